@@ -1,0 +1,226 @@
+//! The table of operations: the one place that says what the API is.
+//!
+//! A row feeds the dispatcher, the OpenAPI document, the log and the tests that compare the API with the AWS model. The
+//! types of input and output come from the function that the row names. To add an operation, write its row, an input,
+//! an output and a function.
+
+use crate::app::{
+    Call, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
+    sessions, stages, storage_configurations, tags, tokens,
+};
+use crate::model::fault::FaultKind::{
+    self, AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded,
+    Validation,
+};
+use crate::model::fault::{Fault, RejectionKind};
+use crate::model::shape::{At, Broken, Def, Shape};
+use axum::http::Method;
+use serde::Serialize;
+use serde_json::Value;
+use std::pin::Pin;
+
+/// One operation of the API.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its AWS name.
+    pub name: &'static str,
+    /// The HTTP method.
+    pub method: Method,
+    /// The path; `{resourceArn}` stands for an ARN.
+    pub path: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// The faults that the AWS model declares for it.
+    pub faults: &'static [FaultKind],
+    /// The shape of its input.
+    pub input: fn() -> &'static Def,
+    /// The shape of its output.
+    pub output: fn() -> &'static Def,
+    /// Decodes, runs, encodes.
+    pub run: fn(Call, Value) -> Answer,
+}
+
+/// The body of an answer, or why there is none.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
+
+/// As often as an operation is run while other writers are in its way.
+const TRIES: usize = 8;
+
+async fn run<I, O, F>(operation: impl Fn(Call, I) -> F, call: Call, input: Value) -> Result<Vec<u8>, Fault>
+where
+    I: Shape + Clone,
+    O: Serialize,
+    F: Future<Output = Result<O, Fault>>,
+{
+    let input: I = decode(input)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match operation(call.clone(), input.clone()).await {
+            Err(Fault::Modelled { again: true, .. }) if tries < TRIES => {
+                tracing::debug!(tries, "other writers were in the way; trying again");
+            }
+            done => return serde_json::to_vec(&done?).map_err(Fault::internal),
+        }
+    }
+}
+
+/// Parses a request: wrong JSON types make it unreadable, broken constraints make it invalid.
+pub fn decode<I: Shape>(input: Value) -> Result<I, Fault> {
+    let mut broken = Broken::default();
+    let decoded = I::decode(input, At::Root, &mut broken)
+        .map_err(|wrong| Fault::rejected(RejectionKind::Serialization, wrong.0))?;
+    match (broken.text(), decoded) {
+        (None, Some(input)) => Ok(input),
+        (text, _) => Err(Fault::validation(text.unwrap_or_default())),
+    }
+}
+
+fn input_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
+    I::def()
+}
+
+fn output_of<I, O: Shape, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
+    O::def()
+}
+
+macro_rules! operations {
+    ($( #[doc = $doc:literal] $name:ident: $method:ident $path:literal => $module:ident :: $function:ident, [$($fault:ident),*]; )*) => {
+        /// Every operation.
+        pub static OPERATIONS: &[Operation] = &[$(
+            Operation {
+                name: stringify!($name),
+                method: Method::$method,
+                path: $path,
+                doc: $doc.trim_ascii_start(),
+                faults: &[$($fault),*],
+                input: || input_of($module::$function),
+                output: || output_of($module::$function),
+                run: |call, input| Box::pin(run($module::$function, call, input)),
+            },
+        )*];
+    };
+}
+
+operations! {
+    /// Creates an encoder configuration.
+    CreateEncoderConfiguration: POST "/CreateEncoderConfiguration" => encoder_configurations::create,
+        [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Creates an ingest configuration, with a stream key and a participant of its own.
+    CreateIngestConfiguration: POST "/CreateIngestConfiguration" => ingest_configurations::create,
+        [AccessDenied, PendingVerification, ServiceQuotaExceeded, Validation];
+    /// Makes a participant token for a stage.
+    CreateParticipantToken: POST "/CreateParticipantToken" => tokens::create,
+        [AccessDenied, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Creates a stage, and participant tokens for it on request.
+    CreateStage: POST "/CreateStage" => stages::create,
+        [AccessDenied, PendingVerification, ServiceQuotaExceeded, Validation];
+    /// Creates a storage configuration.
+    CreateStorageConfiguration: POST "/CreateStorageConfiguration" => storage_configurations::create,
+        [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Deletes an encoder configuration that no running composition uses.
+    DeleteEncoderConfiguration: POST "/DeleteEncoderConfiguration" => encoder_configurations::delete,
+        [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Deletes an ingest configuration; one that publishes only by force.
+    DeleteIngestConfiguration: POST "/DeleteIngestConfiguration" => ingest_configurations::delete,
+        [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
+    /// Deletes a public key: tokens signed with its private half no longer open doors.
+    DeletePublicKey: POST "/DeletePublicKey" => public_keys::delete,
+        [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
+    /// Deletes a stage and its history; everybody in it is disconnected.
+    DeleteStage: POST "/DeleteStage" => stages::delete,
+        [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
+    /// Deletes a storage configuration that no stage and no running composition uses.
+    DeleteStorageConfiguration: POST "/DeleteStorageConfiguration" => storage_configurations::delete,
+        [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Disconnects a participant and bars its id from the stage.
+    DisconnectParticipant: POST "/DisconnectParticipant" => participants::disconnect,
+        [AccessDenied, PendingVerification, ResourceNotFound, Validation];
+    /// Shows a composition.
+    GetComposition: POST "/GetComposition" => compositions::get,
+        [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Shows an encoder configuration.
+    GetEncoderConfiguration: POST "/GetEncoderConfiguration" => encoder_configurations::get,
+        [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Shows an ingest configuration, with its stream key.
+    GetIngestConfiguration: POST "/GetIngestConfiguration" => ingest_configurations::get,
+        [AccessDenied, ResourceNotFound, Validation];
+    /// Shows a participant of a session.
+    GetParticipant: POST "/GetParticipant" => participants::get,
+        [AccessDenied, ResourceNotFound, Validation];
+    /// Shows a public key.
+    GetPublicKey: POST "/GetPublicKey" => public_keys::get,
+        [AccessDenied, ResourceNotFound, Validation];
+    /// Shows a stage.
+    GetStage: POST "/GetStage" => stages::get,
+        [AccessDenied, ResourceNotFound, Validation];
+    /// Shows a session of a stage.
+    GetStageSession: POST "/GetStageSession" => sessions::get,
+        [AccessDenied, ResourceNotFound, Validation];
+    /// Shows a storage configuration.
+    GetStorageConfiguration: POST "/GetStorageConfiguration" => storage_configurations::get,
+        [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Imports a public key to check self-signed participant tokens with.
+    ImportPublicKey: POST "/ImportPublicKey" => public_keys::import,
+        [AccessDenied, Conflict, PendingVerification, ServiceQuotaExceeded, Validation];
+    /// Lists compositions, the newest first.
+    ListCompositions: POST "/ListCompositions" => compositions::list,
+        [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
+    /// Lists encoder configurations in the order of their creation.
+    ListEncoderConfigurations: POST "/ListEncoderConfigurations" => encoder_configurations::list,
+        [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
+    /// Lists ingest configurations in the order of their creation.
+    ListIngestConfigurations: POST "/ListIngestConfigurations" => ingest_configurations::list,
+        [AccessDenied, Validation];
+    /// Lists what happened to a participant of a session, the oldest first.
+    ListParticipantEvents: POST "/ListParticipantEvents" => participants::events,
+        [AccessDenied, Validation];
+    /// Lists the stages that a participant is, or was, replicated to.
+    ListParticipantReplicas: POST "/ListParticipantReplicas" => replications::list,
+        [AccessDenied, Validation];
+    /// Lists the participants of a session in the order of first joining.
+    ListParticipants: POST "/ListParticipants" => participants::list,
+        [AccessDenied, Validation];
+    /// Lists public keys in the order of their import.
+    ListPublicKeys: POST "/ListPublicKeys" => public_keys::list,
+        [AccessDenied, Validation];
+    /// Lists the sessions of a stage, the newest first.
+    ListStageSessions: POST "/ListStageSessions" => sessions::list,
+        [AccessDenied, Validation];
+    /// Lists stages in the order of their creation.
+    ListStages: POST "/ListStages" => stages::list,
+        [AccessDenied, Conflict, Validation];
+    /// Lists storage configurations in the order of their creation.
+    ListStorageConfigurations: POST "/ListStorageConfigurations" => storage_configurations::list,
+        [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
+    /// Shows the tags of a resource.
+    ListTagsForResource: GET "/tags/{resourceArn}" => tags::list,
+        [InternalServer, ResourceNotFound, Validation];
+    /// Revokes a connection token.
+    RevokeConnectionToken: POST "/RevokeConnectionToken" => tokens::revoke_connection,
+        [AccessDenied, InternalServer, Validation];
+    /// Starts a composition of a stage.
+    StartComposition: POST "/StartComposition" => compositions::start,
+        [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Shows a publisher of one stage in another one.
+    StartParticipantReplication: POST "/StartParticipantReplication" => replications::start,
+        [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Stops a composition.
+    StopComposition: POST "/StopComposition" => compositions::stop,
+        [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
+    /// Takes a replica out of its stage again.
+    StopParticipantReplication: POST "/StopParticipantReplication" => replications::stop,
+        [AccessDenied, InternalServer, ResourceNotFound, Validation];
+    /// Adds tags to a resource.
+    TagResource: POST "/tags/{resourceArn}" => tags::tag,
+        [InternalServer, ResourceNotFound, Validation];
+    /// Removes tags from a resource.
+    UntagResource: DELETE "/tags/{resourceArn}" => tags::untag,
+        [InternalServer, ResourceNotFound, Validation];
+    /// Attaches an ingest configuration to a stage, or detaches it.
+    UpdateIngestConfiguration: POST "/UpdateIngestConfiguration" => ingest_configurations::update,
+        [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
+    /// Changes the name and the recording of a stage.
+    UpdateStage: POST "/UpdateStage" => stages::update,
+        [AccessDenied, Conflict, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
+}

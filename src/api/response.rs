@@ -1,0 +1,81 @@
+//! Answers: the one exit of every request.
+
+use crate::model::fault::Fault;
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde_json::Value;
+
+/// The headers that the AWS model binds to faults and to some answers, with the values that AWS documents. The colon
+/// in `max-age:` is theirs; it makes browsers ignore the header, which on a laptop is just as well.
+const MODELLED: [(&str, &str); 7] = [
+    ("access-control-allow-origin", "*"),
+    (
+        "access-control-expose-headers",
+        "Access-Control-Allow-Origin,Access-Control-Expose-Headers,Cache-Control,Content-Length,\
+         Content-Security-Policy,Content-Type,date,Strict-Transport-Security,x-amz-apigw-id,x-amzn-errormessage,\
+         x-amzn-errortype,x-amzn-requestid,x-amzn-trace-id,X-Content-Type-Options,X-Frame-Options",
+    ),
+    ("cache-control", "no-store, no-cache"),
+    ("content-security-policy", "default-src 'self'; upgrade-insecure-requests;"),
+    ("strict-transport-security", "max-age:47304000; includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+];
+
+/// What a browser is told before it sends a request of an SDK; any header may be sent, as SDKs add new ones.
+const PREFLIGHT: [(&str, &str); 3] = [
+    ("access-control-allow-methods", "GET,POST,DELETE,OPTIONS"),
+    (
+        "access-control-allow-headers",
+        "Authorization,Content-Type,Content-Length,Host,X-Amz-Date,X-Amz-Security-Token,X-Amz-Content-Sha256,\
+         X-Amz-User-Agent,X-Amz-Target,X-Amz-Api-Version,Amz-Sdk-Invocation-Id,Amz-Sdk-Request,X-Amzn-Trace-Id,\
+         X-Amzn-RequestId",
+    ),
+    ("access-control-max-age", "86400"),
+];
+
+fn with_headers(mut response: Response, headers: &[(&'static str, &'static str)]) -> Response {
+    for (name, value) in headers {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn body(status: StatusCode, bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    with_headers(response, &MODELLED)
+}
+
+/// The answer of an operation.
+pub fn success(bytes: Vec<u8>) -> Response {
+    body(StatusCode::OK, bytes)
+}
+
+/// An answer of the service's own.
+pub fn json(status: StatusCode, value: &Value) -> Response {
+    body(status, value.to_string().into_bytes())
+}
+
+/// The answer to a browser's question whether it may send a request.
+pub fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    with_headers(with_headers(response, &MODELLED), &PREFLIGHT)
+}
+
+/// A refusal: the type in a header, the text under both of its names. What lies behind it goes to the log, once.
+pub fn fault(fault: &Fault) -> Response {
+    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() {
+        let cause = std::error::Error::source(fault);
+        tracing::error!(fault = fault.name(), error = cause, "the request failed");
+    } else {
+        tracing::debug!(fault = fault.name(), message = fault.message(), "the request was refused");
+    }
+    let text = serde_json::json!({"exceptionMessage": fault.message(), "message": fault.message()});
+    with_headers(json(status, &text), &[("x-amzn-errortype", fault.name())])
+}

@@ -1,0 +1,91 @@
+//! Encoder configurations.
+
+use super::{Call, place, within_quota};
+use crate::domain;
+use crate::model::arn::Scope;
+use crate::model::encoder_configuration::{
+    CreateEncoderConfigurationRequest, CreateEncoderConfigurationResponse, DeleteEncoderConfigurationRequest,
+    DeleteEncoderConfigurationResponse, EncoderConfiguration, EncoderConfigurationArn, EncoderConfigurationSummary,
+    GetEncoderConfigurationRequest, GetEncoderConfigurationResponse, ListEncoderConfigurationsRequest,
+    ListEncoderConfigurationsResponse, MaxEncoderConfigurationResults,
+};
+use crate::model::fault::Fault;
+use crate::model::page::Position;
+use crate::store::{EncoderConfigurationRow, Json};
+
+/// Creates an encoder configuration.
+pub async fn create(
+    call: Call,
+    input: CreateEncoderConfigurationRequest,
+) -> Result<CreateEncoderConfigurationResponse, Fault> {
+    let row = EncoderConfigurationRow {
+        id: call.app.ids.resource(),
+        name: input.name.unwrap_or_default().0,
+        video: Json(domain::encoder_configuration::video(input.video)?),
+        tags: Json(domain::tag::given(input.tags)?),
+        created_at: call.now().0,
+    };
+    let mut tx = call.write().await?;
+    let quota = call.app.settings.quotas.encoder_configurations;
+    within_quota(&mut tx, &call.scope, "encoder configurations", quota, async |tx, limit| {
+        tx.count_encoder_configurations(&call.scope, limit).await
+    })
+    .await?;
+    tx.insert_encoder_configuration(&call.scope, &row).await?;
+    tx.commit().await?;
+    Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Shows an encoder configuration.
+pub async fn get(call: Call, input: GetEncoderConfigurationRequest) -> Result<GetEncoderConfigurationResponse, Fault> {
+    let row = call.read().await?.encoder_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    Ok(GetEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Lists encoder configurations in the order of their creation.
+pub async fn list(
+    call: Call,
+    input: ListEncoderConfigurationsRequest,
+) -> Result<ListEncoderConfigurationsResponse, Fault> {
+    let size = input.max_results.unwrap_or(MaxEncoderConfigurationResults(100)).0;
+    let page = call.page("ListEncoderConfigurations", &[], Position::first(), input.next_token, size)?;
+    let mut rows = call.read().await?.encoder_configurations(&call.scope, &page.start, page.limit()).await?;
+    let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
+    let summary = |row: EncoderConfigurationRow| EncoderConfigurationSummary {
+        arn: EncoderConfigurationArn::new(&call.scope, &row.id),
+        name: Some(row.name.into()),
+        tags: Some(row.tags.0),
+    };
+    Ok(ListEncoderConfigurationsResponse {
+        encoder_configurations: rows.into_iter().map(summary).collect(),
+        next_token,
+    })
+}
+
+/// Deletes an encoder configuration that no running composition uses.
+pub async fn delete(
+    call: Call,
+    input: DeleteEncoderConfigurationRequest,
+) -> Result<DeleteEncoderConfigurationResponse, Fault> {
+    let id = call.own(&input.arn)?;
+    let mut tx = call.write().await?;
+    let users = super::compositions::running(&call, &mut tx).await?;
+    if users.iter().any(|row| row.channel_encoder_id == id || row.s3_encoder_id == id) {
+        return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
+    }
+    if !tx.delete_encoder_configuration(&call.scope, id).await? {
+        return Err(Fault::not_found(&input.arn));
+    }
+    tx.commit().await?;
+    Ok(DeleteEncoderConfigurationResponse {})
+}
+
+fn configuration(scope: &Scope, row: EncoderConfigurationRow) -> EncoderConfiguration {
+    EncoderConfiguration {
+        arn: EncoderConfigurationArn::new(scope, &row.id),
+        name: Some(row.name.into()),
+        video: Some(row.video.0),
+        tags: Some(row.tags.0),
+    }
+}

@@ -1,0 +1,243 @@
+//! Ingest configurations: who may publish from an encoder, and to which stage.
+
+use super::{Call, place, within_quota};
+use crate::domain;
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::model::ingest_configuration::{
+    CreateIngestConfigurationRequest, CreateIngestConfigurationResponse, DeleteIngestConfigurationRequest,
+    DeleteIngestConfigurationResponse, GetIngestConfigurationRequest, GetIngestConfigurationResponse,
+    IngestConfiguration, IngestConfigurationArn, IngestConfigurationStageArn, IngestConfigurationState,
+    IngestConfigurationSummary, IngestProtocol, ListIngestConfigurationsRequest, ListIngestConfigurationsResponse,
+    MaxIngestConfigurationResults, RedundantIngest, RedundantIngestCredential, RedundantIngestCredentials, StreamKey,
+    UpdateIngestConfigurationRequest, UpdateIngestConfigurationResponse,
+};
+use crate::model::page::Position;
+use crate::model::participant::ParticipantId;
+use crate::store::{Conn, IngestConfigurationRow, Json, StoreError};
+
+const ACTIVE: &str = IngestConfigurationState::Active.as_str();
+const INACTIVE: &str = IngestConfigurationState::Inactive.as_str();
+
+/// Creates an ingest configuration, with a stream key and a participant of its own.
+pub async fn create(
+    call: Call,
+    input: CreateIngestConfigurationRequest,
+) -> Result<CreateIngestConfigurationResponse, Fault> {
+    let attributes = input.attributes.unwrap_or_default();
+    domain::token::attributes("attributes", &attributes)?;
+    let insecure = input.insecure_ingest.unwrap_or_default().0;
+    if input.ingest_protocol == IngestProtocol::Rtmp && !insecure {
+        return Err(Fault::validation("insecureIngest: must be true when ingestProtocol is RTMP"));
+    }
+    let redundant = input.redundant_ingest.unwrap_or_default().0;
+    let id = call.app.ids.resource();
+    let mut row = IngestConfigurationRow {
+        stream_key: stream_key(&call, &id).0,
+        participant_id: call.app.ids.resource(),
+        name: input.name.unwrap_or_default().0,
+        stage_id: String::new(),
+        protocol: input.ingest_protocol.as_str().to_owned(),
+        credentials: Json(credentials(&call, &id, redundant)),
+        redundant,
+        state: INACTIVE.to_owned(),
+        user_id: input.user_id.unwrap_or_default().0,
+        attributes: Json(attributes),
+        tags: Json(domain::tag::given(input.tags)?),
+        created_at: call.now().0,
+        id,
+    };
+    let mut tx = call.write().await?;
+    let quota = call.app.settings.quotas.ingest_configurations;
+    within_quota(&mut tx, &call.scope, "ingest configurations", quota, async |tx, limit| {
+        tx.count_ingest_configurations(&call.scope, limit).await
+    })
+    .await?;
+    if let Some(arn) = input.stage_arn {
+        // This operation declares no ResourceNotFoundException.
+        let stage = stage_of(&call.scope, &mut tx, &arn).await?;
+        row.stage_id = stage.ok_or_else(|| Fault::validation(format!("stageArn: Resource: {} not found", &*arn)))?;
+    }
+    tx.insert_ingest_configuration(&call.scope, &row).await?;
+    tx.commit().await?;
+    Ok(CreateIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Shows an ingest configuration, with its secrets.
+pub async fn get(call: Call, input: GetIngestConfigurationRequest) -> Result<GetIngestConfigurationResponse, Fault> {
+    let row = call.read().await?.ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    Ok(GetIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Lists ingest configurations in the order of their creation, of one stage or in one state on request.
+pub async fn list(
+    call: Call,
+    input: ListIngestConfigurationsRequest,
+) -> Result<ListIngestConfigurationsResponse, Fault> {
+    if input.filter_by_stage_arn.is_some() && input.filter_by_state.is_some() {
+        return Err(Fault::validation("Only one of filterByStageArn and filterByState may be given"));
+    }
+    let size = input.max_results.unwrap_or(MaxIngestConfigurationResults(50)).0;
+    let arn = input.filter_by_stage_arn.as_deref().unwrap_or_default();
+    let state = input.filter_by_state.map(IngestConfigurationState::as_str).unwrap_or_default();
+    let filters = [arn, state];
+    let page = call.page("ListIngestConfigurations", &filters, Position::first(), input.next_token, size)?;
+    let stage = call.scope.own(arn).unwrap_or_default();
+    if stage.is_empty() && !arn.is_empty() {
+        // Nothing feeds a stage that does not exist here.
+        return Ok(ListIngestConfigurationsResponse {
+            ingest_configurations: FromIterator::from_iter([]),
+            next_token: None,
+        });
+    }
+    let mut conn = call.read().await?;
+    let mut rows = conn.ingest_configurations(&call.scope, (stage, state), &page.start, page.limit()).await?;
+    let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
+    let summary = |row: IngestConfigurationRow| IngestConfigurationSummary {
+        arn: IngestConfigurationArn::new(&call.scope, &row.id),
+        stage_arn: stage_arn(&call.scope, &row.stage_id),
+        ingest_protocol: protocol(&row),
+        state: state_of(&row),
+        name: Some(row.name.into()),
+        participant_id: ParticipantId(row.participant_id),
+        user_id: Some(row.user_id.into()),
+        redundant_ingest: Some(RedundantIngest(row.redundant)),
+    };
+    Ok(ListIngestConfigurationsResponse { ingest_configurations: rows.into_iter().map(summary).collect(), next_token })
+}
+
+/// Attaches an ingest configuration to a stage, detaches it (`stageArn` `""`), or makes its ingest redundant or not.
+pub async fn update(
+    call: Call,
+    input: UpdateIngestConfigurationRequest,
+) -> Result<UpdateIngestConfigurationResponse, Fault> {
+    let mut tx = call.write().await?;
+    let row = tx.lock_ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let mut row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    if row.state == ACTIVE {
+        return Err(Fault::conflict(format!("{} is active and cannot be updated", &*input.arn)));
+    }
+    if let Some(arn) = input.stage_arn {
+        let stage = stage_of(&call.scope, &mut tx, &arn).await?;
+        row.stage_id = stage.ok_or_else(|| Fault::not_found(&arn))?;
+    }
+    if let Some(RedundantIngest(redundant)) = input.redundant_ingest
+        && redundant != row.redundant
+    {
+        row.redundant = redundant;
+        row.credentials = Json(credentials(&call, &row.id, redundant));
+    }
+    tx.update_ingest_configuration(&call.scope, &row).await?;
+    tx.commit().await?;
+    Ok(UpdateIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Deletes an ingest configuration; one that publishes only with `force`, which disconnects it first.
+pub async fn delete(
+    call: Call,
+    input: DeleteIngestConfigurationRequest,
+) -> Result<DeleteIngestConfigurationResponse, Fault> {
+    let mut tx = call.write().await?;
+    let row = tx.lock_ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    if row.state == ACTIVE {
+        if !input.force.unwrap_or_default().0 {
+            return Err(Fault::conflict(format!(
+                "{} is active; stop its encoder first, or set force to true",
+                &*input.arn
+            )));
+        }
+        for participant in participants(&row) {
+            super::presence::leave_if_present(&call, &mut tx, &row.stage_id, &participant).await?;
+        }
+    }
+    tx.delete_ingest_configuration(&call.scope, &row.id).await?;
+    tx.commit().await?;
+    Ok(DeleteIngestConfigurationResponse {})
+}
+
+/// Takes a configuration off its stage.
+pub(super) fn detach(row: &mut IngestConfigurationRow) {
+    row.stage_id.clear();
+    row.state = INACTIVE.to_owned();
+}
+
+/// The participants that publish with a configuration.
+pub(super) fn participants(row: &IngestConfigurationRow) -> Vec<String> {
+    let redundant = row.credentials.iter().filter_map(|credential| credential.participant_id.clone());
+    redundant.map(|id| id.0).chain([row.participant_id.clone()]).collect()
+}
+
+/// Notes that an encoder began or ceased to publish.
+pub async fn set_state(
+    call: &Call,
+    arn: &IngestConfigurationArn,
+    state: IngestConfigurationState,
+) -> Result<(), Fault> {
+    let mut tx = call.write().await?;
+    let row = tx.lock_ingest_configuration(&call.scope, call.own(arn)?).await?;
+    let mut row = row.ok_or_else(|| Fault::not_found(arn))?;
+    if row.stage_id.is_empty() {
+        return Err(Fault::conflict(format!("{} is not attached to a stage", &**arn)));
+    }
+    row.state = state.as_str().to_owned();
+    tx.update_ingest_configuration(&call.scope, &row).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The id of the stage that an ARN names, `""` for `""`; `None` if there is none. The stage stays until this
+/// transaction ends.
+async fn stage_of(
+    scope: &Scope,
+    tx: &mut Conn,
+    arn: &IngestConfigurationStageArn,
+) -> Result<Option<String>, StoreError> {
+    if arn.is_empty() {
+        return Ok(Some(String::new()));
+    }
+    let id = scope.own(arn).unwrap_or_default();
+    Ok(tx.lock_stage(scope, id).await?.map(|stage| stage.id))
+}
+
+fn stream_key(call: &Call, id: &str) -> StreamKey {
+    let Scope { account, region } = &call.scope;
+    StreamKey(format!("rt_{account}_{region}_{id}_{}", call.app.ids.alphanumeric(30)))
+}
+
+fn credentials(call: &Call, id: &str, redundant: bool) -> RedundantIngestCredentials {
+    let credential = |_| RedundantIngestCredential {
+        participant_id: Some(ParticipantId(call.app.ids.resource())),
+        stream_key: Some(stream_key(call, id)),
+    };
+    (0..if redundant { 2 } else { 0 }).map(credential).collect()
+}
+
+fn stage_arn(scope: &Scope, id: &str) -> IngestConfigurationStageArn {
+    if id.is_empty() { "".into() } else { IngestConfigurationStageArn::new(scope, id) }
+}
+
+fn protocol(row: &IngestConfigurationRow) -> IngestProtocol {
+    IngestProtocol::parse(&row.protocol).unwrap_or(IngestProtocol::Rtmps)
+}
+
+fn state_of(row: &IngestConfigurationRow) -> IngestConfigurationState {
+    IngestConfigurationState::parse(&row.state).unwrap_or(IngestConfigurationState::Inactive)
+}
+
+fn configuration(scope: &Scope, row: IngestConfigurationRow) -> IngestConfiguration {
+    IngestConfiguration {
+        arn: IngestConfigurationArn::new(scope, &row.id),
+        stage_arn: stage_arn(scope, &row.stage_id),
+        ingest_protocol: protocol(&row),
+        state: state_of(&row),
+        name: Some(row.name.into()),
+        stream_key: StreamKey(row.stream_key),
+        participant_id: ParticipantId(row.participant_id),
+        user_id: Some(row.user_id.into()),
+        redundant_ingest: Some(RedundantIngest(row.redundant)),
+        redundant_ingest_credentials: row.redundant.then_some(row.credentials.0),
+        attributes: Some(row.attributes.0),
+        tags: Some(row.tags.0),
+    }
+}

@@ -1,0 +1,112 @@
+//! The keys that sign participant tokens: made on first use, shared by every node of a store, rotated by the operator.
+
+use super::App;
+use crate::clock::{Clock, Timestamp};
+use crate::ids::Ids;
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::secret::{MasterKey, SecretError};
+use crate::store::{Conn, Db, SigningKeyRow, StoreError};
+use crate::token::{KeyError, SigningKey};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The keys that this node has read; they never change, so that one read is enough.
+#[derive(Debug, Default)]
+pub struct Keys(RwLock<HashMap<String, Arc<SigningKey>>>);
+
+/// Why a signing key cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key is not the one that the keys were written with.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The key itself.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl From<KeysError> for Fault {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Store(error) => error.into(),
+            other => Fault::internal(other),
+        }
+    }
+}
+
+impl App {
+    /// The key that signs now.
+    pub async fn signing_key(&self, conn: &mut Conn) -> Result<Arc<SigningKey>, KeysError> {
+        let newest = conn.newest_signing_key().await?;
+        let known = |keys: &Keys| {
+            let keys = keys.0.read().unwrap_or_else(PoisonError::into_inner);
+            newest.as_ref().and_then(|id| keys.get(id).cloned())
+        };
+        if let Some(key) = known(&self.keys) {
+            return Ok(key);
+        }
+        self.load_keys(conn).await?;
+        known(&self.keys).ok_or(KeysError::Secret(SecretError::Unreadable))
+    }
+
+    /// Every key that tokens may bear, the newest first.
+    pub async fn signing_keys(&self) -> Result<Vec<Arc<SigningKey>>, KeysError> {
+        let mut keys = self.load_keys(&mut self.db.read().await?).await?;
+        keys.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        Ok(keys)
+    }
+
+    async fn load_keys(&self, conn: &mut Conn) -> Result<Vec<Arc<SigningKey>>, KeysError> {
+        let rows = conn.signing_keys().await?;
+        let mut keys = Vec::with_capacity(rows.len());
+        for row in rows {
+            let private = self.secret.open(&row.id, &row.sealed)?;
+            keys.push(Arc::new(SigningKey::read(row.id, Timestamp(row.created_at), &private)?));
+        }
+        let mut known = self.keys.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(keys.iter().map(|key| (key.id.clone(), key.clone())));
+        Ok(keys)
+    }
+}
+
+/// Makes sure that there is a key to sign with, and that the master key opens it. Several nodes may do so at once.
+pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<(), KeysError> {
+    let mut tx = db.write().await?;
+    tx.lock(&service(), "signing keys").await?;
+    match tx.signing_keys().await?.first() {
+        Some(row) => drop(secret.open(&row.id, &row.sealed)?),
+        None => drop(add(&mut tx, secret, clock, ids).await?),
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Adds a key, which signs from now on; older ones stay good for verification. Answers its id.
+pub async fn rotate(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
+    let mut tx = db.write().await?;
+    tx.lock(&service(), "signing keys").await?;
+    if let Some(row) = tx.signing_keys().await?.first() {
+        secret.open(&row.id, &row.sealed)?;
+    }
+    let id = add(&mut tx, secret, clock, ids).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
+    let id = ids.resource();
+    // A clock that stands still or was set back must not leave the older key in use.
+    let newest = tx.signing_keys().await?.first().map_or(i64::MIN, |row| row.created_at);
+    let created_at = clock.now().0.max(newest.saturating_add(1));
+    let sealed = secret.seal(&id, &SigningKey::generate()?, &ids.bytes());
+    tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed }).await?;
+    Ok(id)
+}
+
+/// Keys belong to the service, not to an account.
+fn service() -> Scope {
+    Scope { account: String::new(), region: String::new() }
+}

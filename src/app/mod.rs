@@ -1,0 +1,188 @@
+//! One async function per operation: the only place where model, domain, store, clock and ids meet.
+
+pub mod compositions;
+pub mod encoder_configurations;
+pub mod ingest_configurations;
+pub mod keys;
+pub mod participants;
+pub mod presence;
+pub mod public_keys;
+pub mod replications;
+pub mod sessions;
+pub mod stages;
+pub mod storage_configurations;
+pub mod tags;
+pub mod tokens;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Quotas;
+use crate::domain::Broken;
+use crate::domain::composition::Durations;
+use crate::ids::Ids;
+use crate::model::arn::Scope;
+use crate::model::common::PaginationToken;
+use crate::model::fault::Fault;
+use crate::model::page::{Position, Query};
+use crate::secret::MasterKey;
+use crate::store::{Conn, Db, StoreError};
+use std::sync::Arc;
+
+/// Everything that the operations need, for as long as the server runs.
+#[derive(Debug)]
+pub struct App {
+    /// The store.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Names for new things.
+    pub ids: Ids,
+    /// What secrets are encrypted and page tokens are signed with.
+    pub secret: MasterKey,
+    /// What the operator chose.
+    pub settings: Settings,
+    /// The signing keys, read once.
+    pub keys: keys::Keys,
+}
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What clients are told to connect to.
+    pub endpoints: Endpoints,
+    /// How many of each thing there may be.
+    pub quotas: Quotas,
+    /// How long the phases of a composition last.
+    pub compositions: Durations,
+}
+
+/// What clients are told to connect to; the same for every stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The events WebSocket.
+    pub events: String,
+    /// WHIP and subscribing.
+    pub whip: String,
+    /// Plain RTMP.
+    pub rtmp: String,
+    /// RTMP over TLS.
+    pub rtmps: String,
+}
+
+/// One request: the service, and whose resources it sees.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The service.
+    pub app: Arc<App>,
+    /// The account and the region.
+    pub scope: Scope,
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        Fault::validation(broken.0)
+    }
+}
+
+impl Call {
+    async fn read(&self) -> Result<Conn, StoreError> {
+        self.app.db.read().await
+    }
+
+    async fn write(&self) -> Result<Conn, StoreError> {
+        self.app.db.write().await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.app.clock.now()
+    }
+
+    /// The id in `arn`, unless the resource is another account's or region's, which is as if it did not exist.
+    fn own<'a>(&self, arn: &'a str) -> Result<&'a str, Fault> {
+        self.scope.own(arn).ok_or_else(|| Fault::not_found(arn))
+    }
+
+    /// Where a list begins and how long its page is.
+    fn page<'a>(
+        &'a self,
+        operation: &'static str,
+        filters: &'a [&'a str],
+        start: Position,
+        token: Option<PaginationToken>,
+        size: i64,
+    ) -> Result<Page<'a>, Fault> {
+        let page = Page {
+            secret: &self.app.secret,
+            query: Query { operation, scope: &self.scope, filters },
+            start,
+            size: usize::try_from(size).unwrap_or(1),
+        };
+        match token.filter(|token| !token.is_empty()) {
+            Some(token) => page.after(&token),
+            None => Ok(page),
+        }
+    }
+}
+
+/// A page of a list that is being read.
+struct Page<'a> {
+    secret: &'a MasterKey,
+    query: Query<'a>,
+    /// The place after which it begins.
+    start: Position,
+    /// Most items it holds.
+    size: usize,
+}
+
+impl Page<'_> {
+    fn after(mut self, token: &str) -> Result<Self, Fault> {
+        let bytes = self.secret.unstamp(&self.query.to_bytes(), token);
+        let Some(place) = bytes.and_then(|bytes| Position::from_bytes(&bytes)) else {
+            return Err(Fault::validation(
+                "nextToken: not one that this operation gave for the same request; repeat the request without it",
+            ));
+        };
+        self.start = place;
+        Ok(self)
+    }
+
+    /// Rows to ask the store for: one more than the page holds shows whether another follows.
+    fn limit(&self) -> i64 {
+        self.size as i64 + 1
+    }
+
+    /// Cuts the extra row off and makes the token of the next page from the last row left.
+    fn cut<T>(&self, rows: &mut Vec<T>, place: impl Fn(&T) -> Position) -> Option<PaginationToken> {
+        if rows.len() <= self.size {
+            return None;
+        }
+        rows.truncate(self.size);
+        let place = place(rows.last()?);
+        Some(PaginationToken(self.secret.stamp(&self.query.to_bytes(), &place.to_bytes())))
+    }
+}
+
+/// The place of a row in a list.
+fn place(order: i64, id: &str) -> Position {
+    Position { order, id: id.to_owned() }
+}
+
+/// Refuses one more of `what` than `limit` allows; `count` counts them, no further than it is told.
+async fn within_quota(
+    tx: &mut Conn,
+    scope: &Scope,
+    what: &'static str,
+    limit: Option<u32>,
+    count: impl AsyncFnOnce(&mut Conn, i64) -> Result<i64, StoreError>,
+) -> Result<(), Fault> {
+    let Some(limit) = limit else { return Ok(()) };
+    // Whoever creates one holds this lock until the end, so that two cannot both be the last.
+    tx.lock(scope, what).await?;
+    if count(tx, i64::from(limit)).await? >= i64::from(limit) {
+        return Err(over_quota(scope, what, limit));
+    }
+    Ok(())
+}
+
+fn over_quota(scope: &Scope, what: &str, limit: u32) -> Fault {
+    Fault::quota(format!("The account {} has reached its quota of {limit} {what} in {}", scope.account, scope.region))
+}

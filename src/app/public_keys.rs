@@ -1,0 +1,85 @@
+//! Public keys that customers sign participant tokens with.
+
+use super::{Call, place, within_quota};
+use crate::domain;
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::model::page::Position;
+use crate::model::public_key::{
+    DeletePublicKeyRequest, DeletePublicKeyResponse, GetPublicKeyRequest, GetPublicKeyResponse, ImportPublicKeyRequest,
+    ImportPublicKeyResponse, ListPublicKeysRequest, ListPublicKeysResponse, MaxPublicKeyResults, PublicKey,
+    PublicKeyArn, PublicKeyFingerprint, PublicKeyMaterial, PublicKeySummary,
+};
+use crate::store::{Json, PublicKeyRow, StoreError};
+
+/// Imports a P-384 public key.
+pub async fn import(call: Call, input: ImportPublicKeyRequest) -> Result<ImportPublicKeyResponse, Fault> {
+    let fingerprint = domain::public_key::fingerprint(&input.public_key_material)?;
+    let tags = domain::tag::given(input.tags)?;
+    let row = PublicKeyRow {
+        id: call.app.ids.resource(),
+        name: input.name.unwrap_or_default().0,
+        material: input.public_key_material.0,
+        fingerprint,
+        tags: Json(tags),
+        created_at: call.now().0,
+    };
+    let mut tx = call.write().await?;
+    let quota = call.app.settings.quotas.public_keys;
+    within_quota(&mut tx, &call.scope, "public keys", quota, async |tx, limit| {
+        tx.count_public_keys(&call.scope, limit).await
+    })
+    .await?;
+    match tx.insert_public_key(&call.scope, &row).await {
+        Err(StoreError::Duplicate(_)) => {
+            return Err(Fault::conflict(format!(
+                "publicKeyMaterial: the key with the fingerprint {} has been imported already",
+                row.fingerprint
+            )));
+        }
+        inserted => inserted?,
+    }
+    tx.commit().await?;
+    Ok(ImportPublicKeyResponse { public_key: Some(public_key(&call.scope, row)) })
+}
+
+/// Shows a public key.
+pub async fn get(call: Call, input: GetPublicKeyRequest) -> Result<GetPublicKeyResponse, Fault> {
+    let row = call.read().await?.public_key(&call.scope, call.own(&input.arn)?).await?;
+    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    Ok(GetPublicKeyResponse { public_key: Some(public_key(&call.scope, row)) })
+}
+
+/// Lists public keys in the order of their import.
+pub async fn list(call: Call, input: ListPublicKeysRequest) -> Result<ListPublicKeysResponse, Fault> {
+    let size = input.max_results.unwrap_or(MaxPublicKeyResults(50)).0;
+    let page = call.page("ListPublicKeys", &[], Position::first(), input.next_token, size)?;
+    let mut rows = call.read().await?.public_keys(&call.scope, &page.start, page.limit()).await?;
+    let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
+    let summary = |row: PublicKeyRow| PublicKeySummary {
+        arn: Some(PublicKeyArn::new(&call.scope, &row.id)),
+        name: Some(row.name.into()),
+        tags: Some(row.tags.0),
+    };
+    Ok(ListPublicKeysResponse { public_keys: rows.into_iter().map(summary).collect(), next_token })
+}
+
+/// Deletes a public key: tokens signed with its private half no longer open doors.
+pub async fn delete(call: Call, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
+    let mut tx = call.write().await?;
+    if !tx.delete_public_key(&call.scope, call.own(&input.arn)?).await? {
+        return Err(Fault::not_found(&input.arn));
+    }
+    tx.commit().await?;
+    Ok(DeletePublicKeyResponse {})
+}
+
+fn public_key(scope: &Scope, row: PublicKeyRow) -> PublicKey {
+    PublicKey {
+        arn: Some(PublicKeyArn::new(scope, &row.id)),
+        name: Some(row.name.into()),
+        public_key_material: Some(PublicKeyMaterial(row.material)),
+        fingerprint: Some(PublicKeyFingerprint(row.fingerprint)),
+        tags: Some(row.tags.0),
+    }
+}

@@ -1,0 +1,209 @@
+//! Replication: a publisher of one stage appears in another.
+
+use super::presence::{self, Act, Newcomer};
+use super::{Call, over_quota, place};
+use crate::domain;
+use crate::model::fault::Fault;
+use crate::model::page::Position;
+use crate::model::participant::{
+    EventName, ParticipantAttributes, ParticipantId, ParticipantProtocol, ParticipantState,
+};
+use crate::model::replication::{
+    ListParticipantReplicasRequest, ListParticipantReplicasResponse, MaxParticipantReplicaResults, ParticipantReplica,
+    ReplicationState, ReplicationType, StartParticipantReplicationRequest, StartParticipantReplicationResponse,
+    StopParticipantReplicationRequest, StopParticipantReplicationResponse,
+};
+use crate::model::session::StageSessionId;
+use crate::model::stage::StageArn;
+use crate::store::{Conn, ParticipantRow, Place, ReplicationRow, StageRow};
+
+const ACTIVE: &str = ReplicationState::Active.as_str();
+const STOPPED: &str = ReplicationState::Stopped.as_str();
+
+/// Shows a publisher of one stage in another one of the same account and region.
+pub async fn start(
+    call: Call,
+    input: StartParticipantReplicationRequest,
+) -> Result<StartParticipantReplicationResponse, Fault> {
+    let added = input.attributes.unwrap_or_default();
+    domain::token::attributes("attributes", &added)?;
+    let (mut tx, source, destination) = both(&call, &input.source_stage_arn, &input.destination_stage_arn).await?;
+    let (session, row) = publisher(&call, &mut tx, &input.source_stage_arn, &source, &input.participant_id).await?;
+    let merged = merged(&row, added)?;
+    let present = tx.replication(&call.scope, &source.id, &row.id, &destination.id).await?;
+    if present.is_some_and(|replication| replication.state == ACTIVE) {
+        return Err(Fault::conflict(format!(
+            "The participant {} is replicated to {} already",
+            row.id, &*input.destination_stage_arn
+        )));
+    }
+    let limit = call.app.settings.quotas.participant_replicas;
+    let count = tx.count_active_replications(&call.scope, &source.id, &row.id).await?;
+    if let Some(limit) = limit.filter(|limit| count >= i64::from(*limit)) {
+        return Err(over_quota(&call.scope, "replicas per participant", limit));
+    }
+    let newcomer = Newcomer {
+        id: row.id.clone(),
+        user_id: row.user_id.clone(),
+        attributes: merged,
+        client: row.client.0.clone(),
+        protocol: ParticipantProtocol::parse(&row.protocol).unwrap_or(ParticipantProtocol::Unknown),
+        ingest_configuration_id: String::new(),
+        source: Some((source.id.clone(), session.clone())),
+    };
+    let destination_session = presence::enter(&call, &mut tx, &destination, newcomer).await?;
+    let to = Place { scope: &call.scope, stage: &destination.id, session: &destination_session };
+    presence::perform(&call, &mut tx, to, &row.id, Act::Publish).await?;
+    let replication = ReplicationRow {
+        source_stage_id: source.id.clone(),
+        participant_id: row.id.clone(),
+        destination_stage_id: destination.id.clone(),
+        source_session_id: session,
+        destination_session_id: destination_session.clone(),
+        state: ACTIVE.to_owned(),
+        reconnect_window_seconds: input.reconnect_window_seconds.map_or(0, |window| window.0),
+        started_at: call.now().0,
+    };
+    tx.put_replication(&call.scope, &replication).await?;
+    note_at_source(&call, &mut tx, &replication).await?;
+    tx.commit().await?;
+    Ok(StartParticipantReplicationResponse {})
+}
+
+/// Takes a replica out of its stage again.
+pub async fn stop(
+    call: Call,
+    input: StopParticipantReplicationRequest,
+) -> Result<StopParticipantReplicationResponse, Fault> {
+    let (mut tx, source, destination) = both(&call, &input.source_stage_arn, &input.destination_stage_arn).await?;
+    let participant = &input.participant_id;
+    let row = tx.replication(&call.scope, &source.id, participant, &destination.id).await?;
+    let Some(row) = row.filter(|row| row.state == ACTIVE) else {
+        let (stage, other) = (&*input.source_stage_arn, &*input.destination_stage_arn);
+        return Err(Fault::not_found(&format!("replication of {stage}/{} to {other}", &**participant)));
+    };
+    end(&call, &mut tx, row).await?;
+    tx.commit().await?;
+    Ok(StopParticipantReplicationResponse {})
+}
+
+/// Lists where a participant of a stage is, or was, replicated to, in the order of starting.
+pub async fn list(call: Call, input: ListParticipantReplicasRequest) -> Result<ListParticipantReplicasResponse, Fault> {
+    let size = input.max_results.unwrap_or(MaxParticipantReplicaResults(50)).0;
+    let filters = [&*input.source_stage_arn, &*input.participant_id];
+    let page = call.page("ListParticipantReplicas", &filters, Position::first(), input.next_token, size)?;
+    let stage = call.scope.own(&input.source_stage_arn).unwrap_or_default();
+    let mut conn = call.read().await?;
+    let mut rows = conn.replications(&call.scope, stage, &input.participant_id, &page.start, page.limit()).await?;
+    let next_token = page.cut(&mut rows, |row| place(row.started_at, &row.destination_stage_id));
+    let replica = |row: ReplicationRow| ParticipantReplica {
+        source_stage_arn: StageArn::new(&call.scope, &row.source_stage_id),
+        participant_id: ParticipantId(row.participant_id),
+        source_session_id: StageSessionId(row.source_session_id),
+        destination_stage_arn: StageArn::new(&call.scope, &row.destination_stage_id),
+        destination_session_id: StageSessionId(row.destination_session_id),
+        replication_state: ReplicationState::parse(&row.state).unwrap_or(ReplicationState::Stopped),
+    };
+    Ok(ListParticipantReplicasResponse { replicas: rows.into_iter().map(replica).collect(), next_token })
+}
+
+/// Ends every replication from or to a stage that is being deleted, and forgets them.
+pub(super) async fn end_all_of_stage(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+    for row in tx.replications_of_stage(&call.scope, stage).await? {
+        if row.state == ACTIVE {
+            Box::pin(end(call, tx, row)).await?;
+        }
+    }
+    Ok(tx.delete_replications_of_stage(&call.scope, stage).await?)
+}
+
+/// A publisher ceased: its replicas end with it, those without a reconnect window at once.
+pub(super) async fn source_stopped(call: &Call, tx: &mut Conn, at: Place<'_>, participant: &str) -> Result<(), Fault> {
+    for row in tx.replications_of_stage(&call.scope, at.stage).await? {
+        let of_source = row.source_stage_id == at.stage && row.participant_id == participant;
+        if of_source && row.state == ACTIVE && row.reconnect_window_seconds == 0 {
+            Box::pin(end(call, tx, row)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the replica out, then notes at the source that it is over.
+async fn end(call: &Call, tx: &mut Conn, mut row: ReplicationRow) -> Result<(), Fault> {
+    row.state = STOPPED.to_owned();
+    tx.put_replication(&call.scope, &row).await?;
+    let to = Place { scope: &call.scope, stage: &row.destination_stage_id, session: &row.destination_session_id };
+    if let Some(replica) = tx.participant(to, &row.participant_id).await? {
+        if replica.state == ParticipantState::Connected.as_str() {
+            Box::pin(presence::perform(call, tx, to, &row.participant_id, Act::Leave)).await?;
+        }
+        if let Some(left) = tx.participant(to, &row.participant_id).await? {
+            let after = ParticipantRow { replication_state: STOPPED.to_owned(), ..left.clone() };
+            presence::save(tx, to, &left, after, &[]).await?;
+        }
+    }
+    note_at_source(call, tx, &row).await
+}
+
+/// Writes the event of a replication's start or stop, and what the source is from now on.
+async fn note_at_source(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Result<(), Fault> {
+    let at = Place { scope: &call.scope, stage: &row.source_stage_id, session: &row.source_session_id };
+    let Some(before) = tx.participant(at, &row.participant_id).await? else { return Ok(()) };
+    let name = if row.state == ACTIVE { EventName::ReplicationStarted } else { EventName::ReplicationStopped };
+    let stage = StageArn::new(&call.scope, &row.destination_stage_id);
+    let session = StageSessionId(row.destination_session_id.clone());
+    let (next, events) = presence::state(&before).replicated(name, stage, session, call.now());
+    let active = tx.count_active_replications(&call.scope, &row.source_stage_id, &row.participant_id).await?;
+    let after = ParticipantRow {
+        replication_type: ReplicationType::Source.as_str().to_owned(),
+        replication_state: if active > 0 { ACTIVE } else { STOPPED }.to_owned(),
+        ..presence::written(&before, &next)
+    };
+    Ok(presence::save(tx, at, &before, after, &events).await?)
+}
+
+/// Both stages, for one transaction alone; always in the same order, so that two such transactions cannot wait for each
+/// other.
+async fn both(call: &Call, source: &StageArn, destination: &StageArn) -> Result<(Conn, StageRow, StageRow), Fault> {
+    if source == destination {
+        return Err(Fault::validation("destinationStageArn: must be another stage than sourceStageArn"));
+    }
+    let mut tx = call.write().await?;
+    let mut stages = [source, destination];
+    stages.sort();
+    let mut rows = Vec::with_capacity(2);
+    for arn in stages {
+        rows.push(super::stages::locked(&mut tx, &call.scope, arn, call.own(arn)?).await?);
+    }
+    if stages[0] != source {
+        rows.reverse();
+    }
+    let [source, destination] = <[StageRow; 2]>::try_from(rows).expect("two of two");
+    Ok((tx, source, destination))
+}
+
+/// The participant of the open session of `stage`, who must be publishing; and that session's id.
+async fn publisher(
+    call: &Call,
+    tx: &mut Conn,
+    arn: &StageArn,
+    stage: &StageRow,
+    participant: &str,
+) -> Result<(String, ParticipantRow), Fault> {
+    let unknown = || Fault::not_found(&format!("{}/{participant}", &**arn));
+    let session = stage.active_session.clone().ok_or_else(unknown)?;
+    let at = Place { scope: &call.scope, stage: &stage.id, session: &session };
+    let row = tx.participant(at, participant).await?.ok_or_else(unknown)?;
+    if !row.publishing {
+        return Err(Fault::conflict(format!("The participant {participant} does not publish to {}", &**arn)));
+    }
+    Ok((session, row))
+}
+
+/// The participant's attributes with those of the replica written over them.
+fn merged(row: &ParticipantRow, added: ParticipantAttributes) -> Result<ParticipantAttributes, Fault> {
+    let mut attributes = row.attributes.0.clone();
+    attributes.0.extend(added.0);
+    domain::token::attributes("attributes", &attributes)?;
+    Ok(attributes)
+}

@@ -1,0 +1,168 @@
+//! Stages.
+
+use super::{Call, place, within_quota};
+use crate::domain;
+use crate::model::arn::{ResourceKind, Scope};
+use crate::model::fault::Fault;
+use crate::model::page::Position;
+use crate::model::session::StageSessionId;
+use crate::model::stage::{
+    AutoParticipantRecordingConfiguration, CreateStageRequest, CreateStageResponse, DeleteStageRequest,
+    DeleteStageResponse, GetStageRequest, GetStageResponse, ListStagesRequest, ListStagesResponse, MaxStageResults,
+    Stage, StageArn, StageEndpoint, StageEndpoints, StageSummary, UpdateStageRequest, UpdateStageResponse,
+};
+use crate::store::{Conn, Json, Place, StageRow, StoreError};
+
+/// Creates a stage, and participant tokens for it on request.
+pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
+    let tags = domain::tag::given(input.tags)?;
+    let configurations = input.participant_token_configurations.unwrap_or_default().0;
+    for (n, configuration) in configurations.iter().enumerate() {
+        let member = format!("participantTokenConfigurations.{}.member.attributes", n + 1);
+        domain::token::attributes(&member, &configuration.attributes.clone().unwrap_or_default())?;
+    }
+    let recording = domain::stage::recording(input.auto_participant_recording_configuration);
+    let mut tx = call.write().await?;
+    let quota = call.app.settings.quotas.stages;
+    within_quota(&mut tx, &call.scope, "stages", quota, async |tx, limit| tx.count_stages(&call.scope, limit).await)
+        .await?;
+    // This operation declares no ResourceNotFoundException.
+    let storage = storage_of(&call, &mut tx, &recording).await?.map_err(|arn| {
+        Fault::validation(format!(
+            "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
+        ))
+    })?;
+    let now = call.now().0;
+    let row = StageRow {
+        id: call.app.ids.resource(),
+        name: input.name.unwrap_or_default().0,
+        tags: Json(tags),
+        recording: Json(recording),
+        recording_storage_id: storage,
+        created_at: now,
+        quiet_since: now,
+        active_session: None,
+    };
+    tx.insert_stage(&call.scope, &row).await?;
+    let mut tokens = Vec::with_capacity(configurations.len());
+    for configuration in configurations {
+        tokens.push(super::tokens::mint(&call, &mut tx, &row.id, configuration).await?);
+    }
+    tx.commit().await?;
+    Ok(CreateStageResponse {
+        stage: Some(stage(&call, row)),
+        participant_tokens: (!tokens.is_empty()).then(|| tokens.into_iter().collect()),
+    })
+}
+
+/// Shows a stage.
+pub async fn get(call: Call, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
+    let row = call.read().await?.stage(&call.scope, call.own(&input.arn)?).await?;
+    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    Ok(GetStageResponse { stage: Some(stage(&call, row)) })
+}
+
+/// Lists the stages of the account in the region, in the order of their creation.
+pub async fn list(call: Call, input: ListStagesRequest) -> Result<ListStagesResponse, Fault> {
+    let size = input.max_results.unwrap_or(MaxStageResults(50));
+    let page = call.page("ListStages", &[], Position::first(), input.next_token, size.0)?;
+    let mut rows = call.read().await?.stages(&call.scope, &page.start, page.limit()).await?;
+    let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
+    let summary = |row: StageRow| StageSummary {
+        arn: StageArn::new(&call.scope, &row.id),
+        name: Some(row.name.into()),
+        active_session_id: row.active_session.map(StageSessionId),
+        tags: Some(row.tags.0),
+    };
+    Ok(ListStagesResponse { stages: rows.into_iter().map(summary).collect(), next_token })
+}
+
+/// Changes the name and the recording of a stage; what is not sent stays.
+pub async fn update(call: Call, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
+    let id = call.own(&input.arn)?;
+    let mut tx = call.write().await?;
+    let mut row = locked(&mut tx, &call.scope, &input.arn, id).await?;
+    if let Some(name) = input.name {
+        row.name = name.0;
+    }
+    if let Some(recording) = input.auto_participant_recording_configuration {
+        let recording = domain::stage::recording(Some(recording));
+        if recording != row.recording.0 && is_recording(&mut tx, &call.scope, &row).await? {
+            return Err(Fault::conflict(format!(
+                "The recording configuration of {} cannot be changed while a participant is being recorded",
+                &*input.arn
+            )));
+        }
+        let storage = storage_of(&call, &mut tx, &recording).await?;
+        row.recording_storage_id = storage.map_err(|arn| Fault::not_found(&arn))?;
+        row.recording = Json(recording);
+    }
+    tx.update_stage(&call.scope, &row).await?;
+    tx.commit().await?;
+    Ok(UpdateStageResponse { stage: Some(stage(&call, row)) })
+}
+
+/// Ends the open session, disconnects everybody and deletes the stage with its history.
+pub async fn delete(call: Call, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
+    let id = call.own(&input.arn)?;
+    let mut tx = call.write().await?;
+    locked(&mut tx, &call.scope, &input.arn, id).await?;
+    let now = call.now();
+    super::replications::end_all_of_stage(&call, &mut tx, id).await?;
+    for mut row in tx.ingest_configurations_of_stage(&call.scope, id).await? {
+        super::ingest_configurations::detach(&mut row);
+        tx.update_ingest_configuration(&call.scope, &row).await?;
+    }
+    for row in tx.compositions_of_stage(&call.scope, id).await? {
+        let stopping = super::compositions::status(&call, &row).stopping_at.unwrap_or(now);
+        tx.stop_composition(&call.scope, &row.id, stopping.0).await?;
+    }
+    tx.delete_stage(&call.scope, id).await?;
+    tx.commit().await?;
+    Ok(DeleteStageResponse {})
+}
+
+/// The stage, for this transaction alone until its end.
+pub(super) async fn locked(tx: &mut Conn, scope: &Scope, arn: &str, id: &str) -> Result<StageRow, Fault> {
+    tx.lock_stage(scope, id).await?.ok_or_else(|| Fault::not_found(arn))
+}
+
+async fn is_recording(tx: &mut Conn, scope: &Scope, row: &StageRow) -> Result<bool, StoreError> {
+    let Some(session) = &row.active_session else { return Ok(false) };
+    Ok(tx.count_recording(Place { scope, stage: &row.id, session }).await? > 0)
+}
+
+/// The id of the storage configuration that a recording uses, or `""`; `Err` is an ARN that does not exist. Nobody
+/// deletes it before this transaction ends.
+async fn storage_of(
+    call: &Call,
+    tx: &mut Conn,
+    recording: &AutoParticipantRecordingConfiguration,
+) -> Result<Result<String, String>, StoreError> {
+    let arn = &recording.storage_configuration_arn;
+    if arn.is_empty() {
+        return Ok(Ok(String::new()));
+    }
+    tx.lock(&call.scope, super::storage_configurations::USE).await?;
+    let id = call.scope.own(arn).unwrap_or_default();
+    let found = tx.storage_configuration(&call.scope, id).await?;
+    Ok(found.map(|row| row.id).ok_or_else(|| arn.to_string()))
+}
+
+fn stage(call: &Call, row: StageRow) -> Stage {
+    let endpoints = &call.app.settings.endpoints;
+    let endpoint = |url: &String| Some(StageEndpoint(url.clone()));
+    Stage {
+        arn: StageArn(call.scope.arn(ResourceKind::Stage, &row.id)),
+        name: Some(row.name.into()),
+        active_session_id: row.active_session.map(StageSessionId),
+        tags: Some(row.tags.0),
+        auto_participant_recording_configuration: Some(row.recording.0),
+        endpoints: Some(StageEndpoints {
+            events: endpoint(&endpoints.events),
+            whip: endpoint(&endpoints.whip),
+            rtmp: endpoint(&endpoints.rtmp),
+            rtmps: endpoint(&endpoints.rtmps),
+        }),
+    }
+}

@@ -1,0 +1,101 @@
+//! Storage configurations.
+
+use super::{Call, place, within_quota};
+use crate::domain;
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::model::page::Position;
+use crate::model::storage_configuration::{
+    CreateStorageConfigurationRequest, CreateStorageConfigurationResponse, DeleteStorageConfigurationRequest,
+    DeleteStorageConfigurationResponse, GetStorageConfigurationRequest, GetStorageConfigurationResponse,
+    ListStorageConfigurationsRequest, ListStorageConfigurationsResponse, MaxStorageConfigurationResults,
+    S3StorageConfiguration, StorageConfiguration, StorageConfigurationArn, StorageConfigurationSummary,
+};
+use crate::store::{Json, StorageConfigurationRow};
+
+/// The lock of whoever begins to use a storage configuration, or deletes one.
+pub(super) const USE: &str = "use of storage configurations";
+
+/// Creates a storage configuration. The bucket itself is not touched.
+pub async fn create(
+    call: Call,
+    input: CreateStorageConfigurationRequest,
+) -> Result<CreateStorageConfigurationResponse, Fault> {
+    let row = StorageConfigurationRow {
+        id: call.app.ids.resource(),
+        name: input.name.unwrap_or_default().0,
+        bucket: input.s3.bucket_name.0,
+        tags: Json(domain::tag::given(input.tags)?),
+        created_at: call.now().0,
+    };
+    let mut tx = call.write().await?;
+    let quota = call.app.settings.quotas.storage_configurations;
+    within_quota(&mut tx, &call.scope, "storage configurations", quota, async |tx, limit| {
+        tx.count_storage_configurations(&call.scope, limit).await
+    })
+    .await?;
+    tx.insert_storage_configuration(&call.scope, &row).await?;
+    tx.commit().await?;
+    Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Shows a storage configuration.
+pub async fn get(call: Call, input: GetStorageConfigurationRequest) -> Result<GetStorageConfigurationResponse, Fault> {
+    let row = call.read().await?.storage_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    Ok(GetStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })
+}
+
+/// Lists storage configurations in the order of their creation.
+pub async fn list(
+    call: Call,
+    input: ListStorageConfigurationsRequest,
+) -> Result<ListStorageConfigurationsResponse, Fault> {
+    // AWS: the quota or 100, whichever is smaller.
+    let default = call.app.settings.quotas.storage_configurations.map_or(100, |quota| i64::from(quota.clamp(1, 100)));
+    let size = input.max_results.unwrap_or(MaxStorageConfigurationResults(default)).0;
+    let page = call.page("ListStorageConfigurations", &[], Position::first(), input.next_token, size)?;
+    let mut rows = call.read().await?.storage_configurations(&call.scope, &page.start, page.limit()).await?;
+    let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
+    let summary = |row: StorageConfigurationRow| StorageConfigurationSummary {
+        arn: StorageConfigurationArn::new(&call.scope, &row.id),
+        name: Some(row.name.into()),
+        s3: Some(S3StorageConfiguration { bucket_name: row.bucket.into() }),
+        tags: Some(row.tags.0),
+    };
+    Ok(ListStorageConfigurationsResponse {
+        storage_configurations: rows.into_iter().map(summary).collect(),
+        next_token,
+    })
+}
+
+/// Deletes a storage configuration that no stage records to and no running composition uses.
+pub async fn delete(
+    call: Call,
+    input: DeleteStorageConfigurationRequest,
+) -> Result<DeleteStorageConfigurationResponse, Fault> {
+    let id = call.own(&input.arn)?;
+    let mut tx = call.write().await?;
+    tx.lock(&call.scope, USE).await?;
+    let users = super::compositions::running(&call, &mut tx).await?;
+    if users.iter().any(|row| row.storage_id == id) {
+        return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
+    }
+    if tx.count_stages_recording_to(&call.scope, id).await? > 0 {
+        return Err(Fault::conflict(format!("{} is used by the recording of a stage", &*input.arn)));
+    }
+    if !tx.delete_storage_configuration(&call.scope, id).await? {
+        return Err(Fault::not_found(&input.arn));
+    }
+    tx.commit().await?;
+    Ok(DeleteStorageConfigurationResponse {})
+}
+
+fn configuration(scope: &Scope, row: StorageConfigurationRow) -> StorageConfiguration {
+    StorageConfiguration {
+        arn: StorageConfigurationArn::new(scope, &row.id),
+        name: Some(row.name.into()),
+        s3: Some(S3StorageConfiguration { bucket_name: row.bucket.into() }),
+        tags: Some(row.tags.0),
+    }
+}

@@ -1,0 +1,67 @@
+//! Tags of every taggable resource.
+
+use super::Call;
+use crate::domain;
+use crate::model::arn::ResourceKind;
+use crate::model::fault::Fault;
+use crate::model::tag::{
+    ListTagsForResourceRequest, ListTagsForResourceResponse, ResourceArn, TagResourceRequest, TagResourceResponse,
+    Tags, UntagResourceRequest, UntagResourceResponse,
+};
+use crate::store::Conn;
+
+/// Shows the tags of a resource.
+pub async fn list(call: Call, input: ListTagsForResourceRequest) -> Result<ListTagsForResourceResponse, Fault> {
+    let (kind, id) = taggable(&call, &input.resource_arn)?;
+    let mut conn = call.read().await?;
+    refuse_gone(&call, &mut conn, kind, id, &input.resource_arn).await?;
+    let tags = conn.tags(&call.scope, kind, id).await?;
+    let tags = tags.ok_or_else(|| Fault::not_found(&input.resource_arn))?;
+    Ok(ListTagsForResourceResponse { tags })
+}
+
+/// Adds tags to a resource, and writes over those of the same keys.
+pub async fn tag(call: Call, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
+    change(&call, &input.resource_arn, |tags| Ok(domain::tag::merged(tags, input.tags)?)).await?;
+    Ok(TagResourceResponse {})
+}
+
+/// Removes tags from a resource; keys that it does not have are no error.
+pub async fn untag(call: Call, input: UntagResourceRequest) -> Result<UntagResourceResponse, Fault> {
+    change(&call, &input.resource_arn, |tags| Ok(domain::tag::without(tags, &input.tag_keys))).await?;
+    Ok(UntagResourceResponse {})
+}
+
+async fn change(call: &Call, arn: &ResourceArn, change: impl FnOnce(Tags) -> Result<Tags, Fault>) -> Result<(), Fault> {
+    let (kind, id) = taggable(call, arn)?;
+    let mut tx = call.write().await?;
+    refuse_gone(call, &mut tx, kind, id, arn).await?;
+    let tags = tx.lock_tags(&call.scope, kind, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+    tx.set_tags(&call.scope, kind, id, &change(tags)?).await?;
+    Ok(tx.commit().await?)
+}
+
+fn taggable<'a>(call: &Call, arn: &'a ResourceArn) -> Result<(ResourceKind, &'a str), Fault> {
+    let Some(kind) = arn.kind() else {
+        let kinds = ResourceKind::ALL.map(ResourceKind::as_str).join(", ");
+        return Err(Fault::validation(format!(
+            "resourceArn: '{}' is not the ARN of a resource of this service; its kinds are {kinds}",
+            &**arn
+        )));
+    };
+    Ok((kind, call.own(arn)?))
+}
+
+/// A composition that ended some time ago no longer exists, though its row may still be there.
+async fn refuse_gone(
+    call: &Call,
+    conn: &mut Conn,
+    kind: ResourceKind,
+    id: &str,
+    arn: &ResourceArn,
+) -> Result<(), Fault> {
+    if kind == ResourceKind::Composition {
+        super::compositions::existing(call, conn, arn, id).await?;
+    }
+    Ok(())
+}

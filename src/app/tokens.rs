@@ -1,0 +1,78 @@
+//! Participant tokens and the revocation of connection tokens.
+
+use super::Call;
+use crate::clock::Timestamp;
+use crate::domain;
+use crate::model::arn::ResourceKind;
+use crate::model::fault::Fault;
+use crate::model::token::{
+    CreateParticipantTokenRequest, CreateParticipantTokenResponse, ParticipantToken, ParticipantTokenConfiguration,
+    ParticipantTokenDurationMinutes, ParticipantTokenId, RevokeConnectionTokenRequest, RevokeConnectionTokenResponse,
+};
+use crate::store::Conn;
+use crate::token::{Claims, VERSION};
+
+/// Makes a token for a stage. Its text is not stored.
+pub async fn create(call: Call, input: CreateParticipantTokenRequest) -> Result<CreateParticipantTokenResponse, Fault> {
+    domain::token::attributes("attributes", &input.attributes.clone().unwrap_or_default())?;
+    let id = call.own(&input.stage_arn)?;
+    let mut conn = call.read().await?;
+    conn.stage(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    let configuration = ParticipantTokenConfiguration {
+        duration: input.duration,
+        user_id: input.user_id,
+        attributes: input.attributes,
+        capabilities: input.capabilities,
+    };
+    let token = mint(&call, &mut conn, id, configuration).await?;
+    Ok(CreateParticipantTokenResponse { participant_token: Some(token) })
+}
+
+/// Signs a token for the stage `stage`.
+pub(super) async fn mint(
+    call: &Call,
+    conn: &mut Conn,
+    stage: &str,
+    configuration: ParticipantTokenConfiguration,
+) -> Result<ParticipantToken, Fault> {
+    let key = call.app.signing_key(conn).await?;
+    let minutes = configuration.duration.map_or(domain::token::DEFAULT_MINUTES, |duration| duration.0);
+    let capabilities = domain::token::capabilities(configuration.capabilities);
+    let endpoints = &call.app.settings.endpoints;
+    let participant = call.app.ids.resource();
+    let iat = call.now().unix_seconds();
+    let exp = iat + minutes * 60;
+    let token = key.sign(&Claims {
+        exp,
+        iat,
+        jti: &participant,
+        resource: &call.scope.arn(ResourceKind::Stage, stage),
+        topic: stage,
+        events_url: &endpoints.events,
+        whip_url: &endpoints.whip,
+        user_id: configuration.user_id.as_deref(),
+        attributes: configuration.attributes.as_deref(),
+        capabilities: (&capabilities).into(),
+        version: VERSION,
+    });
+    Ok(ParticipantToken {
+        participant_id: Some(ParticipantTokenId(participant)),
+        token: Some(token.map_err(Fault::internal)?),
+        user_id: configuration.user_id,
+        attributes: configuration.attributes,
+        duration: Some(ParticipantTokenDurationMinutes(minutes)),
+        capabilities: Some(capabilities),
+        expiration_time: Some(Timestamp(exp * 1000).into()),
+    })
+}
+
+/// Bars a connection token for good; whoever is connected with it is disconnected.
+pub async fn revoke_connection(
+    call: Call,
+    input: RevokeConnectionTokenRequest,
+) -> Result<RevokeConnectionTokenResponse, Fault> {
+    let mut tx = call.write().await?;
+    tx.revoke_connection_token(&call.scope, &input.token_id, call.now().0).await?;
+    tx.commit().await?;
+    Ok(RevokeConnectionTokenResponse {})
+}

@@ -1,0 +1,101 @@
+//! Time, as an argument: the one place that reads the system's clock.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The moment `duration` later.
+    pub fn plus(self, duration: Duration) -> Self {
+        Timestamp(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The same moment without its fraction of a second.
+    pub fn whole_seconds(self) -> Self {
+        Timestamp(self.0.div_euclid(1000) * 1000)
+    }
+
+    /// Whole seconds since 1970.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+/// ISO 8601 in UTC, with a fraction only where there is one: `2023-11-01T06:25:37Z`.
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        f.write_str(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        Ok(Timestamp(at.timestamp_millis()))
+    }
+}
+
+/// Where the time comes from.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The machine's clock.
+    System,
+    /// A clock that stands still until it is told to move.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// A clock that stands at `at`.
+    pub fn manual(at: Timestamp) -> Self {
+        Clock::Manual(Arc::new(AtomicI64::new(at.0)))
+    }
+
+    /// What time it is.
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Clock::System => Timestamp(Utc::now().timestamp_millis()),
+            Clock::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a manual clock forward; the system's clock moves by itself.
+    pub fn advance(&self, by: Duration) {
+        if let Clock::Manual(at) = self {
+            at.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_is_shown_only_where_there_is_one() {
+        assert_eq!(Timestamp(1_698_819_937_000).to_string(), "2023-11-01T06:25:37Z");
+        assert_eq!(Timestamp(1_698_819_937_602).to_string(), "2023-11-01T06:25:37.602Z");
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let clock = Clock::manual(Timestamp(1000));
+        assert_eq!(clock.now(), Timestamp(1000));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clock.now(), Timestamp(3000));
+    }
+}

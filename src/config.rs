@@ -1,0 +1,352 @@
+//! What the operator may set: each field is a flag, an environment variable and its own manual.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// Self-hosted, AWS-compatible Amazon IVS Real-Time.
+#[derive(Debug, Parser)]
+#[command(name = "greenroom", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `serve` unless said otherwise.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// For `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API (the default)
+    Serve(Box<ServeArgs>),
+    /// Bring the schema of the store up to date, and exit
+    Migrate(StoreArgs),
+    /// Manage the keys that sign participant tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Ask the server at --listen whether it lives; exit 0 if it does, 1 if not
+    Health(HealthArgs),
+}
+
+/// What can be done with signing keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Add a key that signs from now on; older ones stay good for verification
+    Rotate(StoreArgs),
+}
+
+/// For `health`.
+#[derive(Clone, Debug, Args)]
+pub struct HealthArgs {
+    /// Address of the server
+    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+/// Where the store is and how it is used.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// The store: sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(
+        long,
+        env = "GREENROOM_DATABASE_URL",
+        default_value = "sqlite://greenroom.db",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database_url: Url,
+    /// Key that secrets in the store are encrypted with: 32 bytes, base64. Without one, an embedded store keeps one in a file beside it; PostgreSQL needs one
+    #[arg(long, env = "GREENROOM_MASTER_KEY", value_name = "BASE64", hide_env_values = true)]
+    pub master_key: Option<Secret>,
+    /// Most connections to PostgreSQL, or readers of SQLite
+    #[arg(long, env = "GREENROOM_DATABASE_CONNECTIONS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_connections: u32,
+    /// Milliseconds that a request waits for a connection to the store
+    #[arg(long, env = "GREENROOM_DATABASE_ACQUIRE_MS", default_value_t = 5000, value_name = "MS")]
+    pub database_acquire_ms: u64,
+    /// Milliseconds that PostgreSQL may work on one statement
+    #[arg(long, env = "GREENROOM_DATABASE_STATEMENT_MS", default_value_t = 10_000, value_name = "MS")]
+    pub database_statement_ms: u64,
+    /// What SQLite waits for at a commit: off, normal (a crash of the machine may lose the last commits) or full
+    #[arg(long, env = "GREENROOM_SQLITE_SYNCHRONOUS", default_value = "normal", value_name = "MODE")]
+    pub sqlite_synchronous: Synchronous,
+}
+
+/// For `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What clients reach this server at, in tokens and stage endpoints [default: http:// and the address of --listen]
+    #[arg(long, env = "GREENROOM_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
+    /// Region of requests that name none
+    #[arg(long, env = "GREENROOM_REGION", default_value = "us-east-1", value_parser = region)]
+    pub region: String,
+    /// Account of requests whose access key names none: 12 digits
+    #[arg(long, env = "GREENROOM_ACCOUNT", default_value = "000000000000", value_parser = account)]
+    pub account: String,
+    /// Quotas of an account in a region, NAME=NUMBER or NAME=unlimited, separated by commas; those not named keep AWS's values
+    #[arg(long, env = "GREENROOM_QUOTAS", default_value = "", value_name = "NAME=N,…", hide_default_value = true)]
+    pub quotas: Quotas,
+    /// Seconds from the start of a composition until it is ACTIVE
+    #[arg(long, env = "GREENROOM_COMPOSITION_START_SECONDS", default_value_t = 2, value_name = "S")]
+    pub composition_start_seconds: u32,
+    /// Seconds without a publisher after which a composition stops
+    #[arg(long, env = "GREENROOM_COMPOSITION_IDLE_SECONDS", default_value_t = 60, value_name = "S")]
+    pub composition_idle_seconds: u32,
+    /// Seconds after which a composition stops in any case
+    #[arg(long, env = "GREENROOM_COMPOSITION_MAX_SECONDS", default_value_t = 86_400, value_name = "S")]
+    pub composition_max_seconds: u32,
+    /// Seconds that a composition is STOPPING before it is STOPPED
+    #[arg(long, env = "GREENROOM_COMPOSITION_STOP_SECONDS", default_value_t = 1, value_name = "S")]
+    pub composition_stop_seconds: u32,
+    /// Seconds that a stopped composition can still be seen
+    #[arg(long, env = "GREENROOM_COMPOSITION_RETENTION_SECONDS", default_value_t = 300, value_name = "S")]
+    pub composition_retention_seconds: u32,
+    /// Seconds that requests in flight are given to finish when the server stops
+    #[arg(long, env = "GREENROOM_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "S")]
+    pub shutdown_seconds: u32,
+}
+
+/// The address of a store; [`crate::store`] knows more of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Url {
+    /// A SQLite file.
+    File(std::path::PathBuf),
+    /// SQLite in memory.
+    Memory,
+    /// A PostgreSQL server.
+    Postgres(Secret),
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sqlite::memory:" | "sqlite://:memory:" => return Ok(Url::Memory),
+            _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+                return Ok(Url::Postgres(Secret(text.to_owned())));
+            }
+            _ => {}
+        }
+        match text.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() && !path.contains('?') => Ok(Url::File(path.into())),
+            _ => Err("use sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE".into()),
+        }
+    }
+}
+
+/// The address without a password.
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Url::File(path) => write!(f, "sqlite://{}", path.display()),
+            Url::Memory => f.write_str("sqlite::memory:"),
+            Url::Postgres(Secret(url)) => {
+                // A password may stand before the host or among the parameters.
+                let (_, rest) = url.split_once("://").unwrap_or_default();
+                let (_, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+                write!(f, "postgres://{}", host.split('?').next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// What SQLite waits for at a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Synchronous {
+    /// Nothing: a crash of the machine may damage the file.
+    Off,
+    /// The log at checkpoints: a crash of the machine may lose the last commits, a crash of the program none.
+    Normal,
+    /// The log at every commit: nothing acknowledged is ever lost.
+    Full,
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Secret(text)
+    }
+}
+
+/// Where clients reach the server: scheme, host, port and a path before every other one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// Whether the scheme is `https`.
+    pub secure: bool,
+    /// Host, and port if it is not the scheme's own.
+    pub authority: String,
+    /// `""`, or a path that begins with a slash and does not end with one.
+    pub path: String,
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "use http://HOST:PORT or https://HOST:PORT, with a path if need be".to_owned();
+        let uri: axum::http::Uri = text.parse().map_err(|_| wrong())?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong()),
+        };
+        let authority = uri.authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
+        // Every URL made of it must fit the 2,048 characters of a stage endpoint.
+        if authority.is_empty() || authority.contains('@') || uri.query().is_some() || text.len() > 1024 {
+            return Err(wrong());
+        }
+        Ok(PublicUrl { secure, authority, path: uri.path().trim_end_matches('/').to_owned() })
+    }
+}
+
+impl PublicUrl {
+    /// The URL of `path` under one of the two schemes: plain and secure.
+    pub fn url(&self, (plain, secure): (&str, &str), path: &str) -> String {
+        let scheme = if self.secure { secure } else { plain };
+        format!("{scheme}://{}{}{path}", self.authority, self.path)
+    }
+
+    /// The host without its port.
+    pub fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => &self.authority,
+        }
+    }
+}
+
+/// Quotas; `None` is without limit. The defaults are AWS's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// `stages`.
+    pub stages: Option<u32>,
+    /// `public-keys`.
+    pub public_keys: Option<u32>,
+    /// `encoder-configurations`.
+    pub encoder_configurations: Option<u32>,
+    /// `storage-configurations`.
+    pub storage_configurations: Option<u32>,
+    /// `ingest-configurations`.
+    pub ingest_configurations: Option<u32>,
+    /// `compositions`: those that have not ended.
+    pub compositions: Option<u32>,
+    /// `compositions-per-stage`: those of one stage that have not ended.
+    pub compositions_per_stage: Option<u32>,
+    /// `participant-replicas`: stages that one participant is replicated to at once.
+    pub participant_replicas: Option<u32>,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Quotas {
+            stages: Some(1000),
+            public_keys: Some(3),
+            encoder_configurations: Some(20),
+            storage_configurations: Some(5),
+            ingest_configurations: Some(100),
+            compositions: Some(20),
+            compositions_per_stage: Some(5),
+            participant_replicas: Some(5),
+        }
+    }
+}
+
+impl FromStr for Quotas {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut quotas = Quotas::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').ok_or_else(|| format!("'{part}' is not NAME=NUMBER"))?;
+            let value = match value {
+                "unlimited" => None,
+                number => Some(number.parse().map_err(|_| format!("'{value}' is neither a number nor 'unlimited'"))?),
+            };
+            let quota = match name {
+                "stages" => &mut quotas.stages,
+                "public-keys" => &mut quotas.public_keys,
+                "encoder-configurations" => &mut quotas.encoder_configurations,
+                "storage-configurations" => &mut quotas.storage_configurations,
+                "ingest-configurations" => &mut quotas.ingest_configurations,
+                "compositions" => &mut quotas.compositions,
+                "compositions-per-stage" => &mut quotas.compositions_per_stage,
+                "participant-replicas" => &mut quotas.participant_replicas,
+                _ => return Err(format!("there is no quota named '{name}'")),
+            };
+            *quota = value;
+        }
+        Ok(quotas)
+    }
+}
+
+/// Lower-case letters, digits and hyphens, short enough for every ARN to stay within its 128 characters.
+pub fn region(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let valid = (1..=32).contains(&text.len()) && text.chars().all(fits);
+    valid.then(|| text.to_owned()).ok_or_else(|| "use lower-case letters, digits and hyphens, such as us-east-1".into())
+}
+
+/// Twelve digits.
+pub fn account(text: &str) -> Result<String, String> {
+    let valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    valid.then(|| text.to_owned()).ok_or_else(|| "an account is 12 digits".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_parsed_and_shown_without_their_password() {
+        assert_eq!("sqlite://a.db".parse(), Ok(Url::File("a.db".into())));
+        assert_eq!("sqlite::memory:".parse(), Ok(Url::Memory));
+        let url: Url = "postgres://me:secret@db:5432/green?password=secret".parse().unwrap();
+        assert_eq!(url.to_string(), "postgres://db:5432/green");
+        assert!(!format!("{url:?}").contains("secret"));
+        for bad in ["", "sqlite://", "mysql://x", "greenroom.db", "sqlite://a?mode=ro"] {
+            assert!(bad.parse::<Url>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn public_urls_give_every_scheme() {
+        let url: PublicUrl = "https://ivs.example.com:8443/rt/".parse().unwrap();
+        assert_eq!(url.url(("ws", "wss"), "/events"), "wss://ivs.example.com:8443/rt/events");
+        assert_eq!(url.host(), "ivs.example.com");
+        let url: PublicUrl = "http://[::1]:4600".parse().unwrap();
+        assert_eq!((url.host(), url.url(("http", "https"), "/whip")), ("[::1]", "http://[::1]:4600/whip".into()));
+        for bad in ["", "ivs.example.com", "ftp://x", "http://", "http://u:p@x", "http://x/?q"] {
+            assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn quotas_not_named_keep_their_defaults() {
+        let quotas: Quotas = "stages=7, public-keys=unlimited".parse().unwrap();
+        assert_eq!(quotas, Quotas { stages: Some(7), public_keys: None, ..Quotas::default() });
+        for bad in ["stages", "stages=", "stages=-1", "rooms=1"] {
+            assert!(bad.parse::<Quotas>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The rules, without I/O: state, input and time in; new state and what follows out.
+
+pub mod composition;
+pub mod encoder_configuration;
+pub mod participant;
+pub mod public_key;
+pub mod stage;
+pub mod tag;
+pub mod token;
+
+/// Why an input breaks a rule that the shapes cannot express: a sentence that names the member.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);

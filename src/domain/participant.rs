@@ -1,0 +1,296 @@
+//! Participants of a session: who is there, who publishes, who sees whom. Every transition answers the new state and
+//! the events that it makes, in their natural order.
+
+use crate::clock::Timestamp;
+use crate::model::participant::ExchangedParticipantToken;
+use crate::model::participant::{Event, EventErrorCode, EventName, ParticipantId, Replica};
+use crate::model::session::StageSessionId;
+use crate::model::stage::StageArn;
+use serde::{Deserialize, Serialize};
+
+/// A participant in one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Its id.
+    pub id: String,
+    /// Whether it stands for a publisher of another stage.
+    pub replica: bool,
+    /// Whether it ever published in this session.
+    pub published: bool,
+    /// What it does.
+    pub presence: Presence,
+}
+
+/// What a participant does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is in the stage.
+    Connected {
+        /// It sends media.
+        publishing: bool,
+        /// Whose media it receives, in the order in which it began to.
+        subscriptions: Vec<String>,
+    },
+    /// It has left.
+    Disconnected,
+}
+
+/// What is known of a participant's software and network; `""` where nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Client {
+    /// Internet provider.
+    pub isp_name: String,
+    /// Operating system.
+    pub os_name: String,
+    /// Its version.
+    pub os_version: String,
+    /// Browser.
+    pub browser_name: String,
+    /// Its version.
+    pub browser_version: String,
+    /// Version of the broadcast SDK.
+    pub sdk_version: String,
+}
+
+/// Why a transition cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Illegal {
+    /// It is connected already.
+    #[error("the participant is connected already")]
+    AlreadyConnected,
+    /// It is not connected.
+    #[error("the participant is not connected")]
+    NotConnected,
+    /// It publishes already.
+    #[error("the participant publishes already")]
+    AlreadyPublishing,
+    /// It does not publish.
+    #[error("the participant does not publish")]
+    NotPublishing,
+    /// It is subscribed to that participant already.
+    #[error("the participant is subscribed to that participant already")]
+    AlreadySubscribed,
+    /// It is not subscribed to that participant.
+    #[error("the participant is not subscribed to that participant")]
+    NotSubscribed,
+}
+
+/// What a transition answers: the new state and its events.
+pub type Transition = Result<(Participant, Vec<Event>), Illegal>;
+
+impl Participant {
+    /// Joins for the first time in a session.
+    pub fn first_join(id: &str, replica: bool, now: Timestamp) -> (Participant, Vec<Event>) {
+        let presence = Presence::Connected { publishing: false, subscriptions: Vec::new() };
+        let participant = Participant { id: id.to_owned(), replica, published: false, presence };
+        let joined = participant.event(EventName::Joined, now);
+        (participant, vec![joined])
+    }
+
+    /// Joins again.
+    pub fn join(mut self, now: Timestamp) -> Transition {
+        let Presence::Disconnected = self.presence else { return Err(Illegal::AlreadyConnected) };
+        self.presence = Presence::Connected { publishing: false, subscriptions: Vec::new() };
+        let joined = self.event(EventName::Joined, now);
+        Ok((self, vec![joined]))
+    }
+
+    /// Begins to send media.
+    pub fn publish(mut self, now: Timestamp) -> Transition {
+        let Presence::Connected { publishing, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
+        if std::mem::replace(publishing, true) {
+            return Err(Illegal::AlreadyPublishing);
+        }
+        self.published = true;
+        let started = self.event(EventName::PublishStarted, now);
+        Ok((self, vec![started]))
+    }
+
+    /// Ceases to send media.
+    pub fn unpublish(mut self, now: Timestamp) -> Transition {
+        let Presence::Connected { publishing, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
+        if !std::mem::replace(publishing, false) {
+            return Err(Illegal::NotPublishing);
+        }
+        let stopped = self.event(EventName::PublishStopped, now);
+        Ok((self, vec![stopped]))
+    }
+
+    /// Begins to receive the media of `remote`.
+    pub fn subscribe(mut self, remote: &str, of_replica: bool, now: Timestamp) -> Transition {
+        let Presence::Connected { subscriptions, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
+        if subscriptions.iter().any(|id| id == remote) {
+            return Err(Illegal::AlreadySubscribed);
+        }
+        subscriptions.push(remote.to_owned());
+        let mut started = self.about(EventName::SubscribeStarted, remote, now);
+        started.replica = of_replica.then_some(Replica(true));
+        Ok((self, vec![started]))
+    }
+
+    /// Ceases to receive the media of `remote`.
+    pub fn unsubscribe(mut self, remote: &str, now: Timestamp) -> Transition {
+        let Presence::Connected { subscriptions, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
+        let Some(place) = subscriptions.iter().position(|id| id == remote) else {
+            return Err(Illegal::NotSubscribed);
+        };
+        subscriptions.remove(place);
+        let stopped = self.about(EventName::SubscribeStopped, remote, now);
+        Ok((self, vec![stopped]))
+    }
+
+    /// Leaves: first unsubscribed, then unpublished, then gone.
+    pub fn leave(mut self, now: Timestamp) -> Transition {
+        let before = std::mem::replace(&mut self.presence, Presence::Disconnected);
+        let Presence::Connected { publishing, subscriptions } = before else { return Err(Illegal::NotConnected) };
+        let mut events: Vec<_> =
+            subscriptions.iter().map(|remote| self.about(EventName::SubscribeStopped, remote, now)).collect();
+        if publishing {
+            events.push(self.event(EventName::PublishStopped, now));
+        }
+        events.push(self.event(EventName::Left, now));
+        Ok((self, events))
+    }
+
+    /// Something that the participant tried has failed.
+    pub fn fail(self, name: EventName, code: EventErrorCode, now: Timestamp) -> (Participant, Vec<Event>) {
+        let mut failed = self.event(name, now);
+        failed.error_code = Some(code);
+        (self, vec![failed])
+    }
+
+    /// Shows another token; what it may and is called changes.
+    pub fn exchange(
+        self,
+        previous: ExchangedParticipantToken,
+        new: ExchangedParticipantToken,
+        now: Timestamp,
+    ) -> Transition {
+        let Presence::Connected { .. } = self.presence else { return Err(Illegal::NotConnected) };
+        let mut exchanged = self.event(EventName::TokenExchanged, now);
+        exchanged.previous_token = Some(previous);
+        exchanged.new_token = Some(new);
+        Ok((self, vec![exchanged]))
+    }
+
+    /// Its media begin, or cease, to be shown in another stage.
+    pub fn replicated(
+        self,
+        name: EventName,
+        stage: StageArn,
+        session: StageSessionId,
+        now: Timestamp,
+    ) -> (Participant, Vec<Event>) {
+        let mut event = self.event(name, now);
+        event.destination_stage_arn = Some(stage);
+        event.destination_session_id = Some(session);
+        (self, vec![event])
+    }
+
+    fn event(&self, name: EventName, now: Timestamp) -> Event {
+        Event {
+            name: Some(name),
+            participant_id: Some(ParticipantId(self.id.clone())),
+            event_time: Some(now.into()),
+            remote_participant_id: None,
+            error_code: None,
+            destination_stage_arn: None,
+            destination_session_id: None,
+            replica: self.replica.then_some(Replica(true)),
+            previous_token: None,
+            new_token: None,
+        }
+    }
+
+    fn about(&self, name: EventName, remote: &str, now: Timestamp) -> Event {
+        Event { remote_participant_id: Some(ParticipantId(remote.to_owned())), ..self.event(name, now) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use EventName::{Joined, Left, PublishStarted, PublishStopped, SubscribeStarted, SubscribeStopped};
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp(0);
+
+    #[derive(Clone, Copy, Debug)]
+    enum Input {
+        Join,
+        Publish,
+        Unpublish,
+        Subscribe(u8),
+        Unsubscribe(u8),
+        Leave,
+    }
+
+    fn apply(participant: Participant, input: Input) -> Transition {
+        match input {
+            Input::Join => participant.join(NOW),
+            Input::Publish => participant.publish(NOW),
+            Input::Unpublish => participant.unpublish(NOW),
+            Input::Subscribe(n) => participant.subscribe(&n.to_string(), false, NOW),
+            Input::Unsubscribe(n) => participant.unsubscribe(&n.to_string(), NOW),
+            Input::Leave => participant.leave(NOW),
+        }
+    }
+
+    fn names(events: &[Event]) -> Vec<EventName> {
+        events.iter().filter_map(|event| event.name).collect()
+    }
+
+    fn count(events: &[EventName], name: EventName) -> usize {
+        events.iter().filter(|found| **found == name).count()
+    }
+
+    #[test]
+    fn a_leaving_publisher_is_unsubscribed_and_unpublished_first() {
+        let (participant, _) = Participant::first_join("a", false, NOW);
+        let (participant, _) = participant.publish(NOW).unwrap();
+        let (participant, _) = participant.subscribe("b", false, NOW).unwrap();
+        let (participant, events) = participant.leave(NOW).unwrap();
+        assert_eq!(names(&events), [SubscribeStopped, PublishStopped, Left]);
+        assert!(participant.published);
+        assert_eq!(participant.leave(NOW), Err(Illegal::NotConnected));
+    }
+
+    fn inputs() -> impl Strategy<Value = Vec<Input>> {
+        let input = prop_oneof![
+            Just(Input::Join),
+            Just(Input::Publish),
+            Just(Input::Unpublish),
+            (0u8..3).prop_map(Input::Subscribe),
+            (0u8..3).prop_map(Input::Unsubscribe),
+            Just(Input::Leave),
+        ];
+        prop::collection::vec(input, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_starts_and_stops_alternate(inputs in inputs()) {
+            let (mut participant, events) = Participant::first_join("a", false, NOW);
+            let mut seen = names(&events);
+            for input in inputs {
+                match apply(participant.clone(), input) {
+                    Ok((next, events)) => {
+                        prop_assert!(!events.is_empty());
+                        seen.extend(names(&events));
+                        participant = next;
+                    }
+                    Err(_) => continue,
+                }
+                let (connected, publishing, subscribed) = match &participant.presence {
+                    Presence::Connected { publishing, subscriptions } => (1, usize::from(*publishing), subscriptions.len()),
+                    Presence::Disconnected => (0, 0, 0),
+                };
+                prop_assert_eq!(count(&seen, Joined) - count(&seen, Left), connected);
+                prop_assert_eq!(count(&seen, PublishStarted) - count(&seen, PublishStopped), publishing);
+                prop_assert_eq!(count(&seen, SubscribeStarted) - count(&seen, SubscribeStopped), subscribed);
+                prop_assert_eq!(participant.published, count(&seen, PublishStarted) > 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Names for new things, and randomness: the one place that makes either. Seeded in tests.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where ids come from.
+#[derive(Clone, Debug)]
+pub enum Ids {
+    /// The operating system's randomness.
+    Random,
+    /// The same ids in every run: a seed and how many were made.
+    Seeded(u64, Arc<AtomicU64>),
+}
+
+const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+impl Ids {
+    /// Ids that are the same in every run.
+    pub fn seeded(seed: u64) -> Self {
+        Ids::Seeded(seed, Arc::new(AtomicU64::new(0)))
+    }
+
+    /// Thirty-two random bytes.
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        match self {
+            // It fails only where the operating system has no randomness to give; nothing could go on there.
+            Ids::Random => aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness"),
+            Ids::Seeded(seed, made) => {
+                let n = made.fetch_add(1, Ordering::SeqCst);
+                bytes.copy_from_slice(digest(&SHA256, format!("{seed}:{n}").as_bytes()).as_ref());
+            }
+        }
+        bytes
+    }
+
+    /// `length` letters and digits, each as likely as any other.
+    pub fn alphanumeric(&self, length: usize) -> String {
+        /// The largest multiple of 62 that a byte holds: what is above would favour some letters.
+        const FAIR: u8 = 248;
+        let mut text = String::with_capacity(length);
+        while text.len() < length {
+            let fair = self.bytes().into_iter().filter(|byte| *byte < FAIR);
+            text.extend(fair.take(length - text.len()).map(|byte| char::from(ALPHANUMERIC[usize::from(byte % 62)])));
+        }
+        text
+    }
+
+    /// The id of a resource, a destination or a participant: twelve letters and digits, as AWS's are.
+    pub fn resource(&self) -> String {
+        self.alphanumeric(12)
+    }
+
+    /// The id of a stage session: `st-` and thirteen letters and digits.
+    pub fn session(&self) -> String {
+        format!("st-{}", self.alphanumeric(13))
+    }
+
+    /// The id of a request: a version 4 UUID.
+    pub fn request(&self) -> String {
+        let bytes: [u8; 16] = self.bytes()[..16].try_into().expect("half of thirty-two");
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_forms_of_aws() {
+        let ids = Ids::seeded(7);
+        assert_eq!(ids.resource().len(), 12);
+        let session = ids.session();
+        assert!(session.starts_with("st-") && session.len() == 16, "{session}");
+        assert_eq!(ids.request().len(), 36);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_ids_and_random_ones_differ() {
+        assert_eq!(Ids::seeded(1).resource(), Ids::seeded(1).resource());
+        assert_ne!(Ids::seeded(1).resource(), Ids::seeded(2).resource());
+        assert_ne!(Ids::Random.resource(), Ids::Random.resource());
+    }
+}

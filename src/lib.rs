@@ -1,0 +1,67 @@
+//! # greenroom: the architecture page
+//!
+//! A self-hosted service that answers the Amazon IVS Real-Time API (2020-07-14) as AWS would.
+//!
+//! ```text
+//! request ─► api ─► app ─► domain (rules)
+//!            │       ├──► store (SQL) ─► SQLite or PostgreSQL
+//!            │       └──► token, secret, clock, ids
+//!            └─► model (the AWS vocabulary)
+//! ```
+//!
+//! ## Rooms
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`model`] | the AWS vocabulary: shapes with their constraints, faults, ARNs, places in lists. No I/O |
+//! | [`domain`] | the rules, sans-IO: state, input and time in; new state and events out |
+//! | [`store`] | the only place that knows SQL; one text for two engines |
+//! | [`app`] | one async function per operation; the only place where the others meet |
+//! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
+//! | [`config`] | flags and environment variables, each its own manual |
+//! | [`server`] | opens, serves, drains, closes |
+//! | [`token`] | participant tokens and the keys that sign them |
+//! | [`secret`] | the master key: sealed secrets, stamped page tokens |
+//! | [`clock`], [`ids`] | time, names and randomness, injected |
+//! | [`telemetry`] | logs |
+//!
+//! The same resource has the same file name in every room: `model/stage.rs`, `domain/stage.rs`, `store/stages.rs`,
+//! `app/stages.rs`. Who may import whom is held by a test, `tests/rooms.rs`.
+//!
+//! ## One operation, once
+//!
+//! An operation is a row in [`api::operations`], an input and an output in [`model`], and a function in [`app`]. The row
+//! feeds the dispatcher, the OpenAPI document, the log and the comparison with the AWS model.
+//!
+//! Each shape is declared once too (see [`model::shape`]); the declaration is the Rust type, the parser, the schema in
+//! the OpenAPI document and what the tests compare. A request that has been decoded is valid by type; rules that join
+//! several members are in [`domain`].
+//!
+//! ## Concurrency
+//!
+//! It is settled by the database: a unique partial index keeps one open session per stage; whoever changes what hangs on
+//! a stage holds the stage's row; quotas are counted under a lock row; a participant is written by compare-and-set on
+//! its number of events. An operation that lost a race is run again from its beginning.
+//!
+//! ## Departures from the first design
+//!
+//! - `model` imports [`clock::Timestamp`], as times are part of the vocabulary.
+//! - [`store`] has one type, [`store::Conn`], with every statement as a method, rather than statements on the pool: the
+//!   same function serves a lone read and a transaction. It names two types of `domain` that it stores as JSON.
+//! - `config` owns the types of what can be set ([`config::Quotas`], [`config::Url`]); `store`, `app`, `api` and
+//!   `server` read them.
+//! - A composition's state is computed from its history when it is read ([`domain::composition`]), so that no timer
+//!   has to run; what can no longer be computed later is written down when it happens.
+
+pub mod api;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod ids;
+pub mod model;
+pub mod secret;
+pub mod server;
+pub mod store;
+pub mod telemetry;
+pub mod token;

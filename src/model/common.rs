@@ -1,0 +1,20 @@
+//! Shapes that several resources share.
+
+use super::shape::{boolean_shapes, string_shapes, timestamp_shapes};
+
+string_shapes! {
+    /// An opaque place in a list.
+    PaginationToken { length: 0..=1024, pattern: r"[a-zA-Z0-9+/=_-]*" }
+    /// The customer's name for a participant.
+    UserId { length: 0..=128 }
+}
+
+boolean_shapes! {
+    /// `true` or `false`.
+    Boolean
+}
+
+timestamp_shapes! {
+    /// A time, ISO 8601 in UTC.
+    Time
+}

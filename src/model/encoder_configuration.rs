@@ -1,0 +1,142 @@
+//! Encoder configurations: shapes, requests and answers.
+
+use serde_json::Value;
+
+use super::common::PaginationToken;
+use super::shape::{At, Broken, Def, Kind, Shape, WrongType, wrong_type};
+use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
+use super::tag::Tags;
+
+string_shapes! {
+    /// Encoder configuration arn.
+    EncoderConfigurationArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:encoder-configuration/[a-zA-Z0-9-]+" }
+    /// Encoder configuration name.
+    EncoderConfigurationName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
+}
+
+integer_shapes! {
+    /// Width.
+    Width { min: 2, max: 1920 }
+    /// Height.
+    Height { min: 2, max: 1920 }
+    /// Bitrate.
+    Bitrate { min: 1, max: 8500000 }
+    /// Max encoder configuration results.
+    MaxEncoderConfigurationResults { min: 1, max: 100 }
+}
+
+list_shapes! {
+    /// Encoder configuration summary list.
+    EncoderConfigurationSummaryList [EncoderConfigurationSummary]
+}
+
+structures! {
+    /// Encoder configuration.
+    EncoderConfiguration {
+        /// ARN of the resource.
+        arn: EncoderConfigurationArn,
+        /// Name; not unique, `""` when unset.
+        name: Option<EncoderConfigurationName>,
+        /// Default: 1280×720, 30 frames and 2,500,000 bits a second.
+        video: Option<Video>,
+        /// Tags of the resource.
+        tags: Option<Tags>,
+    }
+    /// Encoder configuration summary.
+    EncoderConfigurationSummary {
+        /// ARN of the resource.
+        arn: EncoderConfigurationArn,
+        /// Name; not unique, `""` when unset.
+        name: Option<EncoderConfigurationName>,
+        /// Tags of the resource.
+        tags: Option<Tags>,
+    }
+    /// Video.
+    Video {
+        /// Pixels, even; default 1280.
+        width: Option<Width>,
+        /// Pixels, even; default 720. Width times height at most 2,073,600.
+        height: Option<Height>,
+        /// Frames a second; default 30.
+        framerate: Option<Framerate>,
+        /// Bits a second; default 2,500,000.
+        bitrate: Option<Bitrate>,
+    }
+    /// Input of `CreateEncoderConfiguration`.
+    CreateEncoderConfigurationRequest {
+        /// Name; not unique, `""` when unset.
+        name: Option<EncoderConfigurationName>,
+        /// Default: 1280×720, 30 frames and 2,500,000 bits a second.
+        video: Option<Video>,
+        /// Tags of the resource.
+        tags: Option<Tags>,
+    }
+    /// Answer of `CreateEncoderConfiguration`.
+    CreateEncoderConfigurationResponse {
+        /// Encoder configuration.
+        encoder_configuration: Option<EncoderConfiguration>,
+    }
+    /// Input of `GetEncoderConfiguration`.
+    GetEncoderConfigurationRequest {
+        /// ARN of the resource.
+        arn: EncoderConfigurationArn,
+    }
+    /// Answer of `GetEncoderConfiguration`.
+    GetEncoderConfigurationResponse {
+        /// Encoder configuration.
+        encoder_configuration: Option<EncoderConfiguration>,
+    }
+    /// Input of `ListEncoderConfigurations`.
+    ListEncoderConfigurationsRequest {
+        /// Where the next page begins; absent on the last page.
+        next_token: Option<PaginationToken>,
+        /// Most items a page may hold.
+        max_results: Option<MaxEncoderConfigurationResults>,
+    }
+    /// Answer of `ListEncoderConfigurations`.
+    ListEncoderConfigurationsResponse {
+        /// Encoder configurations.
+        encoder_configurations: EncoderConfigurationSummaryList,
+        /// Where the next page begins; absent on the last page.
+        next_token: Option<PaginationToken>,
+    }
+    /// Input of `DeleteEncoderConfiguration`.
+    DeleteEncoderConfigurationRequest {
+        /// ARN of the resource.
+        arn: EncoderConfigurationArn,
+    }
+    /// Answer of `DeleteEncoderConfiguration`.
+    DeleteEncoderConfigurationResponse {}
+}
+
+/// Frames a second.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Framerate(pub f64);
+
+impl Framerate {
+    const MIN: f64 = 1.0;
+    const MAX: f64 = 60.0;
+}
+
+impl Shape for Framerate {
+    fn def() -> &'static Def {
+        static DEF: Def = Def {
+            name: "Framerate",
+            doc: "Frames a second.",
+            kind: Kind::Float { min: Framerate::MIN, max: Framerate::MAX },
+        };
+        &DEF
+    }
+    fn decode(value: Value, at: At<'_>, broken: &mut Broken) -> Result<Option<Self>, WrongType> {
+        let Some(number) = value.as_f64() else { return Err(wrong_type(&value, at, "a Float")) };
+        if number > Self::MAX {
+            broken.rule(&value, at, format_args!("Member must have value less than or equal to {}", Self::MAX));
+        } else if number < Self::MIN {
+            broken.rule(&value, at, format_args!("Member must have value greater than or equal to {}", Self::MIN));
+        } else {
+            return Ok(Some(Self(number)));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,200 @@
+//! What can go wrong, in AWS's names: the seven modelled exceptions and the protocol's own refusals.
+
+use std::sync::Arc;
+
+/// The exceptions that the AWS model declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The caller may not.
+    AccessDenied,
+    /// The state of the resource forbids it.
+    Conflict,
+    /// The service failed.
+    InternalServer,
+    /// The account is not verified.
+    PendingVerification,
+    /// No such resource.
+    ResourceNotFound,
+    /// One more than allowed.
+    ServiceQuotaExceeded,
+    /// The request breaks a rule.
+    Validation,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [FaultKind; 7] = [
+        FaultKind::AccessDenied,
+        FaultKind::Conflict,
+        FaultKind::InternalServer,
+        FaultKind::PendingVerification,
+        FaultKind::ResourceNotFound,
+        FaultKind::ServiceQuotaExceeded,
+        FaultKind::Validation,
+    ];
+
+    /// The name in `x-amzn-ErrorType`.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::AccessDenied => "AccessDeniedException",
+            FaultKind::Conflict => "ConflictException",
+            FaultKind::InternalServer => "InternalServerException",
+            FaultKind::PendingVerification => "PendingVerification",
+            FaultKind::ResourceNotFound => "ResourceNotFoundException",
+            FaultKind::ServiceQuotaExceeded => "ServiceQuotaExceededException",
+            FaultKind::Validation => "ValidationException",
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            FaultKind::Validation => 400,
+            FaultKind::ServiceQuotaExceeded => 402,
+            FaultKind::AccessDenied | FaultKind::PendingVerification => 403,
+            FaultKind::ResourceNotFound => 404,
+            FaultKind::Conflict => 409,
+            FaultKind::InternalServer => 500,
+        }
+    }
+}
+
+/// The refusals that come before an operation is reached; the AWS model does not declare them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RejectionKind {
+    /// The body is not JSON, or a value has the wrong JSON type.
+    Serialization,
+    /// No operation answers this method and path.
+    UnknownOperation,
+    /// The body is larger than the service takes.
+    TooLarge,
+    /// The body did not arrive whole.
+    Incomplete,
+    /// The credential scope of the signature cannot be right.
+    InvalidSignature,
+}
+
+impl RejectionKind {
+    /// Every kind.
+    pub const ALL: [RejectionKind; 5] = [
+        RejectionKind::Serialization,
+        RejectionKind::UnknownOperation,
+        RejectionKind::TooLarge,
+        RejectionKind::Incomplete,
+        RejectionKind::InvalidSignature,
+    ];
+
+    /// The name in `x-amzn-ErrorType`.
+    pub fn name(self) -> &'static str {
+        match self {
+            RejectionKind::Serialization => "SerializationException",
+            RejectionKind::UnknownOperation => "UnknownOperationException",
+            RejectionKind::TooLarge => "RequestEntityTooLargeException",
+            RejectionKind::Incomplete => "RequestAbortedException",
+            RejectionKind::InvalidSignature => "InvalidSignatureException",
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            RejectionKind::Serialization | RejectionKind::Incomplete => 400,
+            RejectionKind::InvalidSignature => 403,
+            RejectionKind::UnknownOperation => 404,
+            RejectionKind::TooLarge => 413,
+        }
+    }
+}
+
+/// The cause of a fault in the service: logged once, never shown to the client.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Fault {
+    /// A modelled exception, with its text.
+    #[error("{}: {message}", kind.name())]
+    Modelled {
+        /// Which one.
+        kind: FaultKind,
+        /// The text for the client.
+        message: String,
+        /// What lies behind it, for the log.
+        #[source]
+        cause: Option<Cause>,
+        /// Whether the same request, sent again at once, may well succeed.
+        again: bool,
+    },
+    /// A refusal of the protocol, with its text.
+    #[error("{}: {message}", kind.name())]
+    Rejected {
+        /// Which one.
+        kind: RejectionKind,
+        /// The text for the client.
+        message: String,
+    },
+}
+
+impl Fault {
+    fn modelled(kind: FaultKind, message: impl Into<String>) -> Self {
+        Fault::Modelled { kind, message: message.into(), cause: None, again: false }
+    }
+
+    /// `ValidationException`.
+    pub fn validation(message: impl Into<String>) -> Self {
+        Self::modelled(FaultKind::Validation, message)
+    }
+
+    /// `ResourceNotFoundException` for an ARN or another name of a resource.
+    pub fn not_found(resource: &str) -> Self {
+        Self::modelled(FaultKind::ResourceNotFound, format!("Resource: {resource} not found"))
+    }
+
+    /// `ConflictException`.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::modelled(FaultKind::Conflict, message)
+    }
+
+    /// `ServiceQuotaExceededException`.
+    pub fn quota(message: impl Into<String>) -> Self {
+        Self::modelled(FaultKind::ServiceQuotaExceeded, message)
+    }
+
+    /// `InternalServerException`: the client learns that it happened, the log learns why.
+    pub fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Fault::Modelled {
+            kind: FaultKind::InternalServer,
+            message: "Unexpected error while the request was processed.".into(),
+            cause: Some(Arc::new(cause)),
+            again: false,
+        }
+    }
+
+    /// A refusal of the protocol.
+    pub fn rejected(kind: RejectionKind, message: impl Into<String>) -> Self {
+        Fault::Rejected { kind, message: message.into() }
+    }
+
+    /// The name in `x-amzn-ErrorType`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fault::Modelled { kind, .. } => kind.name(),
+            Fault::Rejected { kind, .. } => kind.name(),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Fault::Modelled { kind, .. } => kind.status(),
+            Fault::Rejected { kind, .. } => kind.status(),
+        }
+    }
+
+    /// The text for the client.
+    pub fn message(&self) -> &str {
+        match self {
+            Fault::Modelled { message, .. } | Fault::Rejected { message, .. } => message,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Tags, and the three operations on them.
+
+use super::shape::{list_shapes, map_shapes, string_shapes, structures};
+
+string_shapes! {
+    /// Tag key.
+    TagKey { length: 1..=128 }
+    /// Tag value.
+    TagValue { length: 0..=256 }
+    /// ARN of any taggable resource.
+    ///
+    /// The published pattern lets one character stand before the slash, which no real ARN does: here it is one or more.
+    ResourceArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:[a-z-]+/[a-zA-Z0-9-]+" }
+}
+
+list_shapes! {
+    /// Tag key list.
+    TagKeyList [TagKey] { min: 0, max: 50 }
+}
+
+map_shapes! {
+    /// Tags: at most 50 a resource, keys not beginning with `aws:`.
+    Tags [TagKey, TagValue] { min: 0, max: 50 }
+}
+
+structures! {
+    /// Input of `ListTagsForResource`.
+    ListTagsForResourceRequest {
+        /// Resource arn.
+        resource_arn: ResourceArn,
+    }
+    /// Answer of `ListTagsForResource`.
+    ListTagsForResourceResponse {
+        /// Tags of the resource.
+        tags: Tags,
+    }
+    /// Input of `TagResource`.
+    TagResourceRequest {
+        /// Resource arn.
+        resource_arn: ResourceArn,
+        /// Tags of the resource.
+        tags: Tags,
+    }
+    /// Answer of `TagResource`.
+    TagResourceResponse {}
+    /// Input of `UntagResource`.
+    UntagResourceRequest {
+        /// Resource arn.
+        resource_arn: ResourceArn,
+        /// Tag keys.
+        tag_keys: TagKeyList,
+    }
+    /// Answer of `UntagResource`.
+    UntagResourceResponse {}
+}

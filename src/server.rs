@@ -1,0 +1,224 @@
+//! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
+
+use crate::api::{self, Door};
+use crate::app::{App, Endpoints, Settings, keys};
+use crate::clock::Clock;
+use crate::config::{PublicUrl, ServeArgs, StoreArgs, Url};
+use crate::domain::composition::Durations;
+use crate::ids::Ids;
+use crate::model::arn::Scope;
+use crate::secret::{MasterKey, SecretError};
+use crate::store::{Db, OpenError, Options};
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Why a server could not start or go on; each text is one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The store.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its schema.
+    #[error("cannot migrate the store: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Its keys.
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    /// The master key that was given, or the one in its file.
+    #[error("the master key: {0}")]
+    Secret(#[from] SecretError),
+    /// PostgreSQL without a master key.
+    #[error(
+        "a PostgreSQL store needs a master key, the same for every node: set GREENROOM_MASTER_KEY to 32 bytes in base64 (make one with: openssl rand -base64 32)"
+    )]
+    NoMasterKey,
+    /// The file of the master key.
+    #[error("cannot use the key file {0}: {1}")]
+    KeyFile(PathBuf, std::io::Error),
+    /// The address.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// Serving.
+    #[error("cannot serve: {0}")]
+    Serve(std::io::Error),
+}
+
+/// A server that listens, and serves once it is [run](Server::run).
+#[derive(Debug)]
+pub struct Server {
+    /// The service.
+    pub app: Arc<App>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    listener: TcpListener,
+    router: axum::Router,
+    grace: Duration,
+}
+
+fn options(args: &StoreArgs) -> Options {
+    Options {
+        url: args.database_url.clone(),
+        connections: args.database_connections,
+        acquire_timeout: Duration::from_millis(args.database_acquire_ms),
+        statement_timeout: Duration::from_millis(args.database_statement_ms),
+        synchronous: args.sqlite_synchronous,
+    }
+}
+
+/// The master key that was given, or the one that an embedded store keeps.
+fn master_key(args: &StoreArgs, ids: &Ids) -> Result<MasterKey, ServerError> {
+    match (&args.master_key, &args.database_url) {
+        (Some(text), _) => Ok(MasterKey::parse(&text.0)?),
+        (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
+        (None, Url::Memory) => Ok(MasterKey::new(&ids.bytes())),
+        (None, Url::File(path)) => {
+            let path = PathBuf::from(format!("{}.key", path.display()));
+            key_file(&path, ids)
+        }
+    }
+}
+
+/// Reads the key file, or makes it: readable by its owner alone, whole from its first moment, and never in place of one
+/// that is there already.
+fn key_file(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let failed = |error| ServerError::KeyFile(path.to_owned(), error);
+    if !path.try_exists().map_err(failed)? {
+        let draft = PathBuf::from(format!("{}.{}", path.display(), ids.resource()));
+        let write = || {
+            let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
+            file.write_all(MasterKey::text(&ids.bytes()).as_bytes())?;
+            file.sync_all()?;
+            match std::fs::hard_link(&draft, path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                linked => linked,
+            }
+        };
+        let written = write();
+        let removed = std::fs::remove_file(&draft);
+        written.and(removed).map_err(failed)?;
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(1024).read_to_string(&mut text).map_err(failed)?;
+    Ok(MasterKey::parse(&text)?)
+}
+
+/// Brings the schema of a store up to date; works beside a running server.
+pub async fn migrate(args: &StoreArgs) -> Result<(), ServerError> {
+    let db = Db::open_beside(&options(args)).await?;
+    db.migrate().await?;
+    db.close().await;
+    Ok(())
+}
+
+/// Adds a signing key; works beside a running server. Answers its id.
+pub async fn rotate_keys(args: &StoreArgs) -> Result<String, ServerError> {
+    let ids = Ids::Random;
+    let secret = master_key(args, &ids)?;
+    let db = Db::open_beside(&options(args)).await?;
+    db.migrate().await?;
+    let id = keys::rotate(&db, &secret, &Clock::System, &ids).await?;
+    db.close().await;
+    Ok(id)
+}
+
+impl Server {
+    /// Opens the store, brings it up to date, and listens.
+    pub async fn start(args: ServeArgs, clock: Clock, ids: Ids) -> Result<Server, ServerError> {
+        if let (None, Url::Postgres(_)) = (&args.store.master_key, &args.store.database_url) {
+            return Err(ServerError::NoMasterKey);
+        }
+        let db = Db::open(&options(&args.store)).await?;
+        let secret = master_key(&args.store, &ids)?;
+        db.migrate().await?;
+        keys::prepare(&db, &secret, &clock, &ids).await?;
+        let failed = |error| ServerError::Listen(args.listen, error);
+        let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let settings = settings(&args, address);
+        let app = Arc::new(App { db, clock: clock.clone(), ids, secret, settings, keys: keys::Keys::default() });
+        let door = Door {
+            app: app.clone(),
+            default_scope: Scope { account: args.account, region: args.region },
+            started_at: clock.now(),
+        };
+        Ok(Server {
+            router: api::router(Arc::new(door)),
+            app,
+            address,
+            listener,
+            grace: Duration::from_secs(u64::from(args.shutdown_seconds)),
+        })
+    }
+
+    /// Every path that the server answers, without a socket.
+    pub fn router(&self) -> axum::Router {
+        self.router.clone()
+    }
+
+    /// Serves until `stop` is done, then finishes what is in flight and closes the store.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+        let (draining, drained) = tokio::sync::oneshot::channel();
+        let signal = async move {
+            stop.await;
+            let _ = draining.send(());
+        };
+        let serving = axum::serve(self.listener, self.router).with_graceful_shutdown(signal);
+        let bound = async {
+            // Without a signal there is no bound.
+            if drained.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(self.grace).await;
+        };
+        let served = tokio::select! {
+            served = serving.into_future() => served.map_err(ServerError::Serve),
+            () = bound => {
+                tracing::warn!("requests were cut off: they took longer than --shutdown-seconds");
+                Ok(())
+            }
+        };
+        // A request that hangs must not keep the store from being closed.
+        let _ = tokio::time::timeout(self.grace, self.app.db.close()).await;
+        served
+    }
+}
+
+fn settings(args: &ServeArgs, address: SocketAddr) -> Settings {
+    let public = args.public_url.clone().unwrap_or_else(|| PublicUrl {
+        secure: false,
+        authority: reachable(address).to_string(),
+        path: String::new(),
+    });
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    Settings {
+        endpoints: Endpoints {
+            events: public.url(("ws", "wss"), "/events"),
+            whip: public.url(("http", "https"), "/whip"),
+            rtmp: format!("rtmp://{}/app/", public.host()),
+            rtmps: format!("rtmps://{}:443/app/", public.host()),
+        },
+        quotas: args.quotas,
+        compositions: Durations {
+            start: seconds(args.composition_start_seconds),
+            idle: seconds(args.composition_idle_seconds),
+            most: seconds(args.composition_max_seconds),
+            stop: seconds(args.composition_stop_seconds),
+            retention: seconds(args.composition_retention_seconds),
+        },
+    }
+}
+
+/// Listening on every address is reached at this machine's own.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => ([0, 0, 0, 0, 0, 0, 0, 1], v6.port()).into(),
+        other => other,
+    }
+}

@@ -1,0 +1,149 @@
+//! Compositions, each with the activity of its stage, which decides what state it is in.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::domain::composition::PlannedDestination;
+use crate::model::arn::Scope;
+use crate::model::composition::LayoutConfiguration;
+use crate::model::page::Position;
+use crate::model::tag::Tags;
+use sqlx::types::Json;
+
+rows! {
+    /// A composition as it is stored, and what its stage does.
+    #[derive(Clone, Debug)]
+    CompositionRow {
+        /// Its id.
+        id: String,
+        /// The stage it shows.
+        stage_id: String,
+        /// How it arranges the participants; every default filled in.
+        layout: Json<LayoutConfiguration>,
+        /// Where it goes.
+        destinations: Json<Vec<PlannedDestination>>,
+        /// Its tags.
+        tags: Json<Tags>,
+        /// The encoder configuration of the channel destination, or `""`.
+        channel_encoder_id: String,
+        /// The encoder configuration of the S3 destination, or `""`.
+        s3_encoder_id: String,
+        /// The storage configuration of the S3 destination, or `""`.
+        storage_id: String,
+        /// What the client recognises its request by, or `""`.
+        idempotency_token: String,
+        /// A digest of the request.
+        request_digest: String,
+        /// When it was started, in milliseconds.
+        started_at: i64,
+        /// When it began to stop.
+        stopping_at: Option<i64>,
+        /// Since when nobody publishes to the stage; `None` while somebody does, or when the stage is gone.
+        quiet_since: Option<i64>,
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.stage_id, c.layout, c.destinations, c.tags, c.channel_encoder_id, c.s3_encoder_id,
+                c.storage_id, c.idempotency_token, c.request_digest, c.started_at, c.stopping_at,
+                CASE WHEN EXISTS (SELECT 1 FROM participants p WHERE p.account = c.account AND p.region = c.region
+                    AND p.stage_id = c.stage_id AND p.publishing) THEN NULL ELSE s.quiet_since END AS quiet_since
+            FROM compositions c
+            LEFT JOIN stages s ON s.account = c.account AND s.region = c.region AND s.id = c.stage_id
+            WHERE c.account = $1 AND c.region = $2 ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select!("AND c.id = $3");
+const BY_TOKEN: &str = select!("AND c.idempotency_token = $3 AND c.idempotency_token <> ''");
+const ALL: &str = select!("ORDER BY c.started_at, c.id");
+const OF_STAGE: &str = select!("AND c.stage_id = $3 ORDER BY c.started_at, c.id");
+const PAGE: &str = select!(
+    "AND (c.started_at, c.id) < ($3, $4) AND ($5 = '' OR c.stage_id = $5)
+        AND ($6 = '' OR c.channel_encoder_id = $6 OR c.s3_encoder_id = $6)
+    ORDER BY c.started_at DESC, c.id DESC LIMIT $7"
+);
+const INSERT: &str = "INSERT INTO compositions
+    (account, region, id, stage_id, layout, destinations, tags, channel_encoder_id, s3_encoder_id, storage_id,
+        idempotency_token, request_digest, started_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+const STOP: &str = "UPDATE compositions SET stopping_at = $4
+    WHERE account = $1 AND region = $2 AND id = $3 AND stopping_at IS NULL";
+const DELETE: &str = "DELETE FROM compositions WHERE account = $1 AND region = $2 AND id = $3";
+
+impl Conn {
+    /// The composition `id`.
+    pub async fn composition(&mut self, scope: &Scope, id: &str) -> Result<Option<CompositionRow>, StoreError> {
+        fetch!(fetch_optional, self, CompositionRow, ONE, &scope.account, &scope.region, id)
+    }
+
+    /// The composition that was started with an idempotency token.
+    pub async fn composition_by_token(
+        &mut self,
+        scope: &Scope,
+        token: &str,
+    ) -> Result<Option<CompositionRow>, StoreError> {
+        fetch!(fetch_optional, self, CompositionRow, BY_TOKEN, &scope.account, &scope.region, token)
+    }
+
+    /// Every composition of a scope that is stored, ended or not; a quota keeps them few.
+    pub async fn all_compositions(&mut self, scope: &Scope) -> Result<Vec<CompositionRow>, StoreError> {
+        fetch!(fetch_all, self, CompositionRow, ALL, &scope.account, &scope.region)
+    }
+
+    /// Every composition of a stage that is stored, ended or not.
+    pub async fn compositions_of_stage(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+    ) -> Result<Vec<CompositionRow>, StoreError> {
+        fetch!(fetch_all, self, CompositionRow, OF_STAGE, &scope.account, &scope.region, stage)
+    }
+
+    /// Compositions, the newest first, after `place`; only those of `stage` and with `encoder`, unless these are `""`.
+    pub async fn compositions(
+        &mut self,
+        scope: &Scope,
+        (stage, encoder): (&str, &str),
+        place: &Position,
+        limit: i64,
+    ) -> Result<Vec<CompositionRow>, StoreError> {
+        let Scope { account, region } = scope;
+        fetch!(fetch_all, self, CompositionRow, PAGE, account, region, place.order, &place.id, stage, encoder, limit,)
+    }
+
+    /// Adds a composition.
+    pub async fn insert_composition(&mut self, scope: &Scope, row: &CompositionRow) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT,
+            &scope.account,
+            &scope.region,
+            &row.id,
+            &row.stage_id,
+            &row.layout,
+            &row.destinations,
+            &row.tags,
+            &row.channel_encoder_id,
+            &row.s3_encoder_id,
+            &row.storage_id,
+            &row.idempotency_token,
+            &row.request_digest,
+            row.started_at,
+        )
+        .map(drop)
+    }
+
+    /// Notes that a composition began to stop at `at`, unless it has begun before.
+    pub async fn stop_composition(&mut self, scope: &Scope, id: &str, at: i64) -> Result<(), StoreError> {
+        execute!(self, STOP, &scope.account, &scope.region, id, at).map(drop)
+    }
+
+    /// Forgets a composition.
+    pub async fn delete_composition(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
+        execute!(self, DELETE, &scope.account, &scope.region, id).map(drop)
+    }
+}

@@ -1,0 +1,142 @@
+//! Opening a store: addresses, pools, and the guard against a second server on one SQLite file.
+
+use super::{Db, Pools, StoreError};
+use crate::config::{Synchronous, Url};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a store is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it is.
+    pub url: Url,
+    /// Most connections to PostgreSQL, or most readers of SQLite.
+    pub connections: u32,
+    /// How long a request waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long PostgreSQL may work on one statement.
+    pub statement_timeout: Duration,
+    /// What SQLite waits for at a commit.
+    pub synchronous: Synchronous,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A server runs on this file already.
+    #[error("another greenroom server is using {0}: stop it, or give this one a file of its own with --database-url")]
+    InUse(PathBuf),
+    /// The file, or its lock, cannot be made.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The engine said no.
+    #[error("cannot open the store: {}", source.detail())]
+    Store {
+        /// What it said.
+        #[from]
+        source: StoreError,
+    },
+}
+
+impl StoreError {
+    /// The engine's own words.
+    fn detail(&self) -> String {
+        std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string)
+    }
+}
+
+impl Db {
+    /// Opens the store for a server: of a SQLite file, no other server may be using it.
+    pub async fn open(options: &Options) -> Result<Db, OpenError> {
+        let lock = match &options.url {
+            Url::File(path) => Some(Arc::new(lock(path)?)),
+            Url::Memory | Url::Postgres(_) => None,
+        };
+        let mut db = Self::open_beside(options).await?;
+        db._lock = lock;
+        Ok(db)
+    }
+
+    /// Opens the store for the command line, which works beside a running server.
+    pub async fn open_beside(options: &Options) -> Result<Db, OpenError> {
+        let pools = match &options.url {
+            Url::Memory => memory(options).await?,
+            Url::File(path) => file(path, options).await?,
+            Url::Postgres(url) => postgres(&url.0, options).await?,
+        };
+        Ok(Db { pools, _lock: None })
+    }
+}
+
+/// Takes the lock that a server holds while it uses the file at `path`; it goes when the server does.
+fn lock(path: &Path) -> Result<std::fs::File, OpenError> {
+    let beside = PathBuf::from(format!("{}.lock", path.display()));
+    let failed = |source| OpenError::File { path: beside.clone(), source };
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&beside).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn memory(options: &Options) -> Result<Pools, StoreError> {
+    // The database lives as long as its one connection: it must never be given up.
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .acquire_timeout(options.acquire_timeout);
+    let connect = SqliteConnectOptions::from_str("sqlite::memory:")?;
+    let pool = pool.connect_with(connect).await?;
+    Ok(Pools::Sqlite { write: pool.clone(), read: pool })
+}
+
+async fn file(path: &Path, options: &Options) -> Result<Pools, StoreError> {
+    let synchronous = match options.synchronous {
+        Synchronous::Off => SqliteSynchronous::Off,
+        Synchronous::Normal => SqliteSynchronous::Normal,
+        Synchronous::Full => SqliteSynchronous::Full,
+    };
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(options.acquire_timeout);
+    let pool = || {
+        SqlitePoolOptions::new()
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(options.acquire_timeout)
+    };
+    let write = pool().max_connections(1).connect_with(connect.clone()).await?;
+    let read = pool().max_connections(options.connections).connect_lazy_with(connect.create_if_missing(false));
+    Ok(Pools::Sqlite { write, read })
+}
+
+async fn postgres(url: &str, options: &Options) -> Result<Pools, StoreError> {
+    let timeout = options.statement_timeout.as_millis().to_string();
+    let connect = PgConnectOptions::from_str(url)?
+        .application_name("greenroom")
+        .options([("statement_timeout", timeout.as_str())]);
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .connect_with(connect)
+        .await?;
+    Ok(Pools::Postgres(pool))
+}

@@ -1,0 +1,97 @@
+//! Encoder configurations.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::model::arn::Scope;
+use crate::model::encoder_configuration::Video;
+use crate::model::page::Position;
+use crate::model::tag::Tags;
+use sqlx::types::Json;
+
+rows! {
+    /// An encoder configuration as it is stored.
+    #[derive(Clone, Debug)]
+    EncoderConfigurationRow {
+        /// Its id.
+        id: String,
+        /// Its name, or `""`.
+        name: String,
+        /// Size, frame rate and bit rate; every default filled in.
+        video: Json<Video>,
+        /// Its tags.
+        tags: Json<Tags>,
+        /// When it was created, in milliseconds.
+        created_at: i64,
+    }
+}
+
+const ONE: &str = "SELECT id, name, video, tags, created_at FROM encoder_configurations
+    WHERE account = $1 AND region = $2 AND id = $3";
+const PAGE: &str = "SELECT id, name, video, tags, created_at FROM encoder_configurations
+    WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
+const COUNT: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM encoder_configurations WHERE account = $1 AND region = $2 LIMIT $3) some";
+const INSERT: &str = "INSERT INTO encoder_configurations (account, region, id, name, video, tags, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const DELETE: &str = "DELETE FROM encoder_configurations WHERE account = $1 AND region = $2 AND id = $3";
+
+impl Conn {
+    /// The encoder configuration `id`.
+    pub async fn encoder_configuration(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<EncoderConfigurationRow>, StoreError> {
+        fetch!(fetch_optional, self, EncoderConfigurationRow, ONE, &scope.account, &scope.region, id)
+    }
+
+    /// Encoder configurations in the order of their creation, after `place`.
+    pub async fn encoder_configurations(
+        &mut self,
+        scope: &Scope,
+        place: &Position,
+        limit: i64,
+    ) -> Result<Vec<EncoderConfigurationRow>, StoreError> {
+        fetch!(
+            fetch_all,
+            self,
+            EncoderConfigurationRow,
+            PAGE,
+            &scope.account,
+            &scope.region,
+            place.order,
+            &place.id,
+            limit
+        )
+    }
+
+    /// How many encoder configurations there are, counted no further than `limit`.
+    pub async fn count_encoder_configurations(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
+        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
+    }
+
+    /// Adds an encoder configuration.
+    pub async fn insert_encoder_configuration(
+        &mut self,
+        scope: &Scope,
+        row: &EncoderConfigurationRow,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT,
+            &scope.account,
+            &scope.region,
+            &row.id,
+            &row.name,
+            &row.video,
+            &row.tags,
+            row.created_at,
+        )
+        .map(drop)
+    }
+
+    /// Deletes an encoder configuration; answers whether it was there.
+    pub async fn delete_encoder_configuration(&mut self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
+        Ok(execute!(self, DELETE, &scope.account, &scope.region, id)? == 1)
+    }
+}

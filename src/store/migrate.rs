@@ -1,0 +1,69 @@
+//! The schema: the same file names for both engines, applied in order, each once.
+
+use super::{Db, Pools};
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+/// Number, name, text for SQLite, text for PostgreSQL. An applied migration never changes: a test holds their digests.
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "init",
+    include_str!("../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../migrations/postgres/0001_init.sql"),
+)];
+
+/// As often as a node tries while others migrate the same store.
+const TRIES: usize = 10;
+
+impl Db {
+    /// Brings the schema up to date. Several nodes may do so at once: whoever comes second finds it done.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.migrate_once().await {
+                // Without a lock (poolers and distributed engines have none to give), the engine lets one of several
+                // nodes create a table and refuses the others; they look again.
+                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                    if tries < TRIES && error.as_database_error().is_some() =>
+                {
+                    tracing::debug!(%error, "another node migrates the same store; looking again");
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn migrate_once(&self) -> Result<(), MigrateError> {
+        match &self.pools {
+            Pools::Sqlite { write, .. } => migrator(|(_, _, sqlite, _)| sqlite).run(write).await,
+            Pools::Postgres(pool) => migrator(|(_, _, _, postgres)| postgres).run(pool).await,
+        }
+    }
+}
+
+fn migrator(text: fn(&(i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {
+    let migration = |row: &(i64, &'static str, &'static str, &'static str)| {
+        Migration::new(row.0, row.1.into(), MigrationType::Simple, text(row).into_sql_str(), false)
+    };
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
+    migrator.set_locking(false);
+    migrator
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::digest::{SHA256, digest};
+
+    fn hex(text: &str) -> String {
+        digest(&SHA256, text.as_bytes()).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn an_applied_migration_never_changes() {
+        let found: Vec<_> = MIGRATIONS.iter().map(|m| (m.1, hex(m.2), hex(m.3))).collect();
+        let found: Vec<_> = found.iter().map(|(name, s, p)| (*name, s.as_str(), p.as_str())).collect();
+        assert_eq!(found, [("init", "e2a41b8a454b2958", "ae24caee9bb2a1c4")]);
+    }
+}

@@ -1,0 +1,211 @@
+//! The store: the only place that knows SQL. One SQL text serves PostgreSQL and SQLite.
+//!
+//! [`Db`] hands out a [`Conn`]: for reading, or for one transaction of writing. Every function of the store is a method
+//! of `Conn`, so that it serves both. Nothing here decides anything; the rules are in [`crate::domain`].
+
+mod compositions;
+mod connect;
+mod encoder_configurations;
+mod ingest_configurations;
+mod migrate;
+mod participants;
+mod public_keys;
+mod replications;
+mod sessions;
+mod signing_keys;
+mod sql;
+mod stages;
+mod storage_configurations;
+mod tags;
+mod tokens;
+
+pub use compositions::CompositionRow;
+pub use connect::{OpenError, Options};
+pub use encoder_configurations::EncoderConfigurationRow;
+pub use ingest_configurations::IngestConfigurationRow;
+pub use participants::{ParticipantFilter, ParticipantRow, Place};
+pub use public_keys::PublicKeyRow;
+pub use replications::ReplicationRow;
+pub use sessions::SessionRow;
+pub use signing_keys::SigningKeyRow;
+pub use stages::StageRow;
+pub use storage_configurations::StorageConfigurationRow;
+
+pub use sqlx::types::Json;
+
+use sql::{execute, fetch};
+
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use std::sync::Arc;
+
+/// A store, shared by whoever holds a clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    pools: Pools,
+    /// Held for as long as the server lives, so that no second one uses the same SQLite file.
+    _lock: Option<Arc<std::fs::File>>,
+}
+
+#[derive(Clone, Debug)]
+enum Pools {
+    /// One writer, many readers. In memory, both are the same single connection.
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// A connection of either engine, alone or inside a transaction.
+#[derive(Debug)]
+pub enum Conn {
+    /// SQLite, outside of a transaction.
+    Sqlite(PoolConnection<Sqlite>),
+    /// SQLite, inside one.
+    SqliteTransaction(Transaction<'static, Sqlite>),
+    /// PostgreSQL, outside of a transaction.
+    Postgres(PoolConnection<Postgres>),
+    /// PostgreSQL, inside one.
+    PostgresTransaction(Transaction<'static, Postgres>),
+}
+
+/// The bare connection that a statement runs on.
+enum Link<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Postgres(&'a mut PgConnection),
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Other writers were in the way, or the connection broke before anything was written: trying again may help.
+    #[error("the store was busy or its connection broke")]
+    Again(#[source] sqlx::Error),
+    /// Somebody else wrote the row after it was read: trying again helps.
+    #[error("another writer was faster")]
+    Overtaken,
+    /// No connection could be had in time.
+    #[error("the store cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// A row with the same unique key is there already.
+    #[error("a row of the same key exists")]
+    Duplicate(#[source] sqlx::Error),
+    /// A value in the store is not what this program writes.
+    #[error("the store holds a value that cannot be read")]
+    Corrupt(#[source] sqlx::Error),
+    /// A commit whose outcome is not known.
+    #[error("the connection broke during a commit")]
+    Commit(#[source] sqlx::Error),
+    /// Anything else.
+    #[error("the store refused a statement")]
+    Other(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+        match &error {
+            sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Duplicate(error),
+            // PostgreSQL: serialization failure, deadlock, shutdown; SQLite: busy, locked.
+            sqlx::Error::Database(_) if matches!(&*code, "40001" | "40P01" | "57P01" | "5" | "6" | "517") => {
+                StoreError::Again(error)
+            }
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StoreError::Again(error),
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                StoreError::Unavailable(error)
+            }
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
+                StoreError::Corrupt(error)
+            }
+            _ => StoreError::Other(error),
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let may_repeat = matches!(error, StoreError::Again(_) | StoreError::Overtaken);
+        let mut fault = Fault::internal(error);
+        if let Fault::Modelled { again, .. } = &mut fault {
+            *again = may_repeat;
+        }
+        fault
+    }
+}
+
+impl Db {
+    /// `postgres` or `sqlite`.
+    pub fn engine(&self) -> &'static str {
+        match self.pools {
+            Pools::Sqlite { .. } => "sqlite",
+            Pools::Postgres(_) => "postgres",
+        }
+    }
+
+    /// A connection to read with.
+    pub async fn read(&self) -> Result<Conn, StoreError> {
+        Ok(match &self.pools {
+            Pools::Sqlite { read, .. } => Conn::Sqlite(read.acquire().await?),
+            Pools::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// A transaction to write in. Dropped without [`Conn::commit`], it leaves nothing behind.
+    pub async fn write(&self) -> Result<Conn, StoreError> {
+        Ok(match &self.pools {
+            Pools::Sqlite { write, .. } => Conn::SqliteTransaction(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Conn::PostgresTransaction(pool.begin().await?),
+        })
+    }
+
+    /// Asks the store for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let mut conn = self.read().await?;
+        fetch!(fetch_one, conn, (i64,), "SELECT CAST(1 AS BIGINT)").map(drop)
+    }
+
+    /// Waits for what is in use, then closes every connection.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Conn {
+    fn link(&mut self) -> Link<'_> {
+        match self {
+            Conn::Sqlite(conn) => Link::Sqlite(conn),
+            Conn::SqliteTransaction(conn) => Link::Sqlite(conn),
+            Conn::Postgres(conn) => Link::Postgres(conn),
+            Conn::PostgresTransaction(conn) => Link::Postgres(conn),
+        }
+    }
+
+    /// Makes what was written last. A connection for reading has nothing to commit.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let done = match self {
+            Conn::Sqlite(_) | Conn::Postgres(_) => Ok(()),
+            Conn::SqliteTransaction(conn) => conn.commit().await,
+            Conn::PostgresTransaction(conn) => conn.commit().await,
+        };
+        done.map_err(|error| match StoreError::from(error) {
+            StoreError::Again(error) if error.as_database_error().is_none() => StoreError::Commit(error),
+            other => other,
+        })
+    }
+
+    /// Waits until this transaction alone holds the lock `name` of `scope`, until its end.
+    pub async fn lock(&mut self, scope: &Scope, name: &str) -> Result<(), StoreError> {
+        const LOCK: &str = "INSERT INTO locks (account, region, name) VALUES ($1, $2, $3)
+            ON CONFLICT (account, region, name) DO UPDATE SET name = excluded.name";
+        execute!(self, LOCK, &scope.account, &scope.region, name).map(drop)
+    }
+}

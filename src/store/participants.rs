@@ -1,0 +1,273 @@
+//! Participants of sessions, and their events.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::model::arn::Scope;
+use crate::model::page::Position;
+use crate::model::participant::{Event, ParticipantAttributes};
+use sqlx::types::Json;
+
+rows! {
+    /// A participant of a session as it is stored.
+    #[derive(Clone, Debug, PartialEq)]
+    ParticipantRow {
+        /// Its id.
+        id: String,
+        /// The customer's name for it, or `""`.
+        user_id: String,
+        /// The customer's data.
+        attributes: Json<ParticipantAttributes>,
+        /// `CONNECTED` or `DISCONNECTED`.
+        state: String,
+        /// Whether it ever published in this session.
+        published: bool,
+        /// Whether it publishes now.
+        publishing: bool,
+        /// Whom it is subscribed to.
+        subscriptions: Json<Vec<String>>,
+        /// When it joined this session first, in milliseconds.
+        first_joined_at: i64,
+        /// How many events it has; the next one's number.
+        events: i64,
+        /// What is known of its software and network.
+        client: Json<crate::domain::participant::Client>,
+        /// `UNKNOWN`, `WHIP`, `RTMP` or `RTMPS`.
+        protocol: String,
+        /// `DISABLED` unless it is or was recorded.
+        recording_state: String,
+        /// Where it is recorded, or `""`.
+        recording_bucket: String,
+        /// Where in the bucket, or `""`.
+        recording_prefix: String,
+        /// `NONE`, `SOURCE` or `REPLICA`.
+        replication_type: String,
+        /// `ACTIVE`, `STOPPED` or `""`.
+        replication_state: String,
+        /// For a replica: the stage it comes from, else `""`.
+        source_stage_id: String,
+        /// For a replica: the session it comes from, else `""`.
+        source_session_id: String,
+        /// Whether it is one of two redundant encoders.
+        redundant_ingest: bool,
+        /// The ingest configuration it publishes with, or `""`.
+        ingest_configuration_id: String,
+    }
+}
+
+/// Which participants a list shows; one filter at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ParticipantFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those with this user id.
+    UserId(String),
+    /// Those who published, or those who did not.
+    Published(bool),
+    /// Those in this state.
+    State(&'static str),
+    /// Those in this state of recording.
+    RecordingState(&'static str),
+}
+
+macro_rules! select {
+    ($($rest:literal),+) => {
+        concat!(
+            "SELECT id, user_id, attributes, state, published, publishing, subscriptions, first_joined_at, events, client,
+                protocol, recording_state, recording_bucket, recording_prefix, replication_type, replication_state,
+                source_stage_id, source_session_id, redundant_ingest, ingest_configuration_id
+            FROM participants WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 ",
+            $($rest),+
+        )
+    };
+}
+macro_rules! select_page {
+    ($filter:literal) => {
+        select!("AND (first_joined_at, id) > ($5, $6) ", $filter, " ORDER BY first_joined_at, id LIMIT $7")
+    };
+}
+
+const ONE: &str = select!("AND id = $5");
+const PRESENT: &str = select!("AND state = 'CONNECTED' ORDER BY first_joined_at, id");
+const PAGE: &str = select_page!("");
+const PAGE_BY_USER: &str = select_page!("AND user_id = $8");
+const PAGE_BY_PUBLISHED: &str = select_page!("AND published = $8");
+const PAGE_BY_STATE: &str = select_page!("AND state = $8");
+const PAGE_BY_RECORDING: &str = select_page!("AND recording_state = $8");
+const PUBLISHING: &str = "SELECT COUNT(*) FROM participants
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND publishing";
+const RECORDING: &str = "SELECT COUNT(*) FROM participants
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4
+        AND recording_state IN ('STARTING', 'ACTIVE', 'STOPPING')";
+const INSERT: &str = "INSERT INTO participants
+    (account, region, stage_id, session_id, id, user_id, attributes, state, published, publishing, subscriptions,
+        first_joined_at, events, client, protocol, recording_state, recording_bucket, recording_prefix,
+        replication_type, replication_state, source_stage_id, source_session_id, redundant_ingest,
+        ingest_configuration_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
+/// The number of events is the version: a row that somebody else has moved on meanwhile is not touched.
+const UPDATE: &str = "UPDATE participants SET user_id = $7, attributes = $8, state = $9, published = $10,
+        publishing = $11, subscriptions = $12, events = $13, recording_state = $14, recording_bucket = $15,
+        recording_prefix = $16, replication_type = $17, replication_state = $18
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND id = $5 AND events = $6";
+const INSERT_EVENT: &str = "INSERT INTO participant_events
+    (account, region, stage_id, session_id, participant_id, number, event) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const EVENTS: &str = "SELECT number, event FROM participant_events
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND participant_id = $5 AND number > $6
+    ORDER BY number LIMIT $7";
+
+/// Which session of which stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Whose.
+    pub scope: &'a Scope,
+    /// The stage's id.
+    pub stage: &'a str,
+    /// The session's id.
+    pub session: &'a str,
+}
+
+impl Conn {
+    /// The participant `id` of a session.
+    pub async fn participant(&mut self, at: Place<'_>, id: &str) -> Result<Option<ParticipantRow>, StoreError> {
+        let Scope { account, region } = at.scope;
+        fetch!(fetch_optional, self, ParticipantRow, ONE, account, region, at.stage, at.session, id)
+    }
+
+    /// Everybody who is connected to a session, in the order of first joining.
+    pub async fn connected_participants(&mut self, at: Place<'_>) -> Result<Vec<ParticipantRow>, StoreError> {
+        let Scope { account, region } = at.scope;
+        fetch!(fetch_all, self, ParticipantRow, PRESENT, account, region, at.stage, at.session)
+    }
+
+    /// Participants of a session in the order of first joining, after `place`.
+    pub async fn participants(
+        &mut self,
+        at: Place<'_>,
+        filter: &ParticipantFilter,
+        place: &Position,
+        limit: i64,
+    ) -> Result<Vec<ParticipantRow>, StoreError> {
+        let Scope { account, region } = at.scope;
+        macro_rules! page {
+            ($sql:expr $(, $filter:expr)?) => {
+                fetch!(
+                    fetch_all, self, ParticipantRow, $sql, account, region, at.stage, at.session, place.order,
+                    &place.id, limit $(, $filter)?
+                )
+            };
+        }
+        match filter {
+            ParticipantFilter::All => page!(PAGE),
+            ParticipantFilter::UserId(user) => page!(PAGE_BY_USER, user),
+            ParticipantFilter::Published(published) => page!(PAGE_BY_PUBLISHED, published),
+            ParticipantFilter::State(state) => page!(PAGE_BY_STATE, *state),
+            ParticipantFilter::RecordingState(state) => page!(PAGE_BY_RECORDING, *state),
+        }
+    }
+
+    /// How many participants publish to a stage now.
+    pub async fn count_publishing(&mut self, scope: &Scope, stage: &str) -> Result<i64, StoreError> {
+        Ok(fetch!(fetch_one, self, (i64,), PUBLISHING, &scope.account, &scope.region, stage)?.0)
+    }
+
+    /// How many participants of a session are being recorded.
+    pub async fn count_recording(&mut self, at: Place<'_>) -> Result<i64, StoreError> {
+        let Scope { account, region } = at.scope;
+        Ok(fetch!(fetch_one, self, (i64,), RECORDING, account, region, at.stage, at.session)?.0)
+    }
+
+    /// Adds a participant.
+    pub async fn insert_participant(&mut self, at: Place<'_>, row: &ParticipantRow) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT,
+            &at.scope.account,
+            &at.scope.region,
+            at.stage,
+            at.session,
+            &row.id,
+            &row.user_id,
+            &row.attributes,
+            &row.state,
+            row.published,
+            row.publishing,
+            &row.subscriptions,
+            row.first_joined_at,
+            row.events,
+            &row.client,
+            &row.protocol,
+            &row.recording_state,
+            &row.recording_bucket,
+            &row.recording_prefix,
+            &row.replication_type,
+            &row.replication_state,
+            &row.source_stage_id,
+            &row.source_session_id,
+            row.redundant_ingest,
+            &row.ingest_configuration_id,
+        )
+        .map(drop)
+    }
+
+    /// Writes what has changed of a participant that had `seen` events when it was read; answers whether it still had.
+    pub async fn update_participant(
+        &mut self,
+        at: Place<'_>,
+        seen: i64,
+        row: &ParticipantRow,
+    ) -> Result<bool, StoreError> {
+        let touched = execute!(
+            self,
+            UPDATE,
+            &at.scope.account,
+            &at.scope.region,
+            at.stage,
+            at.session,
+            &row.id,
+            seen,
+            &row.user_id,
+            &row.attributes,
+            &row.state,
+            row.published,
+            row.publishing,
+            &row.subscriptions,
+            row.events,
+            &row.recording_state,
+            &row.recording_bucket,
+            &row.recording_prefix,
+            &row.replication_type,
+            &row.replication_state,
+        )?;
+        Ok(touched == 1)
+    }
+
+    /// Adds events of a participant, the first of which is its event `number`, counted from 0.
+    pub async fn insert_events(
+        &mut self,
+        at: Place<'_>,
+        participant: &str,
+        number: i64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
+        let Scope { account, region } = at.scope;
+        for (number, event) in (number..).zip(events) {
+            let event = Json(event);
+            execute!(self, INSERT_EVENT, account, region, at.stage, at.session, participant, number, &event)?;
+        }
+        Ok(())
+    }
+
+    /// Events of a participant with their numbers, the oldest first, after the one with the number `after`.
+    pub async fn events(
+        &mut self,
+        at: Place<'_>,
+        participant: &str,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, Json<Event>)>, StoreError> {
+        let Scope { account, region } = at.scope;
+        type Row = (i64, Json<Event>);
+        fetch!(fetch_all, self, Row, EVENTS, account, region, at.stage, at.session, participant, after, limit)
+    }
+}

@@ -1,0 +1,69 @@
+//! Stage sessions.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::model::arn::Scope;
+use crate::model::page::Position;
+
+rows! {
+    /// A session as it is stored.
+    #[derive(Clone, Debug)]
+    SessionRow {
+        /// Its id.
+        id: String,
+        /// When the first participant joined, in milliseconds.
+        started_at: i64,
+        /// When it ended; `None` while it is open.
+        ended_at: Option<i64>,
+    }
+}
+
+const OPEN: &str = "SELECT id, started_at, ended_at FROM sessions
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND ended_at IS NULL";
+const ONE: &str = "SELECT id, started_at, ended_at FROM sessions
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4";
+const PAGE: &str = "SELECT id, started_at, ended_at FROM sessions
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND (started_at, id) < ($4, $5)
+    ORDER BY started_at DESC, id DESC LIMIT $6";
+const INSERT: &str = "INSERT INTO sessions (account, region, stage_id, id, started_at) VALUES ($1, $2, $3, $4, $5)";
+const END: &str = "UPDATE sessions SET ended_at = $5
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND ended_at IS NULL";
+
+impl Conn {
+    /// The open session of a stage.
+    pub async fn open_session(&mut self, scope: &Scope, stage: &str) -> Result<Option<SessionRow>, StoreError> {
+        fetch!(fetch_optional, self, SessionRow, OPEN, &scope.account, &scope.region, stage)
+    }
+
+    /// The session `id` of a stage.
+    pub async fn session(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<Option<SessionRow>, StoreError> {
+        fetch!(fetch_optional, self, SessionRow, ONE, &scope.account, &scope.region, stage, id)
+    }
+
+    /// Sessions of a stage, the newest first, after `place`.
+    pub async fn sessions(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        place: &Position,
+        limit: i64,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        fetch!(fetch_all, self, SessionRow, PAGE, &scope.account, &scope.region, stage, place.order, &place.id, limit,)
+    }
+
+    /// Opens a session. A stage has at most one that is open: a second one is [`StoreError::Duplicate`].
+    pub async fn insert_session(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        id: &str,
+        started_at: i64,
+    ) -> Result<(), StoreError> {
+        execute!(self, INSERT, &scope.account, &scope.region, stage, id, started_at).map(drop)
+    }
+
+    /// Ends a session; answers whether it was open.
+    pub async fn end_session(&mut self, scope: &Scope, stage: &str, id: &str, at: i64) -> Result<bool, StoreError> {
+        Ok(execute!(self, END, &scope.account, &scope.region, stage, id, at)? == 1)
+    }
+}

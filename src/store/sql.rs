@@ -1,0 +1,48 @@
+//! How a statement is written once and run on either engine.
+
+/// Runs a query that answers rows; the first word says how many: `fetch_optional`, `fetch_one`, `fetch_all`.
+macro_rules! fetch {
+    ($how:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match $conn.link() {
+            $crate::store::Link::Sqlite(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$how(c).await,
+            $crate::store::Link::Postgres(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$how(c).await,
+        }
+        .map_err($crate::store::StoreError::from)
+    };
+}
+
+/// Runs a statement and answers how many rows it touched.
+macro_rules! execute {
+    ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match $conn.link() {
+            $crate::store::Link::Sqlite(c) => {
+                sqlx::query($sql)$(.bind($bind))*.execute(c).await.map(|done| done.rows_affected())
+            }
+            $crate::store::Link::Postgres(c) => {
+                sqlx::query($sql)$(.bind($bind))*.execute(c).await.map(|done| done.rows_affected())
+            }
+        }
+        .map_err($crate::store::StoreError::from)
+    };
+}
+
+/// Declares a row type that both engines can fill; the fields bear the columns' names.
+macro_rules! rows {
+    ($( $(#[$meta:meta])* $name:ident { $( $(#[$fmeta:meta])* $field:ident: $type:ty ),* $(,)? } )*) => {$(
+        $(#[$meta])*
+        pub struct $name { $( $(#[$fmeta])* pub $field: $type ),* }
+
+        crate::store::sql::rows!(@from sqlx::sqlite::SqliteRow, $name { $($field),* });
+        crate::store::sql::rows!(@from sqlx::postgres::PgRow, $name { $($field),* });
+    )*};
+    (@from $row:ty, $name:ident { $($field:ident),* }) => {
+        impl sqlx::FromRow<'_, $row> for $name {
+            fn from_row(row: &$row) -> Result<Self, sqlx::Error> {
+                use sqlx::Row as _;
+                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
+            }
+        }
+    };
+}
+
+pub(crate) use {execute, fetch, rows};

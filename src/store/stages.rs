@@ -1,0 +1,140 @@
+//! Stages.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::model::arn::Scope;
+use crate::model::page::Position;
+use crate::model::stage::AutoParticipantRecordingConfiguration;
+use crate::model::tag::Tags;
+use sqlx::types::Json;
+
+rows! {
+    /// A stage as it is stored, and its open session.
+    #[derive(Clone, Debug)]
+    StageRow {
+        /// Its id.
+        id: String,
+        /// Its name, or `""`.
+        name: String,
+        /// Its tags.
+        tags: Json<Tags>,
+        /// How its publishers are recorded; every default filled in.
+        recording: Json<AutoParticipantRecordingConfiguration>,
+        /// The id of the storage configuration that recording uses, or `""`.
+        recording_storage_id: String,
+        /// When it was created, in milliseconds.
+        created_at: i64,
+        /// Since when nobody publishes, in milliseconds; of no meaning while somebody does.
+        quiet_since: i64,
+        /// The session that is open.
+        active_session: Option<String>,
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.id, s.name, s.tags, s.recording, s.recording_storage_id, s.created_at, s.quiet_since,
+                o.id AS active_session
+            FROM stages s
+            LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id
+                AND o.ended_at IS NULL
+            WHERE s.account = $1 AND s.region = $2 ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select!("AND s.id = $3");
+const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
+const LOCK: &str = "UPDATE stages SET quiet_since = quiet_since WHERE account = $1 AND region = $2 AND id = $3";
+const INSERT: &str = "INSERT INTO stages
+    (account, region, id, name, tags, recording, recording_storage_id, created_at, quiet_since)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const UPDATE: &str = "UPDATE stages SET name = $4, recording = $5, recording_storage_id = $6
+    WHERE account = $1 AND region = $2 AND id = $3";
+const QUIET: &str = "UPDATE stages SET quiet_since = $4 WHERE account = $1 AND region = $2 AND id = $3";
+const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM stages WHERE account = $1 AND region = $2 LIMIT $3) some";
+const RECORDS_TO: &str = "SELECT COUNT(*) FROM stages
+    WHERE account = $1 AND region = $2 AND recording_storage_id = $3 AND recording_storage_id <> ''";
+const DELETE: [&str; 5] = [
+    "DELETE FROM stages WHERE account = $1 AND region = $2 AND id = $3",
+    "DELETE FROM sessions WHERE account = $1 AND region = $2 AND stage_id = $3",
+    "DELETE FROM participants WHERE account = $1 AND region = $2 AND stage_id = $3",
+    "DELETE FROM participant_events WHERE account = $1 AND region = $2 AND stage_id = $3",
+    "DELETE FROM revoked_participants WHERE account = $1 AND region = $2 AND stage_id = $3",
+];
+
+impl Conn {
+    /// The stage `id`.
+    pub async fn stage(&mut self, scope: &Scope, id: &str) -> Result<Option<StageRow>, StoreError> {
+        fetch!(fetch_optional, self, StageRow, ONE, &scope.account, &scope.region, id)
+    }
+
+    /// The stage `id`, for this transaction alone until its end: nobody joins it, attaches to it or deletes it meanwhile.
+    pub async fn lock_stage(&mut self, scope: &Scope, id: &str) -> Result<Option<StageRow>, StoreError> {
+        execute!(self, LOCK, &scope.account, &scope.region, id)?;
+        self.stage(scope, id).await
+    }
+
+    /// Stages in the order of their creation, after `place`.
+    pub async fn stages(&mut self, scope: &Scope, place: &Position, limit: i64) -> Result<Vec<StageRow>, StoreError> {
+        fetch!(fetch_all, self, StageRow, PAGE, &scope.account, &scope.region, place.order, &place.id, limit)
+    }
+
+    /// How many stages there are, counted no further than `limit`.
+    pub async fn count_stages(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
+        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
+    }
+
+    /// How many stages record to the storage configuration `id`.
+    pub async fn count_stages_recording_to(&mut self, scope: &Scope, id: &str) -> Result<i64, StoreError> {
+        Ok(fetch!(fetch_one, self, (i64,), RECORDS_TO, &scope.account, &scope.region, id)?.0)
+    }
+
+    /// Adds a stage.
+    pub async fn insert_stage(&mut self, scope: &Scope, row: &StageRow) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT,
+            &scope.account,
+            &scope.region,
+            &row.id,
+            &row.name,
+            &row.tags,
+            &row.recording,
+            &row.recording_storage_id,
+            row.created_at,
+            row.quiet_since,
+        )
+        .map(drop)
+    }
+
+    /// Writes the name and the recording of a stage.
+    pub async fn update_stage(&mut self, scope: &Scope, row: &StageRow) -> Result<(), StoreError> {
+        execute!(
+            self,
+            UPDATE,
+            &scope.account,
+            &scope.region,
+            &row.id,
+            &row.name,
+            &row.recording,
+            &row.recording_storage_id,
+        )
+        .map(drop)
+    }
+
+    /// Notes that the last publisher of a stage stopped at `at`.
+    pub async fn set_stage_quiet(&mut self, scope: &Scope, id: &str, at: i64) -> Result<(), StoreError> {
+        execute!(self, QUIET, &scope.account, &scope.region, id, at).map(drop)
+    }
+
+    /// Deletes a stage and its history.
+    pub async fn delete_stage(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
+        for statement in DELETE {
+            execute!(self, statement, &scope.account, &scope.region, id)?;
+        }
+        Ok(())
+    }
+}

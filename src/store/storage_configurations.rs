@@ -1,0 +1,96 @@
+//! Storage configurations.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::model::arn::Scope;
+use crate::model::page::Position;
+use crate::model::tag::Tags;
+use sqlx::types::Json;
+
+rows! {
+    /// A storage configuration as it is stored.
+    #[derive(Clone, Debug)]
+    StorageConfigurationRow {
+        /// Its id.
+        id: String,
+        /// Its name, or `""`.
+        name: String,
+        /// The S3 bucket.
+        bucket: String,
+        /// Its tags.
+        tags: Json<Tags>,
+        /// When it was created, in milliseconds.
+        created_at: i64,
+    }
+}
+
+const ONE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_configurations
+    WHERE account = $1 AND region = $2 AND id = $3";
+const PAGE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_configurations
+    WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
+const COUNT: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM storage_configurations WHERE account = $1 AND region = $2 LIMIT $3) some";
+const INSERT: &str = "INSERT INTO storage_configurations (account, region, id, name, bucket, tags, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const DELETE: &str = "DELETE FROM storage_configurations WHERE account = $1 AND region = $2 AND id = $3";
+
+impl Conn {
+    /// The storage configuration `id`.
+    pub async fn storage_configuration(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<StorageConfigurationRow>, StoreError> {
+        fetch!(fetch_optional, self, StorageConfigurationRow, ONE, &scope.account, &scope.region, id)
+    }
+
+    /// Storage configurations in the order of their creation, after `place`.
+    pub async fn storage_configurations(
+        &mut self,
+        scope: &Scope,
+        place: &Position,
+        limit: i64,
+    ) -> Result<Vec<StorageConfigurationRow>, StoreError> {
+        fetch!(
+            fetch_all,
+            self,
+            StorageConfigurationRow,
+            PAGE,
+            &scope.account,
+            &scope.region,
+            place.order,
+            &place.id,
+            limit
+        )
+    }
+
+    /// How many storage configurations there are, counted no further than `limit`.
+    pub async fn count_storage_configurations(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
+        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
+    }
+
+    /// Adds a storage configuration.
+    pub async fn insert_storage_configuration(
+        &mut self,
+        scope: &Scope,
+        row: &StorageConfigurationRow,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT,
+            &scope.account,
+            &scope.region,
+            &row.id,
+            &row.name,
+            &row.bucket,
+            &row.tags,
+            row.created_at,
+        )
+        .map(drop)
+    }
+
+    /// Deletes a storage configuration; answers whether it was there.
+    pub async fn delete_storage_configuration(&mut self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
+        Ok(execute!(self, DELETE, &scope.account, &scope.region, id)? == 1)
+    }
+}

@@ -1,0 +1,200 @@
+//! A greenroom under test: the server with a clock that stands still, and participants that are told what to do.
+//!
+//! It takes the flags of `greenroom serve`, prints `{"endpoint": …}` once it listens, then reads one JSON command a line
+//! and answers each with one line: `{"ok": …}` or `{"error": …}`. At the end of its input it stops.
+
+use clap::Parser;
+use greenroom::app::presence::{self, Act, Newcomer};
+use greenroom::app::{Call, ingest_configurations};
+use greenroom::clock::{Clock, Timestamp};
+use greenroom::config::ServeArgs;
+use greenroom::domain::participant::Client;
+use greenroom::ids::Ids;
+use greenroom::model::arn::{Parts, Scope};
+use greenroom::model::fault::Fault;
+use greenroom::model::ingest_configuration::{IngestConfigurationArn, IngestConfigurationState};
+use greenroom::model::participant::{
+    EventErrorCode, EventName, ParticipantAttributes, ParticipantProtocol, ParticipantRecordingState,
+};
+use greenroom::model::stage::StageArn;
+use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
+use greenroom::server::Server;
+use greenroom::telemetry;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
+enum Command {
+    Advance {
+        seconds: u64,
+    },
+    Join {
+        stage: StageArn,
+        participant: String,
+        #[serde(default)]
+        user_id: String,
+        #[serde(default)]
+        attributes: ParticipantAttributes,
+        protocol: Option<ParticipantProtocol>,
+        #[serde(default)]
+        client: Client,
+    },
+    Publish {
+        stage: StageArn,
+        participant: String,
+    },
+    Unpublish {
+        stage: StageArn,
+        participant: String,
+    },
+    Leave {
+        stage: StageArn,
+        participant: String,
+    },
+    Subscribe {
+        stage: StageArn,
+        participant: String,
+        remote: String,
+    },
+    Unsubscribe {
+        stage: StageArn,
+        participant: String,
+        remote: String,
+    },
+    Error {
+        stage: StageArn,
+        participant: String,
+        event: EventName,
+        code: EventErrorCode,
+    },
+    Exchange {
+        stage: StageArn,
+        participant: String,
+        #[serde(default)]
+        user_id: String,
+        #[serde(default)]
+        attributes: ParticipantAttributes,
+        capabilities: Option<Vec<ParticipantTokenCapability>>,
+    },
+    Recording {
+        stage: StageArn,
+        participant: String,
+        state: ParticipantRecordingState,
+        #[serde(default)]
+        bucket: String,
+        #[serde(default)]
+        prefix: String,
+    },
+    Ingest {
+        configuration: IngestConfigurationArn,
+        state: IngestConfigurationState,
+    },
+    EndSession {
+        stage: StageArn,
+    },
+}
+
+#[tokio::main]
+async fn main() {
+    telemetry::start();
+    let args = Cli::parse().serve;
+    let now = Clock::System.now().whole_seconds();
+    let clock = Clock::manual(Timestamp(now.0));
+    let server = match Server::start(args, clock, Ids::Random).await {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("stagehand: {error}");
+            std::process::exit(1);
+        }
+    };
+    say(&json!({"endpoint": format!("http://{}", server.address)}));
+    let app = server.app.clone();
+    let (finished, stop) = tokio::sync::oneshot::channel();
+    let serving = tokio::spawn(server.run(async move {
+        let _ = stop.await;
+    }));
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let answer = match serde_json::from_str(&line) {
+            Ok(command) => obey(&app, command).await.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        say(&answer.map_or_else(|error| json!({"error": error}), |ok| json!({"ok": ok})));
+    }
+    let _ = finished.send(());
+    serving.await.expect("the server does not panic").expect("the server stops cleanly");
+}
+
+fn say(value: &Value) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}").and_then(|()| out.flush()).expect("standard output is open");
+}
+
+fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<Call, Fault> {
+    let parts = Parts::of(arn).ok_or_else(|| Fault::validation("not an ARN"))?;
+    let scope = Scope { account: parts.account.to_owned(), region: parts.region.to_owned() };
+    Ok(Call { app: app.clone(), scope })
+}
+
+async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value, Fault> {
+    let act = |stage: StageArn, participant: String, act: Act| async move {
+        presence::act(&call(app, &stage)?, &stage, &participant, act).await
+    };
+    match command {
+        Command::Advance { seconds } => app.clock.advance(Duration::from_secs(seconds)),
+        Command::Join { stage, participant, user_id, attributes, protocol, client } => {
+            let newcomer = Newcomer {
+                id: participant,
+                user_id,
+                attributes,
+                client,
+                protocol: protocol.unwrap_or(ParticipantProtocol::Unknown),
+                ingest_configuration_id: String::new(),
+                source: None,
+            };
+            let session = presence::join(&call(app, &stage)?, &stage, newcomer).await?;
+            return Ok(json!({"sessionId": session}));
+        }
+        Command::Publish { stage, participant } => act(stage, participant, Act::Publish).await?,
+        Command::Unpublish { stage, participant } => act(stage, participant, Act::Unpublish).await?,
+        Command::Leave { stage, participant } => act(stage, participant, Act::Leave).await?,
+        Command::Subscribe { stage, participant, remote } => {
+            act(stage, participant, Act::Subscribe(remote)).await?;
+        }
+        Command::Unsubscribe { stage, participant, remote } => {
+            act(stage, participant, Act::Unsubscribe(remote)).await?;
+        }
+        Command::Error { stage, participant, event, code } => {
+            act(stage, participant, Act::Fail(event, code)).await?;
+        }
+        Command::Exchange { stage, participant, user_id, attributes, capabilities } => {
+            let both = ParticipantTokenCapability::ALL.to_vec();
+            let exchange = Act::Exchange {
+                user_id,
+                attributes,
+                before: ParticipantTokenCapabilities(both.clone()),
+                after: ParticipantTokenCapabilities(capabilities.unwrap_or(both)),
+            };
+            act(stage, participant, exchange).await?;
+        }
+        Command::Recording { stage, participant, state, bucket, prefix } => {
+            act(stage, participant, Act::Record { state, bucket, prefix }).await?;
+        }
+        Command::Ingest { configuration, state } => {
+            ingest_configurations::set_state(&call(app, &configuration)?, &configuration, state).await?;
+        }
+        Command::EndSession { stage } => presence::end_session(&call(app, &stage)?, &stage).await?,
+    }
+    Ok(json!({}))
+}
