@@ -53,6 +53,9 @@
 //! - A composition's state is computed from its history when it is read ([`domain::composition`]), so that no timer
 //!   has to run; what can no longer be computed later is written down when it happens.
 
+#![warn(clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod api;
 pub mod app;
 pub mod clock;

@@ -7,6 +7,7 @@ use greenroom::clock::Clock;
 use greenroom::config::{Cli, Command, HealthArgs, KeysCommand, ServeArgs};
 use greenroom::ids::Ids;
 use greenroom::server::{self, Server, ServerError, reachable};
+use greenroom::store::OpenError;
 use greenroom::telemetry;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -41,7 +42,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("greenroom: {}", error.to_string().replace('\n', " "));
-            let usage = matches!(error, ServerError::NoMasterKey | ServerError::Secret(_));
+            let usage = matches!(
+                error,
+                ServerError::NoMasterKey | ServerError::Secret(..) | ServerError::Open(OpenError::File { .. })
+            );
             if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }

@@ -29,8 +29,8 @@ pub enum ServerError {
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
     /// The master key that was given, or the one in its file.
-    #[error("the master key: {0}")]
-    Secret(#[from] SecretError),
+    #[error("{0}: {1}")]
+    Secret(String, SecretError),
     /// PostgreSQL without a master key.
     #[error(
         "a PostgreSQL store needs a master key, the same for every node: set GREENROOM_MASTER_KEY to 32 bytes in base64 (make one with: openssl rand -base64 32)"
@@ -72,7 +72,9 @@ fn options(args: &StoreArgs) -> Options {
 /// The master key that was given, or the one that an embedded store keeps.
 fn master_key(args: &StoreArgs, ids: &Ids) -> Result<MasterKey, ServerError> {
     match (&args.master_key, &args.database_url) {
-        (Some(text), _) => Ok(MasterKey::parse(&text.0)?),
+        (Some(text), _) => {
+            MasterKey::parse(&text.0).map_err(|error| ServerError::Secret("GREENROOM_MASTER_KEY".into(), error))
+        }
         (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
         (None, Url::Memory) => Ok(MasterKey::new(&ids.bytes())),
         (None, Url::File(path)) => {
@@ -105,7 +107,7 @@ fn key_file(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(1024).read_to_string(&mut text).map_err(failed)?;
-    Ok(MasterKey::parse(&text)?)
+    MasterKey::parse(&text).map_err(|error| ServerError::Secret(path.display().to_string(), error))
 }
 
 /// Brings the schema of a store up to date; works beside a running server.

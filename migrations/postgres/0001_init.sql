@@ -202,6 +202,8 @@ CREATE TABLE replications (
     state TEXT NOT NULL,
     reconnect_window_seconds BIGINT NOT NULL,
     started_at BIGINT NOT NULL,
+    -- While the source does not publish: when the reconnect window has run out.
+    ends_at BIGINT,
     PRIMARY KEY (account, region, source_stage_id, participant_id, destination_stage_id)
 );
 CREATE INDEX replications_by_destination ON replications (account, region, destination_stage_id);

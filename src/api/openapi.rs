@@ -149,7 +149,7 @@ fn schema(def: &Def) -> Value {
             json!({"type": "string", "minLength": min, "maxLength": max, "pattern": pattern})
         }
         Kind::Enum { values } => json!({"type": "string", "enum": values}),
-        Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Integer { min, max } => json!({"type": "integer", "format": "int32", "minimum": min, "maximum": max}),
         Kind::Float { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Timestamp => json!({"type": "string", "format": "date-time"}),

@@ -5,7 +5,7 @@
 //! an output and a function.
 
 use crate::app::{
-    Call, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
+    App, Call, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
     sessions, stages, storage_configurations, tags, tokens,
 };
 use crate::model::fault::FaultKind::{
@@ -43,9 +43,6 @@ pub struct Operation {
 /// The body of an answer, or why there is none.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
 
-/// As often as an operation is run while other writers are in its way.
-const TRIES: usize = 8;
-
 async fn run<I, O, F>(operation: impl Fn(Call, I) -> F, call: Call, input: Value) -> Result<Vec<u8>, Fault>
 where
     I: Shape + Clone,
@@ -57,7 +54,7 @@ where
     loop {
         tries += 1;
         match operation(call.clone(), input.clone()).await {
-            Err(Fault::Modelled { again: true, .. }) if tries < TRIES => {
+            Err(Fault::Modelled { again: true, .. }) if tries < App::TRIES => {
                 tracing::debug!(tries, "other writers were in the way; trying again");
             }
             done => return serde_json::to_vec(&done?).map_err(Fault::internal),

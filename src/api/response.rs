@@ -71,8 +71,9 @@ pub fn preflight() -> Response {
 pub fn fault(fault: &Fault) -> Response {
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if status.is_server_error() {
-        let cause = std::error::Error::source(fault);
-        tracing::error!(fault = fault.name(), error = cause, "the request failed");
+        let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
+        let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        tracing::error!(fault = fault.name(), causes, "the request failed");
     } else {
         tracing::debug!(fault = fault.name(), message = fault.message(), "the request was refused");
     }

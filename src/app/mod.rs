@@ -44,6 +44,11 @@ pub struct App {
     pub keys: keys::Keys,
 }
 
+impl App {
+    /// As often as an operation is run while other writers are in its way or its connection breaks.
+    pub const TRIES: usize = crate::store::TRIES;
+}
+
 /// What the operator chose.
 #[derive(Clone, Debug)]
 pub struct Settings {

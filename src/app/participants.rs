@@ -21,6 +21,7 @@ use crate::store::{ParticipantFilter, ParticipantRow, Place};
 /// Shows a participant of a session.
 pub async fn get(call: Call, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
     let stage = call.own(&input.stage_arn)?;
+    super::replications::settle_for_reading(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
     let row = call.read().await?.participant(at, &input.participant_id).await?;
     let Some(row) = row else {
@@ -59,6 +60,7 @@ pub async fn list(call: Call, input: ListParticipantsRequest) -> Result<ListPart
     let page = call.page("ListParticipants", &filters, Position::first(), input.next_token, size)?;
     // A session that is not there has no participants; this operation declares no ResourceNotFoundException.
     let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
+    super::replications::settle_for_reading(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
     let mut rows = call.read().await?.participants(at, &filter, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.first_joined_at, &row.id));
@@ -88,6 +90,7 @@ pub async fn events(call: Call, input: ListParticipantEventsRequest) -> Result<L
     let filters = [&*input.stage_arn, &*input.session_id, &*input.participant_id];
     let page = call.page("ListParticipantEvents", &filters, Position::first(), input.next_token, size)?;
     let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
+    super::replications::settle_for_reading(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
     let mut conn = call.read().await?;
     let mut rows = conn.events(at, &input.participant_id, page.start.order, page.limit()).await?;

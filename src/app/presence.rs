@@ -81,6 +81,7 @@ impl From<Illegal> for Fault {
 pub async fn join(call: &Call, stage: &StageArn, newcomer: Newcomer) -> Result<String, Fault> {
     let mut tx = call.write().await?;
     let row = super::stages::locked(&mut tx, &call.scope, stage, call.own(stage)?).await?;
+    super::replications::settle(call, &mut tx, &row.id).await?;
     if tx.is_participant_revoked(&call.scope, &row.id, &newcomer.id).await? {
         return Err(Fault::conflict(format!("The participant {} has been disconnected for good", newcomer.id)));
     }
@@ -95,6 +96,7 @@ pub async fn act(call: &Call, stage: &StageArn, participant: &str, act: Act) -> 
     let row = super::stages::locked(&mut tx, &call.scope, stage, call.own(stage)?).await?;
     let session = row.active_session.clone().ok_or(Illegal::NotConnected)?;
     let at = Place { scope: &call.scope, stage: &row.id, session: &session };
+    super::replications::settle(call, &mut tx, &row.id).await?;
     perform(call, &mut tx, at, participant, act).await?;
     Ok(tx.commit().await?)
 }
@@ -191,7 +193,11 @@ pub(super) async fn perform(
         _ => {}
     }
     let quiet = row.publishing && !after.publishing;
-    save(tx, at, &row, after, &events).await?;
+    let loud = !row.publishing && after.publishing;
+    save(tx, at, &row, after.clone(), &events).await?;
+    if loud {
+        super::replications::source_published(call, tx, at, &after).await?;
+    }
     if quiet {
         super::replications::source_stopped(call, tx, at, participant).await?;
         if tx.count_publishing(&call.scope, at.stage).await? == 0 {

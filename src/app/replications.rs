@@ -2,6 +2,7 @@
 
 use super::presence::{self, Act, Newcomer};
 use super::{Call, over_quota, place};
+use crate::clock::Timestamp;
 use crate::domain;
 use crate::model::fault::Fault;
 use crate::model::page::Position;
@@ -42,27 +43,18 @@ pub async fn start(
     if let Some(limit) = limit.filter(|limit| count >= i64::from(*limit)) {
         return Err(over_quota(&call.scope, "replicas per participant", limit));
     }
-    let newcomer = Newcomer {
-        id: row.id.clone(),
-        user_id: row.user_id.clone(),
-        attributes: merged,
-        client: row.client.0.clone(),
-        protocol: ParticipantProtocol::parse(&row.protocol).unwrap_or(ParticipantProtocol::Unknown),
-        ingest_configuration_id: String::new(),
-        source: Some((source.id.clone(), session.clone())),
-    };
-    let destination_session = presence::enter(&call, &mut tx, &destination, newcomer).await?;
-    let to = Place { scope: &call.scope, stage: &destination.id, session: &destination_session };
-    presence::perform(&call, &mut tx, to, &row.id, Act::Publish).await?;
+    let from = Place { scope: &call.scope, stage: &source.id, session: &session };
+    let destination_session = put_in(&call, &mut tx, &destination, newcomer(&row, merged, from)).await?;
     let replication = ReplicationRow {
         source_stage_id: source.id.clone(),
         participant_id: row.id.clone(),
         destination_stage_id: destination.id.clone(),
-        source_session_id: session,
-        destination_session_id: destination_session.clone(),
+        source_session_id: session.clone(),
+        destination_session_id: destination_session,
         state: ACTIVE.to_owned(),
         reconnect_window_seconds: input.reconnect_window_seconds.map_or(0, |window| window.0),
         started_at: call.now().0,
+        ends_at: None,
     };
     tx.put_replication(&call.scope, &replication).await?;
     note_at_source(&call, &mut tx, &replication).await?;
@@ -93,6 +85,7 @@ pub async fn list(call: Call, input: ListParticipantReplicasRequest) -> Result<L
     let filters = [&*input.source_stage_arn, &*input.participant_id];
     let page = call.page("ListParticipantReplicas", &filters, Position::first(), input.next_token, size)?;
     let stage = call.scope.own(&input.source_stage_arn).unwrap_or_default();
+    settle_for_reading(&call, stage).await?;
     let mut conn = call.read().await?;
     let mut rows = conn.replications(&call.scope, stage, &input.participant_id, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.started_at, &row.destination_stage_id));
@@ -117,13 +110,97 @@ pub(super) async fn end_all_of_stage(call: &Call, tx: &mut Conn, stage: &str) ->
     Ok(tx.delete_replications_of_stage(&call.scope, stage).await?)
 }
 
-/// A publisher ceased: its replicas end with it, those without a reconnect window at once.
+/// A publisher ceased: its replicas leave. The replications are over at once, or when their reconnect windows have run
+/// out.
 pub(super) async fn source_stopped(call: &Call, tx: &mut Conn, at: Place<'_>, participant: &str) -> Result<(), Fault> {
-    for row in tx.replications_of_stage(&call.scope, at.stage).await? {
-        let of_source = row.source_stage_id == at.stage && row.participant_id == participant;
-        if of_source && row.state == ACTIVE && row.reconnect_window_seconds == 0 {
+    for mut row in of_source(call, tx, at, participant).await? {
+        if row.reconnect_window_seconds == 0 {
             Box::pin(end(call, tx, row)).await?;
+            continue;
         }
+        row.ends_at = Some(call.now().0 + row.reconnect_window_seconds * 1000);
+        tx.put_replication(&call.scope, &row).await?;
+        Box::pin(take_out(call, tx, &row)).await?;
+    }
+    Ok(())
+}
+
+/// A publisher is back within the reconnect window: its replicas come back too.
+pub(super) async fn source_published(
+    call: &Call,
+    tx: &mut Conn,
+    at: Place<'_>,
+    source: &ParticipantRow,
+) -> Result<(), Fault> {
+    for mut row in of_source(call, tx, at, &source.id).await? {
+        if row.ends_at.take().is_none() {
+            continue;
+        }
+        let Some(destination) = tx.lock_stage(&call.scope, &row.destination_stage_id).await? else { continue };
+        let before = Place { scope: &call.scope, stage: &destination.id, session: &row.destination_session_id };
+        let replica = tx.participant(before, &source.id).await?;
+        let attributes = replica.map_or_else(|| source.attributes.0.clone(), |replica| replica.attributes.0);
+        let newcomer = newcomer(source, attributes, at);
+        row.destination_session_id = Box::pin(put_in(call, tx, &destination, newcomer)).await?;
+        tx.put_replication(&call.scope, &row).await?;
+    }
+    Ok(())
+}
+
+/// Ends what is due: the replications from or to a stage whose reconnect windows have run out. Whoever reads them, or
+/// changes the stage, does this first, so that nothing has to wait for the moment itself.
+pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+    for row in tx.due_replications(&call.scope, stage, call.now().0).await? {
+        Box::pin(end(call, tx, row)).await?;
+    }
+    Ok(())
+}
+
+/// The same before a read.
+pub(super) async fn settle_for_reading(call: &Call, stage: &str) -> Result<(), Fault> {
+    if call.read().await?.due_replications(&call.scope, stage, call.now().0).await?.is_empty() {
+        return Ok(());
+    }
+    let mut tx = call.write().await?;
+    tx.lock_stage(&call.scope, stage).await?;
+    settle(call, &mut tx, stage).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The active replications of a participant of `at`.
+async fn of_source(call: &Call, tx: &mut Conn, at: Place<'_>, participant: &str) -> Result<Vec<ReplicationRow>, Fault> {
+    let mut rows = tx.replications_of_stage(&call.scope, at.stage).await?;
+    rows.retain(|row| row.source_stage_id == at.stage && row.participant_id == participant && row.state == ACTIVE);
+    Ok(rows)
+}
+
+fn newcomer(source: &ParticipantRow, attributes: ParticipantAttributes, from: Place<'_>) -> Newcomer {
+    Newcomer {
+        id: source.id.clone(),
+        user_id: source.user_id.clone(),
+        attributes,
+        client: source.client.0.clone(),
+        protocol: ParticipantProtocol::parse(&source.protocol).unwrap_or(ParticipantProtocol::Unknown),
+        ingest_configuration_id: String::new(),
+        source: Some((from.stage.to_owned(), from.session.to_owned())),
+    }
+}
+
+/// Lets a replica into its stage, where it publishes; answers the session's id.
+async fn put_in(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer) -> Result<String, Fault> {
+    let id = newcomer.id.clone();
+    let session = presence::enter(call, tx, stage, newcomer).await?;
+    let to = Place { scope: &call.scope, stage: &stage.id, session: &session };
+    presence::perform(call, tx, to, &id, Act::Publish).await?;
+    Ok(session)
+}
+
+/// Makes a replica leave its stage, if it is there.
+async fn take_out(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Result<(), Fault> {
+    let to = Place { scope: &call.scope, stage: &row.destination_stage_id, session: &row.destination_session_id };
+    let replica = tx.participant(to, &row.participant_id).await?;
+    if replica.is_some_and(|replica| replica.state == ParticipantState::Connected.as_str()) {
+        presence::perform(call, tx, to, &row.participant_id, Act::Leave).await?;
     }
     Ok(())
 }
@@ -132,15 +209,11 @@ pub(super) async fn source_stopped(call: &Call, tx: &mut Conn, at: Place<'_>, pa
 async fn end(call: &Call, tx: &mut Conn, mut row: ReplicationRow) -> Result<(), Fault> {
     row.state = STOPPED.to_owned();
     tx.put_replication(&call.scope, &row).await?;
+    Box::pin(take_out(call, tx, &row)).await?;
     let to = Place { scope: &call.scope, stage: &row.destination_stage_id, session: &row.destination_session_id };
-    if let Some(replica) = tx.participant(to, &row.participant_id).await? {
-        if replica.state == ParticipantState::Connected.as_str() {
-            Box::pin(presence::perform(call, tx, to, &row.participant_id, Act::Leave)).await?;
-        }
-        if let Some(left) = tx.participant(to, &row.participant_id).await? {
-            let after = ParticipantRow { replication_state: STOPPED.to_owned(), ..left.clone() };
-            presence::save(tx, to, &left, after, &[]).await?;
-        }
+    if let Some(left) = tx.participant(to, &row.participant_id).await? {
+        let after = ParticipantRow { replication_state: STOPPED.to_owned(), ..left.clone() };
+        presence::save(tx, to, &left, after, &[]).await?;
     }
     note_at_source(call, tx, &row).await
 }
@@ -150,9 +223,11 @@ async fn note_at_source(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Res
     let at = Place { scope: &call.scope, stage: &row.source_stage_id, session: &row.source_session_id };
     let Some(before) = tx.participant(at, &row.participant_id).await? else { return Ok(()) };
     let name = if row.state == ACTIVE { EventName::ReplicationStarted } else { EventName::ReplicationStopped };
+    // A window that ran out did so when it did, not when somebody looked.
+    let at_time = row.ends_at.map_or(call.now(), |ended| Timestamp(ended).min(call.now()));
     let stage = StageArn::new(&call.scope, &row.destination_stage_id);
     let session = StageSessionId(row.destination_session_id.clone());
-    let (next, events) = presence::state(&before).replicated(name, stage, session, call.now());
+    let (next, events) = presence::state(&before).replicated(name, stage, session, at_time);
     let active = tx.count_active_replications(&call.scope, &row.source_stage_id, &row.participant_id).await?;
     let after = ParticipantRow {
         replication_type: ReplicationType::Source.as_str().to_owned(),
@@ -174,6 +249,9 @@ async fn both(call: &Call, source: &StageArn, destination: &StageArn) -> Result<
     let mut rows = Vec::with_capacity(2);
     for arn in stages {
         rows.push(super::stages::locked(&mut tx, &call.scope, arn, call.own(arn)?).await?);
+    }
+    for row in &rows {
+        settle(call, &mut tx, &row.id).await?;
     }
     if stages[0] != source {
         rows.reverse();

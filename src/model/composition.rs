@@ -8,20 +8,20 @@ use super::storage_configuration::StorageConfigurationArn;
 use super::tag::Tags;
 
 string_shapes! {
-    /// Composition arn.
+    /// ARN of a composition.
     CompositionArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:composition/[a-zA-Z0-9-]+" }
-    /// Composition client token.
+    /// What a client recognises its own request by.
     CompositionClientToken { length: 1..=64, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Attribute key.
+    /// Name of a participant attribute.
     AttributeKey { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Destination configuration name.
+    /// Name of a destination.
     DestinationConfigurationName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Channel arn.
+    /// ARN of a channel of the low-latency service.
     ChannelArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:channel/[a-zA-Z0-9-]+" }
 }
 
 enum_shapes! {
-    /// Composition state.
+    /// The phases of a composition, in their order; `FAILED` takes the place of `STOPPED`.
     CompositionState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -29,19 +29,19 @@ enum_shapes! {
         Failed = "FAILED",
         Stopped = "STOPPED",
     }
-    /// Pip behavior.
+    /// What the small picture does when everybody else has gone: keep its place and size, or fill the whole.
     PipBehavior {
         Static = "STATIC",
         Dynamic = "DYNAMIC",
     }
-    /// Pip position.
+    /// The corner of the small picture.
     PipPosition {
         TopLeft = "TOP_LEFT",
         TopRight = "TOP_RIGHT",
         BottomLeft = "BOTTOM_LEFT",
         BottomRight = "BOTTOM_RIGHT",
     }
-    /// Video aspect ratio.
+    /// Shape of the tiles that are not featured: 16:9 (`VIDEO`), 1:1 or 3:4.
     VideoAspectRatio {
         Auto = "AUTO",
         Video = "VIDEO",
@@ -55,7 +55,7 @@ enum_shapes! {
         Contain = "CONTAIN",
         Unset = "",
     }
-    /// Destination state.
+    /// The phases of a destination.
     DestinationState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -64,49 +64,49 @@ enum_shapes! {
         Failed = "FAILED",
         Stopped = "STOPPED",
     }
-    /// Recording configuration format.
+    /// Format of a recording.
     RecordingConfigurationFormat {
         Hls = "HLS",
     }
 }
 
 integer_shapes! {
-    /// Grid gap.
+    /// Pixels between tiles.
     GridGap { min: 0 }
-    /// Pip offset.
+    /// Pixels between the small picture and the edges of its corner.
     PipOffset { min: 0 }
-    /// Pip width.
+    /// Width of the small picture, in pixels.
     PipWidth { min: 1 }
-    /// Pip height.
+    /// Height of the small picture, in pixels.
     PipHeight { min: 1 }
-    /// Composition recording target segment duration seconds.
+    /// Length of a recorded segment, in seconds.
     CompositionRecordingTargetSegmentDurationSeconds { min: 2, max: 10 }
-    /// Max composition results.
+    /// Most items of a page.
     MaxCompositionResults { min: 1, max: 100 }
 }
 
 boolean_shapes! {
-    /// Omit stopped video.
+    /// Whether participants without video are left out.
     OmitStoppedVideo
 }
 
 list_shapes! {
-    /// Composition summary list.
+    /// Compositions of a page.
     CompositionSummaryList [CompositionSummary]
-    /// Destination list.
+    /// Destinations of a composition.
     DestinationList [Destination] { min: 1, max: 2 }
-    /// Destination summary list.
+    /// Destinations of a composition, in short.
     DestinationSummaryList [DestinationSummary] { min: 1, max: 2 }
-    /// Destination configuration list.
+    /// Where a composition is to go.
     DestinationConfigurationList [DestinationConfiguration] { min: 1, max: 2 }
-    /// Encoder configuration arn list.
+    /// The encoder configuration of a recording.
     EncoderConfigurationArnList [EncoderConfigurationArn] { min: 1, max: 1 }
-    /// Composition thumbnail configuration list.
+    /// How thumbnails are taken.
     CompositionThumbnailConfigurationList [CompositionThumbnailConfiguration] { min: 0, max: 1 }
 }
 
 structures! {
-    /// Composition.
+    /// Participants of a stage in one picture, sent to a channel or recorded.
     Composition {
         /// ARN of the resource.
         arn: CompositionArn,
@@ -125,7 +125,7 @@ structures! {
         /// When it ended; absent while it lasts.
         end_time: Option<Time>,
     }
-    /// Composition summary.
+    /// A composition in short.
     CompositionSummary {
         /// ARN of the resource.
         arn: CompositionArn,
@@ -142,56 +142,56 @@ structures! {
         /// When it ended; absent while it lasts.
         end_time: Option<Time>,
     }
-    /// Layout configuration.
+    /// How participants are arranged: one of grid and picture in picture.
     LayoutConfiguration {
-        /// Grid.
+        /// Tiles of the same size, one of them featured on request.
         grid: Option<GridConfiguration>,
-        /// Pip.
+        /// One large picture with a small one in its corner.
         pip: Option<PipConfiguration>,
     }
-    /// Grid configuration.
+    /// A layout of tiles.
     GridConfiguration {
-        /// Featured participant attribute.
+        /// Whoever has this attribute with the value `"true"` is featured; default `""`: nobody.
         featured_participant_attribute: Option<AttributeKey>,
-        /// Omit stopped video.
+        /// Whether participants without video are left out; default `false`.
         omit_stopped_video: Option<OmitStoppedVideo>,
-        /// Video aspect ratio.
+        /// Shape of the tiles that are not featured; default `VIDEO`.
         video_aspect_ratio: Option<VideoAspectRatio>,
-        /// Video fill mode.
+        /// How a picture fills its tile; default unset for a grid, `COVER` for picture in picture.
         video_fill_mode: Option<VideoFillMode>,
-        /// Grid gap.
+        /// Pixels between tiles; default 2 for a grid, 0 for picture in picture.
         grid_gap: Option<GridGap>,
-        /// Participant order attribute.
+        /// Participants are ordered by the number in this attribute; default `""`: as they came.
         participant_order_attribute: Option<AttributeKey>,
     }
-    /// Pip configuration.
+    /// A layout of one picture inside another.
     PipConfiguration {
-        /// Featured participant attribute.
+        /// Whoever has this attribute with the value `"true"` is featured; default `""`: nobody.
         featured_participant_attribute: Option<AttributeKey>,
-        /// Omit stopped video.
+        /// Whether participants without video are left out; default `false`.
         omit_stopped_video: Option<OmitStoppedVideo>,
-        /// Video fill mode.
+        /// How a picture fills its tile; default unset for a grid, `COVER` for picture in picture.
         video_fill_mode: Option<VideoFillMode>,
-        /// Grid gap.
+        /// Pixels between tiles; default 2 for a grid, 0 for picture in picture.
         grid_gap: Option<GridGap>,
-        /// Pip participant attribute.
+        /// Whoever has this attribute with the value `"true"` is the small picture; default `""`: nobody.
         pip_participant_attribute: Option<AttributeKey>,
-        /// Pip behavior.
+        /// What the small picture does when everybody else has gone; default `STATIC`.
         pip_behavior: Option<PipBehavior>,
-        /// Pip offset.
+        /// Pixels between the small picture and the edges; default 0.
         pip_offset: Option<PipOffset>,
-        /// Pip position.
+        /// The corner of the small picture; default `BOTTOM_RIGHT`.
         pip_position: Option<PipPosition>,
-        /// Pip width.
+        /// Width of the small picture, in pixels.
         pip_width: Option<PipWidth>,
-        /// Pip height.
+        /// Height of the small picture, in pixels.
         pip_height: Option<PipHeight>,
-        /// Participant order attribute.
+        /// Participants are ordered by the number in this attribute; default `""`: as they came.
         participant_order_attribute: Option<AttributeKey>,
     }
-    /// Destination.
+    /// One of the places that a composition goes to.
     Destination {
-        /// Id.
+        /// Its id.
         id: String,
         /// What it is doing.
         state: DestinationState,
@@ -199,14 +199,14 @@ structures! {
         start_time: Option<Time>,
         /// When it ended; absent while it lasts.
         end_time: Option<Time>,
-        /// Configuration.
+        /// What was asked for, every default filled in.
         configuration: DestinationConfiguration,
-        /// Detail.
+        /// Where it records, for S3.
         detail: Option<DestinationDetail>,
     }
-    /// Destination summary.
+    /// A destination in short.
     DestinationSummary {
-        /// Id.
+        /// Its id.
         id: String,
         /// What it is doing.
         state: DestinationState,
@@ -215,60 +215,60 @@ structures! {
         /// When it ended; absent while it lasts.
         end_time: Option<Time>,
     }
-    /// Destination detail.
+    /// What a destination is beyond what was asked for.
     DestinationDetail {
-        /// S3.
+        /// The S3 storage.
         s3: Option<S3Detail>,
     }
-    /// S3 detail.
+    /// Where a composition is recorded.
     S3Detail {
-        /// Recording prefix.
+        /// `<stage>/<composition>/<destination>/composite`.
         recording_prefix: String,
     }
-    /// Destination configuration.
+    /// A channel or an S3 storage.
     DestinationConfiguration {
         /// Name; not unique, `""` when unset.
         name: Option<DestinationConfigurationName>,
-        /// Channel.
+        /// The channel to send to.
         channel: Option<ChannelDestinationConfiguration>,
-        /// S3.
+        /// The S3 storage.
         s3: Option<S3DestinationConfiguration>,
     }
-    /// Channel destination configuration.
+    /// A channel and how it is encoded.
     ChannelDestinationConfiguration {
-        /// Channel arn.
+        /// ARN of the channel, of the same account and region.
         channel_arn: ChannelArn,
-        /// Encoder configuration arn.
+        /// ARN of the encoder configuration.
         encoder_configuration_arn: Option<EncoderConfigurationArn>,
     }
-    /// S3 destination configuration.
+    /// An S3 storage and what is recorded there.
     S3DestinationConfiguration {
         /// Where to record; `""` turns recording off and resets the other members.
         storage_configuration_arn: StorageConfigurationArn,
-        /// Encoder configuration arns.
+        /// ARN of the encoder configuration; exactly one.
         encoder_configuration_arns: EncoderConfigurationArnList,
-        /// Recording configuration.
+        /// Format and segments; default HLS with segments of 2 seconds.
         recording_configuration: Option<RecordingConfiguration>,
-        /// Thumbnail configurations.
+        /// How thumbnails are taken; default not at all.
         thumbnail_configurations: Option<CompositionThumbnailConfigurationList>,
     }
-    /// Recording configuration.
+    /// Format and segments of a recording.
     RecordingConfiguration {
-        /// Hls configuration.
+        /// Segments.
         hls_configuration: Option<CompositionRecordingHlsConfiguration>,
-        /// Format.
+        /// `HLS`.
         format: Option<RecordingConfigurationFormat>,
     }
-    /// Composition recording hls configuration.
+    /// Segments of a composition's recording; default 2 seconds.
     CompositionRecordingHlsConfiguration {
         /// Length of a recorded segment, in seconds.
         target_segment_duration_seconds: Option<CompositionRecordingTargetSegmentDurationSeconds>,
     }
-    /// Composition thumbnail configuration.
+    /// How often thumbnails are taken and where they go.
     CompositionThumbnailConfiguration {
         /// Seconds between thumbnails; default 60.
         target_interval_seconds: Option<ThumbnailIntervalSeconds>,
-        /// Storage.
+        /// One after the other, the latest only, or both; default `SEQUENTIAL`.
         storage: Option<ThumbnailStorageTypeList>,
     }
     /// Input of `StartComposition`.
@@ -286,7 +286,7 @@ structures! {
     }
     /// Answer of `StartComposition`.
     StartCompositionResponse {
-        /// Composition.
+        /// The composition.
         composition: Option<Composition>,
     }
     /// Input of `GetComposition`.
@@ -296,14 +296,14 @@ structures! {
     }
     /// Answer of `GetComposition`.
     GetCompositionResponse {
-        /// Composition.
+        /// The composition.
         composition: Option<Composition>,
     }
     /// Input of `ListCompositions`.
     ListCompositionsRequest {
-        /// Filter by stage arn.
+        /// Only those of this stage.
         filter_by_stage_arn: Option<StageArn>,
-        /// Filter by encoder configuration arn.
+        /// Only those that use this encoder configuration.
         filter_by_encoder_configuration_arn: Option<EncoderConfigurationArn>,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,
@@ -312,7 +312,7 @@ structures! {
     }
     /// Answer of `ListCompositions`.
     ListCompositionsResponse {
-        /// Compositions.
+        /// Compositions, the newest first.
         compositions: CompositionSummaryList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

@@ -8,30 +8,30 @@ use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
 use super::tag::Tags;
 
 string_shapes! {
-    /// Encoder configuration arn.
+    /// ARN of an encoder configuration.
     EncoderConfigurationArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:encoder-configuration/[a-zA-Z0-9-]+" }
-    /// Encoder configuration name.
+    /// Name of an encoder configuration.
     EncoderConfigurationName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
 }
 
 integer_shapes! {
-    /// Width.
+    /// Pixels; even.
     Width { min: 2, max: 1920 }
-    /// Height.
+    /// Pixels; even.
     Height { min: 2, max: 1920 }
-    /// Bitrate.
+    /// Bits a second.
     Bitrate { min: 1, max: 8500000 }
-    /// Max encoder configuration results.
+    /// Most items of a page.
     MaxEncoderConfigurationResults { min: 1, max: 100 }
 }
 
 list_shapes! {
-    /// Encoder configuration summary list.
+    /// Encoder configurations of a page.
     EncoderConfigurationSummaryList [EncoderConfigurationSummary]
 }
 
 structures! {
-    /// Encoder configuration.
+    /// How a composition is encoded.
     EncoderConfiguration {
         /// ARN of the resource.
         arn: EncoderConfigurationArn,
@@ -42,7 +42,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Encoder configuration summary.
+    /// An encoder configuration in short.
     EncoderConfigurationSummary {
         /// ARN of the resource.
         arn: EncoderConfigurationArn,
@@ -51,7 +51,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Video.
+    /// Size, frame rate and bit rate.
     Video {
         /// Pixels, even; default 1280.
         width: Option<Width>,
@@ -73,7 +73,7 @@ structures! {
     }
     /// Answer of `CreateEncoderConfiguration`.
     CreateEncoderConfigurationResponse {
-        /// Encoder configuration.
+        /// The encoder configuration.
         encoder_configuration: Option<EncoderConfiguration>,
     }
     /// Input of `GetEncoderConfiguration`.
@@ -83,7 +83,7 @@ structures! {
     }
     /// Answer of `GetEncoderConfiguration`.
     GetEncoderConfigurationResponse {
-        /// Encoder configuration.
+        /// The encoder configuration.
         encoder_configuration: Option<EncoderConfiguration>,
     }
     /// Input of `ListEncoderConfigurations`.
@@ -95,7 +95,7 @@ structures! {
     }
     /// Answer of `ListEncoderConfigurations`.
     ListEncoderConfigurationsResponse {
-        /// Encoder configurations.
+        /// Encoder configurations in the order of their creation.
         encoder_configurations: EncoderConfigurationSummaryList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

@@ -7,23 +7,23 @@ use super::stage::StageArn;
 use super::tag::Tags;
 
 string_shapes! {
-    /// Ingest configuration arn.
+    /// ARN of an ingest configuration.
     IngestConfigurationArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:ingest-configuration/[a-zA-Z0-9-]+" }
-    /// Ingest configuration name.
+    /// Name of an ingest configuration.
     IngestConfigurationName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Ingest configuration stage arn.
+    /// ARN of a stage, or `""` for none.
     IngestConfigurationStageArn { length: 0..=128, pattern: r"^$|^arn:aws:ivs:[a-z0-9-]+:[0-9]+:stage/[a-zA-Z0-9-]+$" }
-    /// Stream key.
+    /// What an encoder shows to publish: `rt_<account>_<region>_<configuration>_<random>`; a secret.
     StreamKey { pattern: r"rt_[0-9]+_[a-z0-9-]+_[a-zA-Z0-9-]+_.+", sensitive: true }
 }
 
 enum_shapes! {
-    /// Ingest configuration state.
+    /// Whether an encoder publishes now.
     IngestConfigurationState {
         Active = "ACTIVE",
         Inactive = "INACTIVE",
     }
-    /// Ingest protocol.
+    /// Plain RTMP, or RTMP over TLS. Lower case is taken too, as an example of AWS's own command line sends it.
     IngestProtocol (ignoring case) {
         Rtmp = "RTMP",
         Rtmps = "RTMPS",
@@ -31,32 +31,32 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Max ingest configuration results.
+    /// Most items of a page.
     MaxIngestConfigurationResults { min: 1, max: 100 }
 }
 
 boolean_shapes! {
-    /// Insecure ingest.
+    /// Whether plain RTMP may be used.
     InsecureIngest
-    /// Redundant ingest.
+    /// Whether two encoders feed one participant.
     RedundantIngest
 }
 
 list_shapes! {
-    /// Ingest configuration list.
+    /// Ingest configurations of a page.
     IngestConfigurationList [IngestConfigurationSummary]
-    /// Redundant ingest credentials.
+    /// What each of two encoders shows.
     RedundantIngestCredentials [RedundantIngestCredential]
 }
 
 structures! {
-    /// Ingest configuration.
+    /// Who may publish from an encoder, and to which stage.
     IngestConfiguration {
         /// Name; not unique, `""` when unset.
         name: Option<IngestConfigurationName>,
         /// ARN of the resource.
         arn: IngestConfigurationArn,
-        /// Ingest protocol.
+        /// Plain RTMP, or RTMP over TLS.
         ingest_protocol: IngestProtocol,
         /// What an encoder shows to publish; a secret.
         stream_key: StreamKey,
@@ -70,20 +70,20 @@ structures! {
         user_id: Option<UserId>,
         /// Whether two encoders may feed one participant; default `false`.
         redundant_ingest: Option<RedundantIngest>,
-        /// Redundant ingest credentials.
+        /// What each of two encoders shows; only when ingest is redundant.
         redundant_ingest_credentials: Option<RedundantIngestCredentials>,
         /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
         attributes: Option<ParticipantAttributes>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Ingest configuration summary.
+    /// An ingest configuration in short, without its secrets.
     IngestConfigurationSummary {
         /// Name; not unique, `""` when unset.
         name: Option<IngestConfigurationName>,
         /// ARN of the resource.
         arn: IngestConfigurationArn,
-        /// Ingest protocol.
+        /// Plain RTMP, or RTMP over TLS.
         ingest_protocol: IngestProtocol,
         /// ARN of the stage.
         stage_arn: IngestConfigurationStageArn,
@@ -96,7 +96,7 @@ structures! {
         /// Whether two encoders may feed one participant; default `false`.
         redundant_ingest: Option<RedundantIngest>,
     }
-    /// Redundant ingest credential.
+    /// What one of two encoders shows.
     RedundantIngestCredential {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
@@ -113,7 +113,7 @@ structures! {
         user_id: Option<UserId>,
         /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
         attributes: Option<ParticipantAttributes>,
-        /// Ingest protocol.
+        /// Plain RTMP, or RTMP over TLS.
         ingest_protocol: IngestProtocol,
         /// Whether plain RTMP may be used; must be `true` for the protocol `RTMP`, default `false`.
         insecure_ingest: Option<InsecureIngest>,
@@ -124,7 +124,7 @@ structures! {
     }
     /// Answer of `CreateIngestConfiguration`.
     CreateIngestConfigurationResponse {
-        /// Ingest configuration.
+        /// The ingest configuration.
         ingest_configuration: Option<IngestConfiguration>,
     }
     /// Input of `GetIngestConfiguration`.
@@ -134,14 +134,14 @@ structures! {
     }
     /// Answer of `GetIngestConfiguration`.
     GetIngestConfigurationResponse {
-        /// Ingest configuration.
+        /// The ingest configuration.
         ingest_configuration: Option<IngestConfiguration>,
     }
     /// Input of `ListIngestConfigurations`.
     ListIngestConfigurationsRequest {
-        /// Filter by stage arn.
+        /// Only those of this stage.
         filter_by_stage_arn: Option<StageArn>,
-        /// Filter by state.
+        /// Only those in this state.
         filter_by_state: Option<IngestConfigurationState>,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,
@@ -150,7 +150,7 @@ structures! {
     }
     /// Answer of `ListIngestConfigurations`.
     ListIngestConfigurationsResponse {
-        /// Ingest configurations.
+        /// Ingest configurations in the order of their creation.
         ingest_configurations: IngestConfigurationList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,
@@ -166,7 +166,7 @@ structures! {
     }
     /// Answer of `UpdateIngestConfiguration`.
     UpdateIngestConfigurationResponse {
-        /// Ingest configuration.
+        /// The ingest configuration.
         ingest_configuration: Option<IngestConfiguration>,
     }
     /// Input of `DeleteIngestConfiguration`.

@@ -12,32 +12,32 @@ use super::token::{
 };
 
 string_shapes! {
-    /// Participant id.
+    /// Id of a participant: the `jti` of its token.
     ParticipantId { length: 0..=64, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Participant client attribute.
+    /// What is known of a participant's software or network; `""` where nothing is.
     ParticipantClientAttribute { length: 0..=128, pattern: r"[a-zA-Z0-9-_.,:;\s]*" }
-    /// Participant recording s3 bucket name.
+    /// Bucket of a recording, or `""`.
     ParticipantRecordingS3BucketName { length: 0..=63, pattern: r"[a-z0-9-.]*" }
-    /// Participant recording s3 prefix.
+    /// Place of a recording in its bucket, or `""`.
     ParticipantRecordingS3Prefix { length: 0..=256, pattern: r"[a-zA-Z0-9-]*" }
-    /// Disconnect participant reason.
+    /// Why a participant is disconnected.
     DisconnectParticipantReason { length: 0..=128 }
 }
 
 enum_shapes! {
-    /// Participant protocol.
+    /// How a participant publishes.
     ParticipantProtocol {
         Unknown = "UNKNOWN",
         Whip = "WHIP",
         Rtmp = "RTMP",
         Rtmps = "RTMPS",
     }
-    /// Participant state.
+    /// Whether a participant is in the stage.
     ParticipantState {
         Connected = "CONNECTED",
         Disconnected = "DISCONNECTED",
     }
-    /// Participant recording state.
+    /// The phases of a recording; `DISABLED` where nothing is recorded.
     ParticipantRecordingState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -46,7 +46,7 @@ enum_shapes! {
         Failed = "FAILED",
         Disabled = "DISABLED",
     }
-    /// Participant recording filter by recording state.
+    /// The phases of a recording that a list can be filtered by.
     ParticipantRecordingFilterByRecordingState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -54,7 +54,7 @@ enum_shapes! {
         Stopped = "STOPPED",
         Failed = "FAILED",
     }
-    /// Event name.
+    /// What can happen to a participant.
     EventName {
         Joined = "JOINED",
         Left = "LEFT",
@@ -69,7 +69,7 @@ enum_shapes! {
         ReplicationStopped = "REPLICATION_STOPPED",
         TokenExchanged = "TOKEN_EXCHANGED",
     }
-    /// Event error code.
+    /// Why something that a participant tried has failed.
     EventErrorCode {
         InsufficientCapabilities = "INSUFFICIENT_CAPABILITIES",
         QuotaExceeded = "QUOTA_EXCEEDED",
@@ -89,33 +89,33 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Max participant results.
+    /// Most items of a page.
     MaxParticipantResults { min: 1, max: 100 }
-    /// Max participant event results.
+    /// Most items of a page.
     MaxParticipantEventResults { min: 1, max: 100 }
 }
 
 boolean_shapes! {
-    /// Published.
+    /// Whether a participant has published in the session.
     Published
-    /// Replica.
+    /// Whether a participant stands for a publisher of another stage.
     Replica
 }
 
 list_shapes! {
-    /// Participant list.
+    /// Participants of a page.
     ParticipantList [ParticipantSummary]
-    /// Event list.
+    /// Events of a page.
     EventList [Event]
 }
 
 map_shapes! {
-    /// Participant attributes.
+    /// The customer's own data of a participant.
     ParticipantAttributes [String, String]
 }
 
 structures! {
-    /// Participant.
+    /// Somebody in a session, or who was.
     Participant {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
@@ -123,46 +123,46 @@ structures! {
         user_id: Option<UserId>,
         /// What it is doing.
         state: Option<ParticipantState>,
-        /// First join time.
+        /// When it joined this session first.
         first_join_time: Option<Time>,
         /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
         attributes: Option<ParticipantAttributes>,
         /// Whether the participant has published in this session.
         published: Option<Published>,
-        /// Isp name.
+        /// Internet provider, or `""`.
         isp_name: Option<ParticipantClientAttribute>,
-        /// Os name.
+        /// Operating system, or `""`.
         os_name: Option<ParticipantClientAttribute>,
-        /// Os version.
+        /// Version of the operating system, or `""`.
         os_version: Option<ParticipantClientAttribute>,
-        /// Browser name.
+        /// Browser, or `""`.
         browser_name: Option<ParticipantClientAttribute>,
-        /// Browser version.
+        /// Version of the browser, or `""`.
         browser_version: Option<ParticipantClientAttribute>,
-        /// Sdk version.
+        /// Version of the broadcast SDK, or `""`.
         sdk_version: Option<ParticipantClientAttribute>,
-        /// Recording s3 bucket name.
+        /// Bucket of its recording, or `""`.
         recording_s3_bucket_name: Option<ParticipantRecordingS3BucketName>,
-        /// Recording s3 prefix.
+        /// Place of its recording in the bucket, or `""`.
         recording_s3_prefix: Option<ParticipantRecordingS3Prefix>,
-        /// Recording state.
+        /// The phase of its recording; `DISABLED` without one.
         recording_state: Option<ParticipantRecordingState>,
-        /// Protocol.
+        /// How it publishes.
         protocol: Option<ParticipantProtocol>,
-        /// Replication type.
+        /// `SOURCE` or `REPLICA`; absent when it was never replicated.
         replication_type: Option<ReplicationType>,
-        /// Replication state.
+        /// Whether the replication goes on; absent when it was never replicated.
         replication_state: Option<ReplicationState>,
-        /// Source stage arn.
+        /// The stage that the publisher is in; `""` for a participant that is itself the source.
         source_stage_arn: Option<StageArn>,
-        /// Source session id.
+        /// The session that the publisher is in; `""` for a participant that is itself the source.
         source_session_id: Option<StageSessionId>,
         /// Whether two encoders may feed one participant; default `false`.
         redundant_ingest: Option<RedundantIngest>,
-        /// Ingest configuration arn.
+        /// The ingest configuration it publishes with.
         ingest_configuration_arn: Option<IngestConfigurationArn>,
     }
-    /// Participant summary.
+    /// A participant in short.
     ParticipantSummary {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
@@ -170,23 +170,23 @@ structures! {
         user_id: Option<UserId>,
         /// What it is doing.
         state: Option<ParticipantState>,
-        /// First join time.
+        /// When it joined this session first.
         first_join_time: Option<Time>,
         /// Whether the participant has published in this session.
         published: Option<Published>,
-        /// Recording state.
+        /// The phase of its recording; `DISABLED` without one.
         recording_state: Option<ParticipantRecordingState>,
-        /// Replication type.
+        /// `SOURCE` or `REPLICA`; absent when it was never replicated.
         replication_type: Option<ReplicationType>,
-        /// Replication state.
+        /// Whether the replication goes on; absent when it was never replicated.
         replication_state: Option<ReplicationState>,
-        /// Source stage arn.
+        /// The stage that the publisher is in; `""` for a participant that is itself the source.
         source_stage_arn: Option<StageArn>,
-        /// Source session id.
+        /// The session that the publisher is in; `""` for a participant that is itself the source.
         source_session_id: Option<StageSessionId>,
         /// Whether two encoders may feed one participant; default `false`.
         redundant_ingest: Option<RedundantIngest>,
-        /// Ingest configuration arn.
+        /// The ingest configuration it publishes with.
         ingest_configuration_arn: Option<IngestConfigurationArn>,
     }
     /// Input of `DisconnectParticipant`.
@@ -211,7 +211,7 @@ structures! {
     }
     /// Answer of `GetParticipant`.
     GetParticipantResponse {
-        /// Participant.
+        /// The participant.
         participant: Option<Participant>,
     }
     /// Input of `ListParticipants`.
@@ -220,50 +220,50 @@ structures! {
         stage_arn: StageArn,
         /// Id of the session.
         session_id: StageSessionId,
-        /// Filter by user id.
+        /// Only those with this user id.
         filter_by_user_id: Option<UserId>,
         /// `true`: those who published in the session; `false`: those who did not.
         filter_by_published: Option<Published>,
-        /// Filter by state.
+        /// Only those in this state.
         filter_by_state: Option<ParticipantState>,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,
         /// Most items a page may hold.
         max_results: Option<MaxParticipantResults>,
-        /// Filter by recording state.
+        /// Only those in this phase of recording.
         filter_by_recording_state: Option<ParticipantRecordingFilterByRecordingState>,
     }
     /// Answer of `ListParticipants`.
     ListParticipantsResponse {
-        /// Participants.
+        /// Participants in the order of first joining.
         participants: ParticipantList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,
     }
-    /// Event.
+    /// Something that happened to a participant.
     Event {
         /// Name; not unique, `""` when unset.
         name: Option<EventName>,
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
-        /// Event time.
+        /// When.
         event_time: Option<Time>,
-        /// Remote participant id.
+        /// Whose media; for subscriptions.
         remote_participant_id: Option<ParticipantId>,
-        /// Error code.
+        /// Why it failed; for errors.
         error_code: Option<EventErrorCode>,
-        /// Destination stage arn.
+        /// The stage that the replica is in.
         destination_stage_arn: Option<StageArn>,
-        /// Destination session id.
+        /// The session that the replica is in.
         destination_session_id: Option<StageSessionId>,
-        /// Replica.
+        /// Whether a replica is meant: the participant or, for subscriptions, the remote one.
         replica: Option<Replica>,
-        /// Previous token.
+        /// What the token said before; for exchanges.
         previous_token: Option<ExchangedParticipantToken>,
-        /// New token.
+        /// What the token says from now on; for exchanges.
         new_token: Option<ExchangedParticipantToken>,
     }
-    /// Exchanged participant token.
+    /// What a token said, when it was exchanged.
     ExchangedParticipantToken {
         /// What the holder may do; default both.
         capabilities: Option<ParticipantTokenCapabilities>,
@@ -289,7 +289,7 @@ structures! {
     }
     /// Answer of `ListParticipantEvents`.
     ListParticipantEventsResponse {
-        /// Events.
+        /// Events, the oldest first.
         events: EventList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

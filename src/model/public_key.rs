@@ -5,28 +5,28 @@ use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
 use super::tag::Tags;
 
 string_shapes! {
-    /// Public key arn.
+    /// ARN of a public key.
     PublicKeyArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:public-key/[a-zA-Z0-9-]+" }
-    /// Public key name.
+    /// Name of a public key.
     PublicKeyName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Public key material.
-    PublicKeyMaterial { pattern: r".*-----BEGIN PUBLIC KEY-----\r?\n([a-zA-Z0-9+/=\r\n]+)\r?\n-----END PUBLIC KEY-----(\r?\n)?.*" }
-    /// Public key fingerprint.
+    /// A public key as PEM. What is sent in its place may be a private one, so that refusals do not repeat it.
+    PublicKeyMaterial { pattern: r".*-----BEGIN PUBLIC KEY-----\r?\n([a-zA-Z0-9+/=\r\n]+)\r?\n-----END PUBLIC KEY-----(\r?\n)?.*" sensitive: true }
+    /// MD5 of the DER, as colon-separated hex.
     PublicKeyFingerprint {  }
 }
 
 integer_shapes! {
-    /// Max public key results.
+    /// Most items of a page.
     MaxPublicKeyResults { min: 1, max: 100 }
 }
 
 list_shapes! {
-    /// Public key list.
+    /// Public keys of a page.
     PublicKeyList [PublicKeySummary]
 }
 
 structures! {
-    /// Public key.
+    /// A key that self-signed participant tokens are checked with.
     PublicKey {
         /// ARN of the resource.
         arn: Option<PublicKeyArn>,
@@ -39,7 +39,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Public key summary.
+    /// A public key in short.
     PublicKeySummary {
         /// ARN of the resource.
         arn: Option<PublicKeyArn>,
@@ -59,7 +59,7 @@ structures! {
     }
     /// Answer of `ImportPublicKey`.
     ImportPublicKeyResponse {
-        /// Public key.
+        /// The public key.
         public_key: Option<PublicKey>,
     }
     /// Input of `GetPublicKey`.
@@ -69,7 +69,7 @@ structures! {
     }
     /// Answer of `GetPublicKey`.
     GetPublicKeyResponse {
-        /// Public key.
+        /// The public key.
         public_key: Option<PublicKey>,
     }
     /// Input of `ListPublicKeys`.
@@ -81,7 +81,7 @@ structures! {
     }
     /// Answer of `ListPublicKeys`.
     ListPublicKeysResponse {
-        /// Public keys.
+        /// Public keys in the order of their import.
         public_keys: PublicKeyList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

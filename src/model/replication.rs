@@ -7,12 +7,12 @@ use super::shape::{enum_shapes, integer_shapes, list_shapes, structures};
 use super::stage::StageArn;
 
 enum_shapes! {
-    /// Replication state.
+    /// Whether a replication goes on.
     ReplicationState {
         Active = "ACTIVE",
         Stopped = "STOPPED",
     }
-    /// Replication type.
+    /// Which side of a replication a participant is on.
     ReplicationType {
         Source = "SOURCE",
         Replica = "REPLICA",
@@ -21,38 +21,38 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Reconnect window seconds.
+    /// Seconds within which a source may come back.
     ReconnectWindowSeconds { min: 0, max: 300 }
-    /// Max participant replica results.
+    /// Most items of a page.
     MaxParticipantReplicaResults { min: 1, max: 50 }
 }
 
 list_shapes! {
-    /// Participant replica list.
+    /// Replications of a page.
     ParticipantReplicaList [ParticipantReplica]
 }
 
 structures! {
-    /// Participant replica.
+    /// A replication of a participant to another stage.
     ParticipantReplica {
-        /// Source stage arn.
+        /// The stage that the publisher is in; `""` for a participant that is itself the source.
         source_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// Source session id.
+        /// The session that the publisher is in; `""` for a participant that is itself the source.
         source_session_id: StageSessionId,
-        /// Destination stage arn.
+        /// The stage that the replica is in.
         destination_stage_arn: StageArn,
-        /// Destination session id.
+        /// The session that the replica is in.
         destination_session_id: StageSessionId,
-        /// Replication state.
+        /// Whether the replication goes on; absent when it was never replicated.
         replication_state: ReplicationState,
     }
     /// Input of `StartParticipantReplication`.
     StartParticipantReplicationRequest {
-        /// Source stage arn.
+        /// The stage that the publisher is in; `""` for a participant that is itself the source.
         source_stage_arn: StageArn,
-        /// Destination stage arn.
+        /// The stage that the replica is in.
         destination_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
@@ -65,9 +65,9 @@ structures! {
     StartParticipantReplicationResponse {}
     /// Input of `StopParticipantReplication`.
     StopParticipantReplicationRequest {
-        /// Source stage arn.
+        /// The stage that the publisher is in; `""` for a participant that is itself the source.
         source_stage_arn: StageArn,
-        /// Destination stage arn.
+        /// The stage that the replica is in.
         destination_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
@@ -76,7 +76,7 @@ structures! {
     StopParticipantReplicationResponse {}
     /// Input of `ListParticipantReplicas`.
     ListParticipantReplicasRequest {
-        /// Source stage arn.
+        /// The stage that the publisher is in; `""` for a participant that is itself the source.
         source_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
@@ -87,7 +87,7 @@ structures! {
     }
     /// Answer of `ListParticipantReplicas`.
     ListParticipantReplicasResponse {
-        /// Replicas.
+        /// Replications in the order of their start.
         replicas: ParticipantReplicaList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

@@ -5,22 +5,22 @@ use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
 use super::stage::StageArn;
 
 string_shapes! {
-    /// Stage session id.
+    /// Id of a session: `st-` and 13 letters and digits.
     StageSessionId { length: 16..=16, pattern: r"st-[a-zA-Z0-9]+" }
 }
 
 integer_shapes! {
-    /// Max stage session results.
+    /// Most items of a page.
     MaxStageSessionResults { min: 1, max: 100 }
 }
 
 list_shapes! {
-    /// Stage session list.
+    /// Sessions of a page.
     StageSessionList [StageSessionSummary]
 }
 
 structures! {
-    /// Stage session.
+    /// From the first joining of a stage until everybody has left.
     StageSession {
         /// Id of the session.
         session_id: Option<StageSessionId>,
@@ -29,7 +29,7 @@ structures! {
         /// When it ended; absent while it lasts.
         end_time: Option<Time>,
     }
-    /// Stage session summary.
+    /// A session in short.
     StageSessionSummary {
         /// Id of the session.
         session_id: Option<StageSessionId>,
@@ -47,7 +47,7 @@ structures! {
     }
     /// Answer of `GetStageSession`.
     GetStageSessionResponse {
-        /// Stage session.
+        /// The session.
         stage_session: Option<StageSession>,
     }
     /// Input of `ListStageSessions`.
@@ -61,7 +61,7 @@ structures! {
     }
     /// Answer of `ListStageSessions`.
     ListStageSessionsResponse {
-        /// Stage sessions.
+        /// Sessions, the newest first.
         stage_sessions: StageSessionList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

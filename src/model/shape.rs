@@ -209,13 +209,14 @@ pub fn text(
     broken: &mut Broken,
     (min, max): (Option<usize>, Option<usize>),
     pattern: Option<(&'static str, &regex_lite::Regex)>,
+    sensitive: bool,
 ) -> Result<Option<String>, WrongType> {
     let Value::String(text) = value else { return Err(wrong_type(&value, at, "a String")) };
     let length = text.chars().count();
     let mut valid = true;
     let mut fail = |rule: fmt::Arguments<'_>| {
         valid = false;
-        broken.rule(&text, at, rule);
+        broken.rule(if sensitive { &"***" } else { &text }, at, rule);
     };
     if let Some(max) = max.filter(|max| length > *max) {
         fail(format_args!("Member must have length less than or equal to {max}"));
@@ -235,6 +236,9 @@ pub fn text(
     Ok(valid.then_some(text))
 }
 
+/// The largest whole number of the AWS model, whose integers have 32 bits.
+const WIDEST: i64 = i32::MAX as i64;
+
 /// Parses a whole number and holds it to its bounds. `5.0` is whole.
 pub fn integer(
     value: Value,
@@ -248,7 +252,8 @@ pub fn integer(
         value.as_i64().or_else(|| value.as_f64().filter(|f| f.fract() == 0.0).map(|f| f.clamp(-EXACT, EXACT) as i64));
     let Some(number) = whole else { return Err(wrong_type(&value, at, "an Integer")) };
     let mut valid = true;
-    if let Some(max) = max.filter(|max| number > *max) {
+    let max = max.unwrap_or(WIDEST);
+    if number > max {
         valid = false;
         broken.rule(&value, at, format_args!("Member must have value less than or equal to {max}"));
     }
@@ -338,7 +343,7 @@ macro_rules! string_shapes {
                         std::sync::LazyLock::new(|| $crate::model::shape::whole($pattern));
                     pattern = Some(($pattern, &*PATTERN));
                 )?
-                Ok($crate::model::shape::text(value, at, broken, length, pattern)?.map($name))
+                Ok($crate::model::shape::text(value, at, broken, length, pattern, false $(|| $sensitive)?)?.map($name))
             }
         }
     )*};
@@ -674,6 +679,6 @@ impl Shape for String {
         &DEF
     }
     fn decode(value: Value, at: At<'_>, broken: &mut Broken) -> Result<Option<Self>, WrongType> {
-        text(value, at, broken, (None, None), None)
+        text(value, at, broken, (None, None), None, false)
     }
 }

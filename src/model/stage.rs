@@ -9,27 +9,27 @@ use super::token::{ParticipantTokenConfigurations, ParticipantTokenList};
 string_shapes! {
     /// An address that clients use.
     StageEndpoint { length: 0..=2048 }
-    /// Stage arn.
+    /// ARN of a stage.
     StageArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:stage/[a-zA-Z0-9-]+" }
-    /// Stage name.
+    /// Name of a stage.
     StageName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Auto participant recording storage configuration arn.
+    /// ARN of a storage configuration, or `""` for none.
     AutoParticipantRecordingStorageConfigurationArn { length: 0..=128, pattern: r"^$|^arn:aws:ivs:[a-z0-9-]+:[0-9]+:storage-configuration/[a-zA-Z0-9-]+$" }
 }
 
 enum_shapes! {
-    /// Participant recording media type.
+    /// What of a participant is recorded.
     ParticipantRecordingMediaType {
         AudioVideo = "AUDIO_VIDEO",
         AudioOnly = "AUDIO_ONLY",
         None = "NONE",
     }
-    /// Thumbnail recording mode.
+    /// Whether thumbnails are taken.
     ThumbnailRecordingMode {
         Interval = "INTERVAL",
         Disabled = "DISABLED",
     }
-    /// Thumbnail storage type.
+    /// Whether each thumbnail is kept, or the latest only.
     ThumbnailStorageType {
         Sequential = "SEQUENTIAL",
         Latest = "LATEST",
@@ -37,32 +37,32 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Max stage results.
+    /// Most items of a page.
     MaxStageResults { min: 1, max: 100 }
-    /// Participant recording reconnect window seconds.
+    /// Seconds within which a recording is continued.
     ParticipantRecordingReconnectWindowSeconds { min: 0, max: 300 }
-    /// Participant recording target segment duration seconds.
+    /// Length of a recorded segment, in seconds.
     ParticipantRecordingTargetSegmentDurationSeconds { min: 2, max: 10 }
-    /// Thumbnail interval seconds.
+    /// Seconds between thumbnails.
     ThumbnailIntervalSeconds { min: 1, max: 86400 }
 }
 
 boolean_shapes! {
-    /// Record participant replicas.
+    /// Whether replicas are recorded too.
     RecordParticipantReplicas
 }
 
 list_shapes! {
-    /// Stage summary list.
+    /// Stages of a page.
     StageSummaryList [StageSummary]
-    /// Participant recording media type list.
+    /// What of a participant is recorded; one at most.
     ParticipantRecordingMediaTypeList [ParticipantRecordingMediaType] { min: 0, max: 1 }
-    /// Thumbnail storage type list.
+    /// Which thumbnails are kept.
     ThumbnailStorageTypeList [ThumbnailStorageType] { min: 0, max: 2 }
 }
 
 structures! {
-    /// Stage.
+    /// A place where participants meet.
     Stage {
         /// ARN of the resource.
         arn: StageArn,
@@ -72,12 +72,12 @@ structures! {
         active_session_id: Option<StageSessionId>,
         /// Tags of the resource.
         tags: Option<Tags>,
-        /// Auto participant recording configuration.
+        /// How each publisher is recorded; without it, not at all.
         auto_participant_recording_configuration: Option<AutoParticipantRecordingConfiguration>,
-        /// Endpoints.
+        /// What clients connect to.
         endpoints: Option<StageEndpoints>,
     }
-    /// Stage summary.
+    /// A stage in short.
     StageSummary {
         /// ARN of the resource.
         arn: StageArn,
@@ -88,62 +88,62 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Stage endpoints.
+    /// What clients connect to.
     StageEndpoints {
-        /// Events.
+        /// The events WebSocket.
         events: Option<StageEndpoint>,
-        /// Whip.
+        /// Publishing and subscribing over HTTP.
         whip: Option<StageEndpoint>,
-        /// Rtmp.
+        /// Plain RTMP.
         rtmp: Option<StageEndpoint>,
-        /// Rtmps.
+        /// RTMP over TLS.
         rtmps: Option<StageEndpoint>,
     }
-    /// Auto participant recording configuration.
+    /// How each publisher of a stage is recorded.
     AutoParticipantRecordingConfiguration {
         /// Where to record; `""` turns recording off and resets the other members.
         storage_configuration_arn: AutoParticipantRecordingStorageConfigurationArn,
-        /// Media types.
+        /// What is recorded; default `AUDIO_VIDEO`.
         media_types: Option<ParticipantRecordingMediaTypeList>,
-        /// Thumbnail configuration.
+        /// How thumbnails are taken; default not at all.
         thumbnail_configuration: Option<ParticipantThumbnailConfiguration>,
         /// Seconds within which a returning publisher's recording is continued; default 0.
         recording_reconnect_window_seconds: Option<ParticipantRecordingReconnectWindowSeconds>,
-        /// Hls configuration.
+        /// Segments.
         hls_configuration: Option<ParticipantRecordingHlsConfiguration>,
         /// Whether replicas are recorded too; default `true`.
         record_participant_replicas: Option<RecordParticipantReplicas>,
     }
-    /// Participant recording hls configuration.
+    /// Segments of a participant's recording; default 6 seconds.
     ParticipantRecordingHlsConfiguration {
         /// Length of a recorded segment, in seconds.
         target_segment_duration_seconds: Option<ParticipantRecordingTargetSegmentDurationSeconds>,
     }
-    /// Participant thumbnail configuration.
+    /// Whether and how often thumbnails are taken, and where they go.
     ParticipantThumbnailConfiguration {
         /// Seconds between thumbnails; default 60.
         target_interval_seconds: Option<ThumbnailIntervalSeconds>,
-        /// Storage.
+        /// One after the other, the latest only, or both; default `SEQUENTIAL`.
         storage: Option<ThumbnailStorageTypeList>,
-        /// Recording mode.
+        /// Whether thumbnails are taken; default `DISABLED`.
         recording_mode: Option<ThumbnailRecordingMode>,
     }
     /// Input of `CreateStage`.
     CreateStageRequest {
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// Participant token configurations.
+        /// Tokens to make with the stage; 12 at most.
         participant_token_configurations: Option<ParticipantTokenConfigurations>,
         /// Tags of the resource.
         tags: Option<Tags>,
-        /// Auto participant recording configuration.
+        /// How each publisher is recorded; without it, not at all.
         auto_participant_recording_configuration: Option<AutoParticipantRecordingConfiguration>,
     }
     /// Answer of `CreateStage`.
     CreateStageResponse {
-        /// Stage.
+        /// The stage.
         stage: Option<Stage>,
-        /// Participant tokens.
+        /// The tokens that were asked for, in the same order; absent when none were.
         participant_tokens: Option<ParticipantTokenList>,
     }
     /// Input of `GetStage`.
@@ -153,7 +153,7 @@ structures! {
     }
     /// Answer of `GetStage`.
     GetStageResponse {
-        /// Stage.
+        /// The stage.
         stage: Option<Stage>,
     }
     /// Input of `ListStages`.
@@ -165,7 +165,7 @@ structures! {
     }
     /// Answer of `ListStages`.
     ListStagesResponse {
-        /// Stages.
+        /// Stages in the order of their creation.
         stages: StageSummaryList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,
@@ -176,12 +176,12 @@ structures! {
         arn: StageArn,
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// Auto participant recording configuration.
+        /// How each publisher is recorded; without it, not at all.
         auto_participant_recording_configuration: Option<AutoParticipantRecordingConfiguration>,
     }
     /// Answer of `UpdateStage`.
     UpdateStageResponse {
-        /// Stage.
+        /// The stage.
         stage: Option<Stage>,
     }
     /// Input of `DeleteStage`.

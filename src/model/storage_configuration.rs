@@ -5,64 +5,64 @@ use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
 use super::tag::Tags;
 
 string_shapes! {
-    /// Storage configuration arn.
+    /// ARN of a storage configuration.
     StorageConfigurationArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:storage-configuration/[a-zA-Z0-9-]+" }
-    /// Storage configuration name.
+    /// Name of a storage configuration.
     StorageConfigurationName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// S3 bucket name.
+    /// Name of an S3 bucket.
     S3BucketName { length: 3..=63, pattern: r"[a-z0-9-.]+" }
 }
 
 integer_shapes! {
-    /// Max storage configuration results.
+    /// Most items of a page.
     MaxStorageConfigurationResults { min: 1, max: 100 }
 }
 
 list_shapes! {
-    /// Storage configuration summary list.
+    /// Storage configurations of a page.
     StorageConfigurationSummaryList [StorageConfigurationSummary]
 }
 
 structures! {
-    /// Storage configuration.
+    /// Where recordings go.
     StorageConfiguration {
         /// ARN of the resource.
         arn: StorageConfigurationArn,
         /// Name; not unique, `""` when unset.
         name: Option<StorageConfigurationName>,
-        /// S3.
+        /// The S3 storage.
         s3: Option<S3StorageConfiguration>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Storage configuration summary.
+    /// A storage configuration in short.
     StorageConfigurationSummary {
         /// ARN of the resource.
         arn: StorageConfigurationArn,
         /// Name; not unique, `""` when unset.
         name: Option<StorageConfigurationName>,
-        /// S3.
+        /// The S3 storage.
         s3: Option<S3StorageConfiguration>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// S3 storage configuration.
+    /// An S3 bucket.
     S3StorageConfiguration {
-        /// Bucket name.
+        /// Name of the bucket, of the same region.
         bucket_name: S3BucketName,
     }
     /// Input of `CreateStorageConfiguration`.
     CreateStorageConfigurationRequest {
         /// Name; not unique, `""` when unset.
         name: Option<StorageConfigurationName>,
-        /// S3.
+        /// The S3 storage.
         s3: S3StorageConfiguration,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
     /// Answer of `CreateStorageConfiguration`.
     CreateStorageConfigurationResponse {
-        /// Storage configuration.
+        /// The storage configuration.
         storage_configuration: Option<StorageConfiguration>,
     }
     /// Input of `GetStorageConfiguration`.
@@ -72,7 +72,7 @@ structures! {
     }
     /// Answer of `GetStorageConfiguration`.
     GetStorageConfigurationResponse {
-        /// Storage configuration.
+        /// The storage configuration.
         storage_configuration: Option<StorageConfiguration>,
     }
     /// Input of `ListStorageConfigurations`.
@@ -84,7 +84,7 @@ structures! {
     }
     /// Answer of `ListStorageConfigurations`.
     ListStorageConfigurationsResponse {
-        /// Storage configurations.
+        /// Storage configurations in the order of their creation.
         storage_configurations: StorageConfigurationSummaryList,
         /// Where the next page begins; absent on the last page.
         next_token: Option<PaginationToken>,

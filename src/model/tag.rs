@@ -3,9 +3,9 @@
 use super::shape::{list_shapes, map_shapes, string_shapes, structures};
 
 string_shapes! {
-    /// Tag key.
+    /// Key of a tag.
     TagKey { length: 1..=128 }
-    /// Tag value.
+    /// Value of a tag.
     TagValue { length: 0..=256 }
     /// ARN of any taggable resource.
     ///
@@ -14,7 +14,7 @@ string_shapes! {
 }
 
 list_shapes! {
-    /// Tag key list.
+    /// Keys of tags.
     TagKeyList [TagKey] { min: 0, max: 50 }
 }
 
@@ -26,7 +26,7 @@ map_shapes! {
 structures! {
     /// Input of `ListTagsForResource`.
     ListTagsForResourceRequest {
-        /// Resource arn.
+        /// ARN of the resource.
         resource_arn: ResourceArn,
     }
     /// Answer of `ListTagsForResource`.
@@ -36,7 +36,7 @@ structures! {
     }
     /// Input of `TagResource`.
     TagResourceRequest {
-        /// Resource arn.
+        /// ARN of the resource.
         resource_arn: ResourceArn,
         /// Tags of the resource.
         tags: Tags,
@@ -45,9 +45,9 @@ structures! {
     TagResourceResponse {}
     /// Input of `UntagResource`.
     UntagResourceRequest {
-        /// Resource arn.
+        /// ARN of the resource.
         resource_arn: ResourceArn,
-        /// Tag keys.
+        /// Keys of the tags to remove.
         tag_keys: TagKeyList,
     }
     /// Answer of `UntagResource`.

@@ -4,18 +4,18 @@ use super::shape::{enum_shapes, integer_shapes, list_shapes, map_shapes, string_
 use super::stage::StageArn;
 
 string_shapes! {
-    /// Participant token id.
+    /// Id of a participant: the `jti` of its token.
     ParticipantTokenId { length: 0..=64, pattern: r"[a-zA-Z0-9-_]*" }
-    /// Participant token string.
+    /// A signed token; a secret.
     ParticipantTokenString { sensitive: true }
-    /// Participant token user id.
+    /// The customer's name for a participant.
     ParticipantTokenUserId { length: 0..=128 }
-    /// Connection token id.
+    /// Id of a connection token: its `jti`.
     ConnectionTokenId { length: 1..=64, pattern: r"[a-zA-Z0-9-_]+" }
 }
 
 enum_shapes! {
-    /// Participant token capability.
+    /// Something that the holder of a token may do.
     ParticipantTokenCapability {
         Publish = "PUBLISH",
         Subscribe = "SUBSCRIBE",
@@ -23,31 +23,31 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Participant token duration minutes.
+    /// Minutes that a token is good for.
     ParticipantTokenDurationMinutes { min: 1, max: 20160 }
 }
 
 timestamp_shapes! {
-    /// Participant token expiration time.
+    /// When a token stops to open doors.
     ParticipantTokenExpirationTime
 }
 
 list_shapes! {
-    /// Participant token list.
+    /// Tokens made with a stage.
     ParticipantTokenList [ParticipantToken]
-    /// Participant token configurations.
+    /// Tokens to make with a stage.
     ParticipantTokenConfigurations [ParticipantTokenConfiguration] { min: 0, max: 12 }
-    /// Participant token capabilities.
+    /// What the holder of a token may do; an empty list means both.
     ParticipantTokenCapabilities [ParticipantTokenCapability] { min: 0, max: 2 }
 }
 
 map_shapes! {
-    /// Participant token attributes.
+    /// The customer's own data of a participant.
     ParticipantTokenAttributes [String, String]
 }
 
 structures! {
-    /// Participant token.
+    /// A token, and what it says.
     ParticipantToken {
         /// Id of the participant.
         participant_id: Option<ParticipantTokenId>,
@@ -64,7 +64,7 @@ structures! {
         /// When the token stops to open doors.
         expiration_time: Option<ParticipantTokenExpirationTime>,
     }
-    /// Participant token configuration.
+    /// What a token is to say.
     ParticipantTokenConfiguration {
         /// Minutes of validity; default 720.
         duration: Option<ParticipantTokenDurationMinutes>,
@@ -90,12 +90,12 @@ structures! {
     }
     /// Answer of `CreateParticipantToken`.
     CreateParticipantTokenResponse {
-        /// Participant token.
+        /// The token.
         participant_token: Option<ParticipantToken>,
     }
     /// Input of `RevokeConnectionToken`.
     RevokeConnectionTokenRequest {
-        /// Token id.
+        /// Id of the connection token to revoke.
         token_id: ConnectionTokenId,
     }
     /// Answer of `RevokeConnectionToken`.

@@ -29,8 +29,7 @@ const ONE: &str = "SELECT id, name, video, tags, created_at FROM encoder_configu
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, video, tags, created_at FROM encoder_configurations
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
-const COUNT: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 FROM encoder_configurations WHERE account = $1 AND region = $2 LIMIT $3) some";
+const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM encoder_configurations WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO encoder_configurations (account, region, id, name, video, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const DELETE: &str = "DELETE FROM encoder_configurations WHERE account = $1 AND region = $2 AND id = $3";

@@ -68,7 +68,7 @@ const PAGE: &str = select!(
 const OF_STAGE: &str = select!("AND stage_id = $3 ORDER BY created_at, id");
 const LOCK: &str = "UPDATE ingest_configurations SET state = state WHERE account = $1 AND region = $2 AND id = $3";
 const COUNT: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 FROM ingest_configurations WHERE account = $1 AND region = $2 LIMIT $3) some";
+    "SELECT COUNT(*) FROM (SELECT 1 FROM ingest_configurations WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO ingest_configurations
     (account, region, id, name, stage_id, participant_id, protocol, stream_key, credentials, redundant, state, user_id,
         attributes, tags, created_at)

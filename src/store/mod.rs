@@ -41,6 +41,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use std::sync::Arc;
 
+/// As often as something is tried while [`StoreError::Again`] is the answer. After an outage every idle connection is
+/// broken, and each is found out by using it; but a connection that breaks gives way to a new one.
+pub const TRIES: usize = 16;
+
 /// A store, shared by whoever holds a clone.
 #[derive(Clone, Debug)]
 pub struct Db {
@@ -163,8 +167,18 @@ impl Db {
 
     /// Asks the store for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let mut conn = self.read().await?;
-        fetch!(fetch_one, conn, (i64,), "SELECT CAST(1 AS BIGINT)").map(drop)
+        let ask = async || {
+            let mut conn = self.read().await?;
+            fetch!(fetch_one, conn, (i64,), "SELECT CAST(1 AS BIGINT)").map(drop)
+        };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match ask().await {
+                Err(StoreError::Again(_)) if tries < TRIES => {}
+                done => return done,
+            }
+        }
     }
 
     /// Waits for what is in use, then closes every connection.

@@ -30,7 +30,8 @@ const ONE: &str = "SELECT id, name, material, fingerprint, tags, created_at FROM
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, material, fingerprint, tags, created_at FROM public_keys
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
-const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM public_keys WHERE account = $1 AND region = $2 LIMIT $3) some";
+const COUNT: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM public_keys WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO public_keys (account, region, id, name, material, fingerprint, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const DELETE: &str = "DELETE FROM public_keys WHERE account = $1 AND region = $2 AND id = $3";

@@ -25,6 +25,8 @@ rows! {
         reconnect_window_seconds: i64,
         /// When it was started, in milliseconds.
         started_at: i64,
+        /// While the source does not publish: when its reconnect window has run out.
+        ends_at: Option<i64>,
     }
 }
 
@@ -32,7 +34,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT source_stage_id, participant_id, destination_stage_id, source_session_id, destination_session_id,
-                state, reconnect_window_seconds, started_at
+                state, reconnect_window_seconds, started_at, ends_at
             FROM replications WHERE account = $1 AND region = $2 ",
             $rest
         )
@@ -46,16 +48,20 @@ const PAGE: &str = select!(
 );
 const OF_STAGE: &str =
     select!("AND (source_stage_id = $3 OR destination_stage_id = $3) ORDER BY started_at, destination_stage_id");
+const DUE: &str = select!(
+    "AND (source_stage_id = $3 OR destination_stage_id = $3) AND state = 'ACTIVE' AND ends_at <= $4
+    ORDER BY ends_at, destination_stage_id"
+);
 const ACTIVE: &str = "SELECT COUNT(*) FROM replications
     WHERE account = $1 AND region = $2 AND source_stage_id = $3 AND participant_id = $4 AND state = 'ACTIVE'";
 const PUT: &str = "INSERT INTO replications
     (account, region, source_stage_id, participant_id, destination_stage_id, source_session_id,
-        destination_session_id, state, reconnect_window_seconds, started_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        destination_session_id, state, reconnect_window_seconds, started_at, ends_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     ON CONFLICT (account, region, source_stage_id, participant_id, destination_stage_id) DO UPDATE SET
         source_session_id = excluded.source_session_id, destination_session_id = excluded.destination_session_id,
         state = excluded.state, reconnect_window_seconds = excluded.reconnect_window_seconds,
-        started_at = excluded.started_at";
+        started_at = excluded.started_at, ends_at = excluded.ends_at";
 const DELETE: &str = "DELETE FROM replications
     WHERE account = $1 AND region = $2 AND (source_stage_id = $3 OR destination_stage_id = $3)";
 
@@ -106,6 +112,16 @@ impl Conn {
         fetch!(fetch_all, self, ReplicationRow, OF_STAGE, &scope.account, &scope.region, stage)
     }
 
+    /// The replications from or to a stage whose reconnect window has run out by `now`.
+    pub async fn due_replications(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        now: i64,
+    ) -> Result<Vec<ReplicationRow>, StoreError> {
+        fetch!(fetch_all, self, ReplicationRow, DUE, &scope.account, &scope.region, stage, now)
+    }
+
     /// How many stages a participant is replicated to now.
     pub async fn count_active_replications(
         &mut self,
@@ -132,6 +148,7 @@ impl Conn {
             &row.state,
             row.reconnect_window_seconds,
             row.started_at,
+            row.ends_at,
         )
         .map(drop)
     }

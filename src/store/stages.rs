@@ -54,7 +54,8 @@ const INSERT: &str = "INSERT INTO stages
 const UPDATE: &str = "UPDATE stages SET name = $4, recording = $5, recording_storage_id = $6
     WHERE account = $1 AND region = $2 AND id = $3";
 const QUIET: &str = "UPDATE stages SET quiet_since = $4 WHERE account = $1 AND region = $2 AND id = $3";
-const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM stages WHERE account = $1 AND region = $2 LIMIT $3) some";
+const COUNT: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM stages WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const RECORDS_TO: &str = "SELECT COUNT(*) FROM stages
     WHERE account = $1 AND region = $2 AND recording_storage_id = $3 AND recording_storage_id <> ''";
 const DELETE: [&str; 5] = [

@@ -28,8 +28,7 @@ const ONE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_config
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_configurations
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
-const COUNT: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 FROM storage_configurations WHERE account = $1 AND region = $2 LIMIT $3) some";
+const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM storage_configurations WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO storage_configurations (account, region, id, name, bucket, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const DELETE: &str = "DELETE FROM storage_configurations WHERE account = $1 AND region = $2 AND id = $3";
