@@ -1,0 +1,90 @@
+//! A store of each engine for a test: SQLite in a file of its own, PostgreSQL in a database of its own.
+
+use greenroom::config::{Secret, Synchronous, Url};
+use greenroom::store::{Db, Options};
+use sqlx::postgres::PgPoolOptions;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A place for a store that is gone when the test is.
+#[derive(Debug)]
+pub enum Engine {
+    /// A folder with a SQLite file.
+    Sqlite(PathBuf),
+    /// The URL of the server's maintenance database, and the name of the test's own.
+    Postgres(String, String),
+}
+
+/// Names the test's own database.
+fn name() -> String {
+    greenroom::ids::Ids::Random.alphanumeric(12).to_lowercase()
+}
+
+impl Engine {
+    /// Both engines. Under CI, PostgreSQL must be there.
+    pub async fn both() -> Vec<Engine> {
+        let mut engines = vec![Engine::sqlite()];
+        match std::env::var("GREENROOM_TEST_POSTGRES") {
+            Ok(url) => engines.push(Engine::postgres(url).await),
+            Err(_) if std::env::var_os("CI").is_some() => {
+                panic!("GREENROOM_TEST_POSTGRES must name a PostgreSQL server under CI; scripts/test starts one")
+            }
+            Err(_) => eprintln!("PostgreSQL is left out: GREENROOM_TEST_POSTGRES names no server (see scripts/test)"),
+        }
+        engines
+    }
+
+    /// A SQLite file in a folder of its own.
+    pub fn sqlite() -> Engine {
+        let folder = std::env::temp_dir().join(format!("greenroom-{}", name()));
+        std::fs::create_dir(&folder).unwrap();
+        Engine::Sqlite(folder)
+    }
+
+    async fn postgres(url: String) -> Engine {
+        let name = format!("greenroom_{}", name());
+        let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create).execute(&pool).await.unwrap();
+        Engine::Postgres(url, name)
+    }
+
+    /// Where the store is.
+    pub fn url(&self) -> Url {
+        match self {
+            Engine::Sqlite(folder) => Url::File(folder.join("greenroom.db")),
+            Engine::Postgres(url, name) => {
+                let (server, rest) = url.split_at(url.find("://").unwrap() + 3);
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let query = path.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
+                Url::Postgres(Secret(format!("{server}{host}/{name}{query}")))
+            }
+        }
+    }
+
+    /// How a test uses it.
+    pub fn options(&self) -> Options {
+        Options {
+            url: self.url(),
+            connections: 4,
+            acquire_timeout: Duration::from_secs(20),
+            statement_timeout: Duration::from_secs(20),
+            synchronous: Synchronous::Off,
+        }
+    }
+
+    /// The store, empty and up to date.
+    pub async fn open(&self) -> Db {
+        let db = Db::open(&self.options()).await.unwrap();
+        db.migrate().await.unwrap();
+        db
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Engine::Sqlite(folder) = self {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
