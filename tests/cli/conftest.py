@@ -1,0 +1,66 @@
+"""What a test of the command line needs: a stagehand of its own, and the `aws` command pointed at it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+
+from likeness import ACCOUNT
+from server import Stagehand
+from world import PUBLIC_KEYS, World
+
+
+@pytest.fixture
+def stagehand():
+    hand = Stagehand("--database-url", "sqlite::memory:")
+    yield hand
+    assert hand.stop() == 0, hand.logged()
+
+
+@pytest.fixture
+def world(stagehand):
+    """Gives the world of a region: a client there, of the account that the examples print."""
+
+    def in_region(region):
+        client = boto3.client(
+            "ivs-realtime",
+            endpoint_url=stagehand.endpoint,
+            region_name=region,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="test",
+        )
+        return World(client, stagehand)
+
+    return in_region
+
+
+@pytest.fixture
+def shell(stagehand, tmp_path):
+    """Runs a command line as typed, by bash, with a home, a configuration and a folder of its own."""
+    # Version 1 prints times as they come, unless told to print them as version 2 and the examples do.
+    (tmp_path / "config").write_text("[default]\ncli_timestamp_format = iso8601\n")
+    (tmp_path / "public.pem").write_text(PUBLIC_KEYS[0] + "\n")
+
+    def run(command, region):
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "AWS_CONFIG_FILE": str(tmp_path / "config"),
+            "AWS_ENDPOINT_URL": stagehand.endpoint,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return run

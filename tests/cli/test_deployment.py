@@ -1,0 +1,135 @@
+"""What ships beside the program: the container image, its compose file and the CI workflow name only what exists."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from server import Greenroom, run
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def text(name):
+    return (TOP / name).read_text()
+
+
+def compose():
+    return yaml.safe_load(text("docker-compose.yml"))
+
+
+def dockerfile():
+    """The instructions of the Dockerfile as (word, rest), its continuation lines joined."""
+    joined = re.sub(r"\\\n\s*", " ", text("Dockerfile"))
+    lines = [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+    return [tuple(line.split(None, 1)) for line in lines]
+
+
+def values(word):
+    return [rest for instruction, rest in dockerfile() if instruction == word]
+
+
+@pytest.fixture(scope="module")
+def settings():
+    """The environment variables that the program itself says it reads."""
+    found = set(re.findall(r"GREENROOM_[A-Z_]+", run("serve", "--help").stdout))
+    assert "GREENROOM_LISTEN" in found
+    return found
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml"])
+def test_every_setting_in_a_container_file_is_one_the_program_reads(name, settings):
+    used = set(re.findall(r"GREENROOM_[A-Z_]+", text(name)))
+    assert used and used <= settings, used - settings
+
+
+def test_the_image_runs_as_somebody_else_than_root_and_listens_on_every_address():
+    last_stage = max(i for i, (word, _) in enumerate(dockerfile()) if word == "FROM")
+    final = dockerfile()[last_stage:]
+    [user] = [rest for word, rest in final if word == "USER"]
+    assert user.split(":")[0] not in ("root", "0")
+    assert any("GREENROOM_LISTEN=0.0.0.0:4600" in rest for word, rest in final if word == "ENV")
+    assert ("VOLUME", '["/data"]') in final
+    assert ("EXPOSE", "4600") in final
+
+
+def copied():
+    """What the image's build takes from the repository."""
+    return [path for rest in values("COPY") if not rest.startswith("--from") for path in rest.split()[:-1]]
+
+
+def test_the_build_context_lets_through_exactly_what_the_image_copies():
+    everything, *let_through = text(".dockerignore").split()
+    assert everything == "*"
+    assert sorted(let_through) == sorted(f"!{path}" for path in copied())
+
+
+def test_cargo_finds_all_it_asks_for_in_the_build_context(tmp_path):
+    for path in copied():
+        copy = shutil.copytree if (TOP / path).is_dir() else shutil.copy
+        copy(TOP / path, tmp_path / path)
+    command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
+    asked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    included = [
+        source.parent / name
+        for source in tmp_path.glob("src/**/*.rs")
+        for name in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', source.read_text())
+    ]
+    assert included
+    assert [path for path in included if not path.exists()] == []
+
+
+def test_the_health_check_of_the_image_is_a_command_of_the_program():
+    [check] = values("HEALTHCHECK")
+    assert check.endswith('CMD ["greenroom", "health"]')
+    assert compose()["services"]["greenroom"]["healthcheck"]["test"] == ["CMD", "greenroom", "health"]
+
+
+def test_the_health_command_succeeds_only_while_a_server_answers(tmp_path):
+    listening = Greenroom("--database-url", f"sqlite://{tmp_path}/greenroom.db")
+    try:
+        address = listening.serving().endpoint.removeprefix("http://")
+        assert run("health", GREENROOM_LISTEN=address).returncode == 0
+    finally:
+        listening.kill()
+    assert run("health", GREENROOM_LISTEN=address).returncode == 1
+
+
+def test_compose_waits_for_a_healthy_postgres_and_keeps_its_data():
+    services = compose()["services"]
+    assert services["greenroom"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert services["postgres"]["image"] == "postgres:16"
+    assert "pg_isready" in " ".join(services["postgres"]["healthcheck"]["test"])
+    [volume] = services["postgres"]["volumes"]
+    assert volume.split(":")[0] in compose()["volumes"]
+
+
+def test_compose_refuses_to_start_without_a_master_key_and_says_how_to_make_one():
+    key = compose()["services"]["greenroom"]["environment"]["GREENROOM_MASTER_KEY"]
+    refusal = re.fullmatch(r"\$\{GREENROOM_MASTER_KEY:\?(.+)\}", key)
+    assert refusal and "openssl rand -base64 32" in refusal.group(1)
+
+
+def test_the_database_of_compose_is_one_that_its_postgres_makes():
+    services = compose()["services"]
+    made = services["postgres"]["environment"]
+    url = services["greenroom"]["environment"]["GREENROOM_DATABASE_URL"]
+    user, password, database = made["POSTGRES_USER"], made["POSTGRES_PASSWORD"], made["POSTGRES_DB"]
+    assert url == f"postgres://{user}:{password}@postgres:5432/{database}"
+
+
+def test_the_workflow_runs_what_ci_runs():
+    jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
+    commands = [step.get("run") for job in jobs.values() for step in job["steps"]]
+    assert ".ci/run" in commands
+
+
+@pytest.mark.parametrize("name", ["scripts/test", ".ci/run"])
+def test_a_script_is_executable_and_bash_can_read_it(name):
+    assert (TOP / name).stat().st_mode & 0o111 == 0o111
+    checked = subprocess.run(["bash", "-n", TOP / name], capture_output=True, text=True)
+    assert (checked.stderr, checked.returncode) == ("", 0)
