@@ -1,0 +1,23 @@
+# syntax=docker/dockerfile:1
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY migrations migrations
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin greenroom \
+    && install -D target/release/greenroom /out/greenroom \
+    && mkdir /out/data
+
+# glibc, libgcc and the root certificates; no shell, and a user without rights (65532).
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /out/greenroom /usr/local/bin/greenroom
+COPY --from=build --chown=65532:65532 /out/data /data
+ENV GREENROOM_LISTEN=0.0.0.0:4600 \
+    GREENROOM_DATABASE_URL=sqlite:///data/greenroom.db
+USER 65532:65532
+WORKDIR /data
+VOLUME ["/data"]
+EXPOSE 4600
+HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=3 CMD ["greenroom", "health"]
+ENTRYPOINT ["greenroom"]
