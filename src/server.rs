@@ -28,7 +28,7 @@ pub enum ServerError {
     /// Its keys.
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
-    /// The master key that was given, or the one in its file.
+    /// The master key that was given, or the one in its file; which of them, and what is wrong with it.
     #[error("{0}: {1}")]
     Secret(String, SecretError),
     /// PostgreSQL without a master key.
@@ -39,6 +39,11 @@ pub enum ServerError {
     /// The file of the master key.
     #[error("cannot use the key file {0}: {1}")]
     KeyFile(PathBuf, std::io::Error),
+    /// The file of the master key is gone, and the store is not empty.
+    #[error(
+        "the key file {0} is missing, and the store holds secrets that only it opens: put it back, or set GREENROOM_MASTER_KEY to what was in it"
+    )]
+    LostKeyFile(PathBuf),
     /// The address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -69,18 +74,44 @@ fn options(args: &StoreArgs) -> Options {
     }
 }
 
-/// The master key that was given, or the one that an embedded store keeps.
-fn master_key(args: &StoreArgs, ids: &Ids) -> Result<MasterKey, ServerError> {
+/// The master key that was given, or the one that an embedded store keeps; and what to call it.
+async fn master_key(args: &StoreArgs, db: &Db, ids: &Ids) -> Result<(MasterKey, String), ServerError> {
     match (&args.master_key, &args.database_url) {
         (Some(text), _) => {
-            MasterKey::parse(&text.0).map_err(|error| ServerError::Secret("GREENROOM_MASTER_KEY".into(), error))
+            let name = "GREENROOM_MASTER_KEY".to_owned();
+            let key = MasterKey::parse(&text.0).map_err(|error| ServerError::Secret(name.clone(), error))?;
+            Ok((key, name))
         }
         (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
-        (None, Url::Memory) => Ok(MasterKey::new(&ids.bytes())),
+        (None, Url::Memory) => Ok((MasterKey::new(&ids.bytes()), "the key in memory".into())),
         (None, Url::File(path)) => {
             let path = PathBuf::from(format!("{}.key", path.display()));
-            key_file(&path, ids)
+            let failed = |error| ServerError::KeyFile(path.clone(), error);
+            if !path.try_exists().map_err(failed)? && keys::exist(db).await? {
+                return Err(ServerError::LostKeyFile(path));
+            }
+            Ok((key_file(&path, ids)?, path.display().to_string()))
         }
+    }
+}
+
+/// Refuses what cannot be right before the store is touched.
+fn check_master_key(args: &StoreArgs) -> Result<(), ServerError> {
+    match (&args.master_key, &args.database_url) {
+        (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
+        (Some(text), _) => {
+            let wrong = |error| ServerError::Secret("GREENROOM_MASTER_KEY".into(), error);
+            MasterKey::parse(&text.0).map(drop).map_err(wrong)
+        }
+        (None, Url::File(_) | Url::Memory) => Ok(()),
+    }
+}
+
+/// Names the master key that does not open what is in the store.
+fn named(name: String) -> impl FnOnce(keys::KeysError) -> ServerError {
+    move |error| match error {
+        keys::KeysError::Secret(error) => ServerError::Secret(name, error),
+        other => other.into(),
     }
 }
 
@@ -120,11 +151,12 @@ pub async fn migrate(args: &StoreArgs) -> Result<(), ServerError> {
 
 /// Adds a signing key; works beside a running server. Answers its id.
 pub async fn rotate_keys(args: &StoreArgs) -> Result<String, ServerError> {
+    check_master_key(args)?;
     let ids = Ids::Random;
-    let secret = master_key(args, &ids)?;
     let db = Db::open_beside(&options(args)).await?;
     db.migrate().await?;
-    let id = keys::rotate(&db, &secret, &Clock::System, &ids).await?;
+    let (secret, name) = master_key(args, &db, &ids).await?;
+    let id = keys::rotate(&db, &secret, &Clock::System, &ids).await.map_err(named(name))?;
     db.close().await;
     Ok(id)
 }
@@ -132,13 +164,11 @@ pub async fn rotate_keys(args: &StoreArgs) -> Result<String, ServerError> {
 impl Server {
     /// Opens the store, brings it up to date, and listens.
     pub async fn start(args: ServeArgs, clock: Clock, ids: Ids) -> Result<Server, ServerError> {
-        if let (None, Url::Postgres(_)) = (&args.store.master_key, &args.store.database_url) {
-            return Err(ServerError::NoMasterKey);
-        }
+        check_master_key(&args.store)?;
         let db = Db::open(&options(&args.store)).await?;
-        let secret = master_key(&args.store, &ids)?;
         db.migrate().await?;
-        keys::prepare(&db, &secret, &clock, &ids).await?;
+        let (secret, name) = master_key(&args.store, &db, &ids).await?;
+        keys::prepare(&db, &secret, &clock, &ids).await.map_err(named(name))?;
         let failed = |error| ServerError::Listen(args.listen, error);
         let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -94,13 +94,13 @@ conformance! {
         assert_eq!(row.recording.0, stage("a", 0).recording.0);
         let ids = walk!(Position::first(), |place| tx.stages(&scope(), &place, 2), |row| (row.created_at, row.id.clone()));
         assert_eq!(ids, ["early", "Z", "a", "b", "late"]);
-        assert_eq!(tx.count_stages(&scope(), 100).await.unwrap(), 5);
-        assert_eq!(tx.count_stages(&scope(), 3).await.unwrap(), 3);
+        assert_eq!(tx.count_resources(&scope(), ResourceKind::Stage, 100).await.unwrap(), 5);
+        assert_eq!(tx.count_resources(&scope(), ResourceKind::Stage, 3).await.unwrap(), 3);
         for stranger in strangers() {
             assert!(tx.stage(&stranger, "a").await.unwrap().is_none());
             assert!(tx.lock_stage(&stranger, "a").await.unwrap().is_none());
             assert!(tx.stages(&stranger, &Position::first(), 10).await.unwrap().is_empty());
-            assert_eq!(tx.count_stages(&stranger, 10).await.unwrap(), 0);
+            assert_eq!(tx.count_resources(&stranger, ResourceKind::Stage, 10).await.unwrap(), 0);
         }
     }
 
@@ -118,7 +118,8 @@ conformance! {
         assert_eq!(tx.count_stages_recording_to(&scope(), "").await.unwrap(), 0);
         let place = somebody(&mut tx, id, "p").await;
         tx.revoke_participant(&scope(), id, "p", "why", 1).await.unwrap();
-        tx.delete_stage(&scope(), id).await.unwrap();
+        tx.delete_stage_history(&scope(), id).await.unwrap();
+        assert!(tx.delete_resource(&scope(), ResourceKind::Stage, id).await.unwrap());
         assert!(tx.stage(&scope(), id).await.unwrap().is_none());
         let here = Place { scope: &scope(), stage: id, session: &place };
         assert!(tx.session(&scope(), id, &place).await.unwrap().is_none());
@@ -265,15 +266,15 @@ conformance! {
         assert_eq!((row.material.as_str(), row.fingerprint.as_str(), row.name.as_str()), ("pem", "of a", "n"));
         let ids = walk!(Position::first(), |place| tx.public_keys(&scope(), &place, 1), |row| (row.created_at, row.id.clone()));
         assert_eq!(ids, ["a", "b"]);
-        assert_eq!(tx.count_public_keys(&scope(), 9).await.unwrap(), 2);
+        assert_eq!(tx.count_resources(&scope(), ResourceKind::PublicKey, 9).await.unwrap(), 2);
         for stranger in strangers() {
             assert!(tx.public_key(&stranger, "a").await.unwrap().is_none());
-            assert!(!tx.delete_public_key(&stranger, "a").await.unwrap());
-            assert_eq!(tx.count_public_keys(&stranger, 9).await.unwrap(), 0);
+            assert!(!tx.delete_resource(&stranger, ResourceKind::PublicKey, "a").await.unwrap());
+            assert_eq!(tx.count_resources(&stranger, ResourceKind::PublicKey, 9).await.unwrap(), 0);
             tx.insert_public_key(&stranger, &key("b", 1)).await.unwrap();
         }
-        assert!(tx.delete_public_key(&scope(), "a").await.unwrap());
-        assert!(!tx.delete_public_key(&scope(), "a").await.unwrap());
+        assert!(tx.delete_resource(&scope(), ResourceKind::PublicKey, "a").await.unwrap());
+        assert!(!tx.delete_resource(&scope(), ResourceKind::PublicKey, "a").await.unwrap());
     }
 
     encoder_and_storage_configurations_are_written_read_listed_and_deleted(tx) {
@@ -304,15 +305,15 @@ conformance! {
         for stranger in strangers() {
             assert!(tx.encoder_configuration(&stranger, "a").await.unwrap().is_none());
             assert!(tx.storage_configuration(&stranger, "a").await.unwrap().is_none());
-            assert!(!tx.delete_encoder_configuration(&stranger, "a").await.unwrap());
-            assert!(!tx.delete_storage_configuration(&stranger, "a").await.unwrap());
-            assert_eq!(tx.count_encoder_configurations(&stranger, 9).await.unwrap(), 0);
-            assert_eq!(tx.count_storage_configurations(&stranger, 9).await.unwrap(), 0);
+            assert!(!tx.delete_resource(&stranger, ResourceKind::EncoderConfiguration, "a").await.unwrap());
+            assert!(!tx.delete_resource(&stranger, ResourceKind::StorageConfiguration, "a").await.unwrap());
+            assert_eq!(tx.count_resources(&stranger, ResourceKind::EncoderConfiguration, 9).await.unwrap(), 0);
+            assert_eq!(tx.count_resources(&stranger, ResourceKind::StorageConfiguration, 9).await.unwrap(), 0);
         }
-        assert_eq!(tx.count_encoder_configurations(&scope(), 9).await.unwrap(), 2);
-        assert_eq!(tx.count_storage_configurations(&scope(), 9).await.unwrap(), 2);
-        assert!(tx.delete_encoder_configuration(&scope(), "a").await.unwrap());
-        assert!(tx.delete_storage_configuration(&scope(), "a").await.unwrap());
+        assert_eq!(tx.count_resources(&scope(), ResourceKind::EncoderConfiguration, 9).await.unwrap(), 2);
+        assert_eq!(tx.count_resources(&scope(), ResourceKind::StorageConfiguration, 9).await.unwrap(), 2);
+        assert!(tx.delete_resource(&scope(), ResourceKind::EncoderConfiguration, "a").await.unwrap());
+        assert!(tx.delete_resource(&scope(), ResourceKind::StorageConfiguration, "a").await.unwrap());
     }
 
     ingest_configurations_are_filtered_by_stage_or_state(tx) {
@@ -331,7 +332,7 @@ conformance! {
         }
         let of_stage = tx.ingest_configurations_of_stage(&scope, "s1").await.unwrap();
         assert_eq!(of_stage.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
-        assert_eq!(tx.count_ingest_configurations(&scope, 9).await.unwrap(), 3);
+        assert_eq!(tx.count_resources(&scope, ResourceKind::IngestConfiguration, 9).await.unwrap(), 3);
         let mut row = tx.lock_ingest_configuration(&scope, "b").await.unwrap().unwrap();
         assert_eq!((row.stream_key.as_str(), row.credentials.len()), ("secret", 1));
         assert!(!format!("{row:?}").contains("secret"));
@@ -346,10 +347,10 @@ conformance! {
             assert!(tx.ingest_configuration(&stranger, "a").await.unwrap().is_none());
             assert!(tx.lock_ingest_configuration(&stranger, "a").await.unwrap().is_none());
             assert!(tx.ingest_configurations_of_stage(&stranger, "s1").await.unwrap().is_empty());
-            assert!(!tx.delete_ingest_configuration(&stranger, "a").await.unwrap());
-            assert_eq!(tx.count_ingest_configurations(&stranger, 9).await.unwrap(), 0);
+            assert!(!tx.delete_resource(&stranger, ResourceKind::IngestConfiguration, "a").await.unwrap());
+            assert_eq!(tx.count_resources(&stranger, ResourceKind::IngestConfiguration, 9).await.unwrap(), 0);
         }
-        assert!(tx.delete_ingest_configuration(&scope, "a").await.unwrap());
+        assert!(tx.delete_resource(&scope, ResourceKind::IngestConfiguration, "a").await.unwrap());
     }
 
     compositions_know_whether_somebody_publishes(tx) {
@@ -388,7 +389,7 @@ conformance! {
             assert!(tx.compositions_of_stage(&stranger, "s1").await.unwrap().is_empty());
             assert!(tx.compositions(&stranger, ("", ""), &Position::last(), 9).await.unwrap().is_empty());
         }
-        tx.delete_composition(&scope, "a").await.unwrap();
+        tx.delete_resource(&scope, ResourceKind::Composition, "a").await.unwrap();
         assert!(tx.composition(&scope, "a").await.unwrap().is_none());
     }
 
@@ -607,7 +608,7 @@ async fn several_nodes_may_migrate_an_empty_store_at_once() {
         futures_util::future::join_all(nodes).await;
         let db = engine.open().await;
         let mut conn = db.read().await.unwrap();
-        assert_eq!(conn.count_stages(&scope(), 1).await.unwrap(), 0);
+        assert_eq!(conn.count_resources(&scope(), ResourceKind::Stage, 1).await.unwrap(), 0);
     }
 }
 

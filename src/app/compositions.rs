@@ -4,6 +4,7 @@ use super::{Call, over_quota, place};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::composition::{History, PlannedDestination, Status};
+use crate::model::arn::ResourceKind;
 use crate::model::composition::{
     Composition, CompositionArn, CompositionState, CompositionSummary, DestinationConfiguration, GetCompositionRequest,
     GetCompositionResponse, ListCompositionsRequest, ListCompositionsResponse, MaxCompositionResults,
@@ -168,7 +169,7 @@ fn is_running(call: &Call, row: &CompositionRow) -> bool {
 async fn forget_gone(call: &Call, tx: &mut Conn) -> Result<(), StoreError> {
     for row in tx.all_compositions(&call.scope).await? {
         if status(call, &row).gone {
-            tx.delete_composition(&call.scope, &row.id).await?;
+            tx.delete_resource(&call.scope, ResourceKind::Composition, &row.id).await?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::{Call, place, within_quota};
 use crate::domain;
-use crate::model::arn::Scope;
+use crate::model::arn::{ResourceKind, Scope};
 use crate::model::encoder_configuration::{
     CreateEncoderConfigurationRequest, CreateEncoderConfigurationResponse, DeleteEncoderConfigurationRequest,
     DeleteEncoderConfigurationResponse, EncoderConfiguration, EncoderConfigurationArn, EncoderConfigurationSummary,
@@ -27,10 +27,7 @@ pub async fn create(
     };
     let mut tx = call.write().await?;
     let quota = call.app.settings.quotas.encoder_configurations;
-    within_quota(&mut tx, &call.scope, "encoder configurations", quota, async |tx, limit| {
-        tx.count_encoder_configurations(&call.scope, limit).await
-    })
-    .await?;
+    within_quota(&mut tx, &call.scope, ResourceKind::EncoderConfiguration, quota).await?;
     tx.insert_encoder_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })
@@ -74,7 +71,7 @@ pub async fn delete(
     if users.iter().any(|row| row.channel_encoder_id == id || row.s3_encoder_id == id) {
         return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
     }
-    if !tx.delete_encoder_configuration(&call.scope, id).await? {
+    if !tx.delete_resource(&call.scope, ResourceKind::EncoderConfiguration, id).await? {
         return Err(Fault::not_found(&input.arn));
     }
     tx.commit().await?;

@@ -2,7 +2,7 @@
 
 use super::{Call, place, within_quota};
 use crate::domain;
-use crate::model::arn::Scope;
+use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::model::ingest_configuration::{
     CreateIngestConfigurationRequest, CreateIngestConfigurationResponse, DeleteIngestConfigurationRequest,
@@ -49,10 +49,7 @@ pub async fn create(
     };
     let mut tx = call.write().await?;
     let quota = call.app.settings.quotas.ingest_configurations;
-    within_quota(&mut tx, &call.scope, "ingest configurations", quota, async |tx, limit| {
-        tx.count_ingest_configurations(&call.scope, limit).await
-    })
-    .await?;
+    within_quota(&mut tx, &call.scope, ResourceKind::IngestConfiguration, quota).await?;
     if let Some(arn) = input.stage_arn {
         // This operation declares no ResourceNotFoundException.
         let stage = stage_of(&call.scope, &mut tx, &arn).await?;
@@ -152,7 +149,7 @@ pub async fn delete(
             super::presence::leave_if_present(&call, &mut tx, &row.stage_id, &participant).await?;
         }
     }
-    tx.delete_ingest_configuration(&call.scope, &row.id).await?;
+    tx.delete_resource(&call.scope, ResourceKind::IngestConfiguration, &row.id).await?;
     tx.commit().await?;
     Ok(DeleteIngestConfigurationResponse {})
 }

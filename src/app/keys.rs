@@ -73,6 +73,11 @@ impl App {
     }
 }
 
+/// Whether the store holds a key already.
+pub async fn exist(db: &Db) -> Result<bool, KeysError> {
+    Ok(db.read().await?.newest_signing_key().await?.is_some())
+}
+
 /// Makes sure that there is a key to sign with, and that the master key opens it. Several nodes may do so at once.
 pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<(), KeysError> {
     let mut tx = db.write().await?;

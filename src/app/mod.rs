@@ -19,7 +19,7 @@ use crate::config::Quotas;
 use crate::domain::Broken;
 use crate::domain::composition::Durations;
 use crate::ids::Ids;
-use crate::model::arn::Scope;
+use crate::model::arn::{ResourceKind, Scope};
 use crate::model::common::PaginationToken;
 use crate::model::fault::Fault;
 use crate::model::page::{Position, Query};
@@ -171,23 +171,18 @@ fn place(order: i64, id: &str) -> Position {
     Position { order, id: id.to_owned() }
 }
 
-/// Refuses one more of `what` than `limit` allows; `count` counts them, no further than it is told.
-async fn within_quota(
-    tx: &mut Conn,
-    scope: &Scope,
-    what: &'static str,
-    limit: Option<u32>,
-    count: impl AsyncFnOnce(&mut Conn, i64) -> Result<i64, StoreError>,
-) -> Result<(), Fault> {
+/// Refuses one more resource of a kind than `limit` allows.
+async fn within_quota(tx: &mut Conn, scope: &Scope, kind: ResourceKind, limit: Option<u32>) -> Result<(), Fault> {
     let Some(limit) = limit else { return Ok(()) };
     // Whoever creates one holds this lock until the end, so that two cannot both be the last.
-    tx.lock(scope, what).await?;
-    if count(tx, i64::from(limit)).await? >= i64::from(limit) {
-        return Err(over_quota(scope, what, limit));
+    tx.lock(scope, kind.as_str()).await?;
+    if tx.count_resources(scope, kind, i64::from(limit)).await? >= i64::from(limit) {
+        return Err(over_quota(scope, &format!("resources of the kind {}", kind.as_str()), limit));
     }
     Ok(())
 }
 
 fn over_quota(scope: &Scope, what: &str, limit: u32) -> Fault {
-    Fault::quota(format!("The account {} has reached its quota of {limit} {what} in {}", scope.account, scope.region))
+    let Scope { account, region } = scope;
+    Fault::quota(format!("The account {account} has reached its quota of {limit} {what} in {region}"))
 }

@@ -2,7 +2,7 @@
 
 use super::{Call, place, within_quota};
 use crate::domain;
-use crate::model::arn::Scope;
+use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::model::page::Position;
 use crate::model::public_key::{
@@ -26,10 +26,7 @@ pub async fn import(call: Call, input: ImportPublicKeyRequest) -> Result<ImportP
     };
     let mut tx = call.write().await?;
     let quota = call.app.settings.quotas.public_keys;
-    within_quota(&mut tx, &call.scope, "public keys", quota, async |tx, limit| {
-        tx.count_public_keys(&call.scope, limit).await
-    })
-    .await?;
+    within_quota(&mut tx, &call.scope, ResourceKind::PublicKey, quota).await?;
     match tx.insert_public_key(&call.scope, &row).await {
         Err(StoreError::Duplicate(_)) => {
             return Err(Fault::conflict(format!(
@@ -67,7 +64,7 @@ pub async fn list(call: Call, input: ListPublicKeysRequest) -> Result<ListPublic
 /// Deletes a public key: tokens signed with its private half no longer open doors.
 pub async fn delete(call: Call, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
     let mut tx = call.write().await?;
-    if !tx.delete_public_key(&call.scope, call.own(&input.arn)?).await? {
+    if !tx.delete_resource(&call.scope, ResourceKind::PublicKey, call.own(&input.arn)?).await? {
         return Err(Fault::not_found(&input.arn));
     }
     tx.commit().await?;

@@ -24,8 +24,7 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
     let recording = domain::stage::recording(input.auto_participant_recording_configuration);
     let mut tx = call.write().await?;
     let quota = call.app.settings.quotas.stages;
-    within_quota(&mut tx, &call.scope, "stages", quota, async |tx, limit| tx.count_stages(&call.scope, limit).await)
-        .await?;
+    within_quota(&mut tx, &call.scope, ResourceKind::Stage, quota).await?;
     // This operation declares no ResourceNotFoundException.
     let storage = storage_of(&call, &mut tx, &recording).await?.map_err(|arn| {
         Fault::validation(format!(
@@ -117,7 +116,8 @@ pub async fn delete(call: Call, input: DeleteStageRequest) -> Result<DeleteStage
         let stopping = super::compositions::status(&call, &row).stopping_at.unwrap_or(now);
         tx.stop_composition(&call.scope, &row.id, stopping.0).await?;
     }
-    tx.delete_stage(&call.scope, id).await?;
+    tx.delete_stage_history(&call.scope, id).await?;
+    tx.delete_resource(&call.scope, ResourceKind::Stage, id).await?;
     tx.commit().await?;
     Ok(DeleteStageResponse {})
 }

@@ -2,7 +2,7 @@
 
 use super::{Call, place, within_quota};
 use crate::domain;
-use crate::model::arn::Scope;
+use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::model::page::Position;
 use crate::model::storage_configuration::{
@@ -30,10 +30,7 @@ pub async fn create(
     };
     let mut tx = call.write().await?;
     let quota = call.app.settings.quotas.storage_configurations;
-    within_quota(&mut tx, &call.scope, "storage configurations", quota, async |tx, limit| {
-        tx.count_storage_configurations(&call.scope, limit).await
-    })
-    .await?;
+    within_quota(&mut tx, &call.scope, ResourceKind::StorageConfiguration, quota).await?;
     tx.insert_storage_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })
@@ -84,7 +81,7 @@ pub async fn delete(
     if tx.count_stages_recording_to(&call.scope, id).await? > 0 {
         return Err(Fault::conflict(format!("{} is used by the recording of a stage", &*input.arn)));
     }
-    if !tx.delete_storage_configuration(&call.scope, id).await? {
+    if !tx.delete_resource(&call.scope, ResourceKind::StorageConfiguration, id).await? {
         return Err(Fault::not_found(&input.arn));
     }
     tx.commit().await?;

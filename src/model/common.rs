@@ -1,6 +1,6 @@
 //! Shapes that several resources share.
 
-use super::shape::{boolean_shapes, string_shapes, timestamp_shapes};
+use super::declare::{boolean_shapes, string_shapes, timestamp_shapes};
 
 string_shapes! {
     /// An opaque place in a list.

@@ -1,8 +1,8 @@
 //! Compositions: shapes, requests and answers.
 
 use super::common::{PaginationToken, Time};
+use super::declare::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, string_shapes, structures};
 use super::encoder_configuration::EncoderConfigurationArn;
-use super::shape::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, string_shapes, structures};
 use super::stage::{StageArn, ThumbnailIntervalSeconds, ThumbnailStorageTypeList};
 use super::storage_configuration::StorageConfigurationArn;
 use super::tag::Tags;

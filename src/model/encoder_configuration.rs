@@ -1,10 +1,8 @@
 //! Encoder configurations: shapes, requests and answers.
 
-use serde_json::Value;
-
 use super::common::PaginationToken;
-use super::shape::{At, Broken, Def, Kind, Shape, WrongType, wrong_type};
-use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
+use super::declare::{integer_shapes, list_shapes, shape, string_shapes, structures};
+use super::shape::{Kind, wrong_type};
 use super::tag::Tags;
 
 string_shapes! {
@@ -119,16 +117,11 @@ impl Framerate {
     const MAX: f64 = 60.0;
 }
 
-impl Shape for Framerate {
-    fn def() -> &'static Def {
-        static DEF: Def = Def {
-            name: "Framerate",
-            doc: "Frames a second.",
-            kind: Kind::Float { min: Framerate::MIN, max: Framerate::MAX },
-        };
-        &DEF
-    }
-    fn decode(value: Value, at: At<'_>, broken: &mut Broken) -> Result<Option<Self>, WrongType> {
+shape!(
+    Framerate,
+    ["Frames a second."],
+    Kind::Float { min: Framerate::MIN, max: Framerate::MAX },
+    |value, at, broken| {
         let Some(number) = value.as_f64() else { return Err(wrong_type(&value, at, "a Float")) };
         if number > Self::MAX {
             broken.rule(&value, at, format_args!("Member must have value less than or equal to {}", Self::MAX));
@@ -139,4 +132,4 @@ impl Shape for Framerate {
         }
         Ok(None)
     }
-}
+);

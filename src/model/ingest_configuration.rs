@@ -1,8 +1,8 @@
 //! Ingest configurations: shapes, requests and answers.
 
 use super::common::{Boolean, PaginationToken, UserId};
+use super::declare::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, string_shapes, structures};
 use super::participant::{ParticipantAttributes, ParticipantId};
-use super::shape::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, string_shapes, structures};
 use super::stage::StageArn;
 use super::tag::Tags;
 

@@ -1,10 +1,10 @@
 //! Participants and their events: shapes, requests and answers.
 
 use super::common::{PaginationToken, Time, UserId};
+use super::declare::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, map_shapes, string_shapes, structures};
 use super::ingest_configuration::{IngestConfigurationArn, RedundantIngest};
 use super::replication::{ReplicationState, ReplicationType};
 use super::session::StageSessionId;
-use super::shape::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, map_shapes, string_shapes, structures};
 use super::stage::StageArn;
 use super::token::{
     ParticipantTokenAttributes, ParticipantTokenCapabilities, ParticipantTokenExpirationTime, ParticipantTokenId,

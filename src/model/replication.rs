@@ -1,9 +1,9 @@
 //! Replication of participants between stages: shapes, requests and answers.
 
 use super::common::PaginationToken;
+use super::declare::{enum_shapes, integer_shapes, list_shapes, structures};
 use super::participant::{ParticipantAttributes, ParticipantId};
 use super::session::StageSessionId;
-use super::shape::{enum_shapes, integer_shapes, list_shapes, structures};
 use super::stage::StageArn;
 
 enum_shapes! {

@@ -1,7 +1,7 @@
 //! Stage sessions: shapes, requests and answers.
 
 use super::common::{PaginationToken, Time};
-use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
+use super::declare::{integer_shapes, list_shapes, string_shapes, structures};
 use super::stage::StageArn;
 
 string_shapes! {

@@ -1,10 +1,12 @@
 //! The grammar of AWS shapes: how a JSON value becomes a value that is valid by type.
 //!
-//! Each shape is declared once, by one of the macros at the end of this file. The declaration gives the Rust type, the
+//! Each shape is declared once, by one of the macros of [`super::declare`]. The declaration gives the Rust type, the
 //! parser ([`Shape::decode`]), the description ([`Def`]) that the OpenAPI document is made of, and what the tests
 //! compare with the AWS model. Values read back from the store go through `serde` and are not validated again.
 
+use super::declare::shape;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a shape is: its AWS name and its constraints.
@@ -150,23 +152,34 @@ impl<T: Shape> Shape for Option<T> {
     }
 }
 
-/// Takes one member out of an object and parses it. `null` counts as absent.
-pub fn member<T: Shape>(
-    object: &mut Map<String, Value>,
-    member: &Member,
-    at: At<'_>,
-    broken: &mut Broken,
-) -> Result<Option<T>, WrongType> {
-    let at = At::Member(&at, &member.name);
-    match object.remove(&member.name) {
-        None | Some(Value::Null) => {
-            let absent = T::absent();
-            if absent.is_none() {
-                broken.missing(at);
+/// The members of an object, taken one by one in the order of its description.
+pub struct Members {
+    object: Map<String, Value>,
+    described: std::slice::Iter<'static, Member>,
+}
+
+/// The members of what should be a structure of type `T`.
+pub fn members<T: Shape>(value: Value, at: At<'_>) -> Result<Members, WrongType> {
+    let Value::Object(object) = value else { return Err(wrong_type(&value, at, "a Structure")) };
+    let Kind::Structure { members } = &T::def().kind else { unreachable!("only structures have members") };
+    Ok(Members { object, described: members.iter() })
+}
+
+impl Members {
+    /// Takes the next member and parses it. `null` counts as absent.
+    pub fn take<T: Shape>(&mut self, at: At<'_>, broken: &mut Broken) -> Result<Option<T>, WrongType> {
+        let member = self.described.next().expect("as many are taken as are described");
+        let at = At::Member(&at, &member.name);
+        match self.object.remove(&member.name) {
+            None | Some(Value::Null) => {
+                let absent = T::absent();
+                if absent.is_none() {
+                    broken.missing(at);
+                }
+                Ok(absent)
             }
-            Ok(absent)
+            Some(value) => T::decode(value, at, broken),
         }
-        Some(value) => T::decode(value, at, broken),
     }
 }
 
@@ -285,400 +298,56 @@ pub fn size(count: usize, at: At<'_>, broken: &mut Broken, (min, max): (Option<u
     true
 }
 
+/// Parses a list, each element in its turn, and checks its length.
+pub fn list<T: Shape>(
+    value: Value,
+    at: At<'_>,
+    broken: &mut Broken,
+    bounds: (Option<usize>, Option<usize>),
+) -> Result<Option<Vec<T>>, WrongType> {
+    let Value::Array(values) = value else { return Err(wrong_type(&value, at, "a List")) };
+    let mut valid = size(values.len(), at, broken, bounds);
+    let mut items = Vec::new();
+    for (n, value) in values.into_iter().enumerate() {
+        let at = At::Element(&at, n + 1);
+        if value.is_null() {
+            broken.missing(at);
+            valid = false;
+            continue;
+        }
+        match T::decode(value, at, broken)? {
+            Some(item) => items.push(item),
+            None => valid = false,
+        }
+    }
+    Ok(valid.then_some(items))
+}
+
+/// Parses a map, each entry in its turn, and checks its size. A `null` value drops its entry.
+pub fn map<K: Shape + Ord, V: Shape>(
+    value: Value,
+    at: At<'_>,
+    broken: &mut Broken,
+    bounds: (Option<usize>, Option<usize>),
+) -> Result<Option<BTreeMap<K, V>>, WrongType> {
+    let Value::Object(object) = value else { return Err(wrong_type(&value, at, "a Map")) };
+    let mut valid = size(object.len(), at, broken, bounds);
+    let mut entries = BTreeMap::new();
+    for (key, value) in object.into_iter().filter(|(_, value)| !value.is_null()) {
+        let key = K::decode(Value::String(key), at, broken)?;
+        match (key, V::decode(value, at, broken)?) {
+            (Some(key), Some(value)) => drop(entries.insert(key, value)),
+            _ => valid = false,
+        }
+    }
+    Ok(valid.then_some(entries))
+}
+
 /// A pattern that must match as a whole.
 pub fn whole(pattern: &str) -> regex_lite::Regex {
     regex_lite::Regex::new(&format!("^(?:{pattern})$")).expect("the patterns of the AWS model compile")
 }
 
-/// Declares text shapes: newtypes over `String`. `sensitive: true` keeps the value out of `Debug`.
-macro_rules! string_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident {
-        $(length: $min:literal ..= $max:literal $(,)?)? $(pattern: $pattern:literal $(,)?)? $(sensitive: $sensitive:literal)?
-    } )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub String);
-
-        impl std::ops::Deref for $name {
-            type Target = str;
-            fn deref(&self) -> &str { &self.0 }
-        }
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                if false $(|| $sensitive)? { f.write_str("***") } else { std::fmt::Debug::fmt(&self.0, f) }
-            }
-        }
-        impl From<String> for $name {
-            fn from(text: String) -> Self { Self(text) }
-        }
-        impl From<&str> for $name {
-            fn from(text: &str) -> Self { Self(text.to_owned()) }
-        }
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                #[allow(unused_mut, unused_assignments, reason = "shapes without constraints")]
-                static DEF: std::sync::LazyLock<$crate::model::shape::Def> = std::sync::LazyLock::new(|| {
-                    let (mut min, mut max, mut pattern) = (None, None, None);
-                    $( min = Some($min); max = Some($max); )?
-                    $( pattern = Some($pattern); )?
-                    $crate::model::shape::Def {
-                        name: stringify!($name),
-                        doc: concat!($($doc),*).trim_ascii_start(),
-                        kind: $crate::model::shape::Kind::Text { min, max, pattern },
-                    }
-                });
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                broken: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                #[allow(unused_mut, unused_assignments, reason = "shapes without constraints")]
-                let (mut length, mut pattern) = ((None, None), None);
-                $( length = (Some($min), Some($max)); )?
-                $(
-                    static PATTERN: std::sync::LazyLock<regex_lite::Regex> =
-                        std::sync::LazyLock::new(|| $crate::model::shape::whole($pattern));
-                    pattern = Some(($pattern, &*PATTERN));
-                )?
-                Ok($crate::model::shape::text(value, at, broken, length, pattern, false $(|| $sensitive)?)?.map($name))
-            }
-        }
-    )*};
-}
-
-/// Declares enumerations. `(ignoring case)` also takes the words in another case.
-macro_rules! enum_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident $((ignoring $fold:ident))? { $($(#[$inner:meta])* $variant:ident = $word:literal),* $(,)? } )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $( #[doc = concat!("`", $word, "`")] $(#[$inner])* #[serde(rename = $word)] $variant ),* }
-
-        impl $name {
-            /// Every value, in the order of the AWS model.
-            pub const ALL: &'static [$name] = &[$($name::$variant),*];
-            /// Its word on the wire.
-            pub const fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $word),* }
-            }
-            /// The value of a word.
-            pub fn parse(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == word)
-            }
-        }
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: $crate::model::shape::Def = $crate::model::shape::Def {
-                    name: stringify!($name),
-                    doc: concat!($($doc),*).trim_ascii_start(),
-                    kind: $crate::model::shape::Kind::Enum { values: &[$($word),*] },
-                };
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                broken: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                let serde_json::Value::String(word) = value else {
-                    return Err($crate::model::shape::wrong_type(&value, at, "a String"));
-                };
-                #[allow(unused_mut, unused_assignments, reason = "enumerations that mind case")]
-                let mut found = Self::parse(&word);
-                $( let $fold = word.to_ascii_uppercase(); found = Self::parse(&$fold); )?
-                if found.is_none() {
-                    let words = [$($word),*].join(", ");
-                    broken.rule(&word, at, format_args!("Member must satisfy enum value set: [{words}]"));
-                }
-                Ok(found)
-            }
-        }
-    )*};
-}
-
-/// Declares whole numbers: newtypes over `i64`.
-macro_rules! integer_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident { min: $min:literal $(, max: $max:literal)? } )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub i64);
-
-        impl $name {
-            const BOUNDS: (Option<i64>, Option<i64>) = {
-                #[allow(unused_mut, unused_assignments, reason = "shapes without an upper bound")]
-                let mut max = None;
-                $( max = Some($max); )?
-                (Some($min), max)
-            };
-        }
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: $crate::model::shape::Def = $crate::model::shape::Def {
-                    name: stringify!($name),
-                    doc: concat!($($doc),*).trim_ascii_start(),
-                    kind: $crate::model::shape::Kind::Integer { min: $name::BOUNDS.0, max: $name::BOUNDS.1 },
-                };
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                broken: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                Ok($crate::model::shape::integer(value, at, broken, $name::BOUNDS)?.map($name))
-            }
-        }
-    )*};
-}
-
-/// Declares booleans: newtypes over `bool`.
-macro_rules! boolean_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub bool);
-
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: $crate::model::shape::Def = $crate::model::shape::Def {
-                    name: stringify!($name),
-                    doc: concat!($($doc),*).trim_ascii_start(),
-                    kind: $crate::model::shape::Kind::Boolean,
-                };
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                _: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                let serde_json::Value::Bool(value) = value else {
-                    return Err($crate::model::shape::wrong_type(&value, at, "a Boolean"));
-                };
-                Ok(Some($name(value)))
-            }
-        }
-    )*};
-}
-
-/// Declares lists: newtypes over `Vec`.
-macro_rules! list_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident [$member:ty] $({ min: $min:literal, max: $max:literal })? )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub Vec<$member>);
-
-        impl $name {
-            const SIZE: (Option<usize>, Option<usize>) = {
-                #[allow(unused_mut, unused_assignments, reason = "lists without bounds")]
-                let mut size = (None, None);
-                $( size = (Some($min), Some($max)); )?
-                size
-            };
-        }
-        impl std::ops::Deref for $name {
-            type Target = Vec<$member>;
-            fn deref(&self) -> &Self::Target { &self.0 }
-        }
-        impl FromIterator<$member> for $name {
-            fn from_iter<I: IntoIterator<Item = $member>>(items: I) -> Self { Self(items.into_iter().collect()) }
-        }
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: $crate::model::shape::Def = $crate::model::shape::Def {
-                    name: stringify!($name),
-                    doc: concat!($($doc),*).trim_ascii_start(),
-                    kind: $crate::model::shape::Kind::List {
-                        min: $name::SIZE.0, max: $name::SIZE.1, member: <$member as $crate::model::shape::Shape>::def,
-                    },
-                };
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                broken: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                use $crate::model::shape::{At, size, wrong_type};
-                let serde_json::Value::Array(values) = value else { return Err(wrong_type(&value, at, "a List")) };
-                let mut valid = size(values.len(), at, broken, $name::SIZE);
-                let mut items = Vec::new();
-                for (n, value) in values.into_iter().enumerate() {
-                    let at = At::Element(&at, n + 1);
-                    if value.is_null() {
-                        broken.missing(at);
-                        valid = false;
-                        continue;
-                    }
-                    match <$member>::decode(value, at, broken)? {
-                        Some(item) => items.push(item),
-                        None => valid = false,
-                    }
-                }
-                Ok(valid.then_some($name(items)))
-            }
-        }
-    )*};
-}
-
-/// Declares maps from text to text: newtypes over `BTreeMap`. A `null` value drops its entry.
-macro_rules! map_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident [$key:ty, $value:ty] $({ min: $min:literal, max: $max:literal })? )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub std::collections::BTreeMap<$key, $value>);
-
-        impl $name {
-            const SIZE: (Option<usize>, Option<usize>) = {
-                #[allow(unused_mut, unused_assignments, reason = "maps without bounds")]
-                let mut size = (None, None);
-                $( size = (Some($min), Some($max)); )?
-                size
-            };
-        }
-        impl std::ops::Deref for $name {
-            type Target = std::collections::BTreeMap<$key, $value>;
-            fn deref(&self) -> &Self::Target { &self.0 }
-        }
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: $crate::model::shape::Def = $crate::model::shape::Def {
-                    name: stringify!($name),
-                    doc: concat!($($doc),*).trim_ascii_start(),
-                    kind: $crate::model::shape::Kind::Map {
-                        min: $name::SIZE.0,
-                        max: $name::SIZE.1,
-                        key: <$key as $crate::model::shape::Shape>::def,
-                        value: <$value as $crate::model::shape::Shape>::def,
-                    },
-                };
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                broken: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                use $crate::model::shape::{size, wrong_type};
-                let serde_json::Value::Object(object) = value else { return Err(wrong_type(&value, at, "a Map")) };
-                let mut valid = size(object.len(), at, broken, $name::SIZE);
-                let mut entries = std::collections::BTreeMap::new();
-                for (key, value) in object {
-                    if value.is_null() {
-                        continue;
-                    }
-                    let key = <$key>::decode(serde_json::Value::String(key), at, broken)?;
-                    match (key, <$value>::decode(value, at, broken)?) {
-                        (Some(key), Some(value)) => drop(entries.insert(key, value)),
-                        _ => valid = false,
-                    }
-                }
-                Ok(valid.then_some($name(entries)))
-            }
-        }
-    )*};
-}
-
-/// Declares times: newtypes over [`Timestamp`](crate::clock::Timestamp), ISO 8601 on the wire.
-macro_rules! timestamp_shapes {
-    ($( $(#[doc = $doc:literal])* $name:ident )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub $crate::clock::Timestamp);
-
-        impl From<$crate::clock::Timestamp> for $name {
-            fn from(at: $crate::clock::Timestamp) -> Self { Self(at) }
-        }
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: $crate::model::shape::Def = $crate::model::shape::Def {
-                    name: stringify!($name),
-                    doc: concat!($($doc),*).trim_ascii_start(),
-                    kind: $crate::model::shape::Kind::Timestamp,
-                };
-                &DEF
-            }
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                _: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                let refusal = $crate::model::shape::wrong_type(&value, at, "a Timestamp");
-                serde_json::from_value(value).map(Some).map_err(|_| refusal)
-            }
-        }
-    )*};
-}
-
-/// Declares structures. A member of type `Option<T>` is optional; every other one is required.
-macro_rules! structures {
-    ($( $(#[doc = $doc:literal])* $name:ident { $( $(#[doc = $mdoc:literal])* $field:ident: $type:ty ),* $(,)? } )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        pub struct $name { $(
-            $(#[doc = $mdoc])*
-            #[serde(skip_serializing_if = "crate::model::shape::Shape::is_absent")]
-            pub $field: $type,
-        )* }
-
-        impl $crate::model::shape::Shape for $name {
-            fn def() -> &'static $crate::model::shape::Def {
-                static DEF: std::sync::LazyLock<$crate::model::shape::Def> = std::sync::LazyLock::new(|| {
-                    $crate::model::shape::Def {
-                        name: stringify!($name),
-                        doc: concat!($($doc),*).trim_ascii_start(),
-                        kind: $crate::model::shape::Kind::Structure { members: vec![$(
-                            $crate::model::shape::Member {
-                                name: $crate::model::shape::wire_name(stringify!($field)),
-                                required: <$type as $crate::model::shape::Shape>::absent().is_none(),
-                                def: <$type as $crate::model::shape::Shape>::def,
-                                doc: concat!($($mdoc),*).trim_ascii_start(),
-                            },
-                        )*] },
-                    }
-                });
-                &DEF
-            }
-            #[allow(unused_mut, unused_variables, reason = "structures without members")]
-            fn decode(
-                value: serde_json::Value,
-                at: $crate::model::shape::At<'_>,
-                broken: &mut $crate::model::shape::Broken,
-            ) -> Result<Option<Self>, $crate::model::shape::WrongType> {
-                let serde_json::Value::Object(mut object) = value else {
-                    return Err($crate::model::shape::wrong_type(&value, at, "a Structure"));
-                };
-                let $crate::model::shape::Kind::Structure { members } =
-                    &<Self as $crate::model::shape::Shape>::def().kind
-                else { unreachable!("declared as one above") };
-                let mut members = members.iter();
-                $( let $field = $crate::model::shape::member::<$type>(&mut object, members.next().expect("as declared"), at, broken)?; )*
-                $( let Some($field) = $field else { return Ok(None) }; )*
-                Ok(Some(Self { $($field),* }))
-            }
-        }
-    )*};
-}
-
-pub(crate) use {
-    boolean_shapes, enum_shapes, integer_shapes, list_shapes, map_shapes, string_shapes, structures, timestamp_shapes,
-};
-
-impl Shape for String {
-    fn def() -> &'static Def {
-        static DEF: Def =
-            Def { name: "String", doc: "Any text.", kind: Kind::Text { min: None, max: None, pattern: None } };
-        &DEF
-    }
-    fn decode(value: Value, at: At<'_>, broken: &mut Broken) -> Result<Option<Self>, WrongType> {
-        text(value, at, broken, (None, None), None, false)
-    }
-}
+shape!(String, ["Any text."], Kind::Text { min: None, max: None, pattern: None }, |value, at, broken| {
+    text(value, at, broken, (None, None), None, false)
+});

@@ -1,8 +1,8 @@
 //! Stages: shapes, requests and answers.
 
 use super::common::PaginationToken;
+use super::declare::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, string_shapes, structures};
 use super::session::StageSessionId;
-use super::shape::{boolean_shapes, enum_shapes, integer_shapes, list_shapes, string_shapes, structures};
 use super::tag::Tags;
 use super::token::{ParticipantTokenConfigurations, ParticipantTokenList};
 

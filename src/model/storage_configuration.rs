@@ -1,7 +1,7 @@
 //! Storage configurations: shapes, requests and answers.
 
 use super::common::PaginationToken;
-use super::shape::{integer_shapes, list_shapes, string_shapes, structures};
+use super::declare::{integer_shapes, list_shapes, string_shapes, structures};
 use super::tag::Tags;
 
 string_shapes! {

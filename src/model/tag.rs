@@ -1,6 +1,6 @@
 //! Tags, and the three operations on them.
 
-use super::shape::{list_shapes, map_shapes, string_shapes, structures};
+use super::declare::{list_shapes, map_shapes, string_shapes, structures};
 
 string_shapes! {
     /// Key of a tag.

@@ -1,6 +1,8 @@
 //! Participant and connection tokens: shapes, requests and answers.
 
-use super::shape::{enum_shapes, integer_shapes, list_shapes, map_shapes, string_shapes, structures, timestamp_shapes};
+use super::declare::{
+    enum_shapes, integer_shapes, list_shapes, map_shapes, string_shapes, structures, timestamp_shapes,
+};
 use super::stage::StageArn;
 
 string_shapes! {

@@ -72,7 +72,6 @@ const INSERT: &str = "INSERT INTO compositions
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 const STOP: &str = "UPDATE compositions SET stopping_at = $4
     WHERE account = $1 AND region = $2 AND id = $3 AND stopping_at IS NULL";
-const DELETE: &str = "DELETE FROM compositions WHERE account = $1 AND region = $2 AND id = $3";
 
 impl Conn {
     /// The composition `id`.
@@ -140,10 +139,5 @@ impl Conn {
     /// Notes that a composition began to stop at `at`, unless it has begun before.
     pub async fn stop_composition(&mut self, scope: &Scope, id: &str, at: i64) -> Result<(), StoreError> {
         execute!(self, STOP, &scope.account, &scope.region, id, at).map(drop)
-    }
-
-    /// Forgets a composition.
-    pub async fn delete_composition(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
-        execute!(self, DELETE, &scope.account, &scope.region, id).map(drop)
     }
 }

@@ -29,10 +29,8 @@ const ONE: &str = "SELECT id, name, video, tags, created_at FROM encoder_configu
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, video, tags, created_at FROM encoder_configurations
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
-const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM encoder_configurations WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO encoder_configurations (account, region, id, name, video, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-const DELETE: &str = "DELETE FROM encoder_configurations WHERE account = $1 AND region = $2 AND id = $3";
 
 impl Conn {
     /// The encoder configuration `id`.
@@ -64,11 +62,6 @@ impl Conn {
         )
     }
 
-    /// How many encoder configurations there are, counted no further than `limit`.
-    pub async fn count_encoder_configurations(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
-        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
-    }
-
     /// Adds an encoder configuration.
     pub async fn insert_encoder_configuration(
         &mut self,
@@ -87,10 +80,5 @@ impl Conn {
             row.created_at,
         )
         .map(drop)
-    }
-
-    /// Deletes an encoder configuration; answers whether it was there.
-    pub async fn delete_encoder_configuration(&mut self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
-        Ok(execute!(self, DELETE, &scope.account, &scope.region, id)? == 1)
     }
 }

@@ -67,15 +67,12 @@ const PAGE: &str = select!(
 );
 const OF_STAGE: &str = select!("AND stage_id = $3 ORDER BY created_at, id");
 const LOCK: &str = "UPDATE ingest_configurations SET state = state WHERE account = $1 AND region = $2 AND id = $3";
-const COUNT: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 FROM ingest_configurations WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO ingest_configurations
     (account, region, id, name, stage_id, participant_id, protocol, stream_key, credentials, redundant, state, user_id,
         attributes, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 const UPDATE: &str = "UPDATE ingest_configurations SET stage_id = $4, redundant = $5, credentials = $6, state = $7
     WHERE account = $1 AND region = $2 AND id = $3";
-const DELETE: &str = "DELETE FROM ingest_configurations WHERE account = $1 AND region = $2 AND id = $3";
 
 impl Conn {
     /// The ingest configuration `id`.
@@ -131,11 +128,6 @@ impl Conn {
         fetch!(fetch_all, self, IngestConfigurationRow, OF_STAGE, &scope.account, &scope.region, stage)
     }
 
-    /// How many ingest configurations there are, counted no further than `limit`.
-    pub async fn count_ingest_configurations(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
-        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
-    }
-
     /// Adds an ingest configuration.
     pub async fn insert_ingest_configuration(
         &mut self,
@@ -182,10 +174,5 @@ impl Conn {
             &row.state,
         )
         .map(drop)
-    }
-
-    /// Deletes an ingest configuration; answers whether it was there.
-    pub async fn delete_ingest_configuration(&mut self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
-        Ok(execute!(self, DELETE, &scope.account, &scope.region, id)? == 1)
     }
 }

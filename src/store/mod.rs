@@ -11,6 +11,7 @@ mod migrate;
 mod participants;
 mod public_keys;
 mod replications;
+mod resources;
 mod sessions;
 mod signing_keys;
 mod sql;

@@ -30,11 +30,8 @@ const ONE: &str = "SELECT id, name, material, fingerprint, tags, created_at FROM
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, material, fingerprint, tags, created_at FROM public_keys
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
-const COUNT: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 FROM public_keys WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO public_keys (account, region, id, name, material, fingerprint, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const DELETE: &str = "DELETE FROM public_keys WHERE account = $1 AND region = $2 AND id = $3";
 
 impl Conn {
     /// The public key `id`.
@@ -52,11 +49,6 @@ impl Conn {
         fetch!(fetch_all, self, PublicKeyRow, PAGE, &scope.account, &scope.region, place.order, &place.id, limit)
     }
 
-    /// How many public keys there are, counted no further than `limit`.
-    pub async fn count_public_keys(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
-        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
-    }
-
     /// Adds a public key. The same key twice is [`StoreError::Duplicate`].
     pub async fn insert_public_key(&mut self, scope: &Scope, row: &PublicKeyRow) -> Result<(), StoreError> {
         execute!(
@@ -72,10 +64,5 @@ impl Conn {
             row.created_at,
         )
         .map(drop)
-    }
-
-    /// Deletes a public key; answers whether it was there.
-    pub async fn delete_public_key(&mut self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
-        Ok(execute!(self, DELETE, &scope.account, &scope.region, id)? == 1)
     }
 }

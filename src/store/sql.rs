@@ -45,4 +45,24 @@ macro_rules! rows {
     };
 }
 
-pub(crate) use {execute, fetch, rows};
+/// A statement about the table of a kind of resources: what stands before the table's name and after it.
+macro_rules! for_kind {
+    ($kind:expr, $before:literal, $after:literal) => {
+        match $kind {
+            $crate::model::arn::ResourceKind::Stage => concat!($before, "stages", $after),
+            $crate::model::arn::ResourceKind::PublicKey => concat!($before, "public_keys", $after),
+            $crate::model::arn::ResourceKind::Composition => concat!($before, "compositions", $after),
+            $crate::model::arn::ResourceKind::EncoderConfiguration => {
+                concat!($before, "encoder_configurations", $after)
+            }
+            $crate::model::arn::ResourceKind::StorageConfiguration => {
+                concat!($before, "storage_configurations", $after)
+            }
+            $crate::model::arn::ResourceKind::IngestConfiguration => {
+                concat!($before, "ingest_configurations", $after)
+            }
+        }
+    };
+}
+
+pub(crate) use {execute, fetch, for_kind, rows};

@@ -54,12 +54,9 @@ const INSERT: &str = "INSERT INTO stages
 const UPDATE: &str = "UPDATE stages SET name = $4, recording = $5, recording_storage_id = $6
     WHERE account = $1 AND region = $2 AND id = $3";
 const QUIET: &str = "UPDATE stages SET quiet_since = $4 WHERE account = $1 AND region = $2 AND id = $3";
-const COUNT: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 FROM stages WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const RECORDS_TO: &str = "SELECT COUNT(*) FROM stages
     WHERE account = $1 AND region = $2 AND recording_storage_id = $3 AND recording_storage_id <> ''";
-const DELETE: [&str; 5] = [
-    "DELETE FROM stages WHERE account = $1 AND region = $2 AND id = $3",
+const DELETE_HISTORY: [&str; 4] = [
     "DELETE FROM sessions WHERE account = $1 AND region = $2 AND stage_id = $3",
     "DELETE FROM participants WHERE account = $1 AND region = $2 AND stage_id = $3",
     "DELETE FROM participant_events WHERE account = $1 AND region = $2 AND stage_id = $3",
@@ -81,11 +78,6 @@ impl Conn {
     /// Stages in the order of their creation, after `place`.
     pub async fn stages(&mut self, scope: &Scope, place: &Position, limit: i64) -> Result<Vec<StageRow>, StoreError> {
         fetch!(fetch_all, self, StageRow, PAGE, &scope.account, &scope.region, place.order, &place.id, limit)
-    }
-
-    /// How many stages there are, counted no further than `limit`.
-    pub async fn count_stages(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
-        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
     }
 
     /// How many stages record to the storage configuration `id`.
@@ -131,9 +123,9 @@ impl Conn {
         execute!(self, QUIET, &scope.account, &scope.region, id, at).map(drop)
     }
 
-    /// Deletes a stage and its history.
-    pub async fn delete_stage(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
-        for statement in DELETE {
+    /// Deletes the sessions of a stage, and all that happened in them.
+    pub async fn delete_stage_history(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
+        for statement in DELETE_HISTORY {
             execute!(self, statement, &scope.account, &scope.region, id)?;
         }
         Ok(())

@@ -28,10 +28,8 @@ const ONE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_config
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_configurations
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
-const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM storage_configurations WHERE account = $1 AND region = $2 LIMIT $3) AS counted";
 const INSERT: &str = "INSERT INTO storage_configurations (account, region, id, name, bucket, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-const DELETE: &str = "DELETE FROM storage_configurations WHERE account = $1 AND region = $2 AND id = $3";
 
 impl Conn {
     /// The storage configuration `id`.
@@ -63,11 +61,6 @@ impl Conn {
         )
     }
 
-    /// How many storage configurations there are, counted no further than `limit`.
-    pub async fn count_storage_configurations(&mut self, scope: &Scope, limit: i64) -> Result<i64, StoreError> {
-        Ok(fetch!(fetch_one, self, (i64,), COUNT, &scope.account, &scope.region, limit)?.0)
-    }
-
     /// Adds a storage configuration.
     pub async fn insert_storage_configuration(
         &mut self,
@@ -86,10 +79,5 @@ impl Conn {
             row.created_at,
         )
         .map(drop)
-    }
-
-    /// Deletes a storage configuration; answers whether it was there.
-    pub async fn delete_storage_configuration(&mut self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
-        Ok(execute!(self, DELETE, &scope.account, &scope.region, id)? == 1)
     }
 }

@@ -1,50 +1,23 @@
 //! Tags of whatever can be tagged.
 
-use super::sql::{execute, fetch};
+use super::sql::{execute, fetch, for_kind};
 use super::{Conn, StoreError};
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::tag::Tags;
 use sqlx::types::Json;
 
-/// The statements for one table.
-struct Statements {
-    read: &'static str,
-    lock: &'static str,
-    write: &'static str,
-}
-
-macro_rules! statements {
-    ($table:literal) => {
-        Statements {
-            read: concat!("SELECT tags FROM ", $table, " WHERE account = $1 AND region = $2 AND id = $3"),
-            lock: concat!("UPDATE ", $table, " SET tags = tags WHERE account = $1 AND region = $2 AND id = $3"),
-            write: concat!("UPDATE ", $table, " SET tags = $4 WHERE account = $1 AND region = $2 AND id = $3"),
-        }
-    };
-}
-
-fn statements(kind: ResourceKind) -> Statements {
-    match kind {
-        ResourceKind::Stage => statements!("stages"),
-        ResourceKind::PublicKey => statements!("public_keys"),
-        ResourceKind::Composition => statements!("compositions"),
-        ResourceKind::EncoderConfiguration => statements!("encoder_configurations"),
-        ResourceKind::StorageConfiguration => statements!("storage_configurations"),
-        ResourceKind::IngestConfiguration => statements!("ingest_configurations"),
-    }
-}
-
 impl Conn {
     /// The tags of a resource, or `None` if there is no such resource.
     pub async fn tags(&mut self, scope: &Scope, kind: ResourceKind, id: &str) -> Result<Option<Tags>, StoreError> {
-        let sql = statements(kind).read;
+        let sql = for_kind!(kind, "SELECT tags FROM ", " WHERE account = $1 AND region = $2 AND id = $3");
         let row = fetch!(fetch_optional, self, (Json<Tags>,), sql, &scope.account, &scope.region, id)?;
         Ok(row.map(|row| row.0.0))
     }
 
     /// The tags of a resource, for this transaction alone until its end.
     pub async fn lock_tags(&mut self, scope: &Scope, kind: ResourceKind, id: &str) -> Result<Option<Tags>, StoreError> {
-        execute!(self, statements(kind).lock, &scope.account, &scope.region, id)?;
+        let sql = for_kind!(kind, "UPDATE ", " SET tags = tags WHERE account = $1 AND region = $2 AND id = $3");
+        execute!(self, sql, &scope.account, &scope.region, id)?;
         self.tags(scope, kind, id).await
     }
 
@@ -56,6 +29,7 @@ impl Conn {
         id: &str,
         tags: &Tags,
     ) -> Result<(), StoreError> {
-        execute!(self, statements(kind).write, &scope.account, &scope.region, id, Json(tags)).map(drop)
+        let sql = for_kind!(kind, "UPDATE ", " SET tags = $4 WHERE account = $1 AND region = $2 AND id = $3");
+        execute!(self, sql, &scope.account, &scope.region, id, Json(tags)).map(drop)
     }
 }
