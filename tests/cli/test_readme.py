@@ -1,0 +1,95 @@
+"""What the README says: every flag, every operation, and the tour as it is printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from server import binary, environment, run
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+ENDPOINT = "127.0.0.1:4600"
+
+
+def section(title):
+    """The text under a heading, up to the next one of any level."""
+    return re.search(rf"^#+ {title}\n(.*?)(?=^#+ |\Z)", README, re.MULTILINE | re.DOTALL).group(1)
+
+
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def rows(text):
+    """The cells of every table row, without the backquotes."""
+    lines = re.findall(r"^\| (.*) \|$", text, re.MULTILINE)
+    return [[cell.strip().strip("`") for cell in line.split(" | ")] for line in lines]
+
+
+def masked(text):
+    """Without what differs from run to run: ids and times."""
+    text = re.sub(r'(stage/|participant |"participantId": ")[A-Za-z0-9]{12}', r"\1ID", text)
+    return re.sub(r"\d{4}-\d\d-\d\dT[0-9:]+(Z|\+00:00)", "TIME", text)
+
+
+@pytest.fixture
+def here(stagehand):
+    """Gives a text with the endpoint of this test's server in the place of the printed one."""
+    return lambda text: text.replace(ENDPOINT, stagehand.endpoint.removeprefix("http://"))
+
+
+def test_every_flag_stands_in_the_table_with_its_variable_and_its_default():
+    printed = {cells[0]: cells[1:3] for cells in rows(section("Configuration")) if cells[0].startswith("--")}
+    options = re.split(r"^ +(?=--)", run("serve", "--help").stdout, flags=re.MULTILINE)[1:]
+    for option in options:
+        flag = option.split()[0]
+        assert flag in printed, flag
+        variable, default = printed[flag]
+        assert f"[env: {variable}" in option
+        for named in re.findall(r"^ +\[default: (.*)\]$", option, re.MULTILINE):
+            assert default == named, flag
+    assert len(options) == len(printed)
+
+
+def test_every_operation_has_one_row():
+    names = [name for name, *_ in rows(section("Each operation")) if re.fullmatch("([A-Z][a-z0-9]+)+", name)]
+    model = botocore.session.get_session().get_service_model("ivs-realtime")
+    assert sorted(names) == sorted(model.operation_names)
+
+
+def test_the_tour_with_the_command_line_prints_what_is_printed(shell, here):
+    tour = section("With the aws CLI")
+    ran = shell(here("set -e\n" + "".join(blocks("sh", tour))), "us-east-1")
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    *printed, refusal = blocks("text", tour)
+    assert "ResourceNotFoundException" in refusal
+    expected = [line for line in masked(here("".join(printed))).splitlines() if "…" not in line]
+    said = iter(masked(ran.stdout).splitlines())
+    assert [line for line in expected if line not in said] == [], ran.stdout
+
+
+def test_the_tour_with_boto3_prints_what_is_printed(here):
+    tour = section("With boto3")
+    [program], [printed] = blocks("python", tour), blocks("text", tour)
+    ran = subprocess.run([sys.executable, "-c", here(program)], capture_output=True, text=True, env=environment())
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    assert masked(ran.stdout) == masked(printed)
+
+
+def test_the_fixture_for_pytest_gives_a_client_of_a_server(tmp_path):
+    (tmp_path / "greenroom").symlink_to(Path(binary("GREENROOM_BIN")).resolve())
+    [fixture] = blocks("python", section("In CI"))
+    (tmp_path / "conftest.py").write_text(fixture)
+    (tmp_path / "test_it.py").write_text('def test_it(ivs):\n    assert ivs.list_stages()["stages"] == []\n')
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=environment(PATH=f"{tmp_path}:{os.environ['PATH']}"),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
