@@ -9,6 +9,7 @@ use crate::ids::Ids;
 use crate::model::arn::Scope;
 use crate::secret::{MasterKey, SecretError};
 use crate::store::{Db, OpenError, Options};
+use axum::serve::ListenerExt as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -200,7 +201,9 @@ impl Server {
             stop.await;
             let _ = draining.send(());
         };
-        let serving = axum::serve(self.listener, self.router).with_graceful_shutdown(signal);
+        // Answers are small: they leave at once, rather than wait for more to go with.
+        let listener = self.listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let serving = axum::serve(listener, self.router).with_graceful_shutdown(signal);
         let bound = async {
             // Without a signal there is no bound.
             if drained.await.is_err() {

@@ -221,3 +221,92 @@ operations! {
     UpdateStage: POST "/UpdateStage" => stages::update,
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::composition::StartCompositionRequest;
+    use crate::model::stage::CreateStageRequest;
+    use crate::model::tag::TagResourceRequest;
+    use proptest::prelude::*;
+
+    /// Any JSON at all, with names that the shapes know now and then.
+    fn json() -> impl Strategy<Value = Value> {
+        let name = prop_oneof![
+            Just("name".to_owned()),
+            Just("tags".to_owned()),
+            Just("stageArn".to_owned()),
+            Just("destinations".to_owned()),
+            Just("layout".to_owned()),
+            Just("participantTokenConfigurations".to_owned()),
+            Just("autoParticipantRecordingConfiguration".to_owned()),
+            ".{0,8}",
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,140}".prop_map(Value::from),
+            Just(Value::from("arn:aws:ivs:us-west-2:123456789012:stage/abcdABCDefgh")),
+        ];
+        leaf.prop_recursive(4, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((name.clone(), inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// What was accepted once is accepted again after it was written, and is the same.
+    fn stable<T: Shape + Clone + PartialEq + Serialize + std::fmt::Debug>(input: Value) {
+        match decode::<T>(input) {
+            Ok(parsed) => {
+                let written = serde_json::to_value(&parsed).unwrap();
+                assert_eq!(decode::<T>(written).unwrap(), parsed);
+            }
+            Err(fault) => assert!(matches!(fault.status(), 400), "{fault}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_parsed_or_refused(input in json()) {
+            stable::<CreateStageRequest>(input.clone());
+            stable::<StartCompositionRequest>(input.clone());
+            stable::<TagResourceRequest>(input);
+        }
+    }
+
+    #[test]
+    fn every_broken_constraint_is_named_in_the_words_of_aws() {
+        let input = serde_json::json!({"stageArn": "x", "destinations": [{"name": "a b"}, {}, {}]});
+        let fault = decode::<StartCompositionRequest>(input).unwrap_err();
+        let text = fault.message();
+        assert!(
+            text.starts_with("3 validation errors detected: Value 'x' at 'stageArn' failed to satisfy constraint: "),
+            "{text}"
+        );
+        assert!(text.contains("Value 'a b' at 'destinations.1.member.name'"), "{text}");
+        assert!(
+            text.contains(
+                "at 'destinations' failed to satisfy constraint: Member must have length less than or equal to 2"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn null_is_absent_and_unknown_members_are_ignored() {
+        let input = serde_json::json!({"name": null, "tags": {"a": "b", "c": null}, "unknown": [1]});
+        let parsed = decode::<CreateStageRequest>(input).unwrap();
+        assert_eq!((parsed.name, parsed.tags.unwrap().len()), (None, 1));
+        let missing = decode::<StartCompositionRequest>(serde_json::json!({"stageArn": null})).unwrap_err();
+        assert!(
+            missing
+                .message()
+                .contains("Value null at 'stageArn' failed to satisfy constraint: Member must not be null")
+        );
+    }
+}

@@ -4,7 +4,7 @@ use super::operations::Operation;
 use crate::config;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt as _;
@@ -48,6 +48,9 @@ pub fn scope(headers: &HeaderMap, default: &Scope) -> Result<Scope, Fault> {
 pub async fn body(mut body: Body) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     let mut length = 0;
+    if body.size_hint().lower() > DRAINED_BYTES as u64 {
+        return Err(too_large());
+    }
     while let Some(frame) = body.frame().await {
         let failed = |_| Fault::rejected(RejectionKind::Incomplete, "The body did not arrive whole");
         let Ok(data) = frame.map_err(failed)?.into_data() else { continue };
@@ -59,9 +62,13 @@ pub async fn body(mut body: Body) -> Result<Vec<u8>, Fault> {
         }
     }
     if length > BODY_BYTES {
-        return Err(Fault::rejected(RejectionKind::TooLarge, format!("The body has more than {BODY_BYTES} bytes")));
+        return Err(too_large());
     }
     Ok(bytes)
+}
+
+fn too_large() -> Fault {
+    Fault::rejected(RejectionKind::TooLarge, format!("The body has more than {BODY_BYTES} bytes"))
 }
 
 /// The input of an operation as one JSON object, from the body and, for tags, the path and the query.

@@ -109,15 +109,20 @@ pub async fn update(
     call: Call,
     input: UpdateIngestConfigurationRequest,
 ) -> Result<UpdateIngestConfigurationResponse, Fault> {
+    let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
-    let row = tx.lock_ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
+    // Stages are held before what hangs on them, here as everywhere, so that nobody waits in a circle.
+    let stage = match &input.stage_arn {
+        Some(arn) => Some(stage_of(&call.scope, &mut tx, arn).await?),
+        None => None,
+    };
+    let row = tx.lock_ingest_configuration(&call.scope, id).await?;
     let mut row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     if row.state == ACTIVE {
         return Err(Fault::conflict(format!("{} is active and cannot be updated", &*input.arn)));
     }
-    if let Some(arn) = input.stage_arn {
-        let stage = stage_of(&call.scope, &mut tx, &arn).await?;
-        row.stage_id = stage.ok_or_else(|| Fault::not_found(&arn))?;
+    if let (Some(arn), Some(stage)) = (&input.stage_arn, stage) {
+        row.stage_id = stage.ok_or_else(|| Fault::not_found(arn))?;
     }
     if let Some(RedundantIngest(redundant)) = input.redundant_ingest
         && redundant != row.redundant
@@ -135,9 +140,9 @@ pub async fn delete(
     call: Call,
     input: DeleteIngestConfigurationRequest,
 ) -> Result<DeleteIngestConfigurationResponse, Fault> {
+    let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
-    let row = tx.lock_ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
-    let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    let row = locked(&call, &mut tx, &input.arn, id).await?;
     if row.state == ACTIVE {
         if !input.force.unwrap_or_default().0 {
             return Err(Fault::conflict(format!(
@@ -152,6 +157,18 @@ pub async fn delete(
     tx.delete_resource(&call.scope, ResourceKind::IngestConfiguration, &row.id).await?;
     tx.commit().await?;
     Ok(DeleteIngestConfigurationResponse {})
+}
+
+/// An ingest configuration and the stage that it feeds, for this transaction alone: first the stage, then the
+/// configuration, unless somebody has moved it to another stage meanwhile, whereupon all begins anew.
+async fn locked(call: &Call, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
+    let seen = tx.ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+    tx.lock_stage(&call.scope, &seen.stage_id).await?;
+    let row = tx.lock_ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+    if row.stage_id != seen.stage_id {
+        return Err(StoreError::Overtaken.into());
+    }
+    Ok(row)
 }
 
 /// Takes a configuration off its stage.
@@ -173,8 +190,7 @@ pub async fn set_state(
     state: IngestConfigurationState,
 ) -> Result<(), Fault> {
     let mut tx = call.write().await?;
-    let row = tx.lock_ingest_configuration(&call.scope, call.own(arn)?).await?;
-    let mut row = row.ok_or_else(|| Fault::not_found(arn))?;
+    let mut row = locked(call, &mut tx, arn, call.own(arn)?).await?;
     if row.stage_id.is_empty() {
         return Err(Fault::conflict(format!("{} is not attached to a stage", &**arn)));
     }

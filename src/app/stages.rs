@@ -80,6 +80,10 @@ pub async fn list(call: Call, input: ListStagesRequest) -> Result<ListStagesResp
 pub async fn update(call: Call, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
+    if input.auto_participant_recording_configuration.is_some() {
+        // Held before any stage, here as everywhere, so that nobody waits in a circle.
+        tx.lock(&call.scope, super::storage_configurations::USE).await?;
+    }
     let mut row = locked(&mut tx, &call.scope, &input.arn, id).await?;
     if let Some(name) = input.name {
         row.name = name.0;
