@@ -341,3 +341,18 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
     })
     .await;
 }
+
+#[test]
+fn the_sdk_calls_every_operation_of_the_table() {
+    let source = include_str!("sdk.rs");
+    for operation in greenroom::api::operations::OPERATIONS {
+        let mut call = String::from(".");
+        for c in operation.name.chars() {
+            if c.is_ascii_uppercase() && call.len() > 1 {
+                call.push('_');
+            }
+            call.push(c.to_ascii_lowercase());
+        }
+        assert!(source.contains(&format!("{call}()")), "{} is not called here", operation.name);
+    }
+}

@@ -1,0 +1,141 @@
+"""One server per storage engine for the whole run, and a fresh account in it for each test."""
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+from clients import Server
+from server import MASTER_KEY, Greenroom, Stagehand
+
+SMALL_QUOTAS = (
+    "stages=2,public-keys=1,encoder-configurations=2,storage-configurations=2,"
+    "ingest-configurations=2,compositions=2,compositions-per-stage=1,participant-replicas=1"
+)
+
+# hypothesis keeps notes of its own, which do not belong beside the tests.
+set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "greenroom-hypothesis"))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The Postgres to test against. Its absence is a failure in CI, where no engine may go untested."""
+    url = os.environ.get("GREENROOM_TEST_POSTGRES")
+    if url is None and os.environ.get("CI") == "true":
+        pytest.fail("GREENROOM_TEST_POSTGRES names no Postgres, and CI tests every engine")
+    if url is None:
+        pytest.skip("GREENROOM_TEST_POSTGRES names no Postgres (postgres://user@host:port/database)")
+    return url
+
+
+@pytest.fixture(scope="session")
+def fresh_postgres(request):
+    """A function that makes a database of its own for each caller; all are dropped at the end."""
+    made = []
+
+    def make():
+        url = request.getfixturevalue("postgres")
+        name = f"greenroom_sdk_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+        made.append((url, name))
+        return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+    yield make
+    for url, name in made:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def start_stagehand(engine, fresh_postgres, tmp_path_factory):
+    """A function that starts a server on the current engine with further flags; all are stopped at the end."""
+    running = []
+
+    def start(*flags):
+        if engine == "sqlite":
+            url = f"sqlite://{tmp_path_factory.mktemp('store')}/greenroom.db"
+        else:
+            url = fresh_postgres()
+        stagehand = Stagehand("--database-url", url, *flags, GREENROOM_MASTER_KEY=MASTER_KEY)
+        running.append(stagehand)
+        return Server(engine, stagehand)
+
+    yield start
+    codes = [stagehand.stop() for stagehand in running]
+    assert codes == [0] * len(codes), [stagehand.logged()[-2000:] for stagehand in running]
+
+
+@pytest.fixture(scope="session")
+def greenroom(start_stagehand):
+    """The server that most tests share, with the default quotas."""
+    return start_stagehand()
+
+
+@pytest.fixture(scope="session")
+def frugal(start_stagehand):
+    """A server with the smallest quotas that can still be filled."""
+    return start_stagehand("--quotas", SMALL_QUOTAS)
+
+
+@pytest.fixture
+def tenant(greenroom):
+    """A fresh account in us-east-1."""
+    return greenroom.tenant()
+
+
+@pytest.fixture
+def ivs(tenant):
+    """The boto3 client of the fresh account."""
+    return tenant.ivs
+
+
+@pytest.fixture
+def frugal_tenant(frugal):
+    """A fresh account on the server with small quotas."""
+    return frugal.tenant()
+
+
+@pytest.fixture
+def database(tmp_path):
+    """The address of an embedded store of the test's own."""
+    return f"sqlite://{tmp_path}/greenroom.db"
+
+
+@pytest.fixture
+def start_greenroom():
+    """A function that starts the real server; whatever still runs at the end of the test is killed."""
+    running = []
+
+    def start(*flags, **env):
+        program = Greenroom(*flags, **env)
+        running.append(program)
+        return program
+
+    yield start
+    for program in running:
+        program.kill()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Puts the coverage test of each engine after all other tests, and drops it when only a part of the suite runs."""
+    last = [item for item in items if item.path.name == "test_coverage.py"]
+    files = {item.path for item in items}
+    whole = files >= set(Path(__file__).parent.glob("test_*.py"))
+    narrowed = config.option.keyword or config.option.markexpr or any("::" in arg for arg in config.args)
+    items[:] = [item for item in items if item not in last]
+    if whole and not narrowed:
+        items.extend(last)
+    else:
+        config.hook.pytest_deselected(items=last)

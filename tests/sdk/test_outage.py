@@ -1,0 +1,73 @@
+"""A Postgres that goes away and comes back: the server says so, tells no internals, and needs no restart."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from server import MASTER_KEY
+from wire import Wire
+
+
+@pytest.fixture
+def database(fresh_postgres):
+    return fresh_postgres()
+
+
+@pytest.fixture
+def wire(database, start_greenroom):
+    server = start_greenroom(GREENROOM_DATABASE_URL=database, GREENROOM_MASTER_KEY=MASTER_KEY).serving()
+    return Wire(server.endpoint, "210000000300", "us-east-1")
+
+
+@contextmanager
+def outage(postgres, database):
+    """No connection to the database lives, and no new one is let in."""
+    name = name_of(database)
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        cut_off(admin, name)
+        yield
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def name_of(database):
+    return urlsplit(database).path.removeprefix("/")
+
+
+def cut_off(admin, name):
+    admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+
+
+def test_a_server_without_its_store_lives_but_is_not_ready(wire, postgres, database):
+    with outage(postgres, database):
+        assert wire.send("GET", "/_greenroom/ready").status == 503
+        assert wire.send("GET", "/_greenroom/health").status == 200
+    assert wire.send("GET", "/_greenroom/ready").status == 200
+
+
+def test_a_request_without_a_store_is_a_fault_in_the_server_that_tells_no_internals(wire, postgres, database):
+    assert wire.call("ListStages").status == 200
+    with outage(postgres, database):
+        answer = wire.send("POST", "/CreateStage", b"{}")
+        assert (answer.status, answer.fault) == (500, "InternalServerException")
+        for word in ("sql", "postgres", "connection", "database", "pool", name_of(database)):
+            assert word not in answer.text.lower()
+    assert wire.call("CreateStage").status == 200
+
+
+def test_connections_that_were_cut_are_replaced_unseen(wire, postgres, database):
+    fill_the_pool(wire)
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        cut_off(admin, name_of(database))
+    assert [wire.call("ListStages").status for _ in range(5)] == [200] * 5
+    assert wire.call("CreateStage").status == 200
+
+
+def fill_the_pool(wire):
+    """Has the server open several connections to its store, by requests at once."""
+    with ThreadPoolExecutor(8) as pool:
+        wires = [Wire(wire.endpoint, wire.account, wire.region) for _ in range(8)]
+        assert [answer.status for answer in pool.map(lambda one: one.call("ListStages"), wires)] == [200] * 8
