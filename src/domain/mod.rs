@@ -3,6 +3,7 @@
 pub mod composition;
 pub mod encoder_configuration;
 pub mod participant;
+pub mod policy;
 pub mod public_key;
 pub mod stage;
 pub mod tag;
