@@ -26,6 +26,9 @@ pub enum Command {
     /// Manage the keys that sign participant tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Manage the access keys that requests are signed with
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Ask the server at --listen whether it lives; exit 0 if it does, 1 if not
@@ -37,6 +40,86 @@ pub enum Command {
 pub enum KeysCommand {
     /// Add a key that signs from now on; older ones stay good for verification
     Rotate(StoreArgs),
+}
+
+/// What can be done with access keys.
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// Make an access key; its secret is shown this once
+    Create(CreateKeyArgs),
+    /// List access keys, without their secrets
+    List(KeysArgs),
+    /// Show an access key and its policy, without its secret
+    Show(KeyArgs),
+    /// Refuse an access key from now on
+    Disable(KeyArgs),
+    /// Accept an access key again
+    Enable(KeyArgs),
+    /// Delete an access key for good
+    Delete(KeyArgs),
+}
+
+/// For `credentials create`.
+#[derive(Clone, Debug, Args)]
+pub struct CreateKeyArgs {
+    /// Account whose requests the key signs: 12 digits
+    #[arg(long, value_parser = account)]
+    pub account: String,
+    /// Whom the key is for; stands in refusals as arn:aws:iam::ACCOUNT:user/NAME
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = user_name)]
+    pub name: String,
+    /// File with an IAM policy document (version 2012-10-17); without one, the key may do everything
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<std::path::PathBuf>,
+    /// Demand a session token with the key, as temporary credentials have one
+    #[arg(long)]
+    pub session_token: bool,
+    /// Seconds after which the key is good no longer
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub expires_in: Option<u32>,
+    /// What they share.
+    #[command(flatten)]
+    pub common: KeysArgs,
+}
+
+/// For the other commands about one access key.
+#[derive(Clone, Debug, Args)]
+pub struct KeyArgs {
+    /// The access key id
+    #[arg(value_name = "ACCESS_KEY_ID")]
+    pub id: String,
+    /// What they share.
+    #[command(flatten)]
+    pub common: KeysArgs,
+}
+
+/// What the commands about access keys share.
+#[derive(Clone, Debug, Args)]
+pub struct KeysArgs {
+    /// Form of the output
+    #[arg(long, default_value = "human", value_name = "FORM")]
+    pub output: Output,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Form of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// Lines for people.
+    Human,
+    /// One JSON value.
+    Json,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
 }
 
 /// For `health`.
@@ -88,12 +171,21 @@ pub struct ServeArgs {
     /// What clients reach this server at, in tokens and stage endpoints [default: http:// and the address of --listen]
     #[arg(long, env = "GREENROOM_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
-    /// Region of requests that name none
+    /// Region in the command that is printed at the start; every request names its own
     #[arg(long, env = "GREENROOM_REGION", default_value = "us-east-1", value_parser = region)]
     pub region: String,
-    /// Account of requests whose access key names none: 12 digits
+    /// Account of the development access key `test`: 12 digits
     #[arg(long, env = "GREENROOM_ACCOUNT", default_value = "000000000000", value_parser = account)]
     pub account: String,
+    /// Whether the access key `test` with the secret `test`, and any 12-digit account number with that secret, are accepted: on or off. Only while listening on a loopback address
+    #[arg(long, env = "GREENROOM_DEV_CREDENTIALS", default_value = "on", value_name = "SWITCH")]
+    pub dev_credentials: Switch,
+    /// Seconds that the clock of whoever signs a request may be off, either way
+    #[arg(long, env = "GREENROOM_CLOCK_SKEW_SECONDS", default_value_t = 300, value_name = "S")]
+    pub clock_skew_seconds: u32,
+    /// Requests a second of an account in a region: off, aws (AWS's rates), or OPERATION=NUMBER, separated by commas, alone or after aws
+    #[arg(long, env = "GREENROOM_RATE_LIMITS", default_value = "off", value_name = "RATES")]
+    pub rate_limits: RateLimits,
     /// Quotas of an account in a region, NAME=NUMBER or NAME=unlimited, separated by commas; those not named keep AWS's values
     #[arg(long, env = "GREENROOM_QUOTAS", default_value = "", value_name = "NAME=N,…", hide_default_value = true)]
     pub quotas: Quotas,
@@ -300,6 +392,42 @@ impl FromStr for Quotas {
     }
 }
 
+/// Rates: AWS's or none, and single ones of the operator's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Whether AWS's rates hold where no other is set.
+    pub aws: bool,
+    /// Requests a second, by the name of the operation.
+    pub single: Vec<(String, u32)>,
+}
+
+impl FromStr for RateLimits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut rates = RateLimits::default();
+        for (n, part) in text.split(',').map(str::trim).enumerate() {
+            match (n, part.split_once('=')) {
+                (0, None) if part == "aws" => rates.aws = true,
+                (0, None) if part == "off" => {}
+                (_, Some((operation, number))) => {
+                    let rate = number.parse().ok().filter(|rate| *rate > 0);
+                    let rate = rate.ok_or_else(|| format!("'{number}' is not a number of requests a second"))?;
+                    rates.single.push((operation.to_owned(), rate));
+                }
+                _ => return Err(format!("'{part}' is none of off, aws and OPERATION=NUMBER")),
+            }
+        }
+        Ok(rates)
+    }
+}
+
+/// A name that may stand in the ARN of an IAM user.
+fn user_name(text: &str) -> Result<String, String> {
+    let valid = text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c));
+    valid.then(|| text.to_owned()).ok_or_else(|| "use at most 64 letters, digits and +=,.@_-".into())
+}
+
 /// Lower-case letters, digits and hyphens, short enough for every ARN to stay within its 128 characters.
 pub fn region(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -338,6 +466,17 @@ mod tests {
         assert_eq!((url.host(), url.url(("http", "https"), "/whip")), ("[::1]", "http://[::1]:4600/whip".into()));
         for bad in ["", "ivs.example.com", "ftp://x", "http://", "http://u:p@x", "http://x/?q"] {
             assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_awss_or_ones_own() {
+        assert_eq!("off".parse(), Ok(RateLimits::default()));
+        let rates: RateLimits = "aws,CreateStage=50".parse().unwrap();
+        assert_eq!(rates, RateLimits { aws: true, single: vec![("CreateStage".into(), 50)] });
+        assert_eq!("GetStage=7".parse::<RateLimits>().unwrap().single, [("GetStage".to_owned(), 7)]);
+        for bad in ["", "gcp", "CreateStage=0", "CreateStage=x", "CreateStage=5,aws"] {
+            assert!(bad.parse::<RateLimits>().is_err(), "{bad}");
         }
     }
 

@@ -19,6 +19,7 @@
 //! | [`app`] | one async function per operation; the only place where the others meet |
 //! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
 //! | [`config`] | flags and environment variables, each its own manual |
+//! | [`admin`] | the commands beside a running server: schema, signing keys, access keys |
 //! | [`server`] | opens, serves, drains, closes |
 //! | [`token`] | participant tokens and the keys that sign them |
 //! | [`secret`] | the master key: sealed secrets, stamped page tokens |
@@ -56,6 +57,7 @@
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod admin;
 pub mod api;
 pub mod app;
 pub mod clock;

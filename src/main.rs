@@ -2,11 +2,12 @@
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use greenroom::admin::{self, AdminError};
 use greenroom::api::openapi;
 use greenroom::clock::Clock;
-use greenroom::config::{Cli, Command, HealthArgs, KeysCommand, ServeArgs};
+use greenroom::config::{Cli, Command, HealthArgs, KeysCommand, ServeArgs, Switch};
 use greenroom::ids::Ids;
-use greenroom::server::{self, Server, ServerError, reachable};
+use greenroom::server::{Server, ServerError, reachable};
 use greenroom::store::OpenError;
 use greenroom::telemetry;
 use std::io::Write as _;
@@ -23,32 +24,46 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let done = match cli.command {
-        None => serve(cli.serve).await,
-        Some(Command::Serve(args)) => serve(*args).await,
-        Some(Command::Migrate(store)) => server::migrate(&store).await.map(|()| {
-            say(&format!("The store {} is up to date.\n", store.database_url));
-        }),
-        Some(Command::Keys(KeysCommand::Rotate(store))) => server::rotate_keys(&store).await.map(|id| {
-            say(&format!("Participant tokens are signed with the new key {id} from now on; older keys stay valid.\n"));
-        }),
-        Some(Command::Openapi) => {
-            say(&openapi::yaml());
-            Ok(())
-        }
+    let said = match cli.command {
+        None => return ended(serve(cli.serve).await),
+        Some(Command::Serve(args)) => return ended(serve(*args).await),
         Some(Command::Health(args)) => return health(&args).await,
+        Some(Command::Openapi) => Ok(openapi::yaml()),
+        Some(Command::Migrate(store)) => admin::migrate(&store).await,
+        Some(Command::Keys(KeysCommand::Rotate(store))) => admin::rotate_keys(&store).await,
+        Some(Command::Credentials(command)) => admin::credentials(command).await,
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match said {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(AdminError::Server(error)) => ended(Err(error)),
         Err(error) => {
-            eprintln!("greenroom: {}", error.to_string().replace('\n', " "));
-            let usage = matches!(
-                error,
-                ServerError::NoMasterKey | ServerError::Secret(..) | ServerError::Open(OpenError::File { .. })
-            );
-            if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            let usage = matches!(error, AdminError::PolicyFile(..) | AdminError::Policy(..) | AdminError::NoStore);
+            failed(&error, usage)
         }
     }
+}
+
+/// What the program exits with.
+fn ended(done: Result<(), ServerError>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    let usage = matches!(
+        error,
+        ServerError::NoMasterKey
+            | ServerError::Secret(..)
+            | ServerError::Exposed(_)
+            | ServerError::UnknownOperation(_)
+            | ServerError::Open(OpenError::File { .. })
+    );
+    failed(&error, usage)
+}
+
+/// Says what went wrong in one line; a bad value is told from another failure by the exit code.
+fn failed(error: &dyn std::error::Error, usage: bool) -> ExitCode {
+    eprintln!("greenroom: {}", error.to_string().replace('\n', " "));
+    if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
 /// Help and version as they are; anything else as one line.
@@ -72,6 +87,10 @@ fn say(text: &str) {
 async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     telemetry::start();
     let (store, region) = (args.store.database_url.clone(), args.region.clone());
+    let (credentials, key, secret) = match args.dev_credentials {
+        Switch::On => (format!("access key test, secret key test, region {region}"), "test", "test"),
+        Switch::Off => ("made with: greenroom credentials create".into(), "…", "…"),
+    };
     // Whoever stops the program while it starts is heard as well.
     let stop = stop();
     let server = Server::start(args, Clock::System, Ids::Random).await?;
@@ -81,11 +100,11 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
          \n\
          \x20 endpoint     {endpoint}\n\
          \x20 store        {store}\n\
-         \x20 credentials  access key test, secret key test, region {region}\n\
+         \x20 credentials  {credentials}\n\
          \n\
          Try it:\n\
          \n\
-         \x20 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={region} \\\n\
+         \x20 AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region} \\\n\
          \x20   aws ivs-realtime create-stage --name hello --endpoint-url {endpoint}\n\
          \n",
         env!("CARGO_PKG_VERSION"),

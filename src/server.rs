@@ -1,19 +1,21 @@
 //! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
 
+use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door};
+use crate::app::credentials::Uses;
 use crate::app::{App, Endpoints, Settings, keys};
 use crate::clock::Clock;
-use crate::config::{PublicUrl, ServeArgs, StoreArgs, Url};
+use crate::config::{PublicUrl, RateLimits, ServeArgs, StoreArgs, Switch, Url};
 use crate::domain::composition::Durations;
+use crate::domain::rate::{self, Rates};
 use crate::ids::Ids;
-use crate::model::arn::Scope;
 use crate::secret::{MasterKey, SecretError};
 use crate::store::{Db, OpenError, Options};
 use axum::serve::ListenerExt as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -45,6 +47,14 @@ pub enum ServerError {
         "the key file {0} is missing, and the store holds secrets that only it opens: put it back, or set GREENROOM_MASTER_KEY to what was in it"
     )]
     LostKeyFile(PathBuf),
+    /// Keys that everybody knows, on an address that others reach.
+    #[error(
+        "the development access keys (test/test) are only for loopback addresses, and {0} is none: set --dev-credentials=off and make keys with `greenroom credentials create`, or listen on 127.0.0.1"
+    )]
+    Exposed(SocketAddr),
+    /// A rate for an operation that there is not.
+    #[error("--rate-limits: there is no operation named '{0}'")]
+    UnknownOperation(String),
     /// The address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -65,7 +75,7 @@ pub struct Server {
     grace: Duration,
 }
 
-fn options(args: &StoreArgs) -> Options {
+pub(crate) fn options(args: &StoreArgs) -> Options {
     Options {
         url: args.database_url.clone(),
         connections: args.database_connections,
@@ -76,7 +86,7 @@ fn options(args: &StoreArgs) -> Options {
 }
 
 /// The master key that was given, or the one that an embedded store keeps; and what to call it.
-async fn master_key(args: &StoreArgs, db: &Db, ids: &Ids) -> Result<(MasterKey, String), ServerError> {
+pub(crate) async fn master_key(args: &StoreArgs, db: &Db, ids: &Ids) -> Result<(MasterKey, String), ServerError> {
     match (&args.master_key, &args.database_url) {
         (Some(text), _) => {
             let name = "GREENROOM_MASTER_KEY".to_owned();
@@ -97,7 +107,7 @@ async fn master_key(args: &StoreArgs, db: &Db, ids: &Ids) -> Result<(MasterKey, 
 }
 
 /// Refuses what cannot be right before the store is touched.
-fn check_master_key(args: &StoreArgs) -> Result<(), ServerError> {
+pub(crate) fn check_master_key(args: &StoreArgs) -> Result<(), ServerError> {
     match (&args.master_key, &args.database_url) {
         (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
         (Some(text), _) => {
@@ -109,7 +119,7 @@ fn check_master_key(args: &StoreArgs) -> Result<(), ServerError> {
 }
 
 /// Names the master key that does not open what is in the store.
-fn named(name: String) -> impl FnOnce(keys::KeysError) -> ServerError {
+pub(crate) fn named(name: String) -> impl FnOnce(keys::KeysError) -> ServerError {
     move |error| match error {
         keys::KeysError::Secret(error) => ServerError::Secret(name, error),
         other => other.into(),
@@ -142,30 +152,14 @@ fn key_file(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
     MasterKey::parse(&text).map_err(|error| ServerError::Secret(path.display().to_string(), error))
 }
 
-/// Brings the schema of a store up to date; works beside a running server.
-pub async fn migrate(args: &StoreArgs) -> Result<(), ServerError> {
-    let db = Db::open_beside(&options(args)).await?;
-    db.migrate().await?;
-    db.close().await;
-    Ok(())
-}
-
-/// Adds a signing key; works beside a running server. Answers its id.
-pub async fn rotate_keys(args: &StoreArgs) -> Result<String, ServerError> {
-    check_master_key(args)?;
-    let ids = Ids::Random;
-    let db = Db::open_beside(&options(args)).await?;
-    db.migrate().await?;
-    let (secret, name) = master_key(args, &db, &ids).await?;
-    let id = keys::rotate(&db, &secret, &Clock::System, &ids).await.map_err(named(name))?;
-    db.close().await;
-    Ok(id)
-}
-
 impl Server {
     /// Opens the store, brings it up to date, and listens.
     pub async fn start(args: ServeArgs, clock: Clock, ids: Ids) -> Result<Server, ServerError> {
         check_master_key(&args.store)?;
+        if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
+            return Err(ServerError::Exposed(args.listen));
+        }
+        let rates = rates(&args.rate_limits)?;
         let db = Db::open(&options(&args.store)).await?;
         db.migrate().await?;
         let (secret, name) = master_key(&args.store, &db, &ids).await?;
@@ -173,13 +167,18 @@ impl Server {
         let failed = |error| ServerError::Listen(args.listen, error);
         let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let settings = settings(&args, address);
-        let app = Arc::new(App { db, clock: clock.clone(), ids, secret, settings, keys: keys::Keys::default() });
-        let door = Door {
-            app: app.clone(),
-            default_scope: Scope { account: args.account, region: args.region },
-            started_at: clock.now(),
-        };
+        let settings = settings(&args, address, rates);
+        let app = Arc::new(App {
+            db,
+            clock: clock.clone(),
+            ids,
+            secret,
+            settings,
+            keys: keys::Keys::default(),
+            uses: Uses::default(),
+            buckets: Mutex::default(),
+        });
+        let door = Door { app: app.clone(), started_at: clock.now() };
         Ok(Server {
             router: api::router(Arc::new(door)),
             app,
@@ -224,7 +223,23 @@ impl Server {
     }
 }
 
-fn settings(args: &ServeArgs, address: SocketAddr) -> Settings {
+/// The rate of each operation that has one.
+fn rates(chosen: &RateLimits) -> Result<Rates, ServerError> {
+    let names = || OPERATIONS.iter().map(|operation| operation.name);
+    let mut rates = Rates::default();
+    if chosen.aws {
+        rates.0.extend(names().map(|name| (name.to_owned(), rate::aws(name))));
+    }
+    for (name, rate) in &chosen.single {
+        if !names().any(|known| known == name) {
+            return Err(ServerError::UnknownOperation(name.clone()));
+        }
+        rates.0.insert(name.clone(), *rate);
+    }
+    Ok(rates)
+}
+
+fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
     let public = args.public_url.clone().unwrap_or_else(|| PublicUrl {
         secure: false,
         authority: reachable(address).to_string(),
@@ -246,6 +261,9 @@ fn settings(args: &ServeArgs, address: SocketAddr) -> Settings {
             stop: seconds(args.composition_stop_seconds),
             retention: seconds(args.composition_retention_seconds),
         },
+        development: (args.dev_credentials == Switch::On).then(|| args.account.clone()),
+        clock_skew: seconds(args.clock_skew_seconds),
+        rates,
     }
 }
 

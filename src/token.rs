@@ -5,9 +5,11 @@ use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapabili
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a token says, in the order in which AWS writes it.
 #[derive(Clone, Debug, Serialize)]
@@ -39,11 +41,11 @@ pub struct Claims<'a> {
 }
 
 /// What the holder of a token may do; what it may not is left out.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     allow_publish: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     allow_subscribe: bool,
 }
 
@@ -66,6 +68,7 @@ pub struct SigningKey {
     /// When it was made.
     pub created_at: Timestamp,
     private: EncodingKey,
+    public: DecodingKey,
     /// The uncompressed point: `0x04`, x, y.
     point: Vec<u8>,
 }
@@ -93,7 +96,8 @@ impl SigningKey {
     pub fn read(id: String, created_at: Timestamp, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8);
         let point = pair.map_err(|_| KeyError("cannot be read"))?.public_key().as_ref().to_vec();
-        Ok(SigningKey { id, created_at, private: EncodingKey::from_ec_der(pkcs8), point })
+        let public = DecodingKey::from_ec_der(&point);
+        Ok(SigningKey { id, created_at, private: EncodingKey::from_ec_der(pkcs8), public, point })
     }
 
     /// Signs a token.
@@ -114,6 +118,60 @@ impl SigningKey {
     }
 }
 
+/// What a token said whose signature is right.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Verified {
+    /// Unix seconds after which no door opens.
+    pub exp: i64,
+    /// Unix seconds of its making.
+    pub iat: i64,
+    /// The participant's id.
+    pub jti: String,
+    /// ARN of the stage.
+    pub resource: String,
+    /// Id of the stage.
+    pub topic: String,
+    /// The customer's name for the participant.
+    pub user_id: Option<String>,
+    /// The customer's data.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// What the holder may do.
+    pub capabilities: Capabilities,
+}
+
+/// Why a token is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is not a JWT, or says something that a token does not.
+    #[error("the token is malformed")]
+    Malformed,
+    /// No key here has signed it.
+    #[error("the token is signed with an unknown key")]
+    UnknownKey,
+    /// The signature is wrong.
+    #[error("the signature of the token is wrong")]
+    Signature,
+}
+
+/// Checks who signed a token and reads it. The algorithm is that of the keys, whatever the token names; whether the token
+/// is good now, and for what, is for the caller to judge.
+pub fn verify(token: &str, keys: &[Arc<SigningKey>]) -> Result<Verified, TokenError> {
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+    let key = keys.iter().find(|key| Some(&key.id) == header.kid.as_ref()).ok_or(TokenError::UnknownKey)?;
+    let mut validation = Validation::new(Algorithm::ES384);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    match jsonwebtoken::decode(token, &key.public, &validation) {
+        Ok(token) => Ok(token.claims),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => TokenError::Signature,
+            _ => TokenError::Malformed,
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,11 +180,9 @@ mod tests {
         SigningKey::read("k1".into(), Timestamp(0), &SigningKey::generate().unwrap()).unwrap()
     }
 
-    #[test]
-    fn a_token_is_verified_by_the_published_key() {
-        let key = key();
+    fn token(key: &SigningKey) -> String {
         let claims = Claims {
-            exp: 4_102_444_800,
+            exp: 1,
             iat: 1,
             jti: "p",
             resource: "arn",
@@ -138,16 +194,43 @@ mod tests {
             capabilities: Capabilities { allow_publish: false, allow_subscribe: true },
             version: VERSION,
         };
-        let token = key.sign(&claims).unwrap();
+        key.sign(&claims).unwrap().0
+    }
+
+    #[test]
+    fn a_token_is_verified_by_the_published_key() {
+        let key = key();
         let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(key.jwk()).unwrap();
-        let mut validation = jsonwebtoken::Validation::new(Algorithm::ES384);
-        validation.validate_aud = false;
-        let public = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
-        let read = jsonwebtoken::decode::<serde_json::Value>(&*token, &public, &validation).unwrap();
+        let mut validation = Validation::new(Algorithm::ES384);
+        validation.validate_exp = false;
+        let public = DecodingKey::from_jwk(&jwk).unwrap();
+        let read = jsonwebtoken::decode::<serde_json::Value>(&token(&key), &public, &validation).unwrap();
         assert_eq!(read.header.kid.as_deref(), Some("k1"));
         let keys: Vec<_> = read.claims.as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys.len(), 9, "{keys:?}");
         assert_eq!(read.claims["capabilities"], serde_json::json!({"allow_subscribe": true}));
+    }
+
+    #[test]
+    fn a_token_is_believed_only_of_a_known_key_and_unchanged() {
+        let (mine, other) = (Arc::new(key()), Arc::new(key()));
+        let text = token(&mine);
+        let read = verify(&text, std::slice::from_ref(&mine)).unwrap();
+        assert_eq!((read.jti.as_str(), read.capabilities.allow_subscribe, read.attributes.len()), ("p", true, 0));
+        assert_eq!(verify(&text, &[]), Err(TokenError::UnknownKey));
+        assert_eq!(verify(&text, &[other]), Err(TokenError::Signature), "another key of the same name");
+        let (header, rest) = text.split_once('.').unwrap();
+        let (payload, signature) = rest.split_once('.').unwrap();
+        let keys = [mine];
+        let changed = format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode("{}"));
+        assert_eq!(verify(&changed, &keys), Err(TokenError::Signature));
+        for algorithm in ["none", "HS256", "ES256"] {
+            let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{algorithm}","kid":"k1"}}"#));
+            assert!(verify(&format!("{header}.{payload}.{signature}"), &keys).is_err(), "{algorithm}");
+        }
+        for text in ["", ".", "..", "a.b.c", &format!("{text}.")] {
+            assert_eq!(verify(text, &keys), Err(TokenError::Malformed), "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ const MAY: &[(&str, &[&str])] = &[
     // Two types of `domain` are stored as JSON; `config` owns what can be set.
     ("store", &["model", "domain", "clock", "config"]),
     ("app", &["domain", "store", "token", "model", "clock", "ids", "secret", "config"]),
-    ("api", &["app", "model", "clock", "config"]),
+    ("api", &["app", "domain", "model", "clock", "config"]),
+    ("admin", &["app", "clock", "config", "domain", "ids", "secret", "server", "store"]),
     ("server", &["api", "app", "clock", "config", "domain", "ids", "model", "secret", "store"]),
 ];
 

@@ -22,8 +22,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use axum::Router;
 use axum::body::Body;
+use axum::routing::get;
 use clap::Parser as _;
 use engines::Engine;
+use greenroom::api::{Door, protect};
 use greenroom::app::Call;
 use greenroom::app::presence::{self, Act, Newcomer};
 use greenroom::clock::{Clock, Timestamp};
@@ -35,6 +37,7 @@ use greenroom::model::participant::{ParticipantAttributes, ParticipantProtocol};
 use greenroom::model::stage::StageArn;
 use greenroom::server::Server;
 use http_body_util::BodyExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt as _;
 
@@ -77,6 +80,8 @@ impl House {
     async fn on(engine: Engine) -> House {
         let mut args = Cli::parse_from(["greenroom", "--listen", "127.0.0.1:0"]).serve;
         args.store.database_url = engine.url();
+        // The SDK signs by the machine's clock, and the server's stands still.
+        args.clock_skew_seconds = u32::MAX;
         if let Url::Postgres(_) = args.store.database_url {
             args.store.master_key = Some("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".to_owned().into());
         }
@@ -340,6 +345,22 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
         assert_eq!(ended.end_time.unwrap().secs() - ended.start_time.unwrap().secs(), 3600 + 60 + 1);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
+    let house = House::on(Engine::sqlite()).await;
+    let door = Arc::new(Door { app: house.server.app.clone(), started_at: Timestamp(0) });
+    let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
+    let router = protect(paths.route("/well", get(async || "well")), door);
+    for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {
+        let request = axum::http::Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert!(response.headers().contains_key("x-amzn-requestid"));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains("secret"), "{body:?}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use greenroom::domain::participant::{Client, Participant};
 use greenroom::model::arn::{ResourceKind, Scope};
 use greenroom::model::page::Position;
 use greenroom::store::{
-    CompositionRow, Conn, Db, EncoderConfigurationRow, IngestConfigurationRow, Json, ParticipantFilter, ParticipantRow,
-    Place, PublicKeyRow, ReplicationRow, SigningKeyRow, StageRow, StorageConfigurationRow, StoreError,
+    AccessKeyRow, CompositionRow, Conn, Db, EncoderConfigurationRow, IngestConfigurationRow, Json, ParticipantFilter,
+    ParticipantRow, Place, PublicKeyRow, ReplicationRow, SigningKeyRow, StageRow, StorageConfigurationRow, StoreError,
 };
 use serde_json::json;
 
@@ -249,6 +249,35 @@ conformance! {
         assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["new", "middle", "old"]);
         assert_eq!((rows[0].created_at, rows[0].sealed.as_str()), (3, "sealed"));
         assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("new"));
+    }
+
+    access_keys_are_found_by_id_alone(tx) {
+        let key = |id: &str, created_at: i64| AccessKeyRow {
+            id: id.into(),
+            account: "123456789012".into(),
+            name: "alice".into(),
+            sealed_secret: "sealed".into(),
+            sealed_session_token: "too".into(),
+            policy: "{}".into(),
+            enabled: true,
+            created_at,
+            expires_at: Some(9),
+            last_used_at: None,
+        };
+        for (id, created_at) in [("B", 1), ("A", 2), ("a", 1)] {
+            tx.insert_access_key(&key(id, created_at)).await.unwrap();
+        }
+        assert_eq!(tx.access_key("A").await.unwrap(), Some(key("A", 2)), "what is written is read");
+        assert_eq!(tx.access_key("b").await.unwrap(), None, "case counts");
+        let ids = walk!(Position::first(), |place| tx.access_keys(&place, 1), |row| (row.created_at, row.id.clone()));
+        assert_eq!(ids, ["B", "a", "A"]);
+        assert!(tx.enable_access_key("A", false).await.unwrap());
+        tx.set_access_key_used("A", 77).await.unwrap();
+        let row = tx.access_key("A").await.unwrap().unwrap();
+        assert_eq!((row.enabled, row.last_used_at), (false, Some(77)));
+        assert!(tx.delete_access_key("A").await.unwrap());
+        assert!(!tx.delete_access_key("A").await.unwrap());
+        assert!(!tx.enable_access_key("A", true).await.unwrap());
     }
 
     public_keys_are_kept_once_each(tx) {

@@ -1,25 +1,32 @@
 //! The AWS front door: restJson1 over HTTP.
 //!
-//! Every request walks one path: body cap, scope, decode, [`crate::app`], encode, and one exit where faults are rendered
+//! Every request walks one path: body cap, signature, rate, authorization, decode, [`crate::app`], encode, and one exit
+//! where faults are rendered
 //! and logged.
 
+pub mod authorization;
 pub mod openapi;
 pub mod operations;
 mod request;
 mod response;
+pub mod signature;
 
+use crate::app::credentials::Caller;
 use crate::app::{App, Call};
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
+pub use request::ClientAddress;
+use signature::Claim;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, PoisonError};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
@@ -28,23 +35,24 @@ use tracing::Instrument as _;
 pub struct Door {
     /// The service.
     pub app: Arc<App>,
-    /// Whose a request is that does not say.
-    pub default_scope: Scope,
     /// When the server was started, for its uptime.
     pub started_at: crate::clock::Timestamp,
 }
 
 /// Every path that the server answers.
 pub fn router(door: Arc<Door>) -> Router {
-    Router::new()
+    let paths = Router::new()
         .route("/_greenroom/health", get(health))
         .route("/_greenroom/ready", get(ready))
         .route("/.well-known/jwks.json", get(jwks))
         .fallback(dispatch)
-        .method_not_allowed_fallback(dispatch)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(door.clone(), identify))
-        .with_state(door)
+        .method_not_allowed_fallback(dispatch);
+    protect(paths, door)
+}
+
+/// Gives every answer an id, and makes an answer of every panic.
+pub fn protect(paths: Router<Arc<Door>>, door: Arc<Door>) -> Router {
+    paths.layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(door.clone(), identify)).with_state(door)
 }
 
 /// Gives every answer the id of its request.
@@ -81,13 +89,50 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
         let (method, path) = (&parts.method, parts.uri.path());
         return Err(Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}")));
     };
-    let scope = request::scope(&parts.headers, &door.default_scope)?;
+    let claim = signature::claim(&parts)?;
     let body = request::body(body).await?;
+    let (caller, scope) = authenticate(door, &parts, &claim, &body).await?;
+    limit(door, operation, &scope)?;
     let input = request::input(operation, &parts.uri, &body)?;
     let call = Call { app: door.app.clone(), scope };
+    if caller.policy.is_some() {
+        // What is not valid is refused as such, whoever sent it.
+        (operation.check)(input.clone())?;
+        let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+        authorization::check(&call, &caller, address, operation, &input).await?;
+    }
     let answer = (operation.run)(call, input).await;
     tracing::debug!(operation = operation.name, ok = answer.is_ok(), "answered");
     answer
+}
+
+/// Who sent a request, and whose resources it sees: the account of its access key, the region of its signature.
+async fn authenticate(door: &Door, parts: &Parts, claim: &Claim, body: &[u8]) -> Result<(Caller, Scope), Fault> {
+    let app = &door.app;
+    let (caller, secret) = app.caller(&claim.access_key, claim.session_token.as_deref()).await?;
+    claim.check_scope()?;
+    claim.check_time(app.clock.now(), app.settings.clock_skew)?;
+    claim.check_digest(parts, body)?;
+    claim.verify(parts, body, &secret)?;
+    app.note_use(&claim.access_key).await?;
+    let scope = Scope { account: caller.account.clone(), region: claim.region.clone() };
+    Ok((caller, scope))
+}
+
+/// Refuses a request beyond its rate.
+fn limit(door: &Door, operation: &Operation, scope: &Scope) -> Result<(), Fault> {
+    let rates = &door.app.settings.rates;
+    if rates.0.is_empty() {
+        return Ok(());
+    }
+    let key = (scope.account.clone(), scope.region.clone(), operation.name);
+    let mut buckets = door.app.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    if buckets.take(key, rates, door.app.clock.now()) {
+        return Ok(());
+    }
+    let rate = rates.0.get(operation.name).copied().unwrap_or_default();
+    let text = format!("Operation: ivs:{} exceeded call rate: {rate} a second", operation.name);
+    Err(Fault::rejected(RejectionKind::TooManyRequests, text))
 }
 
 /// What answers a method and a path.

@@ -61,8 +61,8 @@ fn refusal() -> Value {
 fn described(operation: &Operation) -> Value {
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     let modelled = operation.faults.iter().map(|fault| (fault.status(), fault.name()));
-    // Whatever a service is, it can fail.
-    let own = [(FaultKind::InternalServer.status(), FaultKind::InternalServer.name())];
+    // Whatever the model declares, a service can fail, and a policy can deny.
+    let own = [FaultKind::InternalServer, FaultKind::AccessDenied].map(|fault| (fault.status(), fault.name()));
     let protocol = RejectionKind::ALL.map(|kind| (kind.status(), kind.name()));
     for (status, name) in modelled.chain(own).chain(protocol) {
         let names = by_status.entry(status).or_default();

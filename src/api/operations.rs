@@ -4,9 +4,13 @@
 //! types of input and output come from the function that the row names. To add an operation, write its row, an input,
 //! an output and a function.
 
+use super::authorization::Target::{self, Every, Everything, In};
 use crate::app::{
     App, Call, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
     sessions, stages, storage_configurations, tags, tokens,
+};
+use crate::model::arn::ResourceKind::{
+    self, Composition, EncoderConfiguration, IngestConfiguration, PublicKey, Stage, StorageConfiguration,
 };
 use crate::model::fault::FaultKind::{
     self, AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded,
@@ -32,10 +36,16 @@ pub struct Operation {
     pub doc: &'static str,
     /// The faults that the AWS model declares for it.
     pub faults: &'static [FaultKind],
+    /// What its IAM action is on.
+    pub target: Target,
+    /// What it makes, which may be made with tags.
+    pub makes: Option<ResourceKind>,
     /// The shape of its input.
     pub input: fn() -> &'static Def,
     /// The shape of its output.
     pub output: fn() -> &'static Def,
+    /// Decodes only.
+    pub check: fn(Value) -> Result<(), Fault>,
     /// Decodes, runs, encodes.
     pub run: fn(Call, Value) -> Answer,
 }
@@ -77,12 +87,23 @@ fn input_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, 
     I::def()
 }
 
+fn check_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(
+    _: impl Fn(Call, I) -> F,
+    input: Value,
+) -> Result<(), Fault> {
+    decode::<I>(input).map(drop)
+}
+
 fn output_of<I, O: Shape, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
     O::def()
 }
 
 macro_rules! operations {
-    ($( #[doc = $doc:literal] $name:ident: $method:ident $path:literal => $module:ident :: $function:ident, [$($fault:ident),*]; )*) => {
+    ($(
+        #[doc = $doc:literal]
+        $name:ident: $method:ident $path:literal => $module:ident :: $function:ident,
+            on $target:expr, $(makes $kind:ident,)? [$($fault:ident),*];
+    )*) => {
         /// Every operation.
         pub static OPERATIONS: &[Operation] = &[$(
             Operation {
@@ -91,134 +112,186 @@ macro_rules! operations {
                 path: $path,
                 doc: $doc.trim_ascii_start(),
                 faults: &[$($fault),*],
+                target: $target,
+                makes: [$(Some($kind),)? None][0],
                 input: || input_of($module::$function),
                 output: || output_of($module::$function),
+                check: |input| check_of($module::$function, input),
                 run: |call, input| Box::pin(run($module::$function, call, input)),
             },
         )*];
     };
 }
 
+/// Everything that a composition uses.
+const COMPOSED: &[&str] = &[
+    "stageArn",
+    "destinations.*.channel.channelArn",
+    "destinations.*.channel.encoderConfigurationArn",
+    "destinations.*.s3.encoderConfigurationArns.*",
+    "destinations.*.s3.storageConfigurationArn",
+];
+
 operations! {
     /// Creates an encoder configuration.
     CreateEncoderConfiguration: POST "/CreateEncoderConfiguration" => encoder_configurations::create,
+        on Every(EncoderConfiguration), makes EncoderConfiguration,
         [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Creates an ingest configuration, with a stream key and a participant of its own.
     CreateIngestConfiguration: POST "/CreateIngestConfiguration" => ingest_configurations::create,
+        on Every(IngestConfiguration), makes IngestConfiguration,
         [AccessDenied, PendingVerification, ServiceQuotaExceeded, Validation];
     /// Makes a participant token for a stage.
     CreateParticipantToken: POST "/CreateParticipantToken" => tokens::create,
+        on In(&["stageArn"]),
         [AccessDenied, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Creates a stage, and participant tokens for it on request.
     CreateStage: POST "/CreateStage" => stages::create,
+        on Every(Stage), makes Stage,
         [AccessDenied, PendingVerification, ServiceQuotaExceeded, Validation];
     /// Creates a storage configuration.
     CreateStorageConfiguration: POST "/CreateStorageConfiguration" => storage_configurations::create,
+        on Every(StorageConfiguration), makes StorageConfiguration,
         [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Deletes an encoder configuration that no running composition uses.
     DeleteEncoderConfiguration: POST "/DeleteEncoderConfiguration" => encoder_configurations::delete,
+        on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Deletes an ingest configuration; one that publishes only by force.
     DeleteIngestConfiguration: POST "/DeleteIngestConfiguration" => ingest_configurations::delete,
+        on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
     /// Deletes a public key: tokens signed with its private half no longer open doors.
     DeletePublicKey: POST "/DeletePublicKey" => public_keys::delete,
+        on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
     /// Deletes a stage and its history; everybody in it is disconnected.
     DeleteStage: POST "/DeleteStage" => stages::delete,
+        on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
     /// Deletes a storage configuration that no stage and no running composition uses.
     DeleteStorageConfiguration: POST "/DeleteStorageConfiguration" => storage_configurations::delete,
+        on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Disconnects a participant and bars its id from the stage.
     DisconnectParticipant: POST "/DisconnectParticipant" => participants::disconnect,
+        on In(&["stageArn"]),
         [AccessDenied, PendingVerification, ResourceNotFound, Validation];
     /// Shows a composition.
     GetComposition: POST "/GetComposition" => compositions::get,
+        on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Shows an encoder configuration.
     GetEncoderConfiguration: POST "/GetEncoderConfiguration" => encoder_configurations::get,
+        on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Shows an ingest configuration, with its stream key.
     GetIngestConfiguration: POST "/GetIngestConfiguration" => ingest_configurations::get,
+        on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a participant of a session.
     GetParticipant: POST "/GetParticipant" => participants::get,
+        on In(&["stageArn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a public key.
     GetPublicKey: POST "/GetPublicKey" => public_keys::get,
+        on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a stage.
     GetStage: POST "/GetStage" => stages::get,
+        on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a session of a stage.
     GetStageSession: POST "/GetStageSession" => sessions::get,
+        on In(&["stageArn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a storage configuration.
     GetStorageConfiguration: POST "/GetStorageConfiguration" => storage_configurations::get,
+        on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Imports a public key to check self-signed participant tokens with.
     ImportPublicKey: POST "/ImportPublicKey" => public_keys::import,
+        on Every(PublicKey), makes PublicKey,
         [AccessDenied, Conflict, PendingVerification, ServiceQuotaExceeded, Validation];
     /// Lists compositions, the newest first.
     ListCompositions: POST "/ListCompositions" => compositions::list,
+        on In(&["filterByStageArn", "filterByEncoderConfigurationArn"]),
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
     /// Lists encoder configurations in the order of their creation.
     ListEncoderConfigurations: POST "/ListEncoderConfigurations" => encoder_configurations::list,
+        on Everything,
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
     /// Lists ingest configurations in the order of their creation.
     ListIngestConfigurations: POST "/ListIngestConfigurations" => ingest_configurations::list,
+        on Everything,
         [AccessDenied, Validation];
     /// Lists what happened to a participant of a session, the oldest first.
     ListParticipantEvents: POST "/ListParticipantEvents" => participants::events,
+        on In(&["stageArn"]),
         [AccessDenied, Validation];
     /// Lists the stages that a participant is, or was, replicated to.
     ListParticipantReplicas: POST "/ListParticipantReplicas" => replications::list,
+        on In(&["sourceStageArn"]),
         [AccessDenied, Validation];
     /// Lists the participants of a session in the order of first joining.
     ListParticipants: POST "/ListParticipants" => participants::list,
+        on In(&["stageArn"]),
         [AccessDenied, Validation];
     /// Lists public keys in the order of their import.
     ListPublicKeys: POST "/ListPublicKeys" => public_keys::list,
+        on Everything,
         [AccessDenied, Validation];
     /// Lists the sessions of a stage, the newest first.
     ListStageSessions: POST "/ListStageSessions" => sessions::list,
+        on In(&["stageArn"]),
         [AccessDenied, Validation];
     /// Lists stages in the order of their creation.
     ListStages: POST "/ListStages" => stages::list,
+        on Every(Stage),
         [AccessDenied, Conflict, Validation];
     /// Lists storage configurations in the order of their creation.
     ListStorageConfigurations: POST "/ListStorageConfigurations" => storage_configurations::list,
+        on Everything,
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
     /// Shows the tags of a resource.
     ListTagsForResource: GET "/tags/{resourceArn}" => tags::list,
+        on In(&["resourceArn"]),
         [InternalServer, ResourceNotFound, Validation];
     /// Revokes a connection token.
     RevokeConnectionToken: POST "/RevokeConnectionToken" => tokens::revoke_connection,
+        on Everything,
         [AccessDenied, InternalServer, Validation];
     /// Starts a composition of a stage.
     StartComposition: POST "/StartComposition" => compositions::start,
+        on In(COMPOSED), makes Composition,
         [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Shows a publisher of one stage in another one.
     StartParticipantReplication: POST "/StartParticipantReplication" => replications::start,
+        on In(&["sourceStageArn", "destinationStageArn"]),
         [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Stops a composition.
     StopComposition: POST "/StopComposition" => compositions::stop,
+        on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Takes a replica out of its stage again.
     StopParticipantReplication: POST "/StopParticipantReplication" => replications::stop,
+        on In(&["sourceStageArn", "destinationStageArn"]),
         [AccessDenied, InternalServer, ResourceNotFound, Validation];
     /// Adds tags to a resource.
     TagResource: POST "/tags/{resourceArn}" => tags::tag,
+        on In(&["resourceArn"]),
         [InternalServer, ResourceNotFound, Validation];
     /// Removes tags from a resource.
     UntagResource: DELETE "/tags/{resourceArn}" => tags::untag,
+        on In(&["resourceArn"]),
         [InternalServer, ResourceNotFound, Validation];
     /// Attaches an ingest configuration to a stage, or detaches it.
     UpdateIngestConfiguration: POST "/UpdateIngestConfiguration" => ingest_configurations::update,
+        on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
     /// Changes the name and the recording of a stage.
     UpdateStage: POST "/UpdateStage" => stages::update,
+        on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
 }
 

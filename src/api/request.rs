@@ -1,15 +1,17 @@
-//! What a request says: whose it is, and what it asks.
+//! What a request asks.
 
 use super::operations::Operation;
-use crate::config;
-use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use axum::body::{Body, HttpBody as _};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{Method, Uri};
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use std::net::IpAddr;
+
+/// Whom a request comes from: the peer, or whom a trusted proxy names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 /// Most bytes that a body may have.
 pub const BODY_BYTES: usize = 1 << 20;
@@ -22,26 +24,6 @@ pub const TAGS: &str = "/tags/{resourceArn}";
 /// What follows `/tags/`, as it was sent: one encoded segment from SDKs, several from hand-written clients.
 pub fn tagged(path: &str) -> Option<&str> {
     path.strip_prefix("/tags/").filter(|arn| !arn.is_empty())
-}
-
-/// The account and the region of a request: the region of its credential scope, and the account that its access key
-/// names by having twelve digits. Signatures are not verified yet.
-pub fn scope(headers: &HeaderMap, default: &Scope) -> Result<Scope, Fault> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some((_, credential)) = header.split_once("Credential=") else { return Ok(default.clone()) };
-    let credential = credential.split([',', ' ']).next().unwrap_or_default();
-    let refused = |why: &str| Err(Fault::rejected(RejectionKind::InvalidSignature, why));
-    let fields: Vec<_> = credential.split('/').collect();
-    let [key, _date, region, _service, _terminator] = fields[..] else {
-        return refused(
-            "The credential of the Authorization header must have the form KEY/DATE/REGION/SERVICE/aws4_request",
-        );
-    };
-    if config::region(region).is_err() {
-        return refused("The region of the credential scope is not one");
-    }
-    let account = if config::account(key).is_ok() { key.to_owned() } else { default.account.clone() };
-    Ok(Scope { account, region: region.to_owned() })
 }
 
 /// The whole body, if it is not too large.
@@ -102,38 +84,5 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Fault> {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(refused("The body must be a JSON object".into())),
         Err(error) => Err(refused(format!("The body is not JSON: {error}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(authorization: &str) -> Result<Scope, Fault> {
-        let default = Scope { account: "000000000000".into(), region: "us-east-1".into() };
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, authorization.parse().unwrap());
-        scope(&headers, &default)
-    }
-
-    #[test]
-    fn the_scope_is_that_of_the_credential() {
-        let sent = "AWS4-HMAC-SHA256 Credential=123456789012/20261122/eu-west-1/ivs/aws4_request, SignedHeaders=host, Signature=00";
-        assert_eq!(of(sent).unwrap(), Scope { account: "123456789012".into(), region: "eu-west-1".into() });
-        let named = of(&sent.replace("123456789012", "AKIDEXAMPLE")).unwrap();
-        assert_eq!(named, Scope { account: "000000000000".into(), region: "eu-west-1".into() });
-    }
-
-    #[test]
-    fn without_a_credential_the_scope_is_the_default() {
-        assert_eq!(of("Bearer x").unwrap().region, "us-east-1");
-    }
-
-    #[test]
-    fn a_region_that_cannot_be_one_is_refused() {
-        for region in ["EU", "a/b", "", &"x".repeat(33), "eu_west"] {
-            let sent = format!("AWS4-HMAC-SHA256 Credential=k/20261122/{region}/ivs/aws4_request, Signature=00");
-            assert!(of(&sent).is_err(), "{region}");
-        }
     }
 }

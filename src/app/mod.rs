@@ -1,6 +1,7 @@
 //! One async function per operation: the only place where model, domain, store, clock and ids meet.
 
 pub mod compositions;
+pub mod credentials;
 pub mod encoder_configurations;
 pub mod ingest_configurations;
 pub mod keys;
@@ -18,6 +19,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Quotas;
 use crate::domain::Broken;
 use crate::domain::composition::Durations;
+use crate::domain::rate::{Buckets, Rates};
 use crate::ids::Ids;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::common::PaginationToken;
@@ -25,7 +27,8 @@ use crate::model::fault::Fault;
 use crate::model::page::{Position, Query};
 use crate::secret::MasterKey;
 use crate::store::{Conn, Db, StoreError};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Everything that the operations need, for as long as the server runs.
 #[derive(Debug)]
@@ -42,6 +45,10 @@ pub struct App {
     pub settings: Settings,
     /// The signing keys, read once.
     pub keys: keys::Keys,
+    /// When access keys were used.
+    pub uses: credentials::Uses,
+    /// How much of each rate is left.
+    pub buckets: Mutex<Buckets>,
 }
 
 impl App {
@@ -58,6 +65,12 @@ pub struct Settings {
     pub quotas: Quotas,
     /// How long the phases of a composition last.
     pub compositions: Durations,
+    /// The account of the development access key `test`; `None` while development credentials are off.
+    pub development: Option<String>,
+    /// How far the clock of whoever signs may be off.
+    pub clock_skew: Duration,
+    /// How many requests a second an account may send.
+    pub rates: Rates,
 }
 
 /// What clients are told to connect to; the same for every stage.

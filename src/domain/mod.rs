@@ -5,6 +5,7 @@ pub mod encoder_configuration;
 pub mod participant;
 pub mod policy;
 pub mod public_key;
+pub mod rate;
 pub mod stage;
 pub mod tag;
 pub mod token;

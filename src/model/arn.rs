@@ -58,6 +58,13 @@ impl ResourceKind {
     }
 }
 
+impl ResourceKind {
+    /// The kind of a word before the slash.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 impl Scope {
     /// The ARN of the resource `id` of this scope.
     pub fn arn(&self, kind: ResourceKind, id: &str) -> String {
@@ -127,8 +134,7 @@ impl ChannelArn {
 impl ResourceArn {
     /// The kind of the resource, or `None` if this service has no such kind.
     pub fn kind(&self) -> Option<ResourceKind> {
-        let kind = Parts::of(self)?.kind;
-        ResourceKind::ALL.into_iter().find(|known| known.as_str() == kind)
+        ResourceKind::parse(Parts::of(self)?.kind)
     }
 }
 

@@ -70,18 +70,33 @@ pub enum RejectionKind {
     TooLarge,
     /// The body did not arrive whole.
     Incomplete,
-    /// The credential scope of the signature cannot be right.
+    /// The request is not signed.
+    MissingAuthenticationToken,
+    /// The signature lacks something, or is of a kind that is not supported.
+    IncompleteSignature,
+    /// The access key or its session token is not known, or no longer good.
+    UnrecognizedClient,
+    /// The access key has expired.
+    ExpiredToken,
+    /// The signature is wrong: its value, its scope or its date.
     InvalidSignature,
+    /// More requests than the rate allows.
+    TooManyRequests,
 }
 
 impl RejectionKind {
     /// Every kind.
-    pub const ALL: [RejectionKind; 5] = [
+    pub const ALL: [RejectionKind; 10] = [
         RejectionKind::Serialization,
         RejectionKind::UnknownOperation,
         RejectionKind::TooLarge,
         RejectionKind::Incomplete,
+        RejectionKind::MissingAuthenticationToken,
+        RejectionKind::IncompleteSignature,
+        RejectionKind::UnrecognizedClient,
+        RejectionKind::ExpiredToken,
         RejectionKind::InvalidSignature,
+        RejectionKind::TooManyRequests,
     ];
 
     /// The name in `x-amzn-ErrorType`.
@@ -91,7 +106,12 @@ impl RejectionKind {
             RejectionKind::UnknownOperation => "UnknownOperationException",
             RejectionKind::TooLarge => "RequestEntityTooLargeException",
             RejectionKind::Incomplete => "RequestAbortedException",
+            RejectionKind::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            RejectionKind::IncompleteSignature => "IncompleteSignatureException",
+            RejectionKind::UnrecognizedClient => "UnrecognizedClientException",
+            RejectionKind::ExpiredToken => "ExpiredTokenException",
             RejectionKind::InvalidSignature => "InvalidSignatureException",
+            RejectionKind::TooManyRequests => "TooManyRequestsException",
         }
     }
 
@@ -99,9 +119,14 @@ impl RejectionKind {
     pub fn status(self) -> u16 {
         match self {
             RejectionKind::Serialization | RejectionKind::Incomplete => 400,
-            RejectionKind::InvalidSignature => 403,
+            RejectionKind::MissingAuthenticationToken
+            | RejectionKind::IncompleteSignature
+            | RejectionKind::UnrecognizedClient
+            | RejectionKind::ExpiredToken
+            | RejectionKind::InvalidSignature => 403,
             RejectionKind::UnknownOperation => 404,
             RejectionKind::TooLarge => 413,
+            RejectionKind::TooManyRequests => 429,
         }
     }
 }
@@ -148,6 +173,12 @@ impl Fault {
     /// `ResourceNotFoundException` for an ARN or another name of a resource.
     pub fn not_found(resource: &str) -> Self {
         Self::modelled(FaultKind::ResourceNotFound, format!("Resource: {resource} not found"))
+    }
+
+    /// `AccessDeniedException`, in AWS's words.
+    pub fn access_denied(user: &str, action: &str, resource: &str) -> Self {
+        let text = format!("User: {user} is not authorized to perform: {action} on resource: {resource}");
+        Self::modelled(FaultKind::AccessDenied, text)
     }
 
     /// `ConflictException`.

@@ -70,7 +70,12 @@ impl Db {
     pub async fn open_beside(options: &Options) -> Result<Db, OpenError> {
         let pools = match &options.url {
             Url::Memory => memory(options).await?,
-            Url::File(path) => file(path, options).await?,
+            Url::File(path) => {
+                // The engine would say that it failed, and not which file.
+                let made = std::fs::File::options().append(true).create(true).open(path);
+                made.map_err(|source| OpenError::File { path: path.clone(), source })?;
+                file(path, options).await?
+            }
             Url::Postgres(url) => postgres(&url.0, options).await?,
         };
         Ok(Db { pools, _lock: None })

@@ -5,12 +5,20 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, name, text for SQLite, text for PostgreSQL. An applied migration never changes: a test holds their digests.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "init",
-    include_str!("../../migrations/sqlite/0001_init.sql"),
-    include_str!("../../migrations/postgres/0001_init.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "init",
+        include_str!("../../migrations/sqlite/0001_init.sql"),
+        include_str!("../../migrations/postgres/0001_init.sql"),
+    ),
+    (
+        2,
+        "access_keys",
+        include_str!("../../migrations/sqlite/0002_access_keys.sql"),
+        include_str!("../../migrations/postgres/0002_access_keys.sql"),
+    ),
+];
 
 /// As often as a node tries while others migrate the same store.
 const TRIES: usize = 10;
@@ -64,6 +72,8 @@ mod tests {
     fn an_applied_migration_never_changes() {
         let found: Vec<_> = MIGRATIONS.iter().map(|m| (m.1, hex(m.2), hex(m.3))).collect();
         let found: Vec<_> = found.iter().map(|(name, s, p)| (*name, s.as_str(), p.as_str())).collect();
-        assert_eq!(found, [("init", "ecc1cd0ac6c13414", "5af2d6a9d526b8a7")]);
+        let expected =
+            [("init", "ecc1cd0ac6c13414", "5af2d6a9d526b8a7"), ("access_keys", "f70dcb240f414bae", "bbc8f75655dafabf")];
+        assert_eq!(found, expected);
     }
 }

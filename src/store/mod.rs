@@ -3,6 +3,7 @@
 //! [`Db`] hands out a [`Conn`]: for reading, or for one transaction of writing. Every function of the store is a method
 //! of `Conn`, so that it serves both. Nothing here decides anything; the rules are in [`crate::domain`].
 
+mod access_keys;
 mod compositions;
 mod connect;
 mod encoder_configurations;
@@ -20,6 +21,7 @@ mod storage_configurations;
 mod tags;
 mod tokens;
 
+pub use access_keys::AccessKeyRow;
 pub use compositions::CompositionRow;
 pub use connect::{OpenError, Options};
 pub use encoder_configurations::EncoderConfigurationRow;

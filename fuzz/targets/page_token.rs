@@ -1,0 +1,18 @@
+//! Page tokens: only what was stamped for the same question is opened, and places survive their bytes.
+#![no_main]
+
+use greenroom::model::page::Position;
+use greenroom::secret::MasterKey;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let key = MasterKey::new(&[7; 32]);
+    if let Some(place) = Position::from_bytes(bytes) {
+        assert_eq!(place.to_bytes(), bytes);
+    }
+    assert_eq!(key.unstamp(b"question", &key.stamp(b"question", bytes)).as_deref(), Some(bytes));
+    assert_eq!(key.unstamp(b"other", &key.stamp(b"question", bytes)), None);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        assert_eq!(key.unstamp(b"question", text), None, "nobody guesses a stamp");
+    }
+});

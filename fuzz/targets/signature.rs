@@ -1,0 +1,24 @@
+//! Signatures: any headers at all; the first line is the path, each other one a header.
+#![no_main]
+
+use axum::http::Request;
+use greenroom::api::signature::claim;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let mut lines = text.split('\n');
+    let mut request = Request::builder().method("POST").uri(lines.next().unwrap_or("/"));
+    for line in lines {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        request = request.header(name, value);
+    }
+    let Ok(request) = request.body(()) else { return };
+    let parts = request.into_parts().0;
+    match claim(&parts) {
+        Ok(claim) => {
+            let _ = claim.check_scope();
+            assert!(claim.verify(&parts, b"{}", "secret").is_err(), "nobody guesses a signature");
+        }
+        Err(fault) => assert_eq!(fault.status(), 403, "{fault}"),
+    }
+});

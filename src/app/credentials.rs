@@ -1,0 +1,233 @@
+//! Access keys: who may call the API, and as whom.
+
+use super::App;
+use crate::clock::Timestamp;
+use crate::domain::policy::Policy;
+use crate::ids::Ids;
+use crate::model::fault::{Fault, RejectionKind};
+use crate::model::page::Position;
+use crate::secret::{MasterKey, SecretError};
+use crate::store::{AccessKeyRow, Db, StoreError};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The key and the secret that work without being made, while development credentials are on.
+pub const DEVELOPMENT: &str = "test";
+/// How stale the note of a key's last use may be.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
+/// Keys read at once when all of them are listed.
+const PAGE: i64 = 100;
+
+/// Whoever calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose resources it sees.
+    pub account: String,
+    /// What it is called in refusals: `arn:aws:iam::<account>:user/<name>`.
+    pub user: String,
+    /// What it may do; everything if there is none.
+    pub policy: Option<Arc<Policy>>,
+}
+
+/// When each key was seen last by this node.
+#[derive(Debug, Default)]
+pub struct Uses(Mutex<HashMap<String, Timestamp>>);
+
+/// What a new access key is to be.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Twelve digits.
+    pub account: String,
+    /// Whom it is for, or `""`.
+    pub name: String,
+    /// What it may do; everything if there is none.
+    pub policy: Option<Policy>,
+    /// Whether requests must bring a session token as well.
+    pub session_token: bool,
+    /// From when on it is good no longer.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A new access key; its secrets are shown this once.
+pub struct MadeKey {
+    /// The key as it is stored.
+    pub row: AccessKeyRow,
+    /// The secret access key.
+    pub secret: String,
+    /// The session token, if there is one.
+    pub session_token: Option<String>,
+}
+
+/// Why an access key cannot be had or made.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key is not the one that the key was written with.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Its policy cannot be read any more.
+    #[error("the policy of the access key {0} cannot be read")]
+    Policy(String),
+}
+
+impl From<CredentialsError> for Fault {
+    fn from(error: CredentialsError) -> Self {
+        match error {
+            CredentialsError::Store(error) => error.into(),
+            other => Fault::internal(other),
+        }
+    }
+}
+
+fn refused(kind: RejectionKind, text: &str) -> Fault {
+    Fault::rejected(kind, text)
+}
+
+impl App {
+    /// Who calls with an access key, and the secret that it must have signed with. An unknown key, a disabled one and a
+    /// wrong session token are not told apart.
+    pub async fn caller(&self, key: &str, session_token: Option<&str>) -> Result<(Caller, String), Fault> {
+        let unknown =
+            || refused(RejectionKind::UnrecognizedClient, "The security token included in the request is invalid");
+        if let Some(account) = self.development_account(key) {
+            // These keys have no session tokens.
+            if session_token.is_some() {
+                return Err(unknown());
+            }
+            let user = format!("arn:aws:iam::{account}:user/{key}");
+            return Ok((Caller { account, user, policy: None }, DEVELOPMENT.to_owned()));
+        }
+        let row = self.db.read().await?.access_key(key).await?.filter(|row| row.enabled).ok_or_else(unknown)?;
+        let secret = self.open(&row.id, "secret", &row.sealed_secret)?;
+        let expected = match row.sealed_session_token.as_str() {
+            "" => None,
+            sealed => Some(self.open(&row.id, "session token", sealed)?),
+        };
+        let same = match (&expected, session_token) {
+            (None, None) => true,
+            (Some(expected), Some(given)) => verify_slices_are_equal(expected.as_bytes(), given.as_bytes()).is_ok(),
+            _ => false,
+        };
+        if !same {
+            return Err(unknown());
+        }
+        if row.expires_at.is_some_and(|at| at <= self.clock.now().0) {
+            let text = "The security token included in the request is expired";
+            return Err(refused(RejectionKind::ExpiredToken, text));
+        }
+        let policy = match row.policy.as_str() {
+            "" => None,
+            text => Some(Arc::new(Policy::parse(text).map_err(|_| CredentialsError::Policy(row.id.clone()))?)),
+        };
+        let name = if row.name.is_empty() { &row.id } else { &row.name };
+        let user = format!("arn:aws:iam::{}:user/{name}", row.account);
+        Ok((Caller { account: row.account, user, policy }, secret))
+    }
+
+    /// Notes that a key was used, once a minute; who calls must have proved to be its holder.
+    pub async fn note_use(&self, key: &str) -> Result<(), StoreError> {
+        if self.development_account(key).is_some() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        {
+            let mut uses = self.uses.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if uses.get(key).is_some_and(|at| now < at.plus(USE_NOTED_EVERY)) {
+                return Ok(());
+            }
+            uses.insert(key.to_owned(), now);
+        }
+        let mut tx = self.db.write().await?;
+        tx.set_access_key_used(key, now.0).await?;
+        tx.commit().await
+    }
+
+    /// The account of a development key: `test`, or twelve digits that name it.
+    fn development_account(&self, key: &str) -> Option<String> {
+        let development = self.settings.development.as_ref()?;
+        if key == DEVELOPMENT {
+            return Some(development.clone());
+        }
+        crate::config::account(key).ok()
+    }
+
+    fn open(&self, id: &str, what: &str, sealed: &str) -> Result<String, CredentialsError> {
+        let bytes = self.secret.open(&sealed_name(id, what), sealed)?;
+        Ok(String::from_utf8(bytes).map_err(|_| SecretError::Unreadable)?)
+    }
+}
+
+/// What a secret of an access key is sealed under, so that it cannot be passed off as another one.
+fn sealed_name(id: &str, what: &str) -> String {
+    format!("access key {id}: {what}")
+}
+
+/// Makes an access key. Its id has AWS's form: `AKIA`, or `ASIA` with a session token, and 16 letters and digits.
+pub async fn create(
+    db: &Db,
+    secret: &MasterKey,
+    ids: &Ids,
+    now: Timestamp,
+    new: NewKey,
+) -> Result<MadeKey, CredentialsError> {
+    let prefix = if new.session_token { "ASIA" } else { "AKIA" };
+    let id = format!("{prefix}{}", ids.alphanumeric(64).to_ascii_uppercase().split_off(48));
+    let secret_key = ids.alphanumeric(40);
+    let session_token = new.session_token.then(|| ids.alphanumeric(120));
+    let seal = |what: &str, text: &str| secret.seal(&sealed_name(&id, what), text.as_bytes(), &ids.bytes());
+    let row = AccessKeyRow {
+        account: new.account,
+        name: new.name,
+        sealed_secret: seal("secret", &secret_key),
+        sealed_session_token: session_token.as_ref().map_or_else(String::new, |token| seal("session token", token)),
+        policy: new.policy.map_or_else(String::new, |policy| policy.text().to_owned()),
+        enabled: true,
+        created_at: now.0,
+        expires_at: new.expires_at.map(|at| at.0),
+        last_used_at: None,
+        id,
+    };
+    let mut tx = db.write().await?;
+    tx.insert_access_key(&row).await?;
+    tx.commit().await?;
+    Ok(MadeKey { row, secret: secret_key, session_token })
+}
+
+/// Every access key in the order of their making.
+pub async fn list(db: &Db) -> Result<Vec<AccessKeyRow>, StoreError> {
+    let mut conn = db.read().await?;
+    let mut keys: Vec<AccessKeyRow> = Vec::new();
+    loop {
+        let place = keys.last().map_or(Position::first(), |row| super::place(row.created_at, &row.id));
+        let page = conn.access_keys(&place, PAGE).await?;
+        if page.is_empty() {
+            return Ok(keys);
+        }
+        keys.extend(page);
+    }
+}
+
+/// One access key.
+pub async fn show(db: &Db, id: &str) -> Result<Option<AccessKeyRow>, StoreError> {
+    db.read().await?.access_key(id).await
+}
+
+/// Makes an access key good or no good; answers whether it is there.
+pub async fn enable(db: &Db, id: &str, enabled: bool) -> Result<bool, StoreError> {
+    let mut tx = db.write().await?;
+    let found = tx.enable_access_key(id, enabled).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
+/// Deletes an access key; answers whether it was there.
+pub async fn delete(db: &Db, id: &str) -> Result<bool, StoreError> {
+    let mut tx = db.write().await?;
+    let found = tx.delete_access_key(id).await?;
+    tx.commit().await?;
+    Ok(found)
+}
