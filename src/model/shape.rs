@@ -1,6 +1,6 @@
 //! The grammar of AWS shapes: how a JSON value becomes a value that is valid by type.
 //!
-//! Each shape is declared once, by one of the macros of [`super::declare`]. The declaration gives the Rust type, the
+//! Each shape is declared once, by one of the macros of `declare`. The declaration gives the Rust type, the
 //! parser ([`Shape::decode`]), the description ([`Def`]) that the OpenAPI document is made of, and what the tests
 //! compare with the AWS model. Values read back from the store go through `serde` and are not validated again.
 
