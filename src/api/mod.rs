@@ -1,12 +1,16 @@
 //! The AWS front door: restJson1 over HTTP.
 //!
-//! Every request walks one path: body cap, scope, decode, [`crate::app`], encode, and one exit where faults are rendered
+//! Every request walks one path: limits, scope, decode, [`crate::app`], encode, and one exit where faults are rendered
 //! and logged.
 
+mod limits;
 pub mod openapi;
 pub mod operations;
 mod request;
 mod response;
+
+pub use limits::Limits;
+pub use request::ClientAddress;
 
 use crate::app::{App, Call};
 use crate::model::arn::Scope;
@@ -32,6 +36,8 @@ pub struct Door {
     pub default_scope: Scope,
     /// When the server was started, for its uptime.
     pub started_at: crate::clock::Timestamp,
+    /// How much is taken at once, and for how long it is waited for.
+    pub limits: Limits,
 }
 
 /// Every path that the server answers.
@@ -42,6 +48,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/.well-known/jwks.json", get(jwks))
         .fallback(dispatch)
         .method_not_allowed_fallback(dispatch)
+        .layer(from_fn_with_state(door.clone(), limits::admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(door.clone(), identify))
         .with_state(door)
@@ -82,7 +89,7 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
         return Err(Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}")));
     };
     let scope = request::scope(&parts.headers, &door.default_scope)?;
-    let body = request::body(body).await?;
+    let body = door.limits.in_time(request::body(body)).await?;
     let input = request::input(operation, &parts.uri, &body)?;
     let call = Call { app: door.app.clone(), scope };
     let answer = (operation.run)(call, input).await;

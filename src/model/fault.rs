@@ -72,16 +72,25 @@ pub enum RejectionKind {
     Incomplete,
     /// The credential scope of the signature cannot be right.
     InvalidSignature,
+    /// The path and the query are longer than the service takes.
+    UriTooLong,
+    /// The body did not arrive in time.
+    Timeout,
+    /// As many requests are at work as the service takes.
+    Unavailable,
 }
 
 impl RejectionKind {
     /// Every kind.
-    pub const ALL: [RejectionKind; 5] = [
+    pub const ALL: [RejectionKind; 8] = [
         RejectionKind::Serialization,
         RejectionKind::UnknownOperation,
         RejectionKind::TooLarge,
         RejectionKind::Incomplete,
         RejectionKind::InvalidSignature,
+        RejectionKind::UriTooLong,
+        RejectionKind::Timeout,
+        RejectionKind::Unavailable,
     ];
 
     /// The name in `x-amzn-ErrorType`.
@@ -92,6 +101,9 @@ impl RejectionKind {
             RejectionKind::TooLarge => "RequestEntityTooLargeException",
             RejectionKind::Incomplete => "RequestAbortedException",
             RejectionKind::InvalidSignature => "InvalidSignatureException",
+            RejectionKind::UriTooLong => "RequestUriTooLongException",
+            RejectionKind::Timeout => "RequestTimeoutException",
+            RejectionKind::Unavailable => "ServiceUnavailableException",
         }
     }
 
@@ -101,7 +113,10 @@ impl RejectionKind {
             RejectionKind::Serialization | RejectionKind::Incomplete => 400,
             RejectionKind::InvalidSignature => 403,
             RejectionKind::UnknownOperation => 404,
+            RejectionKind::Timeout => 408,
             RejectionKind::TooLarge => 413,
+            RejectionKind::UriTooLong => 414,
+            RejectionKind::Unavailable => 503,
         }
     }
 }

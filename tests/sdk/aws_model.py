@@ -17,7 +17,10 @@ REJECTIONS = {
     "InvalidSignatureException": 403,
     "RequestAbortedException": 400,
     "RequestEntityTooLargeException": 413,
+    "RequestTimeoutException": 408,
+    "RequestUriTooLongException": 414,
     "SerializationException": 400,
+    "ServiceUnavailableException": 503,
     "UnknownOperationException": 404,
 }
 

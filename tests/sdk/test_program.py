@@ -94,6 +94,10 @@ SETTINGS = [
     ("quotas", "stages=-1"),
     ("quotas", "stages"),
     ("quotas", "unicorns=5"),
+    ("max-connections", "0"),
+    ("max-header-bytes", "100"),
+    ("body-timeout-seconds", "0"),
+    ("trusted-proxies", "proxy.example.com"),
     ("composition-idle-seconds", "soon"),
     ("composition-start-seconds", "-1"),
 ]
