@@ -1,7 +1,9 @@
 //! What the operator may set: each field is a flag, an environment variable and its own manual.
 
 use clap::{Args, Parser, Subcommand};
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Self-hosted, AWS-compatible Amazon IVS Real-Time.
@@ -128,6 +130,9 @@ pub struct HealthArgs {
     /// Address of the server
     #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Certificate of the server, if it speaks TLS. The file is not read: what answers is not asked to prove who it is
+    #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
 }
 
 /// Where the store is and how it is used.
@@ -168,7 +173,10 @@ pub struct ServeArgs {
     /// The store.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// What clients reach this server at, in tokens and stage endpoints [default: http:// and the address of --listen]
+    /// How connections and requests are taken.
+    #[command(flatten)]
+    pub listener: ListenerArgs,
+    /// What clients reach this server at, in tokens and stage endpoints [default: http://, or https:// with --tls-cert, and the address of --listen]
     #[arg(long, env = "GREENROOM_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
     /// Region in the command that is printed at the start; every request names its own
@@ -207,6 +215,68 @@ pub struct ServeArgs {
     /// Seconds that requests in flight are given to finish when the server stops
     #[arg(long, env = "GREENROOM_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "S")]
     pub shutdown_seconds: u32,
+}
+
+/// How connections and requests are taken: TLS, proxies, limits.
+#[derive(Clone, Debug, Args)]
+pub struct ListenerArgs {
+    /// Certificate chain to serve HTTPS with: PEM. Read again, with the key, at SIGHUP
+    #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate: PEM
+    #[arg(long, env = "GREENROOM_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Networks of the proxies before this server, separated by commas; X-Forwarded-For counts from these alone
+    #[arg(
+        long,
+        env = "GREENROOM_TRUSTED_PROXIES",
+        default_value = "",
+        value_name = "CIDR,…",
+        hide_default_value = true
+    )]
+    pub trusted_proxies: Networks,
+    /// Most connections at once; one more is closed as soon as it is there
+    #[arg(long, env = "GREENROOM_MAX_CONNECTIONS", default_value_t = 4096, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+    /// Most requests at work at once; one more is answered 503 at once
+    #[arg(long, env = "GREENROOM_MAX_IN_FLIGHT", default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_in_flight: u32,
+    /// Most bytes of the head of a request; one with more is answered 431
+    #[arg(long, env = "GREENROOM_MAX_HEADER_BYTES", default_value_t = 16_384, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8192..=1_048_576))]
+    pub max_header_bytes: u32,
+    /// Seconds in which the head of a request must arrive, and a TLS handshake be done, or the connection is closed
+    #[arg(long, env = "GREENROOM_HEADER_TIMEOUT_SECONDS", default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub header_timeout_seconds: u32,
+    /// Seconds in which the body of a request must arrive, or it is answered 408
+    #[arg(long, env = "GREENROOM_BODY_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub body_timeout_seconds: u32,
+    /// Seconds after which a connection without a request is closed
+    #[arg(long, env = "GREENROOM_IDLE_TIMEOUT_SECONDS", default_value_t = 75, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub idle_timeout_seconds: u32,
+}
+
+/// Networks of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let network = |part: &str| {
+            let network = part.parse().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| format!("'{part}' is not a network, such as 10.0.0.0/8, nor an address"))
+        };
+        parts.map(network).collect::<Result<_, _>>().map(Networks)
+    }
+}
+
+impl Networks {
+    /// Whether an address is in one of them.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// The address of a store; [`crate::store`] knows more of it.
@@ -477,6 +547,20 @@ mod tests {
         assert_eq!("GetStage=7".parse::<RateLimits>().unwrap().single, [("GetStage".to_owned(), 7)]);
         for bad in ["", "gcp", "CreateStage=0", "CreateStage=x", "CreateStage=5,aws"] {
             assert!(bad.parse::<RateLimits>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_are_ranges_or_single_addresses() {
+        let networks: Networks = "10.0.0.0/8, 192.0.2.1,2001:db8::/32".parse().unwrap();
+        for (address, inside) in
+            [("10.9.8.7", true), ("192.0.2.1", true), ("192.0.2.2", false), ("2001:db8::1", true), ("::1", false)]
+        {
+            assert_eq!(networks.contain(address.parse().unwrap()), inside, "{address}");
+        }
+        assert_eq!("".parse(), Ok(Networks::default()));
+        for bad in ["10.0.0.0/33", "proxy.example.com", "10.0.0"] {
+            assert!(bad.parse::<Networks>().is_err(), "{bad}");
         }
     }
 

@@ -3,10 +3,10 @@
 //! A self-hosted service that answers the Amazon IVS Real-Time API (2020-07-14) as AWS would.
 //!
 //! ```text
-//! request ─► api ─► app ─► domain (rules)
-//!            │       ├──► store (SQL) ─► SQLite or PostgreSQL
-//!            │       └──► token, secret, clock, ids
-//!            └─► model (the AWS vocabulary)
+//! connection ─► listener ─► api ─► app ─► domain (rules)
+//!                          │       ├──► store (SQL) ─► SQLite or PostgreSQL
+//!                          │       └──► token, secret, clock, ids
+//!                          └─► model (the AWS vocabulary)
 //! ```
 //!
 //! ## Rooms
@@ -18,6 +18,7 @@
 //! | [`store`] | the only place that knows SQL; one text for two engines |
 //! | [`app`] | one async function per operation; the only place where the others meet |
 //! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
+//! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
 //! | [`config`] | flags and environment variables, each its own manual |
 //! | [`admin`] | the commands beside a running server: schema, signing keys, access keys |
 //! | [`server`] | opens, serves, drains, closes |
@@ -64,6 +65,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod ids;
+pub mod listener;
 pub mod model;
 pub mod secret;
 pub mod server;

@@ -7,12 +7,17 @@ use greenroom::api::openapi;
 use greenroom::clock::Clock;
 use greenroom::config::{Cli, Command, HealthArgs, KeysCommand, ServeArgs, Switch};
 use greenroom::ids::Ids;
+use greenroom::listener::tls::{self, Tls};
 use greenroom::server::{Server, ServerError, reachable};
 use greenroom::store::OpenError;
 use greenroom::telemetry;
+use std::convert::Infallible;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a bad value ends the program with.
@@ -55,6 +60,7 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
             | ServerError::Secret(..)
             | ServerError::Exposed(_)
             | ServerError::UnknownOperation(_)
+            | ServerError::Tls(_)
             | ServerError::Open(OpenError::File { .. })
     );
     failed(&error, usage)
@@ -94,7 +100,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     // Whoever stops the program while it starts is heard as well.
     let stop = stop();
     let server = Server::start(args, Clock::System, Ids::Random).await?;
-    let endpoint = format!("http://{}", reachable(server.address));
+    let endpoint = server.endpoint();
     say(&format!(
         "greenroom {} answers the Amazon IVS Real-Time API\n\
          \n\
@@ -109,7 +115,26 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
          \n",
         env!("CARGO_PKG_VERSION"),
     ));
-    server.run(stop).await
+    let tls = server.tls.clone();
+    tokio::select! {
+        () = server.run(stop) => Ok(()),
+        never = reload(tls) => match never {},
+    }
+}
+
+/// Reads the certificate and its key again at each SIGHUP. Without TLS, and without signal handlers, the system's own
+/// apply.
+async fn reload(tls: Option<Arc<Tls>>) -> Infallible {
+    let (Some(tls), Ok(mut hangup)) = (tls, signal(SignalKind::hangup())) else { return std::future::pending().await };
+    loop {
+        hangup.recv().await;
+        match tls.reload() {
+            Ok(()) => tracing::info!("the certificate and its key were read again"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the old certificate stays in use");
+            }
+        }
+    }
 }
 
 /// Done when the program is told to stop, by SIGTERM or ctrl-c.
@@ -130,16 +155,23 @@ fn stop() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
+async fn ask_health(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let request = format!("GET /_greenroom/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
 /// Asks the server whether it lives; for container health checks, which have no other HTTP client at hand.
 async fn health(args: &HealthArgs) -> ExitCode {
     let ask = async {
         let address = reachable(args.listen);
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        let request = format!("GET /_greenroom/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(64 * 1024).read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
+        let stream = TcpStream::connect(address).await?;
+        match args.tls_cert {
+            None => ask_health(stream, address).await,
+            Some(_) => ask_health(tls::connect_unverified(stream, address.ip()).await?, address).await,
+        }
     };
     match tokio::time::timeout(std::time::Duration::from_secs(3), ask).await {
         Ok(Ok(answer)) if answer.starts_with(b"HTTP/1.1 200") => ExitCode::SUCCESS,

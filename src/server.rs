@@ -1,7 +1,7 @@
 //! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
 
 use crate::api::operations::OPERATIONS;
-use crate::api::{self, Door};
+use crate::api::{self, Door, Limits};
 use crate::app::credentials::Uses;
 use crate::app::{App, Endpoints, Settings, keys};
 use crate::clock::Clock;
@@ -9,9 +9,10 @@ use crate::config::{PublicUrl, RateLimits, ServeArgs, StoreArgs, Switch, Url};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::ids::Ids;
+use crate::listener::Listener;
+use crate::listener::tls::{Tls, TlsError};
 use crate::secret::{MasterKey, SecretError};
 use crate::store::{Db, OpenError, Options};
-use axum::serve::ListenerExt as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -58,9 +59,9 @@ pub enum ServerError {
     /// The address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
-    /// Serving.
-    #[error("cannot serve: {0}")]
-    Serve(std::io::Error),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A server that listens, and serves once it is [run](Server::run).
@@ -70,7 +71,9 @@ pub struct Server {
     pub app: Arc<App>,
     /// Where it listens.
     pub address: SocketAddr,
-    listener: TcpListener,
+    /// Its side of TLS, if it has one.
+    pub tls: Option<Arc<Tls>>,
+    listener: Listener,
     router: axum::Router,
     grace: Duration,
 }
@@ -160,13 +163,14 @@ impl Server {
             return Err(ServerError::Exposed(args.listen));
         }
         let rates = rates(&args.rate_limits)?;
+        let tls = Tls::open(&args.listener)?.map(Arc::new);
         let db = Db::open(&options(&args.store)).await?;
         db.migrate().await?;
         let (secret, name) = master_key(&args.store, &db, &ids).await?;
         keys::prepare(&db, &secret, &clock, &ids).await.map_err(named(name))?;
         let failed = |error| ServerError::Listen(args.listen, error);
-        let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
         let settings = settings(&args, address, rates);
         let app = Arc::new(App {
             db,
@@ -178,12 +182,21 @@ impl Server {
             uses: Uses::default(),
             buckets: Mutex::default(),
         });
-        let door = Door { app: app.clone(), started_at: clock.now() };
+        let door = Door {
+            app: app.clone(),
+            started_at: clock.now(),
+            limits: Limits::new(
+                args.listener.max_in_flight as usize,
+                Duration::from_secs(u64::from(args.listener.body_timeout_seconds)),
+            ),
+        };
+        let router = api::router(Arc::new(door));
         Ok(Server {
-            router: api::router(Arc::new(door)),
+            listener: Listener::new(socket, router.clone(), tls.clone(), &args.listener),
+            router,
             app,
             address,
-            listener,
+            tls,
             grace: Duration::from_secs(u64::from(args.shutdown_seconds)),
         })
     }
@@ -193,33 +206,19 @@ impl Server {
         self.router.clone()
     }
 
+    /// The URL of the API, as this machine reaches it.
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", reachable(self.address))
+    }
+
     /// Serves until `stop` is done, then finishes what is in flight and closes the store.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let (draining, drained) = tokio::sync::oneshot::channel();
-        let signal = async move {
-            stop.await;
-            let _ = draining.send(());
-        };
-        // Answers are small: they leave at once, rather than wait for more to go with.
-        let listener = self.listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let serving = axum::serve(listener, self.router).with_graceful_shutdown(signal);
-        let bound = async {
-            // Without a signal there is no bound.
-            if drained.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            tokio::time::sleep(self.grace).await;
-        };
-        let served = tokio::select! {
-            served = serving.into_future() => served.map_err(ServerError::Serve),
-            () = bound => {
-                tracing::warn!("requests were cut off: they took longer than --shutdown-seconds");
-                Ok(())
-            }
-        };
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
+        if !self.listener.run(stop, self.grace).await {
+            tracing::warn!("requests were cut off: they took longer than --shutdown-seconds");
+        }
         // A request that hangs must not keep the store from being closed.
         let _ = tokio::time::timeout(self.grace, self.app.db.close()).await;
-        served
     }
 }
 
@@ -241,7 +240,7 @@ fn rates(chosen: &RateLimits) -> Result<Rates, ServerError> {
 
 fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
     let public = args.public_url.clone().unwrap_or_else(|| PublicUrl {
-        secure: false,
+        secure: args.listener.tls_cert.is_some(),
         authority: reachable(address).to_string(),
         path: String::new(),
     });

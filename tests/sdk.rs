@@ -25,7 +25,7 @@ use axum::body::Body;
 use axum::routing::get;
 use clap::Parser as _;
 use engines::Engine;
-use greenroom::api::{Door, protect};
+use greenroom::api::{Door, Limits, protect};
 use greenroom::app::Call;
 use greenroom::app::presence::{self, Act, Newcomer};
 use greenroom::clock::{Clock, Timestamp};
@@ -350,7 +350,8 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
 #[tokio::test]
 async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
     let house = House::on(Engine::sqlite()).await;
-    let door = Arc::new(Door { app: house.server.app.clone(), started_at: Timestamp(0) });
+    let limits = Limits::new(1, Duration::from_secs(1));
+    let door = Arc::new(Door { app: house.server.app.clone(), started_at: Timestamp(0), limits });
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
     let router = protect(paths.route("/well", get(async || "well")), door);
     for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {

@@ -1,15 +1,17 @@
 //! The AWS front door: restJson1 over HTTP.
 //!
-//! Every request walks one path: body cap, signature, rate, authorization, decode, [`crate::app`], encode, and one exit
-//! where faults are rendered
-//! and logged.
+//! Every request walks one path: limits, signature, rate, authorization, decode, [`crate::app`], encode, and one exit
+//! where faults are rendered and logged.
 
 pub mod authorization;
+mod limits;
 pub mod openapi;
 pub mod operations;
 mod request;
 mod response;
 pub mod signature;
+
+pub use limits::Limits;
 
 use crate::app::credentials::Caller;
 use crate::app::{App, Call};
@@ -37,6 +39,8 @@ pub struct Door {
     pub app: Arc<App>,
     /// When the server was started, for its uptime.
     pub started_at: crate::clock::Timestamp,
+    /// How much is taken at once, and for how long it is waited for.
+    pub limits: Limits,
 }
 
 /// Every path that the server answers.
@@ -46,7 +50,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/_greenroom/ready", get(ready))
         .route("/.well-known/jwks.json", get(jwks))
         .fallback(dispatch)
-        .method_not_allowed_fallback(dispatch);
+        .method_not_allowed_fallback(dispatch)
+        .layer(from_fn_with_state(door.clone(), limits::admit));
     protect(paths, door)
 }
 
@@ -85,12 +90,11 @@ async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
 
 async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
-    let Some(operation) = operation(&parts.method, parts.uri.path()) else {
-        let (method, path) = (&parts.method, parts.uri.path());
-        return Err(Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}")));
-    };
-    let claim = signature::claim(&parts)?;
-    let body = request::body(body).await?;
+    // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
+    let asked = asked(&parts);
+    let body = door.limits.in_time(request::body(body)).await;
+    let (operation, claim) = asked?;
+    let body = body?;
     let (caller, scope) = authenticate(door, &parts, &claim, &body).await?;
     limit(door, operation, &scope)?;
     let input = request::input(operation, &parts.uri, &body)?;
@@ -104,6 +108,14 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
     let answer = (operation.run)(call, input).await;
     tracing::debug!(operation = operation.name, ok = answer.is_ok(), "answered");
     answer
+}
+
+/// What a request asks for, and who it says has signed it.
+fn asked(parts: &Parts) -> Result<(&'static Operation, Claim), Fault> {
+    let (method, path) = (&parts.method, parts.uri.path());
+    let unknown = || Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}"));
+    let operation = operation(method, path).ok_or_else(unknown)?;
+    Ok((operation, signature::claim(parts)?))
 }
 
 /// Who sent a request, and whose resources it sees: the account of its access key, the region of its signature.

@@ -9,14 +9,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 
-/// Whom a request comes from: the peer, or whom a trusted proxy names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress(pub IpAddr);
-
 /// Most bytes that a body may have.
 pub const BODY_BYTES: usize = 1 << 20;
 /// Most bytes of a body too large that are read and thrown away, so that the client gets to read its refusal.
 const DRAINED_BYTES: usize = 16 << 20;
+
+/// The address of the client of a request, which the listener gives to each as an extension: the peer of the connection,
+/// or the one that a trusted proxy names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 /// The path of the tag operations in the table.
 pub const TAGS: &str = "/tags/{resourceArn}";

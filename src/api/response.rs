@@ -1,6 +1,6 @@
 //! Answers: the one exit of every request.
 
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, RejectionKind};
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
@@ -70,7 +70,7 @@ pub fn preflight() -> Response {
 /// A refusal: the type in a header, the text under both of its names. What lies behind it goes to the log, once.
 pub fn fault(fault: &Fault) -> Response {
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status.is_server_error() {
+    if matches!(fault, Fault::Modelled { .. }) && status.is_server_error() {
         let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
         let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         tracing::error!(fault = fault.name(), causes, "the request failed");
@@ -78,5 +78,9 @@ pub fn fault(fault: &Fault) -> Response {
         tracing::debug!(fault = fault.name(), message = fault.message(), "the request was refused");
     }
     let text = serde_json::json!({"exceptionMessage": fault.message(), "message": fault.message()});
-    with_headers(json(status, &text), &[("x-amzn-errortype", fault.name())])
+    let own: &[_] = match fault {
+        Fault::Rejected { kind: RejectionKind::Unavailable, .. } => &[("retry-after", "1")],
+        Fault::Rejected { .. } | Fault::Modelled { .. } => &[],
+    };
+    with_headers(with_headers(json(status, &text), &[("x-amzn-errortype", fault.name())]), own)
 }

@@ -173,7 +173,10 @@ impl Claim {
         {
             return Err(invalid(format!("The header {name} must be signed")));
         }
-        let is_there = |name: &&String| *name == "host" || parts.headers.contains_key(name.as_str());
+        let is_there = |name: &&String| {
+            // In HTTP/2 the host is no header but a part of the URI.
+            parts.headers.contains_key(name.as_str()) || (*name == "host" && parts.uri.authority().is_some())
+        };
         match signed.iter().find(|name| !is_there(name)) {
             Some(name) => Err(invalid(format!("The header {name} is signed but was not sent"))),
             None => Ok(()),

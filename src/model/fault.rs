@@ -82,11 +82,17 @@ pub enum RejectionKind {
     InvalidSignature,
     /// More requests than the rate allows.
     TooManyRequests,
+    /// The path and the query are longer than the service takes.
+    UriTooLong,
+    /// The body did not arrive in time.
+    Timeout,
+    /// As many requests are at work as the service takes.
+    Unavailable,
 }
 
 impl RejectionKind {
     /// Every kind.
-    pub const ALL: [RejectionKind; 10] = [
+    pub const ALL: [RejectionKind; 13] = [
         RejectionKind::Serialization,
         RejectionKind::UnknownOperation,
         RejectionKind::TooLarge,
@@ -97,6 +103,9 @@ impl RejectionKind {
         RejectionKind::ExpiredToken,
         RejectionKind::InvalidSignature,
         RejectionKind::TooManyRequests,
+        RejectionKind::UriTooLong,
+        RejectionKind::Timeout,
+        RejectionKind::Unavailable,
     ];
 
     /// The name in `x-amzn-ErrorType`.
@@ -112,6 +121,9 @@ impl RejectionKind {
             RejectionKind::ExpiredToken => "ExpiredTokenException",
             RejectionKind::InvalidSignature => "InvalidSignatureException",
             RejectionKind::TooManyRequests => "TooManyRequestsException",
+            RejectionKind::UriTooLong => "RequestUriTooLongException",
+            RejectionKind::Timeout => "RequestTimeoutException",
+            RejectionKind::Unavailable => "ServiceUnavailableException",
         }
     }
 
@@ -125,8 +137,11 @@ impl RejectionKind {
             | RejectionKind::ExpiredToken
             | RejectionKind::InvalidSignature => 403,
             RejectionKind::UnknownOperation => 404,
+            RejectionKind::Timeout => 408,
             RejectionKind::TooLarge => 413,
             RejectionKind::TooManyRequests => 429,
+            RejectionKind::UriTooLong => 414,
+            RejectionKind::Unavailable => 503,
         }
     }
 }

@@ -133,7 +133,7 @@ async fn main() {
         say(&answer.map_or_else(|error| json!({"error": error}), |ok| json!({"ok": ok})));
     }
     let _ = finished.send(());
-    serving.await.expect("the server does not panic").expect("the server stops cleanly");
+    serving.await.expect("the server does not panic");
 }
 
 fn say(value: &Value) {

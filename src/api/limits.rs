@@ -1,0 +1,56 @@
+//! Limits on requests: how many at once, how long an address, how slow a body.
+
+use super::{Door, response};
+use crate::model::fault::{Fault, RejectionKind};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Most bytes of a path and its query. An ARN and fifty tag keys of full length fit, unless many of their characters are
+/// percent-encoded; AWS's own front takes some 10 KB of a whole head.
+const URI_BYTES: usize = 8192;
+
+/// Who watches the server must be answered when nobody else is.
+const NOT_COUNTED: [&str; 2] = ["/_greenroom/health", "/_greenroom/ready"];
+
+/// How much is taken at once, and for how long it is waited for.
+#[derive(Debug)]
+pub struct Limits {
+    places: Semaphore,
+    body: Duration,
+}
+
+impl Limits {
+    /// At most so many requests at work at once, each with its body in so much time.
+    pub fn new(in_flight: usize, body: Duration) -> Self {
+        Limits { places: Semaphore::new(in_flight), body }
+    }
+
+    /// What reads a body, stopped when its time is over.
+    pub async fn in_time<T>(&self, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::time::timeout(self.body, reading).await.unwrap_or_else(|_| {
+            let text = format!("The body did not arrive within {} seconds", self.body.as_secs_f64());
+            Err(Fault::rejected(RejectionKind::Timeout, text))
+        })
+    }
+}
+
+/// Lets a request in, or refuses it at once: a queue would only make everyone wait until they have given up.
+pub async fn admit(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    if uri.path_and_query().map_or(0, |uri| uri.as_str().len()) > URI_BYTES {
+        let text = format!("The path and the query have more than {URI_BYTES} bytes");
+        return response::fault(&Fault::rejected(RejectionKind::UriTooLong, text));
+    }
+    if NOT_COUNTED.contains(&uri.path()) {
+        return next.run(request).await;
+    }
+    let Ok(_place) = door.limits.places.try_acquire() else {
+        let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
+        return response::fault(&Fault::rejected(RejectionKind::Unavailable, text));
+    };
+    next.run(request).await
+}

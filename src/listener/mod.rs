@@ -1,0 +1,115 @@
+//! The listener: takes connections, with or without TLS, and hands their requests to the router.
+//!
+//! Every connection is bounded: how many there are, how long a handshake and a head take, how large a head is, how long
+//! a connection stays without a request. What concerns one request alone (its body, its place among those at work) is
+//! in [`api`](crate::api), where refusals are rendered.
+
+mod activity;
+mod connection;
+mod proxies;
+pub mod tls;
+
+use crate::config::ListenerArgs;
+use axum::Router;
+use connection::Connections;
+use std::sync::Arc;
+use std::time::Duration;
+use tls::Tls;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+/// How long nothing is accepted when the system has nothing left to accept with, such as file descriptors.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often the log says that there are too many connections.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// Accepts connections and serves them.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    places: Arc<Semaphore>,
+    connections: Arc<Connections>,
+    reminded: Option<Instant>,
+}
+
+impl Listener {
+    /// A listener on a socket for the requests that a router answers.
+    pub fn new(socket: TcpListener, router: Router, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
+        Listener {
+            socket,
+            places: Arc::new(Semaphore::new(args.max_connections as usize)),
+            connections: Arc::new(Connections::new(router, tls, args)),
+            reminded: None,
+        }
+    }
+
+    /// Serves until `stop` is done, then accepts no more and finishes what is in flight, for `grace` at most. Answers
+    /// whether everything was finished.
+    pub async fn run(mut self, stop: impl Future<Output = ()>, grace: Duration) -> bool {
+        let (stopping, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(ended) = tasks.join_next() => report(ended),
+                stream = accept(&self.socket) => self.take(stream, &mut tasks, &stopped),
+            }
+        }
+        drop(self.socket);
+        let _ = stopping.send(true);
+        let finish = async {
+            while let Some(ended) = tasks.join_next().await {
+                report(ended);
+            }
+        };
+        let finished = tokio::time::timeout(grace, finish).await.is_ok();
+        tasks.shutdown().await;
+        finished
+    }
+
+    /// Serves a connection, or closes it if there are as many as there may be: a client that is refused tries again or
+    /// elsewhere, one that waits in the system's queue does neither.
+    fn take(&mut self, stream: TcpStream, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            if self.reminded.is_none_or(|at| at.elapsed() >= REMINDER) {
+                self.reminded = Some(Instant::now());
+                tracing::warn!("connections are closed unserved: there are as many as --max-connections");
+            }
+            return;
+        };
+        let (connections, stopped) = (self.connections.clone(), stopped.clone());
+        tasks.spawn(async move {
+            connections.serve(stream, stopped).await;
+            drop(place);
+        });
+    }
+}
+
+/// The next connection. A connection that broke before it was taken is no one's trouble; any other failure is of the
+/// system, and passes when something else ends.
+async fn accept(socket: &TcpListener) -> TcpStream {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => match error.kind() {
+                ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted => {}
+                _ => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept connections");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// A connection must not end by a panic; if it does, it ends alone.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(error = &error as &dyn std::error::Error, "a connection was ended by a bug");
+    }
+}

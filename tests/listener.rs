@@ -1,0 +1,578 @@
+//! The listener through real sockets: limits, timeouts, TLS, proxies, the end.
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use axum::{Extension, Router};
+use clap::Parser as _;
+use greenroom::api::ClientAddress;
+use greenroom::clock::Clock;
+use greenroom::config::{Cli, ServeArgs};
+use greenroom::ids::Ids;
+use greenroom::listener::{Listener, tls::Tls};
+use greenroom::server::Server;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::io::BufRead as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A signed request for a list, with these headers beside the usual ones and without its body, `{}`.
+fn head(headers: &str) -> String {
+    let now = Clock::System.now();
+    let identity = Credentials::new("test", "test", None, None, "test").into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region("us-east-1")
+        .name("ivs")
+        .time(SystemTime::UNIX_EPOCH + Duration::from_secs(now.unix_seconds() as u64))
+        .settings(SigningSettings::default())
+        .build()
+        .unwrap()
+        .into();
+    let uri = "http://x/ListStages";
+    let request = SignableRequest::new("POST", uri, [("host", "x")].into_iter(), SignableBody::Bytes(b"{}")).unwrap();
+    let (signed, _) = sign(request, &params).unwrap().into_parts();
+    let mut head = String::from("POST /ListStages HTTP/1.1\r\nhost: x\r\n");
+    for (name, value) in signed.headers() {
+        head += &format!("{name}: {value}\r\n");
+    }
+    format!("{head}{headers}\r\n")
+}
+
+static LIST: LazyLock<Vec<u8>> = LazyLock::new(|| format!("{}{{}}", head("content-length: 2\r\n")).into_bytes());
+/// A request whose body is waited for: the server says `100` when it is at work on it.
+static EXPECTING: LazyLock<Vec<u8>> =
+    LazyLock::new(|| head("expect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n").into_bytes());
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("this takes too long")
+}
+
+fn args(flags: &[&str]) -> ServeArgs {
+    let base = ["greenroom", "--listen", "127.0.0.1:0", "--database-url", "sqlite::memory:"];
+    Cli::parse_from(base.iter().chain(flags)).serve
+}
+
+/// A server that serves until it is told to stop.
+struct House {
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl House {
+    async fn with(flags: &[&str]) -> House {
+        let server = Server::start(args(flags), Clock::System, Ids::Random).await.unwrap();
+        let (address, tls) = (server.address, server.tls.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
+        House { address, tls, stop, serving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// What a new connection is answered, up to its end.
+    async fn exchange(&self, sent: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(sent).await.unwrap();
+        rest(&mut stream).await
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.exchange(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await
+    }
+}
+
+/// Everything up to the end of a connection, which may be a reset.
+async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let _ = soon(stream.read_to_end(&mut bytes)).await;
+    String::from_utf8(bytes).unwrap()
+}
+
+/// One answer, on a connection that stays.
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        text.push(char::from(soon(stream.read_u8()).await.expect("an answer")));
+    }
+    let length = text.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    soon(stream.read_exact(&mut body)).await.unwrap();
+    text + &String::from_utf8(body).unwrap()
+}
+
+/// A request that the server is at work on, until its body arrives.
+async fn at_work(house: &House) -> TcpStream {
+    let mut stream = house.connect().await;
+    stream.write_all(&EXPECTING).await.unwrap();
+    let mut bytes = [0; CONTINUE.len()];
+    soon(stream.read_exact(&mut bytes)).await.unwrap();
+    assert_eq!(bytes, CONTINUE);
+    stream
+}
+
+// Limits
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_ends_its_connection() {
+    let house = House::with(&["--header-timeout-seconds", "1"]).await;
+    for sent in ["", "P", "PRI * HTTP/2.0\r\n", "POST /ListStages HTTP/1.1\r\nhost: x\r\nx-slow:"] {
+        assert_eq!(house.exchange(sent.as_bytes()).await, "", "{sent:?}");
+    }
+    let mut stream = house.connect().await;
+    stream.write_all(&LIST).await.unwrap();
+    answer(&mut stream).await;
+    stream.write_all(b"POST /ListSta").await.unwrap();
+    assert_eq!(rest(&mut stream).await, "", "the second head of a connection");
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_ends_its_connection() {
+    let house = House::with(&["--header-timeout-seconds", "1"]).await;
+    let mut stream = house.connect().await;
+    let mut byte = [0];
+    stream.write_all(b"POST /ListStages HTTP/1.1\r\nhost: ").await.unwrap();
+    let ended = async {
+        loop {
+            let pause = tokio::time::sleep(Duration::from_millis(50));
+            tokio::select! {
+                read = stream.read(&mut byte) => return read.unwrap_or(0),
+                () = pause => drop(stream.write_all(b"x").await),
+            }
+        }
+    };
+    assert_eq!(soon(ended).await, 0);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_after_a_while() {
+    let house = House::with(&["--idle-timeout-seconds", "1", "--header-timeout-seconds", "3600"]).await;
+    let mut stream = house.connect().await;
+    for _ in 0..2 {
+        stream.write_all(&LIST).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(rest(&mut stream).await, "");
+}
+
+#[tokio::test]
+async fn a_slow_body_is_answered_408_and_done_with() {
+    let house = House::with(&["--body-timeout-seconds", "1"]).await;
+    let answer = house.exchange((head("content-length: 20\r\n") + "{\"name\"").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("x-amzn-errortype: RequestTimeoutException\r\n"), "{answer}");
+    assert!(answer.contains("\"message\":\"The body did not arrive within 1 seconds\""), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let house = House::with(&["--max-header-bytes", "8192"]).await;
+    let padded = |bytes: usize| {
+        format!("GET /_greenroom/health HTTP/1.1\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(bytes))
+    };
+    assert!(house.exchange(padded(7000).as_bytes()).await.starts_with("HTTP/1.1 200"));
+    assert!(house.exchange(padded(9000).as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let house = House::with(&[]).await;
+    assert!(house.exchange(padded(15_000).as_bytes()).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_long_address_is_refused() {
+    let house = House::with(&[]).await;
+    assert!(house.get(&format!("/_greenroom/health?{}", "x".repeat(8000))).await.starts_with("HTTP/1.1 200"));
+    let answer = house.get(&format!("/_greenroom/health?{}", "x".repeat(9000))).await;
+    assert!(answer.starts_with("HTTP/1.1 414"), "{answer}");
+    assert!(answer.contains("x-amzn-errortype: RequestUriTooLongException\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_finish() {
+    let house = House::with(&["--max-in-flight", "2"]).await;
+    let working = [at_work(&house).await, at_work(&house).await];
+    let mut third = house.connect().await;
+    third.write_all(&LIST).await.unwrap();
+    let refusal = answer(&mut third).await;
+    assert!(refusal.starts_with("HTTP/1.1 503"), "{refusal}");
+    assert!(refusal.contains("retry-after: 1\r\n"), "{refusal}");
+    assert!(refusal.contains("x-amzn-errortype: ServiceUnavailableException\r\n"), "{refusal}");
+    assert!(refusal.contains("x-amzn-requestid: "), "{refusal}");
+    for path in ["/_greenroom/health", "/_greenroom/ready"] {
+        assert!(house.get(path).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
+    for mut stream in working {
+        stream.write_all(b"{}").await.unwrap();
+        let finished = rest(&mut stream).await;
+        assert!(finished.starts_with("HTTP/1.1 200"), "{finished}");
+    }
+    third.write_all(&LIST).await.unwrap();
+    assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"), "a refusal ends no connection");
+}
+
+#[tokio::test]
+async fn beyond_the_most_connections_one_more_is_closed_until_another_ends() {
+    let house = House::with(&["--max-connections", "2"]).await;
+    let mut streams = [house.connect().await, house.connect().await];
+    for stream in &mut streams {
+        stream.write_all(&LIST).await.unwrap();
+        answer(stream).await;
+    }
+    assert_eq!(rest(&mut house.connect().await).await, "");
+    for stream in &mut streams {
+        stream.write_all(&LIST).await.unwrap();
+        assert!(answer(stream).await.starts_with("HTTP/1.1 200"), "the others are served on");
+    }
+    drop(streams);
+    let served = async {
+        loop {
+            let mut stream = house.connect().await;
+            let mut text = String::new();
+            let health = b"GET /_greenroom/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(health).await;
+            if stream.read_to_string(&mut text).await.is_ok() && text.starts_with("HTTP/1.1 200") {
+                return;
+            }
+        }
+    };
+    soon(served).await;
+}
+
+// TLS
+
+/// A folder with a certificate and its key.
+struct Pair(PathBuf);
+
+impl Pair {
+    fn new() -> Pair {
+        let folder = std::env::temp_dir().join(format!("greenroom-{}", Ids::Random.alphanumeric(12)));
+        std::fs::create_dir(&folder).unwrap();
+        let pair = Pair(folder);
+        pair.renew();
+        pair
+    }
+
+    /// Puts a new pair in the place of the old.
+    fn renew(&self) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(self.cert(), made.cert.pem()).unwrap();
+        std::fs::write(self.key(), made.signing_key.serialize_pem()).unwrap();
+    }
+
+    fn cert(&self) -> String {
+        self.0.join("cert.pem").display().to_string()
+    }
+
+    fn key(&self) -> String {
+        self.0.join("key.pem").display().to_string()
+    }
+
+    fn flags(&self) -> [String; 4] {
+        ["--tls-cert".into(), self.cert(), "--tls-key".into(), self.key()]
+    }
+
+    async fn house(&self) -> House {
+        House::with(&self.flags().each_ref().map(String::as_str)).await
+    }
+
+    fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.cert()).unwrap()
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A connection of a client that trusts one certificate alone.
+async fn shake_hands(
+    address: SocketAddr,
+    trusted: CertificateDer<'static>,
+    protocol: &str,
+    version: &'static SupportedProtocolVersion,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
+}
+
+/// A request over HTTP/2, with one more header.
+async fn ask_http2(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, header: &str) -> u16 {
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("https://localhost/_greenroom/health").header("x-more", header);
+    let response = soon(sender.send_request(request.body(Empty::<hyper::body::Bytes>::new()).unwrap())).await.unwrap();
+    let status = response.status().as_u16();
+    let _ = soon(response.into_body().collect()).await;
+    connection.abort();
+    status
+}
+
+#[tokio::test]
+async fn both_protocols_are_spoken_in_both_versions_of_tls() {
+    let pair = Pair::new();
+    let house = pair.house().await;
+    for version in [&TLS12, &TLS13] {
+        let stream = shake_hands(house.address, pair.certificate(), "h2", version).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        assert_eq!(ask_http2(stream, "").await, 200);
+        let mut stream = shake_hands(house.address, pair.certificate(), "http/1.1", version).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        stream.write_all(&LIST).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        assert!(shake_hands(house.address, pair.certificate(), "spdy/3", version).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_without_tls_too_and_has_the_same_limits() {
+    let house = House::with(&["--idle-timeout-seconds", "1"]).await;
+    assert_eq!(ask_http2(house.connect().await, "").await, 200);
+    assert_eq!(ask_http2(house.connect().await, &"x".repeat(20_000)).await, 431);
+    let stream = TokioIo::new(house.connect().await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let request = hyper::Request::get("http://localhost/_greenroom/health");
+    let request = request.body(Empty::<hyper::body::Bytes>::new()).unwrap();
+    let asked = async { assert_eq!(sender.send_request(request).await.unwrap().status(), 200) };
+    let (ended, ()) = soon(async { tokio::join!(connection, asked) }).await;
+    ended.expect("an idle connection ends in good order");
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_not_done_ends_its_connection() {
+    let pair = Pair::new();
+    let flags = pair.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--header-timeout-seconds", "1"]).collect();
+    let house = House::with(&flags).await;
+    assert_eq!(house.exchange(b"").await, "");
+    assert_eq!(house.exchange(b"\x16\x03\x01").await, "");
+    let mut stream = shake_hands(house.address, pair.certificate(), "http/1.1", &TLS13).await.unwrap();
+    assert_eq!(rest(&mut stream).await, "", "after a handshake, a head");
+}
+
+#[tokio::test]
+async fn a_certificate_is_changed_while_the_server_runs_and_a_bad_one_is_not_taken() {
+    let pair = Pair::new();
+    let (house, first) = (pair.house().await, pair.certificate());
+    let tls = house.tls.clone().unwrap();
+    let served = async |trusted: &CertificateDer<'static>| {
+        let shaken = shake_hands(house.address, trusted.clone(), "http/1.1", &TLS13).await;
+        shaken.is_ok_and(|stream| stream.get_ref().1.peer_certificates().unwrap().first() == Some(trusted))
+    };
+    let mut old = shake_hands(house.address, first.clone(), "http/1.1", &TLS13).await.unwrap();
+    assert!(served(&first).await);
+    pair.renew();
+    let second = pair.certificate();
+    assert!(served(&first).await, "nothing changes by itself");
+    tls.reload().unwrap();
+    assert!(served(&second).await);
+    assert!(!served(&first).await);
+    old.write_all(&LIST).await.unwrap();
+    assert!(answer(&mut old).await.starts_with("HTTP/1.1 200"), "connections stay");
+
+    let key = std::fs::read(pair.key()).unwrap();
+    pair.renew();
+    std::fs::write(pair.key(), &key).unwrap();
+    assert!(tls.reload().unwrap_err().to_string().contains(&pair.key()), "another's key");
+    std::fs::write(pair.cert(), "no certificate").unwrap();
+    assert!(tls.reload().unwrap_err().to_string().contains(&pair.cert()));
+    std::fs::remove_file(pair.key()).unwrap();
+    assert!(tls.reload().is_err());
+    assert!(served(&second).await);
+}
+
+// Proxies
+
+#[tokio::test]
+async fn a_proxy_names_the_client_only_if_it_is_trusted() {
+    for (trusted, expected) in [("127.0.0.0/8", "192.0.2.7"), ("10.0.0.0/8", "127.0.0.1"), ("", "127.0.0.1")] {
+        let args = args(&["--trusted-proxies", trusted]);
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let said = async |Extension(ClientAddress(client)): Extension<ClientAddress>| client.to_string();
+        let listener = Listener::new(socket, Router::new().fallback(said), None, &args.listener);
+        let serving = tokio::spawn(listener.run(std::future::pending(), PATIENCE));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let sent = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 198.51.100.1, 192.0.2.7\r\n\r\n";
+        stream.write_all(sent).await.unwrap();
+        let answered = answer(&mut stream).await;
+        assert!(answered.ends_with(&format!("\r\n\r\n{expected}")), "{trusted}: {answered}");
+        serving.abort();
+    }
+}
+
+// The end
+
+#[tokio::test]
+async fn what_is_in_flight_is_finished_before_the_server_ends() {
+    let house = House::with(&[]).await;
+    let mut working = at_work(&house).await;
+    let mut idle = house.connect().await;
+    idle.write_all(&LIST).await.unwrap();
+    answer(&mut idle).await;
+    let mut silent = house.connect().await;
+    house.stop.send(()).unwrap();
+    assert_eq!(rest(&mut idle).await, "");
+    assert_eq!(rest(&mut silent).await, "");
+    assert!(TcpStream::connect(house.address).await.is_err(), "nothing is accepted any more");
+    assert!(!house.serving.is_finished());
+    working.write_all(b"{}").await.unwrap();
+    let finished = rest(&mut working).await;
+    assert!(finished.starts_with("HTTP/1.1 200") && finished.ends_with("{\"stages\":[]}"), "{finished}");
+    soon(house.serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_cut_off_at_the_end() {
+    let house = House::with(&["--shutdown-seconds", "1"]).await;
+    let mut working = at_work(&house).await;
+    house.stop.send(()).unwrap();
+    assert_eq!(rest(&mut working).await, "");
+    soon(house.serving).await.unwrap();
+}
+
+// The program
+
+/// The program itself, and what it says of its endpoint.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+    endpoint: String,
+}
+
+impl Program {
+    fn start(command: &mut Command, flags: &[String]) -> Program {
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--database-url", "sqlite::memory:"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let endpoint = lines.find_map(|line| Some(line.unwrap().trim().strip_prefix("endpoint")?.trim().to_owned()));
+        let endpoint = endpoint.expect("an endpoint");
+        // The rest is read as well, so that the program never writes to nobody.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = endpoint.split("://").nth(1).unwrap().parse().unwrap();
+        Program { child, address, endpoint }
+    }
+
+    /// Waits for a line of the log.
+    fn logs(&mut self, text: &str) {
+        let log = std::io::BufReader::new(self.child.stderr.as_mut().unwrap());
+        assert!(log.lines().any(|line| line.unwrap().contains(text)), "the log ended without: {text}");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// The exit code of `greenroom health`.
+    fn health(&self, certificate: Option<&str>) -> Option<i32> {
+        let mut command = greenroom();
+        command.arg("health").env("GREENROOM_LISTEN", self.address.to_string());
+        if let Some(certificate) = certificate {
+            command.env("GREENROOM_TLS_CERT", certificate);
+        }
+        command.output().unwrap().status.code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn greenroom() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_greenroom"))
+}
+
+#[test]
+fn the_program_serves_https_and_reads_the_certificate_again_at_a_signal() {
+    let pair = Pair::new();
+    let mut program = Program::start(&mut greenroom(), &pair.flags());
+    assert!(program.endpoint.starts_with("https://"), "{}", program.endpoint);
+    assert_eq!(program.health(Some(&pair.cert())), Some(0));
+    assert_eq!(program.health(None), Some(1));
+    pair.renew();
+    program.signal("HUP");
+    program.logs("the certificate and its key were read again");
+    std::fs::write(pair.cert(), "").unwrap();
+    program.signal("HUP");
+    program.logs("the old certificate stays in use");
+    assert_eq!(program.health(Some(&pair.cert())), Some(0));
+    program.signal("TERM");
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_pair_that_cannot_be_used_stops_the_program_with_one_line() {
+    let (pair, other) = (Pair::new(), Pair::new());
+    let junk = pair.0.join("junk").display().to_string();
+    std::fs::write(&junk, "junk").unwrap();
+    let (cert, key) = (pair.cert(), pair.key());
+    for (flags, named) in [
+        (vec!["--tls-cert", &cert], "--tls-key"),
+        (vec!["--tls-key", &key], "--tls-cert"),
+        (vec!["--tls-cert", &cert, "--tls-key", &other.key()], "key.pem"),
+        (vec!["--tls-cert", &junk, "--tls-key", &key], "junk"),
+        (vec!["--tls-cert", &key, "--tls-key", &key], "key.pem"),
+        (vec!["--tls-cert", &cert, "--tls-key", &junk], "junk"),
+        (vec!["--tls-cert", &cert, "--tls-key", &cert], "cert.pem"),
+        (vec!["--tls-cert", &cert, "--tls-key", "/nowhere/key.pem"], "/nowhere/key.pem"),
+    ] {
+        let ended = greenroom().args(["--database-url", "sqlite::memory:"]).args(&flags).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{flags:?}: {said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+        assert!(said.contains(named), "{flags:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn without_file_descriptors_the_server_waits_and_goes_on() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_greenroom")]);
+    let mut program = Program::start(&mut shell, &[]);
+    let mut streams = Vec::new();
+    for _ in 0..60 {
+        streams.push(TcpStream::connect(program.address).await.unwrap());
+    }
+    program.logs("cannot accept connections");
+    drop(streams);
+    let mut stream = TcpStream::connect(program.address).await.unwrap();
+    stream.write_all(&LIST).await.unwrap();
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
