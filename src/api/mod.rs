@@ -24,7 +24,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use operations::{OPERATIONS, Operation};
+use operations::{OPERATIONS, Operation, again};
 pub use request::ClientAddress;
 use signature::Claim;
 use std::collections::HashMap;
@@ -95,7 +95,7 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
     let body = door.limits.in_time(request::body(body)).await;
     let (operation, claim) = asked?;
     let body = body?;
-    let (caller, scope) = authenticate(door, &parts, &claim, &body).await?;
+    let (caller, scope) = again(|| authenticate(door, &parts, &claim, &body)).await?;
     limit(door, operation, &scope)?;
     let input = request::input(operation, &parts.uri, &body)?;
     let call = Call { app: door.app.clone(), scope };
@@ -103,7 +103,7 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
         // What is not valid is refused as such, whoever sent it.
         (operation.check)(input.clone())?;
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
-        authorization::check(&call, &caller, address, operation, &input).await?;
+        again(|| authorization::check(&call, &caller, address, operation, &input)).await?;
     }
     let answer = (operation.run)(call, input).await;
     tracing::debug!(operation = operation.name, ok = answer.is_ok(), "answered");
@@ -126,7 +126,10 @@ async fn authenticate(door: &Door, parts: &Parts, claim: &Claim, body: &[u8]) ->
     claim.check_time(app.clock.now(), app.settings.clock_skew)?;
     claim.check_digest(parts, body)?;
     claim.verify(parts, body, &secret)?;
-    app.note_use(&claim.access_key).await?;
+    if let Err(error) = app.note_use(&claim.access_key).await {
+        // A note that fails is no fault of whoever was right.
+        tracing::warn!(error = &error as &dyn std::error::Error, "the use of an access key was not noted");
+    }
     let scope = Scope { account: caller.account.clone(), region: claim.region.clone() };
     Ok((caller, scope))
 }

@@ -60,14 +60,23 @@ where
     F: Future<Output = Result<O, Fault>>,
 {
     let input: I = decode(input)?;
+    let done = again(|| operation(call.clone(), input.clone())).await?;
+    serde_json::to_vec(&done).map_err(Fault::internal)
+}
+
+/// Does something again while other writers are in its way or its connection breaks.
+pub async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
     let mut tries = 0;
     loop {
         tries += 1;
-        match operation(call.clone(), input.clone()).await {
+        match attempt().await {
             Err(Fault::Modelled { again: true, .. }) if tries < App::TRIES => {
-                tracing::debug!(tries, "other writers were in the way; trying again");
+                tracing::debug!(tries, "the store was busy or its connection broke; trying again");
             }
-            done => return serde_json::to_vec(&done?).map_err(Fault::internal),
+            done => return done,
         }
     }
 }
