@@ -15,7 +15,8 @@ from world import PUBLIC_KEYS, World
 
 @pytest.fixture
 def stagehand():
-    hand = Stagehand("--database-url", "sqlite::memory:")
+    # The clocks of commands go on while that of the stagehand is moved.
+    hand = Stagehand("--database-url", "sqlite::memory:", "--clock-skew-seconds", "1000000000")
     yield hand
     assert hand.stop() == 0, hand.logged()
 

@@ -1,6 +1,8 @@
 """What ships beside the program: the container image, its compose file and the CI workflow name only what exists."""
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from server import Greenroom, run
+from wire import Wire
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -54,6 +57,54 @@ def test_the_image_runs_as_somebody_else_than_root_and_listens_on_every_address(
     assert any("GREENROOM_LISTEN=0.0.0.0:4600" in rest for word, rest in final if word == "ENV")
     assert ("VOLUME", '["/data"]') in final
     assert ("EXPOSE", "4600") in final
+
+
+@pytest.fixture
+def as_in_the_image(tmp_path):
+    """The settings that the image makes, with a port and a folder of this test's own."""
+    [line] = values("ENV")
+    settings = dict(setting.split("=", 1) for setting in shlex.split(line))
+    settings["GREENROOM_LISTEN"] = settings["GREENROOM_LISTEN"].replace(":4600", ":0")
+    settings["GREENROOM_DATABASE_URL"] = settings["GREENROOM_DATABASE_URL"].replace("/data/", f"{tmp_path}/")
+    return settings
+
+
+def test_the_image_starts_as_it_is_and_takes_only_keys_that_were_made_beside_it(as_in_the_image):
+    server = Greenroom(**as_in_the_image)
+    try:
+        endpoint = server.serving().endpoint
+        made = run("credentials", "create", "--account", "000000000000", "--output", "json", **as_in_the_image)
+        key = json.loads(made.stdout)
+        good = Wire(endpoint, key["accessKeyId"], "us-east-1", secret=key["secretAccessKey"])
+        assert good.call("ListStages").status == 200
+        for name in ("test", "000000000000"):
+            assert Wire(endpoint, name, "us-east-1").call("ListStages").fault == "UnrecognizedClientException"
+    finally:
+        server.kill()
+
+
+def test_nothing_that_ships_turns_the_development_keys_on_beyond_loopback():
+    assert "GREENROOM_DEV_CREDENTIALS=off" in values("ENV")[0]
+    assert "DEV_CREDENTIALS" not in text("docker-compose.yml")
+
+
+@pytest.mark.parametrize("name", ["README.md", "docker-compose.yml"])
+def test_every_command_in_a_container_is_one_that_the_program_takes(name, tmp_path):
+    joined = re.sub(r"\\\n\s*", " ", text(name))
+    commands = re.findall(r"docker (?:compose )?exec .*?greenroom (credentials create [^>#\n]*)", joined)
+    assert commands
+    for command in commands:
+        made = run(*command.split(), GREENROOM_DATABASE_URL=f"sqlite://{tmp_path}/greenroom.db")
+        assert made.returncode == 0, made.stderr
+
+
+def test_what_the_examples_read_of_a_key_is_what_is_printed_of_it(tmp_path):
+    lines = [line for line in text("README.md").splitlines() if "jq " in line]
+    read = {name for line in lines for name in re.findall(r"\.(\w+)[) ]", line)} - {"json"}
+    assert {"accessKeyId", "secretAccessKey"} <= read
+    database = f"sqlite://{tmp_path}/greenroom.db"
+    made = run(*"credentials create --account 000000000000 --output json".split(), GREENROOM_DATABASE_URL=database)
+    assert read <= json.loads(made.stdout).keys()
 
 
 def copied():

@@ -9,7 +9,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from server import binary, environment, run
+from server import Greenroom, binary, environment, run
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 ENDPOINT = "127.0.0.1:4600"
@@ -33,6 +33,8 @@ def rows(text):
 def masked(text):
     """Without what differs from run to run: ids and times."""
     text = re.sub(r'(stage/|participant |"participantId": ")[A-Za-z0-9]{12}', r"\1ID", text)
+    text = re.sub(r"AKIA[A-Z0-9]{16}", "KEY", text)
+    text = re.sub(r"(secret access key  )[A-Za-z0-9]{40}", r"\1SECRET", text)
     return re.sub(r"\d{4}-\d\d-\d\dT[0-9:]+(Z|\+00:00)", "TIME", text)
 
 
@@ -78,6 +80,61 @@ def test_the_tour_with_boto3_prints_what_is_printed(here):
     ran = subprocess.run([sys.executable, "-c", here(program)], capture_output=True, text=True, env=environment())
     assert (ran.stderr, ran.returncode) == ("", 0)
     assert masked(ran.stdout) == masked(printed)
+
+
+def test_every_command_stands_in_the_readme():
+    def commands(*path):
+        listed = re.search(r"^Commands:\n(.*?)\n\n", run(*path, "--help").stdout, re.MULTILINE | re.DOTALL)
+        names = re.findall(r"^  ([a-z]+)", listed.group(1), re.MULTILINE)
+        return [name for name in names if name not in ("help", "serve")]
+
+    printed = [cells[0] for cells in rows(section("Configuration")) if cells[0].startswith("greenroom ")]
+    for name in commands():
+        assert any(cell.split()[1].strip("`") == name for cell in printed), name
+    [credentials] = [cell for cell in printed if cell.startswith("greenroom credentials ")]
+    assert re.findall(r"[a-z]+", credentials.removeprefix("greenroom credentials ")) == commands("credentials")
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A folder with the program, its store and the README's policy, and what runs commands there, in a shell."""
+    (tmp_path / "greenroom").symlink_to(Path(binary("GREENROOM_BIN")).resolve())
+    [policy] = blocks("json", section("Policies"))
+    (tmp_path / "back-end.json").write_text(policy)
+
+    def run_there(script, **more):
+        settings = {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}", **more}
+        command = ["bash", "-c", f"set -e\n{script}"]
+        return subprocess.run(command, cwd=tmp_path, env=environment(**settings), capture_output=True, text=True)
+
+    return run_there
+
+
+def test_the_commands_that_make_a_key_print_what_is_printed(beside):
+    making = section("Making keys")
+    [script], [printed] = blocks("sh", making), blocks("text", making)
+    ran = beside(script)
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    assert masked(ran.stdout) == masked(printed)
+
+
+def test_a_key_made_as_printed_is_refused_as_printed(beside, tmp_path):
+    made = beside("greenroom credentials create --account 123456789012 --name back-end --policy back-end.json")
+    key, secret = re.search(r"access key id +(\S+)\n +secret access key +(\S+)", made.stdout).groups()
+    server = Greenroom("--database-url", f"sqlite://{tmp_path}/greenroom.db", "--dev-credentials=off")
+    try:
+        ran = beside(
+            "aws ivs-realtime create-stage --name lobby >/dev/null && aws ivs-realtime list-stages",
+            AWS_ENDPOINT_URL_IVS_REALTIME=server.serving().endpoint,
+            AWS_ACCESS_KEY_ID=key,
+            AWS_SECRET_ACCESS_KEY=secret,
+            AWS_DEFAULT_REGION="us-east-1",
+        )
+    finally:
+        server.kill()
+    [printed] = blocks("text", section("Policies"))
+    assert " ".join(printed.split()) in " ".join(ran.stderr.split())
+    assert ran.returncode != 0
 
 
 def test_the_fixture_for_pytest_gives_a_client_of_a_server(tmp_path):

@@ -8,10 +8,14 @@ import { createInterface } from "node:readline";
 
 export const REGION = "eu-west-1";
 
+/** The SDKs' clocks go on while that of the stagehand is moved. */
+const ANY_TIME = ["--clock-skew-seconds", "1000000000"];
+
 /** A server whose clock stands still and whose participants move by command, one JSON line each way. */
 export class Stagehand {
   static async start(...flags) {
-    const arguments_ = ["--listen", "127.0.0.1:0", "--database-url", "sqlite::memory:", ...flags];
+    const store = flags.includes("--database-url") ? [] : ["--database-url", "sqlite::memory:"];
+    const arguments_ = ["--listen", "127.0.0.1:0", ...store, ...ANY_TIME, ...flags];
     const hand = new Stagehand(spawn(process.env.STAGEHAND_BIN, arguments_, { stdio: ["pipe", "pipe", "inherit"] }));
     hand.endpoint = (await hand.#answer()).endpoint;
     return hand;
@@ -60,7 +64,7 @@ export class Stagehand {
 
 let accounts = 300000000000;
 
-/** Credentials of an account that no test has used yet: until signatures are verified, the key id names it. */
+/** Credentials of an account that no test has used yet: a development key of twelve digits names it. */
 export function freshAccount() {
   accounts += 1;
   return { accessKeyId: String(accounts), secretAccessKey: "test" };

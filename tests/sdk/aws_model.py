@@ -14,12 +14,25 @@ ISO_8601_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 
 # Refusals of the protocol itself, which no operation declares.
 REJECTIONS = {
+    "ExpiredTokenException": 403,
+    "IncompleteSignatureException": 403,
     "InvalidSignatureException": 403,
+    "MissingAuthenticationTokenException": 403,
     "RequestAbortedException": 400,
     "RequestEntityTooLargeException": 413,
+    "RequestTimeoutException": 408,
+    "RequestUriTooLongException": 414,
+    "RequestTimeoutException": 408,
+    "RequestUriTooLongException": 414,
     "SerializationException": 400,
+    "ServiceUnavailableException": 503,
+    "TooManyRequestsException": 429,
     "UnknownOperationException": 404,
+    "UnrecognizedClientException": 403,
 }
+
+# A policy may deny every operation, also those that do not declare the fault.
+UNDECLARED = {**REJECTIONS, "AccessDeniedException": 403}
 
 # The one published pattern that no real value matches: it has one character before the slash.
 PATTERN_OVERRIDES = {
@@ -214,10 +227,10 @@ def _fault_problems(operation, status, headers, document):
         for header in in_headers(declared):
             if not headers.get(header.lower()):
                 yield f"header {header} is missing"
-    elif name not in REJECTIONS:
+    elif name not in UNDECLARED:
         yield f"{name!r} is declared neither by {operation and operation.name} nor by the protocol"
-    elif status != REJECTIONS[name]:
-        yield f"{name} has status {status}, not {REJECTIONS[name]}"
+    elif status != UNDECLARED[name]:
+        yield f"{name} has status {status}, not {UNDECLARED[name]}"
     if not isinstance(document, dict) or document.keys() != {"exceptionMessage", "message"}:
         yield f"the fault's body is {document!r}"
     elif document["exceptionMessage"] != document["message"] or not document["message"]:

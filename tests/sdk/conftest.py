@@ -1,6 +1,7 @@
 """One server per storage engine for the whole run, and a fresh account in it for each test."""
 
 import os
+import re
 import tempfile
 import uuid
 from pathlib import Path
@@ -17,6 +18,9 @@ SMALL_QUOTAS = (
     "stages=2,public-keys=1,encoder-configurations=2,storage-configurations=2,"
     "ingest-configurations=2,compositions=2,compositions-per-stage=1,participant-replicas=1"
 )
+
+# The clock of a server under test stands still or is moved by days, and the signatures of its clients are of today.
+ANY_CLOCK = ("--clock-skew-seconds", "1000000000")
 
 # hypothesis keeps notes of its own, which do not belong beside the tests.
 set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "greenroom-hypothesis"))
@@ -52,6 +56,14 @@ def fresh_postgres(request):
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+# Participant tokens, stream keys, the master key: each has a form that nothing else has.
+SECRETS = [
+    re.compile(r"eyJ[\w-]{20,}\.[\w-]{20,}\.[\w-]{20,}"),
+    re.compile(r"rt_\d{12}_[a-z0-9-]+_[A-Za-z0-9]{12}_[A-Za-z0-9]{30}"),
+    re.compile(re.escape(MASTER_KEY)),
+]
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
 def engine(request):
     return request.param
@@ -67,13 +79,20 @@ def start_stagehand(engine, fresh_postgres, tmp_path_factory):
             url = f"sqlite://{tmp_path_factory.mktemp('store')}/greenroom.db"
         else:
             url = fresh_postgres()
-        stagehand = Stagehand("--database-url", url, *flags, GREENROOM_MASTER_KEY=MASTER_KEY)
+        skew = () if "--clock-skew-seconds" in flags else ANY_CLOCK
+        stagehand = Stagehand("--database-url", url, *skew, *flags, GREENROOM_MASTER_KEY=MASTER_KEY, RUST_LOG="trace")
         running.append(stagehand)
-        return Server(engine, stagehand)
+        return Server(engine, stagehand, url)
 
     yield start
     codes = [stagehand.stop() for stagehand in running]
     assert codes == [0] * len(codes), [stagehand.logged()[-2000:] for stagehand in running]
+    # Whatever the whole suite has sent and been answered: the fullest log has no secret in it.
+    for stagehand in running:
+        log = stagehand.logged()
+        for secret in SECRETS:
+            found = secret.search(log)
+            assert not found, f"the log has a secret: {found.string[max(0, found.start() - 300) : found.end()]}"
 
 
 @pytest.fixture(scope="session")

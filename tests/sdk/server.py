@@ -7,11 +7,9 @@ import subprocess
 import tempfile
 import threading
 
-from wire import Wire
+from wire import ACCOUNT, Wire
 
 PATIENCE_SECONDS = 30
-
-ACCOUNT = "210000000100"
 
 # 32 bytes in base64, for stores that need the key to be given.
 MASTER_KEY = "Z3JlZW5yb29tLXRlc3RzLW1hc3Rlci1rZXktMzJieSE="

@@ -3,7 +3,6 @@
 from aws_model import BY_NAME
 from clients import SEEN
 
-NOT_BEFORE_AUTHORIZATION = "answered from signatures and policies, which are not verified yet"
 NOT_ON_PURPOSE = "a fault in the server itself, which no request may provoke"
 NO_ACCOUNT_WAITS = "accounts here are never pending verification"
 NO_QUOTA = "no quota counts what this operation does"
@@ -11,7 +10,6 @@ NAMES_NOTHING = "the request names no other resource"
 NEVER_IN_CONFLICT = "nothing stands in the way of this operation"
 
 EVERYWHERE = {
-    "AccessDeniedException": NOT_BEFORE_AUTHORIZATION,
     "PendingVerification": NO_ACCOUNT_WAITS,
     "InternalServerException": NOT_ON_PURPOSE,
 }

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from wire import Answer
+from wire import Answer, head
 
-HEAD = b"POST /CreateStage HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+CLOSE = b"connection: close\r\n"
 MEBIBYTE = 1024 * 1024
 
 
@@ -31,9 +31,14 @@ def speak(tenant):
     assert tenant.wire.call("ListStages").status == 200
 
 
+def create_stage(body=b""):
+    """The signed beginning of a request to create a stage."""
+    return head("/CreateStage", body) + CLOSE
+
+
 def chunked(*chunks):
     body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
-    return HEAD + b"transfer-encoding: chunked\r\n\r\n" + body
+    return create_stage(b"".join(chunks)) + b"transfer-encoding: chunked\r\n\r\n" + body
 
 
 def test_a_body_may_come_in_chunks(speak):
@@ -49,7 +54,7 @@ def test_a_body_in_chunks_has_the_same_bound(speak):
 
 
 def test_a_body_that_is_announced_as_endless_is_not_waited_for(speak):
-    answer = speak(HEAD + b"content-length: %d\r\n\r\n" % 10**11)
+    answer = speak(create_stage() + b"content-length: %d\r\n\r\n" % 10**11)
     assert (answer.status, answer.fault) == (413, "RequestEntityTooLargeException")
 
 
@@ -62,7 +67,8 @@ def test_a_body_that_is_announced_as_endless_is_not_waited_for(speak):
     ],
 )
 def test_a_body_that_does_not_arrive_whole_does_nothing(tenant, speak, rest):
-    answer = tenant.wire.checked("CreateStage", speak(HEAD + rest, ends=True))
+    start = head("/CreateStage", b"{}", account=tenant.account) + CLOSE
+    answer = tenant.wire.checked("CreateStage", speak(start + rest, ends=True))
     assert (answer.status, answer.fault) == (400, "RequestAbortedException")
     assert tenant.ivs.list_stages()["stages"] == []
 
@@ -72,12 +78,12 @@ def test_a_body_that_does_not_arrive_whole_does_nothing(tenant, speak, rest):
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 40, 400),
         (b"hello\r\n\r\n", 400),
-        (HEAD + b"\0bad: x\r\n\r\n", 400),
-        (HEAD + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400),
-        (HEAD + b"content-length: -2\r\n\r\n{}", 400),
-        (HEAD + b"content-length: two\r\n\r\n{}", 400),
+        (create_stage(b"{}") + b"\0bad: x\r\n\r\n", 400),
+        (create_stage(b"{}") + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400),
+        (create_stage(b"{}") + b"content-length: -2\r\n\r\n{}", 400),
+        (create_stage(b"{}") + b"content-length: two\r\n\r\n{}", 400),
         (b"POST /Create\0Stage HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        (HEAD + b"".join(b"x-%d: y\r\n" % n for n in range(1000)) + b"\r\n", 431),
+        (create_stage(b"{}") + b"".join(b"x-%d: y\r\n" % n for n in range(1000)) + b"\r\n", 431),
     ],
 )
 def test_a_broken_head_is_refused(speak, sent, status):
@@ -85,29 +91,11 @@ def test_a_broken_head_is_refused(speak, sent, status):
 
 
 def test_an_older_client_is_served(speak):
-    answer = speak(b'POST /CreateStage HTTP/1.0\r\ncontent-length: 14\r\n\r\n{"name":"old"}')
+    body = b'{"name":"old"}'
+    answer = speak(head("/CreateStage", body, version="1.0") + b"content-length: %d\r\n\r\n" % len(body) + body)
     assert answer.json["stage"]["name"] == "old"
 
 
 def test_an_absolute_address_names_its_path(speak):
-    answer = speak(b"POST http://elsewhere.example.test/ListStages HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-    assert answer.status == 200
-
-
-STRANGE = [
-    b"AWS4-HMAC-SHA256 Credential=/////",
-    b"AWS4-HMAC-SHA256 Credential=210000000400",
-    b"AWS4-HMAC-SHA256 Credential=210000000400/20260101/us-east-1",
-    b"AWS4-HMAC-SHA256 Credential=210000000400/20260101/../ivs/aws4_request",
-    b"AWS4-HMAC-SHA256 Credential=210000000400/20260101/US EAST/ivs/aws4_request",
-    b"AWS4-HMAC-SHA256 Credential=210000000400/20260101/us:east:1/ivs/aws4_request",
-    b"AWS4-HMAC-SHA256 Credential=210000000400/20260101/" + b"a" * 300 + b"/ivs/aws4_request",
-    b"AWS4-HMAC-SHA256 Credential=210000000400/20260101/us-east-1'--/ivs/aws4_request",
-]
-
-
-@pytest.mark.parametrize("credentials", STRANGE)
-def test_a_credential_without_a_usable_scope_is_refused(tenant, speak, credentials):
-    answer = speak(HEAD + b"authorization: " + credentials + b"\r\ncontent-length: 2\r\n\r\n{}")
-    tenant.wire.checked("CreateStage", answer)
-    assert (answer.status, answer.fault) == (403, "InvalidSignatureException")
+    absolute = b"POST http://elsewhere.example.test/ListStages "
+    assert speak(head("/ListStages").replace(b"POST /ListStages ", absolute) + CLOSE + b"\r\n").status == 200

@@ -1,5 +1,6 @@
 """A Postgres that goes away and comes back: the server says so, tells no internals, and needs no restart."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -7,8 +8,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from server import MASTER_KEY
+from server import MASTER_KEY, run
 from wire import Wire
+
+KEY = {"GREENROOM_MASTER_KEY": MASTER_KEY}
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def database(fresh_postgres):
 
 @pytest.fixture
 def wire(database, start_greenroom):
-    server = start_greenroom(GREENROOM_DATABASE_URL=database, GREENROOM_MASTER_KEY=MASTER_KEY).serving()
+    server = start_greenroom(GREENROOM_DATABASE_URL=database, **KEY).serving()
     return Wire(server.endpoint, "210000000300", "us-east-1")
 
 
@@ -58,12 +61,37 @@ def test_a_request_without_a_store_is_a_fault_in_the_server_that_tells_no_intern
     assert wire.call("CreateStage").status == 200
 
 
+def holder_of_a_key(wire, database):
+    """Somebody whose key is in the store."""
+    made = run("credentials", "create", "--account", wire.account, "--database-url", database, "--output", "json", **KEY)
+    key = json.loads(made.stdout)
+    return Wire(wire.endpoint, key["accessKeyId"], wire.region, secret=key["secretAccessKey"])
+
+
+def test_a_key_that_cannot_be_looked_up_is_no_fault_of_its_holder(wire, postgres, database):
+    holder = holder_of_a_key(wire, database)
+    assert holder.call("ListStages").status == 200
+    with outage(postgres, database):
+        answer = holder.send("POST", "/ListStages", b"{}")
+        assert (answer.status, answer.fault) == (500, "InternalServerException")
+    assert holder.call("ListStages").status == 200
+
+
 def test_connections_that_were_cut_are_replaced_unseen(wire, postgres, database):
     fill_the_pool(wire)
     with psycopg.connect(postgres, autocommit=True) as admin:
         cut_off(admin, name_of(database))
     assert [wire.call("ListStages").status for _ in range(5)] == [200] * 5
     assert wire.call("CreateStage").status == 200
+
+
+def test_connections_that_were_cut_are_replaced_unseen_also_for_the_lookup_of_keys(wire, postgres, database):
+    holder = holder_of_a_key(wire, database)
+    fill_the_pool(wire)
+    assert holder.send("POST", "/ListStages", b"{}").status == 200
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        cut_off(admin, name_of(database))
+    assert [holder.send("POST", "/ListStages", b"{}").status for _ in range(5)] == [200] * 5
 
 
 def fill_the_pool(wire):

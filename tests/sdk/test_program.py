@@ -11,7 +11,7 @@ import yaml
 
 from server import ACCOUNT, MASTER_KEY, run
 from tokens import verified
-from wire import Wire
+from wire import Wire, head
 
 
 def test_the_first_lines_tell_all_that_a_user_needs(start_greenroom, database):
@@ -46,9 +46,7 @@ def test_a_request_in_flight_is_finished_before_the_end(start_greenroom, databas
     server = start_greenroom("--database-url", database).serving()
     address = urlsplit(server.endpoint)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
-        connection.sendall(
-            b"POST /CreateStage HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
-        )
+        connection.sendall(head("/CreateStage", b"{}") + b"content-length: 2\r\nexpect: 100-continue\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         server.process.send_signal(signal.SIGTERM)
         connection.sendall(b"{}")
@@ -94,6 +92,10 @@ SETTINGS = [
     ("quotas", "stages=-1"),
     ("quotas", "stages"),
     ("quotas", "unicorns=5"),
+    ("max-connections", "0"),
+    ("max-header-bytes", "100"),
+    ("body-timeout-seconds", "0"),
+    ("trusted-proxies", "proxy.example.com"),
     ("composition-idle-seconds", "soon"),
     ("composition-start-seconds", "-1"),
 ]
@@ -140,11 +142,13 @@ def test_the_environment_sets_what_flags_set_and_flags_win(start_greenroom):
         GREENROOM_QUOTAS="stages=1",
         GREENROOM_PUBLIC_URL="https://live.example.test",
     ).serving()
-    bare = Wire(server.endpoint, "", "")
-    stage = bare.send("POST", "/CreateStage", b"{}", signed=False).json["stage"]
+    wire = Wire(server.endpoint, "test", "eu-central-1")
+    stage = wire.call("CreateStage").json["stage"]
     assert stage["arn"].startswith("arn:aws:ivs:eu-central-1:210000000101:stage/")
     assert stage["endpoints"]["whip"].startswith("https://live.example.test")
-    assert bare.send("POST", "/CreateStage", b"{}", signed=False).status == 402
+    assert wire.call("CreateStage").status == 402
+    assert server.end() == 0
+    assert "eu-central-1" in server.process.stdout.read()
 
 
 def test_the_times_of_compositions_are_settings(start_greenroom):

@@ -5,13 +5,11 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from aws_model import BY_NAME, answer_problems
+from signing import SECRET, Signature
 
-SECRET = "test"
+# Whose requests are, where it does not matter.
+ACCOUNT = "210000000100"
 
 
 @dataclass
@@ -36,25 +34,40 @@ class Answer:
 
 
 class Wire:
-    """One account's connection to a server, in one region."""
+    """An access key's connection to a server, in one region. An account is a key: the development key of its number."""
 
-    def __init__(self, endpoint, account, region, watch=lambda *_: None):
+    def __init__(self, endpoint, account, region, watch=lambda *_: None, secret=SECRET, token=None):
         self.endpoint, self.account, self.region, self.watch = endpoint, account, region, watch
+        self.signature = Signature(account, secret, token, region)
         self.connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=30)
 
-    def send(self, method, path, body=b"", headers=(), signed=True):
-        """One request with exactly these bytes, and its answer."""
+    def send(self, method, path, body=b"", headers=(), signed=True, signature=None):
+        """One request with exactly these bytes, and its answer. All of its headers are signed, unless it is not."""
         headers = dict(headers)
         if signed:
-            headers |= self._signature(method, path, body)
-        self.connection.request(method, path, body, headers)
+            headers = (signature or self.signature).headers(method, self.endpoint + path, body, headers)
+        return self.send_as_it_is(method, path, body, headers)
+
+    def send_as_it_is(self, method, path, body, headers):
+        """One request with exactly these headers, and its answer.
+
+        Pairs instead of a dict may repeat a name. A header that is `None` is left out: so is the host, if it is that.
+        """
+        pairs = headers.items() if isinstance(headers, dict) else headers
+        given = {name.lower() for name, _ in pairs}
+        self.connection.putrequest(method, path, skip_host="host" in given, skip_accept_encoding=True)
+        for name, value in pairs:
+            if value is not None:
+                self.connection.putheader(name, value)
+        if "content-length" not in given and (body or method not in ("GET", "DELETE", "HEAD", "OPTIONS")):
+            self.connection.putheader("content-length", str(len(body)))
+        self.connection.endheaders(body)
         response = self.connection.getresponse()
-        answer = Answer(
+        return Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},
             response.read(),
         )
-        return answer
 
     def call(self, operation, document=None, **options):
         """One operation with a JSON value as its input, whatever it is; the answer is held to the model."""
@@ -74,10 +87,12 @@ class Wire:
             self.watch(operation, answer.fault)
         return answer
 
-    def _signature(self, method, path, body):
-        request = AWSRequest(method, self.endpoint + path, data=body)
-        SigV4Auth(Credentials(self.account, SECRET), "ivs", self.region).add_auth(request)
-        return dict(request.headers.items())
+
+def head(path, body=b"", method="POST", version="1.1", account=ACCOUNT):
+    """The first lines of a signed request for the host `x`, ready for further headers."""
+    signed = Signature(account).headers(method, f"http://x{path}", body)
+    lines = [f"{method} {path} HTTP/{version}", "host: x", *(f"{name}: {value}" for name, value in signed.items())]
+    return "".join(f"{line}\r\n" for line in lines).encode()
 
 
 def placed(operation, document):
@@ -90,5 +105,5 @@ def placed(operation, document):
     if "{resourceArn}" in path:
         path = path.replace("{resourceArn}", quote(str(document.pop("resourceArn")), safe=""))
     if "tagKeys" in document and method == "DELETE":
-        path += "?" + urlencode([("tagKeys", key) for key in document.pop("tagKeys")])
+        path += "?" + urlencode([("tagKeys", key) for key in document.pop("tagKeys")], quote_via=quote)
     return method, path, b"" if method in ("GET", "DELETE") else json.dumps(document).encode()

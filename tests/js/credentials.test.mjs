@@ -1,0 +1,101 @@
+/** Access keys and both JavaScript SDKs: keys that were made, what a policy denies, and what a wrong key is told. */
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { IVSRealTimeClient, CreateStageCommand, ListStagesCommand } from "@aws-sdk/client-ivs-realtime";
+import { REGION, Stagehand } from "./greenroom.mjs";
+
+process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = "1";
+const AWS = createRequire(import.meta.url)("aws-sdk");
+
+const ACCOUNT = "123456789012";
+
+/** Each SDK as functions of an endpoint and a key that answer, or refuse with `name` and `status`. */
+const SDKS = {
+  v3: (endpoint, credentials) => {
+    const client = new IVSRealTimeClient({ endpoint, region: REGION, credentials, maxAttempts: 1 });
+    const send = (command) =>
+      client.send(command).catch((error) => {
+        throw Object.assign(error, { status: error.$metadata.httpStatusCode });
+      });
+    return {
+      createStage: (input) => send(new CreateStageCommand(input)),
+      listStages: () => send(new ListStagesCommand({})),
+    };
+  },
+  v2: (endpoint, credentials) => {
+    const client = new AWS.IVSRealTime({ endpoint, region: REGION, credentials, maxRetries: 0 });
+    const send = (request) =>
+      request.promise().catch((error) => {
+        throw Object.assign(error, { name: error.code, status: error.statusCode });
+      });
+    return {
+      createStage: (input) => send(client.createStage(input)),
+      listStages: () => send(client.listStages({})),
+    };
+  },
+};
+
+describe("access keys", () => {
+  let stagehand;
+  const folder = mkdtempSync(join(tmpdir(), "greenroom-"));
+  const store = ["--database-url", `sqlite://${folder}/greenroom.db`];
+
+  before(async () => {
+    stagehand = await Stagehand.start(...store);
+  });
+  after(async () => {
+    await stagehand.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** A new key, made beside the running server. */
+  function made(...flags) {
+    const command = ["credentials", "create", "--account", ACCOUNT, "--output", "json", ...store, ...flags];
+    const { accessKeyId, secretAccessKey, sessionToken } = JSON.parse(execFileSync(process.env.GREENROOM_BIN, command));
+    return { accessKeyId, secretAccessKey, sessionToken: sessionToken ?? undefined };
+  }
+
+  /** Awaits a refusal, and checks its name, status and text. */
+  async function refused(name, text, answer) {
+    const error = await answer.then(() => assert.fail(`not refused with ${name}`), (error) => error);
+    assert.deepEqual([error.name, error.status], [name, 403]);
+    assert.match(error.message, text);
+  }
+
+  for (const [sdk, connect] of Object.entries(SDKS)) {
+    test(`${sdk}: a key that was made opens its account`, async () => {
+      const { stage } = await connect(stagehand.endpoint, made()).createStage({});
+      assert.match(stage.arn, new RegExp(`^arn:aws:ivs:${REGION}:${ACCOUNT}:stage/`));
+    });
+
+    test(`${sdk}: a key with a session token is good only with it`, async () => {
+      const key = made("--session-token");
+      await connect(stagehand.endpoint, key).listStages();
+      const without = { ...key, sessionToken: undefined };
+      await refused("UnrecognizedClientException", /token/, connect(stagehand.endpoint, without).listStages());
+    });
+
+    test(`${sdk}: a wrong secret and an unknown key are refused by name`, async () => {
+      const wrong = { ...made(), secretAccessKey: "wrong" };
+      await refused("InvalidSignatureException", /signature/, connect(stagehand.endpoint, wrong).listStages());
+      const unknown = { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "test" };
+      await refused("UnrecognizedClientException", /token/, connect(stagehand.endpoint, unknown).listStages());
+    });
+
+    test(`${sdk}: what a policy does not allow is an AccessDeniedException`, async () => {
+      const policy = join(folder, "policy.json");
+      const statement = { Effect: "Allow", Action: "ivs:CreateStage", Resource: "*" };
+      writeFileSync(policy, JSON.stringify({ Version: "2012-10-17", Statement: [statement] }));
+      const client = connect(stagehand.endpoint, made("--name", "alice", "--policy", policy));
+      await client.createStage({});
+      const text = `^User: arn:aws:iam::${ACCOUNT}:user/alice is not authorized to perform: ivs:ListStages on resource: `;
+      await refused("AccessDeniedException", new RegExp(text), client.listStages());
+    });
+  }
+});
