@@ -7,7 +7,7 @@ use crate::config::{CreateKeyArgs, CredentialsCommand, KeyArgs, KeysArgs, Output
 use crate::domain::policy::{Policy, PolicyError};
 use crate::ids::Ids;
 use crate::secret::MasterKey;
-use crate::server::{self, ServerError};
+use crate::server::{self, KeySource, ServerError};
 use crate::store::{AccessKeyRow, Db, StoreError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -53,10 +53,9 @@ async fn open(args: &StoreArgs) -> Result<Db, AdminError> {
 
 /// Opens the store, and the master key that it is used with.
 async fn open_secret(args: &StoreArgs, ids: &Ids) -> Result<(Db, MasterKey), AdminError> {
-    server::check_master_key(args)?;
+    let source = KeySource::of(args)?;
     let db = open(args).await?;
-    let (secret, name) = server::master_key(args, &db, ids).await?;
-    keys::prepare(&db, &secret, &Clock::System, ids).await.map_err(server::named(name))?;
+    let secret = source.open(&db, &Clock::System, ids).await?;
     Ok((db, secret))
 }
 

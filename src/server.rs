@@ -1,21 +1,24 @@
 //! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
 
+mod master_key;
+
+pub(crate) use master_key::KeySource;
+
 use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Limits};
 use crate::app::credentials::Uses;
 use crate::app::{App, Endpoints, Settings, keys};
 use crate::clock::Clock;
-use crate::config::{PublicUrl, RateLimits, ServeArgs, StoreArgs, Switch, Url};
+use crate::config::{PublicUrl, RateLimits, ServeArgs, StoreArgs, Switch};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::ids::Ids;
 use crate::listener::Listener;
 use crate::listener::tls::{Tls, TlsError};
-use crate::secret::{MasterKey, SecretError};
+use crate::secret::SecretError;
 use crate::store::{Db, OpenError, Options};
-use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -88,77 +91,10 @@ pub(crate) fn options(args: &StoreArgs) -> Options {
     }
 }
 
-/// The master key that was given, or the one that an embedded store keeps; and what to call it.
-pub(crate) async fn master_key(args: &StoreArgs, db: &Db, ids: &Ids) -> Result<(MasterKey, String), ServerError> {
-    match (&args.master_key, &args.database_url) {
-        (Some(text), _) => {
-            let name = "GREENROOM_MASTER_KEY".to_owned();
-            let key = MasterKey::parse(&text.0).map_err(|error| ServerError::Secret(name.clone(), error))?;
-            Ok((key, name))
-        }
-        (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
-        (None, Url::Memory) => Ok((MasterKey::new(&ids.bytes()), "the key in memory".into())),
-        (None, Url::File(path)) => {
-            let path = PathBuf::from(format!("{}.key", path.display()));
-            let failed = |error| ServerError::KeyFile(path.clone(), error);
-            if !path.try_exists().map_err(failed)? && keys::exist(db).await? {
-                return Err(ServerError::LostKeyFile(path));
-            }
-            Ok((key_file(&path, ids)?, path.display().to_string()))
-        }
-    }
-}
-
-/// Refuses what cannot be right before the store is touched.
-pub(crate) fn check_master_key(args: &StoreArgs) -> Result<(), ServerError> {
-    match (&args.master_key, &args.database_url) {
-        (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
-        (Some(text), _) => {
-            let wrong = |error| ServerError::Secret("GREENROOM_MASTER_KEY".into(), error);
-            MasterKey::parse(&text.0).map(drop).map_err(wrong)
-        }
-        (None, Url::File(_) | Url::Memory) => Ok(()),
-    }
-}
-
-/// Names the master key that does not open what is in the store.
-pub(crate) fn named(name: String) -> impl FnOnce(keys::KeysError) -> ServerError {
-    move |error| match error {
-        keys::KeysError::Secret(error) => ServerError::Secret(name, error),
-        other => other.into(),
-    }
-}
-
-/// Reads the key file, or makes it: readable by its owner alone, whole from its first moment, and never in place of one
-/// that is there already.
-fn key_file(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let failed = |error| ServerError::KeyFile(path.to_owned(), error);
-    if !path.try_exists().map_err(failed)? {
-        let draft = PathBuf::from(format!("{}.{}", path.display(), ids.resource()));
-        let write = || {
-            let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
-            file.write_all(MasterKey::text(&ids.bytes()).as_bytes())?;
-            file.sync_all()?;
-            match std::fs::hard_link(&draft, path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-                linked => linked,
-            }
-        };
-        let written = write();
-        let removed = std::fs::remove_file(&draft);
-        written.and(removed).map_err(failed)?;
-    }
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(1024).read_to_string(&mut text).map_err(failed)?;
-    MasterKey::parse(&text).map_err(|error| ServerError::Secret(path.display().to_string(), error))
-}
-
 impl Server {
     /// Opens the store, brings it up to date, and listens.
     pub async fn start(args: ServeArgs, clock: Clock, ids: Ids) -> Result<Server, ServerError> {
-        check_master_key(&args.store)?;
+        let source = KeySource::of(&args.store)?;
         if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
             return Err(ServerError::Exposed(args.listen));
         }
@@ -166,8 +102,7 @@ impl Server {
         let tls = Tls::open(&args.listener)?.map(Arc::new);
         let db = Db::open(&options(&args.store)).await?;
         db.migrate().await?;
-        let (secret, name) = master_key(&args.store, &db, &ids).await?;
-        keys::prepare(&db, &secret, &clock, &ids).await.map_err(named(name))?;
+        let secret = source.open(&db, &clock, &ids).await?;
         let failed = |error| ServerError::Listen(args.listen, error);
         let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;

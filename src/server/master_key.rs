@@ -1,0 +1,86 @@
+//! Where the master key of a store comes from.
+
+use super::ServerError;
+use crate::app::keys::{self, KeysError};
+use crate::clock::Clock;
+use crate::config::{StoreArgs, Url};
+use crate::ids::Ids;
+use crate::secret::MasterKey;
+use crate::store::Db;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// What a master key that was given is called in errors.
+const GIVEN: &str = "GREENROOM_MASTER_KEY";
+
+/// Where the master key is to be had. Made before the store is touched, so that what cannot be right changes nothing.
+#[derive(Debug)]
+pub(crate) enum KeySource {
+    /// It was given.
+    Given(Box<MasterKey>),
+    /// Nowhere: a store in memory takes a new one.
+    Memory,
+    /// A file beside an embedded store, made when it is not there.
+    File(PathBuf),
+}
+
+impl KeySource {
+    /// The source that the operator chose.
+    pub(crate) fn of(args: &StoreArgs) -> Result<Self, ServerError> {
+        match (&args.master_key, &args.database_url) {
+            (Some(text), _) => {
+                let key = MasterKey::parse(&text.0).map_err(|error| ServerError::Secret(GIVEN.into(), error))?;
+                Ok(KeySource::Given(Box::new(key)))
+            }
+            (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
+            (None, Url::Memory) => Ok(KeySource::Memory),
+            (None, Url::File(path)) => Ok(KeySource::File(PathBuf::from(format!("{}.key", path.display())))),
+        }
+    }
+
+    /// The key, once it is known to open what is in the store. A store without signing keys gets its first.
+    pub(crate) async fn open(self, db: &Db, clock: &Clock, ids: &Ids) -> Result<MasterKey, ServerError> {
+        let (key, name) = match self {
+            KeySource::Given(key) => (*key, GIVEN.to_owned()),
+            KeySource::Memory => (MasterKey::new(&ids.bytes()), "the key in memory".into()),
+            KeySource::File(path) => {
+                let there = path.try_exists().map_err(|error| ServerError::KeyFile(path.clone(), error))?;
+                if !there && keys::exist(db).await? {
+                    return Err(ServerError::LostKeyFile(path));
+                }
+                (read_or_make(&path, ids)?, path.display().to_string())
+            }
+        };
+        match keys::prepare(db, &key, clock, ids).await {
+            Ok(()) => Ok(key),
+            Err(KeysError::Secret(error)) => Err(ServerError::Secret(name, error)),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+/// Reads the key file, or makes it: readable by its owner alone, whole from its first moment, and never in place of one
+/// that is there already.
+fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let failed = |error| ServerError::KeyFile(path.to_owned(), error);
+    if !path.try_exists().map_err(failed)? {
+        let draft = PathBuf::from(format!("{}.{}", path.display(), ids.resource()));
+        let write = || {
+            let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
+            file.write_all(MasterKey::text(&ids.bytes()).as_bytes())?;
+            file.sync_all()?;
+            match std::fs::hard_link(&draft, path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                linked => linked,
+            }
+        };
+        let written = write();
+        let removed = std::fs::remove_file(&draft);
+        written.and(removed).map_err(failed)?;
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(1024).read_to_string(&mut text).map_err(failed)?;
+    MasterKey::parse(&text).map_err(|error| ServerError::Secret(path.display().to_string(), error))
+}
