@@ -83,16 +83,14 @@ impl From<CredentialsError> for Fault {
     }
 }
 
-fn refused(kind: RejectionKind, text: &str) -> Fault {
-    Fault::rejected(kind, text)
-}
-
 impl App {
     /// Who calls with an access key, and the secret that it must have signed with. An unknown key, a disabled one and a
     /// wrong session token are not told apart.
     pub async fn caller(&self, key: &str, session_token: Option<&str>) -> Result<(Caller, String), Fault> {
-        let unknown =
-            || refused(RejectionKind::UnrecognizedClient, "The security token included in the request is invalid");
+        let unknown = || {
+            let text = "The security token included in the request is invalid";
+            Fault::rejected(RejectionKind::UnrecognizedClient, text)
+        };
         if let Some(account) = self.development_account(key) {
             // These keys have no session tokens.
             if session_token.is_some() {
@@ -117,7 +115,7 @@ impl App {
         }
         if row.expires_at.is_some_and(|at| at <= self.clock.now().0) {
             let text = "The security token included in the request is expired";
-            return Err(refused(RejectionKind::ExpiredToken, text));
+            return Err(Fault::rejected(RejectionKind::ExpiredToken, text));
         }
         let policy = match row.policy.as_str() {
             "" => None,
