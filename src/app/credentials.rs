@@ -17,6 +17,8 @@ use std::time::Duration;
 pub const DEVELOPMENT: &str = "test";
 /// How stale the note of a key's last use may be.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
+/// How long a note that is being written, or could not be, keeps others from writing it.
+const NOTE_TRIED_EVERY: Duration = Duration::from_secs(5);
 /// Keys read at once when all of them are listed.
 const PAGE: i64 = 100;
 
@@ -31,9 +33,28 @@ pub struct Caller {
     pub policy: Option<Arc<Policy>>,
 }
 
-/// When each key was seen last by this node.
+/// From when on the next use of each key is to be noted by this node.
 #[derive(Debug, Default)]
 pub struct Uses(Mutex<HashMap<String, Timestamp>>);
+
+impl Uses {
+    /// Whether a use is to be noted now. Of many who ask at once one is told so, and nobody else for a while: a store
+    /// that takes no writes is not asked again by every request.
+    fn due(&self, key: &str, now: Timestamp) -> bool {
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.get(key).is_some_and(|at| now < *at) {
+            return false;
+        }
+        next.insert(key.to_owned(), now.plus(NOTE_TRIED_EVERY));
+        true
+    }
+
+    /// A use at `now` is in the store.
+    fn noted(&self, key: &str, now: Timestamp) {
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        next.insert(key.to_owned(), now.plus(USE_NOTED_EVERY));
+    }
+}
 
 /// What a new access key is to be.
 #[derive(Clone, Debug)]
@@ -132,16 +153,14 @@ impl App {
             return Ok(());
         }
         let now = self.clock.now();
-        {
-            let mut uses = self.uses.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if uses.get(key).is_some_and(|at| now < at.plus(USE_NOTED_EVERY)) {
-                return Ok(());
-            }
-            uses.insert(key.to_owned(), now);
+        if !self.uses.due(key, now) {
+            return Ok(());
         }
         let mut tx = self.db.write().await?;
         tx.set_access_key_used(key, now.0).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.uses.noted(key, now);
+        Ok(())
     }
 
     /// The account of a development key: `test`, or twelve digits that name it.
@@ -228,4 +247,26 @@ pub async fn delete(db: &Db, id: &str) -> Result<bool, StoreError> {
     let found = tx.delete_access_key(id).await?;
     tx.commit().await?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_many_notes_a_use_and_what_was_noted_is_due_in_a_minute() {
+        let (uses, start) = (Uses::default(), Timestamp(0));
+        let at = |seconds| start.plus(Duration::from_secs(seconds));
+        assert_eq!([(); 3].map(|()| uses.due("a", start)), [true, false, false]);
+        assert!(uses.due("b", start), "each key has a note of its own");
+        uses.noted("a", start);
+        assert_eq!([5, 59, 60, 60].map(|seconds| uses.due("a", at(seconds))), [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_note_that_was_not_written_is_due_a_little_later() {
+        let (uses, start) = (Uses::default(), Timestamp(0));
+        let due = |seconds| uses.due("a", start.plus(Duration::from_secs(seconds)));
+        assert_eq!([0, 4, 5, 9, 10].map(due), [true, false, true, false, true]);
+    }
 }

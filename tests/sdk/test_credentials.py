@@ -1,6 +1,8 @@
 """Access keys: how they are made, shown and changed beside a running server, and what they open."""
 
 import re
+import sqlite3
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -195,6 +197,51 @@ def test_the_last_use_is_noted_once_a_minute(start_stagehand, account):
     assert keys.show(key)["lastUsedAt"] > first
     [listed] = keys.ask("list")
     assert listed == keys.show(key)
+
+
+UNWRITABLE = {
+    "postgres": [
+        "ALTER TABLE access_keys ADD CONSTRAINT never CHECK (last_used_at IS NULL)",
+        "ALTER TABLE access_keys DROP CONSTRAINT never",
+    ],
+    "sqlite": [
+        "CREATE TRIGGER never BEFORE UPDATE ON access_keys BEGIN SELECT RAISE(ABORT, 'never'); END",
+        "DROP TRIGGER never",
+    ],
+}
+
+
+@contextmanager
+def no_use_can_be_noted(server):
+    """The store takes no note of the use of a key."""
+    forbid, allow = UNWRITABLE[server.engine]
+    alter(server, forbid)
+    yield
+    alter(server, allow)
+
+
+def alter(server, statement):
+    if server.engine == "postgres":
+        with psycopg.connect(server.database) as store:
+            store.execute(statement)
+    else:
+        with closing(sqlite3.connect(server.database.removeprefix("sqlite://"))) as store:
+            store.execute(statement)
+
+
+def test_a_use_that_could_not_be_noted_is_noted_a_little_later(start_stagehand, account):
+    server = start_stagehand()
+    keys = Keys(server.database)
+    key = keys.create(account)
+    ivs = client(server, key)
+    with no_use_can_be_noted(server):
+        for _ in range(2):
+            assert ivs.list_stages()["stages"] == []
+    assert server.stagehand.logged().count("the use of an access key was not noted") == 1
+    assert keys.show(key)["lastUsedAt"] is None
+    server.stagehand.advance(5)
+    ivs.list_stages()
+    assert keys.show(key)["lastUsedAt"] is not None
 
 
 def test_a_request_with_a_wrong_signature_is_no_use_of_a_key(keys, account, greenroom):
