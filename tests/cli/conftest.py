@@ -1,6 +1,8 @@
-"""What a test of the command line needs: a stagehand of its own, and the `aws` command pointed at it."""
+"""What a test of the command line needs: a stagehand of its own, and the `aws` and `curl` commands pointed at it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +16,15 @@ from world import PUBLIC_KEYS, World
 
 
 @pytest.fixture
-def stagehand():
+def store(tmp_path):
+    """The file of the store."""
+    return tmp_path / "greenroom.db"
+
+
+@pytest.fixture
+def stagehand(store):
     # The clocks of commands go on while that of the stagehand is moved.
-    hand = Stagehand("--database-url", "sqlite::memory:", "--clock-skew-seconds", "1000000000")
+    hand = Stagehand("--database-url", f"sqlite://{store}", "--clock-skew-seconds", "1000000000")
     yield hand
     assert hand.stop() == 0, hand.logged()
 
@@ -63,5 +71,23 @@ def shell(stagehand, tmp_path):
             capture_output=True,
             text=True,
         )
+
+    return run
+
+
+@pytest.fixture
+def curl(stagehand, shell):
+    """Runs `curl` with a signature, the arguments as typed, and gives the status and the answer."""
+    if shutil.which("curl") is None and os.environ.get("CI") == "true":
+        pytest.fail("curl is missing, and CI tests what the README says of it")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is missing on this machine")
+
+    def run(path, arguments="", user=f"{ACCOUNT}:test", region="us-east-1"):
+        signature = f"--aws-sigv4 aws:amz:{region}:ivs --user {user} -H 'Content-Type: application/json'"
+        ran = shell(f"curl -sS -w '\\n%{{http_code}}' {signature} {arguments} '{stagehand.endpoint}{path}'", region)
+        assert (ran.stderr, ran.returncode) == ("", 0)
+        body, _, status = ran.stdout.rpartition("\n")
+        return int(status), json.loads(body)
 
     return run
