@@ -14,7 +14,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/greenroom /usr/local/bin/greenroom
 COPY --from=build --chown=65532:65532 /out/data /data
-# On an address that others reach, only keys made with `greenroom credentials create` are good.
+# On an address that others reach, only keys made with `greenroom credentials create`, or given by the environment, are
+# good.
 ENV GREENROOM_LISTEN=0.0.0.0:4600 \
     GREENROOM_DEV_CREDENTIALS=off \
     GREENROOM_DATABASE_URL=sqlite:///data/greenroom.db

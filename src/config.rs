@@ -182,12 +182,24 @@ pub struct ServeArgs {
     /// Region in the command that is printed at the start; every request names its own
     #[arg(long, env = "GREENROOM_REGION", default_value = "us-east-1", value_parser = region)]
     pub region: String,
-    /// Account of the development access key `test`: 12 digits
+    /// Account of the development access key `test`, and of --access-key-id: 12 digits
     #[arg(long, env = "GREENROOM_ACCOUNT", default_value = "000000000000", value_parser = account)]
     pub account: String,
     /// Whether the access key `test` with the secret `test`, and any 12-digit account number with that secret, are accepted: on or off. Only while listening on a loopback address
     #[arg(long, env = "GREENROOM_DEV_CREDENTIALS", default_value = "on", value_name = "SWITCH")]
     pub dev_credentials: Switch,
+    /// Id of an access key that is made at the start, for --account, unless it is there: 16 to 128 letters, digits and underscores
+    #[arg(long, env = "GREENROOM_ACCESS_KEY_ID", value_name = "ID", requires = "secret_access_key")]
+    pub access_key_id: Option<String>,
+    /// Secret of that access key: 32 to 128 printable ASCII characters without spaces. Prefer the variable: other users can see a program's flags
+    #[arg(
+        long,
+        env = "GREENROOM_SECRET_ACCESS_KEY",
+        value_name = "SECRET",
+        hide_env_values = true,
+        requires = "access_key_id"
+    )]
+    pub secret_access_key: Option<Secret>,
     /// Seconds that the clock of whoever signs a request may be off, either way
     #[arg(long, env = "GREENROOM_CLOCK_SKEW_SECONDS", default_value_t = 300, value_name = "S")]
     pub clock_skew_seconds: u32,

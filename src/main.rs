@@ -4,6 +4,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use greenroom::admin::{self, AdminError};
 use greenroom::api::openapi;
+use greenroom::app::credentials::CredentialsError;
 use greenroom::clock::Clock;
 use greenroom::config::{Cli, Command, HealthArgs, KeysCommand, ServeArgs, Switch};
 use greenroom::ids::Ids;
@@ -59,6 +60,8 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
         ServerError::NoMasterKey
             | ServerError::Secret(..)
             | ServerError::Exposed(_)
+            | ServerError::BadAccessKey(_)
+            | ServerError::Credentials(CredentialsError::Taken(_))
             | ServerError::UnknownOperation(_)
             | ServerError::Tls(_)
             | ServerError::Open(OpenError::File { .. })
@@ -93,9 +96,11 @@ fn say(text: &str) {
 async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     telemetry::start();
     let (store, region) = (args.store.database_url.clone(), args.region.clone());
-    let (credentials, key, secret) = match args.dev_credentials {
-        Switch::On => (format!("access key test, secret key test, region {region}"), "test", "test"),
-        Switch::Off => ("made with: greenroom credentials create".into(), "…", "…"),
+    let given = args.access_key_id.clone();
+    let (credentials, key, secret) = match (args.dev_credentials, given) {
+        (Switch::On, _) => (format!("access key test, secret key test, region {region}"), "test".into(), "test"),
+        (Switch::Off, Some(id)) => (format!("access key {id}, region {region}"), id, "…"),
+        (Switch::Off, None) => ("made with: greenroom credentials create".into(), "…".into(), "…"),
     };
     // Whoever stops the program while it starts is heard as well.
     let stop = stop();

@@ -6,10 +6,10 @@ pub(crate) use master_key::KeySource;
 
 use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Limits};
-use crate::app::credentials::Uses;
+use crate::app::credentials::{self, CredentialsError, GivenKey, Uses};
 use crate::app::{App, Endpoints, Settings, keys};
 use crate::clock::Clock;
-use crate::config::{PublicUrl, RateLimits, ServeArgs, StoreArgs, Switch};
+use crate::config::{PublicUrl, RateLimits, Secret, ServeArgs, StoreArgs, Switch};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::ids::Ids;
@@ -56,6 +56,12 @@ pub enum ServerError {
         "the development access keys (test/test) are only for loopback addresses, and {0} is none: set --dev-credentials=off and make keys with `greenroom credentials create`, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// An access key that was given and is none.
+    #[error("{0}")]
+    BadAccessKey(&'static str),
+    /// An access key that was given and cannot be had.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// A rate for an operation that there is not.
     #[error("--rate-limits: there is no operation named '{0}'")]
     UnknownOperation(String),
@@ -98,11 +104,17 @@ impl Server {
         if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
             return Err(ServerError::Exposed(args.listen));
         }
+        let given = given_key(&args)?;
         let rates = rates(&args.rate_limits)?;
         let tls = Tls::open(&args.listener)?.map(Arc::new);
         let db = Db::open(&options(&args.store)).await?;
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
+        if let Some(given) = &given
+            && credentials::ensure(&db, &secret, &ids, clock.now(), given).await?
+        {
+            tracing::info!(id = given.id, account = given.account, "the access key that was given is made");
+        }
         let failed = |error| ServerError::Listen(args.listen, error);
         let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
@@ -155,6 +167,27 @@ impl Server {
         // A request that hangs must not keep the store from being closed.
         let _ = tokio::time::timeout(self.grace, self.app.db.close()).await;
     }
+}
+
+/// The access key that is to be there from the start. Texts do not repeat the values: the two are easily taken for each
+/// other.
+fn given_key(args: &ServeArgs) -> Result<Option<GivenKey>, ServerError> {
+    let (Some(id), Some(Secret(secret))) = (&args.access_key_id, &args.secret_access_key) else {
+        return Ok(None);
+    };
+    // As AWS has it; so none of these is a development key.
+    let is_id = (16..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_id {
+        let text = "--access-key-id (GREENROOM_ACCESS_KEY_ID): use 16 to 128 letters, digits and underscores";
+        return Err(ServerError::BadAccessKey(text));
+    }
+    // Whoever sees a signature can try secrets out at home.
+    if !(32..=128).contains(&secret.len()) || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ServerError::BadAccessKey(
+            "--secret-access-key (GREENROOM_SECRET_ACCESS_KEY): use 32 to 128 printable ASCII characters without spaces (make one with: openssl rand -hex 20)",
+        ));
+    }
+    Ok(Some(GivenKey { account: args.account.clone(), id: id.clone(), secret: secret.clone() }))
 }
 
 /// The rate of each operation that has one.

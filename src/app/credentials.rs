@@ -1,6 +1,6 @@
 //! Access keys: who may call the API, and as whom.
 
-use super::App;
+use super::{App, keys};
 use crate::clock::Timestamp;
 use crate::domain::policy::Policy;
 use crate::ids::Ids;
@@ -21,6 +21,9 @@ const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 const NOTE_TRIED_EVERY: Duration = Duration::from_secs(5);
 /// Keys read at once when all of them are listed.
 const PAGE: i64 = 100;
+/// What is sealed of a key.
+const SECRET: &str = "secret";
+const SESSION_TOKEN: &str = "session token";
 
 /// Whoever calls.
 #[derive(Clone, Debug)]
@@ -71,6 +74,16 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
 }
 
+/// An access key that the operator made up, which may do everything in its account.
+pub struct GivenKey {
+    /// Twelve digits.
+    pub account: String,
+    /// The access key id.
+    pub id: String,
+    /// The secret access key.
+    pub secret: String,
+}
+
 /// A new access key; its secrets are shown this once.
 pub struct MadeKey {
     /// The key as it is stored.
@@ -90,6 +103,11 @@ pub enum CredentialsError {
     /// The master key is not the one that the key was written with.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A key that was given is there already, and is another one.
+    #[error(
+        "the access key {0} is in the store already, with another secret, for another account or with a session token: give what it was made with, or delete it with `greenroom credentials delete {0}`"
+    )]
+    Taken(String),
     /// Its policy cannot be read any more.
     #[error("the policy of the access key {0} cannot be read")]
     Policy(String),
@@ -121,10 +139,10 @@ impl App {
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT.to_owned()));
         }
         let row = self.db.read().await?.access_key(key).await?.filter(|row| row.enabled).ok_or_else(unknown)?;
-        let secret = self.open(&row.id, "secret", &row.sealed_secret)?;
+        let secret = open(&self.secret, &row.id, SECRET, &row.sealed_secret)?;
         let expected = match row.sealed_session_token.as_str() {
             "" => None,
-            sealed => Some(self.open(&row.id, "session token", sealed)?),
+            sealed => Some(open(&self.secret, &row.id, SESSION_TOKEN, sealed)?),
         };
         let same = match (&expected, session_token) {
             (None, None) => true,
@@ -171,11 +189,11 @@ impl App {
         }
         crate::config::account(key).ok()
     }
+}
 
-    fn open(&self, id: &str, what: &str, sealed: &str) -> Result<String, CredentialsError> {
-        let bytes = self.secret.open(&sealed_name(id, what), sealed)?;
-        Ok(String::from_utf8(bytes).map_err(|_| SecretError::Unreadable)?)
-    }
+fn open(secret: &MasterKey, id: &str, what: &str, sealed: &str) -> Result<String, CredentialsError> {
+    let bytes = secret.open(&sealed_name(id, what), sealed)?;
+    Ok(String::from_utf8(bytes).map_err(|_| SecretError::Unreadable)?)
 }
 
 /// What a secret of an access key is sealed under, so that it cannot be passed off as another one.
@@ -199,8 +217,8 @@ pub async fn create(
     let row = AccessKeyRow {
         account: new.account,
         name: new.name,
-        sealed_secret: seal("secret", &secret_key),
-        sealed_session_token: session_token.as_ref().map_or_else(String::new, |token| seal("session token", token)),
+        sealed_secret: seal(SECRET, &secret_key),
+        sealed_session_token: session_token.as_ref().map_or_else(String::new, |token| seal(SESSION_TOKEN, token)),
         policy: new.policy.map_or_else(String::new, |policy| policy.text().to_owned()),
         enabled: true,
         created_at: now.0,
@@ -212,6 +230,41 @@ pub async fn create(
     tx.insert_access_key(&row).await?;
     tx.commit().await?;
     Ok(MadeKey { row, secret: secret_key, session_token })
+}
+
+/// Makes the access key that was given, unless it is there; answers whether it did. One that is there stays as it is,
+/// be it disabled. Several nodes may do so at once.
+pub async fn ensure(
+    db: &Db,
+    secret: &MasterKey,
+    ids: &Ids,
+    now: Timestamp,
+    given: &GivenKey,
+) -> Result<bool, CredentialsError> {
+    let mut tx = db.write().await?;
+    // A node that starts at the same time waits here, and then finds the key.
+    tx.lock(&keys::service(), "access keys").await?;
+    if let Some(row) = tx.access_key(&given.id).await? {
+        let stored = open(secret, &row.id, SECRET, &row.sealed_secret)?;
+        let same = verify_slices_are_equal(stored.as_bytes(), given.secret.as_bytes()).is_ok();
+        let usable = row.account == given.account && row.sealed_session_token.is_empty();
+        return if same && usable { Ok(false) } else { Err(CredentialsError::Taken(row.id)) };
+    }
+    tx.insert_access_key(&AccessKeyRow {
+        id: given.id.clone(),
+        account: given.account.clone(),
+        name: String::new(),
+        sealed_secret: secret.seal(&sealed_name(&given.id, SECRET), given.secret.as_bytes(), &ids.bytes()),
+        sealed_session_token: String::new(),
+        policy: String::new(),
+        enabled: true,
+        created_at: now.0,
+        expires_at: None,
+        last_used_at: None,
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Every access key in the order of their making.

@@ -112,6 +112,6 @@ async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Res
 }
 
 /// Keys belong to the service, not to an account.
-fn service() -> Scope {
+pub(super) fn service() -> Scope {
     Scope { account: String::new(), region: String::new() }
 }

@@ -98,13 +98,30 @@ def test_every_command_in_a_container_is_one_that_the_program_takes(name, tmp_pa
         assert made.returncode == 0, made.stderr
 
 
-def test_what_the_examples_read_of_a_key_is_what_is_printed_of_it(tmp_path):
-    lines = [line for line in text("README.md").splitlines() if "jq " in line]
-    read = {name for line in lines for name in re.findall(r"\.(\w+)[) ]", line)} - {"json"}
-    assert {"accessKeyId", "secretAccessKey"} <= read
-    database = f"sqlite://{tmp_path}/greenroom.db"
-    made = run(*"credentials create --account 000000000000 --output json".split(), GREENROOM_DATABASE_URL=database)
-    assert read <= json.loads(made.stdout).keys()
+def examples():
+    """The containers in the README that are given a key: the environments of greenroom and of whoever uses it."""
+    documents = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text("README.md"), re.M | re.S)]
+    for document in documents:
+        job = document.get("jobs", {}).get("test", {})
+        services = document.get("services") or job.get("services") or {}
+        if "greenroom" in services:
+            server = services["greenroom"]
+            user = job or services["app"]
+            yield server.get("env") or server["environment"], user.get("env") or user["environment"]
+
+
+def test_the_examples_of_both_kinds_give_a_key():
+    assert len(list(examples())) == 2
+
+
+@pytest.mark.parametrize(("server", "user"), list(examples()))
+def test_the_key_that_an_example_gives_is_good_without_any_further_step(server, user, as_in_the_image):
+    program = Greenroom(**{**as_in_the_image, **server})
+    try:
+        key, secret = user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"]
+        assert Wire(program.serving().endpoint, key, "us-east-1", secret=secret).call("ListStages").status == 200
+    finally:
+        program.kill()
 
 
 def copied():

@@ -2,6 +2,9 @@
 
 import json
 import tempfile
+from pathlib import Path
+
+import psycopg
 
 from clients import ACCOUNTS
 from server import MASTER_KEY, run
@@ -40,6 +43,15 @@ class Keys:
 
     def show(self, key):
         return self.ask("show", key["accessKeyId"])
+
+
+def stored(database):
+    """Everything about access keys that a store holds, as text."""
+    if database.startswith("postgres"):
+        with psycopg.connect(database) as connection:
+            return str(connection.execute("SELECT * FROM access_keys").fetchall())
+    folder, _, name = database.removeprefix("sqlite://").rpartition("/")
+    return "".join(path.read_bytes().decode("latin-1") for path in Path(folder).glob(f"{name}*"))
 
 
 def development(key, secret="test", token=None):

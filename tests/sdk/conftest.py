@@ -132,6 +132,12 @@ def database(tmp_path):
 
 
 @pytest.fixture
+def store(engine, database, fresh_postgres):
+    """The address of a store of the test's own, of either engine."""
+    return database if engine == "sqlite" else fresh_postgres()
+
+
+@pytest.fixture
 def start_greenroom():
     """A function that starts the real server; whatever still runs at the end of the test is killed."""
     running = []

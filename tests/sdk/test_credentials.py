@@ -3,12 +3,11 @@
 import re
 import sqlite3
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from access import Keys, client, unknown
+from access import Keys, client, stored, unknown
 from clients import ACCOUNTS
 from server import MASTER_KEY
 from tenant import refused
@@ -111,18 +110,9 @@ def test_a_secret_is_shown_by_create_and_is_nowhere_else(keys, account, greenroo
     secrets = [key["secretAccessKey"], key["sessionToken"]]
     shown = [keys.say(*arguments) for arguments in (["list"], ["show", key["accessKeyId"]])]
     shown += [keys.say(*arguments, "--output", "json") for arguments in (["list"], ["show", key["accessKeyId"]])]
-    places = {"shown": "".join(shown), "logged": greenroom.stagehand.logged(), "stored": stored(greenroom)}
+    places = {"shown": "".join(shown), "logged": greenroom.stagehand.logged(), "stored": stored(greenroom.database)}
     assert key["accessKeyId"] in places["stored"]
     assert [place for place, text in places.items() for secret in secrets if secret in text] == []
-
-
-def stored(server):
-    """Everything about access keys that the store holds, as text."""
-    if server.engine == "postgres":
-        with psycopg.connect(server.database) as connection:
-            return str(connection.execute("SELECT * FROM access_keys").fetchall())
-    folder, _, name = server.database.removeprefix("sqlite://").rpartition("/")
-    return "".join(path.read_bytes().decode("latin-1") for path in Path(folder).glob(f"{name}*"))
 
 
 def test_a_change_holds_for_the_next_request(keys, account, greenroom):
@@ -249,12 +239,6 @@ def test_a_request_with_a_wrong_signature_is_no_use_of_a_key(keys, account, gree
     with refused("InvalidSignatureException"):
         client(greenroom, {**key, "secretAccessKey": "wrong"}).list_stages()
     assert keys.show(key)["lastUsedAt"] is None
-
-
-@pytest.fixture
-def store(engine, database, fresh_postgres):
-    """The address of a store of the test's own, of either engine."""
-    return database if engine == "sqlite" else fresh_postgres()
 
 
 def opens(server, key):
