@@ -19,6 +19,7 @@
 //! | [`app`] | one async function per operation; the only place where the others meet |
 //! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
 //! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
+//! | [`sfu`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
 //! | [`config`] | flags and environment variables, each its own manual |
 //! | [`admin`] | the commands beside a running server: schema, signing keys, access keys |
 //! | [`server`] | opens, serves, drains, closes |
@@ -69,6 +70,7 @@ pub mod listener;
 pub mod model;
 pub mod secret;
 pub mod server;
+pub mod sfu;
 pub mod store;
 pub mod telemetry;
 pub mod token;

@@ -20,6 +20,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("api", &["app", "domain", "model", "clock", "config"]),
     ("listener", &["api", "config"]),
     ("admin", &["app", "clock", "config", "domain", "ids", "secret", "server", "store"]),
+    // Knows nothing of ours: connections, packets and time.
+    ("sfu", &[]),
     ("server", &["api", "app", "clock", "config", "domain", "ids", "listener", "model", "secret", "store"]),
 ];
 
@@ -79,6 +81,7 @@ fn libraries_stay_in_their_rooms() {
     for (library, homes) in [
         ("sqlx::", &["store", "server"][..]),
         ("axum::", &["api", "listener", "server", "config"]),
+        ("str0m::", &["sfu", "client"]),
         ("hyper", &["listener"]),
         ("tokio_rustls", &["listener"]),
     ] {

@@ -1,0 +1,372 @@
+//! The engine: connections, datagrams and time in; datagrams and events out. No socket, clock or task is in it.
+
+use super::forward::Packet;
+use super::fragment::Fragment;
+use super::limits;
+use super::link::{Ground, Happening, Link, Role};
+use super::offer::{Kind, Offer, Purpose};
+use super::source::Heard;
+use super::{Codec, Event, Peer, PeerState, Refused, Transmit, Why};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+
+/// How long an address stays with a connection that it was proved to be of, whoever else claims it.
+const HELD: Duration = Duration::from_secs(5);
+
+/// Forwards media from publishers to subscribers.
+///
+/// After every call that takes `now`, [`Sfu::poll_transmit`] and [`Sfu::poll_event`] are to be emptied, and
+/// [`Sfu::handle_timeout`] called no later than at [`Sfu::next_timeout`].
+pub struct Sfu {
+    ground: Ground,
+    links: BTreeMap<Peer, Link>,
+    by_address: HashMap<SocketAddr, (Peer, Instant)>,
+    by_ufrag: HashMap<String, Peer>,
+    timers: BTreeSet<(Instant, Peer)>,
+    work: VecDeque<(Peer, Happening)>,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+impl Sfu {
+    /// An engine without connections. `candidates` are the addresses that clients are told, at least one.
+    pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict: bool) -> Result<Sfu, Refused> {
+        let provider = str0m::crypto::from_feature_flags();
+        let certificate = provider.dtls_provider.generate_certificate();
+        let certificate =
+            certificate.ok_or_else(|| Refused::Unsupported("no DTLS certificate could be made".into()))?;
+        if candidates.is_empty() {
+            return Err(Refused::Unsupported("no address is there that clients could be told".into()));
+        }
+        Ok(Sfu {
+            ground: Ground { candidates, certificate, timeout, strict },
+            links: BTreeMap::new(),
+            by_address: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            timers: BTreeSet::new(),
+            work: VecDeque::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Answers a publisher's offer.
+    pub fn publish(&mut self, now: Instant, peer: Peer, offer: &str) -> Result<String, Refused> {
+        self.check_new(peer)?;
+        let offer = Offer::read(offer, Purpose::Publish, self.ground.strict)?;
+        let (link, answer) = Link::open(&self.ground, now, offer)?;
+        self.admit(now, peer, link);
+        Ok(answer)
+    }
+
+    /// Answers the offer of somebody who is to receive what `publisher` sends.
+    pub fn subscribe(&mut self, now: Instant, peer: Peer, publisher: Peer, offer: &str) -> Result<String, Refused> {
+        self.check_new(peer)?;
+        let is_publisher = |link: &Link| matches!(link.role, Role::Publisher(_));
+        if !self.links.get(&publisher).is_some_and(is_publisher) {
+            return Err(Refused::NoPublisher);
+        }
+        let offer = Offer::read(offer, Purpose::Subscribe, self.ground.strict)?;
+        let (mut link, answer) = Link::open(&self.ground, now, offer)?;
+        let source = self.links.get_mut(&publisher).ok_or(Refused::NoPublisher)?;
+        link.listen_to(publisher, source)?;
+        if let Role::Publisher(source) = &mut source.role {
+            source.subscribers.push(peer);
+        }
+        self.admit(now, peer, link);
+        Ok(answer)
+    }
+
+    fn check_new(&self, peer: Peer) -> Result<(), Refused> {
+        match self.links.contains_key(&peer) {
+            true => Err(Refused::Unsupported("the connection has made its offer already".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn admit(&mut self, now: Instant, peer: Peer, mut link: Link) {
+        self.by_ufrag.insert(link.ufrag(), peer);
+        self.links.insert(peer, link);
+        self.drive(now, peer);
+        self.settle(now);
+    }
+
+    /// Takes a fragment of SDP (RFC 8840). Candidates are not needed, as the server is ICE-lite; new credentials restart
+    /// ICE, which is answered.
+    pub fn trickle(&mut self, now: Instant, peer: Peer, fragment: &str) -> Result<Option<String>, Refused> {
+        let link = self.links.get_mut(&peer).ok_or(Refused::NoPeer)?;
+        let Some((ufrag, password)) = Fragment::read(fragment)?.credentials else { return Ok(None) };
+        if !link.would_restart((&ufrag, &password)) {
+            return Ok(None);
+        }
+        let before = link.ufrag();
+        let answer = link.restart(&ufrag, &password)?;
+        let after = link.ufrag();
+        self.by_ufrag.remove(&before);
+        self.by_ufrag.insert(after, peer);
+        self.drive(now, peer);
+        self.settle(now);
+        Ok(Some(answer))
+    }
+
+    /// Ends a connection, if it is there.
+    pub fn close(&mut self, now: Instant, peer: Peer) {
+        self.end(now, peer, Why::Asked);
+        self.settle(now);
+    }
+
+    /// Ends every connection.
+    pub fn close_all(&mut self, now: Instant) {
+        while let Some((peer, _)) = self.links.first_key_value() {
+            self.end(now, *peer, Why::Asked);
+        }
+        self.work.clear();
+    }
+
+    /// Takes a datagram. STUN is routed by its user name, all else by addresses that STUN has proved.
+    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        let peer = match bytes.first() {
+            Some(0..=1) => self.prove(now, source, bytes),
+            Some(20..=63 | 128..=191) => self.by_address.get(&source).map(|(peer, _)| *peer),
+            _ => None,
+        };
+        let Some(peer) = peer else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let local = self.ground.candidates[0];
+        let happenings = link.receive(now, source, local, bytes, &mut self.transmits);
+        self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
+        self.schedule(now, peer);
+        self.settle(now);
+    }
+
+    /// Whose a binding request is, once its integrity is proved; its source is that connection's from now on.
+    fn prove(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<Peer> {
+        let message = str0m::ice::StunMessage::parse(bytes).ok()?;
+        let (ufrag, _) = message.username()?.split_once(':')?;
+        let peer = *self.by_ufrag.get(ufrag)?;
+        let link = self.links.get_mut(&peer)?;
+        if !link.proves(now, source, self.ground.candidates[0], bytes) {
+            return None;
+        }
+        match self.by_address.get(&source) {
+            Some((holder, proved)) if *holder != peer => {
+                if now.saturating_duration_since(*proved) < HELD {
+                    return None;
+                }
+                let holder = *holder;
+                let forget = |link: &mut Link| link.addresses.retain(|address| *address != source);
+                self.links.get_mut(&holder).map(forget);
+            }
+            _ => {}
+        }
+        let forgotten = self.links.get_mut(&peer)?.learn(now, source, bytes);
+        forgotten.map(|address| self.by_address.remove(&address));
+        self.by_address.insert(source, (peer, now));
+        Some(peer)
+    }
+
+    /// Does what is due by now.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, peer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, peer));
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            link.due = None;
+            if now >= link.deadline(self.ground.timeout) {
+                self.end(now, peer, Why::Silence);
+            } else {
+                self.ask(now, peer);
+                self.drive(now, peer);
+            }
+            self.settle(now);
+        }
+    }
+
+    /// When something is due next.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The next datagram to be sent.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Every connection.
+    pub fn snapshot(&self) -> Vec<PeerState> {
+        self.links.iter().map(|(peer, link)| link.state(*peer)).collect()
+    }
+}
+
+/// What goes on inside.
+impl Sfu {
+    fn drive(&mut self, now: Instant, peer: Peer) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let happenings = link.drive(now, &mut self.transmits);
+        self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
+        self.schedule(now, peer);
+    }
+
+    /// Sets the timer of a connection to the first of what it waits for.
+    fn schedule(&mut self, now: Instant, peer: Peer) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let request = match &link.role {
+            Role::Publisher(source) => source.tracks.iter().filter_map(|track| track.next_request(now)).min(),
+            Role::Subscriber { .. } => None,
+        };
+        let next = [link.wants, request, Some(link.deadline(self.ground.timeout))].into_iter().flatten().min();
+        if let Some(former) = std::mem::replace(&mut link.due, next) {
+            self.timers.remove(&(former, peer));
+        }
+        self.timers.extend(next.map(|at| (at, peer)));
+    }
+
+    /// Acts on what happened, and on what happens by that.
+    fn settle(&mut self, now: Instant) {
+        while let Some((peer, happening)) = self.work.pop_front() {
+            match happening {
+                Happening::Packet(packet) => self.forward(now, peer, &packet),
+                Happening::Connected => {
+                    self.events.push_back(Event::Connected(peer));
+                    self.want_key_frame(now, peer);
+                }
+                Happening::KeyFrameWanted => self.want_key_frame(now, peer),
+                Happening::HungUp => self.end(now, peer, Why::Hangup),
+                Happening::Failed(why) => {
+                    tracing::info!(peer = peer.0, why, "a media connection failed");
+                    self.end(now, peer, Why::Failed);
+                }
+            }
+        }
+    }
+
+    /// A subscriber cannot go on, or begin, without a key frame.
+    fn want_key_frame(&mut self, now: Instant, subscriber: Peer) {
+        let Some(Role::Subscriber { publisher, .. }) = self.links.get(&subscriber).map(|link| &link.role) else {
+            return;
+        };
+        let publisher = *publisher;
+        let Some(link) = self.links.get_mut(&publisher) else { return };
+        if let Role::Publisher(source) = &mut link.role {
+            source.tracks.iter_mut().for_each(|track| track.want(now));
+        }
+        self.ask(now, publisher);
+        self.drive(now, publisher);
+    }
+
+    /// Asks a publisher for the key frames that are wanted and were not asked for a moment ago.
+    fn ask(&mut self, now: Instant, publisher: Peer) {
+        let Some(link) = self.links.get_mut(&publisher) else { return };
+        let Role::Publisher(source) = &mut link.role else { return };
+        let due = source.tracks.iter_mut().flat_map(|track| {
+            let mid = track.mid;
+            track.due(now).into_iter().map(move |rid| (mid, rid))
+        });
+        let due: Vec<_> = due.collect();
+        link.ask_for_key_frames(&due);
+    }
+
+    /// Hands a packet of a publisher to its subscribers.
+    fn forward(&mut self, now: Instant, peer: Peer, packet: &RtpPacket) {
+        let strict = self.ground.strict;
+        let ssrc = packet.header.ssrc;
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let Some((mid, rid)) = link.stream(ssrc) else { return };
+        let Role::Publisher(source) = &mut link.role else { return };
+        if !std::mem::replace(&mut source.media, true) {
+            self.events.push_back(Event::MediaStarted(peer));
+        }
+        let bytes = packet.payload.len() + packet.header.header_len;
+        if source.meter.exceeded(now, bytes) && strict {
+            return self.end(now, peer, Why::Bitrate);
+        }
+        let Some(track) = source.tracks.iter_mut().find(|track| track.mid == mid) else { return };
+        let fresh = !track.knows(ssrc);
+        if fresh {
+            track.learn(now, ssrc, rid);
+        }
+        let Some(heard) = track.hear(now, ssrc, packet.header.payload_type, &packet.payload) else { return };
+        if let Some(why) = limits::picture(heard.look).filter(|_| strict) {
+            return self.end(now, peer, why);
+        }
+        let kind = track.kind;
+        if heard.forward {
+            let subscribers = std::mem::take(&mut source.subscribers);
+            for subscriber in &subscribers {
+                self.send(now, *subscriber, kind, heard, packet);
+            }
+            if let Some(Role::Publisher(source)) = self.links.get_mut(&peer).map(|link| &mut link.role) {
+                source.subscribers = subscribers;
+            }
+        }
+        if fresh && let Some(link) = self.links.get_mut(&peer) {
+            link.repair(ssrc, packet.header.payload_type);
+        }
+        self.ask(now, peer);
+        self.drive(now, peer);
+    }
+
+    fn send(&mut self, now: Instant, subscriber: Peer, kind: Kind, heard: Heard, packet: &RtpPacket) {
+        let Some(link) = self.links.get_mut(&subscriber).filter(|link| link.connected) else { return };
+        let Role::Subscriber { lanes, .. } = &mut link.role else { return };
+        let Some((_, lane)) = lanes.iter_mut().find(|(of, _)| *of == kind) else { return };
+        let Some((pt, again)) = lane.payload(packet.header.payload_type) else { return };
+        let place = Packet {
+            ssrc: packet.header.ssrc,
+            number: *packet.seq_no,
+            time: packet.header.timestamp,
+            start: heard.start,
+        };
+        let Some((number, time)) = lane.renumber(now, place) else { return };
+        let patch = (heard.codec == Codec::Vp8).then(|| lane.patch(number, &packet.payload)).flatten();
+        let from = &packet.header.ext_vals;
+        let extensions = ExtensionValues {
+            audio_level: from.audio_level,
+            voice_activity: from.voice_activity,
+            video_orientation: from.video_orientation,
+            ..ExtensionValues::default()
+        };
+        let mut write = RtpWrite::new(pt, number, time, now, packet.payload.clone())
+            .marker(packet.header.marker)
+            .ext_vals(extensions)
+            .nackable(again && kind == Kind::Video);
+        if let Some(patch) = patch {
+            write = write.vp8_patch(patch);
+        }
+        let mid = lane.mid;
+        link.send(mid, write);
+        self.drive(now, subscriber);
+    }
+
+    /// Ends a connection, and those of its subscribers.
+    fn end(&mut self, now: Instant, peer: Peer, why: Why) {
+        let Some(mut link) = self.links.remove(&peer) else { return };
+        link.close(now, &mut self.transmits);
+        if let Some(due) = link.due {
+            self.timers.remove(&(due, peer));
+        }
+        self.by_ufrag.remove(&link.ufrag());
+        for address in &link.addresses {
+            self.by_address.remove(address);
+        }
+        match &link.role {
+            Role::Subscriber { publisher, .. } => {
+                if let Some(Role::Publisher(source)) = self.links.get_mut(publisher).map(|link| &mut link.role) {
+                    source.subscribers.retain(|subscriber| *subscriber != peer);
+                }
+            }
+            Role::Publisher(source) => {
+                for subscriber in &source.subscribers {
+                    self.end(now, *subscriber, Why::PublisherGone);
+                }
+            }
+        }
+        self.events.push_back(Event::Closed(peer, why));
+    }
+}

@@ -1,0 +1,81 @@
+//! Fragments of SDP (RFC 8840): candidates, and the restart of ICE.
+
+use super::Refused;
+use super::offer::{MOST_BYTES, attribute, push};
+
+/// A fragment of SDP with candidates (RFC 8840), and what it may change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fragment {
+    /// ICE credentials: user fragment and password.
+    pub(super) credentials: Option<(String, String)>,
+}
+
+impl Fragment {
+    /// Reads one. Its candidates are looked at and forgotten.
+    pub(super) fn read(text: &str) -> Result<Fragment, Refused> {
+        let malformed = |why: String| Err(Refused::Malformed(why));
+        if text.len() > MOST_BYTES {
+            return malformed("the fragment is larger than 64 KiB".into());
+        }
+        let (mut ufrag, mut password, mut known) = (None, None, 0);
+        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            let Some((letter, _)) = line.split_once('=').filter(|(letter, _)| letter.len() == 1) else {
+                return malformed(format!("not a line of SDP: {:?}", line.chars().take(60).collect::<String>()));
+            };
+            known += usize::from(matches!(letter, "a" | "m"));
+            if let Some(candidate) = attribute(line, "candidate") {
+                check_candidate(candidate)?;
+            }
+            ufrag = ufrag.or(attribute(line, "ice-ufrag"));
+            password = password.or(attribute(line, "ice-pwd"));
+        }
+        if known == 0 {
+            return malformed("the fragment has neither attributes nor sections".into());
+        }
+        let ice = |text: &str, least: usize| {
+            let letters = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+            (least..=256).contains(&text.len()) && text.chars().all(letters)
+        };
+        match (ufrag, password) {
+            (Some(ufrag), Some(password)) if ice(ufrag, 4) && ice(password, 22) => {
+                Ok(Fragment { credentials: Some((ufrag.into(), password.into())) })
+            }
+            (Some(_), Some(_)) => malformed("ice-ufrag or ice-pwd is not as RFC 8839 has it".into()),
+            (None, Some(_)) => malformed("the fragment has ice-pwd without ice-ufrag".into()),
+            (_, None) => Ok(Fragment { credentials: None }),
+        }
+    }
+}
+
+/// Holds a candidate to its grammar (RFC 8839, 5.1) as far as it can be looked at; an address may be a name.
+fn check_candidate(text: &str) -> Result<(), Refused> {
+    let words: Vec<_> = text.split(' ').filter(|word| !word.is_empty()).collect();
+    let good = match words[..] {
+        [foundation, component, _, priority, address, port, "typ", kind, ..] => {
+            (1..=32).contains(&foundation.len())
+                && component.parse::<u8>().is_ok()
+                && priority.parse::<u32>().is_ok()
+                && !address.is_empty()
+                && port.parse::<u16>().is_ok()
+                && matches!(kind, "host" | "srflx" | "prflx" | "relay")
+        }
+        _ => false,
+    };
+    match good {
+        true => Ok(()),
+        false => Err(Refused::Malformed("a candidate is not as RFC 8839 has it".into())),
+    }
+}
+
+/// The fragment that answers an ICE restart: the sections' mids, the new credentials and the candidates.
+pub(super) fn restart_fragment(answer: &str) -> String {
+    let mut out = String::new();
+    let session = ["a=ice-lite", "a=group:"];
+    let section = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=end-of-candidates"];
+    for line in answer.lines() {
+        if session.iter().chain(&section).any(|start| line.starts_with(start)) {
+            push(&mut out, line);
+        }
+    }
+    out
+}

@@ -1,0 +1,275 @@
+//! One connection: its WebRTC state, and what it is to the others.
+
+mod wire;
+
+use super::agree::{self, Agreed};
+use super::forward::Lane;
+use super::fragment::restart_fragment;
+use super::limits::Meter;
+use super::offer::{Kind, Offer};
+use super::source::Track;
+use super::{Codec, Peer, PeerState, Refused, Transmit};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+use str0m::change::SdpOffer;
+use str0m::config::DtlsCert;
+use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
+use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::{Candidate, Rtc};
+
+/// Packets of video that can be sent again, for how long, and up to which share of all that is sent.
+const AGAIN: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), Some(0.5));
+
+/// How connections are made.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// Addresses that clients are told. Datagrams are taken to have come to the first.
+    pub(super) candidates: Vec<SocketAddr>,
+    pub(super) certificate: DtlsCert,
+    pub(super) timeout: Duration,
+    pub(super) strict: bool,
+}
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It sends.
+    Publisher(Box<Publisher>),
+    /// It receives what a publisher sends.
+    Subscriber { publisher: Peer, lanes: Vec<(Kind, Lane)> },
+}
+
+/// What is known of somebody who sends.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) tracks: Vec<Track>,
+    pub(super) subscribers: Vec<Peer>,
+    /// Whether a packet of media has come.
+    pub(super) media: bool,
+    pub(super) meter: Meter,
+}
+
+/// What happened in a connection, for the engine to act on.
+#[derive(Debug)]
+pub(super) enum Happening {
+    Connected,
+    Packet(Box<RtpPacket>),
+    KeyFrameWanted,
+    HungUp,
+    Failed(String),
+}
+
+/// A connection.
+pub(super) struct Link {
+    rtc: Rtc,
+    offer: Offer,
+    agreed: Vec<Agreed>,
+    pub(super) role: Role,
+    pub(super) connected: bool,
+    created: Instant,
+    /// When the last packet came that was proved to be the client's.
+    seen: Instant,
+    pub(super) addresses: VecDeque<SocketAddr>,
+    /// Where the client last said that it wants to be sent to.
+    destination: Option<SocketAddr>,
+    transactions: VecDeque<([u8; 12], SocketAddr)>,
+    /// When the WebRTC library wants to be called.
+    pub(super) wants: Option<Instant>,
+    /// The timer that is set for it.
+    pub(super) due: Option<Instant>,
+    /// Streams that packets have come of which were proved to be the client's.
+    proved: Vec<Ssrc>,
+    packets: u64,
+    bytes: u64,
+    /// By section: what the subscriber last reported, of which the second is what it misses.
+    reports: Vec<(Mid, u64, u64, u32)>,
+}
+
+/// Runs what the WebRTC library does for one connection. If it fails or panics, that connection is lost, and no other.
+fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the WebRTC library panicked".into()),
+    }
+}
+
+fn accept(rtc: &mut Rtc, offer: &Offer) -> Result<String, Refused> {
+    let answered = guarded(|| {
+        let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|error| error.to_string())?;
+        rtc.sdp_api().accept_offer(offer).map(|answer| answer.to_sdp_string()).map_err(|error| error.to_string())
+    });
+    answered.map_err(|why| Refused::Malformed(format!("the offer cannot be answered: {why}")))
+}
+
+impl Link {
+    /// Answers an offer, as a publisher's until [`Link::listen_to`] makes it a subscriber's.
+    pub(super) fn open(ground: &Ground, now: Instant, offer: Offer) -> Result<(Link, String), Refused> {
+        let between_stats = (ground.timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(2));
+        let mut rtc = Rtc::builder()
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_h264(true)
+            .enable_vp8(!ground.strict)
+            .set_rtp_mode(true)
+            .set_ice_lite(true)
+            .set_dtls_cert(ground.certificate.clone())
+            .set_stats_interval(Some(between_stats))
+            .build(now);
+        for address in &ground.candidates {
+            let candidate =
+                Candidate::host(*address, "udp").map_err(|error| Refused::Unsupported(error.to_string()))?;
+            rtc.add_local_candidate(candidate);
+        }
+        let answer = accept(&mut rtc, &offer)?;
+        let agreed = agree::agreed(&rtc, &answer);
+        let track = |section: &Agreed| {
+            let payloads = section.payloads.iter().map(|payload| (payload.pt, payload.codec)).collect();
+            Track::new(section.mid, section.kind, payloads)
+        };
+        let tracks = agreed.iter().map(track).collect();
+        let publisher = Publisher { tracks, subscribers: Vec::new(), media: false, meter: Meter::new(now) };
+        let text = offer.answer(&answer)?;
+        let link = Link {
+            rtc,
+            offer,
+            agreed,
+            role: Role::Publisher(Box::new(publisher)),
+            connected: false,
+            created: now,
+            seen: now,
+            addresses: VecDeque::new(),
+            destination: None,
+            transactions: VecDeque::new(),
+            wants: Some(now),
+            due: None,
+            proved: Vec::new(),
+            packets: 0,
+            bytes: 0,
+            reports: Vec::new(),
+        };
+        Ok((link, text))
+    }
+
+    /// Makes it a subscriber of a publisher, if it can take what that sends.
+    pub(super) fn listen_to(&mut self, peer: Peer, publisher: &Link) -> Result<(), Refused> {
+        let Role::Publisher(source) = &publisher.role else { return Err(Refused::NoPublisher) };
+        let mut lanes = Vec::new();
+        for section in &self.agreed {
+            let theirs = publisher.agreed.iter().zip(&source.tracks).find(|(theirs, _)| theirs.kind == section.kind);
+            let Some((theirs, track)) = theirs else { continue };
+            let payloads = agree::translate(&theirs.payloads, &section.payloads);
+            let sent = track.codec().map(|(pt, _)| pt);
+            if !payloads.iter().any(|(from, ..)| Some(*from) == sent) {
+                return Err(Refused::CodecMismatch);
+            }
+            let rate = match section.kind {
+                Kind::Audio => 48_000,
+                Kind::Video => 90_000,
+            };
+            lanes.push((section.kind, Lane::new(section.mid, payloads, rate)));
+        }
+        for (_, lane) in lanes.iter().filter(|(kind, _)| *kind == Kind::Video) {
+            if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(lane.mid, None) {
+                stream.set_rtx_cache(AGAIN.0, AGAIN.1, AGAIN.2);
+            }
+        }
+        self.role = Role::Subscriber { publisher: peer, lanes };
+        Ok(())
+    }
+
+    /// The user fragment that clients address it by.
+    pub(super) fn ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    /// Whether credentials of a fragment are other than those that it has.
+    pub(super) fn would_restart(&self, credentials: (&str, &str)) -> bool {
+        self.offer.credentials() != Some(credentials)
+    }
+
+    /// Restarts ICE with new credentials of the client; the fragment to answer with.
+    pub(super) fn restart(&mut self, ufrag: &str, password: &str) -> Result<String, Refused> {
+        let offer = self.offer.restarted(ufrag, password);
+        let answer = accept(&mut self.rtc, &offer)?;
+        self.offer = offer;
+        self.transactions.clear();
+        Ok(restart_fragment(&answer))
+    }
+}
+
+/// What is done with a connection besides moving its datagrams.
+impl Link {
+    /// When a connection that gives no sign of life ends: it must connect in that time too.
+    pub(super) fn deadline(&self, timeout: Duration) -> Instant {
+        if self.connected { self.seen + timeout } else { self.created + timeout }
+    }
+
+    /// The section and the layer that a stream is of.
+    pub(super) fn stream(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
+        self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))
+    }
+
+    /// Asks for what is lost of a stream, if that was agreed. Some clients send it again in the stream itself, not in one of
+    /// its own (RTX), without which the library would not ask.
+    pub(super) fn repair(&mut self, ssrc: Ssrc, pt: Pt) {
+        let agreed = self.agreed.iter().flat_map(|section| &section.payloads).find(|payload| payload.pt == pt);
+        if agreed.is_some_and(|payload| payload.nack && payload.codec != Codec::Opus)
+            && let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc)
+        {
+            stream.suppress_nack(false);
+        }
+    }
+
+    /// Asks the client for key frames.
+    pub(super) fn ask_for_key_frames(&mut self, wanted: &[(Mid, Option<Rid>)]) {
+        for (mid, rid) in wanted {
+            if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(*mid, *rid) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+    }
+
+    /// Puts a packet among those to be sent.
+    pub(super) fn send(&mut self, mid: Mid, packet: RtpWrite) {
+        if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+            stream.write_rtp(packet);
+        }
+    }
+
+    /// Says goodbye: RTCP BYE and a DTLS alert, which browsers notice at once.
+    pub(super) fn close(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        let rtc = &mut self.rtc;
+        if guarded(|| rtc.close()).is_ok() {
+            self.drive(now, out);
+        }
+    }
+
+    /// What others are told of it.
+    pub(super) fn state(&self, peer: Peer) -> PeerState {
+        let codec = |kind| match &self.role {
+            Role::Publisher(source) => {
+                let track = source.tracks.iter().find(|track| track.kind == kind)?;
+                track.payload.and_then(|_| track.codec()).map(|(_, codec)| codec)
+            }
+            Role::Subscriber { .. } => None::<Codec>,
+        };
+        let (media, key_frames) = match &self.role {
+            Role::Publisher(source) => (source.media, source.tracks.iter().map(|track| track.key_frames).sum()),
+            Role::Subscriber { .. } => (false, 0),
+        };
+        PeerState {
+            peer,
+            connected: self.connected,
+            media,
+            packets: self.packets,
+            bytes: self.bytes,
+            lost: self.reports.iter().map(|(_, lost, ..)| lost).sum(),
+            key_frames,
+            audio: codec(Kind::Audio),
+            video: codec(Kind::Video),
+        }
+    }
+}

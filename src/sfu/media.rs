@@ -1,0 +1,121 @@
+//! The media thread from outside: what asks it, and how it is started and stopped.
+
+use super::thread::{Command, Shared, Thread};
+use super::{EVENTS, Event, Peer, PeerState, Refused, Settings};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many questions wait for the thread; with more it is [busy](Refused::Busy).
+const COMMANDS: usize = 1024;
+/// What the kernel is asked to keep of datagrams that were not read yet, and of those not sent yet.
+const BUFFER: usize = 4 << 20;
+
+/// The media thread, as whoever holds a clone may use it. It ends with the last of them, if not [stopped](Media::stop)
+/// before.
+#[derive(Clone, Debug)]
+pub struct Media {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: SyncSender<Command>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Media {
+    /// Starts the thread on a bound socket.
+    pub fn start(socket: UdpSocket, settings: Settings) -> std::io::Result<(Media, mpsc::Receiver<Event>)> {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (commands, asked) = sync_channel(COMMANDS);
+        let (thread, shared) = Thread::new(socket, &settings, asked, events)?;
+        let thread = std::thread::Builder::new().name("media".into()).spawn(move || thread.run())?;
+        let handle = Handle { commands, shared, thread: Mutex::new(Some(thread)) };
+        Ok((Media { handle: Arc::new(handle) }, receiver))
+    }
+
+    /// A number for a new peer.
+    pub fn peer(&self) -> Peer {
+        Peer(self.handle.shared.peers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Answers a publisher's offer (SDP); the answer carries every candidate.
+    pub async fn publish(&self, peer: Peer, offer: String) -> Result<String, Refused> {
+        self.ask(|answer| Command::Publish { peer, offer, answer }).await
+    }
+
+    /// Answers the offer of somebody who is to receive what `publisher` sends.
+    pub async fn subscribe(&self, peer: Peer, publisher: Peer, offer: String) -> Result<String, Refused> {
+        self.ask(|answer| Command::Subscribe { peer, publisher, offer, answer }).await
+    }
+
+    /// Takes candidates of a client (an SDP fragment, RFC 8840); with new ICE credentials it is a restart, which is
+    /// answered with a fragment.
+    pub async fn trickle(&self, peer: Peer, fragment: String) -> Result<Option<String>, Refused> {
+        self.ask(|answer| Command::Trickle { peer, fragment, answer }).await
+    }
+
+    /// Ends a connection; [`Event::Closed`] follows.
+    pub fn close(&self, peer: Peer) {
+        let shared = &self.handle.shared;
+        shared.closing.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
+        shared.wake();
+    }
+
+    /// Every peer that there is.
+    pub async fn snapshot(&self) -> Result<Vec<PeerState>, Refused> {
+        self.ask(|answer| Command::Snapshot { answer }).await
+    }
+
+    /// How many events were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.handle.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Closes every connection and ends the thread.
+    pub async fn stop(&self) {
+        let shared = &self.handle.shared;
+        shared.stop();
+        // Nobody sends on this channel: it closes as the thread ends, and has been closed if it ended before.
+        let mut ended = shared.ended.subscribe();
+        while !*ended.borrow_and_update() {
+            if ended.changed().await.is_err() {
+                break;
+            }
+        }
+        let thread = self.handle.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the media thread panicked");
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Command) -> Result<T, Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.handle.commands.try_send(command(answer)).map_err(|_| Refused::Busy)?;
+        self.handle.shared.wake();
+        answered.await.unwrap_or(Err(Refused::Busy))
+    }
+}
+
+/// Binds a socket for media, with room for bursts.
+pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    let options = socket2::SockRef::from(&socket);
+    for set in [socket2::Socket::set_recv_buffer_size, socket2::Socket::set_send_buffer_size] {
+        if let Err(error) = set(&options, BUFFER) {
+            tracing::warn!(%error, "the socket's buffers could not be made larger");
+        }
+    }
+    Ok(socket)
+}
