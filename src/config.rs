@@ -156,7 +156,7 @@ pub struct StoreArgs {
     /// Milliseconds that a request waits for a connection to the store
     #[arg(long, env = "GREENROOM_DATABASE_ACQUIRE_MS", default_value_t = 5000, value_name = "MS")]
     pub database_acquire_ms: u64,
-    /// Milliseconds that PostgreSQL may work on one statement
+    /// Milliseconds that PostgreSQL may work on one statement, or waits for the next one of a transaction
     #[arg(long, env = "GREENROOM_DATABASE_STATEMENT_MS", default_value_t = 10_000, value_name = "MS")]
     pub database_statement_ms: u64,
     /// What SQLite waits for at a commit: off, normal (a crash of the machine may lose the last commits) or full
@@ -227,6 +227,50 @@ pub struct ServeArgs {
     /// Seconds that requests in flight are given to finish when the server stops
     #[arg(long, env = "GREENROOM_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "S")]
     pub shutdown_seconds: u32,
+    /// Participants' connections.
+    #[command(flatten)]
+    pub participants: ParticipantArgs,
+}
+
+/// How participants connect, and when their sessions end.
+#[derive(Clone, Debug, Args)]
+pub struct ParticipantArgs {
+    /// UDP address that media are sent to and from; one port for everybody [default: the address of --listen and the port after its own]
+    #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS")]
+    pub media_addr: Option<SocketAddr>,
+    /// IP addresses that clients reach --media-addr at, separated by commas, where they are not its own: behind NAT, or when it is every address
+    #[arg(long, env = "GREENROOM_MEDIA_PUBLIC_IP", value_name = "IP,…", value_delimiter = ',')]
+    pub media_public_ip: Vec<IpAddr>,
+    /// ICE servers that publishers and subscribers are told of (stun: and turn: URLs), separated by commas
+    #[arg(long, env = "GREENROOM_ICE_SERVERS", value_name = "URL,…", value_delimiter = ',')]
+    pub ice_servers: Vec<IceServer>,
+    /// Hold publishers to the limits of IVS: an H.264 section in every offer, no VP8, 720p, 8.5 Mbps, no B-frames
+    #[arg(long, env = "GREENROOM_STRICT_IVS", default_value = "off", value_name = "SWITCH")]
+    pub strict_ivs: Switch,
+    /// Seconds without a sign of life after which a media connection has ended
+    #[arg(long, env = "GREENROOM_ICE_TIMEOUT_SECONDS", default_value_t = 15, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub ice_timeout_seconds: u32,
+    /// Seconds without a message after which an events WebSocket is closed
+    #[arg(long, env = "GREENROOM_EVENTS_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub events_timeout_seconds: u32,
+    /// Seconds that somebody may publish or subscribe without a break
+    #[arg(long, env = "GREENROOM_STREAM_MAX_SECONDS", default_value_t = 86_400, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub stream_max_seconds: u32,
+    /// Seconds from the leaving of a session's last participant to its end
+    #[arg(long, env = "GREENROOM_SESSION_END_SECONDS", default_value_t = 60, value_name = "S")]
+    pub session_end_seconds: u32,
+    /// Seconds without a publisher after which a session ends although participants are in it; 0 is never
+    #[arg(long, env = "GREENROOM_SESSION_SILENT_SECONDS", default_value_t = 0, value_name = "S")]
+    pub session_silent_seconds: u32,
+    /// Seconds that the clock of whoever makes tokens may be off, either way
+    #[arg(long, env = "GREENROOM_TOKEN_LEEWAY_SECONDS", default_value_t = 5, value_name = "S")]
+    pub token_leeway_seconds: u32,
+    /// URL that clients reach this node at, of several that share a store [default: that of --public-url]
+    #[arg(long, env = "GREENROOM_NODE_URL", value_name = "URL")]
+    pub node_url: Option<PublicUrl>,
+    /// Seconds after which a node that gives no sign of life is taken for dead
+    #[arg(long, env = "GREENROOM_NODE_LEASE_SECONDS", default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(2..))]
+    pub node_lease_seconds: u32,
 }
 
 /// How connections and requests are taken: TLS, proxies, limits.
@@ -265,6 +309,29 @@ pub struct ListenerArgs {
     /// Seconds after which a connection without a request is closed
     #[arg(long, env = "GREENROOM_IDLE_TIMEOUT_SECONDS", default_value_t = 75, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout_seconds: u32,
+}
+
+/// URL of an ICE server (RFC 7064, RFC 7065).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServer(String);
+
+impl FromStr for IceServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = ["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| text.starts_with(scheme));
+        // It stands between angle brackets in a header.
+        if !known || !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte)) {
+            return Err(format!("'{text}' is no ICE server, such as stun:stun.example.org:3478"));
+        }
+        Ok(IceServer(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for IceServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Networks of addresses.
@@ -429,6 +496,10 @@ pub struct Quotas {
     pub compositions_per_stage: Option<u32>,
     /// `participant-replicas`: stages that one participant is replicated to at once.
     pub participant_replicas: Option<u32>,
+    /// `publishers`: participants that publish to one stage at once, replicas among them.
+    pub publishers: Option<u32>,
+    /// `subscribers`: participants of one stage that subscribe at once.
+    pub subscribers: Option<u32>,
 }
 
 impl Default for Quotas {
@@ -442,6 +513,8 @@ impl Default for Quotas {
             compositions: Some(20),
             compositions_per_stage: Some(5),
             participant_replicas: Some(5),
+            publishers: Some(12),
+            subscribers: Some(10_000),
         }
     }
 }
@@ -466,6 +539,8 @@ impl FromStr for Quotas {
                 "compositions" => &mut quotas.compositions,
                 "compositions-per-stage" => &mut quotas.compositions_per_stage,
                 "participant-replicas" => &mut quotas.participant_replicas,
+                "publishers" => &mut quotas.publishers,
+                "subscribers" => &mut quotas.subscribers,
                 _ => return Err(format!("there is no quota named '{name}'")),
             };
             *quota = value;

@@ -46,6 +46,17 @@
 //! a stage holds the stage's row; quotas are counted under a lock row; a participant is written by compare-and-set on
 //! its number of events. An operation that lost a race is run again from its beginning.
 //!
+//! ## The record
+//!
+//! A connection of a participant is a row ([`app::connections`]), and the participant is in the session while it has
+//! one. Every change is one transaction that holds the stage, so that any node may make it: the rows, the participant's
+//! state, its events and the stage's revision ([`app::views`]) are written together. A node drops what it holds and the
+//! rows do not have. The media of a stage live on one node while somebody publishes to it, which a row says too.
+//!
+//! Nodes give signs of life ([`app::nodes`]); what a dead one held is ended by whoever finds it. No timer ends a
+//! session: the store has the time at which it is due, which every transaction that holds the stage looks at first, and
+//! a sweep every second where nobody comes.
+//!
 //! ## Departures from the first design
 //!
 //! - `model` imports [`clock::Timestamp`], as times are part of the vocabulary.

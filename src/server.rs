@@ -7,7 +7,8 @@ pub(crate) use master_key::KeySource;
 use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Limits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Uses};
-use crate::app::{App, Endpoints, Settings, keys};
+use crate::app::views::Bell;
+use crate::app::{App, Endpoints, Participation, Settings, keys, nodes};
 use crate::clock::Clock;
 use crate::config::{PublicUrl, RateLimits, Secret, ServeArgs, StoreArgs, Switch};
 use crate::domain::composition::Durations;
@@ -19,7 +20,7 @@ use crate::secret::SecretError;
 use crate::store::{Db, OpenError, Options};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -65,12 +66,15 @@ pub enum ServerError {
     /// A rate for an operation that there is not.
     #[error("--rate-limits: there is no operation named '{0}'")]
     UnknownOperation(String),
-    /// The address.
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, std::io::Error),
+    /// The registration of this node.
+    #[error("cannot register this server in the store: {0}")]
+    Node(crate::model::fault::Fault),
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The address.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
 }
 
 /// A server that listens, and serves once it is [run](Server::run).
@@ -119,6 +123,7 @@ impl Server {
         let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let settings = settings(&args, address, rates);
+        let node = ids.resource();
         let app = Arc::new(App {
             db,
             clock: clock.clone(),
@@ -128,7 +133,10 @@ impl Server {
             keys: keys::Keys::default(),
             uses: Uses::default(),
             buckets: Mutex::default(),
+            node: RwLock::new(node),
+            bell: Bell::default(),
         });
+        nodes::start(&app).await.map_err(ServerError::Node)?;
         let door = Door {
             app: app.clone(),
             started_at: clock.now(),
@@ -206,13 +214,16 @@ fn rates(chosen: &RateLimits) -> Result<Rates, ServerError> {
     Ok(rates)
 }
 
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
 fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
     let public = args.public_url.clone().unwrap_or_else(|| PublicUrl {
         secure: args.listener.tls_cert.is_some(),
         authority: reachable(address).to_string(),
         path: String::new(),
     });
-    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     Settings {
         endpoints: Endpoints {
             events: public.url(("ws", "wss"), "/events"),
@@ -231,6 +242,14 @@ fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
         development: (args.dev_credentials == Switch::On).then(|| args.account.clone()),
         clock_skew: seconds(args.clock_skew_seconds),
         rates,
+        participation: Participation {
+            node_url: args.participants.node_url.as_ref().unwrap_or(&public).url(("http", "https"), ""),
+            lease: seconds(args.participants.node_lease_seconds),
+            session_end: seconds(args.participants.session_end_seconds),
+            session_silent: (args.participants.session_silent_seconds > 0)
+                .then(|| seconds(args.participants.session_silent_seconds)),
+            token_leeway: seconds(args.participants.token_leeway_seconds),
+        },
     }
 }
 

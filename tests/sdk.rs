@@ -179,7 +179,7 @@ async fn sessions_participants_events_and_replication() {
         let client = &house.client;
         let (stage, other) = (house.stage("one").await, house.stage("two").await);
         let session = house.join(&stage, "alice1").await;
-        house.act(&stage, "alice1", Act::Publish).await;
+        house.act(&stage, "alice1", Act::Publish(None)).await;
         house.join(&stage, "bob1").await;
         house.act(&stage, "bob1", Act::Subscribe("alice1".into())).await;
 
@@ -197,7 +197,7 @@ async fn sessions_participants_events_and_replication() {
         assert_eq!(replicas().await[0].replication_state, ReplicationState::Active);
         house.act(&stage, "alice1", Act::Unpublish).await;
         house.server.app.clock.advance(Duration::from_secs(29));
-        house.act(&stage, "alice1", Act::Publish).await;
+        house.act(&stage, "alice1", Act::Publish(None)).await;
         house.server.app.clock.advance(Duration::from_secs(60));
         assert_eq!(replicas().await[0].replication_state, ReplicationState::Active, "it came back in time");
         let stop = client.stop_participant_replication().source_stage_arn(&stage).destination_stage_arn(&other);
@@ -323,7 +323,7 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
         let client = &house.client;
         let stage = house.stage("one").await;
         house.join(&stage, "alice1").await;
-        house.act(&stage, "alice1", Act::Publish).await;
+        house.act(&stage, "alice1", Act::Publish(None)).await;
         let channel = format!("arn:aws:ivs:{REGION}:{ACCOUNT}:channel/abcABCdefDEg");
         let channel = ChannelDestinationConfiguration::builder().channel_arn(channel).build().unwrap();
         let start = client.start_composition().stage_arn(&stage);
@@ -339,7 +339,7 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
         clock.advance(Duration::from_secs(10));
         // Nobody looked while it ended; a publisher who comes now is too late.
         house.join(&stage, "alice1").await;
-        house.act(&stage, "alice1", Act::Publish).await;
+        house.act(&stage, "alice1", Act::Publish(None)).await;
         let ended = composition().await;
         assert_eq!(ended.state, CompositionState::Stopped);
         assert_eq!(ended.end_time.unwrap().secs() - ended.start_time.unwrap().secs(), 3600 + 60 + 1);

@@ -5,12 +5,13 @@ mod engines;
 
 use engines::Engine;
 use greenroom::clock::Timestamp;
-use greenroom::domain::participant::{Client, Participant};
+use greenroom::domain::participant::{Client, HeldToken, Participant};
 use greenroom::model::arn::{ResourceKind, Scope};
 use greenroom::model::page::Position;
 use greenroom::store::{
-    AccessKeyRow, CompositionRow, Conn, Db, EncoderConfigurationRow, IngestConfigurationRow, Json, ParticipantFilter,
-    ParticipantRow, Place, PublicKeyRow, ReplicationRow, SigningKeyRow, StageRow, StorageConfigurationRow, StoreError,
+    AccessKeyRow, CompositionRow, Conn, ConnectionRow, Db, EncoderConfigurationRow, IngestConfigurationRow, Json,
+    NodeRow, ParticipantFilter, ParticipantRow, Place, PublicKeyRow, ReplicationRow, SigningKeyRow, StageKey, StageRow,
+    StorageConfigurationRow, StoreError,
 };
 use serde_json::json;
 
@@ -131,13 +132,13 @@ conformance! {
     a_stage_has_one_open_session_at_most(tx) {
         tx.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
         assert!(tx.open_session(&scope(), "a").await.unwrap().is_none());
-        tx.insert_session(&scope(), "a", "st-1", 10).await.unwrap();
+        tx.insert_session(&scope(), "a", "st-1", 10, None).await.unwrap();
         assert_eq!(tx.open_session(&scope(), "a").await.unwrap().unwrap().id, "st-1");
         assert_eq!(tx.stage(&scope(), "a").await.unwrap().unwrap().active_session.as_deref(), Some("st-1"));
         assert!(tx.end_session(&scope(), "a", "st-1", 20).await.unwrap());
         assert!(!tx.end_session(&scope(), "a", "st-1", 30).await.unwrap(), "it has ended before");
-        tx.insert_session(&scope(), "a", "st-2", 10).await.unwrap();
-        tx.insert_session(&scope(), "other", "st-3", 10).await.unwrap();
+        tx.insert_session(&scope(), "a", "st-2", 10, None).await.unwrap();
+        tx.insert_session(&scope(), "other", "st-3", 10, None).await.unwrap();
         let row = tx.session(&scope(), "a", "st-1").await.unwrap().unwrap();
         assert_eq!((row.started_at, row.ended_at), (10, Some(20)));
         let ids = walk!(Position::last(), |place| tx.sessions(&scope(), "a", &place, 1), |row| (row.started_at, row.id.clone()));
@@ -151,7 +152,7 @@ conformance! {
 
     participants_are_listed_by_first_joining_and_filtered(tx) {
         tx.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
-        tx.insert_session(&scope(), "a", "st-1", 1).await.unwrap();
+        tx.insert_session(&scope(), "a", "st-1", 1, None).await.unwrap();
         let scope = scope();
         let here = Place { scope: &scope, stage: "a", session: "st-1" };
         for (id, joined, user, published, state, recording) in [
@@ -249,6 +250,8 @@ conformance! {
         assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["new", "middle", "old"]);
         assert_eq!((rows[0].created_at, rows[0].sealed.as_str()), (3, "sealed"));
         assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("new"));
+        assert_eq!(tx.signing_key("old").await.unwrap().unwrap().created_at, 1);
+        assert!(tx.signing_key("unknown").await.unwrap().is_none());
     }
 
     access_keys_are_found_by_id_alone(tx) {
@@ -478,6 +481,255 @@ conformance! {
             }
         }
     }
+
+    a_connection_is_found_by_id_participant_node_and_token(tx) {
+        let scope = scope();
+        for row in [
+            connection("c2", "p", "PUBLISH", ""),
+            connection("c1", "p", "EVENTS", ""),
+            connection("c3", "p", "SUBSCRIBE", "q"),
+            ConnectionRow { node_id: "n2".into(), connection_token_id: "".into(), ..connection("C4", "q", "SUBSCRIBE", "p") },
+        ] {
+            tx.insert_connection(&scope, "s", &row).await.unwrap();
+            assert_eq!(tx.connection(&scope, "s", &row.id).await.unwrap(), Some(row), "what is written is read");
+        }
+        tx.insert_connection(&scope, "other", &connection("c1", "p", "EVENTS", "")).await.unwrap();
+        let ids = |rows: Vec<ConnectionRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(ids(tx.connections_of(&scope, "s", "p").await.unwrap()), ["c1", "c2", "c3"]);
+        assert_eq!(tx.publishing_connection(&scope, "s", "p").await.unwrap().unwrap().id, "c2");
+        assert_eq!(tx.publishing_connection(&scope, "s", "q").await.unwrap(), None);
+        assert_eq!(ids(tx.connections_of_node(&scope, "s", "n1", 2).await.unwrap()), ["c1", "c2"]);
+        assert_eq!(ids(tx.connections_of_token(&scope, "s", "t", 9).await.unwrap()), ["c1", "c2", "c3"]);
+        assert!(tx.connections_of_token(&scope, "s", "", 9).await.unwrap().is_empty(), "no token is none");
+        let stages = |rows: Vec<StageKey>| rows.into_iter().map(|row| row.stage_id).collect::<Vec<_>>();
+        assert_eq!(stages(tx.stages_of_node("n1", 9).await.unwrap()), ["other", "s"]);
+        assert_eq!(stages(tx.stages_of_node("n1", 1).await.unwrap()), ["other"]);
+        assert_eq!(tx.stages_of_node("n2", 9).await.unwrap()[0].scope(), scope);
+        assert_eq!(stages(tx.stages_of_token(&scope, "t", 9).await.unwrap()), ["other", "s"]);
+        assert!(tx.start_connection(&scope, "s", "c2").await.unwrap());
+        assert!(!tx.start_connection(&scope, "s", "c2").await.unwrap(), "it is no news");
+        assert!(tx.connection(&scope, "s", "c2").await.unwrap().unwrap().started);
+        for stranger in strangers() {
+            assert!(tx.connection(&stranger, "s", "c1").await.unwrap().is_none());
+            assert!(tx.connections_of(&stranger, "s", "p").await.unwrap().is_empty());
+            assert!(tx.publishing_connection(&stranger, "s", "p").await.unwrap().is_none());
+            assert!(tx.connections_of_node(&stranger, "s", "n1", 9).await.unwrap().is_empty());
+            assert!(tx.connections_of_token(&stranger, "s", "t", 9).await.unwrap().is_empty());
+            assert!(tx.stages_of_token(&stranger, "t", 9).await.unwrap().is_empty());
+            assert!(!tx.start_connection(&stranger, "s", "c1").await.unwrap());
+            assert!(!tx.delete_connection(&stranger, "s", "c1").await.unwrap());
+            assert_eq!(tx.delete_connections_of(&stranger, "s", "p").await.unwrap(), 0);
+        }
+        assert!(tx.delete_connection(&scope, "s", "c1").await.unwrap());
+        assert!(!tx.delete_connection(&scope, "s", "c1").await.unwrap());
+        assert_eq!(tx.delete_connections_of(&scope, "s", "p").await.unwrap(), 2);
+        assert_eq!(ids(tx.connections_of(&scope, "s", "q").await.unwrap()), ["C4"]);
+        tx.delete_stage_history(&scope, "s").await.unwrap();
+        assert!(tx.connections_of(&scope, "s", "q").await.unwrap().is_empty());
+        assert_eq!(tx.connections_of(&scope, "other", "p").await.unwrap().len(), 1);
+    }
+
+    publishers_and_subscribers_are_counted_once_each(tx) {
+        let scope = scope();
+        for (id, who, kind, remote) in [
+            ("1", "p", "PUBLISH", ""), ("2", "q", "PUBLISH", ""), ("3", "p", "SUBSCRIBE", "q"), ("4", "q", "SUBSCRIBE", "p"),
+            ("5", "q", "SUBSCRIBE", "x"), ("6", "r", "EVENTS", ""),
+        ] {
+            tx.insert_connection(&scope, "s", &connection(id, who, kind, remote)).await.unwrap();
+        }
+        let session = somebody(&mut tx, "s", "p").await;
+        let here = Place { scope: &scope, stage: "s", session: &session };
+        for id in ["p", "replica"] {
+            let row = ParticipantRow { publishing: true, ..participant(id, 1) };
+            match tx.participant(here, id).await.unwrap() {
+                Some(_) => drop(tx.update_participant(here, 1, &row).await.unwrap()),
+                None => tx.insert_participant(here, &row).await.unwrap(),
+            }
+        }
+        for (besides, others) in [("p", 2), ("q", 2), ("r", 3), ("replica", 2)] {
+            assert_eq!(tx.count_other_publishers(&scope, "s", besides).await.unwrap(), others, "besides {besides}");
+        }
+        assert_eq!(tx.count_subscribers(&scope, "s", 9).await.unwrap(), 2);
+        assert_eq!(tx.count_subscribers(&scope, "s", 1).await.unwrap(), 1, "no further than asked");
+        assert!(tx.is_subscriber(&scope, "s", "q").await.unwrap());
+        assert!(!tx.is_subscriber(&scope, "s", "r").await.unwrap());
+        for stranger in strangers() {
+            assert_eq!(tx.count_other_publishers(&stranger, "s", "").await.unwrap(), 0);
+            assert_eq!(tx.count_subscribers(&stranger, "s", 9).await.unwrap(), 0);
+            assert!(!tx.is_subscriber(&stranger, "s", "q").await.unwrap());
+        }
+    }
+
+    a_subscription_to_a_replica_that_is_gone_is_not_held(tx) {
+        let scope = scope();
+        let session = somebody(&mut tx, "s", "replica").await;
+        let here = Place { scope: &scope, stage: "s", session: &session };
+        let native = ParticipantRow { source_stage_id: "".into(), state: "DISCONNECTED".into(), ..participant("native", 1) };
+        tx.insert_participant(here, &native).await.unwrap();
+        for (id, kind, remote) in [("1", "SUBSCRIBE", "replica"), ("2", "SUBSCRIBE", "native"), ("3", "SUBSCRIBE", "?"), ("4", "EVENTS", "")] {
+            let row = ConnectionRow { session_id: session.clone(), ..connection(id, "replica", kind, remote) };
+            tx.insert_connection(&scope, "s", &row).await.unwrap();
+        }
+        let held = async |tx: &mut Conn, scope: &Scope, node: &str| {
+            let mut ids = tx.held_connections(scope, "s", node).await.unwrap();
+            ids.sort();
+            ids
+        };
+        assert_eq!(held(&mut tx, &scope, "n1").await, ["1", "2", "3", "4"]);
+        assert!(held(&mut tx, &scope, "n2").await.is_empty());
+        let gone = ParticipantRow { state: "DISCONNECTED".into(), ..participant("replica", 1) };
+        tx.update_participant(here, 1, &gone).await.unwrap();
+        assert_eq!(held(&mut tx, &scope, "n1").await, ["2", "3", "4"]);
+        for stranger in strangers() {
+            assert!(held(&mut tx, &stranger, "n1").await.is_empty());
+        }
+    }
+
+    the_media_of_a_stage_have_one_home_while_somebody_publishes(tx) {
+        let scope = scope();
+        assert_eq!(tx.media_home(&scope, "s").await.unwrap(), None);
+        for node in ["n1", "n2"] {
+            tx.set_media_home(&scope, "s", node).await.unwrap();
+            assert_eq!(tx.media_home(&scope, "s").await.unwrap().as_deref(), Some(node));
+        }
+        tx.insert_connection(&scope, "s", &connection("c", "p", "PUBLISH", "")).await.unwrap();
+        tx.insert_connection(&scope, "s", &connection("d", "p", "EVENTS", "")).await.unwrap();
+        tx.free_media_home(&scope, "s").await.unwrap();
+        assert!(tx.media_home(&scope, "s").await.unwrap().is_some(), "somebody publishes");
+        for stranger in strangers() {
+            assert_eq!(tx.media_home(&stranger, "s").await.unwrap(), None);
+            tx.free_media_home(&stranger, "s").await.unwrap();
+        }
+        tx.delete_connection(&scope, "s", "c").await.unwrap();
+        tx.free_media_home(&scope, "s").await.unwrap();
+        assert_eq!(tx.media_home(&scope, "s").await.unwrap(), None);
+        for (stage, node) in [("a", "n1"), ("b", "n2")] {
+            tx.set_media_home(&scope, stage, node).await.unwrap();
+        }
+        tx.free_media_homes_of("n1").await.unwrap();
+        assert_eq!((tx.media_home(&scope, "a").await.unwrap(), tx.media_home(&scope, "b").await.unwrap().is_some()), (None, true));
+    }
+
+    a_node_is_dead_for_good(tx) {
+        for (id, expires_at) in [("n1", 10), ("n2", 20), ("n3", 30)] {
+            tx.insert_node(id, "http://x", expires_at).await.unwrap();
+        }
+        let row = NodeRow { id: "n1".into(), url: "http://x".into(), expires_at: 10, dead: false };
+        assert_eq!(tx.node("n1").await.unwrap(), Some(row));
+        assert_eq!(tx.node("n0").await.unwrap(), None);
+        assert!(tx.beat_node("n1", "http://y", 40).await.unwrap());
+        assert!(!tx.beat_node("n0", "http://y", 40).await.unwrap());
+        tx.bury_expired_nodes("n3", 30).await.unwrap();
+        let dead = async |tx: &mut Conn| tx.dead_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(dead(&mut tx).await, ["n2"], "n1 gave a sign of life, n3 is the one that asks");
+        assert!(!tx.beat_node("n2", "http://y", 99).await.unwrap());
+        tx.bury_node("n1", 39).await.unwrap();
+        assert_eq!(dead(&mut tx).await, ["n2"]);
+        tx.bury_node("n1", 40).await.unwrap();
+        assert_eq!(dead(&mut tx).await, ["n2", "n1"], "those that died first in front");
+        assert_eq!(tx.living_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["n3"]);
+        tx.bury_other_nodes("n0").await.unwrap();
+        assert!(tx.living_nodes(9).await.unwrap().is_empty());
+        assert_eq!(dead(&mut tx).await, ["n2", "n3", "n1"]);
+        assert_eq!(tx.dead_nodes(1).await.unwrap().len(), 1);
+        tx.forget_node("n2", 19).await.unwrap();
+        tx.forget_node("n3", 30).await.unwrap();
+        assert_eq!(dead(&mut tx).await, ["n2", "n1"]);
+    }
+
+    changes_are_listed_the_oldest_first_and_their_numbers_grow(tx) {
+        for (stage, at) in [("b", 5), ("a", 5), ("Z", 5), ("late", 9), ("early", 1)] {
+            tx.note_change(&scope(), stage, at, false).await.unwrap();
+        }
+        for stranger in strangers() {
+            tx.note_change(&stranger, "a", 5, false).await.unwrap();
+        }
+        tx.note_change(&scope(), "early", 7, true).await.unwrap();
+        let mut found = Vec::new();
+        let mut place = (5, None);
+        loop {
+            let rows = tx.changes(place.0, place.1.as_ref(), 2).await.unwrap();
+            let Some(last) = rows.last() else { break };
+            place = (last.changed_at, Some(last.key()));
+            found.extend(rows.into_iter().map(|row| (row.stage_id, row.region, row.revision, row.deleted)));
+        }
+        let row = |stage: &str, region: &str, revision, deleted| (stage.to_owned(), region.to_owned(), revision, deleted);
+        let expected = [
+            row("a", "eu-west-1", 1, false), row("Z", "us-west-2", 1, false), row("a", "us-west-2", 1, false),
+            row("b", "us-west-2", 1, false), row("a", "us-west-2", 1, false), row("early", "us-west-2", 2, true),
+            row("late", "us-west-2", 1, false),
+        ];
+        assert_eq!(found, expected);
+        tx.forget_deleted_stages(7).await.unwrap();
+        assert_eq!(tx.changes(0, None, 99).await.unwrap().len(), 7);
+        tx.forget_deleted_stages(8).await.unwrap();
+        assert_eq!(tx.changes(0, None, 99).await.unwrap().len(), 6, "what lives stays");
+    }
+
+    those_in_a_session_are_listed_publishers_apart(tx) {
+        let scope = scope();
+        let here = Place { scope: &scope, stage: "s", session: "st-1" };
+        assert!(!tx.is_anybody_connected(here).await.unwrap());
+        for (id, joined, publishing, state) in
+            [("a", 3, false, "CONNECTED"), ("b", 1, false, "CONNECTED"), ("c", 2, true, "CONNECTED"), ("d", 1, true, "CONNECTED"), ("e", 1, false, "DISCONNECTED")]
+        {
+            let row = ParticipantRow { publishing, state: state.into(), token: Json(Some(HeldToken::default())), ..participant(id, joined) };
+            tx.insert_participant(here, &row).await.unwrap();
+            assert_eq!(tx.participant(here, id).await.unwrap(), Some(row));
+        }
+        let ids = |rows: Vec<ParticipantRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(ids(tx.publishers(here, 9).await.unwrap()), ["d", "c"]);
+        assert_eq!(ids(tx.publishers(here, 1).await.unwrap()), ["d"]);
+        assert_eq!(ids(tx.silent_participants(here, 9).await.unwrap()), ["b", "a"]);
+        assert_eq!(ids(tx.silent_participants(here, 1).await.unwrap()), ["b"]);
+        assert!(tx.is_anybody_connected(here).await.unwrap());
+        for stranger in strangers() {
+            let there = Place { scope: &stranger, ..here };
+            assert!(tx.publishers(there, 9).await.unwrap().is_empty());
+            assert!(tx.silent_participants(there, 9).await.unwrap().is_empty());
+            assert!(!tx.is_anybody_connected(there).await.unwrap());
+        }
+    }
+
+    what_is_due_is_found_in_every_account(tx) {
+        let scope = scope();
+        for (stage, ends_at) in [("late", Some(30)), ("first", Some(10)), ("second", Some(20)), ("never", None)] {
+            tx.insert_session(&scope, stage, "st-1", 1, ends_at).await.unwrap();
+        }
+        let stages = |rows: Vec<StageKey>| rows.into_iter().map(|row| row.stage_id).collect::<Vec<_>>();
+        assert_eq!(stages(tx.stages_with_due_sessions(20, 9).await.unwrap()), ["first", "second"]);
+        assert_eq!(stages(tx.stages_with_due_sessions(20, 1).await.unwrap()), ["first"]);
+        tx.set_session_due(&scope, "first", "st-1", None).await.unwrap();
+        tx.set_session_due(&scope, "never", "st-1", Some(5)).await.unwrap();
+        tx.end_session(&scope, "second", "st-1", 20).await.unwrap();
+        tx.set_session_due(&scope, "second", "st-1", Some(1)).await.unwrap();
+        for stranger in strangers() {
+            tx.set_session_due(&stranger, "never", "st-1", None).await.unwrap();
+        }
+        assert_eq!(stages(tx.stages_with_due_sessions(29, 9).await.unwrap()), ["never"], "what has ended is not due");
+        assert_eq!(tx.open_session(&scope, "never").await.unwrap().unwrap().ends_at, Some(5));
+        for (destination, state) in [("d1", "ACTIVE"), ("d3", "ACTIVE")] {
+            tx.put_replication(&scope, &replication(destination, 1, state)).await.unwrap();
+        }
+        assert!(tx.stages_with_due_replications(39, 9).await.unwrap().is_empty());
+        assert_eq!(stages(tx.stages_with_due_replications(40, 9).await.unwrap()), ["s"]);
+        tx.put_replication(&scope, &replication("d3", 1, "STOPPED")).await.unwrap();
+        assert!(tx.stages_with_due_replications(40, 9).await.unwrap().is_empty());
+    }
+}
+
+fn connection(id: &str, participant: &str, kind: &str, remote: &str) -> ConnectionRow {
+    ConnectionRow {
+        id: id.into(),
+        participant_id: participant.into(),
+        session_id: "st-1".into(),
+        node_id: "n1".into(),
+        kind: kind.into(),
+        remote_id: remote.into(),
+        connection_token_id: "t".into(),
+        started: false,
+        opened_at: 5,
+    }
 }
 
 fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
@@ -502,13 +754,14 @@ fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
         source_session_id: "session".into(),
         redundant_ingest: true,
         ingest_configuration_id: "ingest".into(),
+        token: Json(None),
     }
 }
 
 /// Opens a session of a stage with one participant in it; answers the session's id.
 async fn somebody(tx: &mut Conn, stage: &str, id: &str) -> String {
     let session = format!("st-of-{stage}");
-    tx.insert_session(&scope(), stage, &session, 1).await.unwrap();
+    tx.insert_session(&scope(), stage, &session, 1, None).await.unwrap();
     let scope = scope();
     let here = Place { scope: &scope, stage, session: &session };
     tx.insert_participant(here, &participant(id, 1)).await.unwrap();
@@ -596,8 +849,8 @@ async fn what_is_not_committed_leaves_nothing_behind() {
 async fn the_same_unique_key_twice_is_told_from_other_failures() {
     each(async |_, db| {
         let mut tx = db.write().await.unwrap();
-        tx.insert_session(&scope(), "a", "st-1", 1).await.unwrap();
-        let second = tx.insert_session(&scope(), "a", "st-2", 1).await;
+        tx.insert_session(&scope(), "a", "st-1", 1, None).await.unwrap();
+        let second = tx.insert_session(&scope(), "a", "st-2", 1, None).await;
         assert!(matches!(second, Err(StoreError::Duplicate(_))), "{second:?}");
     })
     .await;
@@ -653,4 +906,36 @@ async fn a_second_server_on_one_sqlite_file_is_refused_and_the_command_line_is_n
     db.close().await;
     drop(db);
     Db::open(&engine.options()).await.expect("the first one is gone");
+}
+
+/// A store as the second migration left it, with something in every table that the third one changes.
+#[tokio::test]
+async fn a_store_with_a_past_is_brought_up_to_date() {
+    const PAST: [&str; 3] = [
+        "INSERT INTO sessions (account, region, stage_id, id, started_at) VALUES ('123456789012', 'us-west-2', 's', 'st-1', 7)",
+        "INSERT INTO participants (account, region, stage_id, session_id, id, user_id, attributes, state, published,
+            publishing, subscriptions, first_joined_at, events, client, protocol, recording_state, recording_bucket,
+            recording_prefix, replication_type, replication_state, source_stage_id, source_session_id, redundant_ingest,
+            ingest_configuration_id)
+        VALUES ('123456789012', 'us-west-2', 's', 'st-1', 'p', '', '{}', 'DISCONNECTED', FALSE, FALSE, '[]', 7, 0, '{}',
+            'WHIP', 'DISABLED', '', '', 'NONE', '', '', '', FALSE, '')",
+        "INSERT INTO replications (account, region, source_stage_id, participant_id, destination_stage_id,
+            source_session_id, destination_session_id, state, reconnect_window_seconds, started_at, ends_at)
+        VALUES ('123456789012', 'us-west-2', 's', 'p', 'd', 'st-1', 'st-2', 'ACTIVE', 9, 7, 40)",
+    ];
+    for engine in Engine::both().await {
+        let db = Db::open(&engine.options()).await.unwrap();
+        db.migrate_to(2).await.unwrap();
+        engine.write(&PAST).await;
+        db.migrate().await.unwrap();
+        let scope = scope();
+        let mut conn = db.read().await.unwrap();
+        let here = Place { scope: &scope, stage: "s", session: "st-1" };
+        let row = conn.participant(here, "p").await.unwrap().unwrap();
+        assert_eq!((row.protocol.as_str(), row.token.0), ("WHIP", None));
+        assert_eq!(conn.open_session(&scope, "s").await.unwrap().unwrap().ends_at, None);
+        assert_eq!(conn.stages_with_due_replications(40, 9).await.unwrap().len(), 1);
+        drop(conn);
+        db.close().await;
+    }
 }

@@ -14,7 +14,7 @@ pub mod signature;
 pub use limits::Limits;
 
 use crate::app::credentials::Caller;
-use crate::app::{App, Call};
+use crate::app::{App, Call, again};
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use axum::Router;
@@ -24,7 +24,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use operations::{OPERATIONS, Operation, again};
+use operations::{OPERATIONS, Operation};
 pub use request::ClientAddress;
 use signature::Claim;
 use std::collections::HashMap;

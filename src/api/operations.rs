@@ -6,7 +6,7 @@
 
 use super::authorization::Target::{self, Every, Everything, In};
 use crate::app::{
-    App, Call, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
+    Call, again, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
     sessions, stages, storage_configurations, tags, tokens,
 };
 use crate::model::arn::ResourceKind::{
@@ -62,23 +62,6 @@ where
     let input: I = decode(input)?;
     let done = again(|| operation(call.clone(), input.clone())).await?;
     serde_json::to_vec(&done).map_err(Fault::internal)
-}
-
-/// Does something again while other writers are in its way or its connection breaks.
-pub async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
-where
-    F: Future<Output = Result<T, Fault>>,
-{
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match attempt().await {
-            Err(Fault::Modelled { again: true, .. }) if tries < App::TRIES => {
-                tracing::debug!(tries, "the store was busy or its connection broke; trying again");
-            }
-            done => return done,
-        }
-    }
 }
 
 /// Parses a request: wrong JSON types make it unreadable, broken constraints make it invalid.

@@ -155,7 +155,7 @@ pub async fn delete(
         }
     }
     tx.delete_resource(&call.scope, ResourceKind::IngestConfiguration, &row.id).await?;
-    tx.commit().await?;
+    call.commit(tx).await?;
     Ok(DeleteIngestConfigurationResponse {})
 }
 

@@ -53,6 +53,19 @@ impl App {
         known(&self.keys).ok_or(KeysError::Secret(SecretError::Unreadable))
     }
 
+    /// The key `id`, whoever of the nodes made it. One that is not known here is looked for in the store by its id, so
+    /// that tokens that name no key cost one row, not all of them.
+    pub async fn service_key(&self, conn: &mut Conn, id: &str) -> Result<Option<Arc<SigningKey>>, KeysError> {
+        let known = self.keys.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(row) = conn.signing_key(id).await? else { return Ok(None) };
+        let key = Arc::new(self.open_key(row)?);
+        self.keys.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), key.clone());
+        Ok(Some(key))
+    }
+
     /// Every key that tokens may bear, the newest first.
     pub async fn signing_keys(&self) -> Result<Vec<Arc<SigningKey>>, KeysError> {
         let mut keys = self.load_keys(&mut self.db.read().await?).await?;
@@ -64,12 +77,16 @@ impl App {
         let rows = conn.signing_keys().await?;
         let mut keys = Vec::with_capacity(rows.len());
         for row in rows {
-            let private = self.secret.open(&row.id, &row.sealed)?;
-            keys.push(Arc::new(SigningKey::read(row.id, Timestamp(row.created_at), &private)?));
+            keys.push(Arc::new(self.open_key(row)?));
         }
         let mut known = self.keys.0.write().unwrap_or_else(PoisonError::into_inner);
         known.extend(keys.iter().map(|key| (key.id.clone(), key.clone())));
         Ok(keys)
+    }
+
+    fn open_key(&self, row: SigningKeyRow) -> Result<SigningKey, KeysError> {
+        let private = self.secret.open(&row.id, &row.sealed)?;
+        Ok(SigningKey::read(row.id, Timestamp(row.created_at), &private)?)
     }
 }
 

@@ -1,10 +1,14 @@
 //! One async function per operation: the only place where model, domain, store, clock and ids meet.
 
+pub mod admission;
 pub mod compositions;
+pub mod connections;
 pub mod credentials;
 pub mod encoder_configurations;
 pub mod ingest_configurations;
 pub mod keys;
+mod locating;
+pub mod nodes;
 pub mod participants;
 pub mod presence;
 pub mod public_keys;
@@ -14,6 +18,7 @@ pub mod stages;
 pub mod storage_configurations;
 pub mod tags;
 pub mod tokens;
+pub mod views;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Quotas;
@@ -26,8 +31,8 @@ use crate::model::common::PaginationToken;
 use crate::model::fault::Fault;
 use crate::model::page::{Position, Query};
 use crate::secret::MasterKey;
-use crate::store::{Conn, Db, StoreError};
-use std::sync::{Arc, Mutex};
+use crate::store::{Conn, Db, StageRow, StoreError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Everything that the operations need, for as long as the server runs.
@@ -49,11 +54,20 @@ pub struct App {
     pub uses: credentials::Uses,
     /// How much of each rate is left.
     pub buckets: Mutex<Buckets>,
+    /// The name of this node; another one after it was taken for dead.
+    pub node: RwLock<String>,
+    /// Rung after every change of who is in a stage.
+    pub bell: views::Bell,
 }
 
 impl App {
     /// As often as an operation is run while other writers are in its way or its connection breaks.
     pub const TRIES: usize = crate::store::TRIES;
+
+    /// The name of this node.
+    pub fn node(&self) -> String {
+        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What the operator chose.
@@ -71,6 +85,23 @@ pub struct Settings {
     pub clock_skew: Duration,
     /// How many requests a second an account may send.
     pub rates: Rates,
+    /// What concerns participants' connections.
+    pub participation: Participation,
+}
+
+/// What the operator chose of participants' connections.
+#[derive(Clone, Debug)]
+pub struct Participation {
+    /// URL that clients reach this node at: scheme, host, port and path, without a slash at the end.
+    pub node_url: String,
+    /// How long a node may give no sign of life.
+    pub lease: Duration,
+    /// From the leaving of the last participant to the end of the session.
+    pub session_end: Duration,
+    /// Without a publisher, to the end of a session that participants are in; `None` is never.
+    pub session_silent: Option<Duration>,
+    /// How far the clock of whoever makes tokens may be off.
+    pub token_leeway: Duration,
 }
 
 /// What clients are told to connect to; the same for every stage.
@@ -84,6 +115,23 @@ pub struct Endpoints {
     pub rtmp: String,
     /// RTMP over TLS.
     pub rtmps: String,
+}
+
+/// Does something again while other writers are in its way or its connection breaks.
+pub async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt().await {
+            Err(Fault::Modelled { again: true, .. }) if tries < App::TRIES => {
+                tracing::debug!(tries, "the store was busy or its connection broke; trying again");
+            }
+            done => return done,
+        }
+    }
 }
 
 /// One request: the service, and whose resources it sees.
@@ -108,6 +156,23 @@ impl Call {
 
     async fn write(&self) -> Result<Conn, StoreError> {
         self.app.db.write().await
+    }
+
+    /// Makes last what was written of who is in a stage, and wakes those who watch.
+    async fn commit(&self, tx: Conn) -> Result<(), StoreError> {
+        tx.commit().await?;
+        self.app.bell.ring();
+        Ok(())
+    }
+
+    /// A stage of one's own for this transaction alone, once what was due in it has been done; `None` if there is none.
+    async fn hold(&self, tx: &mut Conn, stage: &str) -> Result<Option<StageRow>, Fault> {
+        let Some(row) = tx.lock_stage(&self.scope, stage).await? else { return Ok(None) };
+        let ended = sessions::settle(self, tx, &row).await?;
+        if replications::settle(self, tx, stage).await? || ended {
+            return Ok(tx.stage(&self.scope, stage).await?);
+        }
+        Ok(Some(row))
     }
 
     fn now(&self) -> Timestamp {

@@ -112,7 +112,7 @@ pub async fn disconnect(
     }
     let id = call.own(&input.stage_arn)?;
     let mut tx = call.write().await?;
-    super::stages::locked(&mut tx, &call.scope, &input.stage_arn, id).await?;
+    call.hold(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
     let reason = input.reason.unwrap_or_default();
     tx.revoke_participant(&call.scope, id, &input.participant_id, &reason, call.now().0).await?;
     super::presence::leave_if_present(&call, &mut tx, id, &input.participant_id).await?;
@@ -122,7 +122,7 @@ pub async fn disconnect(
             tx.update_ingest_configuration(&call.scope, &row).await?;
         }
     }
-    tx.commit().await?;
+    call.commit(tx).await?;
     Ok(DisconnectParticipantResponse {})
 }
 

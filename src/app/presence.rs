@@ -3,17 +3,21 @@
 //!
 //! Each function is one transaction: the new state and its events are written together, or not at all.
 
+mod rows;
+
 use super::Call;
 use crate::clock::Timestamp;
-use crate::domain::participant::{Client, Illegal, Participant, Presence, Transition};
+use crate::domain::participant::{Client, HeldToken, Illegal, Participant, Transition};
 use crate::model::fault::Fault;
 use crate::model::participant::{
-    Event, EventErrorCode, EventName, ExchangedParticipantToken, ParticipantAttributes, ParticipantProtocol,
+    EventErrorCode, EventName, ExchangedParticipantToken, ParticipantAttributes, ParticipantProtocol,
     ParticipantRecordingState, ParticipantState,
 };
 use crate::model::stage::StageArn;
-use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenCapabilities, ParticipantTokenUserId};
-use crate::store::{Conn, Json, ParticipantRow, Place, StageRow, StoreError};
+use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenUserId};
+use crate::store::{Conn, Json, ParticipantRow, Place, StageRow};
+
+pub(super) use rows::{is_replica, save, state, written};
 
 /// Who comes in.
 #[derive(Clone, Debug)]
@@ -37,8 +41,8 @@ pub struct Newcomer {
 /// What a connected participant does.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Begins to send media.
-    Publish,
+    /// Begins to send media, by a protocol that was not known before.
+    Publish(Option<ParticipantProtocol>),
     /// Ceases to.
     Unpublish,
     /// Begins to receive the media of another participant.
@@ -47,18 +51,18 @@ pub enum Act {
     Unsubscribe(String),
     /// Leaves.
     Leave,
-    /// Tries what it may not or cannot.
-    Fail(EventName, EventErrorCode),
+    /// Tries what it may not or cannot, perhaps with another participant.
+    Fail(EventName, EventErrorCode, Option<String>),
     /// Shows a new token.
     Exchange {
         /// The customer's name, from now on.
         user_id: String,
         /// The customer's data, from now on.
         attributes: ParticipantAttributes,
-        /// What it may do before.
-        before: ParticipantTokenCapabilities,
-        /// What it may do from now on.
-        after: ParticipantTokenCapabilities,
+        /// The token before.
+        before: HeldToken,
+        /// The token from now on.
+        after: HeldToken,
     },
     /// Is recorded, or no longer.
     Record {
@@ -80,38 +84,37 @@ impl From<Illegal> for Fault {
 /// Lets somebody into a stage; opens a session if none is open. Answers the session's id.
 pub async fn join(call: &Call, stage: &StageArn, newcomer: Newcomer) -> Result<String, Fault> {
     let mut tx = call.write().await?;
-    let row = super::stages::locked(&mut tx, &call.scope, stage, call.own(stage)?).await?;
-    super::replications::settle(call, &mut tx, &row.id).await?;
+    let row = held(call, &mut tx, stage).await?;
     if tx.is_participant_revoked(&call.scope, &row.id, &newcomer.id).await? {
         return Err(Fault::conflict(format!("The participant {} has been disconnected for good", newcomer.id)));
     }
     let session = enter(call, &mut tx, &row, newcomer).await?;
-    tx.commit().await?;
+    call.commit(tx).await?;
     Ok(session)
 }
 
 /// Notes what a participant of the open session does.
 pub async fn act(call: &Call, stage: &StageArn, participant: &str, act: Act) -> Result<(), Fault> {
     let mut tx = call.write().await?;
-    let row = super::stages::locked(&mut tx, &call.scope, stage, call.own(stage)?).await?;
+    let row = held(call, &mut tx, stage).await?;
     let session = row.active_session.clone().ok_or(Illegal::NotConnected)?;
     let at = Place { scope: &call.scope, stage: &row.id, session: &session };
-    super::replications::settle(call, &mut tx, &row.id).await?;
-    perform(call, &mut tx, at, participant, act).await?;
-    Ok(tx.commit().await?)
+    perform(call, &mut tx, at, participant, act, call.now()).await?;
+    Ok(call.commit(tx).await?)
 }
 
 /// Ends the open session; whoever is in it leaves.
 pub async fn end_session(call: &Call, stage: &StageArn) -> Result<(), Fault> {
     let mut tx = call.write().await?;
-    let row = super::stages::locked(&mut tx, &call.scope, stage, call.own(stage)?).await?;
+    let row = held(call, &mut tx, stage).await?;
     let session = row.active_session.clone().ok_or_else(|| Fault::conflict("no session is open"))?;
-    let at = Place { scope: &call.scope, stage: &row.id, session: &session };
-    for participant in tx.connected_participants(at).await? {
-        perform(call, &mut tx, at, &participant.id, Act::Leave).await?;
-    }
-    tx.end_session(&call.scope, &row.id, &session, call.now().0).await?;
-    Ok(tx.commit().await?)
+    super::sessions::end(call, &mut tx, &row.id, &session, call.now()).await?;
+    Ok(call.commit(tx).await?)
+}
+
+/// The stage that an ARN names, for one transaction alone.
+async fn held(call: &Call, tx: &mut Conn, arn: &StageArn) -> Result<StageRow, Fault> {
+    call.hold(tx, call.own(arn)?).await?.ok_or_else(|| Fault::not_found(arn))
 }
 
 /// Makes a participant of the open session leave, if there is one and it is there. Answers whether it was.
@@ -127,51 +130,42 @@ pub(super) async fn leave_if_present(
     if row.is_none_or(|row| row.state != ParticipantState::Connected.as_str()) {
         return Ok(false);
     }
-    perform(call, tx, at, participant, Act::Leave).await?;
+    perform(call, tx, at, participant, Act::Leave, call.now()).await?;
     Ok(true)
 }
 
 /// The door's inner side: joins, or joins again, inside a transaction that holds the stage.
 pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer) -> Result<String, Fault> {
     let now = call.now();
-    let session = match &stage.active_session {
-        Some(session) => session.clone(),
-        None => {
-            let id = call.app.ids.session();
-            tx.insert_session(&call.scope, &stage.id, &id, now.0).await?;
-            id
-        }
-    };
+    let session = super::sessions::open(call, tx, stage, now).await?;
     let at = Place { scope: &call.scope, stage: &stage.id, session: &session };
-    if let Some(row) = tx.participant(at, &newcomer.id).await? {
-        let (next, events) = state(&row).join(now)?;
-        let mut after = written(&row, &next);
-        after.user_id = newcomer.user_id;
-        after.attributes = Json(newcomer.attributes);
-        if newcomer.source.is_some() {
-            after.replication_state = "ACTIVE".into();
+    match tx.participant(at, &newcomer.id).await? {
+        Some(row) => {
+            let (next, events) = state(&row).join(now)?;
+            save(tx, at, &row, rows::rejoined(written(&row, &next), newcomer), &events).await?;
         }
-        save(tx, at, &row, after, &events).await?;
-        return Ok(session);
+        None => {
+            let (participant, events) = Participant::first_join(&newcomer.id, newcomer.source.is_some(), now);
+            let row = rows::first_row(newcomer, &participant, now);
+            tx.insert_participant(at, &ParticipantRow { events: events.len() as i64, ..row.clone() }).await?;
+            tx.insert_events(at, &row.id, 0, &events).await?;
+        }
     }
-    let (participant, events) = Participant::first_join(&newcomer.id, newcomer.source.is_some(), now);
-    let row = first_row(newcomer, &participant, now);
-    tx.insert_participant(at, &ParticipantRow { events: events.len() as i64, ..row.clone() }).await?;
-    tx.insert_events(at, &row.id, 0, &events).await?;
+    tx.note_change(&call.scope, &stage.id, now.0, false).await?;
     Ok(session)
 }
 
-/// Lets a participant do something, inside a transaction that holds the stage.
+/// Lets a participant do something at `now`, inside a transaction that holds the stage.
 pub(super) async fn perform(
     call: &Call,
     tx: &mut Conn,
     at: Place<'_>,
     participant: &str,
     act: Act,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let row = tx.participant(at, participant).await?.ok_or(Illegal::NotConnected)?;
-    let now = call.now();
-    if let Act::Publish = act {
+    if let Act::Publish(_) = act {
         super::compositions::settle(call, tx, at.stage).await?;
     }
     let of_replica = match &act {
@@ -181,9 +175,11 @@ pub(super) async fn perform(
     let (next, events) = transition(call, &row, &act, of_replica, now)?;
     let mut after = written(&row, &next);
     match act {
-        Act::Exchange { user_id, attributes, .. } => {
+        Act::Publish(Some(protocol)) => after.protocol = protocol.as_str().to_owned(),
+        Act::Exchange { user_id, attributes, after: token, .. } => {
             after.user_id = user_id;
             after.attributes = Json(attributes);
+            after.token = Json(Some(token));
         }
         Act::Record { state, bucket, prefix } => {
             after.recording_state = state.as_str().to_owned();
@@ -192,17 +188,34 @@ pub(super) async fn perform(
         }
         _ => {}
     }
-    let quiet = row.publishing && !after.publishing;
-    let loud = !row.publishing && after.publishing;
     save(tx, at, &row, after.clone(), &events).await?;
-    if loud {
-        super::replications::source_published(call, tx, at, &after).await?;
+    tx.note_change(&call.scope, at.stage, now.0, false).await?;
+    follow(call, tx, at, &row, &after, now).await
+}
+
+/// Does what follows from a participant's change: for its replicas, the session and the stage.
+async fn follow(
+    call: &Call,
+    tx: &mut Conn,
+    at: Place<'_>,
+    before: &ParticipantRow,
+    after: &ParticipantRow,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if !before.publishing && after.publishing {
+        super::sessions::published(call, tx, at).await?;
+        super::replications::source_published(call, tx, at, after).await?;
     }
-    if quiet {
-        super::replications::source_stopped(call, tx, at, participant).await?;
+    if before.publishing && !after.publishing {
+        super::replications::source_stopped(call, tx, at, &after.id).await?;
         if tx.count_publishing(&call.scope, at.stage).await? == 0 {
             tx.set_stage_quiet(&call.scope, at.stage, now.0).await?;
+            super::sessions::silent(call, tx, at, now).await?;
         }
+    }
+    if before.state != after.state {
+        super::connections::forget_all(call, tx, at, &after.id).await?;
+        super::sessions::left(call, tx, at, now).await?;
     }
     Ok(())
 }
@@ -210,21 +223,18 @@ pub(super) async fn perform(
 fn transition(call: &Call, row: &ParticipantRow, act: &Act, of_replica: bool, now: Timestamp) -> Transition {
     let participant = state(row);
     match act {
-        Act::Publish => participant.publish(now),
+        Act::Publish(_) => participant.publish(now),
         Act::Unpublish => participant.unpublish(now),
         Act::Subscribe(remote) => participant.subscribe(remote, of_replica, now),
         Act::Unsubscribe(remote) => participant.unsubscribe(remote, now),
         Act::Leave => participant.leave(now),
-        Act::Fail(name, code) => Ok(participant.fail(*name, *code, now)),
+        Act::Fail(name, code, remote) => Ok(participant.fail(*name, *code, remote.as_deref(), now)),
         Act::Exchange { user_id, attributes, before, after } => {
-            let expiration = now.plus(std::time::Duration::from_secs(12 * 3600)).whole_seconds();
-            let token = |user: &str, attributes: &ParticipantAttributes, may: &ParticipantTokenCapabilities| {
-                ExchangedParticipantToken {
-                    capabilities: Some(may.clone()),
-                    attributes: Some(ParticipantTokenAttributes(attributes.0.clone())),
-                    user_id: Some(ParticipantTokenUserId(user.to_owned())),
-                    expiration_time: Some(expiration.into()),
-                }
+            let token = |user: &str, attributes: &ParticipantAttributes, token: &HeldToken| ExchangedParticipantToken {
+                capabilities: Some(token.capabilities.clone()),
+                attributes: Some(ParticipantTokenAttributes(attributes.0.clone())),
+                user_id: Some(ParticipantTokenUserId(user.to_owned())),
+                expiration_time: Some(Timestamp(token.expires_at * 1000).into()),
             };
             let previous = token(&row.user_id, &row.attributes, before);
             participant.exchange(previous, token(user_id, attributes, after), now)
@@ -232,83 +242,4 @@ fn transition(call: &Call, row: &ParticipantRow, act: &Act, of_replica: bool, no
         Act::Record { .. } => Ok((participant, Vec::new())),
     }
     .inspect_err(|illegal| tracing::debug!(scope = ?call.scope, %illegal, "refused"))
-}
-
-/// What the domain knows of a row.
-pub(super) fn state(row: &ParticipantRow) -> Participant {
-    let connected = row.state == ParticipantState::Connected.as_str();
-    Participant {
-        id: row.id.clone(),
-        replica: is_replica(row),
-        published: row.published,
-        presence: if connected {
-            Presence::Connected { publishing: row.publishing, subscriptions: row.subscriptions.0.clone() }
-        } else {
-            Presence::Disconnected
-        },
-    }
-}
-
-/// The row with what the domain made of it.
-pub(super) fn written(row: &ParticipantRow, next: &Participant) -> ParticipantRow {
-    let (state, publishing, subscriptions) = match &next.presence {
-        Presence::Connected { publishing, subscriptions } => {
-            (ParticipantState::Connected, *publishing, subscriptions.clone())
-        }
-        Presence::Disconnected => (ParticipantState::Disconnected, false, Vec::new()),
-    };
-    ParticipantRow {
-        state: state.as_str().to_owned(),
-        published: next.published,
-        publishing,
-        subscriptions: Json(subscriptions),
-        ..row.clone()
-    }
-}
-
-/// Writes what became of `before`, and its events.
-pub(super) async fn save(
-    tx: &mut Conn,
-    at: Place<'_>,
-    before: &ParticipantRow,
-    after: ParticipantRow,
-    events: &[Event],
-) -> Result<(), StoreError> {
-    let after = ParticipantRow { events: before.events + events.len() as i64, ..after };
-    if !tx.update_participant(at, before.events, &after).await? {
-        return Err(StoreError::Overtaken);
-    }
-    tx.insert_events(at, &before.id, before.events, events).await
-}
-
-fn is_replica(row: &ParticipantRow) -> bool {
-    !row.source_stage_id.is_empty()
-}
-
-fn first_row(newcomer: Newcomer, participant: &Participant, now: Timestamp) -> ParticipantRow {
-    let replica = newcomer.source.is_some();
-    let (source_stage_id, source_session_id) = newcomer.source.unwrap_or_default();
-    let row = ParticipantRow {
-        id: newcomer.id,
-        user_id: newcomer.user_id,
-        attributes: Json(newcomer.attributes),
-        state: String::new(),
-        published: false,
-        publishing: false,
-        subscriptions: Json(Vec::new()),
-        first_joined_at: now.0,
-        events: 0,
-        client: Json(newcomer.client),
-        protocol: newcomer.protocol.as_str().to_owned(),
-        recording_state: ParticipantRecordingState::Disabled.as_str().to_owned(),
-        recording_bucket: String::new(),
-        recording_prefix: String::new(),
-        replication_type: if replica { "REPLICA" } else { "NONE" }.to_owned(),
-        replication_state: if replica { "ACTIVE" } else { "" }.to_owned(),
-        source_stage_id,
-        source_session_id,
-        redundant_ingest: false,
-        ingest_configuration_id: newcomer.ingest_configuration_id,
-    };
-    written(&row, participant)
 }

@@ -43,6 +43,10 @@ pub async fn start(
     if let Some(limit) = limit.filter(|limit| count >= i64::from(*limit)) {
         return Err(over_quota(&call.scope, "replicas per participant", limit));
     }
+    let publishers = tx.count_other_publishers(&call.scope, &destination.id, &row.id).await?;
+    if let Some(limit) = call.app.settings.quotas.publishers.filter(|limit| publishers >= i64::from(*limit)) {
+        return Err(over_quota(&call.scope, "publishers per stage", limit));
+    }
     let from = Place { scope: &call.scope, stage: &source.id, session: &session };
     let destination_session = put_in(&call, &mut tx, &destination, newcomer(&row, merged, from)).await?;
     let replication = ReplicationRow {
@@ -58,7 +62,7 @@ pub async fn start(
     };
     tx.put_replication(&call.scope, &replication).await?;
     note_at_source(&call, &mut tx, &replication).await?;
-    tx.commit().await?;
+    call.commit(tx).await?;
     Ok(StartParticipantReplicationResponse {})
 }
 
@@ -75,7 +79,7 @@ pub async fn stop(
         return Err(Fault::not_found(&format!("replication of {stage}/{} to {other}", &**participant)));
     };
     end(&call, &mut tx, row).await?;
-    tx.commit().await?;
+    call.commit(tx).await?;
     Ok(StopParticipantReplicationResponse {})
 }
 
@@ -149,11 +153,14 @@ pub(super) async fn source_published(
 
 /// Ends what is due: the replications from or to a stage whose reconnect windows have run out. Whoever reads them, or
 /// changes the stage, does this first, so that nothing has to wait for the moment itself.
-pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
-    for row in tx.due_replications(&call.scope, stage, call.now().0).await? {
+/// Answers whether anything was.
+pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<bool, Fault> {
+    let due = tx.due_replications(&call.scope, stage, call.now().0).await?;
+    let any = !due.is_empty();
+    for row in due {
         Box::pin(end(call, tx, row)).await?;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// The same before a read.
@@ -162,9 +169,8 @@ pub(super) async fn settle_for_reading(call: &Call, stage: &str) -> Result<(), F
         return Ok(());
     }
     let mut tx = call.write().await?;
-    tx.lock_stage(&call.scope, stage).await?;
-    settle(call, &mut tx, stage).await?;
-    Ok(tx.commit().await?)
+    call.hold(&mut tx, stage).await?;
+    Ok(call.commit(tx).await?)
 }
 
 /// The active replications of a participant of `at`.
@@ -191,7 +197,7 @@ async fn put_in(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer
     let id = newcomer.id.clone();
     let session = presence::enter(call, tx, stage, newcomer).await?;
     let to = Place { scope: &call.scope, stage: &stage.id, session: &session };
-    presence::perform(call, tx, to, &id, Act::Publish).await?;
+    presence::perform(call, tx, to, &id, Act::Publish(None), call.now()).await?;
     Ok(session)
 }
 
@@ -200,7 +206,7 @@ async fn take_out(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Result<()
     let to = Place { scope: &call.scope, stage: &row.destination_stage_id, session: &row.destination_session_id };
     let replica = tx.participant(to, &row.participant_id).await?;
     if replica.is_some_and(|replica| replica.state == ParticipantState::Connected.as_str()) {
-        presence::perform(call, tx, to, &row.participant_id, Act::Leave).await?;
+        presence::perform(call, tx, to, &row.participant_id, Act::Leave, call.now()).await?;
     }
     Ok(())
 }
@@ -248,10 +254,7 @@ async fn both(call: &Call, source: &StageArn, destination: &StageArn) -> Result<
     stages.sort();
     let mut rows = Vec::with_capacity(2);
     for arn in stages {
-        rows.push(super::stages::locked(&mut tx, &call.scope, arn, call.own(arn)?).await?);
-    }
-    for row in &rows {
-        settle(call, &mut tx, &row.id).await?;
+        rows.push(call.hold(&mut tx, call.own(arn)?).await?.ok_or_else(|| Fault::not_found(arn))?);
     }
     if stages[0] != source {
         rows.reverse();

@@ -1,5 +1,6 @@
 //! Stage sessions.
 
+use super::presence::{self, Act};
 use super::{Call, place};
 use crate::clock::Timestamp;
 use crate::model::fault::Fault;
@@ -8,6 +9,7 @@ use crate::model::session::{
     GetStageSessionRequest, GetStageSessionResponse, ListStageSessionsRequest, ListStageSessionsResponse,
     MaxStageSessionResults, StageSession, StageSessionId, StageSessionSummary,
 };
+use crate::store::{Conn, Place, StageRow, StoreError};
 
 /// Shows a session of a stage.
 pub async fn get(call: Call, input: GetStageSessionRequest) -> Result<GetStageSessionResponse, Fault> {
@@ -39,4 +41,68 @@ pub async fn list(call: Call, input: ListStageSessionsRequest) -> Result<ListSta
         end_time: row.ended_at.map(|at| Timestamp(at).into()),
     });
     Ok(ListStageSessionsResponse { stage_sessions: sessions.collect(), next_token })
+}
+
+/// The open session of a stage that somebody is about to enter; one is opened if there is none. Inside a transaction that
+/// holds the stage, like what follows.
+pub(super) async fn open(call: &Call, tx: &mut Conn, stage: &StageRow, now: Timestamp) -> Result<String, StoreError> {
+    let ends_at = silence(call, now);
+    let Some(session) = &stage.active_session else {
+        let id = call.app.ids.session();
+        tx.insert_session(&call.scope, &stage.id, &id, now.0, ends_at).await?;
+        return Ok(id);
+    };
+    if !tx.is_anybody_connected(Place { scope: &call.scope, stage: &stage.id, session }).await? {
+        tx.set_session_due(&call.scope, &stage.id, session, ends_at).await?;
+    }
+    Ok(session.clone())
+}
+
+/// Somebody publishes: nothing ends the session by itself.
+pub(super) async fn published(call: &Call, tx: &mut Conn, at: Place<'_>) -> Result<(), StoreError> {
+    tx.set_session_due(&call.scope, at.stage, at.session, None).await
+}
+
+/// Nobody publishes any more.
+pub(super) async fn silent(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+    tx.set_session_due(&call.scope, at.stage, at.session, silence(call, now)).await
+}
+
+/// Somebody left, perhaps the last one.
+pub(super) async fn left(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+    if tx.is_anybody_connected(at).await? {
+        return Ok(());
+    }
+    let wait = call.app.settings.participation.session_end;
+    if wait.is_zero() {
+        return tx.end_session(&call.scope, at.stage, at.session, now.0).await.map(drop);
+    }
+    tx.set_session_due(&call.scope, at.stage, at.session, Some(now.plus(wait).0)).await
+}
+
+/// Ends the open session of a stage if its time has come: at that time, not when somebody looked. Answers whether it did.
+pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &StageRow) -> Result<bool, Fault> {
+    if stage.active_session.is_none() {
+        return Ok(false);
+    }
+    let session = tx.open_session(&call.scope, &stage.id).await?;
+    let due = session.and_then(|session| Some((session.id, Timestamp(session.ends_at?))));
+    let Some((session, due)) = due.filter(|(_, due)| *due <= call.now()) else { return Ok(false) };
+    end(call, tx, &stage.id, &session, due).await?;
+    Ok(true)
+}
+
+/// Ends a session; whoever is in it leaves.
+pub(super) async fn end(call: &Call, tx: &mut Conn, stage: &str, session: &str, now: Timestamp) -> Result<(), Fault> {
+    let at = Place { scope: &call.scope, stage, session };
+    for participant in tx.connected_participants(at).await? {
+        Box::pin(presence::perform(call, tx, at, &participant.id, Act::Leave, now)).await?;
+    }
+    tx.end_session(&call.scope, stage, session, now.0).await?;
+    Ok(())
+}
+
+/// When a session ends in which nobody publishes from `now` on.
+fn silence(call: &Call, now: Timestamp) -> Option<i64> {
+    call.app.settings.participation.session_silent.map(|wait| now.plus(wait).0)
 }

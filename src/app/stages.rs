@@ -122,7 +122,8 @@ pub async fn delete(call: Call, input: DeleteStageRequest) -> Result<DeleteStage
     }
     tx.delete_stage_history(&call.scope, id).await?;
     tx.delete_resource(&call.scope, ResourceKind::Stage, id).await?;
-    tx.commit().await?;
+    tx.note_change(&call.scope, id, now.0, true).await?;
+    call.commit(tx).await?;
     Ok(DeleteStageResponse {})
 }
 

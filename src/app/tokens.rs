@@ -3,13 +3,13 @@
 use super::Call;
 use crate::clock::Timestamp;
 use crate::domain;
-use crate::model::arn::ResourceKind;
+use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::model::token::{
     CreateParticipantTokenRequest, CreateParticipantTokenResponse, ParticipantToken, ParticipantTokenConfiguration,
     ParticipantTokenDurationMinutes, ParticipantTokenId, RevokeConnectionTokenRequest, RevokeConnectionTokenResponse,
 };
-use crate::store::Conn;
+use crate::store::{Conn, Place, StoreError};
 use crate::token::{Claims, VERSION};
 
 /// Makes a token for a stage. Its text is not stored.
@@ -66,13 +66,34 @@ pub(super) async fn mint(
     })
 }
 
-/// Bars a connection token for good; whoever is connected with it is disconnected.
+/// Bars a connection token for good; the connections that were opened with it are ended.
 pub async fn revoke_connection(
     call: Call,
     input: RevokeConnectionTokenRequest,
 ) -> Result<RevokeConnectionTokenResponse, Fault> {
+    /// Connections that one transaction ends at most.
+    const AT_ONCE: i64 = 200;
     let mut tx = call.write().await?;
+    hold(&mut tx, &call.scope, &input.token_id).await?;
     tx.revoke_connection_token(&call.scope, &input.token_id, call.now().0).await?;
     tx.commit().await?;
-    Ok(RevokeConnectionTokenResponse {})
+    // From here on nobody comes in with it.
+    loop {
+        let stages = call.read().await?.stages_of_token(&call.scope, &input.token_id, 1).await?;
+        let Some(stage) = stages.first() else { return Ok(RevokeConnectionTokenResponse {}) };
+        let mut tx = call.write().await?;
+        call.hold(&mut tx, &stage.stage_id).await?;
+        for row in tx.connections_of_token(&call.scope, &stage.stage_id, &input.token_id, AT_ONCE).await? {
+            let at = Place { scope: &call.scope, stage: &stage.stage_id, session: &row.session_id };
+            super::connections::end(&call, &mut tx, at, &row, None).await?;
+        }
+        call.commit(tx).await?;
+    }
+}
+
+/// Makes those who use a connection token and those who revoke it wait for one another. Tokens share a few locks, as
+/// rows of locks stay for good.
+pub(super) async fn hold(tx: &mut Conn, scope: &Scope, token: &str) -> Result<(), StoreError> {
+    let stripe = token.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 64;
+    tx.lock(scope, &format!("connection tokens {stripe}")).await
 }

@@ -1,5 +1,6 @@
 //! The rules, without I/O: state, input and time in; new state and what follows out.
 
+pub mod admission;
 pub mod composition;
 pub mod encoder_configuration;
 pub mod participant;

@@ -2,10 +2,10 @@
 //! the events that it makes, in their natural order.
 
 use crate::clock::Timestamp;
-use crate::model::participant::ExchangedParticipantToken;
-use crate::model::participant::{Event, EventErrorCode, EventName, ParticipantId, Replica};
+use crate::model::participant::{Event, EventErrorCode, EventName, ExchangedParticipantToken, ParticipantId, Replica};
 use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
+use crate::model::token::ParticipantTokenCapabilities;
 use serde::{Deserialize, Serialize};
 
 /// A participant in one session.
@@ -51,6 +51,48 @@ pub struct Client {
     pub browser_version: String,
     /// Version of the broadcast SDK.
     pub sdk_version: String,
+}
+
+impl Client {
+    /// The same with what the API can show: any other character is a space, and nothing is longer than it may be.
+    pub fn fit(self) -> Self {
+        /// The longest `ParticipantClientAttribute`.
+        const LONGEST: usize = 128;
+        let shown = |c: char| if c.is_ascii_alphanumeric() || "-_.,:;".contains(c) { c } else { ' ' };
+        let fit = |text: String| {
+            let text: String = text.chars().take(LONGEST).map(shown).collect();
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        Client {
+            isp_name: fit(self.isp_name),
+            os_name: fit(self.os_name),
+            os_version: fit(self.os_version),
+            browser_name: fit(self.browser_name),
+            browser_version: fit(self.browser_version),
+            sdk_version: fit(self.sdk_version),
+        }
+    }
+}
+
+/// What is kept of the token that a participant has exchanged its first one for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldToken {
+    /// Unix seconds of its making.
+    pub issued_at: i64,
+    /// Unix seconds after which it opens no door.
+    pub expires_at: i64,
+    /// What tells it from another.
+    pub digest: String,
+    /// What it lets the participant do.
+    pub capabilities: ParticipantTokenCapabilities,
+}
+
+impl HeldToken {
+    /// Whether it has taken the place of the token that was made at `issued_at` and has `digest`.
+    pub fn supersedes(&self, issued_at: i64, digest: &str) -> bool {
+        issued_at < self.issued_at || (issued_at == self.issued_at && digest != self.digest)
+    }
 }
 
 /// Why a transition cannot be.
@@ -153,9 +195,15 @@ impl Participant {
         Ok((self, events))
     }
 
-    /// Something that the participant tried has failed.
-    pub fn fail(self, name: EventName, code: EventErrorCode, now: Timestamp) -> (Participant, Vec<Event>) {
-        let mut failed = self.event(name, now);
+    /// Something that the participant tried has failed, perhaps with `remote`.
+    pub fn fail(
+        self,
+        name: EventName,
+        code: EventErrorCode,
+        remote: Option<&str>,
+        now: Timestamp,
+    ) -> (Participant, Vec<Event>) {
+        let mut failed = remote.map_or_else(|| self.event(name, now), |remote| self.about(name, remote, now));
         failed.error_code = Some(code);
         (self, vec![failed])
     }
@@ -254,6 +302,37 @@ mod tests {
         assert_eq!(names(&events), [SubscribeStopped, PublishStopped, Left]);
         assert!(participant.published);
         assert_eq!(participant.leave(NOW), Err(Illegal::NotConnected));
+    }
+
+    #[test]
+    fn what_is_known_of_software_fits_what_the_api_shows() {
+        use crate::model::participant::ParticipantClientAttribute;
+        use crate::model::shape::{At, Broken, Shape as _};
+        for (given, expected) in [
+            ("Mobile Safari UI/WKWebView", "Mobile Safari UI WKWebView"),
+            ("  Mac\tOS\u{a0}X (Intel)  ", "Mac OS X Intel"),
+            ("116.0.5845.187", "116.0.5845.187"),
+            ("<\u{0}ü\u{1F600}>", ""),
+            (&"ab ".repeat(100), ("ab ".repeat(42) + "ab").as_str()),
+            (&"x".repeat(10_000), &"x".repeat(128)),
+        ] {
+            let fitted = Client { os_name: given.into(), ..Client::default() }.fit();
+            assert_eq!(fitted.os_name, expected);
+            assert_eq!(fitted.clone().fit(), fitted);
+            let mut broken = Broken::default();
+            let shown = ParticipantClientAttribute::decode(fitted.os_name.clone().into(), At::Root, &mut broken);
+            assert!(matches!(shown, Ok(Some(_))) && broken.text().is_none(), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_held_token_takes_the_place_of_older_ones_and_of_others_of_its_second() {
+        let held = HeldToken { issued_at: 10, digest: "held".into(), ..HeldToken::default() };
+        for (issued_at, digest, superseded) in
+            [(9, "held", true), (9, "x", true), (10, "x", true), (10, "held", false), (11, "x", false)]
+        {
+            assert_eq!(held.supersedes(issued_at, digest), superseded, "{issued_at} {digest}");
+        }
     }
 
     fn inputs() -> impl Strategy<Value = Vec<Input>> {

@@ -35,6 +35,11 @@ pub fn fingerprint(pem: &str) -> Result<String, Broken> {
     Ok(Md5::digest(der).iter().map(hex).collect::<Vec<_>>().join(":"))
 }
 
+/// The uncompressed point of a P-384 public key in PEM.
+pub fn point(pem: &str) -> Result<Vec<u8>, Broken> {
+    Ok(der(pem)?.split_off(P384.len()))
+}
+
 /// The DER inside the PEM, if it is a P-384 public key.
 pub fn der(pem: &str) -> Result<Vec<u8>, Broken> {
     let refuse = |found: &str| {

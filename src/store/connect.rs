@@ -136,7 +136,8 @@ async fn postgres(url: &str, options: &Options) -> Result<Pools, StoreError> {
     let timeout = options.statement_timeout.as_millis().to_string();
     let connect = PgConnectOptions::from_str(url)?
         .application_name("greenroom")
-        .options([("statement_timeout", timeout.as_str())]);
+        // A process that is stopped in the middle of a transaction must not keep what it holds from the other nodes.
+        .options([("statement_timeout", timeout.as_str()), ("idle_in_transaction_session_timeout", timeout.as_str())]);
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.acquire_timeout)

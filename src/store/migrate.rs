@@ -18,6 +18,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0002_access_keys.sql"),
         include_str!("../../migrations/postgres/0002_access_keys.sql"),
     ),
+    (
+        3,
+        "connections",
+        include_str!("../../migrations/sqlite/0003_connections.sql"),
+        include_str!("../../migrations/postgres/0003_connections.sql"),
+    ),
 ];
 
 /// As often as a node tries while others migrate the same store.
@@ -26,10 +32,15 @@ const TRIES: usize = 10;
 impl Db {
     /// Brings the schema up to date. Several nodes may do so at once: whoever comes second finds it done.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
+        self.migrate_to(i64::MAX).await
+    }
+
+    /// Brings the schema to the migration `last`, as an older version of this program would have.
+    pub async fn migrate_to(&self, last: i64) -> Result<(), MigrateError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.migrate_once().await {
+            match self.migrate_once(last).await {
                 // Without a lock (poolers and distributed engines have none to give), the engine lets one of several
                 // nodes create a table and refuses the others; they look again.
                 Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
@@ -42,19 +53,20 @@ impl Db {
         }
     }
 
-    async fn migrate_once(&self) -> Result<(), MigrateError> {
+    async fn migrate_once(&self, last: i64) -> Result<(), MigrateError> {
         match &self.pools {
-            Pools::Sqlite { write, .. } => migrator(|(_, _, sqlite, _)| sqlite).run(write).await,
-            Pools::Postgres(pool) => migrator(|(_, _, _, postgres)| postgres).run(pool).await,
+            Pools::Sqlite { write, .. } => migrator(last, |(_, _, sqlite, _)| sqlite).run(write).await,
+            Pools::Postgres(pool) => migrator(last, |(_, _, _, postgres)| postgres).run(pool).await,
         }
     }
 }
 
-fn migrator(text: fn(&(i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {
+fn migrator(last: i64, text: fn(&(i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {
     let migration = |row: &(i64, &'static str, &'static str, &'static str)| {
         Migration::new(row.0, row.1.into(), MigrationType::Simple, text(row).into_sql_str(), false)
     };
-    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
+    let mut migrator =
+        Migrator::with_migrations(MIGRATIONS.iter().filter(|row| row.0 <= last).map(migration).collect());
     migrator.set_locking(false);
     migrator
 }
@@ -72,8 +84,11 @@ mod tests {
     fn an_applied_migration_never_changes() {
         let found: Vec<_> = MIGRATIONS.iter().map(|m| (m.1, hex(m.2), hex(m.3))).collect();
         let found: Vec<_> = found.iter().map(|(name, s, p)| (*name, s.as_str(), p.as_str())).collect();
-        let expected =
-            [("init", "ecc1cd0ac6c13414", "5af2d6a9d526b8a7"), ("access_keys", "f70dcb240f414bae", "bbc8f75655dafabf")];
+        let expected = [
+            ("init", "ecc1cd0ac6c13414", "5af2d6a9d526b8a7"),
+            ("access_keys", "f70dcb240f414bae", "bbc8f75655dafabf"),
+            ("connections", "b5959208dba02613", "b264171512c86583"),
+        ];
         assert_eq!(found, expected);
     }
 }

@@ -4,11 +4,14 @@
 //! of `Conn`, so that it serves both. Nothing here decides anything; the rules are in [`crate::domain`].
 
 mod access_keys;
+mod changes;
 mod compositions;
 mod connect;
+mod connections;
 mod encoder_configurations;
 mod ingest_configurations;
 mod migrate;
+mod nodes;
 mod participants;
 mod public_keys;
 mod replications;
@@ -22,10 +25,13 @@ mod tags;
 mod tokens;
 
 pub use access_keys::AccessKeyRow;
+pub use changes::ChangeRow;
 pub use compositions::CompositionRow;
 pub use connect::{OpenError, Options};
+pub use connections::{ConnectionRow, EVENTS, PUBLISH, SUBSCRIBE, StageKey};
 pub use encoder_configurations::EncoderConfigurationRow;
 pub use ingest_configurations::IngestConfigurationRow;
+pub use nodes::NodeRow;
 pub use participants::{ParticipantFilter, ParticipantRow, Place};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;
@@ -116,8 +122,8 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
         match &error {
             sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Duplicate(error),
-            // PostgreSQL: serialization failure, deadlock, shutdown; SQLite: busy, locked.
-            sqlx::Error::Database(_) if matches!(&*code, "40001" | "40P01" | "57P01" | "5" | "6" | "517") => {
+            // PostgreSQL: serialization failure, deadlock, shutdown, a transaction left idle; SQLite: busy, locked.
+            sqlx::Error::Database(_) if matches!(&*code, "40001" | "40P01" | "57P01" | "25P03" | "5" | "6" | "517") => {
                 StoreError::Again(error)
             }
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StoreError::Again(error),

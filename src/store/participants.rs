@@ -2,6 +2,7 @@
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
+use crate::domain::participant::{Client, HeldToken};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::participant::{Event, ParticipantAttributes};
@@ -30,7 +31,7 @@ rows! {
         /// How many events it has; the next one's number.
         events: i64,
         /// What is known of its software and network.
-        client: Json<crate::domain::participant::Client>,
+        client: Json<Client>,
         /// `UNKNOWN`, `WHIP`, `RTMP` or `RTMPS`.
         protocol: String,
         /// `DISABLED` unless it is or was recorded.
@@ -51,6 +52,8 @@ rows! {
         redundant_ingest: bool,
         /// The ingest configuration it publishes with, or `""`.
         ingest_configuration_id: String,
+        /// The token that it has exchanged its first one for.
+        token: Json<Option<HeldToken>>,
     }
 }
 
@@ -75,7 +78,7 @@ macro_rules! select {
         concat!(
             "SELECT id, user_id, attributes, state, published, publishing, subscriptions, first_joined_at, events, client,
                 protocol, recording_state, recording_bucket, recording_prefix, replication_type, replication_state,
-                source_stage_id, source_session_id, redundant_ingest, ingest_configuration_id
+                source_stage_id, source_session_id, redundant_ingest, ingest_configuration_id, token
             FROM participants WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 ",
             $($rest),+
         )
@@ -89,6 +92,8 @@ macro_rules! select_page {
 
 const ONE: &str = select!("AND id = $5");
 const PRESENT: &str = select!("AND state = 'CONNECTED' ORDER BY first_joined_at, id");
+const PUBLISHERS: &str = select!("AND publishing ORDER BY first_joined_at, id LIMIT $5");
+const SILENT: &str = select!("AND state = 'CONNECTED' AND NOT publishing ORDER BY first_joined_at, id LIMIT $5");
 const PAGE: &str = select_page!("");
 const PAGE_BY_USER: &str = select_page!("AND user_id = $8");
 const PAGE_BY_PUBLISHED: &str = select_page!("AND published = $8");
@@ -96,6 +101,9 @@ const PAGE_BY_STATE: &str = select_page!("AND state = $8");
 const PAGE_BY_RECORDING: &str = select_page!("AND recording_state = $8");
 const PUBLISHING: &str = "SELECT COUNT(*) FROM participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND publishing";
+const ANYBODY: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM participants
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND state = 'CONNECTED'
+    LIMIT 1) AS present";
 const RECORDING: &str = "SELECT COUNT(*) FROM participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4
         AND recording_state IN ('STARTING', 'ACTIVE', 'STOPPING')";
@@ -103,12 +111,14 @@ const INSERT: &str = "INSERT INTO participants
     (account, region, stage_id, session_id, id, user_id, attributes, state, published, publishing, subscriptions,
         first_joined_at, events, client, protocol, recording_state, recording_bucket, recording_prefix,
         replication_type, replication_state, source_stage_id, source_session_id, redundant_ingest,
-        ingest_configuration_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
+        ingest_configuration_id, token)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+        $25)";
 /// The number of events is the version: a row that somebody else has moved on meanwhile is not touched.
 const UPDATE: &str = "UPDATE participants SET user_id = $7, attributes = $8, state = $9, published = $10,
         publishing = $11, subscriptions = $12, events = $13, recording_state = $14, recording_bucket = $15,
-        recording_prefix = $16, replication_type = $17, replication_state = $18
+        recording_prefix = $16, replication_type = $17, replication_state = $18, source_stage_id = $19,
+        source_session_id = $20, client = $21, protocol = $22, token = $23
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND id = $5 AND events = $6";
 const INSERT_EVENT: &str = "INSERT INTO participant_events
     (account, region, stage_id, session_id, participant_id, number, event) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -138,6 +148,24 @@ impl Conn {
     pub async fn connected_participants(&mut self, at: Place<'_>) -> Result<Vec<ParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
         fetch!(fetch_all, self, ParticipantRow, PRESENT, account, region, at.stage, at.session)
+    }
+
+    /// Those who publish in a session, in the order of first joining; `limit` at most.
+    pub async fn publishers(&mut self, at: Place<'_>, limit: i64) -> Result<Vec<ParticipantRow>, StoreError> {
+        let Scope { account, region } = at.scope;
+        fetch!(fetch_all, self, ParticipantRow, PUBLISHERS, account, region, at.stage, at.session, limit)
+    }
+
+    /// Those who are connected to a session and do not publish, in the order of first joining; `limit` at most.
+    pub async fn silent_participants(&mut self, at: Place<'_>, limit: i64) -> Result<Vec<ParticipantRow>, StoreError> {
+        let Scope { account, region } = at.scope;
+        fetch!(fetch_all, self, ParticipantRow, SILENT, account, region, at.stage, at.session, limit)
+    }
+
+    /// Whether anybody is connected to a session.
+    pub async fn is_anybody_connected(&mut self, at: Place<'_>) -> Result<bool, StoreError> {
+        let Scope { account, region } = at.scope;
+        Ok(fetch!(fetch_one, self, (i64,), ANYBODY, account, region, at.stage, at.session)?.0 > 0)
     }
 
     /// Participants of a session in the order of first joining, after `place`.
@@ -206,6 +234,7 @@ impl Conn {
             &row.source_session_id,
             row.redundant_ingest,
             &row.ingest_configuration_id,
+            &row.token,
         )
         .map(drop)
     }
@@ -238,6 +267,11 @@ impl Conn {
             &row.recording_prefix,
             &row.replication_type,
             &row.replication_state,
+            &row.source_stage_id,
+            &row.source_session_id,
+            &row.client,
+            &row.protocol,
+            &row.token,
         )?;
         Ok(touched == 1)
     }

@@ -1,7 +1,7 @@
 //! Replications of participants from one stage to another.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, StageKey, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 
@@ -52,6 +52,8 @@ const DUE: &str = select!(
     "AND (source_stage_id = $3 OR destination_stage_id = $3) AND state = 'ACTIVE' AND ends_at <= $4
     ORDER BY ends_at, destination_stage_id"
 );
+const STAGES_DUE: &str = "SELECT DISTINCT account, region, source_stage_id AS stage_id FROM replications
+    WHERE state = 'ACTIVE' AND ends_at IS NOT NULL AND ends_at <= $1 LIMIT $2";
 const ACTIVE: &str = "SELECT COUNT(*) FROM replications
     WHERE account = $1 AND region = $2 AND source_stage_id = $3 AND participant_id = $4 AND state = 'ACTIVE'";
 const PUT: &str = "INSERT INTO replications
@@ -120,6 +122,11 @@ impl Conn {
         now: i64,
     ) -> Result<Vec<ReplicationRow>, StoreError> {
         fetch!(fetch_all, self, ReplicationRow, DUE, &scope.account, &scope.region, stage, now)
+    }
+
+    /// Stages, of whatever account, with replications whose reconnect window has run out by `now`; `limit` at most.
+    pub async fn stages_with_due_replications(&mut self, now: i64, limit: i64) -> Result<Vec<StageKey>, StoreError> {
+        fetch!(fetch_all, self, StageKey, STAGES_DUE, now, limit)
     }
 
     /// How many stages a participant is replicated to now.

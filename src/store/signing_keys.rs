@@ -17,6 +17,7 @@ rows! {
 }
 
 const ALL: &str = "SELECT id, created_at, sealed FROM signing_keys ORDER BY created_at DESC, id DESC";
+const ONE: &str = "SELECT id, created_at, sealed FROM signing_keys WHERE id = $1";
 const NEWEST: &str = "SELECT id FROM signing_keys ORDER BY created_at DESC, id DESC LIMIT 1";
 const INSERT: &str = "INSERT INTO signing_keys (id, created_at, sealed) VALUES ($1, $2, $3)";
 
@@ -24,6 +25,11 @@ impl Conn {
     /// Every key, the newest first.
     pub async fn signing_keys(&mut self) -> Result<Vec<SigningKeyRow>, StoreError> {
         fetch!(fetch_all, self, SigningKeyRow, ALL)
+    }
+
+    /// The key `id`.
+    pub async fn signing_key(&mut self, id: &str) -> Result<Option<SigningKeyRow>, StoreError> {
+        fetch!(fetch_optional, self, SigningKeyRow, ONE, id)
     }
 
     /// The id of the key that signs.

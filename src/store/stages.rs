@@ -56,11 +56,13 @@ const UPDATE: &str = "UPDATE stages SET name = $4, recording = $5, recording_sto
 const QUIET: &str = "UPDATE stages SET quiet_since = $4 WHERE account = $1 AND region = $2 AND id = $3";
 const RECORDS_TO: &str = "SELECT COUNT(*) FROM stages
     WHERE account = $1 AND region = $2 AND recording_storage_id = $3 AND recording_storage_id <> ''";
-const DELETE_HISTORY: [&str; 4] = [
+const DELETE_HISTORY: [&str; 6] = [
     "DELETE FROM sessions WHERE account = $1 AND region = $2 AND stage_id = $3",
     "DELETE FROM participants WHERE account = $1 AND region = $2 AND stage_id = $3",
     "DELETE FROM participant_events WHERE account = $1 AND region = $2 AND stage_id = $3",
     "DELETE FROM revoked_participants WHERE account = $1 AND region = $2 AND stage_id = $3",
+    "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3",
+    "DELETE FROM media_homes WHERE account = $1 AND region = $2 AND stage_id = $3",
 ];
 
 impl Conn {
@@ -123,7 +125,7 @@ impl Conn {
         execute!(self, QUIET, &scope.account, &scope.region, id, at).map(drop)
     }
 
-    /// Deletes the sessions of a stage, and all that happened in them.
+    /// Deletes the sessions of a stage, all that happened in them, and the connections to it.
     pub async fn delete_stage_history(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
         for statement in DELETE_HISTORY {
             execute!(self, statement, &scope.account, &scope.region, id)?;

@@ -2,6 +2,7 @@
 
 use greenroom::config::{Secret, Synchronous, Url};
 use greenroom::store::{Db, Options};
+use sqlx::Connection as _;
 use sqlx::postgres::PgPoolOptions;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +71,24 @@ impl Engine {
             acquire_timeout: Duration::from_secs(20),
             statement_timeout: Duration::from_secs(20),
             synchronous: Synchronous::Off,
+        }
+    }
+
+    /// Runs statements beside the store.
+    pub async fn write(&self, statements: &[&'static str]) {
+        for statement in statements {
+            match self.url() {
+                Url::Postgres(Secret(url)) => {
+                    let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
+                    sqlx::raw_sql(*statement).execute(&mut conn).await.unwrap();
+                }
+                Url::File(path) => {
+                    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                    let mut conn = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+                    sqlx::raw_sql(*statement).execute(&mut conn).await.unwrap();
+                }
+                Url::Memory => unreachable!("no test uses it"),
+            }
         }
     }
 

@@ -5,10 +5,10 @@
 
 use clap::Parser;
 use greenroom::app::presence::{self, Act, Newcomer};
-use greenroom::app::{Call, ingest_configurations};
+use greenroom::app::{Call, ingest_configurations, nodes};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
-use greenroom::domain::participant::Client;
+use greenroom::domain::participant::{Client, HeldToken};
 use greenroom::ids::Ids;
 use greenroom::model::arn::{Parts, Scope};
 use greenroom::model::fault::Fault;
@@ -39,6 +39,7 @@ enum Command {
     Advance {
         seconds: u64,
     },
+    Sweep {},
     Join {
         stage: StageArn,
         participant: String,
@@ -152,7 +153,12 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
         presence::act(&call(app, &stage)?, &stage, &participant, act).await
     };
     match command {
-        Command::Advance { seconds } => app.clock.advance(Duration::from_secs(seconds)),
+        Command::Advance { seconds } => {
+            app.clock.advance(Duration::from_secs(seconds));
+            nodes::beat(app).await?;
+            nodes::sweep(app).await?;
+        }
+        Command::Sweep {} => nodes::sweep(app).await?,
         Command::Join { stage, participant, user_id, attributes, protocol, client } => {
             let newcomer = Newcomer {
                 id: participant,
@@ -166,7 +172,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             let session = presence::join(&call(app, &stage)?, &stage, newcomer).await?;
             return Ok(json!({"sessionId": session}));
         }
-        Command::Publish { stage, participant } => act(stage, participant, Act::Publish).await?,
+        Command::Publish { stage, participant } => act(stage, participant, Act::Publish(None)).await?,
         Command::Unpublish { stage, participant } => act(stage, participant, Act::Unpublish).await?,
         Command::Leave { stage, participant } => act(stage, participant, Act::Leave).await?,
         Command::Subscribe { stage, participant, remote } => {
@@ -176,15 +182,22 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             act(stage, participant, Act::Unsubscribe(remote)).await?;
         }
         Command::Error { stage, participant, event, code } => {
-            act(stage, participant, Act::Fail(event, code)).await?;
+            act(stage, participant, Act::Fail(event, code, None)).await?;
         }
         Command::Exchange { stage, participant, user_id, attributes, capabilities } => {
             let both = ParticipantTokenCapability::ALL.to_vec();
+            let issued_at = app.clock.now().unix_seconds();
+            let token = |capabilities, digest: &str| HeldToken {
+                issued_at,
+                expires_at: issued_at + 12 * 3600,
+                digest: digest.to_owned(),
+                capabilities: ParticipantTokenCapabilities(capabilities),
+            };
             let exchange = Act::Exchange {
                 user_id,
                 attributes,
-                before: ParticipantTokenCapabilities(both.clone()),
-                after: ParticipantTokenCapabilities(capabilities.unwrap_or(both)),
+                before: token(both.clone(), "before"),
+                after: token(capabilities.unwrap_or(both), "after"),
             };
             act(stage, participant, exchange).await?;
         }

@@ -1,0 +1,177 @@
+//! Tokens at the doors: who signed them, what they say, and whether it still holds.
+
+use super::App;
+use crate::domain::admission::{self, Refusal, RefusalCode, Rules, Ticket};
+use crate::domain::participant::HeldToken;
+use crate::domain::public_key;
+use crate::model::arn::{Parts, ResourceKind, Scope};
+use crate::model::fault::Fault;
+use crate::model::participant::ParticipantState;
+use crate::store::{Conn, Place};
+use crate::token::{self, TokenError, Verified};
+use std::sync::Arc;
+
+pub use crate::token::is_of_connection;
+
+/// What a token is shown for; it decides what is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To come in: everything is checked.
+    Join,
+    /// To change or end a connection that is there: its time may be over, and another may have taken its place.
+    Hold,
+}
+
+/// Reads a token and checks everything that does not depend on what it is used for: signature, time, stage, members,
+/// revocation, and that no other token has taken its place. Capabilities are for the caller to check.
+pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Ticket, Refusal> {
+    decided(|| async {
+        let mut conn = app.db.read().await?;
+        let (verified, signer) = believed(app, &mut conn, token).await?;
+        let rules = Rules { expired: purpose == Purpose::Hold, ..rules(app, signer.as_ref()) };
+        let ticket = admission::participant(&verified.payload, verified.digest, &rules)?;
+        let stage = conn.stage(&ticket.scope, &ticket.stage).await?.ok_or_else(|| no_stage(&ticket))?;
+        not_disconnected(&mut conn, &ticket).await?;
+        if let Some(session) = stage.active_session.filter(|_| purpose == Purpose::Join) {
+            let at = Place { scope: &ticket.scope, stage: &ticket.stage, session: &session };
+            let row = conn.participant(at, &ticket.participant).await?;
+            let present = row.filter(|row| row.state == ParticipantState::Connected.as_str());
+            not_superseded(present.and_then(|row| row.token.0).as_ref(), &ticket)?;
+        }
+        Ok(ticket)
+    })
+    .await
+}
+
+/// Checks a connection token that came with a participant token, and notes its id in the ticket.
+pub async fn admit_connection(app: &Arc<App>, ticket: &mut Ticket, token: &str) -> Result<(), Refusal> {
+    let scope = ticket.scope.clone();
+    let id = decided(|| async {
+        let mut conn = app.db.read().await?;
+        let (verified, signer) = believed(app, &mut conn, token).await?;
+        if signer.is_none() {
+            let text = "a connection token must be signed with a key of the customer's, not of this service";
+            return Err(Refusal::new(RefusalCode::TokenNotAllowed, text).into());
+        }
+        let id = admission::connection(&verified.payload, &scope, &rules(app, signer.as_ref()))?;
+        not_revoked(&mut conn, &scope, &id).await?;
+        Ok(id)
+    })
+    .await?;
+    ticket.connection_token = Some(id);
+    Ok(())
+}
+
+/// Why something was not done at a door.
+pub(super) enum No {
+    /// Whoever asked may not.
+    Refused(Refusal),
+    /// The service failed.
+    Failed(Fault),
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        No::Refused(refusal)
+    }
+}
+
+impl<E: Into<Fault>> From<E> for No {
+    fn from(error: E) -> Self {
+        No::Failed(error.into())
+    }
+}
+
+/// Runs an attempt, again while other writers are in its way. What the service fails at is logged here.
+pub(super) async fn decided<T, F>(attempt: impl Fn() -> F) -> Result<T, Refusal>
+where
+    F: Future<Output = Result<T, No>>,
+{
+    let done = super::again(|| async {
+        match attempt().await {
+            Ok(done) => Ok(Ok(done)),
+            Err(No::Refused(refusal)) => Ok(Err(refusal)),
+            Err(No::Failed(fault)) => Err(fault),
+        }
+    });
+    done.await.unwrap_or_else(|fault| {
+        tracing::error!(error = &fault as &dyn std::error::Error, "a door failed");
+        Err(Refusal::new(RefusalCode::Internal, "Unexpected error while the request was processed."))
+    })
+}
+
+pub(super) fn no_stage(ticket: &Ticket) -> Refusal {
+    let arn = ticket.scope.arn(ResourceKind::Stage, &ticket.stage);
+    Refusal::new(RefusalCode::StageDeleted, format!("{arn} was deleted, or never was"))
+}
+
+/// Refuses a participant that was disconnected for good.
+pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &Ticket) -> Result<(), No> {
+    if !conn.is_participant_revoked(&ticket.scope, &ticket.stage, &ticket.participant).await? {
+        return Ok(());
+    }
+    let text = format!("the participant {} was disconnected; its tokens open no door again", ticket.participant);
+    Err(Refusal::new(RefusalCode::ParticipantDisconnected, text).into())
+}
+
+/// Refuses a connection token that was revoked.
+pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<(), No> {
+    if !conn.is_connection_token_revoked(scope, id).await? {
+        return Ok(());
+    }
+    let text = "the connection token was revoked; get a new one";
+    Err(Refusal::new(RefusalCode::ConnectionTokenRevoked, text).into())
+}
+
+/// Refuses a token in whose place its participant has put `held`.
+pub(super) fn not_superseded(held: Option<&HeldToken>, ticket: &Ticket) -> Result<(), Refusal> {
+    if !held.is_some_and(|held| held.supersedes(ticket.issued_at, &ticket.digest)) {
+        return Ok(());
+    }
+    let text = "iat: the participant has exchanged this token for a newer one; use that, or one made after it";
+    Err(Refusal::new(RefusalCode::TokenSuperseded, text))
+}
+
+fn rules<'a>(app: &'a App, signer: Option<&'a Scope>) -> Rules<'a> {
+    let endpoints = &app.settings.endpoints;
+    Rules {
+        now: app.clock.now(),
+        leeway: app.settings.participation.token_leeway,
+        events_url: &endpoints.events,
+        whip_url: &endpoints.whip,
+        signer,
+        expired: false,
+    }
+}
+
+/// Checks the signature of a token; answers what it says, and whose key has signed it, if not this service's.
+async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(Verified, Option<Scope>), No> {
+    if token.is_empty() {
+        return Err(Refusal::new(RefusalCode::TokenMissing, "a participant token is needed").into());
+    }
+    let unverified = token::read(token).map_err(disbelieved)?;
+    let (point, signer) = match signer(unverified.key()) {
+        Some((scope, id)) => {
+            let row = conn.public_key(&scope, id).await?;
+            (row.and_then(|row| public_key::point(&row.material).ok()), Some(scope))
+        }
+        None => (app.service_key(conn, unverified.key()).await?.map(|key| key.point().to_vec()), None),
+    };
+    let text = "kid: there is no such key; import the public key, or have a new token made";
+    let point = point.ok_or_else(|| Refusal::new(RefusalCode::TokenKeyUnknown, text))?;
+    Ok((unverified.verify(&point).map_err(disbelieved)?, signer))
+}
+
+/// Whose public key a `kid` names, and its id; `None` if it is no such ARN.
+fn signer(key: &str) -> Option<(Scope, &str)> {
+    let parts = Parts::of(key).filter(|parts| parts.kind == ResourceKind::PublicKey.as_str())?;
+    Some((Scope { account: parts.account.to_owned(), region: parts.region.to_owned() }, parts.id))
+}
+
+fn disbelieved(error: TokenError) -> Refusal {
+    let code = match error {
+        TokenError::Malformed(_) => RefusalCode::TokenMalformed,
+        TokenError::Signature => RefusalCode::TokenSignatureInvalid,
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,280 @@
+//! Connections of participants, and what the record says of them. A participant is in a session while it has a
+//! connection, on whatever node. The doors call this; each function is one transaction.
+
+mod ends;
+
+use super::admission::{self, No, Purpose, decided};
+use super::presence::{self, Act, Newcomer};
+use super::{App, Call, again};
+use crate::clock::Timestamp;
+use crate::domain;
+use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::domain::participant::{Client, HeldToken};
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::model::participant::{EventErrorCode, EventName, ParticipantProtocol, ParticipantState};
+use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StageRow};
+use std::sync::Arc;
+
+use ends::{does, end_unlawful, replace};
+pub(super) use ends::{end, forget_all};
+
+/// Where a wish is fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// On this node; for a subscription with the id of the publisher's connection.
+    Here {
+        /// The connection to subscribe to, or `""`.
+        publisher: String,
+    },
+    /// On the node with this URL (scheme, host, port and path, no slash at the end).
+    Elsewhere(String),
+}
+
+/// Finds where a wish is fulfilled, and refuses what cannot be, without changing anything: called before media are set
+/// up for it. Checks capabilities and quotas, and that whom to subscribe to is connected to publish.
+pub async fn find(app: &Arc<App>, ticket: &Ticket, wish: &Wish) -> Result<Found, Refusal> {
+    let call = &of(app, &ticket.scope);
+    decided(|| async {
+        let mut conn = call.read().await?;
+        let stage = conn.stage(&ticket.scope, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        super::locating::locate(call, &mut conn, &stage, ticket, wish).await
+    })
+    .await
+}
+
+/// Notes a connection with the id `id`, held by this node: takes the stage's media for this node if nobody has them, ends
+/// what the connection replaces, opens the session, lets the participant join. Answers as [`find`] does: `Elsewhere` and
+/// refusals leave nothing behind.
+pub async fn open(app: &Arc<App>, ticket: &Ticket, wish: &Wish, id: &str, client: Client) -> Result<Found, Refusal> {
+    let call = &of(app, &ticket.scope);
+    decided(|| async {
+        let mut tx = call.write().await?;
+        if let Some(token) = &ticket.connection_token {
+            super::tokens::hold(&mut tx, &ticket.scope, token).await?;
+            admission::not_revoked(&mut tx, &ticket.scope, token).await?;
+        }
+        let stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        admission::not_disconnected(&mut tx, ticket).await?;
+        let node = super::nodes::living(call, &mut tx).await?;
+        if *wish == Wish::Publish {
+            super::nodes::bury_home(call, &mut tx, &stage).await?;
+        }
+        // Whom the dead node held may have left meanwhile, and the session may be over.
+        let stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        let present = present(call, &mut tx, &stage, ticket).await?;
+        let found = super::locating::locate(call, &mut tx, &stage, ticket, wish).await?;
+        if let Found::Elsewhere(_) = found {
+            return Ok(found);
+        }
+        let session = match present {
+            Some(session) => session,
+            None => presence::enter(call, &mut tx, &stage, newcomer(ticket, client.clone())).await?,
+        };
+        let at = Place { scope: &call.scope, stage: &stage.id, session: &session };
+        let row = ConnectionRow {
+            id: id.to_owned(),
+            participant_id: ticket.participant.clone(),
+            session_id: session.clone(),
+            node_id: node,
+            kind: kind(wish).to_owned(),
+            remote_id: remote(wish).to_owned(),
+            connection_token_id: ticket.connection_token.clone().unwrap_or_default(),
+            started: *wish == Wish::Events,
+            opened_at: call.now().0,
+        };
+        replace(call, &mut tx, at, &row).await?;
+        tx.insert_connection(&call.scope, &stage.id, &row).await?;
+        if *wish == Wish::Publish {
+            tx.set_media_home(&call.scope, &stage.id, &row.node_id).await?;
+        }
+        tx.note_change(&call.scope, &stage.id, call.now().0, false).await?;
+        call.commit(tx).await?;
+        Ok(found)
+    })
+    .await
+}
+
+/// Notes that a publisher's media have begun, or that a subscriber is connected. Of a connection that is no longer
+/// there, nothing.
+pub async fn started(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<(), Fault> {
+    let call = &of(app, &ticket.scope);
+    again(|| async {
+        let mut tx = call.write().await?;
+        if call.hold(&mut tx, &ticket.stage).await?.is_none() {
+            return Ok(());
+        }
+        let Some(row) = tx.connection(&call.scope, &ticket.stage, id).await? else { return Ok(()) };
+        if !tx.start_connection(&call.scope, &ticket.stage, id).await? {
+            return Ok(());
+        }
+        let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
+        let act = match row.kind.as_str() {
+            PUBLISH => Act::Publish(Some(ParticipantProtocol::Whip)),
+            _ => Act::Subscribe(row.remote_id.clone()),
+        };
+        if tx.participant(at, &row.participant_id).await?.is_some_and(|participant| !does(&participant, &row)) {
+            presence::perform(call, &mut tx, at, &row.participant_id, act, call.now()).await?;
+        }
+        Ok(call.commit(tx).await?)
+    })
+    .await
+}
+
+/// Notes that a connection has ended, and why where the model has a name for it; with the last one, the participant
+/// leaves. Of a connection that is no longer there, nothing.
+pub async fn ended(app: &Arc<App>, ticket: &Ticket, id: &str, why: Option<EventErrorCode>) -> Result<(), Fault> {
+    let call = &of(app, &ticket.scope);
+    again(|| async {
+        let mut tx = call.write().await?;
+        if call.hold(&mut tx, &ticket.stage).await?.is_none() {
+            return Ok(());
+        }
+        let Some(row) = tx.connection(&call.scope, &ticket.stage, id).await? else { return Ok(()) };
+        let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
+        end(call, &mut tx, at, &row, why).await?;
+        Ok(call.commit(tx).await?)
+    })
+    .await
+}
+
+/// Puts a new token in the place of the one that `holder` came with; rights that are lost end what they were for.
+/// Answers the ticket to hold from now on.
+pub async fn exchange(app: &Arc<App>, holder: &Ticket, token: &str) -> Result<Ticket, Refusal> {
+    domain::admission::may_exchange(holder)?;
+    let mut ticket = admission::admit(app, token, Purpose::Join).await?;
+    domain::admission::exchange(holder, &ticket)?;
+    ticket.connection_token = holder.connection_token.clone();
+    let (call, ticket) = (&of(app, &ticket.scope), &ticket);
+    decided(|| async {
+        let mut tx = call.write().await?;
+        let stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        admission::not_disconnected(&mut tx, ticket).await?;
+        let session = stage.active_session.as_deref().unwrap_or_default();
+        let at = Place { scope: &call.scope, stage: &stage.id, session };
+        let row = tx.participant(at, &ticket.participant).await?.filter(is_connected).ok_or_else(|| {
+            Refusal::new(RefusalCode::TokenNotAllowed, "the participant is not connected; join with the new token")
+        })?;
+        admission::not_superseded(row.token.0.as_ref(), ticket)?;
+        let before = row.token.0.unwrap_or_else(|| held(holder));
+        let after = held(ticket);
+        if before.digest != after.digest {
+            let (user_id, attributes) = (ticket.user_id.clone(), ticket.attributes.clone());
+            let exchange = Act::Exchange { user_id, attributes, before, after };
+            presence::perform(call, &mut tx, at, &ticket.participant, exchange, call.now()).await?;
+            end_unlawful(call, &mut tx, at, ticket).await?;
+        }
+        call.commit(tx).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(ticket.clone())
+}
+
+/// Writes a refusal down as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for
+/// it and the participant is in the open session's list. The same once more within a second is not written again.
+pub async fn refused(app: &Arc<App>, ticket: &Ticket, wish: &Wish, refusal: &Refusal) {
+    let Some(code) = refusal.code.event() else { return };
+    let call = &of(app, &ticket.scope);
+    let noted = again(|| async {
+        let mut tx = call.write().await?;
+        let stage = call.hold(&mut tx, &ticket.stage).await?;
+        let Some(session) = stage.and_then(|stage| stage.active_session) else { return Ok(()) };
+        let at = Place { scope: &call.scope, stage: &ticket.stage, session: &session };
+        let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(()) };
+        let name = error(kind(wish));
+        let last = tx.events(at, &row.id, row.events - 2, 1).await?.pop().map(|(_, event)| event.0);
+        let second_ago = Timestamp(call.now().0 - 1000);
+        if last.is_some_and(|last| {
+            (last.name, last.error_code) == (Some(name), Some(code)) && last.event_time > Some(second_ago.into())
+        }) {
+            return Ok(());
+        }
+        let about = Some(remote(wish)).filter(|remote| domain::admission::is_participant(remote));
+        let fail = Act::Fail(name, code, about.map(str::to_owned));
+        presence::perform(call, &mut tx, at, &row.id, fail, call.now()).await?;
+        Ok(call.commit(tx).await?)
+    })
+    .await;
+    if let Err(fault) = noted {
+        tracing::error!(error = &fault as &dyn std::error::Error, "a refusal was not written down");
+    }
+}
+
+/// URL of the node that holds the connection `id`, if it is not this one.
+pub async fn elsewhere(app: &Arc<App>, scope: &Scope, stage: &str, id: &str) -> Result<Option<String>, Fault> {
+    let call = &of(app, scope);
+    again(|| async {
+        let mut conn = call.read().await?;
+        let Some(row) = conn.connection(scope, stage, id).await? else { return Ok(None) };
+        super::nodes::url_elsewhere(call, &mut conn, &row.node_id).await
+    })
+    .await
+}
+
+pub(super) fn is_connected(row: &ParticipantRow) -> bool {
+    row.state == ParticipantState::Connected.as_str()
+}
+
+/// A call of whoever the stage belongs to.
+pub(super) fn of(app: &Arc<App>, scope: &Scope) -> Call {
+    Call { app: app.clone(), scope: scope.clone() }
+}
+
+/// The session that a participant is in already, if so; refuses a token that may not speak for it.
+async fn present(call: &Call, tx: &mut Conn, stage: &StageRow, ticket: &Ticket) -> Result<Option<String>, No> {
+    let Some(session) = &stage.active_session else { return Ok(None) };
+    let at = Place { scope: &call.scope, stage: &stage.id, session };
+    let Some(row) = tx.participant(at, &ticket.participant).await?.filter(is_connected) else { return Ok(None) };
+    if presence::is_replica(&row) {
+        let text = format!("jti: {} is a replica of a participant of another stage", row.id);
+        return Err(Refusal::new(RefusalCode::TokenNotAllowed, text).into());
+    }
+    admission::not_superseded(row.token.0.as_ref(), ticket)?;
+    Ok(Some(session.clone()))
+}
+
+fn newcomer(ticket: &Ticket, client: Client) -> Newcomer {
+    Newcomer {
+        id: ticket.participant.clone(),
+        user_id: ticket.user_id.clone(),
+        attributes: ticket.attributes.clone(),
+        client,
+        protocol: ParticipantProtocol::Unknown,
+        ingest_configuration_id: String::new(),
+        source: None,
+    }
+}
+
+fn held(ticket: &Ticket) -> HeldToken {
+    HeldToken {
+        issued_at: ticket.issued_at,
+        expires_at: ticket.expires_at,
+        digest: ticket.digest.clone(),
+        capabilities: ticket.capabilities.clone(),
+    }
+}
+
+fn kind(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Events => EVENTS,
+        Wish::Publish => PUBLISH,
+        Wish::Subscribe(_) => SUBSCRIBE,
+    }
+}
+
+fn remote(wish: &Wish) -> &str {
+    match wish {
+        Wish::Subscribe(remote) => remote,
+        Wish::Events | Wish::Publish => "",
+    }
+}
+
+/// The event of an error with a connection.
+fn error(kind: &str) -> EventName {
+    match kind {
+        PUBLISH => EventName::PublishError,
+        SUBSCRIBE => EventName::SubscribeError,
+        _ => EventName::JoinError,
+    }
+}

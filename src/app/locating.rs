@@ -1,0 +1,87 @@
+//! Where a participant's wish is fulfilled, and whether it may be.
+
+use super::Call;
+use super::admission::No;
+use super::connections::{Found, is_connected};
+use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::model::fault::Fault;
+use crate::store::{Conn, ConnectionRow, Place, StageRow};
+
+/// Finds the node for a wish; refuses what the token does not allow, what is too much, and what is not there.
+pub(super) async fn locate(
+    call: &Call,
+    conn: &mut Conn,
+    stage: &StageRow,
+    ticket: &Ticket,
+    wish: &Wish,
+) -> Result<Found, No> {
+    if let Some(needed) = wish.capability().filter(|needed| !ticket.capabilities.contains(needed)) {
+        let text = format!("capabilities: the token does not give {}", needed.as_str());
+        return Err(Refusal::new(RefusalCode::InsufficientCapabilities, text).into());
+    }
+    match wish {
+        Wish::Events => Ok(here("")),
+        Wish::Publish => {
+            within_publishers(call, conn, ticket).await?;
+            let home = conn.media_home(&call.scope, &stage.id).await?;
+            let url = match home {
+                Some(node) => super::nodes::url_elsewhere(call, conn, &node).await?,
+                None => None,
+            };
+            Ok(url.map_or_else(|| here(""), Found::Elsewhere))
+        }
+        Wish::Subscribe(remote) => {
+            within_subscribers(call, conn, ticket).await?;
+            let text = format!("{remote} does not publish to this stage");
+            let nobody = || Refusal::new(RefusalCode::PublisherNotFound, text);
+            let publisher = publisher(call, conn, stage, remote).await?.ok_or_else(nobody)?;
+            let url = super::nodes::url_elsewhere(call, conn, &publisher.node_id).await?;
+            Ok(url.map_or_else(|| here(&publisher.id), Found::Elsewhere))
+        }
+    }
+}
+
+fn here(publisher: &str) -> Found {
+    Found::Here { publisher: publisher.to_owned() }
+}
+
+/// The connection that `remote` publishes by: to this stage, or, as a replica, to the one that it comes from. That of a
+/// node that is dead is none.
+async fn publisher(
+    call: &Call,
+    conn: &mut Conn,
+    stage: &StageRow,
+    remote: &str,
+) -> Result<Option<ConnectionRow>, Fault> {
+    let mut origin = stage.id.clone();
+    if let Some(session) = &stage.active_session {
+        let at = Place { scope: &call.scope, stage: &stage.id, session };
+        let replica = conn.participant(at, remote).await?.filter(super::presence::is_replica);
+        if let Some(replica) = replica.filter(is_connected) {
+            origin = replica.source_stage_id;
+        }
+    }
+    let Some(row) = conn.publishing_connection(&call.scope, &origin, remote).await? else { return Ok(None) };
+    Ok(super::nodes::lives(call, conn, &row.node_id).await?.then_some(row))
+}
+
+async fn within_publishers(call: &Call, conn: &mut Conn, ticket: &Ticket) -> Result<(), No> {
+    let Some(limit) = call.app.settings.quotas.publishers else { return Ok(()) };
+    let others = conn.count_other_publishers(&call.scope, &ticket.stage, &ticket.participant).await?;
+    within(others, limit, "publishers")
+}
+
+async fn within_subscribers(call: &Call, conn: &mut Conn, ticket: &Ticket) -> Result<(), No> {
+    let Some(limit) = call.app.settings.quotas.subscribers else { return Ok(()) };
+    if conn.is_subscriber(&call.scope, &ticket.stage, &ticket.participant).await? {
+        return Ok(());
+    }
+    within(conn.count_subscribers(&call.scope, &ticket.stage, i64::from(limit)).await?, limit, "subscribers")
+}
+
+fn within(count: i64, limit: u32, what: &str) -> Result<(), No> {
+    if count < i64::from(limit) {
+        return Ok(());
+    }
+    Err(Refusal::new(RefusalCode::QuotaExceeded, format!("the stage has its {limit} {what} already")).into())
+}

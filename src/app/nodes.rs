@@ -1,0 +1,229 @@
+//! Nodes that share a store: each gives a sign of life, and what one that is dead held is ended by another.
+//!
+//! Times in the store are those of the nodes' clocks, which must agree to well within the lease.
+
+use super::connections::{self, of};
+use super::{App, Call, again};
+use crate::model::fault::Fault;
+use crate::store::{Conn, Place, StageKey, StageRow};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// What a sign of life is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The node is known.
+    Known,
+    /// It was taken for dead: others have ended what it held. It goes on under a new name, and must drop every
+    /// connection that it holds.
+    Lost,
+}
+
+/// Connections that one transaction ends at most, so that it is short.
+const AT_ONCE: i64 = 200;
+/// Stages, sessions or nodes that one look at the store finds at most.
+const SEEN: i64 = 100;
+/// How long what is left of a deleted stage is kept: longer than any token for it is good.
+const TOMBSTONES: Duration = Duration::from_secs(15 * 24 * 3600);
+/// How long a dead node is remembered: longer than any transaction of its lasts.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// Registers this node. An embedded store has no other: what another one held was left by a server that is gone, and is
+/// ended at once.
+pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
+    again(|| async {
+        let mut tx = app.db.write().await?;
+        let node = app.node();
+        if !tx.beat_node(&node, url(app), expiry(app)).await? {
+            tx.insert_node(&node, url(app), expiry(app)).await?;
+        }
+        if app.db.engine() == "sqlite" {
+            tx.bury_other_nodes(&node).await?;
+        }
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    sweep(app).await
+}
+
+/// Gives this node's sign of life.
+pub async fn beat(app: &Arc<App>) -> Result<Standing, Fault> {
+    again(|| async {
+        let mut tx = app.db.write().await?;
+        let mut standing = Standing::Known;
+        let mut node = app.node();
+        if !tx.beat_node(&node, url(app), expiry(app)).await? {
+            node = app.ids.resource();
+            tx.insert_node(&node, url(app), expiry(app)).await?;
+            standing = Standing::Lost;
+        }
+        tx.commit().await?;
+        *app.node.write().unwrap_or_else(PoisonError::into_inner) = node;
+        Ok(standing)
+    })
+    .await
+}
+
+/// Does what is due: ends what dead nodes held, sessions whose time has come, and forgets what nobody needs any more.
+/// Every node does so every second; what one has done, another finds done. What fails for one stage is done for the
+/// others.
+pub async fn sweep(app: &Arc<App>) -> Result<(), Fault> {
+    let done = [bury_the_dead(app).await, end_due(app).await, again(|| forget(app)).await];
+    done.into_iter().collect()
+}
+
+/// URLs that clients reach the nodes at that are not dead: up to a hundred.
+pub async fn urls(app: &Arc<App>) -> Result<Vec<String>, Fault> {
+    let nodes = app.db.read().await?.living_nodes(SEEN).await?;
+    Ok(nodes.into_iter().map(|node| node.url).collect())
+}
+
+/// Ends every connection of this node and its registration, before it stops.
+pub async fn retire(app: &Arc<App>) -> Result<(), Fault> {
+    let node = app.node();
+    again(|| async {
+        let mut tx = app.db.write().await?;
+        tx.beat_node(&node, url(app), app.clock.now().0).await?;
+        tx.bury_node(&node, app.clock.now().0).await?;
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    end_held(app, &node).await
+}
+
+/// The name of this node, which must not be taken for dead: what it opened would be ended at once.
+pub(super) async fn living(call: &Call, tx: &mut Conn) -> Result<String, Fault> {
+    let node = call.app.node();
+    match tx.node(&node).await? {
+        Some(row) if !row.dead => Ok(node),
+        _ => Err(Fault::internal(std::io::Error::other("this node was taken for dead"))),
+    }
+}
+
+/// Whether a node is this one or gives signs of life.
+pub(super) async fn lives(call: &Call, conn: &mut Conn, node: &str) -> Result<bool, Fault> {
+    let row = if node == call.app.node() { return Ok(true) } else { conn.node(node).await? };
+    Ok(row.is_some_and(|row| !row.dead && row.expires_at > call.now().0))
+}
+
+/// URL of a node that lives and is not this one.
+pub(super) async fn url_elsewhere(call: &Call, conn: &mut Conn, node: &str) -> Result<Option<String>, Fault> {
+    if node == call.app.node() || !lives(call, conn, node).await? {
+        return Ok(None);
+    }
+    Ok(conn.node(node).await?.map(|row| row.url))
+}
+
+/// If the media of a stage are with a node that is dead, ends what it holds of the stage, so that another may have them.
+pub(super) async fn bury_home(call: &Call, tx: &mut Conn, stage: &StageRow) -> Result<(), Fault> {
+    let Some(home) = tx.media_home(&call.scope, &stage.id).await? else { return Ok(()) };
+    if lives(call, tx, &home).await? {
+        return Ok(());
+    }
+    tx.bury_node(&home, call.now().0).await?;
+    while end_some(call, tx, &stage.id, &home).await? {}
+    Ok(())
+}
+
+fn url(app: &App) -> &str {
+    &app.settings.participation.node_url
+}
+
+fn expiry(app: &App) -> i64 {
+    app.clock.now().plus(app.settings.participation.lease).0
+}
+
+async fn bury_the_dead(app: &Arc<App>) -> Result<(), Fault> {
+    let dead = again(|| async {
+        let mut tx = app.db.write().await?;
+        // Whoever sweeps is alive, however late its sign of life.
+        tx.bury_expired_nodes(&app.node(), app.clock.now().0).await?;
+        let dead = tx.dead_nodes(SEEN).await?;
+        tx.commit().await?;
+        Ok(dead)
+    })
+    .await?;
+    let mut done = Ok(());
+    for node in dead {
+        done = done.and(end_held(app, &node.id).await);
+    }
+    done
+}
+
+/// Ends everything that a dead node held, and forgets the node when its time has come.
+async fn end_held(app: &Arc<App>, node: &str) -> Result<(), Fault> {
+    loop {
+        let stages = again(|| async { Ok(app.db.read().await?.stages_of_node(node, SEEN).await?) }).await?;
+        if stages.is_empty() {
+            break;
+        }
+        tend(app, &stages, Some(node)).await?;
+    }
+    again(|| async {
+        let before = app.clock.now().0 - i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX);
+        let mut tx = app.db.write().await?;
+        tx.free_media_homes_of(node).await?;
+        tx.forget_node(node, before).await?;
+        Ok(tx.commit().await?)
+    })
+    .await
+}
+
+/// Ends sessions whose time has come, and replications whose reconnect windows have run out.
+async fn end_due(app: &Arc<App>) -> Result<(), Fault> {
+    let stages = again(|| async {
+        let now = app.clock.now();
+        let mut conn = app.db.read().await?;
+        let mut stages = conn.stages_with_due_sessions(now.0, SEEN).await?;
+        stages.extend(conn.stages_with_due_replications(now.0, SEEN).await?);
+        Ok(stages)
+    })
+    .await?;
+    tend(app, &stages, None).await
+}
+
+/// Does what is due in each stage, and ends what a dead node holds of it; answers the first failure once it has been
+/// through all of them.
+async fn tend(app: &Arc<App>, stages: &[StageKey], dead: Option<&str>) -> Result<(), Fault> {
+    let mut done = Ok(());
+    for stage in stages {
+        let call = &of(app, &stage.scope());
+        let once = || async {
+            let mut tx = call.write().await?;
+            call.hold(&mut tx, &stage.stage_id).await?;
+            let more = match dead {
+                Some(node) => end_some(call, &mut tx, &stage.stage_id, node).await?,
+                None => false,
+            };
+            call.commit(tx).await?;
+            Ok(more)
+        };
+        let tended = loop {
+            match again(once).await {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(fault) => break Err(fault),
+            }
+        };
+        done = done.and(tended);
+    }
+    done
+}
+
+async fn forget(app: &Arc<App>) -> Result<(), Fault> {
+    let before = app.clock.now().0 - i64::try_from(TOMBSTONES.as_millis()).unwrap_or(i64::MAX);
+    let mut tx = app.db.write().await?;
+    tx.forget_deleted_stages(before).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Ends some of the connections that a node holds to a stage, in a transaction that holds it; answers whether there may
+/// be more.
+async fn end_some(call: &Call, tx: &mut Conn, stage: &str, node: &str) -> Result<bool, Fault> {
+    let rows = tx.connections_of_node(&call.scope, stage, node, AT_ONCE).await?;
+    for row in &rows {
+        let at = Place { scope: &call.scope, stage, session: &row.session_id };
+        connections::end(call, tx, at, row, None).await?;
+    }
+    Ok(rows.len() as i64 == AT_ONCE)
+}

@@ -1,0 +1,119 @@
+//! What a stage looks like to those who watch it, and which stages have changed.
+
+use super::{App, again};
+use crate::clock::Timestamp;
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::model::participant::ParticipantAttributes;
+use crate::store::{ChangeRow, ParticipantRow, Place, StageKey};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Most participants that a view lists.
+pub const MOST: usize = 100;
+
+/// A participant as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub id: String,
+    /// The customer's name for it, or `""`.
+    pub user_id: String,
+    /// The customer's data.
+    pub attributes: ParticipantAttributes,
+    /// Whether it publishes.
+    pub publishing: bool,
+}
+
+/// A stage as those in it see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Whether the stage was deleted.
+    pub deleted: bool,
+    /// Publishers in the order of their first joining, then the others likewise, [`MOST`] at most.
+    pub participants: Vec<Entry>,
+    /// Ids of the connections that this node holds, by the store. What it holds besides these has been ended by somebody
+    /// else.
+    pub connections: HashSet<String>,
+}
+
+/// A stage whose participants have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The account and the region.
+    pub scope: Scope,
+    /// The stage's id.
+    pub stage: String,
+    /// A number that grows with every change.
+    pub revision: i64,
+    /// When it was changed, by the clock of whoever did.
+    pub at: Timestamp,
+}
+
+/// How a stage looks now.
+pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fault> {
+    again(|| async {
+        let mut conn = app.db.read().await?;
+        let Some(row) = conn.stage(scope, stage).await? else { return Ok(View { deleted: true, ..View::default() }) };
+        let mut rows = Vec::new();
+        if let Some(session) = &row.active_session {
+            let at = Place { scope, stage, session };
+            rows = conn.publishers(at, MOST as i64).await?;
+            rows.extend(conn.silent_participants(at, (MOST - rows.len()) as i64).await?);
+        }
+        let connections = conn.held_connections(scope, stage, &app.node()).await?;
+        let connections = connections.into_iter().collect();
+        Ok(View { deleted: false, participants: rows.into_iter().map(entry).collect(), connections })
+    })
+    .await
+}
+
+/// Stages that changed at `since` or later, the oldest change first. A change bears the time at which it was begun, by
+/// the clock of whoever made it, and is seen once it is done: whoever asks again and again must ask from earlier than
+/// the last answer, by as much as clocks may differ and a transaction may last, and pass over revisions that it has
+/// seen.
+pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fault> {
+    /// Changes that are read at once.
+    const PAGE: i64 = 1000;
+    again(|| async {
+        let mut conn = app.db.read().await?;
+        let mut changes = Vec::new();
+        let mut place = (since.0, None::<StageKey>);
+        loop {
+            let rows = conn.changes(place.0, place.1.as_ref(), PAGE).await?;
+            let last = rows.last().map(|row| (row.changed_at, Some(row.key())));
+            let full = rows.len() as i64 == PAGE;
+            changes.extend(rows.into_iter().map(change));
+            match last {
+                Some(last) if full => place = last,
+                _ => return Ok(changes),
+            }
+        }
+    })
+    .await
+}
+
+fn entry(row: ParticipantRow) -> Entry {
+    Entry { id: row.id, user_id: row.user_id, attributes: row.attributes.0, publishing: row.publishing }
+}
+
+fn change(row: ChangeRow) -> Change {
+    let scope = Scope { account: row.account, region: row.region };
+    Change { scope, stage: row.stage_id, revision: row.revision, at: Timestamp(row.changed_at) }
+}
+
+/// Wakes those who look for changes, as soon as this node has made one. Changes of other nodes are found by looking.
+#[derive(Debug, Default)]
+pub struct Bell(tokio::sync::Notify);
+
+impl Bell {
+    /// Rings.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits for a ring; one that came before is not lost. For one listener.
+    pub async fn heard(&self) {
+        self.0.notified().await;
+    }
+}

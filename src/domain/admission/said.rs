@@ -1,0 +1,210 @@
+//! What a token says, member by member, and whether it holds now and here.
+
+use super::{Refusal, RefusalCode, Ticket, not_allowed};
+use crate::clock::Timestamp;
+use crate::model::arn::{Parts, ResourceKind, Scope};
+use crate::model::participant::ParticipantAttributes;
+use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability as Capability};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Longest that a participant token may be good for: 14 days.
+pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Longest that a connection token may be good for: four weeks.
+pub const LONGEST_CONNECTION: Duration = Duration::from_secs(28 * 24 * 3600);
+
+/// What a token is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// How far the clock of whoever made it may be off.
+    pub leeway: Duration,
+    /// Where this service's events WebSocket is.
+    pub events_url: &'a str,
+    /// Where its WHIP is.
+    pub whip_url: &'a str,
+    /// Whose key has signed it; `None` is this service's.
+    pub signer: Option<&'a Scope>,
+    /// Whether it may be past its time.
+    pub expired: bool,
+}
+
+/// Whether a text can be the id of a participant.
+pub fn is_participant(id: &str) -> bool {
+    let fits = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    fits && (1..=64).contains(&id.len())
+}
+
+/// Reads a participant token whose signature is right, and checks all that it says by itself; `digest` tells it from
+/// others.
+pub fn participant(payload: &Map<String, Value>, digest: String, rules: &Rules<'_>) -> Result<Ticket, Refusal> {
+    let members = Members(payload);
+    let (issued_at, expires_at) = members.times(LONGEST)?;
+    let participant = members.id()?.to_owned();
+    let (scope, stage) = members.stage()?;
+    if members.text("topic")? != stage {
+        return Err(malformed("topic: must be the id of the stage, which is the last part of resource"));
+    }
+    let [events_url, whip_url] = [members.text("events_url")?, members.text("whip_url")?];
+    members.version(if rules.signer.is_some() { "1.0" } else { "0.0" })?;
+    let capabilities = members.capabilities()?;
+    let user_id = members.user_id()?;
+    let attributes = members.attributes()?;
+    rules.time(issued_at, expires_at)?;
+    rules.signed_for(&scope, "resource")?;
+    rules.made_for("events_url", events_url, rules.events_url)?;
+    rules.made_for("whip_url", whip_url, rules.whip_url)?;
+    Ok(Ticket {
+        scope,
+        stage,
+        participant,
+        user_id,
+        attributes,
+        capabilities,
+        issued_at,
+        expires_at,
+        self_signed: rules.signer.is_some(),
+        digest,
+        connection_token: None,
+    })
+}
+
+/// Reads a connection token whose signature is right, and checks all that it says by itself. It must be of `scope`.
+/// Answers its id.
+pub fn connection(payload: &Map<String, Value>, scope: &Scope, rules: &Rules<'_>) -> Result<String, Refusal> {
+    let members = Members(payload);
+    let (issued_at, expires_at) = members.times(LONGEST_CONNECTION)?;
+    let id = members.id()?.to_owned();
+    let of = Scope { account: members.text("account_id")?.to_owned(), region: members.text("region")?.to_owned() };
+    let events_url = members.text("events_url")?;
+    members.version("1.0")?;
+    rules.time(issued_at, expires_at)?;
+    rules.signed_for(&of, "account_id and region")?;
+    rules.made_for("events_url", events_url, rules.events_url)?;
+    if of != *scope {
+        return Err(not_allowed("account_id, region: the stage is of another account or region"));
+    }
+    Ok(id)
+}
+
+impl Rules<'_> {
+    fn time(&self, issued_at: i64, expires_at: i64) -> Result<(), Refusal> {
+        let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
+        let now = self.now.unix_seconds();
+        if issued_at > now.saturating_add(leeway) {
+            let text = "iat: the token was made in the future; set the clock of whoever makes tokens";
+            return Err(Refusal::new(RefusalCode::TokenNotYetValid, text));
+        }
+        if !self.expired && expires_at <= now.saturating_sub(leeway) {
+            return Err(Refusal::new(RefusalCode::TokenExpired, "exp: the time of the token is over; get a new one"));
+        }
+        Ok(())
+    }
+
+    fn signed_for(&self, scope: &Scope, member: &str) -> Result<(), Refusal> {
+        if self.signer.is_some_and(|signer| signer != scope) {
+            let text = format!("{member}: not of the account and region of the key that signed the token");
+            return Err(not_allowed(text));
+        }
+        Ok(())
+    }
+
+    fn made_for(&self, member: &str, given: &str, ours: &str) -> Result<(), Refusal> {
+        if given != ours {
+            return Err(not_allowed(format!("{member}: must be {ours}, as GetStage shows it")));
+        }
+        Ok(())
+    }
+}
+
+fn malformed(message: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalCode::TokenMalformed, message)
+}
+
+/// The members of a token, read one by one.
+struct Members<'a>(&'a Map<String, Value>);
+
+impl<'a> Members<'a> {
+    fn text(&self, name: &str) -> Result<&'a str, Refusal> {
+        let text = self.0.get(name).and_then(Value::as_str);
+        text.ok_or_else(|| malformed(format!("{name}: must be there, and a string")))
+    }
+
+    fn seconds(&self, name: &str) -> Result<i64, Refusal> {
+        let seconds = self.0.get(name).and_then(Value::as_i64).filter(|seconds| (0..MOST_SECONDS).contains(seconds));
+        seconds.ok_or_else(|| malformed(format!("{name}: must be there, and a whole number of seconds since 1970")))
+    }
+
+    fn times(&self, longest: Duration) -> Result<(i64, i64), Refusal> {
+        let [iat, exp] = [self.seconds("iat")?, self.seconds("exp")?];
+        if exp <= iat {
+            return Err(malformed("exp: must be after iat"));
+        }
+        if exp - iat > longest.as_secs() as i64 {
+            return Err(malformed(format!("exp: at most {} days after iat", longest.as_secs() / 86_400)));
+        }
+        Ok((iat, exp))
+    }
+
+    fn id(&self) -> Result<&'a str, Refusal> {
+        let id = self.text("jti")?;
+        if !is_participant(id) {
+            return Err(malformed("jti: must be 1 to 64 letters, digits, hyphens and underscores"));
+        }
+        Ok(id)
+    }
+
+    fn stage(&self) -> Result<(Scope, String), Refusal> {
+        let parts = Parts::of(self.text("resource")?).filter(|parts| parts.kind == ResourceKind::Stage.as_str());
+        let parts = parts.ok_or_else(|| malformed("resource: must be the ARN of a stage"))?;
+        Ok((Scope { account: parts.account.to_owned(), region: parts.region.to_owned() }, parts.id.to_owned()))
+    }
+
+    fn version(&self, version: &str) -> Result<(), Refusal> {
+        if self.text("version")? != version {
+            return Err(malformed(format!("version: must be \"{version}\"")));
+        }
+        Ok(())
+    }
+
+    fn capabilities(&self) -> Result<ParticipantTokenCapabilities, Refusal> {
+        let wrong = || malformed("capabilities: must be an object with the booleans allow_publish and allow_subscribe");
+        let given = self.0.get("capabilities").and_then(Value::as_object).ok_or_else(wrong)?;
+        let mut capabilities = Vec::new();
+        for (name, capability) in [("allow_publish", Capability::Publish), ("allow_subscribe", Capability::Subscribe)] {
+            match given.get(name) {
+                Some(Value::Bool(true)) => capabilities.push(capability),
+                None | Some(Value::Bool(false)) => {}
+                Some(_) => return Err(wrong()),
+            }
+        }
+        Ok(ParticipantTokenCapabilities(capabilities))
+    }
+
+    fn user_id(&self) -> Result<String, Refusal> {
+        if !self.0.contains_key("user_id") {
+            return Ok(String::new());
+        }
+        let text = self.0.get("user_id").and_then(Value::as_str).filter(|text| text.chars().count() <= 128);
+        Ok(text.ok_or_else(|| malformed("user_id: must be a string of at most 128 characters"))?.to_owned())
+    }
+
+    fn attributes(&self) -> Result<ParticipantAttributes, Refusal> {
+        let Some(given) = self.0.get("attributes") else { return Ok(ParticipantAttributes::default()) };
+        let wrong = || malformed("attributes: must be an object with strings");
+        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+        let attributes: Option<BTreeMap<_, _>> = given.as_object().ok_or_else(wrong)?.iter().map(text).collect();
+        let attributes = attributes.ok_or_else(wrong)?;
+        crate::domain::token::attributes("attributes", &attributes).map_err(|broken| malformed(broken.0))?;
+        Ok(ParticipantAttributes(attributes))
+    }
+}
+
+/// The end of the year 9999, so that no sum of times overflows, and every one can be written.
+const MOST_SECONDS: i64 = 253_402_300_800;
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

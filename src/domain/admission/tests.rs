@@ -1,0 +1,187 @@
+use super::*;
+use crate::domain::admission::{exchange, may_exchange};
+use serde_json::json;
+
+const NOW: i64 = 1_800_000_000;
+
+fn scope() -> Scope {
+    Scope { account: "123456789012".into(), region: "us-west-2".into() }
+}
+
+fn rules(signer: Option<&Scope>) -> Rules<'_> {
+    Rules {
+        now: Timestamp(NOW * 1000),
+        leeway: Duration::from_secs(5),
+        events_url: "wss://e",
+        whip_url: "https://w",
+        signer,
+        expired: false,
+    }
+}
+
+/// Claims with members written over them; `null` as `"absent"` takes one out.
+fn with(mut claims: Value, others: &Value) -> Map<String, Value> {
+    let members = claims.as_object_mut().unwrap();
+    for (name, value) in others.as_object().unwrap() {
+        match value {
+            Value::String(text) if text == "absent" => drop(members.remove(name)),
+            value => drop(members.insert(name.clone(), value.clone())),
+        }
+    }
+    members.clone()
+}
+
+fn customers(others: Value) -> Map<String, Value> {
+    let claims = json!({
+        "exp": NOW + 60, "iat": NOW, "jti": "p-1_X", "resource": "arn:aws:ivs:us-west-2:123456789012:stage/s1",
+        "topic": "s1", "events_url": "wss://e", "whip_url": "https://w", "version": "1.0",
+        "capabilities": {"allow_publish": true, "allow_subscribe": true},
+    });
+    with(claims, &others)
+}
+
+fn connections(others: Value) -> Map<String, Value> {
+    let claims = json!({
+        "exp": NOW + 60, "iat": NOW, "jti": "c1", "account_id": "123456789012", "region": "us-west-2",
+        "events_url": "wss://e", "version": "1.0",
+    });
+    with(claims, &others)
+}
+
+fn read(others: Value) -> Result<Ticket, Refusal> {
+    participant(&customers(others), "digest".into(), &rules(Some(&scope())))
+}
+
+#[test]
+fn a_token_that_says_what_it_must_is_a_ticket() {
+    let ticket = read(json!({"user_id": "ü", "attributes": {"k": "v"}, "unknown": [1]})).unwrap();
+    assert_eq!((ticket.scope, ticket.stage.as_str(), ticket.participant.as_str()), (scope(), "s1", "p-1_X"));
+    assert_eq!((ticket.user_id.as_str(), ticket.attributes.0["k"].as_str()), ("ü", "v"));
+    assert_eq!((ticket.issued_at, ticket.expires_at, ticket.self_signed), (NOW, NOW + 60, true));
+    assert_eq!(ticket.capabilities.0, [Capability::Publish, Capability::Subscribe]);
+    let bare = read(json!({"capabilities": {"allow_publish": false}})).unwrap();
+    assert_eq!((bare.capabilities.len(), bare.user_id.as_str(), bare.attributes.0.len()), (0, "", 0));
+}
+
+#[test]
+fn the_service_writes_another_version_than_customers() {
+    let service = customers(json!({"version": "0.0"}));
+    let ticket = participant(&service, String::new(), &rules(None)).unwrap();
+    assert!(!ticket.self_signed);
+    let refusal = participant(&customers(json!({})), String::new(), &rules(None)).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::TokenMalformed);
+}
+
+#[test]
+fn every_check_has_its_refusal_which_names_the_member() {
+    use RefusalCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
+    let day = 24 * 3600;
+    let mut table = vec![
+        (json!({"exp": NOW - 5, "iat": NOW - 60}), TokenExpired, "exp"),
+        (json!({"exp": NOW + 100, "iat": NOW + 6}), TokenNotYetValid, "iat"),
+        (json!({"exp": NOW, "iat": NOW}), TokenMalformed, "exp"),
+        (json!({"exp": NOW - 1}), TokenMalformed, "exp"),
+        (json!({"exp": NOW + 14 * day + 1}), TokenMalformed, "exp"),
+        (json!({"exp": 1.5e9}), TokenMalformed, "exp"),
+        (json!({"exp": "1900000000"}), TokenMalformed, "exp"),
+        (json!({"exp": i64::MAX, "iat": i64::MAX - 1}), TokenMalformed, "iat"),
+        (json!({"exp": u64::MAX}), TokenMalformed, "exp"),
+        (json!({"iat": i64::MIN}), TokenMalformed, "iat"),
+        (json!({"iat": -1}), TokenMalformed, "iat"),
+        (json!({"jti": ""}), TokenMalformed, "jti"),
+        (json!({"jti": "a".repeat(65)}), TokenMalformed, "jti"),
+        (json!({"jti": "a b"}), TokenMalformed, "jti"),
+        (json!({"jti": "ä"}), TokenMalformed, "jti"),
+        (json!({"jti": "a/../b"}), TokenMalformed, "jti"),
+        (json!({"resource": "s1"}), TokenMalformed, "resource"),
+        (json!({"resource": "arn:aws:ivs:us-west-2:123456789012:channel/s1"}), TokenMalformed, "resource"),
+        (json!({"resource": "arn:aws:ivs:us-west-2:999999999999:stage/s1"}), TokenNotAllowed, "resource"),
+        (json!({"resource": "arn:aws:ivs:eu-west-1:123456789012:stage/s1"}), TokenNotAllowed, "resource"),
+        (json!({"topic": "s2"}), TokenMalformed, "topic"),
+        (json!({"events_url": "wss://other"}), TokenNotAllowed, "events_url"),
+        (json!({"events_url": "wss://e/"}), TokenNotAllowed, "events_url"),
+        (json!({"whip_url": "https://other"}), TokenNotAllowed, "whip_url"),
+        (json!({"version": "0.0"}), TokenMalformed, "version"),
+        (json!({"version": 1.0}), TokenMalformed, "version"),
+        (json!({"capabilities": ["PUBLISH"]}), TokenMalformed, "capabilities"),
+        (json!({"capabilities": {"allow_publish": "true"}}), TokenMalformed, "capabilities"),
+        (json!({"capabilities": {"allow_subscribe": 1}}), TokenMalformed, "capabilities"),
+        (json!({"capabilities": {"allow_publish": null}}), TokenMalformed, "capabilities"),
+        (json!({"user_id": "x".repeat(129)}), TokenMalformed, "user_id"),
+        (json!({"user_id": null}), TokenMalformed, "user_id"),
+        (json!({"attributes": {"k": 1}}), TokenMalformed, "attributes"),
+        (json!({"attributes": []}), TokenMalformed, "attributes"),
+        (json!({"attributes": {"k": "v".repeat(1024)}}), TokenMalformed, "attributes"),
+    ];
+    let required = ["exp", "iat", "jti", "resource", "topic", "events_url", "whip_url", "capabilities", "version"];
+    table.extend(required.map(|name| (json!({name: "absent"}), TokenMalformed, name)));
+    for (others, code, member) in table {
+        let refusal = read(others.clone()).unwrap_err();
+        assert_eq!(refusal.code, code, "{others}: {refusal}");
+        assert!(refusal.message.starts_with(member), "{others}: {refusal}");
+    }
+}
+
+#[test]
+fn limits_are_met_exactly() {
+    let day = 24 * 3600;
+    for others in [
+        json!({"exp": NOW + 14 * day}),
+        json!({"exp": NOW - 4, "iat": NOW - 60}),
+        json!({"exp": NOW + 60, "iat": NOW + 5}),
+        json!({"jti": "a".repeat(64)}),
+        json!({"user_id": "ü".repeat(128)}),
+        json!({"attributes": {"k": "v".repeat(1023)}}),
+        json!({"attributes": {}}),
+    ] {
+        read(others.clone()).unwrap_or_else(|refusal| panic!("{others}: {refusal}"));
+    }
+    let old = customers(json!({"exp": NOW - 1000, "iat": NOW - 2000}));
+    let rules = Rules { expired: true, ..rules(None) };
+    let old = with(Value::Object(old), &json!({"version": "0.0"}));
+    assert!(participant(&old, String::new(), &rules).is_ok(), "whoever is in may be past the time");
+}
+
+#[test]
+fn a_connection_token_is_of_the_account_and_region_of_its_key_and_of_the_stage() {
+    use RefusalCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
+    let day = 24 * 3600;
+    let mine = scope();
+    let of = |others: Value, stage: &Scope| connection(&connections(others), stage, &rules(Some(&mine)));
+    assert_eq!(of(json!({"exp": NOW + 28 * day}), &mine), Ok("c1".into()));
+    for (others, code) in [
+        (json!({"exp": NOW + 28 * day + 1}), TokenMalformed),
+        (json!({"exp": NOW - 5, "iat": NOW - 9}), TokenExpired),
+        (json!({"iat": NOW + 6}), TokenNotYetValid),
+        (json!({"jti": "a b"}), TokenMalformed),
+        (json!({"account_id": "999999999999"}), TokenNotAllowed),
+        (json!({"account_id": 123_456_789_012_i64}), TokenMalformed),
+        (json!({"region": "eu-west-1"}), TokenNotAllowed),
+        (json!({"events_url": "wss://other"}), TokenNotAllowed),
+        (json!({"version": "0.0"}), TokenMalformed),
+        (json!({"account_id": "absent"}), TokenMalformed),
+    ] {
+        assert_eq!(of(others.clone(), &mine).unwrap_err().code, code, "{others}");
+    }
+    let elsewhere = Scope { region: "eu-west-1".into(), ..scope() };
+    assert_eq!(of(json!({}), &elsewhere).unwrap_err().code, TokenNotAllowed);
+}
+
+#[test]
+fn a_token_takes_the_place_of_an_older_one_of_the_same_participant() {
+    let holder = read(json!({})).unwrap();
+    assert_eq!(exchange(&holder, &read(json!({"user_id": "new", "iat": NOW + 1})).unwrap()), Ok(()));
+    for (others, code) in [
+        (json!({"jti": "other"}), RefusalCode::TokenNotAllowed),
+        (
+            json!({"topic": "s2", "resource": "arn:aws:ivs:us-west-2:123456789012:stage/s2"}),
+            RefusalCode::TokenNotAllowed,
+        ),
+        (json!({"iat": NOW - 1}), RefusalCode::TokenSuperseded),
+    ] {
+        assert_eq!(exchange(&holder, &read(others.clone()).unwrap()).unwrap_err().code, code, "{others}");
+    }
+    let service = Ticket { self_signed: false, ..holder.clone() };
+    assert_eq!(may_exchange(&service).unwrap_err().code, RefusalCode::TokenNotAllowed);
+    assert_eq!(exchange(&holder, &service).unwrap_err().code, RefusalCode::TokenNotAllowed);
+}

@@ -1,0 +1,65 @@
+//! Which stages have changed, for those who watch them.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StageKey, StoreError};
+use crate::model::arn::Scope;
+
+rows! {
+    /// When a stage changed last.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    ChangeRow {
+        /// The account.
+        account: String,
+        /// The region.
+        region: String,
+        /// The stage's id.
+        stage_id: String,
+        /// A number that grows with every change.
+        revision: i64,
+        /// When, in milliseconds, by the clock of whoever changed it.
+        changed_at: i64,
+        /// Whether the stage was deleted.
+        deleted: bool,
+    }
+}
+
+impl ChangeRow {
+    /// Which stage.
+    pub fn key(&self) -> StageKey {
+        let (account, region, stage_id) = (self.account.clone(), self.region.clone(), self.stage_id.clone());
+        StageKey { account, region, stage_id }
+    }
+}
+
+const TOUCH: &str = "INSERT INTO stage_changes (account, region, stage_id, revision, changed_at, deleted)
+    VALUES ($1, $2, $3, 1, $4, $5)
+    ON CONFLICT (account, region, stage_id) DO UPDATE SET revision = stage_changes.revision + 1,
+        changed_at = excluded.changed_at, deleted = excluded.deleted";
+const PAGE: &str = "SELECT account, region, stage_id, revision, changed_at, deleted FROM stage_changes
+    WHERE (changed_at, account, region, stage_id) > ($1, $2, $3, $4)
+    ORDER BY changed_at, account, region, stage_id LIMIT $5";
+const FORGET: &str = "DELETE FROM stage_changes WHERE deleted AND changed_at < $1";
+
+impl Conn {
+    /// Notes that a stage changes at `now`, or is deleted.
+    pub async fn note_change(&mut self, scope: &Scope, stage: &str, now: i64, deleted: bool) -> Result<(), StoreError> {
+        execute!(self, TOUCH, &scope.account, &scope.region, stage, now, deleted).map(drop)
+    }
+
+    /// Stages that changed at `at` or later, the oldest change first: those after `place`, a stage that changed at `at`.
+    pub async fn changes(
+        &mut self,
+        at: i64,
+        place: Option<&StageKey>,
+        limit: i64,
+    ) -> Result<Vec<ChangeRow>, StoreError> {
+        let (account, region, stage) =
+            place.map_or(("", "", ""), |place| (&*place.account, &*place.region, &*place.stage_id));
+        fetch!(fetch_all, self, ChangeRow, PAGE, at, account, region, stage, limit)
+    }
+
+    /// Forgets stages that were deleted before `before`.
+    pub async fn forget_deleted_stages(&mut self, before: i64) -> Result<(), StoreError> {
+        execute!(self, FORGET, before).map(drop)
+    }
+}

@@ -1,0 +1,281 @@
+//! Connections of participants, and which node has the media of a stage.
+
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+use crate::model::arn::Scope;
+
+rows! {
+    /// A connection as it is stored.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    ConnectionRow {
+        /// Its id.
+        id: String,
+        /// Whose it is.
+        participant_id: String,
+        /// The session that it was opened in.
+        session_id: String,
+        /// The node that holds it.
+        node_id: String,
+        /// [`EVENTS`], [`PUBLISH`] or [`SUBSCRIBE`].
+        kind: String,
+        /// Whom it subscribes to, or `""`.
+        remote_id: String,
+        /// The connection token that it was opened with, or `""`.
+        connection_token_id: String,
+        /// Whether media have come, or can go.
+        started: bool,
+        /// When it was opened, in milliseconds.
+        opened_at: i64,
+    }
+    /// A stage of whatever account.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    StageKey {
+        /// The account.
+        account: String,
+        /// The region.
+        region: String,
+        /// The stage's id.
+        stage_id: String,
+    }
+}
+
+/// A connection that is told what happens.
+pub const EVENTS: &str = "EVENTS";
+/// A connection that sends media.
+pub const PUBLISH: &str = "PUBLISH";
+/// A connection that receives the media of somebody.
+pub const SUBSCRIBE: &str = "SUBSCRIBE";
+
+impl StageKey {
+    /// The account and the region.
+    pub fn scope(&self) -> Scope {
+        Scope { account: self.account.clone(), region: self.region.clone() }
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, participant_id, session_id, node_id, kind, remote_id, connection_token_id, started, opened_at
+            FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select!("AND id = $4");
+const OF_PARTICIPANT: &str = select!("AND participant_id = $4 ORDER BY opened_at, id");
+const PUBLISHING: &str = select!("AND participant_id = $4 AND kind = 'PUBLISH' ORDER BY opened_at, id LIMIT 1");
+const OF_NODE: &str = select!("AND node_id = $4 ORDER BY participant_id, id LIMIT $5");
+const OF_TOKEN: &str = select!("AND connection_token_id = $4 AND connection_token_id <> '' ORDER BY id LIMIT $5");
+/// A subscription to a replica that has gone is over, although the publisher sends on to its own stage.
+const HELD: &str = "SELECT c.id FROM connections c
+    WHERE c.account = $1 AND c.region = $2 AND c.stage_id = $3 AND c.node_id = $4 AND NOT EXISTS (
+        SELECT 1 FROM participants p
+        WHERE p.account = c.account AND p.region = c.region AND p.stage_id = c.stage_id
+            AND p.session_id = c.session_id AND p.id = c.remote_id AND c.kind = 'SUBSCRIBE'
+            AND p.source_stage_id <> '' AND p.state = 'DISCONNECTED')";
+const INSERT: &str = "INSERT INTO connections
+    (account, region, stage_id, id, participant_id, session_id, node_id, kind, remote_id, connection_token_id, started,
+        opened_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const START: &str = "UPDATE connections SET started = TRUE
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND NOT started";
+const DELETE: &str = "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4";
+const DELETE_OF_PARTICIPANT: &str =
+    "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
+/// Whoever is connected to publish counts before the media come, so that no more are let in than allowed.
+const COUNT_PUBLISHERS: &str = "SELECT COUNT(*) FROM (
+    SELECT participant_id FROM connections
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id <> $4 AND kind = 'PUBLISH'
+    UNION SELECT id FROM participants
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id <> $4 AND publishing) AS publishers";
+const COUNT_SUBSCRIBERS: &str = "SELECT COUNT(*) FROM (
+    SELECT DISTINCT participant_id FROM connections
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND kind = 'SUBSCRIBE' LIMIT $4) AS subscribers";
+const SUBSCRIPTIONS: &str = "SELECT COUNT(*) FROM connections
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4 AND kind = 'SUBSCRIBE'";
+const STAGES_OF_NODE: &str = "SELECT DISTINCT account, region, stage_id FROM connections
+    WHERE node_id = $1 ORDER BY account, region, stage_id LIMIT $2";
+const STAGES_OF_TOKEN: &str = "SELECT DISTINCT account, region, stage_id FROM connections
+    WHERE account = $1 AND region = $2 AND connection_token_id = $3 AND connection_token_id <> ''
+    ORDER BY stage_id LIMIT $4";
+const HOME: &str = "SELECT node_id FROM media_homes WHERE account = $1 AND region = $2 AND stage_id = $3";
+const SET_HOME: &str = "INSERT INTO media_homes (account, region, stage_id, node_id) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (account, region, stage_id) DO UPDATE SET node_id = excluded.node_id";
+const FREE_HOME: &str = "DELETE FROM media_homes
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND NOT EXISTS (
+        SELECT 1 FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND kind = 'PUBLISH')";
+const FREE_HOMES_OF: &str = "DELETE FROM media_homes WHERE node_id = $1";
+
+impl Conn {
+    /// The connection `id` to a stage.
+    pub async fn connection(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        id: &str,
+    ) -> Result<Option<ConnectionRow>, StoreError> {
+        fetch!(fetch_optional, self, ConnectionRow, ONE, &scope.account, &scope.region, stage, id)
+    }
+
+    /// Every connection of a participant of a stage, the oldest first.
+    pub async fn connections_of(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        participant: &str,
+    ) -> Result<Vec<ConnectionRow>, StoreError> {
+        let Scope { account, region } = scope;
+        fetch!(fetch_all, self, ConnectionRow, OF_PARTICIPANT, account, region, stage, participant)
+    }
+
+    /// The connection that a participant of a stage publishes by.
+    pub async fn publishing_connection(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        participant: &str,
+    ) -> Result<Option<ConnectionRow>, StoreError> {
+        let Scope { account, region } = scope;
+        fetch!(fetch_optional, self, ConnectionRow, PUBLISHING, account, region, stage, participant)
+    }
+
+    /// Connections to a stage that a node holds, `limit` at most; those of one participant follow one another.
+    pub async fn connections_of_node(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        node: &str,
+        limit: i64,
+    ) -> Result<Vec<ConnectionRow>, StoreError> {
+        fetch!(fetch_all, self, ConnectionRow, OF_NODE, &scope.account, &scope.region, stage, node, limit)
+    }
+
+    /// Connections to a stage that were opened with a connection token, `limit` at most.
+    pub async fn connections_of_token(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        token: &str,
+        limit: i64,
+    ) -> Result<Vec<ConnectionRow>, StoreError> {
+        fetch!(fetch_all, self, ConnectionRow, OF_TOKEN, &scope.account, &scope.region, stage, token, limit)
+    }
+
+    /// Ids of the connections to a stage that a node holds and that are not over.
+    pub async fn held_connections(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        node: &str,
+    ) -> Result<Vec<String>, StoreError> {
+        let rows = fetch!(fetch_all, self, (String,), HELD, &scope.account, &scope.region, stage, node)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// Adds a connection.
+    pub async fn insert_connection(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        row: &ConnectionRow,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT,
+            &scope.account,
+            &scope.region,
+            stage,
+            &row.id,
+            &row.participant_id,
+            &row.session_id,
+            &row.node_id,
+            &row.kind,
+            &row.remote_id,
+            &row.connection_token_id,
+            row.started,
+            row.opened_at,
+        )
+        .map(drop)
+    }
+
+    /// Notes that media have come, or can go; answers whether that is news.
+    pub async fn start_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
+        Ok(execute!(self, START, &scope.account, &scope.region, stage, id)? == 1)
+    }
+
+    /// Forgets a connection; answers whether it was there.
+    pub async fn delete_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
+        Ok(execute!(self, DELETE, &scope.account, &scope.region, stage, id)? == 1)
+    }
+
+    /// Forgets every connection of a participant of a stage; answers how many there were.
+    pub async fn delete_connections_of(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        participant: &str,
+    ) -> Result<u64, StoreError> {
+        execute!(self, DELETE_OF_PARTICIPANT, &scope.account, &scope.region, stage, participant)
+    }
+
+    /// How many besides `participant` publish to a stage, replicas among them, or are connected to.
+    pub async fn count_other_publishers(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        participant: &str,
+    ) -> Result<i64, StoreError> {
+        let Scope { account, region } = scope;
+        Ok(fetch!(fetch_one, self, (i64,), COUNT_PUBLISHERS, account, region, stage, participant)?.0)
+    }
+
+    /// How many participants of a stage subscribe to anybody, counted no further than `limit`.
+    pub async fn count_subscribers(&mut self, scope: &Scope, stage: &str, limit: i64) -> Result<i64, StoreError> {
+        let Scope { account, region } = scope;
+        Ok(fetch!(fetch_one, self, (i64,), COUNT_SUBSCRIBERS, account, region, stage, limit)?.0)
+    }
+
+    /// Whether a participant of a stage subscribes to anybody.
+    pub async fn is_subscriber(&mut self, scope: &Scope, stage: &str, participant: &str) -> Result<bool, StoreError> {
+        let Scope { account, region } = scope;
+        Ok(fetch!(fetch_one, self, (i64,), SUBSCRIPTIONS, account, region, stage, participant)?.0 > 0)
+    }
+
+    /// Stages, of whatever account, that a node holds connections to; `limit` at most.
+    pub async fn stages_of_node(&mut self, node: &str, limit: i64) -> Result<Vec<StageKey>, StoreError> {
+        fetch!(fetch_all, self, StageKey, STAGES_OF_NODE, node, limit)
+    }
+
+    /// Stages that somebody is connected to with a connection token; `limit` at most.
+    pub async fn stages_of_token(
+        &mut self,
+        scope: &Scope,
+        token: &str,
+        limit: i64,
+    ) -> Result<Vec<StageKey>, StoreError> {
+        fetch!(fetch_all, self, StageKey, STAGES_OF_TOKEN, &scope.account, &scope.region, token, limit)
+    }
+
+    /// The id of the node that has the media of a stage.
+    pub async fn media_home(&mut self, scope: &Scope, stage: &str) -> Result<Option<String>, StoreError> {
+        let row = fetch!(fetch_optional, self, (String,), HOME, &scope.account, &scope.region, stage)?;
+        Ok(row.map(|row| row.0))
+    }
+
+    /// Gives the media of a stage to a node.
+    pub async fn set_media_home(&mut self, scope: &Scope, stage: &str, node: &str) -> Result<(), StoreError> {
+        execute!(self, SET_HOME, &scope.account, &scope.region, stage, node).map(drop)
+    }
+
+    /// Leaves the media of a stage to whoever comes next, unless somebody publishes to it.
+    pub async fn free_media_home(&mut self, scope: &Scope, stage: &str) -> Result<(), StoreError> {
+        execute!(self, FREE_HOME, &scope.account, &scope.region, stage).map(drop)
+    }
+
+    /// Takes the media of every stage from a node.
+    pub async fn free_media_homes_of(&mut self, node: &str) -> Result<(), StoreError> {
+        execute!(self, FREE_HOMES_OF, node).map(drop)
+    }
+}

@@ -1,0 +1,209 @@
+//! Tokens at the doors, against keys, stages and revocations in the store.
+
+use crate::house::{Node, code, each, from, scope, shared, subscribe};
+use crate::tokens::{Key, claims, connection};
+use greenroom::app::admission::{Purpose, admit, admit_connection};
+use greenroom::app::{connections, keys, public_keys, tokens};
+use greenroom::domain::admission::{RefusalCode, Ticket, Wish};
+use greenroom::model::arn::Scope;
+use greenroom::model::stage::StageArn;
+use serde_json::json;
+
+async fn join(node: &Node, token: &str) -> Result<Ticket, greenroom::domain::admission::Refusal> {
+    admit(&node.0, token, Purpose::Join).await
+}
+
+async fn made_here(node: &Node, stage: &str) -> String {
+    let input = json!({"stageArn": StageArn::new(&scope(), stage), "userId": "u", "capabilities": ["SUBSCRIBE"]});
+    let made = tokens::create(node.call(), from(input)).await.unwrap().participant_token.unwrap();
+    made.token.unwrap().0
+}
+
+#[tokio::test]
+async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
+    each(&["--token-leeway-seconds", "5"], async |house, node| {
+        let stage = node.stage().await;
+        let token = made_here(&node, &stage).await;
+        let ticket = join(&node, &token).await.unwrap();
+        assert_eq!((ticket.stage.as_str(), ticket.user_id.as_str(), ticket.self_signed), (stage.as_str(), "u", false));
+        assert_eq!(ticket.capabilities.iter().map(|c| c.as_str()).collect::<Vec<_>>(), ["SUBSCRIBE"]);
+        house.clock.advance(std::time::Duration::from_secs(12 * 3600 + 4));
+        assert!(join(&node, &token).await.is_ok(), "clocks differ a little");
+        house.clock.advance(std::time::Duration::from_secs(1));
+        assert_eq!(code(join(&node, &token).await), RefusalCode::TokenExpired);
+        admit(&node.0, &token, Purpose::Hold).await.expect("whoever is in may end what it has");
+        assert_eq!(code(join(&node, "").await), RefusalCode::TokenMissing);
+        node.delete(&stage).await.unwrap();
+        assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), RefusalCode::StageDeleted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_another_node_made_is_known_at_once() {
+    shared(&[], async |house, one| {
+        let two = house.node("http://two").await;
+        let stage = one.stage().await;
+        join(&two, &made_here(&one, &stage).await).await.unwrap();
+        keys::rotate(&one.0.db, &one.0.secret, &one.0.clock, &one.0.ids).await.unwrap();
+        join(&two, &made_here(&one, &stage).await).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_customers_key_opens_the_stages_of_its_account_while_the_key_is_there() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let key = Key::imported(&node).await;
+        let token = key.sign(&claims(&stage, "me", 0, json!({"user_id": "u", "attributes": {"k": "v"}})));
+        let ticket = join(&node, &token).await.unwrap();
+        assert_eq!((ticket.participant.as_str(), ticket.self_signed, ticket.digest.len()), ("me", true, 64));
+        assert_eq!(ticket.attributes.0["k"], "v");
+        let another = Key { arn: key.arn.clone(), ..Key::new() };
+        assert_eq!(
+            code(join(&node, &another.sign(&claims(&stage, "me", 0, json!({})))).await),
+            RefusalCode::TokenSignatureInvalid
+        );
+        for arn in ["unknown", "arn:aws:ivs:us-west-2:123456789012:public-key/unknown", "arn:aws:ivs:::stage/x"] {
+            let unknown = Key { arn: arn.into(), ..Key::new() };
+            let token = unknown.sign(&claims(&stage, "me", 0, json!({})));
+            assert_eq!(code(join(&node, &token).await), RefusalCode::TokenKeyUnknown, "{arn}");
+        }
+        let input = json!({"arn": key.arn});
+        public_keys::delete(node.call(), from(input)).await.unwrap();
+        assert_eq!(code(join(&node, &token).await), RefusalCode::TokenKeyUnknown);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_opens_no_stage_of_another_account_or_region() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        for other in [("999999999999", "us-west-2"), ("123456789012", "eu-west-1")] {
+            let stranger = Scope { account: other.0.into(), region: other.1.into() };
+            let mut key = Key::new();
+            let input = json!({"publicKeyMaterial": key.pem});
+            let call = greenroom::app::Call { scope: stranger.clone(), ..node.call() };
+            key.arn = public_keys::import(call, from(input)).await.unwrap().public_key.unwrap().arn.unwrap().0;
+            let token = key.sign(&claims(&stage, "me", 0, json!({})));
+            assert_eq!(code(join(&node, &token).await), RefusalCode::TokenNotAllowed);
+            let mine = stranger.arn(greenroom::model::arn::ResourceKind::Stage, &stage);
+            let token = key.sign(&claims(&stage, "me", 0, json!({"resource": mine})));
+            assert_eq!(code(join(&node, &token).await), RefusalCode::StageDeleted, "it has no such stage");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_token() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let key = Key::imported(&node).await;
+        let old = key.sign(&claims(&stage, "me", -60, json!({"user_id": "old"})));
+        let less = json!({"user_id": "new", "attributes": {"k": "v"}, "capabilities": {"allow_subscribe": true}});
+        let new = key.sign(&claims(&stage, "me", -30, less));
+        let holder = join(&node, &old).await.unwrap();
+        node.open(&holder, Wish::Events, "e").await.unwrap();
+        node.run(&holder, Wish::Publish, "p").await;
+        node.run(&holder, subscribe("me"), "s").await;
+        let ticket = connections::exchange(&node.0, &holder, &new).await.unwrap();
+        assert_eq!((ticket.user_id.as_str(), ticket.expires_at), ("new", crate::house::START.unix_seconds() + 3570));
+        assert_eq!(node.held(&stage).await, ["e", "s"], "the right to publish is gone, and what it was for");
+        let story = node.story(&stage, "me").await;
+        assert_eq!(story[3..], ["TOKEN_EXCHANGED", "PUBLISH_STOPPED"]);
+        let session = node.sessions(&stage).await.remove(0).0;
+        let event = node.events_in(&stage, &session, "me").await.remove(3);
+        let (before, after) = (event.previous_token.unwrap(), event.new_token.unwrap());
+        assert_eq!((&*before.user_id.unwrap(), &*after.user_id.unwrap()), ("old", "new"));
+        assert_eq!((before.capabilities.unwrap().len(), after.capabilities.unwrap().len()), (2, 1));
+        let times = [before.expiration_time.unwrap(), after.expiration_time.unwrap()]
+            .map(|time| time.0.0 - crate::house::START.0);
+        assert_eq!(times, [3_540_000, 3_570_000]);
+        let row = node.participant(&stage, "me").await;
+        assert_eq!((row.user_id.as_str(), row.attributes.0["k"].as_str()), ("new", "v"));
+
+        assert_eq!(code(join(&node, &old).await), RefusalCode::TokenSuperseded);
+        assert_eq!(code(node.open(&holder, subscribe("me"), "x").await), RefusalCode::TokenSuperseded);
+        admit(&node.0, &old, Purpose::Hold).await.expect("to end what it has opened");
+        assert_eq!(code(connections::exchange(&node.0, &ticket, &old).await), RefusalCode::TokenSuperseded);
+        let again = connections::exchange(&node.0, &holder, &new).await.unwrap();
+        assert_eq!((again, node.story(&stage, "me").await.len()), (ticket.clone(), 5), "nothing is new");
+        node.ended(&ticket, "e").await;
+        node.ended(&ticket, "s").await;
+        join(&node, &old).await.expect("the exchange holds while the participant is connected");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_exchange_is_for_the_same_participant_of_the_same_stage() {
+    each(&[], async |_, node| {
+        let (stage, other) = (node.stage().await, node.stage().await);
+        let key = Key::imported(&node).await;
+        let holder = join(&node, &key.sign(&claims(&stage, "me", 0, json!({})))).await.unwrap();
+        let new = key.sign(&claims(&stage, "me", 1, json!({})));
+        assert_eq!(
+            code(connections::exchange(&node.0, &holder, &new).await),
+            RefusalCode::TokenNotAllowed,
+            "not connected"
+        );
+        node.open(&holder, Wish::Events, "e").await.unwrap();
+        for (claims, expected) in [
+            (claims(&stage, "you", 0, json!({})), RefusalCode::TokenNotAllowed),
+            (claims(&other, "me", 0, json!({})), RefusalCode::TokenNotAllowed),
+            (claims(&stage, "me", -1, json!({})), RefusalCode::TokenSuperseded),
+            (
+                claims(&stage, "me", -3601, json!({"exp": crate::house::START.unix_seconds() - 5})),
+                RefusalCode::TokenExpired,
+            ),
+            (claims(&stage, "me", 0, json!({"whip_url": "http://other"})), RefusalCode::TokenNotAllowed),
+        ] {
+            assert_eq!(code(connections::exchange(&node.0, &holder, &key.sign(&claims)).await), expected, "{claims}");
+        }
+        let here = made_here(&node, &stage).await;
+        assert_eq!(code(connections::exchange(&node.0, &holder, &here).await), RefusalCode::TokenNotAllowed);
+        let service = join(&node, &here).await.unwrap();
+        node.open(&service, Wish::Events, "f").await.unwrap();
+        let other = key.sign(&claims(&stage, &service.participant, 0, json!({})));
+        assert_eq!(code(connections::exchange(&node.0, &service, &other).await), RefusalCode::TokenNotAllowed);
+        assert_eq!(node.story(&stage, "me").await, ["JOINED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn revoking_a_connection_token_ends_what_was_opened_with_it() {
+    each(&[], async |_, node| {
+        let (stage, other) = (node.stage().await, node.stage().await);
+        let key = Key::imported(&node).await;
+        let mut tickets = Vec::new();
+        for stage in [&stage, &other] {
+            let mut ticket = join(&node, &key.sign(&claims(stage, "me", 0, json!({})))).await.unwrap();
+            admit_connection(&node.0, &mut ticket, &key.sign(&connection("phone", json!({})))).await.unwrap();
+            assert_eq!(ticket.connection_token.as_deref(), Some("phone"));
+            node.open(&ticket, Wish::Events, "e").await.unwrap();
+            tickets.push(ticket);
+        }
+        let plain = Ticket { connection_token: None, ..tickets[0].clone() };
+        node.run(&plain, Wish::Publish, "p").await;
+        let revoke = async || tokens::revoke_connection(node.call(), from(json!({"tokenId": "phone"}))).await.unwrap();
+        revoke().await;
+        revoke().await;
+        assert_eq!(node.held(&stage).await, ["p"], "what came without it stays");
+        assert_eq!((node.story(&stage, "me").await.len(), node.story(&other, "me").await.len()), (2, 2));
+        assert_eq!(node.story(&other, "me").await, ["JOINED", "LEFT"]);
+        assert_eq!(code(node.open(&tickets[0], Wish::Events, "x").await), RefusalCode::ConnectionTokenRevoked);
+        let mut ticket = plain;
+        let token = key.sign(&connection("phone", json!({})));
+        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::ConnectionTokenRevoked);
+        let token = key.sign(&connection("tablet", json!({"account_id": "999999999999"})));
+        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::TokenNotAllowed);
+        let token = made_here(&node, &stage).await;
+        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::TokenNotAllowed);
+        assert_eq!(ticket.connection_token, None);
+    })
+    .await;
+}

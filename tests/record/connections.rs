@@ -1,0 +1,245 @@
+//! One connection after the other.
+
+use crate::house::{code, each, here, subscribe, ticket};
+use greenroom::app::connections;
+use greenroom::domain::admission::{Refusal, RefusalCode, Wish};
+use greenroom::domain::participant::Client;
+use greenroom::model::participant::EventErrorCode;
+use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
+
+#[tokio::test]
+async fn a_participant_is_in_the_session_while_it_has_a_connection() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let a = ticket(&node, &stage, "a");
+        for id in ["one", "two"] {
+            assert_eq!(node.open(&a, Wish::Events, id).await, here(""));
+        }
+        assert_eq!(node.story(&stage, "a").await, ["JOINED"]);
+        assert_eq!(node.held(&stage).await, ["one", "two"]);
+        node.ended(&a, "one").await;
+        node.ended(&a, "one").await;
+        assert_eq!(node.participant(&stage, "a").await.state, "CONNECTED");
+        node.ended(&a, "two").await;
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "LEFT"]);
+        assert_eq!(node.sessions(&stage).await.len(), 1);
+        let row = node.participant(&stage, "a").await;
+        assert_eq!((row.user_id.as_str(), row.attributes.0["who"].as_str()), ("user of a", "a"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn publishing_starts_with_the_media_and_stops_before_leaving() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        assert_eq!(node.open(&a, Wish::Publish, "pub").await, here(""));
+        let row = node.participant(&stage, "a").await;
+        assert_eq!((row.published, row.publishing, row.protocol.as_str()), (false, false, "UNKNOWN"));
+        node.started(&a, "pub").await;
+        node.started(&a, "pub").await;
+        let row = node.participant(&stage, "a").await;
+        assert_eq!((row.published, row.publishing, row.protocol.as_str()), (true, true, "WHIP"));
+        assert_eq!(node.open(&b, subscribe("a"), "sub").await, here("pub"));
+        assert_eq!(node.story(&stage, "b").await, ["JOINED"], "the subscription has not started");
+        node.started(&b, "sub").await;
+        assert_eq!(node.participant(&stage, "b").await.subscriptions.0, ["a"]);
+        node.ended(&a, "pub").await;
+        node.ended(&b, "sub").await;
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
+        assert_eq!(node.story(&stage, "b").await, ["JOINED", "SUBSCRIBE_STARTED a", "SUBSCRIBE_STOPPED a", "LEFT"]);
+        node.started(&b, "sub").await;
+        assert_eq!(node.story(&stage, "b").await.len(), 4, "a connection that has ended does not start");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_publish_or_subscription_takes_the_place_of_the_first() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        node.run(&a, Wish::Publish, "p1").await;
+        node.run(&b, subscribe("a"), "s1").await;
+        node.open(&a, Wish::Publish, "p2").await.unwrap();
+        assert_eq!(node.held(&stage).await, ["p2", "s1"]);
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED"]);
+        node.ended(&a, "p1").await;
+        node.started(&a, "p2").await;
+        assert!(node.participant(&stage, "a").await.publishing, "the end of the first is nothing to the second");
+        assert_eq!(node.open(&b, subscribe("a"), "s2").await, here("p2"));
+        node.started(&b, "s2").await;
+        assert_eq!(node.held(&stage).await, ["p2", "s2"]);
+        let story = ["JOINED", "SUBSCRIBE_STARTED a", "SUBSCRIBE_STOPPED a", "SUBSCRIBE_STARTED a"];
+        assert_eq!(node.story(&stage, "b").await, story);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whom_nobody_can_see_cannot_be_subscribed_to() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
+        node.open(&a, Wish::Events, "e").await.unwrap();
+        node.open(&b, Wish::Events, "f").await.unwrap();
+        let refusal = node.open(&b, subscribe("a"), "s").await.unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::PublisherNotFound);
+        for _ in 0..3 {
+            connections::refused(&node.0, &b, &subscribe("a"), &refusal).await;
+        }
+        assert_eq!(node.story(&stage, "b").await, ["JOINED", "SUBSCRIBE_ERROR a PUBLISHER_NOT_FOUND"]);
+        node.open(&a, Wish::Publish, "p").await.unwrap();
+        assert_eq!(node.find(&b, subscribe("a")).await, here("p"), "its media are about to come");
+        node.ended(&a, "p").await;
+        assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
+        let stranger = ticket(&node, &stage, "never joined");
+        connections::refused(&node.0, &stranger, &Wish::Publish, &refusal).await;
+        assert_eq!(node.view(&stage).await.participants.len(), 2, "who is not in the list has no events");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_gives_no_more_than_it_says() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let list = |one| ParticipantTokenCapabilities(vec![one]);
+        let mut a = ticket(&node, &stage, "a");
+        a.capabilities = list(ParticipantTokenCapability::Subscribe);
+        assert_eq!(code(node.find(&a, Wish::Publish).await), RefusalCode::InsufficientCapabilities);
+        assert_eq!(code(node.open(&a, Wish::Publish, "p").await), RefusalCode::InsufficientCapabilities);
+        assert_eq!(node.open(&a, Wish::Events, "e").await, here(""));
+        let mut b = ticket(&node, &stage, "b");
+        b.capabilities = list(ParticipantTokenCapability::Publish);
+        node.open(&b, Wish::Publish, "p").await.unwrap();
+        assert_eq!(code(node.find(&b, subscribe("b")).await), RefusalCode::InsufficientCapabilities);
+        let refusal = Refusal::new(RefusalCode::InsufficientCapabilities, "");
+        connections::refused(&node.0, &a, &Wish::Publish, &refusal).await;
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_more_than_the_quota_is_refused_until_somebody_goes() {
+    each(&["--quotas", "publishers=2,subscribers=2"], async |_, node| {
+        let stage = node.stage().await;
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| ticket(&node, &stage, id));
+        node.open(&a, Wish::Publish, "pa").await.unwrap();
+        node.run(&b, Wish::Publish, "pb").await;
+        for answer in [node.find(&c, Wish::Publish).await, node.open(&c, Wish::Publish, "pc").await] {
+            assert_eq!(code(answer), RefusalCode::QuotaExceeded, "also while the media of the first have not come");
+        }
+        node.open(&a, Wish::Publish, "pa2").await.expect("it takes its own place");
+        for (ticket, id) in [(&a, "sa"), (&b, "sb")] {
+            node.run(ticket, subscribe("a"), id).await;
+        }
+        node.open(&b, subscribe("b"), "sb2").await.expect("a subscriber counts once");
+        assert_eq!(code(node.open(&c, subscribe("a"), "sc").await), RefusalCode::QuotaExceeded);
+        node.open(&c, Wish::Events, "ec").await.expect("watching is not subscribing");
+        node.ended(&b, "pb").await;
+        node.ended(&a, "sa").await;
+        node.open(&c, Wish::Publish, "pc").await.unwrap();
+        node.open(&d, subscribe("a"), "sd").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_end_has_its_reason_in_the_record() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let a = ticket(&node, &stage, "a");
+        node.open(&a, Wish::Events, "e").await.unwrap();
+        node.run(&a, Wish::Publish, "p").await;
+        let why = Some(EventErrorCode::BitrateExceeded);
+        connections::ended(&node.0, &a, "p", why).await.unwrap();
+        connections::ended(&node.0, &a, "e", Some(EventErrorCode::InternalServerException)).await.unwrap();
+        let story = [
+            "JOINED",
+            "PUBLISH_STARTED",
+            "PUBLISH_ERROR BITRATE_EXCEEDED",
+            "PUBLISH_STOPPED",
+            "JOIN_ERROR INTERNAL_SERVER_EXCEPTION",
+            "LEFT",
+        ];
+        assert_eq!(node.story(&stage, "a").await, story);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_comes_again_may_bring_other_software() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let mut a = ticket(&node, &stage, "a");
+        let client = |name: &str| Client { browser_name: name.into(), os_name: "x".repeat(500), ..Client::default() };
+        let open = async |ticket: &_, id: &str, name: &str| {
+            connections::open(&node.0, ticket, &Wish::Events, id, client(name)).await.unwrap();
+            node.participant(&stage, "a").await
+        };
+        let row = open(&a, "1", "Chrome (\u{1F600})<script>").await;
+        assert_eq!((row.client.browser_name.as_str(), row.client.os_name.len()), ("Chrome script", 128));
+        assert_eq!(open(&a, "2", "Firefox").await.client.browser_name, "Chrome script", "it is in there already");
+        node.ended(&a, "1").await;
+        node.ended(&a, "2").await;
+        a.user_id = "another".into();
+        let row = open(&a, "3", "Firefox").await;
+        assert_eq!((row.client.browser_name.as_str(), row.user_id.as_str()), ("Firefox", "another"));
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "LEFT", "JOINED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn disconnecting_ends_every_connection_and_bars_the_way() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        node.run(&b, Wish::Publish, "pb").await;
+        node.open(&a, Wish::Events, "e").await.unwrap();
+        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, subscribe("b"), "sa").await;
+        node.disconnect(&stage, "a").await.unwrap();
+        let end = ["SUBSCRIBE_STOPPED b", "PUBLISH_STOPPED", "LEFT"];
+        assert_eq!(node.story(&stage, "a").await[3..], end);
+        assert_eq!(node.held(&stage).await, ["pb"]);
+        for answer in [node.open(&a, Wish::Events, "x").await, node.open(&a, Wish::Publish, "y").await] {
+            assert_eq!(code(answer), RefusalCode::ParticipantDisconnected);
+        }
+        for id in ["e", "pa", "sa"] {
+            node.ended(&a, id).await;
+        }
+        assert_eq!(node.story(&stage, "a").await.len(), 6);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let a = ticket(&node, &stage, "a");
+        node.run(&a, Wish::Publish, "p").await;
+        house.advance(2, &[&node]).await;
+        let since = node.0.clock.now();
+        node.delete(&stage).await.unwrap();
+        let view = node.view(&stage).await;
+        assert!(view.deleted && view.connections.is_empty() && view.participants.is_empty(), "{view:?}");
+        let changes = greenroom::app::views::changes(&node.0, since).await.unwrap();
+        assert_eq!(changes.iter().map(|change| change.stage.as_str()).collect::<Vec<_>>(), [stage.as_str()]);
+        for answer in [node.find(&a, Wish::Events).await, node.open(&a, Wish::Events, "x").await] {
+            assert_eq!(code(answer), RefusalCode::StageDeleted);
+        }
+        node.started(&a, "p").await;
+        node.ended(&a, "p").await;
+        house.advance(14 * 24 * 3600, &[&node]).await;
+        assert_eq!(greenroom::app::views::changes(&node.0, since).await.unwrap().len(), 1);
+        house.advance(2 * 24 * 3600, &[&node]).await;
+        assert!(greenroom::app::views::changes(&node.0, since).await.unwrap().is_empty(), "no token is good that long");
+    })
+    .await;
+}

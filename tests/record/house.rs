@@ -1,0 +1,238 @@
+//! A service in this process, its customer, and the people at its doors.
+
+use crate::engines::Engine;
+use clap::Parser;
+use greenroom::app::connections::{self, Found};
+use greenroom::app::{App, Call, nodes, participants, stages, views};
+use greenroom::clock::{Clock, Timestamp};
+use greenroom::config::ServeArgs;
+use greenroom::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use greenroom::domain::participant::Client;
+use greenroom::ids::Ids;
+use greenroom::model::arn::Scope;
+use greenroom::model::fault::Fault;
+use greenroom::model::participant::{Event, ListParticipantEventsRequest};
+use greenroom::model::stage::{CreateStageRequest, DeleteStageRequest, StageArn};
+use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
+use greenroom::server::Server;
+use greenroom::store::{ConnectionRow, ParticipantFilter, ParticipantRow, Place};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// Some seconds after 2026 began.
+pub const START: Timestamp = Timestamp(1_767_225_600_000);
+
+/// One service on one store; several nodes where the store can be shared.
+pub struct House {
+    pub engine: Engine,
+    pub clock: Clock,
+    flags: Vec<String>,
+}
+
+/// A node of it.
+#[derive(Clone)]
+pub struct Node(pub Arc<App>);
+
+pub fn scope() -> Scope {
+    Scope { account: "123456789012".into(), region: "us-west-2".into() }
+}
+
+pub fn from<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Runs a check on each engine, with flags of `greenroom serve`.
+pub async fn each(flags: &[&str], check: impl AsyncFn(&House, Node)) {
+    for engine in Engine::both().await {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let house = House { engine, clock: Clock::manual(START), flags };
+        let node = house.node("http://one").await;
+        check(&house, node).await;
+    }
+}
+
+/// The same on the engine that several nodes can share, where it is there.
+pub async fn shared(flags: &[&str], check: impl AsyncFn(&House, Node)) {
+    each(flags, async |house, node| {
+        if let Engine::Postgres(..) = house.engine {
+            check(house, node).await;
+        }
+    })
+    .await;
+}
+
+impl House {
+    /// Starts a node.
+    pub async fn node(&self, url: &str) -> Node {
+        let store = match self.engine.url() {
+            greenroom::config::Url::Postgres(secret) => secret.0,
+            other => other.to_string(),
+        };
+        let key = "Z3JlZW5yb29tLXRlc3RzLW1hc3Rlci1rZXktMzJieSE=";
+        let fixed =
+            ["test", "--listen", "127.0.0.1:0", "--master-key", key, "--node-url", url, "--database-url", &store];
+        let fixed = fixed.into_iter().chain(["--public-url", "http://green.example", "--sqlite-synchronous", "off"]);
+        let args = Cli::parse_from(fixed.map(str::to_owned).chain(self.flags.clone())).serve;
+        Node(Server::start(args, self.clock.clone(), Ids::Random).await.unwrap().app)
+    }
+
+    /// Moves the clock; every node given gives its sign of life, then sweeps.
+    pub async fn advance(&self, seconds: u64, nodes: &[&Node]) {
+        self.clock.advance(Duration::from_secs(seconds));
+        for node in nodes {
+            nodes::beat(&node.0).await.unwrap();
+        }
+        for node in nodes {
+            nodes::sweep(&node.0).await.unwrap();
+        }
+    }
+}
+
+/// A ticket as a token made now would give it.
+pub fn ticket(node: &Node, stage: &str, participant: &str) -> Ticket {
+    let now = node.0.clock.now().unix_seconds();
+    Ticket {
+        scope: scope(),
+        stage: stage.into(),
+        participant: participant.into(),
+        user_id: format!("user of {participant}"),
+        attributes: from(json!({"who": participant})),
+        capabilities: ParticipantTokenCapabilities(ParticipantTokenCapability::ALL.to_vec()),
+        issued_at: now,
+        expires_at: now + 3600,
+        self_signed: true,
+        digest: format!("digest of {participant}"),
+        connection_token: None,
+    }
+}
+
+pub fn subscribe(remote: &str) -> Wish {
+    Wish::Subscribe(remote.into())
+}
+
+pub fn here(publisher: &str) -> Result<Found, Refusal> {
+    Ok(Found::Here { publisher: publisher.into() })
+}
+
+/// The name of a refusal.
+pub fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> RefusalCode {
+    answer.unwrap_err().code
+}
+
+impl Node {
+    pub fn call(&self) -> Call {
+        Call { app: self.0.clone(), scope: scope() }
+    }
+
+    /// Creates a stage; answers its id.
+    pub async fn stage(&self) -> String {
+        let stage = stages::create(self.call(), from::<CreateStageRequest>(json!({}))).await.unwrap().stage.unwrap();
+        scope().own(&stage.arn).unwrap().to_owned()
+    }
+
+    pub async fn delete(&self, stage: &str) -> Result<(), Fault> {
+        let input: DeleteStageRequest = from(json!({"arn": StageArn::new(&scope(), stage)}));
+        greenroom::app::again(|| stages::delete(self.call(), input.clone())).await.map(drop)
+    }
+
+    pub async fn disconnect(&self, stage: &str, participant: &str) -> Result<(), Fault> {
+        let input = json!({"stageArn": StageArn::new(&scope(), stage), "participantId": participant});
+        greenroom::app::again(|| participants::disconnect(self.call(), from(input.clone()))).await.map(drop)
+    }
+
+    pub async fn open(&self, ticket: &Ticket, wish: Wish, id: &str) -> Result<Found, Refusal> {
+        connections::open(&self.0, ticket, &wish, id, Client::default()).await
+    }
+
+    pub async fn find(&self, ticket: &Ticket, wish: Wish) -> Result<Found, Refusal> {
+        connections::find(&self.0, ticket, &wish).await
+    }
+
+    pub async fn started(&self, ticket: &Ticket, id: &str) {
+        connections::started(&self.0, ticket, id).await.unwrap();
+    }
+
+    pub async fn ended(&self, ticket: &Ticket, id: &str) {
+        connections::ended(&self.0, ticket, id, None).await.unwrap();
+    }
+
+    /// Opens a connection and lets its media begin.
+    pub async fn run(&self, ticket: &Ticket, wish: Wish, id: &str) {
+        self.open(ticket, wish, id).await.unwrap();
+        self.started(ticket, id).await;
+    }
+
+    pub async fn view(&self, stage: &str) -> views::View {
+        views::view(&self.0, &scope(), stage).await.unwrap()
+    }
+
+    /// Ids of the connections that the view says are this node's, in order.
+    pub async fn held(&self, stage: &str) -> Vec<String> {
+        let mut held: Vec<_> = self.view(stage).await.connections.into_iter().collect();
+        held.sort();
+        held
+    }
+
+    /// Every session of a stage: its id, its start and its end, the newest first.
+    pub async fn sessions(&self, stage: &str) -> Vec<(String, i64, Option<i64>)> {
+        let mut conn = self.0.db.read().await.unwrap();
+        let rows = conn.sessions(&scope(), stage, &greenroom::model::page::Position::last(), 100).await.unwrap();
+        rows.into_iter().map(|row| (row.id, row.started_at - START.0, row.ended_at.map(|at| at - START.0))).collect()
+    }
+
+    /// Everybody who is or was in a session.
+    pub async fn everybody(&self, stage: &str, session: &str) -> Vec<ParticipantRow> {
+        let mut conn = self.0.db.read().await.unwrap();
+        let (scope, first) = (scope(), greenroom::model::page::Position::first());
+        let at = Place { scope: &scope, stage, session };
+        conn.participants(at, &ParticipantFilter::All, &first, 1000).await.unwrap()
+    }
+
+    /// A participant of the newest session.
+    pub async fn participant(&self, stage: &str, id: &str) -> ParticipantRow {
+        let session = self.sessions(stage).await.remove(0).0;
+        self.everybody(stage, &session).await.into_iter().find(|row| row.id == id).expect("it is in the session")
+    }
+
+    /// The rows of a participant's connections.
+    pub async fn rows(&self, stage: &str, participant: &str) -> Vec<ConnectionRow> {
+        self.0.db.read().await.unwrap().connections_of(&scope(), stage, participant).await.unwrap()
+    }
+
+    /// The events of a participant in a session.
+    pub async fn events_in(&self, stage: &str, session: &str, participant: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut next = None;
+        loop {
+            let input: ListParticipantEventsRequest = from(json!({
+                "stageArn": StageArn::new(&scope(), stage), "sessionId": session, "participantId": participant,
+                "maxResults": 100, "nextToken": next,
+            }));
+            let page = participants::events(self.call(), input).await.unwrap();
+            events.extend(page.events.0);
+            next = page.next_token;
+            if next.is_none() {
+                return events;
+            }
+        }
+    }
+
+    /// What happened to a participant in the newest session, in words: name, whom it was about, and the error.
+    pub async fn story(&self, stage: &str, participant: &str) -> Vec<String> {
+        let session = self.sessions(stage).await.remove(0).0;
+        let word = |event: Event| {
+            let about = event.remote_participant_id.map(|id| format!(" {}", &*id)).unwrap_or_default();
+            let error = event.error_code.map(|code| format!(" {}", code.as_str())).unwrap_or_default();
+            format!("{}{about}{error}", event.name.unwrap().as_str())
+        };
+        self.events_in(stage, &session, participant).await.into_iter().map(word).collect()
+    }
+}

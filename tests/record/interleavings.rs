@@ -1,0 +1,247 @@
+//! Whatever people do at once, on whatever node: the record adds up.
+
+use crate::house::{House, Node, START, each, scope, subscribe, ticket};
+use crate::replicas::replicate;
+use greenroom::app::{connections, nodes};
+use greenroom::clock::Timestamp;
+use greenroom::domain::admission::{RefusalCode, Ticket, Wish};
+use greenroom::model::fault::FaultKind;
+use greenroom::model::participant::{Event, EventName};
+use greenroom::store::{ConnectionRow, PUBLISH, ParticipantRow, SUBSCRIBE};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Numbers that look random and are the same for the same seed.
+struct Dice(greenroom::ids::Ids);
+
+impl Dice {
+    fn roll(&self, sides: usize) -> usize {
+        let bytes = self.0.bytes();
+        usize::from(u16::from_le_bytes([bytes[0], bytes[1]])) % sides
+    }
+
+    fn pick<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[self.roll(of.len())]
+    }
+}
+
+/// One who does things: at a node, with connections of its own.
+struct Actor {
+    node: Node,
+    dice: Dice,
+    name: String,
+    made: usize,
+    open: VecDeque<(Ticket, String)>,
+}
+
+impl Actor {
+    async fn act(&mut self, stages: &[String], people: &[&str]) {
+        let (stage, who) = (self.dice.pick(stages).clone(), *self.dice.pick(people));
+        let ticket = ticket(&self.node, &stage, who);
+        match self.dice.roll(100) {
+            0..20 => self.open(&ticket, Wish::Events).await,
+            20..35 => self.open(&ticket, Wish::Publish).await,
+            35..50 => self.open(&ticket, subscribe(self.dice.pick::<&str>(people))).await,
+            50..65 => {
+                if let Some((ticket, id)) = self.open.back() {
+                    self.node.started(ticket, id).await;
+                }
+            }
+            65..85 => {
+                if let Some((ticket, id)) = self.open.pop_front() {
+                    self.node.ended(&ticket, &id).await;
+                }
+            }
+            85..90 => {
+                let other = self.dice.pick(stages).clone();
+                let window = 20 * self.dice.roll(2) as u32;
+                if let Err(fault) = replicate(&self.node, who, &stage, &other, window).await {
+                    assert_ne!(fault.name(), FaultKind::InternalServer.name(), "{fault}");
+                }
+            }
+            90..92 => self.node.disconnect(&stage, "unlucky").await.unwrap(),
+            92..97 => {
+                self.node.0.clock.advance(Duration::from_secs(self.dice.roll(15) as u64));
+                nodes::beat(&self.node.0).await.unwrap();
+                nodes::sweep(&self.node.0).await.unwrap();
+            }
+            _ => drop(self.node.view(&stage).await),
+        }
+    }
+
+    async fn open(&mut self, ticket: &Ticket, wish: Wish) {
+        self.made += 1;
+        let was = self.node.0.node();
+        let id = format!("{}-{}", self.name, self.made);
+        match self.node.open(ticket, wish.clone(), &id).await {
+            Ok(connections::Found::Here { .. }) => self.open.push_back((ticket.clone(), id)),
+            Ok(connections::Found::Elsewhere(_)) => {}
+            Err(refusal) if refusal.code == RefusalCode::Internal => {
+                // Taken for dead, as its beat was late; anything else is a failure.
+                nodes::beat(&self.node.0).await.unwrap();
+                assert_ne!(self.node.0.node(), was, "{refusal:?}");
+                self.open.clear();
+            }
+            Err(refusal) => connections::refused(&self.node.0, ticket, &wish, &refusal).await,
+        }
+    }
+}
+
+async fn play(house: &House, nodes: &[Node], seed: u64) -> Vec<String> {
+    let mut stages = Vec::new();
+    for _ in 0..2 {
+        stages.push(nodes[0].stage().await);
+    }
+    let people = ["a", "b", "c", "unlucky"];
+    let actor = |n: usize| {
+        let (node, stages) = (nodes[n % nodes.len()].clone(), stages.clone());
+        let dice = Dice(greenroom::ids::Ids::seeded(seed * 100 + n as u64));
+        tokio::spawn(async move {
+            let mut actor = Actor { node, dice, name: format!("{seed}-{n}"), made: 0, open: VecDeque::new() };
+            for _ in 0..40 {
+                actor.act(&stages, &people).await;
+            }
+        })
+    };
+    let actors: Vec<_> = (0..4).map(actor).collect();
+    for actor in actors {
+        actor.await.unwrap();
+    }
+    // Whoever is late is given the chance to be in time, so that nobody dies in the middle of being looked at.
+    for node in nodes {
+        nodes::beat(&node.0).await.unwrap();
+    }
+    house.advance(0, &nodes.iter().collect::<Vec<_>>()).await;
+    stages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_adds_up_whatever_happens_at_once() {
+    each(&["--session-end-seconds", "7", "--quotas", "publishers=3,subscribers=2"], async |house, one| {
+        let mut nodes = vec![one];
+        if let crate::engines::Engine::Postgres(..) = house.engine {
+            nodes.push(house.node("http://two").await);
+        }
+        for seed in 0..6 {
+            let stages = play(house, &nodes, seed).await;
+            for stage in &stages {
+                check(&nodes, stage).await;
+            }
+            if seed == 5 && nodes.len() == 2 {
+                // One dies, and nothing of it is left.
+                let dead = nodes.pop().unwrap();
+                house.advance(11, &[&nodes[0]]).await;
+                for stage in &stages {
+                    check(&nodes, stage).await;
+                    assert!(dead.held(stage).await.is_empty());
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// Everything that must be so of a stage.
+async fn check(nodes: &[Node], stage: &str) {
+    let node = &nodes[0];
+    let sessions = node.sessions(stage).await;
+    assert!(sessions.iter().filter(|session| session.2.is_none()).count() <= 1, "{sessions:?}");
+    let living: BTreeSet<_> = nodes.iter().map(|node| node.0.node()).collect();
+    let mut publishing = Vec::new();
+    for (session, start, end) in &sessions {
+        assert!(end.is_none_or(|end| end >= *start), "{sessions:?}");
+        for row in node.everybody(stage, session).await {
+            let events = node.events_in(stage, session, &row.id).await;
+            let rows = if end.is_none() { node.rows(stage, &row.id).await } else { Vec::new() };
+            let story = || format!("{row:?}\n{rows:?}\n{events:?}");
+            assert_eq!(events.len() as i64, row.events, "every event is numbered once: {}", story());
+            told(&row, &events);
+            assert!(rows.iter().all(|connection| living.contains(&connection.node_id)), "{}", story());
+            assert!(rows.iter().all(|connection| connection.session_id == *session), "{}", story());
+            if row.state == "DISCONNECTED" || end.is_some() {
+                assert!(rows.is_empty() && row.state == "DISCONNECTED", "{}", story());
+            } else if row.source_stage_id.is_empty() {
+                connected(&row, &rows);
+            }
+            publishing.extend(rows.into_iter().filter(|connection| connection.kind == PUBLISH));
+        }
+    }
+    let home = node.0.db.read().await.unwrap().media_home(&scope(), stage).await.unwrap();
+    assert_eq!(home.is_some(), !publishing.is_empty(), "{home:?} {publishing:?}");
+    assert!(publishing.iter().all(|connection| Some(&connection.node_id) == home.as_ref()), "{home:?} {publishing:?}");
+    replicas(node, stage).await;
+    if let Some((session, _, None)) = sessions.first() {
+        let everybody = node.everybody(stage, session).await;
+        let present = everybody.iter().filter(|row| row.state == "CONNECTED");
+        let expected: BTreeMap<_, _> = present.map(|row| (row.id.clone(), row.publishing)).collect();
+        let view = node.view(stage).await;
+        let seen = view.participants.iter().map(|entry| (entry.id.clone(), entry.publishing)).collect();
+        assert_eq!(expected, seen);
+    }
+}
+
+/// A participant's events and its row tell the same.
+fn told(row: &ParticipantRow, events: &[Event]) {
+    let mut present = false;
+    let mut publishes = false;
+    let mut subscriptions = Vec::new();
+    let mut before = Timestamp(START.0);
+    for event in events {
+        let about = event.remote_participant_id.as_ref().map(|id| id.0.clone()).unwrap_or_default();
+        let flips = match event.name.unwrap() {
+            EventName::Joined => !std::mem::replace(&mut present, true),
+            EventName::Left => std::mem::replace(&mut present, false) && !publishes && subscriptions.is_empty(),
+            EventName::PublishStarted => present && !std::mem::replace(&mut publishes, true),
+            EventName::PublishStopped => present && std::mem::replace(&mut publishes, false),
+            EventName::SubscribeStarted if subscriptions.contains(&about) => false,
+            EventName::SubscribeStarted => {
+                subscriptions.push(about);
+                present
+            }
+            EventName::SubscribeStopped => match subscriptions.iter().position(|id| *id == about) {
+                Some(place) => present && !subscriptions.remove(place).is_empty(),
+                None => false,
+            },
+            _ => true,
+        };
+        assert!(flips, "{event:?} cannot be here: {events:?}");
+        let at = event.event_time.unwrap().0;
+        assert!(at >= before || event.name == Some(EventName::ReplicationStopped), "time goes on: {events:?}");
+        before = at.max(before);
+    }
+    assert_eq!((present, publishes), (row.state == "CONNECTED", row.publishing), "{row:?} {events:?}");
+    assert_eq!(subscriptions, if present { row.subscriptions.0.clone() } else { Vec::new() }, "{events:?}");
+}
+
+/// What a connected participant does, and the connections it does it by, are the same.
+fn connected(row: &ParticipantRow, rows: &[ConnectionRow]) {
+    assert!(!rows.is_empty(), "{row:?}");
+    let publishing: Vec<_> = rows.iter().filter(|connection| connection.kind == PUBLISH).collect();
+    assert!(publishing.len() <= 1, "{rows:?}");
+    assert_eq!(row.publishing, publishing.iter().any(|connection| connection.started), "{row:?} {rows:?}");
+    let subscriptions: Vec<_> = rows.iter().filter(|connection| connection.kind == SUBSCRIBE).collect();
+    let to: BTreeSet<_> = subscriptions.iter().map(|connection| &connection.remote_id).collect();
+    assert_eq!(to.len(), subscriptions.len(), "one subscription to each: {rows:?}");
+    let started = subscriptions.iter().filter(|connection| connection.started);
+    let started: BTreeSet<_> = started.map(|connection| &connection.remote_id).collect();
+    assert_eq!(row.subscriptions.iter().collect::<BTreeSet<_>>(), started, "{row:?} {rows:?}");
+}
+
+/// A replica is there while its source publishes, and no longer.
+async fn replicas(node: &Node, stage: &str) {
+    for replication in node.0.db.read().await.unwrap().replications_of_stage(&scope(), stage).await.unwrap() {
+        if replication.source_stage_id != stage {
+            continue;
+        }
+        let find = async |stage: &str, session: &str| {
+            let everybody = node.everybody(stage, session).await;
+            everybody.into_iter().find(|row| row.id == replication.participant_id)
+        };
+        let source = find(stage, &replication.source_session_id).await.expect("who is replicated was there");
+        let replica = find(&replication.destination_stage_id, &replication.destination_session_id).await;
+        let shown = replica.is_some_and(|row| !row.source_stage_id.is_empty() && row.publishing);
+        let goes_on = replication.state == "ACTIVE" && replication.ends_at.is_none();
+        assert_eq!(shown, goes_on, "{replication:?}");
+        assert!(!goes_on || source.publishing, "{replication:?} {source:?}");
+    }
+}

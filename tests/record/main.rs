@@ -1,0 +1,15 @@
+//! The record of connections: what the doors tell the app, held against what the store and the API say afterwards, on
+//! both engines.
+
+#[expect(dead_code, reason = "the stores here are opened by servers")]
+#[path = "../support/engines.rs"]
+mod engines;
+
+mod admission;
+mod connections;
+mod house;
+mod interleavings;
+mod nodes;
+mod replicas;
+mod sessions;
+mod tokens;
