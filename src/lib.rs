@@ -3,6 +3,7 @@
 //! A self-hosted service that answers the Amazon IVS Real-Time API (2020-07-14) as AWS would.
 //!
 //! ```text
+//!                       ┌─► participant ─► sfu
 //! connection ─► listener ─► api ─► app ─► domain (rules)
 //!                          │       ├──► store (SQL) ─► SQLite or PostgreSQL
 //!                          │       └──► token, secret, clock, ids
@@ -18,8 +19,9 @@
 //! | [`store`] | the only place that knows SQL; one text for two engines |
 //! | [`app`] | one async function per operation; the only place where the others meet |
 //! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
-//! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
+//! | [`participant`] | the participants' front door: events WebSocket, WHIP, subscribing; [`participant::plane`] holds connections |
 //! | [`sfu`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
+//! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
 //! | [`config`] | flags and environment variables, each its own manual |
 //! | [`admin`] | the commands beside a running server: schema, signing keys, access keys |
 //! | [`server`] | opens, serves, drains, closes |
@@ -79,6 +81,7 @@ pub mod domain;
 pub mod ids;
 pub mod listener;
 pub mod model;
+pub mod participant;
 pub mod secret;
 pub mod server;
 pub mod sfu;

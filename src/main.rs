@@ -96,6 +96,7 @@ fn say(text: &str) {
 async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     telemetry::start();
     let (store, region) = (args.store.database_url.clone(), args.region.clone());
+    let everywhere = args.participants.media_public_ip.is_empty();
     let given = args.access_key_id.clone();
     let (credentials, key, secret) = match (args.dev_credentials, given) {
         (Switch::On, _) => (format!("access key test, secret key test, region {region}"), "test".into(), "test"),
@@ -106,10 +107,17 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     let stop = stop();
     let server = Server::start(args, Clock::System, Ids::Random).await?;
     let endpoint = server.endpoint();
+    let media = match server.media {
+        address if everywhere && address.ip().is_unspecified() => {
+            format!("udp://{address}, told to clients as {}: set --media-public-ip for others", reachable(address))
+        }
+        address => format!("udp://{address}"),
+    };
     say(&format!(
         "greenroom {} answers the Amazon IVS Real-Time API\n\
          \n\
          \x20 endpoint     {endpoint}\n\
+         \x20 media        {media}\n\
          \x20 store        {store}\n\
          \x20 credentials  {credentials}\n\
          \n\

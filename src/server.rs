@@ -1,6 +1,7 @@
 //! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
 
 mod master_key;
+mod media;
 
 pub(crate) use master_key::KeySource;
 
@@ -16,6 +17,8 @@ use crate::domain::rate::{self, Rates};
 use crate::ids::Ids;
 use crate::listener::Listener;
 use crate::listener::tls::{Tls, TlsError};
+use crate::participant;
+use crate::participant::plane::{Plane, Work};
 use crate::secret::SecretError;
 use crate::store::{Db, OpenError, Options};
 use std::net::SocketAddr;
@@ -69,12 +72,15 @@ pub enum ServerError {
     /// The registration of this node.
     #[error("cannot register this server in the store: {0}")]
     Node(crate::model::fault::Fault),
-    /// The certificate or its key.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// The address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// The address of media.
+    #[error("cannot send media from {0} (UDP): {1}; name another address with --media-addr")]
+    Media(SocketAddr, std::io::Error),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A server that listens, and serves once it is [run](Server::run).
@@ -84,10 +90,14 @@ pub struct Server {
     pub app: Arc<App>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where media are sent from and to.
+    pub media: SocketAddr,
     /// Its side of TLS, if it has one.
     pub tls: Option<Arc<Tls>>,
     listener: Listener,
     router: axum::Router,
+    plane: Arc<Plane>,
+    work: Work,
     grace: Duration,
 }
 
@@ -136,22 +146,26 @@ impl Server {
             node: RwLock::new(node),
             bell: Bell::default(),
         });
+        let (plane, work, media) = media::start(&args, address, &app)?;
         nodes::start(&app).await.map_err(ServerError::Node)?;
-        let door = Door {
+        let door = Arc::new(Door {
             app: app.clone(),
             started_at: clock.now(),
             limits: Limits::new(
                 args.listener.max_in_flight as usize,
                 Duration::from_secs(u64::from(args.listener.body_timeout_seconds)),
             ),
-        };
-        let router = api::router(Arc::new(door));
+        });
+        let router = api::router(door.clone(), participant::router(door, plane.clone()));
         Ok(Server {
             listener: Listener::new(socket, router.clone(), tls.clone(), &args.listener),
             router,
             app,
             address,
+            media,
             tls,
+            plane,
+            work,
             grace: Duration::from_secs(u64::from(args.shutdown_seconds)),
         })
     }
@@ -167,9 +181,15 @@ impl Server {
         format!("{scheme}://{}", reachable(self.address))
     }
 
-    /// Serves until `stop` is done, then finishes what is in flight and closes the store.
+    /// Serves until `stop` is done, then finishes what is in flight, ends participants' connections and closes the store.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
-        if !self.listener.run(stop, self.grace).await {
+        let stopping = self.plane.stopping.clone();
+        let stop = async move {
+            stop.await;
+            stopping.cancel();
+        };
+        let (finished, ()) = tokio::join!(self.listener.run(stop, self.grace), self.work.run(self.grace));
+        if !finished {
             tracing::warn!("requests were cut off: they took longer than --shutdown-seconds");
         }
         // A request that hangs must not keep the store from being closed.

@@ -5,7 +5,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use axum::{Extension, Router};
 use clap::Parser as _;
-use greenroom::api::ClientAddress;
+use greenroom::api::{ClientAddress, Place};
 use greenroom::clock::Clock;
 use greenroom::config::{Cli, ServeArgs};
 use greenroom::ids::Ids;
@@ -257,6 +257,156 @@ async fn beyond_the_most_connections_one_more_is_closed_until_another_ends() {
     };
     soon(served).await;
 }
+
+// Upgrades
+
+/// A handshake for a WebSocket; its token is refused in the socket.
+fn handshake(key: &str) -> String {
+    format!(
+        "GET /events/s HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: {key}\r\nsec-websocket-protocol: a-token\r\n\r\n"
+    )
+}
+
+/// A router whose one path takes connections over: it says so, then repeats what it hears, with a place or without.
+fn taken_over() -> Router {
+    async fn take(mut request: axum::extract::Request) -> axum::response::Response {
+        let place = request.extensions_mut().remove::<Place>();
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(upgrade.await.unwrap());
+            let mut byte = [0];
+            while io.read(&mut byte).await.is_ok_and(|read| read > 0) && byte != *b"." {
+                io.write_all(&byte).await.unwrap();
+            }
+            drop(place);
+        });
+        let answer = axum::response::Response::builder().status(101).header("upgrade", "echo");
+        answer.header("connection", "upgrade").body(axum::body::Body::empty()).unwrap()
+    }
+    Router::new().fallback(take)
+}
+
+/// A listener for a router, until it is told to stop.
+async fn listen(
+    router: Router,
+    flags: &[&str],
+    grace: Duration,
+) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<bool>) {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = Listener::new(socket, router, None, &args(flags).listener);
+    let serving = tokio::spawn(async move { listener.run(async { drop(stopped.await) }, grace).await });
+    (address, stop, serving)
+}
+
+/// A connection that was upgraded.
+async fn upgraded(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        text.push(char::from(soon(stream.read_u8()).await.expect("an answer")));
+    }
+    assert!(text.starts_with("HTTP/1.1 101"), "{text}");
+    stream
+}
+
+async fn echoed(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"x").await.is_ok() && soon(stream.read_u8()).await.is_ok_and(|byte| byte == b'x')
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
+    let (address, _stop, _serving) = listen(taken_over(), &["--max-connections", "1"], PATIENCE).await;
+    let mut stream = upgraded(address).await;
+    assert!(echoed(&mut stream).await);
+    assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "", "there is one place");
+    assert!(echoed(&mut stream).await);
+    stream.write_all(b".").await.unwrap();
+    assert_eq!(rest(&mut stream).await, "");
+    upgraded(address).await;
+}
+
+#[tokio::test]
+async fn no_timer_of_requests_ends_an_upgraded_connection() {
+    let flags = ["--idle-timeout-seconds", "1", "--header-timeout-seconds", "1"];
+    let (address, _stop, _serving) = listen(taken_over(), &flags, PATIENCE).await;
+    let mut stream = upgraded(address).await;
+    // Whatever the timers end has ended when a connection that came later is.
+    assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
+    assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
+    assert!(echoed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn upgraded_connections_are_waited_for_at_the_end_but_not_for_ever() {
+    let (address, stop, serving) = listen(taken_over(), &[], PATIENCE).await;
+    let mut stream = upgraded(address).await;
+    stop.send(()).unwrap();
+    assert!(echoed(&mut stream).await);
+    assert!(!serving.is_finished());
+    stream.write_all(b".").await.unwrap();
+    assert!(soon(serving).await.unwrap(), "all was finished");
+
+    let (address, stop, serving) = listen(taken_over(), &[], Duration::from_millis(100)).await;
+    let mut stream = upgraded(address).await;
+    stop.send(()).unwrap();
+    assert!(!soon(serving).await.unwrap(), "something was not finished");
+    assert!(echoed(&mut stream).await, "whoever has taken a connection over ends it");
+}
+
+#[tokio::test]
+async fn a_websocket_is_served_with_tls_and_without_and_takes_no_place_among_the_requests() {
+    let pair = Pair::new();
+    let secure = pair.flags();
+    let secure: Vec<_> = secure.iter().map(String::as_str).chain(["--max-in-flight", "1"]).collect();
+    for flags in [&["--max-in-flight", "1"][..], &secure] {
+        let house = House::with(flags).await;
+        let mut sockets: Vec<Box<dyn Duplex>> = Vec::new();
+        for _ in 0..2 {
+            sockets.push(match house.tls {
+                None => Box::new(house.connect().await),
+                Some(_) => {
+                    let shaken = shake_hands(house.address, pair.certificate(), "http/1.1", &TLS13).await;
+                    Box::new(shaken.unwrap())
+                }
+            });
+        }
+        for stream in &mut sockets {
+            stream.write_all(handshake("dGhlIHNhbXBsZSBub25jZQ==").as_bytes()).await.unwrap();
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                head.push(char::from(soon(stream.read_u8()).await.unwrap()));
+            }
+            assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+            assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+            assert!(head.contains("sec-websocket-protocol: a-token\r\n"), "{head}");
+            // A text frame: the token is none.
+            let mut frame = [0; 4];
+            soon(stream.read_exact(&mut frame)).await.unwrap();
+            assert_eq!(frame[0], 0x81);
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_2_has_no_websockets() {
+    let house = House::with(&[]).await;
+    let io = TokioIo::new(house.connect().await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("http://localhost/events/s").body(Empty::<hyper::body::Bytes>::new()).unwrap();
+    let response = soon(sender.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), 426);
+    connection.abort();
+}
+
+/// A stream of either kind.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 // TLS
 

@@ -353,7 +353,7 @@ async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
     let limits = Limits::new(1, Duration::from_secs(1));
     let door = Arc::new(Door { app: house.server.app.clone(), started_at: Timestamp(0), limits });
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
-    let router = protect(paths.route("/well", get(async || "well")), door);
+    let router = protect(paths.route("/well", get(async || "well")), Router::new(), door);
     for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {
         let request = axum::http::Request::get(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();

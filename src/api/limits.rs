@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Most bytes of a path and its query. An ARN and fifty tag keys of full length fit, unless many of their characters are
 /// percent-encoded; AWS's own front takes some 10 KB of a whole head.
@@ -29,6 +29,16 @@ impl Limits {
         Limits { places: Semaphore::new(in_flight), body }
     }
 
+    /// A place among the requests at work, unless there are as many as there may be.
+    pub fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.places.try_acquire().ok()
+    }
+
+    /// In how much time a body must arrive.
+    pub fn body(&self) -> Duration {
+        self.body
+    }
+
     /// What reads a body, stopped when its time is over.
     pub async fn in_time<T>(&self, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         tokio::time::timeout(self.body, reading).await.unwrap_or_else(|_| {
@@ -48,7 +58,7 @@ pub async fn admit(State(door): State<Arc<Door>>, request: Request, next: Next) 
     if NOT_COUNTED.contains(&uri.path()) {
         return next.run(request).await;
     }
-    let Ok(_place) = door.limits.places.try_acquire() else {
+    let Some(_place) = door.limits.place() else {
         let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
         return response::fault(&Fault::rejected(RejectionKind::Unavailable, text));
     };

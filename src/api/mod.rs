@@ -25,7 +25,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
-pub use request::ClientAddress;
+pub use request::{ClientAddress, Place};
 use signature::Claim;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
@@ -43,8 +43,8 @@ pub struct Door {
     pub limits: Limits,
 }
 
-/// Every path that the server answers.
-pub fn router(door: Arc<Door>) -> Router {
+/// Every path that the server answers; those of `others` beside our own.
+pub fn router(door: Arc<Door>, others: Router<Arc<Door>>) -> Router {
     let paths = Router::new()
         .route("/_greenroom/health", get(health))
         .route("/_greenroom/ready", get(ready))
@@ -52,12 +52,13 @@ pub fn router(door: Arc<Door>) -> Router {
         .fallback(dispatch)
         .method_not_allowed_fallback(dispatch)
         .layer(from_fn_with_state(door.clone(), limits::admit));
-    protect(paths, door)
+    protect(paths, others, door)
 }
 
-/// Gives every answer an id, and makes an answer of every panic.
-pub fn protect(paths: Router<Arc<Door>>, door: Arc<Door>) -> Router {
-    paths.layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(door.clone(), identify)).with_state(door)
+/// Gives every answer an id, and makes an answer of every panic in our own paths; others have their own form for that.
+pub fn protect(paths: Router<Arc<Door>>, others: Router<Arc<Door>>, door: Arc<Door>) -> Router {
+    let paths = paths.layer(CatchPanicLayer::custom(panicked)).merge(others);
+    paths.layer(from_fn_with_state(door.clone(), identify)).with_state(door)
 }
 
 /// Gives every answer the id of its request.

@@ -8,6 +8,8 @@ use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Most bytes that a body may have.
 pub const BODY_BYTES: usize = 1 << 20;
@@ -18,6 +20,19 @@ const DRAINED_BYTES: usize = 16 << 20;
 /// or the one that a trusted proxy names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
+
+/// The place of a connection among those that may be at once, which the listener gives to each request as an extension.
+/// Whoever takes the connection over from HTTP holds it until the connection ends.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _held: Arc<OwnedSemaphorePermit>,
+}
+
+impl From<OwnedSemaphorePermit> for Place {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Place { _held: Arc::new(permit) }
+    }
+}
 
 /// The path of the tag operations in the table.
 pub const TAGS: &str = "/tags/{resourceArn}";

@@ -2,7 +2,7 @@
 
 use super::activity::{Activity, Patience, Verdict};
 use super::{proxies, tls::Tls};
-use crate::api::ClientAddress;
+use crate::api::{ClientAddress, Place};
 use crate::config::{ListenerArgs, Networks};
 use axum::Router;
 use axum::body::Body;
@@ -53,25 +53,25 @@ impl Connections {
         Connections { router, tls, proxies: args.trusted_proxies.clone(), patience, http }
     }
 
-    /// Serves a connection until it ends, or has finished its requests after `stopped`.
-    pub async fn serve(&self, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+    /// Serves a connection until it ends, is upgraded, or has finished its requests after `stopped`.
+    pub async fn serve(&self, stream: TcpStream, place: Place, mut stopped: watch::Receiver<bool>) {
         let Ok(peer) = stream.peer_addr() else { return };
         // Answers are small: they leave at once, rather than wait for more to go with.
         drop(stream.set_nodelay(true));
         let peer = peer.ip().to_canonical();
-        let Some(tls) = &self.tls else { return self.speak(stream, peer, stopped).await };
+        let Some(tls) = &self.tls else { return self.speak(stream, peer, place, stopped).await };
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(self.patience.head, tls.accept(stream)) => shaken,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         match shaken {
-            Ok(Ok(stream)) => self.speak(stream, peer, stopped).await,
+            Ok(Ok(stream)) => self.speak(stream, peer, place, stopped).await,
             Ok(Err(error)) => tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS handshake"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took longer than --header-timeout-seconds"),
         }
     }
 
-    async fn speak<I>(&self, io: I, peer: IpAddr, mut stopped: watch::Receiver<bool>)
+    async fn speak<I>(&self, io: I, peer: IpAddr, place: Place, mut stopped: watch::Receiver<bool>)
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -87,6 +87,7 @@ impl Connections {
             let mut request = request.map(Body::new);
             let client = proxies::client(&self.proxies, peer, request.headers());
             request.extensions_mut().insert(ClientAddress(client));
+            request.extensions_mut().insert(place.clone());
             // A router is always ready.
             let answer = self.router.clone().call(request);
             async move {
@@ -95,7 +96,7 @@ impl Connections {
                 answer
             }
         });
-        let mut connection = std::pin::pin!(self.http.serve_connection(io, service));
+        let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
         let mut check = std::pin::pin!(tokio::time::sleep(self.patience.head.min(self.patience.idle)));
         let (mut stopping, mut leaving) = (false, false);
         loop {

@@ -1,7 +1,8 @@
 //! The listener: takes connections, with or without TLS, and hands their requests to the router.
 //!
 //! Every connection is bounded: how many there are, how long a handshake and a head take, how large a head is, how long
-//! a connection stays without a request. What concerns one request alone (its body, its place among those at work) is
+//! a connection stays without a request. A connection that is upgraded, to a WebSocket, is in the hands of whoever has
+//! upgraded it: it keeps its place until it ends, and is waited for at the end. What concerns one request alone (its body, its place among those at work) is
 //! in [`api`](crate::api), where refusals are rendered.
 
 mod activity;
@@ -30,6 +31,7 @@ const REMINDER: Duration = Duration::from_secs(10);
 pub struct Listener {
     socket: TcpListener,
     places: Arc<Semaphore>,
+    most: u32,
     connections: Arc<Connections>,
     reminded: Option<Instant>,
 }
@@ -40,6 +42,7 @@ impl Listener {
         Listener {
             socket,
             places: Arc::new(Semaphore::new(args.max_connections as usize)),
+            most: args.max_connections,
             connections: Arc::new(Connections::new(router, tls, args)),
             reminded: None,
         }
@@ -65,6 +68,8 @@ impl Listener {
             while let Some(ended) = tasks.join_next().await {
                 report(ended);
             }
+            // Those that were upgraded hold their places on.
+            drop(self.places.acquire_many(self.most).await);
         };
         let finished = tokio::time::timeout(grace, finish).await.is_ok();
         tasks.shutdown().await;
@@ -82,10 +87,7 @@ impl Listener {
             return;
         };
         let (connections, stopped) = (self.connections.clone(), stopped.clone());
-        tasks.spawn(async move {
-            connections.serve(stream, stopped).await;
-            drop(place);
-        });
+        tasks.spawn(async move { connections.serve(stream, place.into(), stopped).await });
     }
 }
 

@@ -1,18 +1,16 @@
 """One server per storage engine for the whole run, and a fresh account in it for each test."""
 
 import os
-import re
 import tempfile
-import uuid
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from clients import Server
+from leaks import assert_no_secret
 from server import MASTER_KEY, Greenroom, Stagehand
+from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
 SMALL_QUOTAS = (
     "stages=2,public-keys=1,encoder-configurations=2,storage-configurations=2,"
@@ -24,44 +22,6 @@ ANY_CLOCK = ("--clock-skew-seconds", "1000000000")
 
 # hypothesis keeps notes of its own, which do not belong beside the tests.
 set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "greenroom-hypothesis"))
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """The Postgres to test against. Its absence is a failure in CI, where no engine may go untested."""
-    url = os.environ.get("GREENROOM_TEST_POSTGRES")
-    if url is None and os.environ.get("CI") == "true":
-        pytest.fail("GREENROOM_TEST_POSTGRES names no Postgres, and CI tests every engine")
-    if url is None:
-        pytest.skip("GREENROOM_TEST_POSTGRES names no Postgres (postgres://user@host:port/database)")
-    return url
-
-
-@pytest.fixture(scope="session")
-def fresh_postgres(request):
-    """A function that makes a database of its own for each caller; all are dropped at the end."""
-    made = []
-
-    def make():
-        url = request.getfixturevalue("postgres")
-        name = f"greenroom_sdk_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name}")
-        made.append((url, name))
-        return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-    yield make
-    for url, name in made:
-        with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-# Participant tokens, stream keys, the master key: each has a form that nothing else has.
-SECRETS = [
-    re.compile(r"eyJ[\w-]{20,}\.[\w-]{20,}\.[\w-]{20,}"),
-    re.compile(r"rt_\d{12}_[a-z0-9-]+_[A-Za-z0-9]{12}_[A-Za-z0-9]{30}"),
-    re.compile(re.escape(MASTER_KEY)),
-]
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
@@ -89,10 +49,7 @@ def start_stagehand(engine, fresh_postgres, tmp_path_factory):
     assert codes == [0] * len(codes), [stagehand.logged()[-2000:] for stagehand in running]
     # Whatever the whole suite has sent and been answered: the fullest log has no secret in it.
     for stagehand in running:
-        log = stagehand.logged()
-        for secret in SECRETS:
-            found = secret.search(log)
-            assert not found, f"the log has a secret: {found.string[max(0, found.start() - 300) : found.end()]}"
+        assert_no_secret(stagehand.logged())
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,12 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from server import MASTER_KEY, run
+from stores import cut_off, name_of, outage
 from wire import Wire
 
 KEY = {"GREENROOM_MASTER_KEY": MASTER_KEY}
@@ -23,25 +22,6 @@ def database(fresh_postgres):
 def wire(database, start_greenroom):
     server = start_greenroom(GREENROOM_DATABASE_URL=database, **KEY).serving()
     return Wire(server.endpoint, "210000000300", "us-east-1")
-
-
-@contextmanager
-def outage(postgres, database):
-    """No connection to the database lives, and no new one is let in."""
-    name = name_of(database)
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        cut_off(admin, name)
-        yield
-        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-
-
-def name_of(database):
-    return urlsplit(database).path.removeprefix("/")
-
-
-def cut_off(admin, name):
-    admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
 
 
 def test_a_server_without_its_store_lives_but_is_not_ready(wire, postgres, database):

@@ -1,0 +1,161 @@
+/** What the page shows of the model. Whatever came from others is written as text, never as markup. */
+
+const LOGGED = 300; // entries that stay on the screen
+const PHASES = { idle: "Not joined", joining: "Joining…", joined: "Joined", left: "Left" };
+
+export const byId = (id) => document.getElementById(id);
+
+const tiles = new Map(); // by the id of the participant
+const made = (template) => byId(template).content.firstElementChild.cloneNode(true);
+
+export function render(model, stage, toggle) {
+  const joined = model.phase === "joined";
+  const phase = byId("phase");
+  phase.dataset.phase = model.phase;
+  setText(phase, joined ? `Joined as ${model.participantId}` : phaseOf(model));
+  byId("join").hidden = joined || model.phase === "joining";
+  byId("room").hidden = model.stageId === null && model.log.length === 0;
+  byId("leave").hidden = !joined;
+  byId("room").classList.toggle("over", !joined);
+  byId("publish").disabled = !joined || Boolean(stage.publication) || !stage.may("allow_publish");
+  byId("unpublish").disabled = !joined || !stage.publication;
+  byId("error").hidden = model.error === null;
+  setText(byId("error").querySelector("strong"), model.error?.code ?? "");
+  setText(byId("error").querySelector("span"), model.error?.message ?? "");
+  renderPeople(model);
+  renderTiles(model, stage, toggle);
+}
+
+function phaseOf({ phase, closed }) {
+  return phase === "left" && closed
+    ? `Left (${closed.code}${closed.reason ? `, ${closed.reason}` : ""})`
+    : PHASES[phase];
+}
+
+/** Text that does not change is not touched, so that a screen reader does not say it again. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function renderPeople({ participants, participantId }) {
+  const people = byId("people");
+  const key = JSON.stringify([participants, participantId]);
+  if (people.dataset.key === key) return;
+  people.dataset.key = key;
+  people.replaceChildren(
+    ...participants.map(({ id, userId, attributes, isPublishing }) => {
+      const row = made("person");
+      row.dataset.participant = id;
+      row.classList.toggle("publishing", isPublishing);
+      row.querySelector(".dot").title = isPublishing ? "publishes" : "does not publish";
+      row.querySelector("strong").textContent = nameOf(id, userId) + (id === participantId ? " (you)" : "");
+      row.querySelector("code").textContent = id;
+      fillAttributes(row.querySelector(".attributes"), attributes);
+      return row;
+    }),
+  );
+}
+
+const nameOf = (id, userId) => userId || `guest ${id.slice(0, 4)}`;
+
+function fillAttributes(element, attributes) {
+  const chips = Object.entries(attributes ?? {}).map(([name, value]) => {
+    const chip = document.createElement("span");
+    chip.textContent = `${name}: ${value}`;
+    return chip;
+  });
+  element.replaceChildren(...chips);
+}
+
+/** A tile for oneself while publishing, and for everybody else who publishes. */
+function renderTiles(model, stage, toggle) {
+  const shown = model.participants.filter(({ id, isPublishing }) => isPublishing && id !== model.participantId);
+  const myself = model.participants.find(({ id }) => id === model.participantId);
+  if (stage?.publication) shown.unshift(myself ?? { id: stage.id, userId: stage.claims.user_id, attributes: {} });
+  const ids = new Set(shown.map(({ id }) => id));
+  for (const [id, tile] of tiles) {
+    if (ids.has(id)) continue;
+    tile.remove();
+    tiles.delete(id);
+  }
+  for (const participant of shown) {
+    const mine = participant.id === stage.id;
+    const tile = tiles.get(participant.id) ?? newTile(participant.id, mine, toggle);
+    const connection = mine ? stage.publication : stage.subscriptions.get(participant.id);
+    fillTile(tile, participant, connection);
+  }
+  byId("nobody").hidden = shown.length > 0;
+}
+
+function newTile(id, mine, toggle) {
+  const tile = made("tile");
+  tile.dataset.participant = id;
+  tile.classList.toggle("mine", mine);
+  tile.querySelector("video").muted = mine; // nobody wants to hear an echo
+  const button = tile.querySelector("button");
+  button.hidden = mine;
+  button.addEventListener("click", () => toggle(id));
+  byId("tiles")[mine ? "prepend" : "append"](tile);
+  tiles.set(id, tile);
+  return tile;
+}
+
+function fillTile(tile, { id, userId, attributes }, connection) {
+  const set = (selector, text) => setText(tile.querySelector(selector), text);
+  const video = tile.querySelector("video");
+  const stream = connection?.stream ?? null;
+  if (video.srcObject !== stream) video.srcObject = stream;
+  video.ariaLabel = `Picture of ${nameOf(id, userId)}`;
+  const key = JSON.stringify(attributes);
+  if (tile.dataset.attributes !== key) fillAttributes(tile.querySelector(".attributes"), attributes);
+  tile.dataset.attributes = key;
+  set(".who strong", nameOf(id, userId));
+  set(".who code", id);
+  set(".state", stateOf(tile.classList.contains("mine"), connection));
+  set("button", connection ? "Stop receiving" : "Receive");
+  fillNumbers(tile, connection?.measured);
+}
+
+function stateOf(mine, connection) {
+  if (!connection) return "not received";
+  if (connection.state === "connecting") return "connecting…";
+  return mine ? "publishing" : "receiving";
+}
+
+function fillNumbers(tile, numbers) {
+  const set = (name, text) => setText(tile.querySelector(`[data-is="${name}"]`), text);
+  const { video, audio, bitrate, packetsLost, level } = numbers ?? {};
+  tile.querySelector("meter").value = level ?? 0;
+  const size = video?.width ? `${video.width}×${video.height}, ${Math.round(video.framesPerSecond)}/s` : "–";
+  set("size", [size, video?.codec, audio?.codec].filter(Boolean).join(" · "));
+  set("frames", video ? `${video.frames} (${video.keyFrames} key)` : "–");
+  set("bitrate", bitrate === undefined ? "–" : `${(bitrate / 1e6).toFixed(2)} Mbit/s`);
+  set("lost", packetsLost === undefined ? "–" : String(packetsLost));
+}
+
+const WORDS = {
+  sent: ({ type }) => [`→ ${type}`, null],
+  received: ({ type, payload }) => [`← ${type}`, type === "STAGE_STATE" ? summary(payload) : payload],
+  http: ({ method, url, status, redirected }) => [
+    `${method} ${status}${redirected ? " (redirected)" : ""}`,
+    new URL(url).pathname,
+  ],
+  error: ({ code, message }) => [code, message],
+  closed: ({ code, reason }) => [`closed ${code}`, reason || null],
+};
+
+function summary({ participants }) {
+  const publishers = participants.filter(({ isPublishing }) => isPublishing).length;
+  return `${participants.length} on the stage, ${publishers} of them publishing`;
+}
+
+/** The newest entry stands first. */
+export function logged({ at, kind, detail }) {
+  const [what, more] = WORDS[kind](detail);
+  const entry = made("entry");
+  entry.querySelector("time").textContent = new Date(at).toISOString().slice(11, 23);
+  entry.querySelector(".what").textContent = what;
+  entry.querySelector(".detail").textContent = typeof more === "string" ? more : more ? JSON.stringify(more) : "";
+  byId("log").prepend(entry);
+  while (byId("log").childElementCount > LOGGED) byId("log").lastElementChild.remove();
+}

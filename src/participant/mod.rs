@@ -1,0 +1,129 @@
+//! The participants' front door: the events WebSocket, WHIP to publish, and the like exchange to subscribe.
+//!
+//! Every request walks one path: limits, what the path names, the token, the [`plane`]; and one exit where refusals are
+//! rendered and browsers of other origins are told that they may read the answer. What is said and answered is in
+//! `docs/participants.md`.
+
+mod agent;
+mod credentials;
+mod demo;
+mod events;
+mod messages;
+pub mod plane;
+mod refusal;
+mod target;
+mod whip;
+
+use crate::api::{Door, Limits};
+use crate::domain::admission::{Refusal, RefusalCode};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{any, get};
+use plane::Plane;
+use std::sync::Arc;
+use target::Target;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// What pages of every origin may send and read.
+const CORS: [(&str, &str); 5] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST, PATCH, DELETE, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        "Authorization, Content-Type, If-Match, Greenroom-Connection-Token, Greenroom-Sdk-Version",
+    ),
+    ("access-control-expose-headers", "Location, Link, ETag, Accept-Patch, Accept-Post, Allow, Retry-After"),
+    ("access-control-max-age", "86400"),
+];
+
+/// The participants' front door's own state.
+#[derive(Clone, Debug)]
+struct Front {
+    plane: Arc<Plane>,
+    door: Arc<Door>,
+}
+
+/// Every path that participants use.
+pub fn router(door: Arc<Door>, plane: Arc<Plane>) -> Router<Arc<Door>> {
+    let paths = ["/events", "/events/", "/events/{*rest}", "/whip", "/whip/", "/whip/{*rest}"];
+    let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(dispatch)));
+    let router = router.route("/_greenroom/demo", get(demo::page)).route("/_greenroom/demo/{file}", get(demo::file));
+    router.layer(CatchPanicLayer::custom(panicked)).with_state(Front { plane, door })
+}
+
+async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) -> Response {
+    let mut response = match answer(&plane, &door.limits, request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal::response(&refusal),
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        allow_origins(response.headers_mut());
+    }
+    response
+}
+
+async fn answer(plane: &Arc<Plane>, limits: &Limits, request: Request) -> Result<Response, Refusal> {
+    let Some(target) = Target::of(request.uri())? else {
+        return Err(Refusal::new(RefusalCode::NotFound, "Participants use /events/… and /whip…"));
+    };
+    if request.method() == Method::OPTIONS {
+        return Ok(options(plane, &target));
+    }
+    if !target.methods().contains(request.method()) {
+        return Ok(not_allowed(&target));
+    }
+    let Some(_place) = limits.place() else {
+        let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
+        return Err(Refusal::new(RefusalCode::Busy, text));
+    };
+    match target {
+        Target::Events(topic) => events::answer(plane, topic, request).await,
+        target => whip::answer(plane, target, request, limits.body()).await,
+    }
+}
+
+/// `OPTIONS`: what the path takes, for browsers before they ask and for whoever wants to know.
+fn options(plane: &Plane, target: &Target) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, allowed(target));
+    if let Some((name, kind)) = target.accepts() {
+        headers.insert(name, HeaderValue::from_static(kind));
+        whip::link(plane, headers);
+    }
+    response
+}
+
+fn not_allowed(target: &Target) -> Response {
+    let refusal = Refusal::new(RefusalCode::MethodNotAllowed, "The path does not take this method");
+    let mut response = refusal::response(&refusal);
+    response.headers_mut().insert(ALLOW, allowed(target));
+    response
+}
+
+fn allowed(target: &Target) -> HeaderValue {
+    let methods: Vec<_> = target.methods().iter().chain([&Method::OPTIONS]).map(Method::as_str).collect();
+    // Names of methods are visible ASCII.
+    HeaderValue::from_str(&methods.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
+}
+
+fn allow_origins(headers: &mut HeaderMap) {
+    for (name, value) in CORS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+}
+
+/// A bug of ours: the client learns that it happened, the log learns what.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+    tracing::error!(text, "a participant's request failed by a bug");
+    let mut response = refusal::response(&Refusal::new(RefusalCode::Internal, "The service failed; try again"));
+    allow_origins(response.headers_mut());
+    response
+}

@@ -1,0 +1,103 @@
+//! Looking at what the record says: which stages have changed, how they look now, and what of ours it does not know any
+//! more.
+
+use super::held::{End, Farewell};
+use super::stage::{Key, Stage};
+use super::{Plane, Work};
+use crate::app::views::{self, View};
+use crate::clock::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A stage is looked at no more often than this: whatever happens between two looks is told in one message.
+const APART: Duration = Duration::from_millis(200);
+/// How often changes that other nodes have made are looked for.
+const OFTEN: Duration = Duration::from_millis(250);
+/// How often they are looked for in a store of this process alone: its own changes ring.
+const SELDOM: Duration = Duration::from_secs(1);
+/// No two looks for changes are closer to each other.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How far the clocks of two nodes may be from each other, and how long a change may take to be seen.
+const OVERLAP: Duration = Duration::from_secs(5);
+/// How often every stage is looked at, whether or not it is known to have changed.
+const ANYWAY: Duration = Duration::from_secs(30);
+
+/// Works for a stage until its last connection is gone.
+pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
+    let work = async {
+        loop {
+            let question = stage.question().await;
+            // What is opened after this may be missing in what is read, and is none of its business.
+            let ours = plane.held().open_in(&stage.key);
+            match views::view(&plane.app, &stage.key.scope, &stage.key.id).await {
+                Ok(view) => plane.seen(&stage, question, &ours, &view),
+                Err(fault) => {
+                    // That the store is away is in the log already; see `look`.
+                    tracing::debug!(error = &fault as &dyn std::error::Error, "a stage could not be looked at");
+                    stage.ask();
+                }
+            }
+            tokio::time::sleep(APART).await;
+        }
+    };
+    tokio::select! {
+        () = stage.empty.cancelled() => {}
+        () = plane.stopping.cancelled() => {}
+        () = work => {}
+    }
+}
+
+impl Plane {
+    /// Tells how a stage looks, and drops what the record does not have.
+    fn seen(self: &Arc<Self>, stage: &Stage, question: u64, ours: &[String], view: &View) {
+        let farewell = if view.deleted { Farewell::StageDeleted } else { Farewell::Forgotten };
+        for id in ours.iter().filter(|id| view.deleted || !view.connections.contains(*id)) {
+            tracing::debug!(id, "a connection is dropped: the record does not have it any more");
+            self.end(id, End::Elsewhere(farewell));
+        }
+        if !view.deleted {
+            stage.tell(question, view);
+        }
+    }
+}
+
+impl Work {
+    /// Looks for changes of the stages that this node holds.
+    pub(super) async fn look(plane: Arc<Plane>) {
+        let tick = if plane.app.db.engine() == "sqlite" { SELDOM } else { OFTEN };
+        let mut looked = plane.app.clock.now();
+        let (mut anyway, mut away) = (Instant::now(), false);
+        loop {
+            let _ = tokio::time::timeout(tick, plane.app.bell.heard()).await;
+            let now = plane.app.clock.now();
+            match views::changes(&plane.app, before(looked, OVERLAP)).await {
+                Ok(changes) => {
+                    (looked, away) = (now, false);
+                    for change in changes {
+                        let key = Key { scope: change.scope, id: change.stage };
+                        let stage = plane.held().stage(&key);
+                        if let Some(stage) = stage.filter(|stage| stage.is_news(change.revision)) {
+                            stage.ask();
+                        }
+                    }
+                }
+                Err(fault) if !std::mem::replace(&mut away, true) => {
+                    tracing::warn!(error = &fault as &dyn std::error::Error, "changes cannot be looked for");
+                }
+                Err(_) => {}
+            }
+            if anyway.elapsed() >= ANYWAY {
+                anyway = Instant::now();
+                for stage in plane.held().stages() {
+                    stage.ask();
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn before(at: Timestamp, by: Duration) -> Timestamp {
+    Timestamp(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}

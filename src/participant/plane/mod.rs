@@ -1,0 +1,139 @@
+//! What this node holds of participants' connections, and the work on it: media and sockets on one side, the record on
+//! the other. The record is the truth: what it does not know (any more) is dropped here, and what ends here is told to
+//! it, in order, until it is written.
+
+mod held;
+mod join;
+mod looking;
+mod stage;
+mod upkeep;
+mod writing;
+
+pub use held::{End, Farewell};
+pub use join::{Entered, Made, Wanted, no_connection};
+pub use stage::{Stage, State};
+
+use crate::app::App;
+use crate::domain::admission::Ticket;
+use crate::sfu::{self, Media};
+use held::{Connection, Held};
+use stage::Key;
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// As many connections are written of at once; the others wait here, not before the store.
+const WRITERS: usize = 16;
+
+/// What the operator chose of participants' connections.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long an events WebSocket may be silent.
+    pub events_timeout: Duration,
+    /// How long somebody may publish or subscribe without a break.
+    pub stream_most: Duration,
+    /// Ready to be sent: the `Link` headers that name the ICE servers.
+    pub links: Vec<axum::http::HeaderValue>,
+    /// What the media thread is told.
+    pub media: sfu::Settings,
+}
+
+/// The connections of participants that this node holds.
+#[derive(Debug)]
+pub struct Plane {
+    /// The service.
+    pub app: Arc<App>,
+    /// What the operator chose.
+    pub settings: Settings,
+    /// Done when the server stops.
+    pub stopping: CancellationToken,
+    /// Everything that runs for a connection or a stage, and is waited for at the end.
+    pub tasks: TaskTracker,
+    media: Media,
+    held: Mutex<Held>,
+    writers: Semaphore,
+}
+
+/// What has to be done all the time; see [`Work::run`].
+#[derive(Debug)]
+pub struct Work {
+    plane: Arc<Plane>,
+    events: mpsc::Receiver<sfu::Event>,
+}
+
+impl Plane {
+    /// Begins with nothing, on a bound socket for media.
+    pub fn start(app: Arc<App>, socket: UdpSocket, settings: Settings) -> std::io::Result<(Arc<Plane>, Work)> {
+        let (media, events) = Media::start(socket, settings.media.clone())?;
+        let plane = Arc::new(Plane {
+            app,
+            settings,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            media,
+            held: Mutex::default(),
+            writers: Semaphore::new(WRITERS),
+        });
+        Ok((plane.clone(), Work { plane, events }))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection in, unless the server stops.
+    pub fn take(self: &Arc<Self>, id: &str, connection: Connection) -> bool {
+        let mut held = self.held();
+        if held.closed {
+            return false;
+        }
+        if let Some(stage) = held.insert(id.to_owned(), connection) {
+            self.tasks.spawn(looking::watch(self.clone(), stage));
+        }
+        true
+    }
+
+    /// Notes that the record has a connection; answers its stage and the question whose answer shows it.
+    pub fn opened(self: &Arc<Self>, id: &str, ticket: &Ticket) -> Option<(Arc<Stage>, u64)> {
+        let stage = {
+            let mut held = self.held();
+            held.opened(id, self.app.clock.now());
+            held.stage(&Key::of(ticket))?
+        };
+        self.write(id);
+        let question = stage.ask();
+        Some((stage, question))
+    }
+
+    /// Puts a new ticket in the place of the one that a socket came with.
+    pub fn renew(&self, id: &str, ticket: Arc<Ticket>) {
+        if let Some(connection) = self.held().connections.get_mut(id) {
+            connection.ticket = ticket;
+        }
+    }
+
+    /// Forgets a connection that the record never had.
+    pub fn forget(&self, id: &str) {
+        self.held().remove(id, self.app.clock.now());
+    }
+
+    /// Ends a connection, and writes down what is to be written of it. A socket is told to close.
+    pub fn end(self: &Arc<Self>, id: &str, end: End) {
+        let peer = {
+            let mut held = self.held();
+            held.ended(id, end);
+            let connection = held.connections.get(id);
+            if let (Some(connection), End::Elsewhere(farewell)) = (connection, end) {
+                connection.dismiss(farewell);
+            }
+            connection.and_then(Connection::peer)
+        };
+        if let Some(peer) = peer {
+            self.media.close(peer);
+        }
+        self.write(id);
+    }
+}

@@ -1,0 +1,188 @@
+//! What has to be done all the time: media events, signs of life, what is due, and the end.
+
+use super::held::{Connection, End, Farewell};
+use super::{Plane, Work};
+use crate::app::nodes::{self, Standing};
+use crate::domain::admission::Wish;
+use crate::model::participant::EventErrorCode;
+use crate::sfu::{Event, Why};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+/// How often what is due is done.
+const DUE: Duration = Duration::from_secs(1);
+/// How many of those times pass between two comparisons with what the media thread has.
+const COMPARED: u32 = 5;
+/// How long the record may take to be told that the node retires, tried again while the store is busy.
+const RETIRING: Duration = Duration::from_secs(5);
+
+impl Work {
+    /// Works until the plane is to stop, then ends everything within `grace`.
+    pub async fn run(self, grace: Duration) {
+        let Work { plane, events } = self;
+        let mut work = JoinSet::new();
+        work.spawn(plane.clone().hear(events));
+        work.spawn(plane.clone().live());
+        work.spawn(plane.clone().tend());
+        work.spawn(Work::look(plane.clone()));
+        loop {
+            tokio::select! {
+                () = plane.stopping.cancelled() => break,
+                Some(Err(bug)) = work.join_next() => {
+                    tracing::error!(error = &bug as &dyn std::error::Error, "work on connections has ended by a bug");
+                }
+            }
+        }
+        plane.close();
+        plane.tasks.close();
+        if tokio::time::timeout(grace, plane.tasks.wait()).await.is_err() {
+            tracing::warn!("participants' connections were cut off: they took longer than --shutdown-seconds");
+        }
+        work.shutdown().await;
+        plane.retire(grace.min(RETIRING)).await;
+        plane.media.stop().await;
+    }
+}
+
+impl Plane {
+    /// Takes no more connections, and tells the sockets to close.
+    fn close(&self) {
+        let mut held = self.held();
+        held.closed = true;
+        held.connections.values().for_each(|connection| connection.dismiss(Farewell::GoingAway));
+    }
+
+    /// Ends every connection of this node in the record.
+    async fn retire(&self, patience: Duration) {
+        let retired = async {
+            while let Err(fault) = nodes::retire(&self.app).await {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "the node could not retire yet");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        if tokio::time::timeout(patience, retired).await.is_err() {
+            tracing::warn!("the node did not retire; another one ends what it held");
+        }
+    }
+
+    /// Hears what becomes of peers.
+    async fn hear(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Connected(peer) | Event::MediaStarted(peer) => {
+                    let id = self.held().id_of(peer).cloned();
+                    id.into_iter().for_each(|id| self.flows(&id, matches!(event, Event::MediaStarted(_))));
+                }
+                Event::Closed(peer, why) => {
+                    let id = self.held().id_of(peer).cloned();
+                    tracing::debug!(?peer, ?why, id, "a media connection has ended");
+                    id.into_iter().for_each(|id| self.end(&id, End::Here(error(why))));
+                }
+            }
+        }
+        tracing::error!("the media thread has ended");
+    }
+
+    /// A subscriber's media flow once it is connected, a publisher's when they come.
+    fn flows(self: &Arc<Self>, id: &str, media: bool) {
+        {
+            let mut held = self.held();
+            let publishes = held.connections.get(id).is_some_and(|connection| connection.wish == Wish::Publish);
+            if publishes && !media {
+                return;
+            }
+            held.flows(id);
+        }
+        self.write(id);
+    }
+
+    /// Gives signs of life.
+    async fn live(self: Arc<Self>) {
+        let mut times = tokio::time::interval(self.app.settings.participation.lease / 3);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        times.tick().await;
+        loop {
+            times.tick().await;
+            self.beat().await;
+        }
+    }
+
+    async fn beat(self: &Arc<Self>) {
+        match nodes::beat(&self.app).await {
+            Ok(Standing::Known) => {}
+            Ok(Standing::Lost) => {
+                tracing::warn!("this node was taken for dead: every connection is dropped");
+                let ids: Vec<_> = self.held().connections.keys().cloned().collect();
+                ids.iter().for_each(|id| self.end(id, End::Elsewhere(Farewell::GoingAway)));
+            }
+            Err(fault) => {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "no sign of life could be given");
+            }
+        }
+    }
+
+    /// Does what is due, and compares with the media thread.
+    async fn tend(self: Arc<Self>) {
+        let mut times = tokio::time::interval(DUE);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut dropped, mut passed) = (0, 0);
+        loop {
+            times.tick().await;
+            if let Err(fault) = nodes::sweep(&self.app).await {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "what is due could not be done");
+            }
+            self.age();
+            passed += 1;
+            if passed >= COMPARED || self.media.dropped() > dropped {
+                passed = 0;
+                dropped = self.media.dropped();
+                self.compare().await;
+            }
+        }
+    }
+
+    /// Ends streams that are too old, and forgets what is long past.
+    fn age(self: &Arc<Self>) {
+        let now = self.app.clock.now();
+        let due = {
+            let mut held = self.held();
+            held.bury(now);
+            held.older_than(self.settings.stream_most, now)
+        };
+        due.iter().for_each(|id| self.end(id, End::Here(Some(EventErrorCode::StreamDurationExceeded))));
+    }
+
+    /// Makes good what events did not tell: there is room for so many of them only.
+    async fn compare(self: &Arc<Self>) {
+        let open = |connection: &Connection| connection.opened.is_some() && !connection.has_ended();
+        let ours: Vec<_> = {
+            let held = self.held();
+            let media = held.connections.iter().filter(|(_, connection)| open(connection));
+            media.filter_map(|(id, connection)| Some((id.clone(), connection.peer()?))).collect()
+        };
+        let Ok(peers) = self.media.snapshot().await else { return };
+        let peers: std::collections::HashMap<_, _> = peers.into_iter().map(|state| (state.peer, state)).collect();
+        for (id, peer) in ours {
+            match peers.get(&peer) {
+                None => self.end(&id, End::Here(None)),
+                Some(state) if state.media || state.connected => self.flows(&id, state.media),
+                Some(_) => {}
+            }
+        }
+        let unknown = peers.into_keys().filter(|peer| self.held().id_of(*peer).is_none());
+        unknown.for_each(|peer| self.media.close(peer));
+    }
+}
+
+/// How the record names why a peer is gone, where it has a name for it.
+fn error(why: Why) -> Option<EventErrorCode> {
+    match why {
+        Why::Bitrate => Some(EventErrorCode::BitrateExceeded),
+        Why::Resolution => Some(EventErrorCode::ResolutionExceeded),
+        Why::BFrames => Some(EventErrorCode::BFramePresent),
+        _ => None,
+    }
+}

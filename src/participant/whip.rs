@@ -1,0 +1,183 @@
+//! WHIP (RFC 9725) to publish, and the same exchange to subscribe.
+
+use super::credentials::Credentials;
+use super::plane::{Made, Plane, Wanted, no_connection};
+use super::target::Target;
+use super::{agent, refusal};
+use crate::app::admission::Purpose;
+use crate::app::connections;
+use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The type of offers and answers.
+pub const SDP: &str = "application/sdp";
+/// The type of candidates (RFC 8840).
+pub const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// Most bytes of a body.
+const BODY_BYTES: usize = 64 * 1024;
+/// Most bytes of a body too large that are read and thrown away, so that the client gets to read its refusal.
+const DRAINED_BYTES: usize = 1 << 20;
+
+/// Answers a request about media.
+pub async fn answer(
+    plane: &Arc<Plane>,
+    target: Target,
+    request: Request,
+    patience: Duration,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
+    let body = text(body, patience).await;
+    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
+    let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, purpose).await?;
+    match target {
+        Target::Publish(participant) => {
+            if participant.is_some_and(|participant| participant != ticket.participant) {
+                return Err(not_allowed("The token is another participant's than the path names"));
+            }
+            offer(plane, &parts, body, ticket, Wish::Publish).await
+        }
+        Target::Subscribe(remote) => offer(plane, &parts, body, ticket, Wish::Subscribe(remote)).await,
+        Target::Resource(id) => match elsewhere(plane, &ticket, &id).await? {
+            Some(url) => redirect(&parts, &url),
+            None if parts.method == Method::PATCH => change(plane, &parts, body, &ticket, &id).await,
+            None if plane.hang_up(&id, &ticket).await => Ok(Response::new(Body::empty())),
+            None => Err(no_connection()),
+        },
+        Target::Events(_) => Err(not_allowed("Events are told by a WebSocket")),
+    }
+}
+
+/// `POST`: an offer is answered with 201, or sent to the node that has the stage's media.
+async fn offer(
+    plane: &Arc<Plane>,
+    parts: &Parts,
+    body: Result<String, Refusal>,
+    ticket: Ticket,
+    wish: Wish,
+) -> Result<Response, Refusal> {
+    is_of(parts, SDP)?;
+    let client = agent::client(&parts.headers);
+    let wanted = Wanted { ticket: Arc::new(ticket), wish, offer: body?, client };
+    let (id, tag, answer) = match plane.join(wanted).await? {
+        Made::Here { id, tag, answer } => (id, tag, answer),
+        Made::Elsewhere(url) => return redirect(parts, &url),
+    };
+    let mut response = with_type(StatusCode::CREATED, SDP, answer);
+    let headers = response.headers_mut();
+    let place = format!("{}/whip/resource/{id}", plane.app.settings.participation.node_url);
+    headers.insert(LOCATION, header(&place)?);
+    headers.insert(ETAG, header(&format!("\"{tag}\""))?);
+    headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
+    link(plane, headers);
+    Ok(response)
+}
+
+/// `PATCH`: candidates are taken, or ICE is restarted.
+async fn change(
+    plane: &Arc<Plane>,
+    parts: &Parts,
+    body: Result<String, Refusal>,
+    ticket: &Ticket,
+    id: &str,
+) -> Result<Response, Refusal> {
+    is_of(parts, FRAGMENT)?;
+    let named = parts.headers.get(IF_MATCH).map(|named| named.to_str().unwrap_or_default().to_owned());
+    let names = |tag: &str| match named.as_deref().map(str::trim) {
+        None => Err(Refusal::new(RefusalCode::PreconditionRequired, "If-Match must name the ICE session by its ETag")),
+        // RFC 9725 writes the asterisk in quotes, RFC 9110 without.
+        Some("*" | "\"*\"") => Ok(()),
+        Some(named) if named.trim_matches('"') == tag => Ok(()),
+        Some(_) => Err(Refusal::new(RefusalCode::PreconditionFailed, "If-Match names another ICE session")),
+    };
+    let Some((answer, tag)) = plane.trickle(id, ticket, names, body?).await? else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
+    };
+    let mut response = with_type(StatusCode::OK, FRAGMENT, answer);
+    response.headers_mut().insert(ETAG, header(&format!("\"{tag}\""))?);
+    link(plane, response.headers_mut());
+    Ok(response)
+}
+
+/// The node that holds a connection, if another one does.
+async fn elsewhere(plane: &Plane, ticket: &Ticket, id: &str) -> Result<Option<String>, Refusal> {
+    let found = connections::elsewhere(&plane.app, &ticket.scope, &ticket.stage, id).await;
+    found.map_err(|fault| refusal::internal(&fault))
+}
+
+/// Names the ICE servers.
+pub fn link(plane: &Plane, headers: &mut HeaderMap) {
+    for server in &plane.settings.links {
+        headers.append(LINK, server.clone());
+    }
+}
+
+/// The same path on another node.
+pub fn redirect(parts: &Parts, node: &str) -> Result<Response, Refusal> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, header(&format!("{node}{path}"))?);
+    Ok(response)
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn header(text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(text).map_err(|_| Refusal::new(RefusalCode::Internal, "The answer has no valid header"))
+}
+
+fn not_allowed(text: &str) -> Refusal {
+    Refusal::new(RefusalCode::TokenNotAllowed, text)
+}
+
+/// Refuses a body of another type; parameters of the type do not matter.
+fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
+    let sent = parts.headers.get(CONTENT_TYPE).and_then(|sent| sent.to_str().ok()).unwrap_or_default();
+    if sent.split(';').next().is_some_and(|sent| sent.trim().eq_ignore_ascii_case(kind)) {
+        return Ok(());
+    }
+    Err(Refusal::new(RefusalCode::UnsupportedMediaType, format!("Content-Type must be {kind}")))
+}
+
+/// The whole body as text, if it is not too large and arrives in time.
+async fn text(body: Body, patience: Duration) -> Result<String, Refusal> {
+    let bytes = tokio::time::timeout(patience, bytes(body)).await.unwrap_or_else(|_| {
+        let text = format!("The body did not arrive within {} seconds", patience.as_secs_f64());
+        Err(Refusal::new(RefusalCode::Timeout, text))
+    })?;
+    String::from_utf8(bytes).map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"))
+}
+
+async fn bytes(mut body: Body) -> Result<Vec<u8>, Refusal> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Refusal::new(RefusalCode::MalformedRequest, "The body did not arrive whole");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        length += data.len();
+        if length <= BODY_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if length > DRAINED_BYTES {
+            break;
+        }
+    }
+    if length > BODY_BYTES {
+        return Err(Refusal::new(RefusalCode::TooLarge, format!("The body has more than {BODY_BYTES} bytes")));
+    }
+    Ok(bytes)
+}

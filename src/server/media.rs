@@ -1,0 +1,41 @@
+//! What holds participants' connections, as the operator has set it.
+
+use super::{ServerError, reachable, seconds};
+use crate::app::App;
+use crate::config::{IceServer, ServeArgs, Switch};
+use crate::participant::plane::{Plane, Settings, Work};
+use crate::sfu;
+use axum::http::HeaderValue;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Binds the socket for media, which is told too, and makes what holds connections.
+pub fn start(
+    args: &ServeArgs,
+    listen: SocketAddr,
+    app: &Arc<App>,
+) -> Result<(Arc<Plane>, Work, SocketAddr), ServerError> {
+    let chosen = &args.participants;
+    let next = if args.listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
+    let address = chosen.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
+    let failed = |error| ServerError::Media(address, error);
+    let socket = sfu::bind(address).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let mut public_ips = chosen.media_public_ip.clone();
+    if public_ips.is_empty() && bound.ip().is_unspecified() {
+        public_ips.push(reachable(bound).ip());
+    }
+    let link = |server: &IceServer| HeaderValue::from_str(&format!("<{server}>; rel=\"ice-server\""));
+    let settings = Settings {
+        events_timeout: seconds(chosen.events_timeout_seconds),
+        stream_most: seconds(chosen.stream_max_seconds),
+        links: chosen.ice_servers.iter().filter_map(|server| link(server).ok()).collect(),
+        media: sfu::Settings {
+            public_ips,
+            timeout: seconds(chosen.ice_timeout_seconds),
+            strict: chosen.strict_ivs == Switch::On,
+        },
+    };
+    let (plane, work) = Plane::start(app.clone(), socket, settings).map_err(failed)?;
+    Ok((plane, work, bound))
+}

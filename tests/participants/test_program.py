@@ -1,0 +1,65 @@
+"""What the program is told of participants when it starts, and what it says."""
+
+import socket
+
+import pytest
+
+from server import Greenroom, run
+
+MEMORY = ("--database-url", "sqlite::memory:", "--listen", "127.0.0.1:0")
+
+
+@pytest.fixture
+def started():
+    running = []
+
+    def start(*flags):
+        running.append(Greenroom(*MEMORY, *flags))
+        return running[-1]
+
+    yield start
+    for program in running:
+        program.kill()
+
+
+def media(program):
+    """What the program says of its media when it starts."""
+    while not (line := program.line()).lstrip().startswith("media "):
+        pass
+    return line.split(maxsplit=1)[1]
+
+
+def test_the_media_address_is_said(started):
+    address = media(started("--media-addr", "127.0.0.1:0"))
+    assert address.startswith("udp://127.0.0.1:") and not address.endswith(":0")
+
+
+def test_a_server_that_nobody_else_can_send_media_to_says_so(started):
+    everywhere = ("--media-addr", "0.0.0.0:0")
+    assert "--media-public-ip" in media(started(*everywhere))
+    assert "--media-public-ip" not in media(started(*everywhere, "--media-public-ip", "192.0.2.7,2001:db8::7"))
+
+
+def test_media_go_to_the_port_after_the_listeners():
+    for _ in range(20):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            try:
+                taken.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            ended = run("--database-url", "sqlite::memory:", "--listen", f"127.0.0.1:{port}")
+        assert ended.returncode == 1
+        [line] = ended.stderr.splitlines()
+        assert f"127.0.0.1:{port + 1}" in line and "--media-addr" in line
+        return
+    pytest.fail("no two ports in a row are free")
+
+
+@pytest.mark.parametrize("bad", ["example.org", "http://example.org", "stun:a b", "stun:<x>", "stun:ä"])
+def test_an_ice_server_that_is_none_is_refused(bad):
+    ended = run(*MEMORY, "--ice-servers", f"stun:good.example.org,{bad}")
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert "--ice-servers" in line
