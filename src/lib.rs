@@ -23,6 +23,7 @@
 //! | [`sfu`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
 //! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
 //! | [`config`] | flags and environment variables, each its own manual |
+//! | [`client`] | the other end: participants with real media, one or many, for users and tests |
 //! | [`admin`] | the commands beside a running server: schema, signing keys, access keys |
 //! | [`server`] | opens, serves, drains, closes |
 //! | [`token`] | participant tokens and the keys that sign them |
@@ -75,6 +76,7 @@
 pub mod admin;
 pub mod api;
 pub mod app;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -5,15 +5,16 @@ use clap::error::ErrorKind;
 use greenroom::admin::{self, AdminError};
 use greenroom::api::openapi;
 use greenroom::app::credentials::CredentialsError;
+use greenroom::client::{self, ClientError};
 use greenroom::clock::Clock;
-use greenroom::config::{Cli, Command, HealthArgs, KeysCommand, ServeArgs, Switch};
+use greenroom::config::{Cli, Command, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch};
 use greenroom::ids::Ids;
 use greenroom::listener::tls::{self, Tls};
 use greenroom::server::{Server, ServerError, reachable};
 use greenroom::store::OpenError;
 use greenroom::telemetry;
 use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ async fn main() -> ExitCode {
         None => return ended(serve(cli.serve).await),
         Some(Command::Serve(args)) => return ended(serve(*args).await),
         Some(Command::Health(args)) => return health(&args).await,
+        Some(Command::Join(args)) => return join(*args).await,
+        Some(Command::Load(args)) => return load(*args).await,
         Some(Command::Openapi) => Ok(openapi::yaml()),
         Some(Command::Migrate(store)) => admin::migrate(&store).await,
         Some(Command::Keys(KeysCommand::Rotate(store))) => admin::rotate_keys(&store).await,
@@ -67,6 +70,26 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
             | ServerError::Open(OpenError::File { .. })
     );
     failed(&error, usage)
+}
+
+async fn join(args: JoinArgs) -> ExitCode {
+    telemetry::start();
+    let (mut out, terminal) = (std::io::stdout(), std::io::stdout().is_terminal());
+    client_ended(client::join::run(args, &mut out, terminal, stop()).await)
+}
+
+async fn load(args: LoadArgs) -> ExitCode {
+    telemetry::start();
+    let (mut out, mut progress) = (std::io::stdout(), std::io::stderr());
+    client_ended(client::load::run(args, Clock::System, &mut out, &mut progress, stop()).await)
+}
+
+/// What the program exits with as a client.
+fn client_ended(done: Result<(), ClientError>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, error.is_usage()),
+    }
 }
 
 /// Says what went wrong in one line; a bad value is told from another failure by the exit code.

@@ -23,6 +23,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("participant", &["api", "app", "domain", "model", "clock", "config", "sfu"]),
     // Knows nothing of ours: connections, packets and time.
     ("sfu", &[]),
+    // The other end: it knows the service from outside. Its requests are signed with the time.
+    ("client", &["clock", "config"]),
     (
         "server",
         &[

@@ -1,0 +1,236 @@
+//! A service as the client knows it: events, publishing, subscribing, over the real media engine, but without tokens, a
+//! store and a record. It does what a test wants of it: redirects, refusals, closing.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use clap::Parser as _;
+use greenroom::config::Cli;
+use greenroom::listener::Listener;
+use greenroom::sfu::{self, Media, Peer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What happens at the events WebSockets.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// Who is there, and whether they publish.
+    pub there: BTreeMap<String, bool>,
+    /// Set when every socket is to be closed.
+    pub close: Option<(u16, String)>,
+}
+
+/// A running service.
+pub struct Service {
+    /// `http://HOST:PORT`.
+    pub url: String,
+    state: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    url: String,
+    media: Media,
+    stage: watch::Sender<Stage>,
+    publishers: Mutex<BTreeMap<String, Peer>>,
+    /// Where everybody is sent to.
+    elsewhere: Mutex<Option<String>>,
+    /// Paths that were asked for, with the bearer.
+    asked: Mutex<Vec<(String, String)>>,
+}
+
+impl Service {
+    pub async fn start() -> Service {
+        let socket = sfu::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let settings = sfu::Settings { public_ips: vec![], timeout: Duration::from_secs(15), strict: false };
+        let (media, mut events) = Media::start(socket, settings).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Shared {
+            url: url.clone(),
+            media,
+            stage: watch::channel(Stage::default()).0,
+            publishers: Mutex::default(),
+            elsewhere: Mutex::default(),
+            asked: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/events/{topic}", get(hear))
+            .route("/whip/publish/{id}", post(publish))
+            .route("/whip/subscribe/{id}", post(subscribe))
+            .route("/whip/resource/{id}", delete(end))
+            .with_state(state.clone());
+        let heard = state.clone();
+        let task = tokio::spawn(async move {
+            let args = Cli::parse_from(["greenroom"]).serve.listener;
+            let listener = Listener::new(listener, router, None, &args);
+            tokio::join!(listener.run(std::future::pending(), Duration::ZERO), async move {
+                while let Some(event) = events.recv().await {
+                    heard.happened(event);
+                }
+            });
+        });
+        Service { url, state, task }
+    }
+
+    /// Sends everybody to another service from now on.
+    pub fn redirect(&self, to: &Service) {
+        *self.state.elsewhere.lock().unwrap() = Some(to.url.clone());
+    }
+
+    /// Closes every events WebSocket.
+    pub fn close(&self, code: u16, word: &str) {
+        self.state.stage.send_modify(|stage| stage.close = Some((code, word.to_owned())));
+    }
+
+    /// Puts somebody onto the stage whom there is nothing to receive of.
+    pub fn pretend(&self, id: &str) {
+        self.state.stage.send_modify(|stage| {
+            stage.there.insert(id.to_owned(), true);
+        });
+    }
+
+    /// The paths that were asked for by the bearer of a token.
+    pub fn asked(&self, token: &str) -> Vec<String> {
+        let asked = self.state.asked.lock().unwrap();
+        asked.iter().filter(|(_, bearer)| bearer == token).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Done when the stage is as wished.
+    pub async fn until(&self, wish: impl Fn(&Stage) -> bool) {
+        let mut stage = self.state.stage.subscribe();
+        stage.wait_for(|stage| wish(stage)).await.unwrap();
+    }
+
+    /// A token for this service.
+    pub fn token(&self, id: &str) -> String {
+        use base64::Engine as _;
+        let part = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let payload = json!({
+            "jti": id, "topic": "stage1",
+            "events_url": format!("{}/events", self.url.replace("http", "ws")),
+            "whip_url": format!("{}/whip", self.url),
+        });
+        format!("{}.{}.{}", part("{}".into()), part(payload.to_string()), part("x".into()))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn happened(&self, event: sfu::Event) {
+        let publishers = self.publishers.lock().unwrap();
+        let name = |peer| publishers.iter().find(|(_, known)| **known == peer).map(|(id, _)| id.clone());
+        let (peer, publishing) = match event {
+            sfu::Event::MediaStarted(peer) => (peer, true),
+            sfu::Event::Closed(peer, _) => (peer, false),
+            sfu::Event::Connected(_) => return,
+        };
+        if let Some(id) = name(peer) {
+            self.stage.send_modify(|stage| {
+                stage.there.insert(id, publishing);
+            });
+        }
+    }
+
+    /// Notes who asks, and sends on whoever is to be sent on.
+    fn asks(&self, path: String, headers: &HeaderMap) -> Option<Response> {
+        let bearer = headers.get(header::AUTHORIZATION).map(|bearer| bearer.to_str().unwrap().replace("Bearer ", ""));
+        self.asked.lock().unwrap().push((path.clone(), bearer.unwrap_or_default()));
+        let elsewhere = self.elsewhere.lock().unwrap();
+        let url = elsewhere.as_ref()?;
+        Some((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{url}{path}"))]).into_response())
+    }
+
+    fn made(&self, answer: String, peer: Peer) -> Response {
+        let place = format!("{}/whip/resource/{}", self.url, peer.0);
+        let headers = [(header::LOCATION, place), (header::CONTENT_TYPE, "application/sdp".into())];
+        (StatusCode::CREATED, headers, answer).into_response()
+    }
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = json!({"code": code, "message": message}).to_string();
+    Response::builder().status(status).body(Body::from(body)).unwrap()
+}
+
+type Ours = State<Arc<Shared>>;
+
+async fn publish(State(ours): Ours, Path(id): Path<String>, headers: HeaderMap, offer: String) -> Response {
+    if let Some(elsewhere) = ours.asks(format!("/whip/publish/{id}"), &headers) {
+        return elsewhere;
+    }
+    let peer = ours.media.peer();
+    ours.publishers.lock().unwrap().insert(id, peer);
+    match ours.media.publish(peer, offer).await {
+        Ok(answer) => ours.made(answer, peer),
+        Err(error) => refusal(StatusCode::BAD_REQUEST, "MALFORMED_OFFER", &error.to_string()),
+    }
+}
+
+async fn subscribe(State(ours): Ours, Path(id): Path<String>, headers: HeaderMap, offer: String) -> Response {
+    if let Some(elsewhere) = ours.asks(format!("/whip/subscribe/{id}"), &headers) {
+        return elsewhere;
+    }
+    let publisher = ours.publishers.lock().unwrap().get(&id).copied();
+    let Some(publisher) = publisher else {
+        return refusal(StatusCode::NOT_FOUND, "PUBLISHER_NOT_FOUND", "nobody of that name");
+    };
+    let peer = ours.media.peer();
+    match ours.media.subscribe(peer, publisher, offer).await {
+        Ok(answer) => ours.made(answer, peer),
+        Err(error) => refusal(StatusCode::NOT_FOUND, "PUBLISHER_NOT_FOUND", &error.to_string()),
+    }
+}
+
+async fn end(State(ours): Ours, Path(id): Path<u64>, headers: HeaderMap) -> StatusCode {
+    let _ = ours.asks(format!("/whip/resource/{id}"), &headers);
+    ours.media.close(Peer(id));
+    StatusCode::OK
+}
+
+async fn hear(State(ours): Ours, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if let Some(elsewhere) = ours.asks("/events/stage1".into(), &headers) {
+        return elsewhere;
+    }
+    let token = headers[header::SEC_WEBSOCKET_PROTOCOL].to_str().unwrap().to_owned();
+    if token.starts_with("refused") {
+        return refusal(StatusCode::UNAUTHORIZED, "TOKEN_EXPIRED", "too late");
+    }
+    upgrade.protocols([token]).on_upgrade(move |socket| tell(socket, ours))
+}
+
+/// Tells one socket what happens.
+async fn tell(mut socket: WebSocket, ours: Arc<Shared>) {
+    let mut stage = ours.stage.subscribe();
+    loop {
+        let now = stage.borrow_and_update().clone();
+        if let Some((code, word)) = now.close {
+            let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: word.into() }))).await;
+            return;
+        }
+        let entry = |(id, publishing): (&String, &bool)| json!({"id": id, "userId": "", "isPublishing": publishing});
+        let participants: Vec<Value> = now.there.iter().map(entry).collect();
+        let state = json!({"type": "STAGE_STATE", "payload": {"stageId": "stage1", "participants": participants}});
+        if socket.send(Message::text(state.to_string())).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            changed = stage.changed() => if changed.is_err() { return },
+            heard = socket.recv() => if heard.is_none() { return },
+        }
+    }
+}
