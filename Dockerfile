@@ -22,6 +22,6 @@ ENV GREENROOM_LISTEN=0.0.0.0:4600 \
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-EXPOSE 4600
+EXPOSE 4600 4601/udp
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=3 CMD ["greenroom", "health"]
 ENTRYPOINT ["greenroom"]

@@ -56,7 +56,7 @@ def test_the_image_runs_as_somebody_else_than_root_and_listens_on_every_address(
     assert user.split(":")[0] not in ("root", "0")
     assert any("GREENROOM_LISTEN=0.0.0.0:4600" in rest for word, rest in final if word == "ENV")
     assert ("VOLUME", '["/data"]') in final
-    assert ("EXPOSE", "4600") in final
+    assert ("EXPOSE", "4600 4601/udp") in final
 
 
 @pytest.fixture
