@@ -87,7 +87,8 @@ impl Unverified<'_> {
     pub fn verify(&self, point: &[u8]) -> Result<Verified, TokenError> {
         let key = UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point);
         key.verify(self.signed.as_bytes(), &self.signature).map_err(|_| TokenError::Signature)?;
-        let malformed = TokenError::Malformed("the payload of the token is not a JSON object with each member once");
+        let malformed = "the payload of the token is not a JSON object with each member once, and without U+0000";
+        let malformed = TokenError::Malformed(malformed);
         let payload = members(self.payload).ok_or(malformed)?;
         let digest = digest(&SHA256, self.signed.as_bytes());
         let digest = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -102,7 +103,7 @@ pub fn is_of_connection(token: &str) -> bool {
 }
 
 /// The members of a JSON object in base64url. One that has a member twice, anywhere in it, is none: readers differ in
-/// which of the two they believe.
+/// which of the two they believe. Neither is one with U+0000 in a text, which PostgreSQL cannot keep, nor look for.
 fn members(base64: &str) -> Option<Map<String, Value>> {
     let bytes = URL_SAFE_NO_PAD.decode(base64).ok()?;
     match serde_json::from_slice(&bytes).ok()? {
@@ -111,7 +112,7 @@ fn members(base64: &str) -> Option<Map<String, Value>> {
     }
 }
 
-/// A JSON value in which no object has a member twice.
+/// A JSON value in which no object has a member twice, and no text U+0000.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {
@@ -143,7 +144,10 @@ impl<'de> Visitor<'de> for OnceVisitor {
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
         Ok(value.into())
     }
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        if value.contains('\0') {
+            return Err(E::custom("U+0000"));
+        }
         Ok(value.into())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
@@ -156,8 +160,8 @@ impl<'de> Visitor<'de> for OnceVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some((name, Once(value))) = map.next_entry::<String, _>()? {
-            if members.insert(name, value).is_some() {
-                return Err(serde::de::Error::custom("a member twice"));
+            if name.contains('\0') || members.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a member twice, or U+0000"));
             }
         }
         Ok(Value::Object(members))
@@ -212,6 +216,7 @@ mod tests {
             r#"{"kid":"k1"}"#,
             r#"{"alg":"ES384"}"#,
             r#"{"alg":"ES384","kid":1}"#,
+            r#"{"alg":"ES384","kid":"k1\u0000"}"#,
             r#"{"alg":"ES384","kid":"k1","kid":"k1"}"#,
             r#"{"alg":"ES384","kid":"k1","typ":"JWE"}"#,
             r#"{"alg":"ES384","kid":"k1","typ":1}"#,
@@ -231,7 +236,9 @@ mod tests {
             assert!(matches!(read(text), Err(TokenError::Malformed(_))), "{text}");
         }
         let header = r#"{"alg":"ES384","kid":"k1"}"#;
-        for payload in ["", "null", "[]", r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"a":[{"b":1,"b":2}]}"#] {
+        let twice = [r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"a":[{"b":1,"b":2}]}"#];
+        let zero = [r#"{"a":"\u0000"}"#, r#"{"a":["b\u0000"]}"#, r#"{"a":{"\u0000":1}}"#];
+        for payload in ["", "null", "[]"].into_iter().chain(twice).chain(zero) {
             let text = signed(&key, header, payload);
             assert!(matches!(read(&text).unwrap().verify(key.point()), Err(TokenError::Malformed(_))), "{payload}");
         }

@@ -100,6 +100,13 @@ MALFORMED = {
     "attributes that are no text": lambda s: s.token(attributes={"k": 1}),
     "capabilities that are a list": lambda s: s.token(capabilities=["PUBLISH"]),
     "capabilities that are no booleans": lambda s: s.token(capabilities={"allow_publish": "yes"}),
+    # PostgreSQL has no text with U+0000.
+    "a kid with U+0000": lambda s: s.token({"kid": s.arn[:-1] + "\0"}),
+    "a kid of the service's with U+0000": lambda s: s.token({"kid": "abcdefghijk\0"}),
+    "a resource with U+0000": lambda s: s.token(resource=s.doors.stage[:-1] + "\0", topic=s.doors.topic[:-1] + "\0"),
+    "a user_id with U+0000": lambda s: s.token(user_id="a\0b"),
+    "attributes with U+0000": lambda s: s.token(attributes={"k": "\0"}),
+    "a name of an attribute with U+0000": lambda s: s.token(attributes={"\0": "v"}),
     "another version": lambda s: s.token(version="0.0"),
 }
 REFUSED = {
