@@ -196,7 +196,7 @@ impl Link {
         let answer = accept(&mut self.rtc, &offer)?;
         self.offer = offer;
         self.transactions.clear();
-        Ok(restart_fragment(&answer))
+        Ok(restart_fragment(&self.offer.with_own_mids(&answer)))
     }
 }
 

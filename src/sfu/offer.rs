@@ -35,6 +35,9 @@ pub(super) enum Kind {
 pub(super) struct Offer {
     /// The offer with nothing but what is taken, and without candidates, which an ICE-lite agent has no use for.
     text: String,
+    /// The mids of what is taken, as the client writes them. The WebRTC library keeps 16 characters of each, and letters
+    /// and digits alone.
+    mids: Vec<String>,
     /// In the order of the offer: the `m=` line of what is turned down, and its mid.
     turned_down: Vec<Option<(String, Option<String>)>>,
 }
@@ -196,12 +199,13 @@ impl Offer {
     }
 
     fn of(session: &[&str], sections: &[Section<'_>], taken: &[bool], purpose: Purpose) -> Offer {
-        let mids = || sections.iter().zip(taken).filter(|(_, taken)| **taken).filter_map(|(s, _)| s.value("mid"));
+        let mids = sections.iter().zip(taken).filter(|(_, taken)| **taken).filter_map(|(s, _)| s.value("mid"));
+        let mids: Vec<_> = mids.map(str::to_owned).collect();
         let mut text = String::new();
         for line in session {
             let name = line.strip_prefix("a=").unwrap_or_default();
             match attribute(line, "group").and_then(|group| group.strip_prefix("BUNDLE")) {
-                Some(_) => push(&mut text, &mids().fold("a=group:BUNDLE".to_owned(), |line, mid| line + " " + mid)),
+                Some(_) => push(&mut text, &bundle(&mids)),
                 None if DIRECTIONS.contains(&name) || name.starts_with("candidate:") => {}
                 None => push(&mut text, line),
             }
@@ -210,7 +214,7 @@ impl Offer {
         let turned_down = sections.iter().zip(taken).map(|(section, taken)| {
             (!taken).then(|| (section.head.to_owned(), section.value("mid").map(str::to_owned)))
         });
-        Offer { text, turned_down: turned_down.collect() }
+        Offer { text, mids, turned_down: turned_down.collect() }
     }
 
     /// What the WebRTC library is given.
@@ -230,7 +234,7 @@ impl Offer {
                 push(&mut text, line);
             }
         }
-        Offer { text, turned_down: self.turned_down.clone() }
+        Offer { text, mids: self.mids.clone(), turned_down: self.turned_down.clone() }
     }
 
     /// The credentials that the client checks with: the first in the offer.
@@ -239,11 +243,28 @@ impl Offer {
         Some((first("ice-ufrag")?, first("ice-pwd")?))
     }
 
-    /// Puts what is turned down back to its places in an answer to [`Offer::text`].
+    /// An answer to [`Offer::text`], with the mids as the client writes them.
+    pub(super) fn with_own_mids(&self, answer: &str) -> String {
+        let mut mids = self.mids.iter();
+        let mut out = String::with_capacity(answer.len());
+        for line in answer.lines() {
+            if line.starts_with("a=group:BUNDLE") {
+                push(&mut out, &bundle(&self.mids));
+            } else if let Some(mid) = attribute(line, "mid").and_then(|_| mids.next()) {
+                push(&mut out, &format!("a=mid:{mid}"));
+            } else {
+                push(&mut out, line);
+            }
+        }
+        out
+    }
+
+    /// The same with what is turned down in its places.
     pub(super) fn answer(&self, answer: &str) -> Result<String, Refused> {
+        let answer = &self.with_own_mids(answer);
         let (session, sections) = match answer.find("m=") {
             Some(at) => answer.split_at(at),
-            None => (answer, ""),
+            None => (answer.as_str(), ""),
         };
         let mut out = session.to_owned();
         let taken = split_sections(sections);
@@ -260,6 +281,10 @@ impl Offer {
         }
         Ok(out)
     }
+}
+
+fn bundle(mids: &[String]) -> String {
+    mids.iter().fold("a=group:BUNDLE".to_owned(), |line, mid| line + " " + mid)
 }
 
 fn split_sections(text: &str) -> Vec<&str> {

@@ -58,3 +58,28 @@ fn what_clients_want_to_receive_is_sent() {
         }
     }
 }
+
+#[test]
+fn sections_are_called_as_the_client_calls_them() {
+    let mids = ["audio-stream", "video_stream-of-more-than-16"];
+    for (offer, direction) in [(OBS_SENDS, "recvonly"), (CHROMIUM_RECEIVES, "sendonly")] {
+        let named = offer
+            .replace("a=group:BUNDLE 0 1", &format!("a=group:BUNDLE {} {}", mids[0], mids[1]))
+            .replace("a=mid:0", &format!("a=mid:{}", mids[0]))
+            .replace("a=mid:1", &format!("a=mid:{}", mids[1]));
+        assert_ne!(named, offer);
+        let mut world = World::new(62);
+        world.sfu.publish(world.now, Peer(1), OBS_SENDS).unwrap();
+        let answer = match direction {
+            "recvonly" => world.sfu.publish(world.now, Peer(2), &named).unwrap(),
+            _ => world.sfu.subscribe(world.now, Peer(2), Peer(1), &named).unwrap(),
+        };
+        let said: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("a=mid:")).collect();
+        assert_eq!(said, mids, "{answer}");
+        assert!(answer.contains(&format!("a=group:BUNDLE {} {}\r\n", mids[0], mids[1])), "{answer}");
+        assert_eq!(answer.matches(&format!("a={direction}\r\n")).count(), 2);
+        let restart = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n";
+        let fragment = world.sfu.trickle(world.now, Peer(2), restart).unwrap().unwrap();
+        assert!(mids.iter().all(|mid| fragment.contains(&format!("a=mid:{mid}\r\n"))), "{fragment}");
+    }
+}
