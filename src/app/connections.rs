@@ -101,10 +101,7 @@ pub async fn started(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<(), Fa
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
-        if call.hold(&mut tx, &ticket.stage).await?.is_none() {
-            return Ok(());
-        }
-        let Some(row) = tx.connection(&call.scope, &ticket.stage, id).await? else { return Ok(()) };
+        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(()) };
         if !tx.start_connection(&call.scope, &ticket.stage, id).await? {
             return Ok(());
         }
@@ -127,10 +124,7 @@ pub async fn ended(app: &Arc<App>, ticket: &Ticket, id: &str, why: Option<EventE
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
-        if call.hold(&mut tx, &ticket.stage).await?.is_none() {
-            return Ok(());
-        }
-        let Some(row) = tx.connection(&call.scope, &ticket.stage, id).await? else { return Ok(()) };
+        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(()) };
         let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
         end(call, &mut tx, at, &row, why).await?;
         Ok(call.commit(tx).await?)
@@ -232,6 +226,14 @@ async fn present(call: &Call, tx: &mut Conn, stage: &StageRow, ticket: &Ticket) 
     }
     admission::not_superseded(row.token.0.as_ref(), ticket)?;
     Ok(Some(session.clone()))
+}
+
+/// A connection, inside a transaction that holds its stage from now on; `None` where either is gone.
+async fn hold(call: &Call, tx: &mut Conn, ticket: &Ticket, id: &str) -> Result<Option<ConnectionRow>, Fault> {
+    if call.hold(tx, &ticket.stage).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(tx.connection(&call.scope, &ticket.stage, id).await?)
 }
 
 fn newcomer(ticket: &Ticket, client: Client) -> Newcomer {
