@@ -25,7 +25,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
-pub use request::{ClientAddress, Place};
+pub use request::{ClientAddress, Place, Unread, whole};
 use signature::Claim;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};

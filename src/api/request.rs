@@ -43,30 +43,40 @@ pub fn tagged(path: &str) -> Option<&str> {
 }
 
 /// The whole body, if it is not too large.
-pub async fn body(mut body: Body) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    let mut length = 0;
+pub async fn body(body: Body) -> Result<Vec<u8>, Fault> {
+    let too_large = || Fault::rejected(RejectionKind::TooLarge, format!("The body has more than {BODY_BYTES} bytes"));
     if body.size_hint().lower() > DRAINED_BYTES as u64 {
         return Err(too_large());
     }
+    whole(body, BODY_BYTES, DRAINED_BYTES).await.map_err(|unread| match unread {
+        Unread::TooLarge => too_large(),
+        Unread::Incomplete => Fault::rejected(RejectionKind::Incomplete, "The body did not arrive whole"),
+    })
+}
+
+/// Why a body was not had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is larger than it may be.
+    TooLarge,
+    /// It broke off.
+    Incomplete,
+}
+
+/// The whole of a body of `most` bytes at most. Of a larger one, up to `drained` bytes are read and thrown away, so that
+/// a client that is still sending gets to read its refusal.
+pub async fn whole(mut body: Body, most: usize, drained: usize) -> Result<Vec<u8>, Unread> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let failed = |_| Fault::rejected(RejectionKind::Incomplete, "The body did not arrive whole");
-        let Ok(data) = frame.map_err(failed)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Unread::Incomplete)?.into_data() else { continue };
         length += data.len();
-        if length <= BODY_BYTES {
+        if length <= most {
             bytes.extend_from_slice(&data);
-        } else if length > DRAINED_BYTES {
+        } else if length > drained {
             break;
         }
     }
-    if length > BODY_BYTES {
-        return Err(too_large());
-    }
-    Ok(bytes)
-}
-
-fn too_large() -> Fault {
-    Fault::rejected(RejectionKind::TooLarge, format!("The body has more than {BODY_BYTES} bytes"))
+    if length > most { Err(Unread::TooLarge) } else { Ok(bytes) }
 }
 
 /// The input of an operation as one JSON object, from the body and, for tags, the path and the query.

@@ -4,6 +4,7 @@ use super::credentials::Credentials;
 use super::plane::{Made, Plane, Wanted, no_connection};
 use super::target::Target;
 use super::{agent, refusal};
+use crate::api::{Unread, whole};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
@@ -13,7 +14,6 @@ use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,20 +164,9 @@ async fn text(body: Body, patience: Duration) -> Result<String, Refusal> {
     String::from_utf8(bytes).map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"))
 }
 
-async fn bytes(mut body: Body) -> Result<Vec<u8>, Refusal> {
-    let (mut bytes, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let broken = |_| Refusal::new(RefusalCode::MalformedRequest, "The body did not arrive whole");
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        length += data.len();
-        if length <= BODY_BYTES {
-            bytes.extend_from_slice(&data);
-        } else if length > DRAINED_BYTES {
-            break;
-        }
-    }
-    if length > BODY_BYTES {
-        return Err(Refusal::new(RefusalCode::TooLarge, format!("The body has more than {BODY_BYTES} bytes")));
-    }
-    Ok(bytes)
+async fn bytes(body: Body) -> Result<Vec<u8>, Refusal> {
+    whole(body, BODY_BYTES, DRAINED_BYTES).await.map_err(|unread| match unread {
+        Unread::TooLarge => Refusal::new(RefusalCode::TooLarge, format!("The body has more than {BODY_BYTES} bytes")),
+        Unread::Incomplete => Refusal::new(RefusalCode::MalformedRequest, "The body did not arrive whole"),
+    })
 }
