@@ -4,6 +4,7 @@ pub mod admission;
 pub mod composition;
 pub mod encoder_configuration;
 pub mod participant;
+pub mod pattern;
 pub mod policy;
 pub mod public_key;
 pub mod rate;

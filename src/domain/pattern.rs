@@ -1,0 +1,179 @@
+//! Event patterns as EventBridge has them: which events a target is sent.
+//!
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern.html> says what patterns mean;
+//! `docs/events.md` lists what is taken here.
+
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use rule::Rule;
+use serde_json::{Map, Value};
+
+/// A pattern that was understood.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: Value,
+    root: Fields,
+}
+
+/// Two patterns are the same if they are written the same.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+/// What is wrong with a pattern, and where: `detail.event_name[0]: …`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct PatternError {
+    path: String,
+    problem: String,
+}
+
+impl PatternError {
+    fn new(path: &str, problem: impl Into<String>) -> Self {
+        let path = if path.is_empty() { "the pattern" } else { path };
+        PatternError { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// What an object must be like: every field fits, and one of each group of choices does.
+#[derive(Clone, Debug, Default)]
+struct Fields {
+    fields: Vec<(String, Field)>,
+    choices: Vec<Vec<Fields>>,
+}
+
+#[derive(Clone, Debug)]
+enum Field {
+    Object(Fields),
+    Leaf(Leaf),
+}
+
+/// What a value must be like: one of the rules fits, or there is none where there may be none.
+#[derive(Clone, Debug, Default)]
+struct Leaf {
+    rules: Vec<Rule>,
+    /// The way to the value, if it may be missing.
+    missing: Option<Vec<String>>,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    pub fn of(source: Value) -> Result<Pattern, PatternError> {
+        let Value::Object(map) = &source else {
+            return Err(PatternError::new("", "must be an object such as { detail-type = [\"IVS Stage Update\"] }"));
+        };
+        let root = Fields::of(map, "", &[])?;
+        Ok(Pattern { root, source })
+    }
+
+    /// Reads a pattern in JSON.
+    pub fn parse(text: &str) -> Result<Pattern, PatternError> {
+        let source = serde_json::from_str(text);
+        Pattern::of(source.map_err(|error| PatternError::new("", format!("is not JSON: {error}")))?)
+    }
+
+    /// Whether an event is meant.
+    pub fn matches(&self, event: &Value) -> bool {
+        self.root.fit(Some(event), event)
+    }
+}
+
+impl Fields {
+    /// Reads the fields of an object at `path`; `way` is the same without the choices on it.
+    fn of(map: &Map<String, Value>, path: &str, way: &[String]) -> Result<Fields, PatternError> {
+        if map.is_empty() {
+            return Err(PatternError::new(path, "must not be empty: leave it out to match everything"));
+        }
+        let mut fields = Fields::default();
+        for (name, value) in map {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            if name == "$or" {
+                fields.choices.push(choices(value, &path, way)?);
+                continue;
+            }
+            let way: Vec<_> = way.iter().chain([name]).cloned().collect();
+            let field = match value {
+                Value::Object(map) => Field::Object(Fields::of(map, &path, &way)?),
+                Value::Array(items) => Field::Leaf(Leaf::of(items, &path, way)?),
+                _ => {
+                    let problem = "values stand in an array, such as [\"a\", \"b\"]; an object names fields further in";
+                    return Err(PatternError::new(&path, problem));
+                }
+            };
+            fields.fields.push((name.clone(), field));
+        }
+        Ok(fields)
+    }
+
+    /// Whether a value, or one in it if it is an array, has all that is asked for: of the same one.
+    fn fit(&self, value: Option<&Value>, event: &Value) -> bool {
+        if let Some(Value::Array(items)) = value {
+            return items.iter().any(|item| self.fit(Some(item), event)) || self.fit(None, event);
+        }
+        let object = value.and_then(Value::as_object);
+        let field = |(name, field): &(String, Field)| {
+            let value = object.and_then(|object| object.get(name));
+            match field {
+                Field::Object(fields) => fields.fit(value, event),
+                Field::Leaf(leaf) => leaf.fits(value, event),
+            }
+        };
+        let choice = |choices: &Vec<Fields>| choices.iter().any(|fields| fields.fit(value, event));
+        self.fields.iter().all(field) && self.choices.iter().all(choice)
+    }
+}
+
+fn choices(value: &Value, path: &str, way: &[String]) -> Result<Vec<Fields>, PatternError> {
+    let choices = value.as_array().filter(|choices| choices.len() > 1);
+    let choices = choices.ok_or_else(|| PatternError::new(path, "must be an array of two or more objects"))?;
+    let choice = |(n, choice): (usize, &Value)| {
+        let path = format!("{path}[{n}]");
+        let map = choice.as_object().ok_or_else(|| PatternError::new(&path, "must be an object"))?;
+        Fields::of(map, &path, way)
+    };
+    choices.iter().enumerate().map(choice).collect()
+}
+
+impl Leaf {
+    fn of(items: &[Value], path: &str, way: Vec<String>) -> Result<Leaf, PatternError> {
+        if items.is_empty() {
+            return Err(PatternError::new(path, "must not be empty: nothing would ever match"));
+        }
+        let mut leaf = Leaf::default();
+        for (n, item) in items.iter().enumerate() {
+            match Rule::of(item, &format!("{path}[{n}]"))? {
+                Some(rule) => leaf.rules.push(rule),
+                None => leaf.missing = Some(way.clone()),
+            }
+        }
+        Ok(leaf)
+    }
+
+    fn fits(&self, value: Option<&Value>, event: &Value) -> bool {
+        let missing = self.missing.as_ref().is_some_and(|way| !reaches(event, way));
+        missing || value.is_some_and(|value| self.fits_some(value))
+    }
+
+    /// Of an array, one value is enough. An object is no value.
+    fn fits_some(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| self.fits_some(item)),
+            Value::Object(_) => false,
+            value => self.rules.iter().any(|rule| rule.fits(value)),
+        }
+    }
+}
+
+/// Whether there is a value at the end of a way, in whichever elements of the arrays on it.
+fn reaches(value: &Value, way: &[String]) -> bool {
+    match (value, way) {
+        (Value::Array(items), _) => items.iter().any(|item| reaches(item, way)),
+        (Value::Object(map), [name, rest @ ..]) => map.get(name).is_some_and(|value| reaches(value, rest)),
+        (Value::Object(_), []) => false,
+        (_, rest) => rest.is_empty(),
+    }
+}
