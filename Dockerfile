@@ -18,10 +18,12 @@ COPY --from=build --chown=65532:65532 /out/data /data
 # good.
 ENV GREENROOM_LISTEN=0.0.0.0:4600 \
     GREENROOM_DEV_CREDENTIALS=off \
-    GREENROOM_DATABASE_URL=sqlite:///data/greenroom.db
+    GREENROOM_DATABASE_URL=sqlite:///data/greenroom.db \
+    GREENROOM_METRICS_LISTEN=0.0.0.0:9464
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-EXPOSE 4600 4601/udp
+# 9464 has /metrics, for Prometheus alone.
+EXPOSE 4600 4601/udp 9464
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=3 CMD ["greenroom", "health"]
 ENTRYPOINT ["greenroom"]

@@ -1,9 +1,17 @@
-//! The commands that work beside a running server: the schema, the signing keys, the access keys.
+//! The commands that work beside a running server: the schema, the signing keys, the access keys, the targets of events, backups.
+
+mod backup;
+mod events;
+
+pub use backup::{export, import};
+pub use events::events;
 
 use crate::app::credentials::{self, CredentialsError, MadeKey, NewKey};
 use crate::app::keys;
+use crate::backup::BackupError;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{CreateKeyArgs, CredentialsCommand, KeyArgs, KeysArgs, Output, StoreArgs, Url};
+use crate::delivery::targets::TargetsError;
 use crate::domain::policy::{Policy, PolicyError};
 use crate::ids::Ids;
 use crate::secret::MasterKey;
@@ -34,6 +42,34 @@ pub enum AdminError {
     /// An access key.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// A file of targets.
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    /// No such target.
+    #[error("there is no target '{0}'; greenroom events targets lists them")]
+    NoSuchTarget(String),
+    /// No such event.
+    #[error("no event {id} was given up for the target '{target}'; greenroom events dead lists those that were")]
+    NotDead {
+        /// The event.
+        id: String,
+        /// The target.
+        target: String,
+    },
+    /// A target that is delivered to.
+    #[error(
+        "the target '{0}' is delivered to at present: take it out of the file first, and let the servers read it again (SIGHUP)"
+    )]
+    InUse(String),
+    /// A backup that cannot be opened.
+    #[error("cannot read {0}: {1}")]
+    BackupFile(PathBuf, std::io::Error),
+    /// A backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The program was told to stop.
+    #[error("stopped before it was done; nothing was written")]
+    Stopped,
 }
 
 impl From<StoreError> for AdminError {

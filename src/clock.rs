@@ -21,17 +21,25 @@ impl Timestamp {
         Timestamp(self.0.div_euclid(1000) * 1000)
     }
 
+    /// ISO 8601 in UTC with microseconds: `2023-11-01T06:25:37.602000Z`.
+    pub fn precise(self) -> String {
+        self.utc().to_rfc3339_opts(SecondsFormat::Micros, true)
+    }
+
     /// Whole seconds since 1970.
     pub fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    fn utc(self) -> DateTime<Utc> {
+        DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
 
 /// ISO 8601 in UTC, with a fraction only where there is one: `2023-11-01T06:25:37Z`.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        f.write_str(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        f.write_str(&self.utc().to_rfc3339_opts(SecondsFormat::AutoSi, true))
     }
 }
 
@@ -89,6 +97,8 @@ mod tests {
     fn a_fraction_is_shown_only_where_there_is_one() {
         assert_eq!(Timestamp(1_698_819_937_000).to_string(), "2023-11-01T06:25:37Z");
         assert_eq!(Timestamp(1_698_819_937_602).to_string(), "2023-11-01T06:25:37.602Z");
+        assert_eq!(Timestamp(1_698_819_937_000).precise(), "2023-11-01T06:25:37.000000Z");
+        assert_eq!(Timestamp(1_698_819_937_602).precise(), "2023-11-01T06:25:37.602000Z");
     }
 
     #[test]

@@ -1,5 +1,15 @@
 //! What the operator may set: each field is a flag, an environment variable and its own manual.
 
+mod backup;
+mod events;
+mod store;
+mod telemetry;
+
+pub use backup::{BackupArgs, Place};
+pub use events::{CheckArgs, ChosenArgs, DeadArgs, EventArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
+pub use store::{Listen, Pooler, StoreArgs, Synchronous, Url};
+pub use telemetry::{Figures, Served, TelemetryArgs};
+
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +41,13 @@ pub enum Command {
     /// Manage the access keys that requests are signed with
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// See where events go, and manage what was not taken
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Write everything in the store to one file, beside a running server or not
+    Export(BackupArgs),
+    /// Read such a file into an empty store, of either engine
+    Import(BackupArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Ask the server at --listen whether it lives; exit 0 if it does, 1 if not
@@ -235,35 +252,6 @@ pub struct HealthArgs {
     pub tls_cert: Option<PathBuf>,
 }
 
-/// Where the store is and how it is used.
-#[derive(Clone, Debug, Args)]
-pub struct StoreArgs {
-    /// The store: sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(
-        long,
-        env = "GREENROOM_DATABASE_URL",
-        default_value = "sqlite://greenroom.db",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub database_url: Url,
-    /// Key that secrets in the store are encrypted with: 32 bytes, base64. Without one, an embedded store keeps one in a file beside it; PostgreSQL needs one
-    #[arg(long, env = "GREENROOM_MASTER_KEY", value_name = "BASE64", hide_env_values = true)]
-    pub master_key: Option<Secret>,
-    /// Most connections to PostgreSQL, or readers of SQLite
-    #[arg(long, env = "GREENROOM_DATABASE_CONNECTIONS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub database_connections: u32,
-    /// Milliseconds that a request waits for a connection to the store
-    #[arg(long, env = "GREENROOM_DATABASE_ACQUIRE_MS", default_value_t = 5000, value_name = "MS")]
-    pub database_acquire_ms: u64,
-    /// Milliseconds that PostgreSQL may work on one statement, or waits for the next one of a transaction
-    #[arg(long, env = "GREENROOM_DATABASE_STATEMENT_MS", default_value_t = 10_000, value_name = "MS")]
-    pub database_statement_ms: u64,
-    /// What SQLite waits for at a commit: off, normal (a crash of the machine may lose the last commits) or full
-    #[arg(long, env = "GREENROOM_SQLITE_SYNCHRONOUS", default_value = "normal", value_name = "MODE")]
-    pub sqlite_synchronous: Synchronous,
-}
-
 /// For `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
@@ -330,6 +318,12 @@ pub struct ServeArgs {
     /// Participants' connections.
     #[command(flatten)]
     pub participants: ParticipantArgs,
+    /// Events.
+    #[command(flatten)]
+    pub events: EventArgs,
+    /// What the server tells of itself.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
 }
 
 /// How participants connect, and when their sessions end.
@@ -452,66 +446,15 @@ impl FromStr for Networks {
 }
 
 impl Networks {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether an address is in one of them.
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
-}
-
-/// The address of a store; [`crate::store`] knows more of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Url {
-    /// A SQLite file.
-    File(std::path::PathBuf),
-    /// SQLite in memory.
-    Memory,
-    /// A PostgreSQL server.
-    Postgres(Secret),
-}
-
-impl FromStr for Url {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "sqlite::memory:" | "sqlite://:memory:" => return Ok(Url::Memory),
-            _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
-                return Ok(Url::Postgres(Secret(text.to_owned())));
-            }
-            _ => {}
-        }
-        match text.strip_prefix("sqlite://") {
-            Some(path) if !path.is_empty() && !path.contains('?') => Ok(Url::File(path.into())),
-            _ => Err("use sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE".into()),
-        }
-    }
-}
-
-/// The address without a password.
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Url::File(path) => write!(f, "sqlite://{}", path.display()),
-            Url::Memory => f.write_str("sqlite::memory:"),
-            Url::Postgres(Secret(url)) => {
-                // A password may stand before the host or among the parameters.
-                let (_, rest) = url.split_once("://").unwrap_or_default();
-                let (_, host) = rest.rsplit_once('@').unwrap_or(("", rest));
-                write!(f, "postgres://{}", host.split('?').next().unwrap_or_default())
-            }
-        }
-    }
-}
-
-/// What SQLite waits for at a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Synchronous {
-    /// Nothing: a crash of the machine may damage the file.
-    Off,
-    /// The log at checkpoints: a crash of the machine may lose the last commits, a crash of the program none.
-    Normal,
-    /// The log at every commit: nothing acknowledged is ever lost.
-    Full,
 }
 
 /// Text that is never shown.
@@ -701,18 +644,6 @@ pub fn account(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stores_are_parsed_and_shown_without_their_password() {
-        assert_eq!("sqlite://a.db".parse(), Ok(Url::File("a.db".into())));
-        assert_eq!("sqlite::memory:".parse(), Ok(Url::Memory));
-        let url: Url = "postgres://me:secret@db:5432/green?password=secret".parse().unwrap();
-        assert_eq!(url.to_string(), "postgres://db:5432/green");
-        assert!(!format!("{url:?}").contains("secret"));
-        for bad in ["", "sqlite://", "mysql://x", "greenroom.db", "sqlite://a?mode=ro"] {
-            assert!(bad.parse::<Url>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn public_urls_give_every_scheme() {

@@ -60,6 +60,15 @@ impl Ids {
 
     /// The id of a request: a version 4 UUID.
     pub fn request(&self) -> String {
+        self.uuid()
+    }
+
+    /// The id of an event: a version 4 UUID.
+    pub fn event(&self) -> String {
+        self.uuid()
+    }
+
+    fn uuid(&self) -> String {
         let bytes: [u8; 16] = self.bytes()[..16].try_into().expect("half of thirty-two");
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }

@@ -21,15 +21,18 @@
 //! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
 //! | [`participant`] | the participants' front door: events WebSocket, WHIP, subscribing; [`participant::plane`] holds connections |
 //! | [`sfu`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
+//! | [`delivery`] | events out: the outbox put in order, and delivered to the targets of a file |
 //! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
 //! | [`config`] | flags and environment variables, each its own manual |
 //! | [`client`] | the other end: participants with real media, one or many, for users and tests |
-//! | [`admin`] | the commands beside a running server: schema, signing keys, access keys |
+//! | [`admin`] | the commands beside a running server: schema, signing keys, access keys, targets of events, backups |
+//! | [`backup`] | a store as one file: written, read, encrypted for the way |
 //! | [`server`] | opens, serves, drains, closes |
 //! | [`token`] | participant tokens and the keys that sign them |
 //! | [`secret`] | the master key: sealed secrets, stamped page tokens |
 //! | [`clock`], [`ids`] | time, names and randomness, injected |
-//! | [`telemetry`] | logs |
+//! | [`metrics`] | what is counted, for Prometheus; knows nothing of ours |
+//! | [`telemetry`] | logs and traces |
 //!
 //! The same resource has the same file name in every room: `model/stage.rs`, `domain/stage.rs`, `store/stages.rs`,
 //! `app/stages.rs`. Who may import whom is held by a test, `tests/rooms.rs`.
@@ -47,7 +50,14 @@
 //!
 //! It is settled by the database: a unique partial index keeps one open session per stage; whoever changes what hangs on
 //! a stage holds the stage's row; quotas are counted under a lock row; a participant is written by compare-and-set on
-//! its number of events. An operation that lost a race is run again from its beginning.
+//! its number of events. An operation that lost a race is run again from its beginning, be it told so by a statement or by
+//! the commit; a commit whose outcome is not known is never run again.
+//!
+//! Work that is due has a time in its row, and every node sweeps for it. Whoever does it holds the stage's row and looks
+//! again, so that of several nodes one does it and the others find it done.
+//!
+//! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
+//! for it, and nobody is taken for dead: see [`app::nodes::Pulse`].
 //!
 //! ## The record
 //!
@@ -58,7 +68,20 @@
 //!
 //! Nodes give signs of life ([`app::nodes`]); what a dead one held is ended by whoever finds it. No timer ends a
 //! session: the store has the time at which it is due, which every transaction that holds the stage looks at first, and
-//! a sweep every second where nobody comes.
+//! a sweep every second where nobody comes. A composition has such a time too, at which the next step of its course is
+//! told, and how much has been told; the transaction that tells it holds the composition and sets both.
+//!
+//! ## Events
+//!
+//! What others are told ([`domain::event`]) is written into the outbox in the transaction of the change, where the
+//! participant's row is written, so that neither is without the other. A row of the stage numbers them; whoever takes a
+//! number holds that row until the commit, so that numbers are in the order of commits. Any node moves what is in the
+//! outbox to the log ([`app::outbox::relay`]), one at a time: positions in the log have no gaps and come to light in
+//! their order, so that a place in it is one number. The log is trimmed by age.
+//!
+//! Every target has such a place; of several nodes one delivers to it, as its lease says. What a target does not take is
+//! parked, with what comes behind it of its stage, or the target as a whole is waited for: which of the two is decided
+//! without I/O, as what is sent next is ([`delivery`]).
 //!
 //! ## Departures from the first design
 //!
@@ -67,8 +90,9 @@
 //!   same function serves a lone read and a transaction. It names two types of `domain` that it stores as JSON.
 //! - `config` owns the types of what can be set ([`config::Quotas`], [`config::Url`]); `store`, `app`, `api` and
 //!   `server` read them.
-//! - A composition's state is computed from its history when it is read ([`domain::composition`]), so that no timer
-//!   has to run; what can no longer be computed later is written down when it happens.
+//! - A composition's state is computed from its history when it is read ([`domain::composition`]), so that it is right
+//!   however late anybody looks; what can no longer be computed later is written down when it happens. Only what is told
+//!   of it waits for a sweep, and bears the time at which it was due.
 
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -76,12 +100,15 @@
 pub mod admin;
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod domain;
 pub mod ids;
 pub mod listener;
+pub mod metrics;
 pub mod model;
 pub mod participant;
 pub mod secret;

@@ -5,9 +5,11 @@ use clap::error::ErrorKind;
 use greenroom::admin::{self, AdminError};
 use greenroom::api::openapi;
 use greenroom::app::credentials::CredentialsError;
+use greenroom::backup::BackupError;
 use greenroom::client::{self, ClientError};
 use greenroom::clock::Clock;
 use greenroom::config::{Cli, Command, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch};
+use greenroom::delivery;
 use greenroom::ids::Ids;
 use greenroom::listener::tls::{self, Tls};
 use greenroom::server::{Server, ServerError, reachable};
@@ -18,6 +20,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,8 +28,20 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What a bad value ends the program with.
 const USAGE: u8 = 2;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long what hangs in the system, such as a full pipe or a look-up of a name, may keep the program at its end.
+const HANGING: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error, false),
+    };
+    let code = runtime.block_on(run());
+    runtime.shutdown_timeout(HANGING);
+    code
+}
+
+async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -38,9 +53,12 @@ async fn main() -> ExitCode {
         Some(Command::Join(args)) => return join(*args).await,
         Some(Command::Load(args)) => return load(*args).await,
         Some(Command::Openapi) => Ok(openapi::yaml()),
+        Some(Command::Export(args)) => admin::export(args, stop).await,
+        Some(Command::Import(args)) => admin::import(args).await,
         Some(Command::Migrate(store)) => admin::migrate(&store).await,
         Some(Command::Keys(KeysCommand::Rotate(store))) => admin::rotate_keys(&store).await,
         Some(Command::Credentials(command)) => admin::credentials(command).await,
+        Some(Command::Events(command)) => admin::events(command).await,
     };
     match said {
         Ok(text) => {
@@ -49,7 +67,15 @@ async fn main() -> ExitCode {
         }
         Err(AdminError::Server(error)) => ended(Err(error)),
         Err(error) => {
-            let usage = matches!(error, AdminError::PolicyFile(..) | AdminError::Policy(..) | AdminError::NoStore);
+            let usage = matches!(
+                error,
+                AdminError::PolicyFile(..)
+                    | AdminError::Policy(..)
+                    | AdminError::NoStore
+                    | AdminError::BackupFile(..)
+                    | AdminError::Targets(_)
+                    | AdminError::Backup(BackupError::NotAKey)
+            );
             failed(&error, usage)
         }
     }
@@ -67,6 +93,7 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
             | ServerError::Credentials(CredentialsError::Taken(_))
             | ServerError::UnknownOperation(_)
             | ServerError::Tls(_)
+            | ServerError::Targets(_)
             | ServerError::Open(OpenError::File { .. })
     );
     failed(&error, usage)
@@ -117,7 +144,13 @@ fn say(text: &str) {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), ServerError> {
-    telemetry::start();
+    let telemetry = telemetry::start_serving();
+    let done = answer(args).await;
+    telemetry.stop().await;
+    done
+}
+
+async fn answer(args: ServeArgs) -> Result<(), ServerError> {
     let (store, region) = (args.store.database_url.clone(), args.region.clone());
     let everywhere = args.participants.media_public_ip.is_empty();
     let given = args.access_key_id.clone();
@@ -130,18 +163,22 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     let stop = stop();
     let server = Server::start(args, Clock::System, Ids::Random).await?;
     let endpoint = server.endpoint();
+    let figures = server.figures.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
     let media = match server.media {
         address if everywhere && address.ip().is_unspecified() => {
             format!("udp://{address}, told to clients as {}: set --media-public-ip for others", reachable(address))
         }
         address => format!("udp://{address}"),
     };
+    // What reads events from standard output reads nothing else there.
+    let say = if server.targets.uses_stdout() { |text: &str| eprint!("{text}") } else { say };
     say(&format!(
         "greenroom {} answers the Amazon IVS Real-Time API\n\
          \n\
          \x20 endpoint     {endpoint}\n\
          \x20 media        {media}\n\
          \x20 store        {store}\n\
+         {figures}\
          \x20 credentials  {credentials}\n\
          \n\
          Try it:\n\
@@ -151,23 +188,32 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
          \n",
         env!("CARGO_PKG_VERSION"),
     ));
-    let tls = server.tls.clone();
+    let (tls, targets) = (server.tls.clone(), server.targets.clone());
     tokio::select! {
         () = server.run(stop) => Ok(()),
-        never = reload(tls) => match never {},
+        never = reload(tls, targets) => match never {},
     }
 }
 
-/// Reads the certificate and its key again at each SIGHUP. Without TLS, and without signal handlers, the system's own
-/// apply.
-async fn reload(tls: Option<Arc<Tls>>) -> Infallible {
-    let (Some(tls), Ok(mut hangup)) = (tls, signal(SignalKind::hangup())) else { return std::future::pending().await };
+/// Reads the certificate and its key, and the file of targets, again at each SIGHUP. Without either, and without signal
+/// handlers, the system's own apply.
+async fn reload(tls: Option<Arc<Tls>>, targets: Arc<delivery::Config>) -> Infallible {
+    let hangup = (tls.is_some() || targets.has_file()).then(|| signal(SignalKind::hangup()));
+    let Some(Ok(mut hangup)) = hangup else { return std::future::pending().await };
     loop {
         hangup.recv().await;
-        match tls.reload() {
-            Ok(()) => tracing::info!("the certificate and its key were read again"),
-            Err(error) => {
+        match tls.as_ref().map(|tls| tls.reload()) {
+            None => {}
+            Some(Ok(())) => tracing::info!("the certificate and its key were read again"),
+            Some(Err(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the old certificate stays in use");
+            }
+        }
+        match targets.has_file().then(|| targets.reload()) {
+            None => {}
+            Some(Ok(count)) => tracing::info!(targets = count, "the file of targets was read again"),
+            Some(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the old targets stay in use");
             }
         }
     }

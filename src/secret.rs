@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 pub struct MasterKey {
     sealing: LessSafeKey,
     pages: hmac::Key,
+    alike: hmac::Key,
 }
 
 /// Why a master key or a sealed value was not accepted.
@@ -40,6 +41,7 @@ impl MasterKey {
         MasterKey {
             sealing: LessSafeKey::new(sealing.expect("an HMAC-SHA256 has the length of an AES-256 key")),
             pages: hmac::Key::new(hmac::HMAC_SHA256, derive("greenroom pages 1").as_ref()),
+            alike: hmac::Key::new(hmac::HMAC_SHA256, derive("greenroom alike 1").as_ref()),
         }
     }
 
@@ -63,6 +65,17 @@ impl MasterKey {
             .expect("a secret is far shorter than AES-GCM's limit");
         sealed.splice(0..0, nonce);
         STANDARD.encode(sealed)
+    }
+
+    /// Encrypts as [`seal`](Self::seal) does, and the same secret under the same name to the same text, so that two
+    /// copies of a store are the same. The nonce is a digest of what is encrypted (as in RFC 5297): it comes again only
+    /// with the same secret.
+    pub fn seal_alike(&self, name: &str, secret: &[u8]) -> String {
+        let mut mac = hmac::Context::with_key(&self.alike);
+        mac.update(&(name.len() as u64).to_be_bytes());
+        mac.update(name.as_bytes());
+        mac.update(secret);
+        self.seal(name, secret, mac.sign().as_ref().try_into().expect("a SHA-256 has 32 bytes"))
     }
 
     /// Decrypts what [`seal`](Self::seal) made under the same `name`.
@@ -110,6 +123,17 @@ mod tests {
         assert_eq!(key.open("b", &sealed), Err(SecretError::Unreadable));
         assert_eq!(MasterKey::new(&[8; 32]).open("a", &sealed), Err(SecretError::Unreadable));
         assert_eq!(key.open("a", "AAAA"), Err(SecretError::Unreadable));
+    }
+
+    #[test]
+    fn the_same_secret_may_be_sealed_alike() {
+        let key = MasterKey::new(&[7; 32]);
+        let sealed = key.seal_alike("a", b"secret");
+        assert_eq!(sealed, key.seal_alike("a", b"secret"));
+        assert_eq!(key.open("a", &sealed).as_deref(), Ok(&b"secret"[..]));
+        for other in [key.seal_alike("b", b"secret"), key.seal_alike("a", b"secreT")] {
+            assert_ne!(sealed[..16], other[..16], "another nonce");
+        }
     }
 
     #[test]

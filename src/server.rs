@@ -1,5 +1,6 @@
 //! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
 
+mod figures;
 mod master_key;
 mod media;
 
@@ -9,9 +10,11 @@ use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Limits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Uses};
 use crate::app::views::Bell;
-use crate::app::{App, Endpoints, Participation, Settings, keys, nodes};
+use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices};
 use crate::clock::Clock;
-use crate::config::{PublicUrl, RateLimits, Secret, ServeArgs, StoreArgs, Switch};
+use crate::config::{Listen, Pooler, PublicUrl, RateLimits, Secret, ServeArgs, Served, StoreArgs, Switch, Url};
+use crate::delivery::targets::TargetsError;
+use crate::delivery::{self, Config};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::ids::Ids;
@@ -26,6 +29,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Why a server could not start or go on; each text is one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +80,21 @@ pub enum ServerError {
     /// The address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// The address of figures.
+    #[error("cannot listen on {0} for /metrics: {1}; name another address with --metrics-listen")]
+    Figures(SocketAddr, std::io::Error),
     /// The address of media.
     #[error("cannot send media from {0} (UDP): {1}; name another address with --media-addr")]
     Media(SocketAddr, std::io::Error),
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Where events go.
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    /// Where events go, in the store.
+    #[error("cannot note in the store where events go: {0}")]
+    Deliveries(crate::model::fault::Fault),
 }
 
 /// A server that listens, and serves once it is [run](Server::run).
@@ -92,13 +106,29 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where media are sent from and to.
     pub media: SocketAddr,
+    /// Where its figures are, if anywhere: a URL.
+    pub figures: Option<String>,
     /// Its side of TLS, if it has one.
     pub tls: Option<Arc<Tls>>,
+    /// Where events go.
+    pub targets: Arc<Config>,
     listener: Listener,
+    figures_listener: Option<Listener>,
     router: axum::Router,
+    door: Arc<Door>,
     plane: Arc<Plane>,
     work: Work,
+    delivery: delivery::Work,
     grace: Duration,
+}
+
+/// Where to listen for what other nodes have written.
+fn listen(args: &StoreArgs) -> Option<Secret> {
+    match (&args.database_listen_url, &args.database_url) {
+        (Some(Listen::At(url)), Url::Postgres(_)) => Some(url.clone()),
+        (None, Url::Postgres(url)) if args.database_pooler == Pooler::Off => Some(url.clone()),
+        _ => None,
+    }
 }
 
 pub(crate) fn options(args: &StoreArgs) -> Options {
@@ -108,6 +138,8 @@ pub(crate) fn options(args: &StoreArgs) -> Options {
         acquire_timeout: Duration::from_millis(args.database_acquire_ms),
         statement_timeout: Duration::from_millis(args.database_statement_ms),
         synchronous: args.sqlite_synchronous,
+        pooler: args.database_pooler,
+        listen: listen(args),
     }
 }
 
@@ -121,7 +153,10 @@ impl Server {
         let given = given_key(&args)?;
         let rates = rates(&args.rate_limits)?;
         let tls = Tls::open(&args.listener)?.map(Arc::new);
+        let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
         let db = Db::open(&options(&args.store)).await?;
+        let metrics = Arc::new(figures::counted(args.telemetry.served(args.listen, proxied(&args)), &db));
+        let db = db.measured(metrics.clone());
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
         if let Some(given) = &given
@@ -136,6 +171,7 @@ impl Server {
         let node = ids.resource();
         let app = Arc::new(App {
             db,
+            metrics: metrics.clone(),
             clock: clock.clone(),
             ids,
             secret,
@@ -144,28 +180,42 @@ impl Server {
             uses: Uses::default(),
             buckets: Mutex::default(),
             node: RwLock::new(node),
+            pulse: nodes::Pulse::default(),
             bell: Bell::default(),
+            log_end: watch::Sender::new(0),
         });
         let (plane, work, media) = media::start(&args, address, &app)?;
         nodes::start(&app).await.map_err(ServerError::Node)?;
-        let door = Arc::new(Door {
-            app: app.clone(),
-            started_at: clock.now(),
-            limits: Limits::new(
-                args.listener.max_in_flight as usize,
-                Duration::from_secs(u64::from(args.listener.body_timeout_seconds)),
-            ),
-        });
-        let router = api::router(door.clone(), participant::router(door, plane.clone()));
+        let delivery = delivery::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
+        let limits = Limits::new(
+            args.listener.max_in_flight as usize,
+            args.events.max_event_streams as usize,
+            seconds(args.listener.body_timeout_seconds),
+        );
+        let door = Arc::new(Door::new(app.clone(), clock.now(), limits, plane.stopping.clone()));
+        let served = args.telemetry.served(address, proxied(&args));
+        figures::watch(&metrics, &door, &plane);
+        let (figures_listener, figures) = match served {
+            Served::At(at) => figures::listener(at, &door, &args.listener).await.map(|(l, a)| (Some(l), Some(a)))?,
+            Served::WithApi | Served::Nowhere => (None, None),
+        };
+        let participants = participant::router(door.clone(), plane.clone());
+        let router = api::router(door.clone(), participants, served == Served::WithApi);
+        let listener = Listener::new(socket, router.clone(), tls.clone(), &args.listener);
         Ok(Server {
-            listener: Listener::new(socket, router.clone(), tls.clone(), &args.listener),
+            figures: figures::url(served, figures, address, tls.is_some()),
+            listener: listener.measured(metrics),
+            figures_listener,
             router,
             app,
             address,
             media,
             tls,
+            targets,
+            door,
             plane,
             work,
+            delivery,
             grace: Duration::from_secs(u64::from(args.shutdown_seconds)),
         })
     }
@@ -188,7 +238,28 @@ impl Server {
             stop.await;
             stopping.cancel();
         };
-        let (finished, ()) = tokio::join!(self.listener.run(stop, self.grace), self.work.run(self.grace));
+        // Events are told until the last connection has ended, as that is told too.
+        let ended = CancellationToken::new();
+        let work = async {
+            let done = tokio::join!(self.listener.run(stop, self.grace), self.work.run(self.grace));
+            self.door.finish(self.grace).await;
+            ended.cancel();
+            done
+        };
+        let beside = async {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                // What was written meanwhile is looked for at once.
+                _ = async { tokio::join!(self.app.db.watch(|| self.app.bell.echo()), notices::run(&self.app)) } => {}
+            }
+        };
+        // How the server stops can be watched too.
+        let figures = async {
+            if let Some(listener) = self.figures_listener {
+                listener.run(ended.cancelled(), Duration::ZERO).await;
+            }
+        };
+        let ((finished, ()), (), (), ()) = tokio::join!(work, self.delivery.run(ended.cancelled()), beside, figures);
         if !finished {
             tracing::warn!("requests were cut off: they took longer than --shutdown-seconds");
         }
@@ -216,6 +287,11 @@ fn given_key(args: &ServeArgs) -> Result<Option<GivenKey>, ServerError> {
         ));
     }
     Ok(Some(GivenKey { account: args.account.clone(), id: id.clone(), secret: secret.clone() }))
+}
+
+/// Whether others than this machine's own come to a loopback address: by a proxy.
+fn proxied(args: &ServeArgs) -> bool {
+    args.public_url.is_some() || !args.listener.trusted_proxies.is_empty()
 }
 
 /// The rate of each operation that has one.
@@ -269,6 +345,11 @@ fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
             session_silent: (args.participants.session_silent_seconds > 0)
                 .then(|| seconds(args.participants.session_silent_seconds)),
             token_leeway: seconds(args.participants.token_leeway_seconds),
+        },
+        events: Events {
+            extended: args.events.extended_events == Switch::On,
+            audit: args.events.audit == Switch::On,
+            retention: seconds(args.events.event_retention_seconds),
         },
     }
 }

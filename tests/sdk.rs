@@ -39,6 +39,7 @@ use greenroom::server::Server;
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// Hands the SDK's requests to the router.
@@ -350,8 +351,8 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
 #[tokio::test]
 async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
     let house = House::on(Engine::sqlite()).await;
-    let limits = Limits::new(1, Duration::from_secs(1));
-    let door = Arc::new(Door { app: house.server.app.clone(), started_at: Timestamp(0), limits });
+    let limits = Limits::new(1, 1, Duration::from_secs(1));
+    let door = Arc::new(Door::new(house.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
     let router = protect(paths.route("/well", get(async || "well")), Router::new(), door);
     for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {

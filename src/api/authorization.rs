@@ -109,6 +109,22 @@ pub async fn check(
     Ok(())
 }
 
+/// Refuses what is no operation of AWS's, and is on everything, unless its caller's policy allows it.
+pub fn check_own(caller: &Caller, scope: &Scope, address: Option<IpAddr>, action: &str) -> Result<(), Fault> {
+    let Some(policy) = &caller.policy else { return Ok(()) };
+    let context = Context {
+        region: scope.region.clone(),
+        source_ip: address,
+        resource_tags: BTreeMap::new(),
+        tag_keys: None,
+        request_tags: None,
+    };
+    match policy.decide(&Request { action, resource: "*", context: &context }) {
+        Decision::Allowed => Ok(()),
+        _ => Err(Fault::access_denied(&caller.user, action, "*")),
+    }
+}
+
 /// The tags of a resource; none for one that does not exist, or that a request does not name.
 async fn tags_of(call: &Call, arn: &str) -> Result<BTreeMap<String, String>, Fault> {
     let kind = Parts::of(arn).and_then(|parts| ResourceKind::parse(parts.kind));

@@ -7,31 +7,57 @@ use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// Most bytes of a path and its query. An ARN and fifty tag keys of full length fit, unless many of their characters are
 /// percent-encoded; AWS's own front takes some 10 KB of a whole head.
 const URI_BYTES: usize = 8192;
 
 /// Who watches the server must be answered when nobody else is.
-const NOT_COUNTED: [&str; 2] = ["/_greenroom/health", "/_greenroom/ready"];
+pub const NOT_COUNTED: [&str; 3] = ["/_greenroom/health", "/_greenroom/ready", METRICS];
+/// Where figures are.
+pub const METRICS: &str = "/metrics";
 
 /// How much is taken at once, and for how long it is waited for.
 #[derive(Debug)]
 pub struct Limits {
     places: Semaphore,
+    streams: Arc<Semaphore>,
+    most: usize,
+    most_streams: usize,
     body: Duration,
 }
 
 impl Limits {
-    /// At most so many requests at work at once, each with its body in so much time.
-    pub fn new(in_flight: usize, body: Duration) -> Self {
-        Limits { places: Semaphore::new(in_flight), body }
+    /// At most so many requests at work at once, each with its body in so much time, and so many streams of events.
+    pub fn new(in_flight: usize, streams: usize, body: Duration) -> Self {
+        Limits {
+            places: Semaphore::new(in_flight),
+            streams: Arc::new(Semaphore::new(streams)),
+            most: in_flight,
+            most_streams: streams,
+            body,
+        }
+    }
+
+    /// A place among the streams, held for as long as one lasts, unless there are as many as there may be.
+    pub fn stream(&self) -> Option<OwnedSemaphorePermit> {
+        self.streams.clone().try_acquire_owned().ok()
     }
 
     /// A place among the requests at work, unless there are as many as there may be.
     pub fn place(&self) -> Option<SemaphorePermit<'_>> {
         self.places.try_acquire().ok()
+    }
+
+    /// How many requests are at work, and how many may be.
+    pub fn at_work(&self) -> (usize, usize) {
+        (self.most.saturating_sub(self.places.available_permits()), self.most)
+    }
+
+    /// How many streams are open.
+    pub fn streaming(&self) -> usize {
+        self.most_streams.saturating_sub(self.streams.available_permits())
     }
 
     /// In how much time a body must arrive.
@@ -59,6 +85,7 @@ pub async fn admit(State(door): State<Arc<Door>>, request: Request, next: Next) 
         return next.run(request).await;
     }
     let Some(_place) = door.limits.place() else {
+        door.app.metrics.refusals.in_flight.inc();
         let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
         return response::fault(&Fault::rejected(RejectionKind::Unavailable, text));
     };

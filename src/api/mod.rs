@@ -3,32 +3,43 @@
 //! Every request walks one path: limits, signature, rate, authorization, decode, [`crate::app`], encode, and one exit
 //! where faults are rendered and logged.
 
+mod audit;
 pub mod authorization;
+mod figures;
 mod limits;
 pub mod openapi;
 pub mod operations;
 mod request;
 mod response;
 pub mod signature;
+mod stream;
+mod witness;
 
+pub use figures::router as figures;
 pub use limits::Limits;
+pub use witness::{OWN, Sender, Witness};
 
 use crate::app::credentials::Caller;
 use crate::app::{App, Call, again};
+use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
+use audit::Attempt;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
-pub use request::{ClientAddress, Place, Unread, whole};
+pub use request::{Busy, ClientAddress, Place, RequestId, Unread, whole};
 use signature::Claim;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
@@ -38,17 +49,42 @@ pub struct Door {
     /// The service.
     pub app: Arc<App>,
     /// When the server was started, for its uptime.
-    pub started_at: crate::clock::Timestamp,
+    pub started_at: Timestamp,
     /// How much is taken at once, and for how long it is waited for.
     pub limits: Limits,
+    /// Done when the server stops: what lasts must end.
+    stopping: CancellationToken,
+    /// Calls that are done to their end, whether or not anybody waits for the answer.
+    tasks: TaskTracker,
 }
 
-/// Every path that the server answers; those of `others` beside our own.
-pub fn router(door: Arc<Door>, others: Router<Arc<Door>>) -> Router {
+impl Door {
+    /// A door that is open until `stopping` is done.
+    pub fn new(app: Arc<App>, started_at: Timestamp, limits: Limits, stopping: CancellationToken) -> Self {
+        Door { app, started_at, limits, stopping, tasks: TaskTracker::new() }
+    }
+
+    /// Waits for calls that nobody waits for, once there are no new ones.
+    pub async fn finish(&self, grace: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!("calls were cut off: they took longer than --shutdown-seconds");
+        }
+    }
+}
+
+/// Every path that the server answers; those of `others` beside our own, and figures if they are served here.
+pub fn router(door: Arc<Door>, others: Router<Arc<Door>>, with_figures: bool) -> Router {
+    let figures = match with_figures {
+        true => Router::new().route(limits::METRICS, get(figures::page)),
+        false => Router::new(),
+    };
     let paths = Router::new()
         .route("/_greenroom/health", get(health))
         .route("/_greenroom/ready", get(ready))
+        .route(stream::PATH, get(stream::answer))
         .route("/.well-known/jwks.json", get(jwks))
+        .merge(figures)
         .fallback(dispatch)
         .method_not_allowed_fallback(dispatch)
         .layer(from_fn_with_state(door.clone(), limits::admit));
@@ -58,18 +94,7 @@ pub fn router(door: Arc<Door>, others: Router<Arc<Door>>) -> Router {
 /// Gives every answer an id, and makes an answer of every panic in our own paths; others have their own form for that.
 pub fn protect(paths: Router<Arc<Door>>, others: Router<Arc<Door>>, door: Arc<Door>) -> Router {
     let paths = paths.layer(CatchPanicLayer::custom(panicked)).merge(others);
-    paths.layer(from_fn_with_state(door.clone(), identify)).with_state(door)
-}
-
-/// Gives every answer the id of its request.
-async fn identify(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let id = door.app.ids.request();
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-amzn-requestid", id);
-    }
-    response
+    paths.layer(from_fn_with_state(door.clone(), witness::watch)).with_state(door)
 }
 
 /// A bug of ours: the client learns that it happened, the log learns what.
@@ -83,39 +108,73 @@ async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return response::preflight();
     }
-    match answer(&door, request).await {
+    let witness = Witness::of(request.extensions());
+    match answer(&door, request, witness.as_deref()).await {
         Ok(body) => response::success(body),
         Err(fault) => response::fault(&fault),
     }
 }
 
-async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Fault> {
+async fn answer(door: &Door, request: Request, witness: Option<&Witness>) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
     // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
-    let asked = asked(&parts);
+    let asked = asked(&parts, witness);
     let body = door.limits.in_time(request::body(body)).await;
     let (operation, claim) = asked?;
     let body = body?;
     let (caller, scope) = again(|| authenticate(door, &parts, &claim, &body)).await?;
+    if let Some(witness) = witness {
+        witness.caller(&scope, &claim.access_key);
+    }
     limit(door, operation, &scope)?;
-    let input = request::input(operation, &parts.uri, &body)?;
     let call = Call { app: door.app.clone(), scope };
+    if operation.readonly || !door.app.settings.events.audit {
+        return perform(operation, &parts, &body, &caller, call, None).await;
+    }
+    // Whoever hangs up does not leave a change without its record.
+    let task = async move {
+        let mut attempt = Attempt::new(operation, &parts, &claim.access_key, &caller, &call);
+        let done = perform(operation, &parts, &body, &caller, call.clone(), Some(&mut attempt)).await;
+        attempt.write(&call, &done).await;
+        done
+    };
+    match door.tasks.spawn(task.in_current_span()).await {
+        Ok(done) => done,
+        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        Err(ended) => Err(Fault::internal(ended)),
+    }
+}
+
+/// Does what a request asks for, if its caller may.
+async fn perform(
+    operation: &'static Operation,
+    parts: &Parts,
+    body: &[u8],
+    caller: &Caller,
+    call: Call,
+    attempt: Option<&mut Attempt>,
+) -> Result<Vec<u8>, Fault> {
+    let input = request::input(operation, &parts.uri, body)?;
+    if let Some(attempt) = attempt {
+        attempt.asks(&input);
+    }
     if caller.policy.is_some() {
         // What is not valid is refused as such, whoever sent it.
         (operation.check)(input.clone())?;
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
-        again(|| authorization::check(&call, &caller, address, operation, &input)).await?;
+        again(|| authorization::check(&call, caller, address, operation, &input)).await?;
     }
-    let answer = (operation.run)(call, input).await;
-    tracing::debug!(operation = operation.name, ok = answer.is_ok(), "answered");
-    answer
+    (operation.run)(call, input).await
 }
 
 /// What a request asks for, and who it says has signed it.
-fn asked(parts: &Parts) -> Result<(&'static Operation, Claim), Fault> {
+fn asked(parts: &Parts, witness: Option<&Witness>) -> Result<(&'static Operation, Claim), Fault> {
     let (method, path) = (&parts.method, parts.uri.path());
     let unknown = || Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}"));
     let operation = operation(method, path).ok_or_else(unknown)?;
+    if let Some(witness) = witness {
+        witness.operation(operation.name);
+    }
     Ok((operation, signature::claim(parts)?))
 }
 
@@ -146,6 +205,7 @@ fn limit(door: &Door, operation: &Operation, scope: &Scope) -> Result<(), Fault>
     if buckets.take(key, rates, door.app.clock.now()) {
         return Ok(());
     }
+    door.app.metrics.refusals.rate.inc();
     let rate = rates.0.get(operation.name).copied().unwrap_or_default();
     let text = format!("Operation: ivs:{} exceeded call rate: {rate} a second", operation.name);
     Err(Fault::rejected(RejectionKind::TooManyRequests, text))

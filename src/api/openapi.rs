@@ -85,6 +85,7 @@ fn described(operation: &Operation) -> Value {
         "summary": operation.doc,
         "responses": responses,
         "x-aws-faults": operation.faults.iter().map(|fault| fault.name()).collect::<Vec<_>>(),
+        "x-aws-readonly": operation.readonly,
     });
     if operation.path == TAGS {
         row["parameters"] = parameters(operation);
@@ -169,6 +170,9 @@ fn schema(def: &Def) -> Value {
         object.retain(|_, value| !value.is_null());
         if !def.doc.is_empty() {
             object.insert("description".into(), def.doc.into());
+        }
+        if def.sensitive {
+            object.insert("x-sensitive".into(), true.into());
         }
     }
     schema

@@ -40,6 +40,8 @@ pub struct Operation {
     pub target: Target,
     /// What it makes, which may be made with tags.
     pub makes: Option<ResourceKind>,
+    /// Whether it changes nothing, as the AWS model has it. What changes something is in the audit trail.
+    pub readonly: bool,
     /// The shape of its input.
     pub input: fn() -> &'static Def,
     /// The shape of its output.
@@ -93,7 +95,7 @@ fn output_of<I, O: Shape, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call,
 macro_rules! operations {
     ($(
         #[doc = $doc:literal]
-        $name:ident: $method:ident $path:literal => $module:ident :: $function:ident,
+        $name:ident $(($readonly:ident))?: $method:ident $path:literal => $module:ident :: $function:ident,
             on $target:expr, $(makes $kind:ident,)? [$($fault:ident),*];
     )*) => {
         /// Every operation.
@@ -106,6 +108,7 @@ macro_rules! operations {
                 faults: &[$($fault),*],
                 target: $target,
                 makes: [$(Some($kind),)? None][0],
+                readonly: matches!(stringify!($($readonly)?).as_bytes(), b"readonly"),
                 input: || input_of($module::$function),
                 output: || output_of($module::$function),
                 check: |input| check_of($module::$function, input),
@@ -170,35 +173,35 @@ operations! {
         on In(&["stageArn"]),
         [AccessDenied, PendingVerification, ResourceNotFound, Validation];
     /// Shows a composition.
-    GetComposition: POST "/GetComposition" => compositions::get,
+    GetComposition (readonly): POST "/GetComposition" => compositions::get,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Shows an encoder configuration.
-    GetEncoderConfiguration: POST "/GetEncoderConfiguration" => encoder_configurations::get,
+    GetEncoderConfiguration (readonly): POST "/GetEncoderConfiguration" => encoder_configurations::get,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Shows an ingest configuration, with its stream key.
-    GetIngestConfiguration: POST "/GetIngestConfiguration" => ingest_configurations::get,
+    GetIngestConfiguration (readonly): POST "/GetIngestConfiguration" => ingest_configurations::get,
         on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a participant of a session.
-    GetParticipant: POST "/GetParticipant" => participants::get,
+    GetParticipant (readonly): POST "/GetParticipant" => participants::get,
         on In(&["stageArn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a public key.
-    GetPublicKey: POST "/GetPublicKey" => public_keys::get,
+    GetPublicKey (readonly): POST "/GetPublicKey" => public_keys::get,
         on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a stage.
-    GetStage: POST "/GetStage" => stages::get,
+    GetStage (readonly): POST "/GetStage" => stages::get,
         on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a session of a stage.
-    GetStageSession: POST "/GetStageSession" => sessions::get,
+    GetStageSession (readonly): POST "/GetStageSession" => sessions::get,
         on In(&["stageArn"]),
         [AccessDenied, ResourceNotFound, Validation];
     /// Shows a storage configuration.
-    GetStorageConfiguration: POST "/GetStorageConfiguration" => storage_configurations::get,
+    GetStorageConfiguration (readonly): POST "/GetStorageConfiguration" => storage_configurations::get,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
     /// Imports a public key to check self-signed participant tokens with.
@@ -206,47 +209,47 @@ operations! {
         on Every(PublicKey), makes PublicKey,
         [AccessDenied, Conflict, PendingVerification, ServiceQuotaExceeded, Validation];
     /// Lists compositions, the newest first.
-    ListCompositions: POST "/ListCompositions" => compositions::list,
+    ListCompositions (readonly): POST "/ListCompositions" => compositions::list,
         on In(&["filterByStageArn", "filterByEncoderConfigurationArn"]),
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
     /// Lists encoder configurations in the order of their creation.
-    ListEncoderConfigurations: POST "/ListEncoderConfigurations" => encoder_configurations::list,
+    ListEncoderConfigurations (readonly): POST "/ListEncoderConfigurations" => encoder_configurations::list,
         on Everything,
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
     /// Lists ingest configurations in the order of their creation.
-    ListIngestConfigurations: POST "/ListIngestConfigurations" => ingest_configurations::list,
+    ListIngestConfigurations (readonly): POST "/ListIngestConfigurations" => ingest_configurations::list,
         on Everything,
         [AccessDenied, Validation];
     /// Lists what happened to a participant of a session, the oldest first.
-    ListParticipantEvents: POST "/ListParticipantEvents" => participants::events,
+    ListParticipantEvents (readonly): POST "/ListParticipantEvents" => participants::events,
         on In(&["stageArn"]),
         [AccessDenied, Validation];
     /// Lists the stages that a participant is, or was, replicated to.
-    ListParticipantReplicas: POST "/ListParticipantReplicas" => replications::list,
+    ListParticipantReplicas (readonly): POST "/ListParticipantReplicas" => replications::list,
         on In(&["sourceStageArn"]),
         [AccessDenied, Validation];
     /// Lists the participants of a session in the order of first joining.
-    ListParticipants: POST "/ListParticipants" => participants::list,
+    ListParticipants (readonly): POST "/ListParticipants" => participants::list,
         on In(&["stageArn"]),
         [AccessDenied, Validation];
     /// Lists public keys in the order of their import.
-    ListPublicKeys: POST "/ListPublicKeys" => public_keys::list,
+    ListPublicKeys (readonly): POST "/ListPublicKeys" => public_keys::list,
         on Everything,
         [AccessDenied, Validation];
     /// Lists the sessions of a stage, the newest first.
-    ListStageSessions: POST "/ListStageSessions" => sessions::list,
+    ListStageSessions (readonly): POST "/ListStageSessions" => sessions::list,
         on In(&["stageArn"]),
         [AccessDenied, Validation];
     /// Lists stages in the order of their creation.
-    ListStages: POST "/ListStages" => stages::list,
+    ListStages (readonly): POST "/ListStages" => stages::list,
         on Every(Stage),
         [AccessDenied, Conflict, Validation];
     /// Lists storage configurations in the order of their creation.
-    ListStorageConfigurations: POST "/ListStorageConfigurations" => storage_configurations::list,
+    ListStorageConfigurations (readonly): POST "/ListStorageConfigurations" => storage_configurations::list,
         on Everything,
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
     /// Shows the tags of a resource.
-    ListTagsForResource: GET "/tags/{resourceArn}" => tags::list,
+    ListTagsForResource (readonly): GET "/tags/{resourceArn}" => tags::list,
         on In(&["resourceArn"]),
         [InternalServer, ResourceNotFound, Validation];
     /// Revokes a connection token.

@@ -34,6 +34,30 @@ impl From<OwnedSemaphorePermit> for Place {
     }
 }
 
+/// Keeps a connection from being idle, which the listener gives to each request as an extension. An answer that lasts
+/// holds it until it ends.
+#[derive(Clone)]
+pub struct Busy {
+    _held: Arc<dyn Send + Sync>,
+}
+
+impl Busy {
+    /// Whatever has to be held.
+    pub fn new<T: Send + Sync + 'static>(held: T) -> Self {
+        Busy { _held: Arc::new(held) }
+    }
+}
+
+impl std::fmt::Debug for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Busy")
+    }
+}
+
+/// The id of a request, which its answer bears.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub Arc<str>);
+
 /// The path of the tag operations in the table.
 pub const TAGS: &str = "/tags/{resourceArn}";
 

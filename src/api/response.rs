@@ -60,6 +60,17 @@ pub fn json(status: StatusCode, value: &Value) -> Response {
     body(status, value.to_string().into_bytes())
 }
 
+/// An answer that goes on: server-sent events. Proxies are asked to hand on what they have at once.
+pub fn stream(body: Body) -> Response {
+    let own = [("content-type", "text/event-stream"), ("x-accel-buffering", "no")];
+    with_headers(with_headers(Response::new(body), &MODELLED), &own)
+}
+
+/// An answer that is not to be kept or guessed about.
+pub fn unframed(response: Response) -> Response {
+    with_headers(response, &[("cache-control", "no-store"), ("x-content-type-options", "nosniff")])
+}
+
 /// The answer to a browser's question whether it may send a request.
 pub fn preflight() -> Response {
     let mut response = Response::new(Body::empty());

@@ -95,6 +95,9 @@ where
         }
     });
     done.await.unwrap_or_else(|fault| {
+        if fault.is_unavailable() {
+            return Err(Refusal::new(RefusalCode::Busy, fault.message()));
+        }
         tracing::error!(error = &fault as &dyn std::error::Error, "a door failed");
         Err(Refusal::new(RefusalCode::Internal, "Unexpected error while the request was processed."))
     })

@@ -3,8 +3,7 @@
 use super::{Call, over_quota, place};
 use crate::clock::Timestamp;
 use crate::domain;
-use crate::domain::composition::{History, PlannedDestination, Status};
-use crate::model::arn::ResourceKind;
+use crate::domain::composition::{History, PlannedDestination, Progress, Status};
 use crate::model::composition::{
     Composition, CompositionArn, CompositionState, CompositionSummary, DestinationConfiguration, GetCompositionRequest,
     GetCompositionResponse, ListCompositionsRequest, ListCompositionsResponse, MaxCompositionResults,
@@ -15,6 +14,10 @@ use crate::model::page::Position;
 use crate::model::stage::StageArn;
 use crate::store::{CompositionRow, Conn, Json, StoreError};
 use aws_lc_rs::digest::{SHA256, digest};
+
+mod course;
+
+pub(super) use course::{advance, end_with_stage, retime, settle};
 
 /// The lock of whoever starts a composition, or deletes what one may use.
 const USE: &str = "compositions";
@@ -30,8 +33,8 @@ pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCo
     let mut tx = call.write().await?;
     tx.lock(&call.scope, super::storage_configurations::USE).await?;
     tx.lock(&call.scope, USE).await?;
-    forget_gone(&call, &mut tx).await?;
-    if let Some(row) = tx.composition_by_token(&call.scope, &token).await? {
+    let held = tx.lock_stage(&call.scope, &stage).await?;
+    if let Some(row) = by_token(&call, &mut tx, &token).await? {
         if row.request_digest != request_digest {
             return Err(Fault::conflict(
                 "idempotencyToken: it was used for a composition that was asked for with other parameters",
@@ -40,7 +43,7 @@ pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCo
         tx.commit().await?;
         return Ok(StartCompositionResponse { composition: Some(composition(&call, row)) });
     }
-    super::stages::locked(&mut tx, &call.scope, &input.stage_arn, &stage).await?;
+    held.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
     let uses = uses(&call, &mut tx, &input.destinations).await?;
     within_quotas(&call, &mut tx, &stage).await?;
     let id = call.app.ids.resource();
@@ -57,11 +60,15 @@ pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCo
         request_digest,
         started_at: call.now().0,
         stopping_at: None,
+        error_code: String::new(),
+        next_at: call.now().0,
+        told: Progress::Asked.number(),
         quiet_since: None,
         stage_id: stage,
         id,
     };
     tx.insert_composition(&call.scope, &row).await?;
+    retime(&call, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
     // What it is right now, whatever its timeline says of later.
     Ok(StartCompositionResponse { composition: Some(composition(&call, row)) })
@@ -121,20 +128,37 @@ pub async fn stop(call: Call, input: StopCompositionRequest) -> Result<StopCompo
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     let row = existing(&call, &mut tx, &input.arn, id).await?;
+    // The stage first, here as everywhere, so that nobody waits in a circle.
+    tx.lock_stage(&call.scope, &row.stage_id).await?;
+    let row = tx.lock_composition(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
     let stopping = status(&call, &row).stopping_at.unwrap_or(call.now());
-    tx.stop_composition(&call.scope, id, stopping.0).await?;
+    tx.stop_composition(&call.scope, id, stopping.0, "").await?;
+    retime(&call, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
     Ok(StopCompositionResponse {})
 }
 
 /// What a composition is now.
-pub(super) fn status(call: &Call, row: &CompositionRow) -> Status {
-    let history = History {
+fn status(call: &Call, row: &CompositionRow) -> Status {
+    history(row).at(call.now(), &call.app.settings.compositions)
+}
+
+fn history(row: &CompositionRow) -> History {
+    History {
         started_at: Timestamp(row.started_at),
         stopping_at: row.stopping_at.map(Timestamp),
         quiet_since: row.quiet_since.map(Timestamp),
-    };
-    history.at(call.now(), &call.app.settings.compositions)
+    }
+}
+
+/// The composition that was started with an idempotency token; one that no longer exists gives its token up.
+async fn by_token(call: &Call, tx: &mut Conn, token: &str) -> Result<Option<CompositionRow>, StoreError> {
+    let Some(row) = tx.composition_by_token(&call.scope, token).await? else { return Ok(None) };
+    if !status(call, &row).gone {
+        return Ok(Some(row));
+    }
+    tx.free_idempotency_token(&call.scope, &row.id).await?;
+    Ok(None)
 }
 
 /// The composition `id`, unless it ended so long ago that it no longer exists.
@@ -151,28 +175,8 @@ pub(super) async fn running(call: &Call, tx: &mut Conn) -> Result<Vec<Compositio
     Ok(rows)
 }
 
-/// Before somebody begins to publish to a quiet stage: what has stopped of itself for want of a publisher is noted, as
-/// the stage will no longer tell.
-pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
-    for row in tx.compositions_of_stage(&call.scope, stage).await? {
-        if let Some(at) = status(call, &row).stopping_at {
-            tx.stop_composition(&call.scope, &row.id, at.0).await?;
-        }
-    }
-    Ok(())
-}
-
 fn is_running(call: &Call, row: &CompositionRow) -> bool {
     !matches!(status(call, row).state, CompositionState::Stopped | CompositionState::Failed)
-}
-
-async fn forget_gone(call: &Call, tx: &mut Conn) -> Result<(), StoreError> {
-    for row in tx.all_compositions(&call.scope).await? {
-        if status(call, &row).gone {
-            tx.delete_resource(&call.scope, ResourceKind::Composition, &row.id).await?;
-        }
-    }
-    Ok(())
 }
 
 async fn within_quotas(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {

@@ -22,8 +22,9 @@ const NOTE_TRIED_EVERY: Duration = Duration::from_secs(5);
 /// Keys read at once when all of them are listed.
 const PAGE: i64 = 100;
 /// What is sealed of a key.
-const SECRET: &str = "secret";
-const SESSION_TOKEN: &str = "session token";
+pub const SECRET: &str = "secret";
+/// What is sealed of a key that has one.
+pub const SESSION_TOKEN: &str = "session token";
 
 /// Whoever calls.
 #[derive(Clone, Debug)]
@@ -197,7 +198,7 @@ fn open(secret: &MasterKey, id: &str, what: &str, sealed: &str) -> Result<String
 }
 
 /// What a secret of an access key is sealed under, so that it cannot be passed off as another one.
-fn sealed_name(id: &str, what: &str) -> String {
+pub fn sealed_name(id: &str, what: &str) -> String {
     format!("access key {id}: {what}")
 }
 

@@ -95,10 +95,18 @@ pub async fn exist(db: &Db) -> Result<bool, KeysError> {
     Ok(db.read().await?.newest_signing_key().await?.is_some())
 }
 
+/// Makes sure that the master key opens the keys in a store, if it has any.
+pub async fn check(db: &Db, secret: &MasterKey) -> Result<(), KeysError> {
+    if let Some(row) = db.read().await?.signing_keys().await?.first() {
+        secret.open(&row.id, &row.sealed)?;
+    }
+    Ok(())
+}
+
 /// Makes sure that there is a key to sign with, and that the master key opens it. Several nodes may do so at once.
 pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<(), KeysError> {
     let mut tx = db.write().await?;
-    tx.lock(&service(), "signing keys").await?;
+    hold(&mut tx).await?;
     match tx.signing_keys().await?.first() {
         Some(row) => drop(secret.open(&row.id, &row.sealed)?),
         None => drop(add(&mut tx, secret, clock, ids).await?),
@@ -109,7 +117,7 @@ pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> R
 /// Adds a key, which signs from now on; older ones stay good for verification. Answers its id.
 pub async fn rotate(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
     let mut tx = db.write().await?;
-    tx.lock(&service(), "signing keys").await?;
+    hold(&mut tx).await?;
     if let Some(row) = tx.signing_keys().await?.first() {
         secret.open(&row.id, &row.sealed)?;
     }
@@ -126,6 +134,11 @@ async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Res
     let sealed = secret.seal(&id, &SigningKey::generate()?, &ids.bytes());
     tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed }).await?;
     Ok(id)
+}
+
+/// Waits until nobody else makes a key, until the end of the transaction. A server that starts needs one first of all.
+pub async fn hold(tx: &mut Conn) -> Result<(), StoreError> {
+    tx.lock(&service(), "signing keys").await
 }
 
 /// Keys belong to the service, not to an account.

@@ -1,6 +1,7 @@
 //! One async function per operation: the only place where model, domain, store, clock and ids meet.
 
 pub mod admission;
+pub mod audit;
 pub mod compositions;
 pub mod connections;
 pub mod credentials;
@@ -8,8 +9,12 @@ pub mod encoder_configurations;
 pub mod ingest_configurations;
 pub mod keys;
 mod locating;
+pub mod log;
 pub mod nodes;
+pub mod notices;
+pub mod outbox;
 pub mod participants;
+mod population;
 pub mod presence;
 pub mod public_keys;
 pub mod replications;
@@ -26,6 +31,7 @@ use crate::domain::Broken;
 use crate::domain::composition::Durations;
 use crate::domain::rate::{Buckets, Rates};
 use crate::ids::Ids;
+use crate::metrics::Metrics;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::common::PaginationToken;
 use crate::model::fault::Fault;
@@ -34,12 +40,15 @@ use crate::secret::MasterKey;
 use crate::store::{Conn, Db, StageRow, StoreError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Everything that the operations need, for as long as the server runs.
 #[derive(Debug)]
 pub struct App {
     /// The store.
     pub db: Db,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
     /// Names for new things.
@@ -56,8 +65,12 @@ pub struct App {
     pub buckets: Mutex<Buckets>,
     /// The name of this node; another one after it was taken for dead.
     pub node: RwLock<String>,
-    /// Rung after every change of who is in a stage.
+    /// Since when this node's signs of life have got through.
+    pub pulse: nodes::Pulse,
+    /// Rung after every change of who is in a stage, and whatever is told.
     pub bell: views::Bell,
+    /// The highest position of the log that is known.
+    pub log_end: watch::Sender<i64>,
 }
 
 impl App {
@@ -87,6 +100,19 @@ pub struct Settings {
     pub rates: Rates,
     /// What concerns participants' connections.
     pub participation: Participation,
+    /// What concerns events.
+    pub events: Events,
+}
+
+/// What the operator chose of events.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// Whether there are those that AWS does not have.
+    pub extended: bool,
+    /// Whether every call that changes something leaves a record.
+    pub audit: bool,
+    /// How long they are kept.
+    pub retention: Duration,
 }
 
 /// What the operator chose of participants' connections.
@@ -117,6 +143,18 @@ pub struct Endpoints {
     pub rtmps: String,
 }
 
+/// How long to wait before the next of several tries: not at all after a broken connection, longer and longer for whoever
+/// is in the way again and again. Where transactions are serializable, that is the rule on a busy stage.
+fn pause(tries: usize) -> Duration {
+    const MOST: Duration = Duration::from_millis(100);
+    let doubled = u32::try_from(tries.saturating_sub(2)).unwrap_or(u32::MAX);
+    if doubled == 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(1).saturating_mul(2u32.saturating_pow(doubled)).min(MOST)
+    }
+}
+
 /// Does something again while other writers are in its way or its connection breaks.
 pub async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
 where
@@ -128,6 +166,7 @@ where
         match attempt().await {
             Err(Fault::Modelled { again: true, .. }) if tries < App::TRIES => {
                 tracing::debug!(tries, "the store was busy or its connection broke; trying again");
+                tokio::time::sleep(pause(tries)).await;
             }
             done => return done,
         }

@@ -4,9 +4,10 @@
 
 use super::connections::{self, of};
 use super::{App, Call, again};
+use crate::clock::Timestamp;
 use crate::model::fault::Fault;
-use crate::store::{Conn, Place, StageKey, StageRow};
-use std::sync::{Arc, PoisonError};
+use crate::store::{Conn, NodeRow, Place, StageKey, StageRow};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What a sign of life is answered with.
@@ -17,6 +18,30 @@ pub enum Standing {
     /// It was taken for dead: others have ended what it held. It goes on under a new name, and must drop every
     /// connection that it holds.
     Lost,
+}
+
+/// When this node's signs of life got through: since when without a break, and when last.
+///
+/// After an outage of the store, everybody's lease is over, although everybody may be alive. So a node judges others
+/// only once its own signs have got through for a whole lease: as long as the others have had then to give theirs.
+#[derive(Debug, Default)]
+pub struct Pulse(Mutex<Option<(Timestamp, Timestamp)>>);
+
+impl Pulse {
+    /// Notes a sign that got through, or one that did not.
+    fn note(&self, through: bool, now: Timestamp, lease: Duration) {
+        let mut pulse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *pulse = through.then(|| match *pulse {
+            Some((first, last)) if last.plus(lease / 2) >= now => (first, now),
+            _ => (now, now),
+        });
+    }
+
+    /// Whether this node may take others for dead.
+    fn judges(&self, now: Timestamp, lease: Duration) -> bool {
+        let pulse = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pulse.is_some_and(|(first, last)| first.plus(lease) <= now && last.plus(lease / 2) >= now)
+    }
 }
 
 /// Connections that one transaction ends at most, so that it is short.
@@ -43,12 +68,13 @@ pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
         Ok(tx.commit().await?)
     })
     .await?;
+    app.pulse.note(true, app.clock.now(), lease(app));
     sweep(app).await
 }
 
 /// Gives this node's sign of life.
 pub async fn beat(app: &Arc<App>) -> Result<Standing, Fault> {
-    again(|| async {
+    let beaten = again(|| async {
         let mut tx = app.db.write().await?;
         let mut standing = Standing::Known;
         let mut node = app.node();
@@ -61,12 +87,20 @@ pub async fn beat(app: &Arc<App>) -> Result<Standing, Fault> {
         *app.node.write().unwrap_or_else(PoisonError::into_inner) = node;
         Ok(standing)
     })
-    .await
+    .await;
+    app.pulse.note(beaten.is_ok(), app.clock.now(), lease(app));
+    beaten
+}
+
+/// Whether this node was taken for dead.
+pub async fn is_dead(app: &Arc<App>) -> Result<bool, Fault> {
+    let row = again(|| async { Ok(app.db.read().await?.node(&app.node()).await?) }).await?;
+    Ok(row.is_none_or(|row| row.dead))
 }
 
 /// Does what is due: ends what dead nodes held, sessions whose time has come, and forgets what nobody needs any more.
-/// Every node does so every second; what one has done, another finds done. What fails for one stage is done for the
-/// others.
+/// Every node does so every second. Of several who do so at once, one holds the stage's row at a time, and finds done
+/// what another has done. What fails for one stage is done for the others.
 pub async fn sweep(app: &Arc<App>) -> Result<(), Fault> {
     let done = [bury_the_dead(app).await, end_due(app).await, again(|| forget(app)).await];
     done.into_iter().collect()
@@ -103,7 +137,10 @@ pub(super) async fn living(call: &Call, tx: &mut Conn) -> Result<String, Fault> 
 /// Whether a node is this one or gives signs of life.
 pub(super) async fn lives(call: &Call, conn: &mut Conn, node: &str) -> Result<bool, Fault> {
     let row = if node == call.app.node() { return Ok(true) } else { conn.node(node).await? };
-    Ok(row.is_some_and(|row| !row.dead && row.expires_at > call.now().0))
+    let app = &call.app;
+    // Who was at this node's address before it is not there any more.
+    let spared = |row: &NodeRow| !judges(app) && row.url != url(app);
+    Ok(row.is_some_and(|row| !row.dead && (row.expires_at > call.now().0 || spared(&row))))
 }
 
 /// URL of a node that lives and is not this one.
@@ -129,6 +166,14 @@ fn url(app: &App) -> &str {
     &app.settings.participation.node_url
 }
 
+fn lease(app: &App) -> Duration {
+    app.settings.participation.lease
+}
+
+fn judges(app: &App) -> bool {
+    app.pulse.judges(app.clock.now(), lease(app))
+}
+
 fn expiry(app: &App) -> i64 {
     app.clock.now().plus(app.settings.participation.lease).0
 }
@@ -136,8 +181,9 @@ fn expiry(app: &App) -> i64 {
 async fn bury_the_dead(app: &Arc<App>) -> Result<(), Fault> {
     let dead = again(|| async {
         let mut tx = app.db.write().await?;
-        // Whoever sweeps is alive, however late its sign of life.
-        tx.bury_expired_nodes(&app.node(), app.clock.now().0).await?;
+        if judges(app) {
+            tx.bury_expired_nodes(&app.node(), app.clock.now().0).await?;
+        }
         let dead = tx.dead_nodes(SEEN).await?;
         tx.commit().await?;
         Ok(dead)
@@ -169,7 +215,8 @@ async fn end_held(app: &Arc<App>, node: &str) -> Result<(), Fault> {
     .await
 }
 
-/// Ends sessions whose time has come, and replications whose reconnect windows have run out.
+/// Ends sessions whose time has come, and replications whose reconnect windows have run out; then tells what has
+/// happened to compositions, which may follow from it.
 async fn end_due(app: &Arc<App>) -> Result<(), Fault> {
     let stages = again(|| async {
         let now = app.clock.now();
@@ -179,7 +226,8 @@ async fn end_due(app: &Arc<App>) -> Result<(), Fault> {
         Ok(stages)
     })
     .await?;
-    tend(app, &stages, None).await
+    let tended = tend(app, &stages, None).await;
+    tended.and(super::compositions::advance(app).await)
 }
 
 /// Does what is due in each stage, and ends what a dead node holds of it; answers the first failure once it has been

@@ -7,6 +7,7 @@ mod rows;
 
 use super::Call;
 use crate::clock::Timestamp;
+use crate::domain::event::{self, Failure, Recording, Told};
 use crate::domain::participant::{Client, HeldToken, Illegal, Participant, Transition};
 use crate::model::fault::Fault;
 use crate::model::participant::{
@@ -17,7 +18,7 @@ use crate::model::stage::StageArn;
 use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenUserId};
 use crate::store::{Conn, Json, ParticipantRow, Place, StageRow};
 
-pub(super) use rows::{is_replica, save, state, written};
+pub(super) use rows::{is_replica, save, scene, state, told, written};
 
 /// Who comes in.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub enum Act {
         bucket: String,
         /// Where in it.
         prefix: String,
+        /// Why it failed, if it did.
+        failure: Option<Failure>,
     },
 }
 
@@ -142,13 +145,12 @@ pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer
     match tx.participant(at, &newcomer.id).await? {
         Some(row) => {
             let (next, events) = state(&row).join(now)?;
-            save(tx, at, &row, rows::rejoined(written(&row, &next), newcomer), &events).await?;
+            save(call, tx, at, &row, rows::rejoined(written(&row, &next), newcomer), &events, None).await?;
         }
         None => {
             let (participant, events) = Participant::first_join(&newcomer.id, newcomer.source.is_some(), now);
             let row = rows::first_row(newcomer, &participant, now);
-            tx.insert_participant(at, &ParticipantRow { events: events.len() as i64, ..row.clone() }).await?;
-            tx.insert_events(at, &row.id, 0, &events).await?;
+            rows::insert(call, tx, at, row, &events).await?;
         }
     }
     tx.note_change(&call.scope, &stage.id, now.0, false).await?;
@@ -174,6 +176,7 @@ pub(super) async fn perform(
     };
     let (next, events) = transition(call, &row, &act, of_replica, now)?;
     let mut after = written(&row, &next);
+    let mut also = None;
     match act {
         Act::Publish(Some(protocol)) => after.protocol = protocol.as_str().to_owned(),
         Act::Exchange { user_id, attributes, after: token, .. } => {
@@ -181,16 +184,26 @@ pub(super) async fn perform(
             after.attributes = Json(attributes);
             after.token = Json(Some(token));
         }
-        Act::Record { state, bucket, prefix } => {
+        Act::Record { state, bucket, prefix, failure } => {
+            let recording = Recording { state, bucket: &bucket, prefix: &prefix, failure: failure.as_ref() };
+            (also, after.recording_started_at) = recorded(at, &row, recording, now);
             after.recording_state = state.as_str().to_owned();
             after.recording_bucket = bucket;
             after.recording_prefix = prefix;
         }
         _ => {}
     }
-    save(tx, at, &row, after.clone(), &events).await?;
+    save(call, tx, at, &row, after.clone(), &events, also).await?;
     tx.note_change(&call.scope, at.stage, now.0, false).await?;
     follow(call, tx, at, &row, &after, now).await
+}
+
+/// What is told of a change of a participant's recording, and since when it goes on afterwards, in milliseconds.
+fn recorded(at: Place<'_>, row: &ParticipantRow, after: Recording<'_>, now: Timestamp) -> (Option<Told>, Option<i64>) {
+    let state = ParticipantRecordingState::parse(&row.recording_state).unwrap_or(ParticipantRecordingState::Disabled);
+    let before = (state, row.recording_started_at.map(Timestamp));
+    let (told, since) = event::of_recording(scene(at), &row.id, before, after, now);
+    (told, since.map(|at| at.0))
 }
 
 /// Does what follows from a participant's change: for its replicas, the session and the stage.
@@ -210,6 +223,7 @@ async fn follow(
         super::replications::source_stopped(call, tx, at, &after.id).await?;
         if tx.count_publishing(&call.scope, at.stage).await? == 0 {
             tx.set_stage_quiet(&call.scope, at.stage, now.0).await?;
+            super::compositions::retime(call, tx, at.stage).await?;
             super::sessions::silent(call, tx, at, now).await?;
         }
     }

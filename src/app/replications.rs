@@ -219,7 +219,7 @@ async fn end(call: &Call, tx: &mut Conn, mut row: ReplicationRow) -> Result<(), 
     let to = Place { scope: &call.scope, stage: &row.destination_stage_id, session: &row.destination_session_id };
     if let Some(left) = tx.participant(to, &row.participant_id).await? {
         let after = ParticipantRow { replication_state: STOPPED.to_owned(), ..left.clone() };
-        presence::save(tx, to, &left, after, &[]).await?;
+        presence::save(call, tx, to, &left, after, &[], None).await?;
     }
     note_at_source(call, tx, &row).await
 }
@@ -240,7 +240,7 @@ async fn note_at_source(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Res
         replication_state: if active > 0 { ACTIVE } else { STOPPED }.to_owned(),
         ..presence::written(&before, &next)
     };
-    Ok(presence::save(tx, at, &before, after, &events).await?)
+    Ok(presence::save(call, tx, at, &before, after, &events, None).await?)
 }
 
 /// Both stages, for one transaction alone; always in the same order, so that two such transactions cannot wait for each

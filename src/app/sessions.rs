@@ -1,8 +1,9 @@
 //! Stage sessions.
 
 use super::presence::{self, Act};
-use super::{Call, place};
+use super::{Call, outbox, place};
 use crate::clock::Timestamp;
+use crate::domain::event;
 use crate::model::fault::Fault;
 use crate::model::page::Position;
 use crate::model::session::{
@@ -50,6 +51,10 @@ pub(super) async fn open(call: &Call, tx: &mut Conn, stage: &StageRow, now: Time
     let Some(session) = &stage.active_session else {
         let id = call.app.ids.session();
         tx.insert_session(&call.scope, &stage.id, &id, now.0, ends_at).await?;
+        if call.app.settings.events.extended {
+            let at = Place { scope: &call.scope, stage: &stage.id, session: &id };
+            outbox::tell(call, tx, &stage.id, &[event::of_session_start(presence::scene(at), now)]).await?;
+        }
         return Ok(id);
     };
     if !tx.is_anybody_connected(Place { scope: &call.scope, stage: &stage.id, session }).await? {
@@ -75,7 +80,7 @@ pub(super) async fn left(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timesta
     }
     let wait = call.app.settings.participation.session_end;
     if wait.is_zero() {
-        return tx.end_session(&call.scope, at.stage, at.session, now.0).await.map(drop);
+        return close(call, tx, at, now).await;
     }
     tx.set_session_due(&call.scope, at.stage, at.session, Some(now.plus(wait).0)).await
 }
@@ -98,8 +103,32 @@ pub(super) async fn end(call: &Call, tx: &mut Conn, stage: &str, session: &str, 
     for participant in tx.connected_participants(at).await? {
         Box::pin(presence::perform(call, tx, at, &participant.id, Act::Leave, now)).await?;
     }
-    tx.end_session(&call.scope, stage, session, now.0).await?;
+    Ok(close(call, tx, at, now).await?)
+}
+
+/// Notes that a session is over, unless it was before.
+async fn close(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+    if tx.end_session(&call.scope, at.stage, at.session, now.0).await? && call.app.settings.events.extended {
+        outbox::tell(call, tx, at.stage, &[event::of_session_end(presence::scene(at), now)]).await?;
+    }
     Ok(())
+}
+
+/// Ends the open session of a stage that is being deleted with all that is known of it: those who publish leave, as
+/// others must be told of it; the others only where that is told too.
+pub(super) async fn end_with_stage(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), Fault> {
+    for publisher in tx.publishers(at, i64::MAX).await? {
+        Box::pin(presence::perform(call, tx, at, &publisher.id, Act::Leave, now)).await?;
+    }
+    if call.app.settings.events.extended {
+        let mut told = Vec::new();
+        for row in tx.connected_participants(at).await? {
+            let (_, events) = presence::state(&row).leave(now)?;
+            told.extend(presence::told(call, at, &row, &events));
+        }
+        outbox::tell(call, tx, at.stage, &told).await?;
+    }
+    Ok(close(call, tx, at, now).await?)
 }
 
 /// When a session ends in which nobody publishes from `now` on.

@@ -48,6 +48,7 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
         tokens.push(super::tokens::mint(&call, &mut tx, &row.id, configuration).await?);
     }
     tx.commit().await?;
+    call.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
     Ok(CreateStageResponse {
         stage: Some(stage(&call, row)),
         participant_tokens: (!tokens.is_empty()).then(|| tokens.into_iter().collect()),
@@ -109,17 +110,18 @@ pub async fn update(call: Call, input: UpdateStageRequest) -> Result<UpdateStage
 pub async fn delete(call: Call, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
-    locked(&mut tx, &call.scope, &input.arn, id).await?;
+    let stage = call.hold(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
     let now = call.now();
     super::replications::end_all_of_stage(&call, &mut tx, id).await?;
+    if let Some(session) = &stage.active_session {
+        let at = Place { scope: &call.scope, stage: id, session };
+        super::sessions::end_with_stage(&call, &mut tx, at, now).await?;
+    }
     for mut row in tx.ingest_configurations_of_stage(&call.scope, id).await? {
         super::ingest_configurations::detach(&mut row);
         tx.update_ingest_configuration(&call.scope, &row).await?;
     }
-    for row in tx.compositions_of_stage(&call.scope, id).await? {
-        let stopping = super::compositions::status(&call, &row).stopping_at.unwrap_or(now);
-        tx.stop_composition(&call.scope, &row.id, stopping.0).await?;
-    }
+    super::compositions::end_with_stage(&call, &mut tx, id).await?;
     tx.delete_stage_history(&call.scope, id).await?;
     tx.delete_resource(&call.scope, ResourceKind::Stage, id).await?;
     tx.note_change(&call.scope, id, now.0, true).await?;

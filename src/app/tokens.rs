@@ -25,6 +25,7 @@ pub async fn create(call: Call, input: CreateParticipantTokenRequest) -> Result<
         capabilities: input.capabilities,
     };
     let token = mint(&call, &mut conn, id, configuration).await?;
+    call.app.metrics.tokens.alone.inc();
     Ok(CreateParticipantTokenResponse { participant_token: Some(token) })
 }
 

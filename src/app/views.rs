@@ -8,6 +8,7 @@ use crate::model::participant::ParticipantAttributes;
 use crate::store::{ChangeRow, ParticipantRow, Place, StageKey};
 use std::collections::HashSet;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Most participants that a view lists.
 pub const MOST: usize = 100;
@@ -102,18 +103,49 @@ fn change(row: ChangeRow) -> Change {
     Change { scope, stage: row.stage_id, revision: row.revision, at: Timestamp(row.changed_at) }
 }
 
-/// Wakes those who look for changes, as soon as this node has made one. Changes of other nodes are found by looking.
+/// Wakes those who look for what was written, as soon as this node has written, or heard that another one has. Nothing
+/// depends on it: whoever listens also looks from time to time.
 #[derive(Debug, Default)]
-pub struct Bell(tokio::sync::Notify);
+pub struct Bell {
+    /// What this node has written.
+    own: watch::Sender<()>,
+    /// That, and what others have.
+    any: watch::Sender<()>,
+}
 
 impl Bell {
-    /// Rings.
+    /// This node has written.
     pub fn ring(&self) {
-        self.0.notify_one();
+        self.own.send_replace(());
+        self.any.send_replace(());
     }
 
-    /// Waits for a ring; one that came before is not lost. For one listener.
-    pub async fn heard(&self) {
-        self.0.notified().await;
+    /// Another node has.
+    pub fn echo(&self) {
+        self.any.send_replace(());
+    }
+
+    /// Hears whatever was written, from now on.
+    pub fn listen(&self) -> Ear {
+        Ear(self.any.subscribe())
+    }
+
+    /// Hears what this node has written, from now on.
+    pub fn listen_to_own(&self) -> Ear {
+        Ear(self.own.subscribe())
+    }
+}
+
+/// Hears a [`Bell`].
+#[derive(Debug)]
+pub struct Ear(watch::Receiver<()>);
+
+impl Ear {
+    /// Waits for a ring; one that came since the last is not lost, and several are heard as one.
+    pub async fn heard(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The bell is gone, and will not ring.
+            std::future::pending().await
+        }
     }
 }

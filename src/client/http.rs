@@ -106,6 +106,12 @@ pub struct Http {
 }
 
 impl Http {
+    /// A client that calls itself what this program is called.
+    pub fn own(net: Net) -> Http {
+        let name = concat!("greenroom/", env!("CARGO_PKG_VERSION"));
+        Http { net, user_agent: HeaderValue::from_static(name) }
+    }
+
     /// Sends a request, and again to wherever it is sent on with 307 or 308. The token goes with it: the doors of one
     /// service send to each other, never from HTTPS to HTTP.
     pub async fn ask(&self, mut ask: Ask) -> Result<Answer, HttpError> {

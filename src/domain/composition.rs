@@ -1,7 +1,12 @@
 //! Compositions: defaults, and the state as a function of time.
 //!
 //! Nothing has to run for a composition to change its state: what it is at a moment follows from when it was started,
-//! when it was told to stop, and since when nobody publishes.
+//! when it was told to stop, and since when nobody publishes. What is told of it is told when its time has come: see
+//! [`Course`].
+
+mod course;
+
+pub use course::{Course, Progress};
 
 use super::Broken;
 use super::stage::thumbnail_storage;
@@ -59,27 +64,40 @@ pub struct Status {
 }
 
 impl History {
-    /// What the composition is at `now`.
-    pub fn at(&self, now: Timestamp, durations: &Durations) -> Status {
+    /// When everything happens to the composition, unless its history goes on.
+    pub fn course(&self, durations: &Durations) -> Course {
         let idle = self.quiet_since.map(|since| since.max(self.started_at).plus(durations.idle));
         let limit = self.started_at.plus(durations.most);
         let deadline = idle.map_or(limit, |idle| idle.min(limit));
         let stopping_at = self.stopping_at.map_or(deadline, |told| told.min(deadline));
         let active_at = self.started_at.plus(durations.start);
         let ended_at = stopping_at.plus(durations.stop);
-        let stopping = now >= stopping_at;
-        let ended = now >= ended_at;
+        Course {
+            active_at: (active_at <= stopping_at).then_some(active_at),
+            stopping_at,
+            ended_at,
+            gone_at: ended_at.plus(durations.retention),
+        }
+    }
+
+    /// What the composition is at `now`.
+    pub fn at(&self, now: Timestamp, durations: &Durations) -> Status {
+        let course = self.course(durations);
+        let past = |at: &Timestamp| now >= *at;
+        let stopping_at = Some(course.stopping_at).filter(past);
+        let ended_at = Some(course.ended_at).filter(past);
+        let active = past(&self.started_at.plus(durations.start));
         Status {
-            state: match (ended, stopping, now >= active_at) {
-                (true, _, _) => CompositionState::Stopped,
-                (_, true, _) => CompositionState::Stopping,
+            state: match (ended_at, stopping_at, active) {
+                (Some(_), _, _) => CompositionState::Stopped,
+                (_, Some(_), _) => CompositionState::Stopping,
                 (_, _, true) => CompositionState::Active,
                 _ => CompositionState::Starting,
             },
-            active_at: (now >= active_at && active_at <= stopping_at).then_some(active_at),
-            stopping_at: stopping.then_some(stopping_at),
-            ended_at: ended.then_some(ended_at),
-            gone: now >= ended_at.plus(durations.retention),
+            active_at: course.active_at.filter(past),
+            stopping_at,
+            ended_at,
+            gone: past(&course.gone_at),
         }
     }
 }

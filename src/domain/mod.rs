@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod composition;
 pub mod encoder_configuration;
+pub mod event;
 pub mod participant;
 pub mod pattern;
 pub mod policy;

@@ -2,7 +2,7 @@
 
 use super::activity::{Activity, Patience, Verdict};
 use super::{proxies, tls::Tls};
-use crate::api::{ClientAddress, Place};
+use crate::api::{Busy, ClientAddress, Place};
 use crate::config::{ListenerArgs, Networks};
 use axum::Router;
 use axum::body::Body;
@@ -83,11 +83,12 @@ impl Connections {
             }
         }));
         let service = service_fn(|request: axum::http::Request<Incoming>| {
-            let running = activity.begin(request.version() == Version::HTTP_2);
+            let running = Busy::new(activity.begin(request.version() == Version::HTTP_2));
             let mut request = request.map(Body::new);
             let client = proxies::client(&self.proxies, peer, request.headers());
             request.extensions_mut().insert(ClientAddress(client));
             request.extensions_mut().insert(place.clone());
+            request.extensions_mut().insert(running.clone());
             // A router is always ready.
             let answer = self.router.clone().call(request);
             async move {

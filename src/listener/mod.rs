@@ -11,6 +11,7 @@ mod proxies;
 pub mod tls;
 
 use crate::config::ListenerArgs;
+use crate::metrics::Metrics;
 use axum::Router;
 use connection::Connections;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub struct Listener {
     places: Arc<Semaphore>,
     most: u32,
     connections: Arc<Connections>,
+    metrics: Option<Arc<Metrics>>,
     reminded: Option<Instant>,
 }
 
@@ -44,8 +46,21 @@ impl Listener {
             places: Arc::new(Semaphore::new(args.max_connections as usize)),
             most: args.max_connections,
             connections: Arc::new(Connections::new(router, tls, args)),
+            metrics: None,
             reminded: None,
         }
+    }
+
+    /// The same, with its connections counted.
+    pub fn measured(mut self, metrics: Arc<Metrics>) -> Self {
+        let (places, most) = (self.places.clone(), i64::from(self.most));
+        metrics.sample(move |metrics| {
+            let free = i64::try_from(places.available_permits()).unwrap_or(most);
+            metrics.requests.connections.set(most - free.min(most));
+            metrics.requests.connections_most.set(most);
+        });
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Serves until `stop` is done, then accepts no more and finishes what is in flight, for `grace` at most. Answers
@@ -80,6 +95,9 @@ impl Listener {
     /// elsewhere, one that waits in the system's queue does neither.
     fn take(&mut self, stream: TcpStream, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
+            if let Some(metrics) = &self.metrics {
+                metrics.refusals.connections.inc();
+            }
             if self.reminded.is_none_or(|at| at.elapsed() >= REMINDER) {
                 self.reminded = Some(Instant::now());
                 tracing::warn!("connections are closed unserved: there are as many as --max-connections");

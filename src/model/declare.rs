@@ -2,7 +2,7 @@
 
 /// Gives a type its description and its parser; the macros below share it.
 macro_rules! shape {
-    ($name:ident, [$($doc:literal)*], $kind:expr, |$value:ident, $at:ident, $broken:ident| $decode:block) => {
+    ($name:ident, [$($doc:literal)*], $kind:expr, $(sensitive $sensitive:expr,)? |$value:ident, $at:ident, $broken:ident| $decode:block) => {
         impl $crate::model::shape::Shape for $name {
             fn def() -> &'static $crate::model::shape::Def {
                 static DEF: std::sync::LazyLock<$crate::model::shape::Def> =
@@ -10,6 +10,7 @@ macro_rules! shape {
                         name: stringify!($name),
                         doc: concat!($($doc),*).trim_ascii_start(),
                         kind: $kind,
+                        sensitive: $crate::model::declare::given!([$($sensitive)?] false),
                     });
                 &DEF
             }
@@ -32,7 +33,8 @@ macro_rules! given {
     };
 }
 
-/// Declares text shapes: newtypes over `String`. `sensitive: true` keeps the value out of `Debug` and of refusals.
+/// Declares text shapes: newtypes over `String`. `sensitive: true` keeps the value out of `Debug`, of refusals and of the
+/// audit trail.
 macro_rules! string_shapes {
     ($( $(#[doc = $doc:literal])* $name:ident {
         $(length: $min:literal ..= $max:literal $(,)?)? $(pattern: $pattern:literal $(,)?)? $(sensitive: $sensitive:literal)?
@@ -67,6 +69,7 @@ macro_rules! string_shapes {
             $name,
             [$($doc)*],
             $crate::model::shape::Kind::Text { min: $name::LENGTH.0, max: $name::LENGTH.1, pattern: $name::PATTERN },
+            sensitive $name::SENSITIVE,
             |value, at, broken| {
                 static PATTERN: std::sync::LazyLock<Option<regex_lite::Regex>> =
                     std::sync::LazyLock::new(|| $name::PATTERN.map($crate::model::shape::whole));

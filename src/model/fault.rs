@@ -88,10 +88,12 @@ pub enum RejectionKind {
     Timeout,
     /// As many requests are at work as the service takes.
     Unavailable,
+    /// What is asked for is kept no longer. Of the stream of events alone.
+    TrimmedData,
 }
 
 impl RejectionKind {
-    /// Every kind.
+    /// Every kind that an operation may be refused with.
     pub const ALL: [RejectionKind; 13] = [
         RejectionKind::Serialization,
         RejectionKind::UnknownOperation,
@@ -124,6 +126,7 @@ impl RejectionKind {
             RejectionKind::UriTooLong => "RequestUriTooLongException",
             RejectionKind::Timeout => "RequestTimeoutException",
             RejectionKind::Unavailable => "ServiceUnavailableException",
+            RejectionKind::TrimmedData => "TrimmedDataAccessException",
         }
     }
 
@@ -138,6 +141,7 @@ impl RejectionKind {
             | RejectionKind::InvalidSignature => 403,
             RejectionKind::UnknownOperation => 404,
             RejectionKind::Timeout => 408,
+            RejectionKind::TrimmedData => 410,
             RejectionKind::TooLarge => 413,
             RejectionKind::TooManyRequests => 429,
             RejectionKind::UriTooLong => 414,
@@ -219,6 +223,11 @@ impl Fault {
     /// A refusal of the protocol.
     pub fn rejected(kind: RejectionKind, message: impl Into<String>) -> Self {
         Fault::Rejected { kind, message: message.into() }
+    }
+
+    /// Whether the service could not be had, and nothing was done.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Fault::Rejected { kind: RejectionKind::Unavailable, .. })
     }
 
     /// The name in `x-amzn-ErrorType`.

@@ -18,6 +18,37 @@ pub struct Def {
     pub doc: &'static str,
     /// The kind and its constraints.
     pub kind: Kind,
+    /// Whether its values are kept out of everything that is written down.
+    pub sensitive: bool,
+}
+
+/// What stands where a value is hidden, in the words of CloudTrail.
+pub const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
+
+impl Def {
+    /// A value of this shape as it may be written down: without what is sensitive, and without members that the shape
+    /// does not have, of which nobody knows what they are.
+    pub fn shown(&self, value: Value) -> Value {
+        if self.sensitive && !value.is_null() {
+            return Value::from(HIDDEN);
+        }
+        match (&self.kind, value) {
+            (Kind::Structure { members }, Value::Object(mut object)) => {
+                let shown = members.iter().filter_map(|member| {
+                    let value = object.remove(&member.name).filter(|value| !value.is_null())?;
+                    Some((member.name.clone(), (member.def)().shown(value)))
+                });
+                Value::Object(shown.collect())
+            }
+            (Kind::List { member, .. }, Value::Array(items)) => {
+                items.into_iter().map(|value| member().shown(value)).collect()
+            }
+            (Kind::Map { value: def, .. }, Value::Object(object)) => {
+                Value::Object(object.into_iter().map(|(key, value)| (key, def().shown(value))).collect())
+            }
+            (_, value) => value,
+        }
+    }
 }
 
 /// The kinds of AWS shapes.

@@ -5,12 +5,13 @@ use super::credentials::{self, Credentials};
 use super::messages::{self, Heard};
 use super::plane::{End, Entered, Farewell, Plane, Stage, State};
 use super::refusal::{self, Telling};
-use crate::api::Place;
+use crate::api::{Place, Witness};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::app::views::Entry;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket};
 use crate::domain::participant::Client;
+use crate::metrics::Metrics;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::Response;
@@ -63,16 +64,21 @@ pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Resu
     let shown = Credentials::of_socket(&parts.headers);
     let client = agent::client(&parts.headers);
     let (plane, place) = (plane.clone(), parts.extensions.remove::<Place>());
+    let witness = Witness::of(&parts.extensions);
     let running = plane.tasks.token();
     Ok(upgrade.on_upgrade(async move |mut socket| {
+        let visit = Visit { metrics: plane.app.metrics.clone(), witness };
         let parting = match Guest::come(plane, shown, &topic, client).await {
             Ok(mut guest) => {
+                visit.begins("OK");
                 let parting = guest.stay(&mut socket).await;
+                visit.ends(&guest.ticket, parting);
                 guest.plane.end(&guest.id, End::Here(None));
                 parting
             }
             Err(refusal) => {
                 let Telling { name, .. } = refusal::telling(refusal.code);
+                visit.begins(name);
                 let told = socket.send(Message::Text(messages::error(name, &refusal.message).into()));
                 drop(tokio::time::timeout(PARTING, told).await);
                 Some(refusal.code.into())
@@ -81,6 +87,40 @@ pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Resu
         drop(tokio::time::timeout(PARTING, part(&mut socket, parting)).await);
         drop((running, place));
     }))
+}
+
+/// What is told of a socket to those who watch the server: the request was answered before anything was known of it.
+struct Visit {
+    metrics: Arc<Metrics>,
+    witness: Option<Arc<Witness>>,
+}
+
+impl Visit {
+    /// Counts how it began: let in, or refused.
+    fn begins(&self, outcome: &'static str) {
+        let Some(witness) = &self.witness else { return };
+        self.metrics.doors.answered("events", outcome, witness.age());
+        if outcome != "OK" {
+            tracing::info!(target: "greenroom::requests", id = witness.id, fault = outcome, "a socket was refused");
+        }
+    }
+
+    /// Writes down that it has ended, and how.
+    fn ends(&self, ticket: &Ticket, parting: Option<Parting>) {
+        let Some(witness) = &self.witness else { return };
+        tracing::info!(
+            target: "greenroom::requests",
+            id = witness.id,
+            account = ticket.scope.account,
+            region = ticket.scope.region,
+            stage = ticket.stage,
+            participant = ticket.participant,
+            code = parting.map(|Parting(code, _)| code),
+            reason = parting.map(|Parting(_, reason)| reason),
+            duration_ms = witness.age().as_micros() as f64 / 1000.0,
+            "a socket has ended"
+        );
+    }
 }
 
 /// Says why the socket is closed, unless the client has closed it, and waits until either's word has reached the other:

@@ -14,8 +14,8 @@ mod refusal;
 mod target;
 mod whip;
 
-use crate::api::{Door, Limits};
-use crate::domain::admission::{Refusal, RefusalCode};
+use crate::api::{Door, Limits, Sender, Witness};
+use crate::domain::admission::{Refusal, RefusalCode, Ticket};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -56,9 +56,15 @@ pub fn router(door: Arc<Door>, plane: Arc<Plane>) -> Router<Arc<Door>> {
 }
 
 async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) -> Response {
-    let mut response = match answer(&plane, &door.limits, request).await {
+    let witness = Witness::of(request.extensions());
+    let mut response = match answer(&plane, &door.limits, request, witness.as_deref()).await {
         Ok(response) => response,
-        Err(refusal) => refusal::response(&refusal),
+        Err(refusal) => {
+            if let Some(witness) = &witness {
+                witness.outcome(refusal::telling(refusal.code).name);
+            }
+            refusal::response(&refusal)
+        }
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         allow_origins(response.headers_mut());
@@ -66,17 +72,30 @@ async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) 
     response
 }
 
-async fn answer(plane: &Arc<Plane>, limits: &Limits, request: Request) -> Result<Response, Refusal> {
-    let Some(target) = Target::of(request.uri())? else {
+async fn answer(
+    plane: &Arc<Plane>,
+    limits: &Limits,
+    request: Request,
+    witness: Option<&Witness>,
+) -> Result<Response, Refusal> {
+    let target = Target::of(request.uri());
+    if let Some(witness) = witness {
+        witness.door(target.as_ref().ok().and_then(Option::as_ref).map_or("other", Target::door));
+    }
+    let Some(target) = target? else {
         return Err(Refusal::new(RefusalCode::NotFound, "Participants use /events/… and /whip…"));
     };
     if request.method() == Method::OPTIONS {
         return Ok(options(plane, &target));
     }
     if !target.methods().contains(request.method()) {
+        if let Some(witness) = witness {
+            witness.outcome(refusal::telling(RefusalCode::MethodNotAllowed).name);
+        }
         return Ok(not_allowed(&target));
     }
     let Some(_place) = limits.place() else {
+        plane.app.metrics.refusals.in_flight.inc();
         let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
         return Err(Refusal::new(RefusalCode::Busy, text));
     };
@@ -84,6 +103,13 @@ async fn answer(plane: &Arc<Plane>, limits: &Limits, request: Request) -> Result
         Target::Events(topic) => events::answer(plane, topic, request).await,
         target => whip::answer(plane, target, request, limits.body()).await,
     }
+}
+
+/// Says whose token a request came with, once it is proven.
+fn prove(witness: Option<&Witness>, ticket: &Ticket) {
+    let Some(witness) = witness else { return };
+    let participant = Some((ticket.stage.clone(), ticket.participant.clone()));
+    witness.sender(Sender { scope: ticket.scope.clone(), access_key: None, participant });
 }
 
 /// `OPTIONS`: what the path takes, for browsers before they ask and for whoever wants to know.

@@ -80,6 +80,9 @@ pub fn response(refusal: &Refusal) -> Response {
 
 /// A refusal for what went wrong in the service. What lies behind it goes to the log.
 pub fn internal(fault: &Fault) -> Refusal {
+    if fault.is_unavailable() {
+        return Refusal::new(RefusalCode::Busy, fault.message());
+    }
     tracing::error!(error = fault as &dyn std::error::Error, "a participant's request failed");
     Refusal::new(RefusalCode::Internal, "The service failed; try again")
 }

@@ -33,6 +33,16 @@ impl Target {
         }))
     }
 
+    /// The name of its door, for whoever watches.
+    pub fn door(&self) -> &'static str {
+        match self {
+            Target::Events(_) => "events",
+            Target::Publish(_) => "publish",
+            Target::Subscribe(_) => "subscribe",
+            Target::Resource(_) => "resource",
+        }
+    }
+
     /// The methods it takes, beside `OPTIONS`.
     pub fn methods(&self) -> &'static [Method] {
         match self {

@@ -3,8 +3,8 @@
 use super::credentials::Credentials;
 use super::plane::{Made, Plane, Wanted, no_connection};
 use super::target::Target;
-use super::{agent, refusal};
-use crate::api::{Unread, whole};
+use super::{agent, prove, refusal};
+use crate::api::{Unread, Witness, whole};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
@@ -38,6 +38,7 @@ pub async fn answer(
     let body = text(body, patience).await;
     let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
     let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, purpose).await?;
+    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
     match target {
         Target::Publish(participant) => {
             if participant.is_some_and(|participant| participant != ticket.participant) {

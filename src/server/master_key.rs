@@ -57,6 +57,31 @@ impl KeySource {
             Err(other) => Err(other.into()),
         }
     }
+
+    /// The key, for a store that is only read: nothing is made. A store without a key file and without signing keys has
+    /// no secrets, and gets a key that opens none.
+    pub(crate) async fn open_existing(self, db: &Db) -> Result<MasterKey, ServerError> {
+        let (key, name) = match self {
+            KeySource::Given(key) => (*key, GIVEN.to_owned()),
+            KeySource::File(path) if path.try_exists().unwrap_or(true) => (read(&path)?, path.display().to_string()),
+            KeySource::File(path) if keys::exist(db).await? => return Err(ServerError::LostKeyFile(path)),
+            KeySource::File(_) | KeySource::Memory => return Ok(MasterKey::new(&[0; 32])),
+        };
+        match keys::check(db, &key).await {
+            Ok(()) => Ok(key),
+            Err(KeysError::Secret(error)) => Err(ServerError::Secret(name, error)),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The key, for a store that is empty: the file is made, and nothing else.
+    pub(crate) fn take(self, ids: &Ids) -> Result<MasterKey, ServerError> {
+        match self {
+            KeySource::Given(key) => Ok(*key),
+            KeySource::Memory => Ok(MasterKey::new(&ids.bytes())),
+            KeySource::File(path) => read_or_make(&path, ids),
+        }
+    }
 }
 
 /// Reads the key file, or makes it: readable by its owner alone, whole from its first moment, and never in place of one
@@ -79,6 +104,11 @@ fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
         let removed = std::fs::remove_file(&draft);
         written.and(removed).map_err(failed)?;
     }
+    read(path)
+}
+
+fn read(path: &Path) -> Result<MasterKey, ServerError> {
+    let failed = |error| ServerError::KeyFile(path.to_owned(), error);
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(1024).read_to_string(&mut text).map_err(failed)?;

@@ -1,9 +1,9 @@
 //! The media thread from outside: what asks it, and how it is started and stopped.
 
 use super::thread::{Command, Shared, Thread};
-use super::{EVENTS, Event, Peer, PeerState, Refused, Settings};
+use super::{EVENTS, Event, Peer, PeerState, Refused, Settings, Traffic};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -71,6 +71,18 @@ impl Media {
         let shared = &self.handle.shared;
         shared.closing.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
         shared.wake();
+    }
+
+    /// What went through the socket since the start.
+    pub fn traffic(&self) -> Traffic {
+        let (shared, read) = (&self.handle.shared, |count: &AtomicU64| count.load(Ordering::Relaxed));
+        let traffic = &shared.traffic;
+        Traffic {
+            received: (read(&traffic.received[0]), read(&traffic.received[1])),
+            sent: (read(&traffic.sent[0]), read(&traffic.sent[1])),
+            unsent: read(&traffic.unsent),
+            dropped: read(&shared.dropped),
+        }
     }
 
     /// Every peer that there is.

@@ -26,6 +26,19 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer(pub u64);
 
+/// What went through the socket since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams that came, and their bytes.
+    pub received: (u64, u64),
+    /// Datagrams that were sent, and their bytes.
+    pub sent: (u64, u64),
+    /// Datagrams that the system would not send.
+    pub unsent: u64,
+    /// Events that nobody took in time.
+    pub dropped: u64,
+}
+
 /// What the operator chose.
 #[derive(Clone, Debug)]
 pub struct Settings {

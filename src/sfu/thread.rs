@@ -33,11 +33,27 @@ pub(super) enum Command {
     Snapshot { answer: Answer<Vec<PeerState>> },
 }
 
+/// Datagrams and their bytes since the start. Only the thread writes them.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) received: [AtomicU64; 2],
+    pub(super) sent: [AtomicU64; 2],
+    /// Datagrams that the system would not send.
+    pub(super) unsent: AtomicU64,
+}
+
+fn count([packets, bytes]: &[AtomicU64; 2], length: usize) {
+    packets.fetch_add(1, Ordering::Relaxed);
+    bytes.fetch_add(length as u64, Ordering::Relaxed);
+}
+
 /// What the thread shares with those who ask.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) peers: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// What went through the socket.
+    pub(super) traffic: Traffic,
     /// Who is to be closed: no channel, as this must not fail.
     pub(super) closing: Mutex<BTreeSet<Peer>>,
     /// Whether the thread has ended.
@@ -96,6 +112,7 @@ impl Thread {
         let shared = Arc::new(Shared {
             peers: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
+            traffic: Traffic::default(),
             closing: Mutex::default(),
             ended: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
@@ -144,6 +161,7 @@ impl Thread {
         for _ in 0..BATCH {
             match self.socket.recv_from(buffer) {
                 Ok((length, source)) => {
+                    count(&self.shared.traffic.received, length);
                     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
                     self.sfu.handle_datagram(Instant::now(), source, &buffer[..length]);
                     self.flush();
@@ -163,8 +181,12 @@ impl Thread {
             if let (true, IpAddr::V4(ip)) = (self.ipv6, destination.ip()) {
                 destination.set_ip(IpAddr::V6(ip.to_ipv6_mapped()));
             }
-            if let Err(error) = self.socket.send_to(&transmit.contents, destination) {
-                tracing::trace!(%error, %destination, "a datagram was not sent");
+            match self.socket.send_to(&transmit.contents, destination) {
+                Ok(length) => count(&self.shared.traffic.sent, length),
+                Err(error) => {
+                    self.shared.traffic.unsent.fetch_add(1, Ordering::Relaxed);
+                    tracing::trace!(%error, %destination, "a datagram was not sent");
+                }
             }
         }
         while let Some(event) = self.sfu.poll_event() {

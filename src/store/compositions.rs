@@ -37,8 +37,36 @@ rows! {
         started_at: i64,
         /// When it began to stop.
         stopping_at: Option<i64>,
+        /// Why it failed, in one word, or `""`.
+        error_code: String,
+        /// When something is to be told of it next, or it is to be forgotten.
+        next_at: i64,
+        /// How much of its course has been told.
+        told: i64,
         /// Since when nobody publishes to the stage; `None` while somebody does, or when the stage is gone.
         quiet_since: Option<i64>,
+    }
+}
+
+rows! {
+    /// A composition of whatever account.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    CompositionKey {
+        /// The account.
+        account: String,
+        /// The region.
+        region: String,
+        /// The stage it shows.
+        stage_id: String,
+        /// Its id.
+        id: String,
+    }
+}
+
+impl CompositionKey {
+    /// Whose it is.
+    pub fn scope(&self) -> Scope {
+        Scope { account: self.account.clone(), region: self.region.clone() }
     }
 }
 
@@ -47,6 +75,7 @@ macro_rules! select {
         concat!(
             "SELECT c.id, c.stage_id, c.layout, c.destinations, c.tags, c.channel_encoder_id, c.s3_encoder_id,
                 c.storage_id, c.idempotency_token, c.request_digest, c.started_at, c.stopping_at,
+                c.error_code, c.next_at, c.told,
                 CASE WHEN EXISTS (SELECT 1 FROM participants p WHERE p.account = c.account AND p.region = c.region
                     AND p.stage_id = c.stage_id AND p.publishing) THEN NULL ELSE s.quiet_since END AS quiet_since
             FROM compositions c
@@ -68,10 +97,16 @@ const PAGE: &str = select!(
 );
 const INSERT: &str = "INSERT INTO compositions
     (account, region, id, stage_id, layout, destinations, tags, channel_encoder_id, s3_encoder_id, storage_id,
-        idempotency_token, request_digest, started_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-const STOP: &str = "UPDATE compositions SET stopping_at = $4
+        idempotency_token, request_digest, started_at, next_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const LOCK: &str = "UPDATE compositions SET told = told WHERE account = $1 AND region = $2 AND id = $3";
+const STOP: &str = "UPDATE compositions SET stopping_at = $4, error_code = $5
     WHERE account = $1 AND region = $2 AND id = $3 AND stopping_at IS NULL";
+const NOTE: &str = "UPDATE compositions SET told = $4, next_at = $5 WHERE account = $1 AND region = $2 AND id = $3";
+const FREE_TOKEN: &str = "UPDATE compositions SET idempotency_token = ''
+    WHERE account = $1 AND region = $2 AND id = $3";
+const DUE: &str = "SELECT account, region, stage_id, id FROM compositions WHERE next_at <= $1
+    ORDER BY next_at, id LIMIT $2";
 
 impl Conn {
     /// The composition `id`.
@@ -132,12 +167,41 @@ impl Conn {
             &row.idempotency_token,
             &row.request_digest,
             row.started_at,
+            row.next_at,
         )
         .map(drop)
     }
 
-    /// Notes that a composition began to stop at `at`, unless it has begun before.
-    pub async fn stop_composition(&mut self, scope: &Scope, id: &str, at: i64) -> Result<(), StoreError> {
-        execute!(self, STOP, &scope.account, &scope.region, id, at).map(drop)
+    /// The composition `id`, for this transaction alone until its end.
+    pub async fn lock_composition(&mut self, scope: &Scope, id: &str) -> Result<Option<CompositionRow>, StoreError> {
+        execute!(self, LOCK, &scope.account, &scope.region, id)?;
+        self.composition(scope, id).await
+    }
+
+    /// Notes that a composition began to stop at `at`, and why where that is a failure, unless it has begun before.
+    pub async fn stop_composition(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+        at: i64,
+        error_code: &str,
+    ) -> Result<(), StoreError> {
+        execute!(self, STOP, &scope.account, &scope.region, id, at, error_code).map(drop)
+    }
+
+    /// Notes how much of a composition's course has been told, and when it goes on.
+    pub async fn note_course(&mut self, scope: &Scope, id: &str, told: i64, next_at: i64) -> Result<(), StoreError> {
+        execute!(self, NOTE, &scope.account, &scope.region, id, told, next_at).map(drop)
+    }
+
+    /// Lets the idempotency token of a composition be used again.
+    pub async fn free_idempotency_token(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
+        execute!(self, FREE_TOKEN, &scope.account, &scope.region, id).map(drop)
+    }
+
+    /// Compositions, of whatever account, of which something is to be told by `now`; `limit` at most, the longest overdue
+    /// first.
+    pub async fn due_compositions(&mut self, now: i64, limit: i64) -> Result<Vec<CompositionKey>, StoreError> {
+        fetch!(fetch_all, self, CompositionKey, DUE, now, limit)
     }
 }

@@ -1,8 +1,8 @@
 //! Opening a store: addresses, pools, and the guard against a second server on one SQLite file.
 
+use super::postgres::Postgres;
 use super::{Db, Pools, StoreError};
-use crate::config::{Synchronous, Url};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use crate::config::{Pooler, Secret, Synchronous, Url};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -22,6 +22,10 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// What SQLite waits for at a commit.
     pub synchronous: Synchronous,
+    /// What stands between this and PostgreSQL.
+    pub pooler: Pooler,
+    /// Where to listen for what other nodes have written: PostgreSQL itself; `None` is not at all.
+    pub listen: Option<Secret>,
 }
 
 /// Why a store could not be opened.
@@ -49,8 +53,13 @@ pub enum OpenError {
 
 impl StoreError {
     /// The engine's own words.
-    fn detail(&self) -> String {
-        std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string)
+    pub fn detail(&self) -> String {
+        let text = std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string);
+        // pgbouncer's words.
+        if text.contains("unsupported startup parameter") {
+            return format!("{text}: this is a pooler; for one in transaction mode, set --database-pooler=transaction");
+        }
+        text
     }
 }
 
@@ -76,9 +85,9 @@ impl Db {
                 made.map_err(|source| OpenError::File { path: path.clone(), source })?;
                 file(path, options).await?
             }
-            Url::Postgres(url) => postgres(&url.0, options).await?,
+            Url::Postgres(url) => Pools::Postgres(Arc::new(Postgres::open(&url.0, options).await?)),
         };
-        Ok(Db { pools, _lock: None })
+        Ok(Db { pools, metrics: Arc::default(), listen: options.listen.clone(), _lock: None })
     }
 }
 
@@ -130,19 +139,4 @@ async fn file(path: &Path, options: &Options) -> Result<Pools, StoreError> {
     let write = pool().max_connections(1).connect_with(connect.clone()).await?;
     let read = pool().max_connections(options.connections).connect_lazy_with(connect.create_if_missing(false));
     Ok(Pools::Sqlite { write, read })
-}
-
-async fn postgres(url: &str, options: &Options) -> Result<Pools, StoreError> {
-    let timeout = options.statement_timeout.as_millis().to_string();
-    let connect = PgConnectOptions::from_str(url)?
-        .application_name("greenroom")
-        // A process that is stopped in the middle of a transaction must not keep what it holds from the other nodes.
-        .options([("statement_timeout", timeout.as_str()), ("idle_in_transaction_session_timeout", timeout.as_str())]);
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections)
-        .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(false)
-        .connect_with(connect)
-        .await?;
-    Ok(Pools::Postgres(pool))
 }

@@ -28,7 +28,7 @@ rows! {
         opened_at: i64,
     }
     /// A stage of whatever account.
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     StageKey {
         /// The account.
         account: String,

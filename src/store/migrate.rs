@@ -24,7 +24,16 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0003_connections.sql"),
         include_str!("../../migrations/postgres/0003_connections.sql"),
     ),
+    (
+        4,
+        "events",
+        include_str!("../../migrations/sqlite/0004_events.sql"),
+        include_str!("../../migrations/postgres/0004_events.sql"),
+    ),
 ];
+
+/// The number of the last migration that this program knows.
+pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// As often as a node tries while others migrate the same store.
 const TRIES: usize = 10;
@@ -56,9 +65,26 @@ impl Db {
     async fn migrate_once(&self, last: i64) -> Result<(), MigrateError> {
         match &self.pools {
             Pools::Sqlite { write, .. } => migrator(last, |(_, _, sqlite, _)| sqlite).run(write).await,
-            Pools::Postgres(pool) => migrator(last, |(_, _, _, postgres)| postgres).run(pool).await,
+            Pools::Postgres(server) => {
+                let migrator = migrator(last, |(_, _, _, postgres)| postgres);
+                if server.is_pooled() {
+                    return in_one_transaction(&migrator, &server.pool()).await;
+                }
+                migrator.run(&server.pool()).await
+            }
         }
     }
+}
+
+/// Behind a pooler, only a transaction has one and the same connection for what the migrator does; and the statements
+/// that it prepares must not be there when somebody else is given that connection.
+async fn in_one_transaction(migrator: &Migrator, pool: &sqlx::PgPool) -> Result<(), MigrateError> {
+    const FORGET: &str = "DEALLOCATE ALL";
+    let mut transaction = pool.begin().await?;
+    sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;
+    migrator.run(&mut *transaction).await?;
+    sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
 }
 
 fn migrator(last: i64, text: fn(&(i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {
@@ -88,6 +114,7 @@ mod tests {
             ("init", "ecc1cd0ac6c13414", "5af2d6a9d526b8a7"),
             ("access_keys", "f70dcb240f414bae", "bbc8f75655dafabf"),
             ("connections", "b5959208dba02613", "b264171512c86583"),
+            ("events", "f266e0ac38e4a851", "1750a751d3e004aa"),
         ];
         assert_eq!(found, expected);
     }

@@ -40,6 +40,8 @@ rows! {
         recording_bucket: String,
         /// Where in the bucket, or `""`.
         recording_prefix: String,
+        /// Since when it is recorded, in milliseconds.
+        recording_started_at: Option<i64>,
         /// `NONE`, `SOURCE` or `REPLICA`.
         replication_type: String,
         /// `ACTIVE`, `STOPPED` or `""`.
@@ -78,7 +80,7 @@ macro_rules! select {
         concat!(
             "SELECT id, user_id, attributes, state, published, publishing, subscriptions, first_joined_at, events, client,
                 protocol, recording_state, recording_bucket, recording_prefix, replication_type, replication_state,
-                source_stage_id, source_session_id, redundant_ingest, ingest_configuration_id, token
+                source_stage_id, source_session_id, redundant_ingest, ingest_configuration_id, token, recording_started_at
             FROM participants WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 ",
             $($rest),+
         )
@@ -111,14 +113,14 @@ const INSERT: &str = "INSERT INTO participants
     (account, region, stage_id, session_id, id, user_id, attributes, state, published, publishing, subscriptions,
         first_joined_at, events, client, protocol, recording_state, recording_bucket, recording_prefix,
         replication_type, replication_state, source_stage_id, source_session_id, redundant_ingest,
-        ingest_configuration_id, token)
+        ingest_configuration_id, token, recording_started_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        $25)";
+        $25, $26)";
 /// The number of events is the version: a row that somebody else has moved on meanwhile is not touched.
 const UPDATE: &str = "UPDATE participants SET user_id = $7, attributes = $8, state = $9, published = $10,
         publishing = $11, subscriptions = $12, events = $13, recording_state = $14, recording_bucket = $15,
         recording_prefix = $16, replication_type = $17, replication_state = $18, source_stage_id = $19,
-        source_session_id = $20, client = $21, protocol = $22, token = $23
+        source_session_id = $20, client = $21, protocol = $22, token = $23, recording_started_at = $24
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND id = $5 AND events = $6";
 const INSERT_EVENT: &str = "INSERT INTO participant_events
     (account, region, stage_id, session_id, participant_id, number, event) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -235,6 +237,7 @@ impl Conn {
             row.redundant_ingest,
             &row.ingest_configuration_id,
             &row.token,
+            row.recording_started_at,
         )
         .map(drop)
     }
@@ -272,6 +275,7 @@ impl Conn {
             &row.client,
             &row.protocol,
             &row.token,
+            row.recording_started_at,
         )?;
         Ok(touched == 1)
     }

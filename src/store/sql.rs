@@ -5,9 +5,12 @@ macro_rules! fetch {
     ($how:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.link() {
             $crate::store::Link::Sqlite(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$how(c).await,
-            $crate::store::Link::Postgres(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$how(c).await,
+            $crate::store::Link::Postgres(c, session) => {
+                let query = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.persistent(session.named);
+                session.run(query.$how(c)).await
+            }
         }
-        .map_err($crate::store::StoreError::from)
+        .map_err(|error| $conn.failed(error))
     };
 }
 
@@ -18,11 +21,12 @@ macro_rules! execute {
             $crate::store::Link::Sqlite(c) => {
                 sqlx::query($sql)$(.bind($bind))*.execute(c).await.map(|done| done.rows_affected())
             }
-            $crate::store::Link::Postgres(c) => {
-                sqlx::query($sql)$(.bind($bind))*.execute(c).await.map(|done| done.rows_affected())
+            $crate::store::Link::Postgres(c, session) => {
+                let query = sqlx::query($sql)$(.bind($bind))*.persistent(session.named);
+                session.run(query.execute(c)).await.map(|done| done.rows_affected())
             }
         }
-        .map_err($crate::store::StoreError::from)
+        .map_err(|error| $conn.failed(error))
     };
 }
 

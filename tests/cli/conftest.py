@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,17 @@ import boto3
 import pytest
 
 from likeness import ACCOUNT
-from server import Stagehand
+from server import Stagehand, run
 from world import PUBLIC_KEYS, World
+
+
+@pytest.fixture(scope="session")
+def settings():
+    """The environment variables that the program itself says it reads, and their defaults."""
+    said = run("serve", "--help").stdout
+    found = dict(re.findall(r"\[env: (GREENROOM_[A-Z_]+)=?\](?:\s+\[default: (\S+)\])?", said))
+    assert found["GREENROOM_SHUTDOWN_SECONDS"] == "10"
+    return found
 
 
 @pytest.fixture

@@ -84,6 +84,17 @@ impl House {
         Node(Server::start(args, self.clock.clone(), Ids::Random).await.unwrap().app)
     }
 
+    /// Lets seconds pass, in each of which the nodes given give their sign of life; then they sweep.
+    pub async fn live(&self, seconds: u64, nodes: &[&Node]) {
+        for _ in 1..seconds {
+            self.clock.advance(Duration::from_secs(1));
+            for node in nodes {
+                nodes::beat(&node.0).await.unwrap();
+            }
+        }
+        self.advance(1, nodes).await;
+    }
+
     /// Moves the clock; every node given gives its sign of life, then sweeps.
     pub async fn advance(&self, seconds: u64, nodes: &[&Node]) {
         self.clock.advance(Duration::from_secs(seconds));

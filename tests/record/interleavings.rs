@@ -56,7 +56,7 @@ impl Actor {
                 let other = self.dice.pick(stages).clone();
                 let window = 20 * self.dice.roll(2) as u32;
                 if let Err(fault) = replicate(&self.node, who, &stage, &other, window).await {
-                    assert_ne!(fault.name(), FaultKind::InternalServer.name(), "{fault}");
+                    assert_ne!(fault.name(), FaultKind::InternalServer.name(), "{fault:?}");
                 }
             }
             90..92 => self.node.disconnect(&stage, "unlucky").await.unwrap(),
@@ -115,9 +115,11 @@ async fn play(house: &House, nodes: &[Node], seed: u64) -> Vec<String> {
     stages
 }
 
+const FLAGS: [&str; 5] = ["--session-end-seconds", "7", "--quotas", "publishers=3,subscribers=2", "--extended-events"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_adds_up_whatever_happens_at_once() {
-    each(&["--session-end-seconds", "7", "--quotas", "publishers=3,subscribers=2"], async |house, one| {
+    each(&FLAGS, async |house, one| {
         let mut nodes = vec![one];
         if let crate::engines::Engine::Postgres(..) = house.engine {
             nodes.push(house.node("http://two").await);
@@ -126,19 +128,86 @@ async fn the_record_adds_up_whatever_happens_at_once() {
             let stages = play(house, &nodes, seed).await;
             for stage in &stages {
                 check(&nodes, stage).await;
+                heard(&nodes[0], stage, true).await;
             }
             if seed == 5 && nodes.len() == 2 {
                 // One dies, and nothing of it is left.
                 let dead = nodes.pop().unwrap();
-                house.advance(11, &[&nodes[0]]).await;
+                house.live(11, &[&nodes[0]]).await;
                 for stage in &stages {
                     check(&nodes, stage).await;
                     assert!(dead.held(stage).await.is_empty());
+                    heard(&nodes[0], stage, true).await;
                 }
             }
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_being_asked_for_what_aws_does_not_tell_of_is_not_told() {
+    each(&FLAGS[..4], async |house, node| {
+        let nodes = [node];
+        for stage in &play(house, &nodes, 7).await {
+            heard(&nodes[0], stage, false).await;
+        }
+    })
+    .await;
+}
+
+/// What is told of an event of a participant, and whether AWS tells of it.
+const TOLD: [(EventName, &str, bool); 12] = [
+    (EventName::Joined, "Participant Joined", false),
+    (EventName::Left, "Participant Left", false),
+    (EventName::PublishStarted, "Participant Published", true),
+    (EventName::PublishStopped, "Participant Unpublished", true),
+    (EventName::PublishError, "Participant Publish Error", true),
+    (EventName::SubscribeStarted, "Participant Subscribed", false),
+    (EventName::SubscribeStopped, "Participant Unsubscribed", false),
+    (EventName::SubscribeError, "Participant Subscribe Error", false),
+    (EventName::JoinError, "Participant Join Error", false),
+    (EventName::ReplicationStarted, "Participant Replication Start", true),
+    (EventName::ReplicationStopped, "Participant Replication End", true),
+    (EventName::TokenExchanged, "Token Exchanged", true),
+];
+
+/// The log tells what the events of participants say, in their order, and nothing else; sessions begin before everything
+/// and end after it.
+async fn heard(node: &Node, stage: &str, extended: bool) {
+    let mut log: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut sessions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for entry in node.log_of(stage).await {
+        let about = entry.body["detail"]["remote_participant_id"].as_str().unwrap_or_default().to_owned();
+        sessions.entry(entry.session()).or_default().push(entry.name());
+        if !entry.participant().is_empty() {
+            let told = (entry.name(), entry.at(), about);
+            log.entry((entry.session(), entry.participant())).or_default().push(told);
+        }
+    }
+    for (session, _, end) in node.sessions(stage).await {
+        for row in node.everybody(stage, &session).await {
+            let mut expected = Vec::new();
+            for event in node.events_in(stage, &session, &row.id).await {
+                let name = TOLD.iter().find(|(name, ..)| Some(*name) == event.name).unwrap();
+                if extended || name.2 {
+                    let about = event.remote_participant_id.map(|id| id.0).unwrap_or_default();
+                    expected.push((name.1.to_owned(), event.event_time.unwrap().0.0, about));
+                }
+            }
+            let found = log.remove(&(session.clone(), row.id.clone())).unwrap_or_default();
+            assert_eq!(found, expected, "{} in {session}", row.id);
+        }
+        let names = sessions.remove(&session).unwrap_or_default();
+        let places = |name: &str| (0..names.len()).filter(|n| names[*n] == name).collect::<Vec<_>>();
+        let last = end.is_some().then(|| names.len() - 1);
+        if extended {
+            assert_eq!((places("Session Started"), places("Session Ended")), (vec![0], last.into_iter().collect()));
+        } else {
+            assert!(names.iter().all(|name| TOLD.iter().any(|told| told.2 && told.1 == name)), "{names:?}");
+        }
+    }
+    assert!(log.is_empty() && sessions.is_empty(), "of whom there is nothing, nothing is told: {log:?} {sessions:?}");
 }
 
 /// Everything that must be so of a stage.

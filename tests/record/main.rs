@@ -6,9 +6,12 @@
 mod engines;
 
 mod admission;
+mod compositions;
 mod connections;
+mod events;
 mod house;
 mod interleavings;
+mod log;
 mod nodes;
 mod replicas;
 mod sessions;

@@ -51,7 +51,7 @@ async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
         one.run(&b, subscribe("a"), "sb").await;
         two.open(&b, Wish::Events, "eb").await.unwrap();
         two.open(&c, Wish::Events, "ec").await.unwrap();
-        house.advance(9, &[&two, &three]).await;
+        house.live(9, &[&two, &three]).await;
         assert_eq!(one.story(&stage, "a").await.len(), 2, "its lease is not over");
         house.clock.advance(Duration::from_secs(1));
         for node in [&two, &three] {
@@ -80,8 +80,10 @@ async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
         let stage = one.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Wish::Publish, "pa").await;
-        house.clock.advance(Duration::from_secs(11));
-        nodes::beat(&two.0).await.unwrap();
+        for _ in 0..11 {
+            house.clock.advance(Duration::from_secs(1));
+            nodes::beat(&two.0).await.unwrap();
+        }
         assert!(two.find(&b, subscribe("a")).await.is_err(), "the publisher is gone with its node");
         assert_eq!(two.find(&a, Wish::Publish).await, here(""));
         assert_eq!(two.open(&a, Wish::Publish, "pa2").await, here(""));
@@ -90,6 +92,33 @@ async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
         assert_eq!(two.story(&stage, "a").await, story);
         assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Lost);
         assert_eq!(two.open(&b, subscribe("a"), "sb").await, here("pa2"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_an_outage_everybody_has_a_lease_to_give_a_sign_of_life() {
+    shared(&[], async |house, one| {
+        let (one, two) = two(house, one).await;
+        let stage = one.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
+        one.run(&a, Wish::Publish, "pa").await;
+        house.live(20, &[&one, &two]).await;
+        // Nobody reaches the store; then the second one does, long after every lease is over.
+        house.clock.advance(Duration::from_secs(60));
+        house.advance(1, &[&two]).await;
+        assert_eq!(two.find(&b, Wish::Publish).await, Ok(Found::Elsewhere("http://one".into())));
+        house.live(9, &[&two]).await;
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Known);
+        house.live(30, &[&one, &two]).await;
+        assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
+        // Who is gone for good is found out, and so is one who was alone in not reaching the store.
+        house.clock.advance(Duration::from_secs(60));
+        house.live(10, &[&two]).await;
+        assert_eq!(two.story(&stage, "a").await.len(), 2, "not before a lease has passed");
+        house.live(1, &[&two]).await;
+        assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Lost);
     })
     .await;
 }

@@ -52,6 +52,11 @@ EMPTY_ALLOWED = {
 }
 
 
+def is_readonly(operation):
+    """Whether the model says of an operation that it changes nothing."""
+    return operation._operation_model.get("readonly", False)
+
+
 @cache
 def pattern_of(shape_name):
     """The compiled full-match pattern of a string shape, or None."""

@@ -16,6 +16,7 @@ from aws_model import (
     UNDECLARED,
     fault_of,
     in_body,
+    is_readonly,
     raw_shape,
     status_of,
     values_of,
@@ -23,6 +24,8 @@ from aws_model import (
 from server import run
 
 CHECKED_IN = Path(__file__).parents[2] / "openapi.yaml"
+# Kept out of refusals, the log and the audit trail although the model does not ask for it: as long as the client likes.
+ALSO_SENSITIVE = {"PublicKeyMaterial"}
 TYPES = {"string": "string", "integer": "integer", "float": "number", "boolean": "boolean"}
 BOUNDS = {
     "string": ("minLength", "maxLength"),
@@ -78,7 +81,15 @@ def expected(shape):
             patterns = {"pattern": f"^(?:{pattern})$"} if pattern else {}
             values = {"enum": values_of(shape)} if kind == "string" and shape.enum else {}
             width = {"format": "int32"} if kind == "integer" else {}
-            return {"type": TYPES[kind], **width, **bounds, **patterns, **values}
+            hidden = shape.metadata.get("sensitive") or shape.name in ALSO_SENSITIVE
+            return {
+                "type": TYPES[kind],
+                **width,
+                **bounds,
+                **patterns,
+                **values,
+                **({"x-sensitive": True} if hidden else {}),
+            }
 
 
 def plain(node):
@@ -168,6 +179,11 @@ def test_every_operation_declares_the_faults_of_the_model_by_their_status(docume
         by_status.setdefault(str(status), set()).add(f"#/components/schemas/{fault}")
     found = {status: references(response) for status, response in operation["responses"].items() if status != "200"}
     assert found == by_status
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_operation_changes_something_unless_the_model_says_that_it_does_not(document, name):
+    assert operations(document)[name][2]["x-aws-readonly"] == is_readonly(BY_NAME[name])
 
 
 def references(node):

@@ -116,10 +116,16 @@ def rows(server):
         return of_all_tables(store, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
 
 
+# What the server moves and counts by itself, whenever it comes to it: in its place, all that was ever told.
+MOVED = {"outbox", "events", "counters"}
+TOLD = "account, region, stage_id, number, id, kind, body, written_at"
+
+
 def of_all_tables(store, names):
     tables = {name for (name,) in store.execute(names).fetchall()}
-    assert {"access_keys", "stages"} <= tables
-    read = {table: store.execute(f"SELECT * FROM {table}").fetchall() for table in tables - {"access_keys"}}
+    assert {"access_keys", "stages"} | MOVED <= tables
+    read = {table: store.execute(f"SELECT * FROM {table}").fetchall() for table in tables - {"access_keys"} - MOVED}
+    read["told"] = store.execute(f"SELECT {TOLD} FROM outbox UNION SELECT {TOLD} FROM events").fetchall()
     return sorted((table, repr(row)) for table, found in read.items() for row in found)
 
 

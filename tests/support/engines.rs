@@ -1,6 +1,6 @@
 //! A store of each engine for a test: SQLite in a file of its own, PostgreSQL in a database of its own.
 
-use greenroom::config::{Secret, Synchronous, Url};
+use greenroom::config::{Pooler, Secret, Synchronous, Url};
 use greenroom::store::{Db, Options};
 use sqlx::Connection as _;
 use sqlx::postgres::PgPoolOptions;
@@ -71,6 +71,8 @@ impl Engine {
             acquire_timeout: Duration::from_secs(20),
             statement_timeout: Duration::from_secs(20),
             synchronous: Synchronous::Off,
+            pooler: Pooler::Off,
+            listen: None,
         }
     }
 

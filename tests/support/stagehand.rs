@@ -5,9 +5,10 @@
 
 use clap::Parser;
 use greenroom::app::presence::{self, Act, Newcomer};
-use greenroom::app::{Call, ingest_configurations, nodes};
+use greenroom::app::{Call, ingest_configurations, nodes, outbox};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
+use greenroom::domain::event::Failure;
 use greenroom::domain::participant::{Client, HeldToken};
 use greenroom::ids::Ids;
 use greenroom::model::arn::{Parts, Scope};
@@ -19,6 +20,7 @@ use greenroom::model::participant::{
 use greenroom::model::stage::StageArn;
 use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
 use greenroom::server::Server;
+use greenroom::store::EventRow;
 use greenroom::telemetry;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -96,6 +98,7 @@ enum Command {
         bucket: String,
         #[serde(default)]
         prefix: String,
+        failure: Option<Failure>,
     },
     Ingest {
         configuration: IngestConfigurationArn,
@@ -103,6 +106,12 @@ enum Command {
     },
     EndSession {
         stage: StageArn,
+    },
+    /// What is in the log after a position, once what waits has been put into it.
+    Log {
+        #[serde(default)]
+        after: i64,
+        limit: Option<i64>,
     },
 }
 
@@ -155,10 +164,17 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
     match command {
         Command::Advance { seconds } => {
             app.clock.advance(Duration::from_secs(seconds));
+            // Whoever waits for a time looks at the clock.
+            app.bell.ring();
             nodes::beat(app).await?;
             nodes::sweep(app).await?;
+            outbox::relay(app).await?;
+            outbox::trim(app).await?;
         }
-        Command::Sweep {} => nodes::sweep(app).await?,
+        Command::Sweep {} => {
+            nodes::sweep(app).await?;
+            outbox::relay(app).await?;
+        }
         Command::Join { stage, participant, user_id, attributes, protocol, client } => {
             let newcomer = Newcomer {
                 id: participant,
@@ -201,13 +217,22 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             };
             act(stage, participant, exchange).await?;
         }
-        Command::Recording { stage, participant, state, bucket, prefix } => {
-            act(stage, participant, Act::Record { state, bucket, prefix }).await?;
+        Command::Recording { stage, participant, state, bucket, prefix, failure } => {
+            act(stage, participant, Act::Record { state, bucket, prefix, failure }).await?;
         }
         Command::Ingest { configuration, state } => {
             ingest_configurations::set_state(&call(app, &configuration)?, &configuration, state).await?;
         }
         Command::EndSession { stage } => presence::end_session(&call(app, &stage)?, &stage).await?,
+        Command::Log { after, limit } => {
+            outbox::relay(app).await?;
+            let page = outbox::page(app, None, after, limit.unwrap_or(1000)).await?;
+            let entry = |row: EventRow| {
+                let body: Value = serde_json::from_str(&row.body).expect("what is in the log is JSON");
+                json!({"position": row.position, "stageId": row.stage_id, "kind": row.kind, "body": body})
+            };
+            return Ok(json!({"events": page.into_iter().map(entry).collect::<Vec<_>>()}));
+        }
     }
     Ok(json!({}))
 }

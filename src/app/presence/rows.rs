@@ -1,7 +1,9 @@
 //! Between a participant as the domain knows it and its row in the store.
 
 use super::Newcomer;
+use crate::app::{Call, outbox};
 use crate::clock::Timestamp;
+use crate::domain::event::{self, Scene, Told, Whom};
 use crate::domain::participant::{Participant, Presence};
 use crate::model::participant::{Event, ParticipantRecordingState, ParticipantState};
 use crate::store::{Conn, Json, ParticipantRow, Place, StoreError};
@@ -38,19 +40,49 @@ pub(in crate::app) fn written(row: &ParticipantRow, next: &Participant) -> Parti
     }
 }
 
-/// Writes what became of `before`, and its events.
+/// Writes what became of `before`, its events, and what is told of them and `also`.
 pub(in crate::app) async fn save(
+    call: &Call,
     tx: &mut Conn,
     at: Place<'_>,
     before: &ParticipantRow,
     after: ParticipantRow,
     events: &[Event],
+    also: Option<Told>,
 ) -> Result<(), StoreError> {
     let after = ParticipantRow { events: before.events + events.len() as i64, ..after };
     if !tx.update_participant(at, before.events, &after).await? {
         return Err(StoreError::Overtaken);
     }
-    tx.insert_events(at, &before.id, before.events, events).await
+    tx.insert_events(at, &before.id, before.events, events).await?;
+    let told: Vec<_> = told(call, at, &after, events).into_iter().chain(also).collect();
+    outbox::tell(call, tx, at.stage, &told).await
+}
+
+/// Writes somebody who is new to a session, its events, and what is told of them.
+pub(super) async fn insert(
+    call: &Call,
+    tx: &mut Conn,
+    at: Place<'_>,
+    row: ParticipantRow,
+    events: &[Event],
+) -> Result<(), StoreError> {
+    let row = ParticipantRow { events: events.len() as i64, ..row };
+    tx.insert_participant(at, &row).await?;
+    tx.insert_events(at, &row.id, 0, events).await?;
+    outbox::tell(call, tx, at.stage, &told(call, at, &row, events)).await
+}
+
+/// What is told of a participant's events.
+pub(in crate::app) fn told(call: &Call, at: Place<'_>, row: &ParticipantRow, events: &[Event]) -> Vec<Told> {
+    let source = is_replica(row).then_some((&*row.source_stage_id, &*row.source_session_id));
+    let whom = Whom { id: &row.id, user_id: &row.user_id, source };
+    event::of_participant(scene(at), whom, events, call.app.settings.events.extended)
+}
+
+/// Where something happens that is told.
+pub(in crate::app) fn scene(at: Place<'_>) -> Scene<'_> {
+    Scene { scope: at.scope, stage: at.stage, session: at.session }
 }
 
 /// The row of somebody who joins again, perhaps with other software, or as what it was not before.
@@ -106,6 +138,7 @@ pub(super) fn first_row(newcomer: Newcomer, participant: &Participant, now: Time
         recording_state: ParticipantRecordingState::Disabled.as_str().to_owned(),
         recording_bucket: String::new(),
         recording_prefix: String::new(),
+        recording_started_at: None,
         replication_type: if replica { "REPLICA" } else { "NONE" }.to_owned(),
         replication_state: if replica { "ACTIVE" } else { "" }.to_owned(),
         source_stage_id,

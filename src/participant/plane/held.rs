@@ -4,6 +4,7 @@
 use super::stage::{Key, Stage};
 use crate::clock::Timestamp;
 use crate::domain::admission::{Ticket, Wish};
+use crate::metrics::Kind;
 use crate::model::participant::EventErrorCode;
 use crate::sfu::Peer;
 use std::collections::{HashMap, HashSet};
@@ -238,6 +239,21 @@ impl Held {
             }
             Note::Ended(..) => self.remove(id, now),
         }
+    }
+
+    /// How many connections of each kind there are that the record has and that have not ended, and how many stages.
+    pub fn counts(&self) -> ([(Kind, usize); 3], usize) {
+        let mut counts = [(Kind::Events, 0), (Kind::Publish, 0), (Kind::Subscribe, 0)];
+        let open = self.connections.values().filter(|held| held.opened.is_some() && !held.has_ended());
+        for held in open {
+            let kind = match (&held.carrier, &held.wish) {
+                (Carrier::Socket(_), _) => 0,
+                (Carrier::Media(..), Wish::Subscribe(_)) => 2,
+                (Carrier::Media(..), _) => 1,
+            };
+            counts[kind].1 += 1;
+        }
+        (counts, self.stages.len())
     }
 
     /// The id of a peer's connection.

@@ -4,6 +4,7 @@
 use super::held::{End, Farewell};
 use super::stage::{Key, Stage};
 use super::{Plane, Work};
+use crate::app::nodes;
 use crate::app::views::{self, View};
 use crate::clock::Timestamp;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
             // What is opened after this may be missing in what is read, and is none of its business.
             let ours = plane.held().open_in(&stage.key);
             match views::view(&plane.app, &stage.key.scope, &stage.key.id).await {
-                Ok(view) => plane.seen(&stage, question, &ours, &view),
+                Ok(view) => plane.seen(&stage, question, &ours, &view).await,
                 Err(fault) => {
                     // That the store is away is in the log already; see `look`.
                     tracing::debug!(error = &fault as &dyn std::error::Error, "a stage could not be looked at");
@@ -50,14 +51,27 @@ pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
 
 impl Plane {
     /// Tells how a stage looks, and drops what the record does not have.
-    fn seen(self: &Arc<Self>, stage: &Stage, question: u64, ours: &[String], view: &View) {
-        let farewell = if view.deleted { Farewell::StageDeleted } else { Farewell::Forgotten };
-        for id in ours.iter().filter(|id| view.deleted || !view.connections.contains(*id)) {
-            tracing::debug!(id, "a connection is dropped: the record does not have it any more");
-            self.end(id, End::Elsewhere(farewell));
+    async fn seen(self: &Arc<Self>, stage: &Stage, question: u64, ours: &[String], view: &View) {
+        let gone: Vec<_> = ours.iter().filter(|id| view.deleted || !view.connections.contains(*id)).collect();
+        if !gone.is_empty() {
+            let farewell = self.farewell(view).await;
+            for id in gone {
+                tracing::debug!(id, "a connection is dropped: the record does not have it any more");
+                self.end(id, End::Elsewhere(farewell));
+            }
         }
         if !view.deleted {
             stage.tell(question, view);
+        }
+    }
+
+    /// Why the record does not have a connection of this node.
+    async fn farewell(&self, view: &View) -> Farewell {
+        match view.deleted {
+            true => Farewell::StageDeleted,
+            // It may be seen here before the next sign of life is refused.
+            false if nodes::is_dead(&self.app).await.unwrap_or(false) => Farewell::GoingAway,
+            false => Farewell::Forgotten,
         }
     }
 }
@@ -67,9 +81,10 @@ impl Work {
     pub(super) async fn look(plane: Arc<Plane>) {
         let tick = if plane.app.db.engine() == "sqlite" { SELDOM } else { OFTEN };
         let mut looked = plane.app.clock.now();
+        let mut ear = plane.app.bell.listen();
         let (mut anyway, mut away) = (Instant::now(), false);
         loop {
-            let _ = tokio::time::timeout(tick, plane.app.bell.heard()).await;
+            let _ = tokio::time::timeout(tick, ear.heard()).await;
             let now = plane.app.clock.now();
             match views::changes(&plane.app, before(looked, OVERLAP)).await {
                 Ok(changes) => {

@@ -15,6 +15,7 @@ pub use stage::{Stage, State};
 
 use crate::app::App;
 use crate::domain::admission::Ticket;
+use crate::metrics::{Datagrams, Metrics};
 use crate::sfu::{self, Media};
 use held::{Connection, Held};
 use stage::Key;
@@ -82,6 +83,16 @@ impl Plane {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is held here at the moment.
+    pub fn sample(&self, metrics: &Metrics) {
+        let (counts, stages) = self.held().counts();
+        counts.into_iter().for_each(|(kind, count)| metrics.media.held(kind, count));
+        metrics.media.stages.set(i64::try_from(stages).unwrap_or(i64::MAX));
+        let traffic = self.media.traffic();
+        let datagrams = |(packets, bytes)| Datagrams { packets, bytes };
+        metrics.media.counted(datagrams(traffic.received), datagrams(traffic.sent), traffic.unsent, traffic.dropped);
     }
 
     /// Takes a connection in, unless the server stops.

@@ -4,6 +4,7 @@ use super::held::{Connection, End, Farewell};
 use super::{Plane, Work};
 use crate::app::nodes::{self, Standing};
 use crate::domain::admission::Wish;
+use crate::model::fault::Fault;
 use crate::model::participant::EventErrorCode;
 use crate::sfu::{Event, Why};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 /// How often what is due is done.
 const DUE: Duration = Duration::from_secs(1);
+/// How long to wait after a sign of life that did not get through.
+const BEAT_AGAIN: Duration = Duration::from_millis(250);
 /// How many of those times pass between two comparisons with what the media thread has.
 const COMPARED: u32 = 5;
 /// How long the record may take to be told that the node retires, tried again while the store is busy.
@@ -31,8 +34,11 @@ impl Work {
         loop {
             tokio::select! {
                 () = plane.stopping.cancelled() => break,
-                Some(Err(bug)) = work.join_next() => {
-                    tracing::error!(error = &bug as &dyn std::error::Error, "work on connections has ended by a bug");
+                Some(ended) = work.join_next() => {
+                    if let Err(bug) = ended {
+                        let error = &bug as &dyn std::error::Error;
+                        tracing::error!(error, "work on connections has ended by a bug");
+                    }
                 }
             }
         }
@@ -101,25 +107,27 @@ impl Plane {
 
     /// Gives signs of life.
     async fn live(self: Arc<Self>) {
-        let mut times = tokio::time::interval(self.app.settings.participation.lease / 3);
-        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        times.tick().await;
+        let pause = self.app.settings.participation.lease / 3;
+        let mut given = true;
         loop {
-            times.tick().await;
-            self.beat().await;
+            tokio::time::sleep(if given { pause } else { pause.min(BEAT_AGAIN) }).await;
+            given = self.beat().await;
         }
     }
 
-    async fn beat(self: &Arc<Self>) {
+    /// Gives one, and answers whether it got through.
+    async fn beat(self: &Arc<Self>) -> bool {
         match nodes::beat(&self.app).await {
-            Ok(Standing::Known) => {}
+            Ok(Standing::Known) => true,
             Ok(Standing::Lost) => {
                 tracing::warn!("this node was taken for dead: every connection is dropped");
                 let ids: Vec<_> = self.held().connections.keys().cloned().collect();
                 ids.iter().for_each(|id| self.end(id, End::Elsewhere(Farewell::GoingAway)));
+                true
             }
             Err(fault) => {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "no sign of life could be given");
+                failed(&fault, "no sign of life could be given");
+                false
             }
         }
     }
@@ -132,7 +140,7 @@ impl Plane {
         loop {
             times.tick().await;
             if let Err(fault) = nodes::sweep(&self.app).await {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "what is due could not be done");
+                failed(&fault, "what is due could not be done");
             }
             self.age();
             passed += 1;
@@ -174,6 +182,15 @@ impl Plane {
         }
         let unknown = peers.into_keys().filter(|peer| self.held().id_of(*peer).is_none());
         unknown.for_each(|peer| self.media.close(peer));
+    }
+}
+
+/// Logs a failure, unless it is that the store is away, which is in the log already.
+pub(super) fn failed(fault: &Fault, what: &str) {
+    if fault.is_unavailable() {
+        tracing::debug!(error = fault as &dyn std::error::Error, "{what}");
+    } else {
+        tracing::warn!(error = fault as &dyn std::error::Error, "{what}");
     }
 }
 

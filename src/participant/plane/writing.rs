@@ -1,7 +1,7 @@
 //! Writing down what becomes of connections: in order for each of them, again until it is written.
 
-use super::Plane;
 use super::held::Note;
+use super::{Plane, upkeep};
 use crate::app::connections;
 use crate::model::fault::Fault;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Plane {
             match written {
                 Ok(()) => return,
                 Err(fault) if passes(&fault) => {
-                    tracing::warn!(id, error = &fault as &dyn std::error::Error, "a connection is not written of yet");
+                    upkeep::failed(&fault, &format!("the connection {id} is not written of yet"));
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(WAIT.1);
                 }

@@ -1,6 +1,6 @@
 //! The store's conformance: one suite, every statement, both engines.
 
-#[path = "support/engines.rs"]
+#[path = "../support/engines.rs"]
 mod engines;
 
 use engines::Engine;
@@ -66,6 +66,12 @@ macro_rules! conformance {
         }
     )*};
 }
+
+mod deliveries;
+mod dump;
+mod figures;
+mod outbox;
+mod server;
 
 /// Reads the pages of a list to its end.
 macro_rules! walk {
@@ -411,9 +417,29 @@ conformance! {
         assert_eq!(tx.compositions_of_stage(&scope, "s1").await.unwrap().len(), 2);
         assert_eq!(tx.composition_by_token(&scope, "token of a").await.unwrap().unwrap().id, "a");
         assert!(tx.composition_by_token(&scope, "").await.unwrap().is_none());
-        tx.stop_composition(&scope, "a", 50).await.unwrap();
-        tx.stop_composition(&scope, "a", 99).await.unwrap();
-        assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().stopping_at, Some(50), "the first time counts");
+        tx.stop_composition(&scope, "a", 50, "StageDeleted").await.unwrap();
+        tx.stop_composition(&scope, "a", 99, "").await.unwrap();
+        let row = tx.lock_composition(&scope, "a").await.unwrap().unwrap();
+        assert_eq!((row.stopping_at, row.error_code.as_str()), (Some(50), "StageDeleted"), "the first time counts");
+        assert!(tx.lock_composition(&scope, "none").await.unwrap().is_none());
+        tx.note_course(&scope, "a", 1, 70).await.unwrap();
+        let due: Vec<_> = tx.due_compositions(70, 9).await.unwrap().into_iter().map(|key| (key.scope(), key.id)).collect();
+        assert_eq!(due.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["b", "c", "a"], "the longest overdue first");
+        assert!(due.iter().all(|(owner, _)| *owner == scope));
+        assert_eq!(tx.due_compositions(69, 9).await.unwrap().len(), 2);
+        assert_eq!(tx.due_compositions(70, 1).await.unwrap().len(), 1);
+        let row = tx.composition(&scope, "a").await.unwrap().unwrap();
+        assert_eq!((row.told, row.next_at), (1, 70));
+        for stranger in strangers() {
+            tx.stop_composition(&stranger, "b", 50, "").await.unwrap();
+            tx.note_course(&stranger, "b", 2, 70).await.unwrap();
+            tx.free_idempotency_token(&stranger, "b").await.unwrap();
+            assert!(tx.lock_composition(&stranger, "b").await.unwrap().is_none());
+        }
+        let row = tx.composition(&scope, "b").await.unwrap().unwrap();
+        assert_eq!((row.stopping_at, row.told, row.idempotency_token.as_str()), (None, 0, "token of b"));
+        tx.free_idempotency_token(&scope, "b").await.unwrap();
+        assert!(tx.composition_by_token(&scope, "token of b").await.unwrap().is_none());
         for stranger in strangers() {
             assert!(tx.composition(&stranger, "a").await.unwrap().is_none());
             assert!(tx.composition_by_token(&stranger, "token of a").await.unwrap().is_none());
@@ -673,7 +699,13 @@ conformance! {
         for (id, joined, publishing, state) in
             [("a", 3, false, "CONNECTED"), ("b", 1, false, "CONNECTED"), ("c", 2, true, "CONNECTED"), ("d", 1, true, "CONNECTED"), ("e", 1, false, "DISCONNECTED")]
         {
-            let row = ParticipantRow { publishing, state: state.into(), token: Json(Some(HeldToken::default())), ..participant(id, joined) };
+            let row = ParticipantRow {
+                publishing,
+                state: state.into(),
+                token: Json(Some(HeldToken::default())),
+                recording_started_at: Some(joined),
+                ..participant(id, joined)
+            };
             tx.insert_participant(here, &row).await.unwrap();
             assert_eq!(tx.participant(here, id).await.unwrap(), Some(row));
         }
@@ -748,6 +780,7 @@ fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
         recording_state: "DISABLED".into(),
         recording_bucket: "bucket".into(),
         recording_prefix: "prefix".into(),
+        recording_started_at: None,
         replication_type: "NONE".into(),
         replication_state: "".into(),
         source_stage_id: "stage".into(),
@@ -802,6 +835,9 @@ fn composition(id: &str, started_at: i64, stage: &str, encoder: &str) -> Composi
         request_digest: "digest".into(),
         started_at,
         stopping_at: None,
+        error_code: String::new(),
+        next_at: started_at,
+        told: 0,
         quiet_since: None,
     }
 }
@@ -908,10 +944,10 @@ async fn a_second_server_on_one_sqlite_file_is_refused_and_the_command_line_is_n
     Db::open(&engine.options()).await.expect("the first one is gone");
 }
 
-/// A store as the second migration left it, with something in every table that the third one changes.
+/// A store as the second migration left it, with something in every table that later ones change.
 #[tokio::test]
 async fn a_store_with_a_past_is_brought_up_to_date() {
-    const PAST: [&str; 3] = [
+    const PAST: [&str; 4] = [
         "INSERT INTO sessions (account, region, stage_id, id, started_at) VALUES ('123456789012', 'us-west-2', 's', 'st-1', 7)",
         "INSERT INTO participants (account, region, stage_id, session_id, id, user_id, attributes, state, published,
             publishing, subscriptions, first_joined_at, events, client, protocol, recording_state, recording_bucket,
@@ -922,6 +958,9 @@ async fn a_store_with_a_past_is_brought_up_to_date() {
         "INSERT INTO replications (account, region, source_stage_id, participant_id, destination_stage_id,
             source_session_id, destination_session_id, state, reconnect_window_seconds, started_at, ends_at)
         VALUES ('123456789012', 'us-west-2', 's', 'p', 'd', 'st-1', 'st-2', 'ACTIVE', 9, 7, 40)",
+        "INSERT INTO compositions (account, region, id, stage_id, layout, destinations, tags, channel_encoder_id,
+            s3_encoder_id, storage_id, idempotency_token, request_digest, started_at)
+        VALUES ('123456789012', 'us-west-2', 'c', 's', '{}', '[]', '{}', '', '', '', '', '', 7)",
     ];
     for engine in Engine::both().await {
         let db = Db::open(&engine.options()).await.unwrap();
@@ -935,6 +974,7 @@ async fn a_store_with_a_past_is_brought_up_to_date() {
         assert_eq!((row.protocol.as_str(), row.token.0), ("WHIP", None));
         assert_eq!(conn.open_session(&scope, "s").await.unwrap().unwrap().ends_at, None);
         assert_eq!(conn.stages_with_due_replications(40, 9).await.unwrap().len(), 1);
+        assert_eq!(conn.due_compositions(7, 9).await.unwrap()[0].id, "c", "it is looked at once");
         drop(conn);
         db.close().await;
     }

@@ -1,0 +1,130 @@
+//! What happened, on its way to others: written with the change itself, then put in order.
+
+use super::{App, Call, again};
+use crate::clock::Timestamp;
+use crate::domain::event::Detail;
+use crate::model::arn::Scope;
+use crate::model::fault::Fault;
+use crate::store::{self, Conn, EventRow, StoreError, Written};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::domain::event::Told;
+
+/// Entries that one transaction moves to the log, or forgets, at most.
+const AT_ONCE: i64 = 500;
+
+/// An event as EventBridge shows it.
+#[derive(Debug, Serialize)]
+struct Envelope<'a> {
+    version: &'static str,
+    id: &'a str,
+    #[serde(rename = "detail-type")]
+    detail_type: &'static str,
+    source: &'static str,
+    account: &'a str,
+    time: Timestamp,
+    region: &'a str,
+    resources: Vec<&'a str>,
+    detail: &'a Detail,
+}
+
+/// Writes what happened in a stage, in the transaction in which it does.
+pub(super) async fn tell(call: &Call, tx: &mut Conn, stage: &str, told: &[Told]) -> Result<(), StoreError> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let (scope, now) = (&call.scope, call.now().0);
+    let count = told.len() as i64;
+    let first = tx.number_events(scope, stage, count, now).await? - count + 1;
+    for (number, told) in (first..).zip(told) {
+        let id = call.app.ids.event();
+        let body = envelope(scope, &id, told);
+        let kind = store::EVENT;
+        tx.insert_outbox(scope, Written { stage, number, id: &id, kind, body: &body, written_at: now }).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn envelope(scope: &Scope, id: &str, told: &Told) -> String {
+    let envelope = Envelope {
+        version: "0",
+        id,
+        detail_type: told.detail_type,
+        source: "aws.ivs",
+        account: &scope.account,
+        time: told.at.whole_seconds(),
+        region: &scope.region,
+        resources: if told.resource.is_empty() { Vec::new() } else { vec![&told.resource] },
+        detail: &told.detail,
+    };
+    serde_json::to_string(&envelope).expect("text and JSON can be written")
+}
+
+/// Moves what is in the outbox to the log, and tells those who wait for it how far the log goes. Any node may do so at
+/// any time.
+pub async fn relay(app: &Arc<App>) -> Result<(), Fault> {
+    loop {
+        let (moved, end) = again(|| async {
+            let mut conn = app.db.read().await?;
+            if !conn.is_outbox_waiting().await? {
+                return Ok((0, conn.log_end().await?));
+            }
+            // In memory, it is the only one.
+            drop(conn);
+            let mut tx = app.db.write().await?;
+            let done = tx.relay(AT_ONCE).await?;
+            tx.commit().await?;
+            Ok(done)
+        })
+        .await?;
+        app.metrics.outbox.relayed.inc_by(u64::try_from(moved).unwrap_or_default());
+        app.log_end.send_if_modified(|known| std::mem::replace(known, end) != end);
+        if moved < AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+/// The last position of the log.
+pub async fn end(app: &Arc<App>) -> Result<i64, Fault> {
+    again(|| async { Ok(app.db.read().await?.log_end().await?) }).await
+}
+
+/// Forgets what has been kept long enough, in small batches. What a target has still to be sent is kept, unless nobody has
+/// cared for the target for a day.
+pub async fn trim(app: &Arc<App>) -> Result<(), Fault> {
+    /// Targets that are looked at.
+    const TARGETS: i64 = 1000;
+    /// For how long a target counts that no node delivers to.
+    const FORSAKEN: Duration = Duration::from_secs(24 * 3600);
+    loop {
+        let gone = again(|| async {
+            let mut tx = app.db.write().await?;
+            let ago = |time: Duration| app.clock.now().0 - i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+            let targets = tx.event_targets(TARGETS).await?.into_iter();
+            let slowest = targets.filter(|row| row.lease_ends_at > ago(FORSAKEN)).map(|row| row.position).min();
+            let end = tx.log_end().await?;
+            let gone = tx.trim_log(ago(app.settings.events.retention), slowest.unwrap_or(end), AT_ONCE).await?;
+            tx.commit().await?;
+            Ok(gone)
+        })
+        .await?;
+        if gone < AT_ONCE as u64 {
+            return Ok(());
+        }
+    }
+}
+
+/// What is in the log after a position; of one account and region only, if asked for.
+pub async fn page(app: &Arc<App>, scope: Option<&Scope>, after: i64, limit: i64) -> Result<Vec<EventRow>, Fault> {
+    again(|| async {
+        let mut conn = app.db.read().await?;
+        Ok(match scope {
+            Some(scope) => conn.log_of(scope, after, limit).await?,
+            None => conn.log(after, limit).await?,
+        })
+    })
+    .await
+}

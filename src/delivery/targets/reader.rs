@@ -1,0 +1,139 @@
+//! A table of the file whose keys are taken one by one; what is left is refused.
+
+use crate::config::Secret;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use toml::Value;
+
+/// A target's table.
+#[derive(Debug)]
+pub(super) struct Table {
+    place: String,
+    table: toml::Table,
+    known: Vec<String>,
+    /// Whether secrets and the files that are named are looked at.
+    pub(super) whole: bool,
+}
+
+/// In place of a secret that is not looked at.
+const UNREAD: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+impl Table {
+    /// The `n`th of the file, from 1 on.
+    pub(super) fn new(n: usize, table: toml::Table, whole: bool) -> Self {
+        Table { place: format!("target {n}"), table, known: Vec::new(), whole }
+    }
+
+    /// From now on errors name it so.
+    pub(super) fn named(&mut self, name: &str) {
+        self.place = format!("target '{name}'");
+    }
+
+    /// What is wrong with a key.
+    pub(super) fn wrong(&self, key: &str, problem: &str) -> String {
+        format!("{}: {key}: {problem}", self.place)
+    }
+
+    /// Takes a value.
+    pub(super) fn value(&mut self, key: &str) -> Option<Value> {
+        self.known.push(key.to_owned());
+        self.table.remove(key)
+    }
+
+    /// Takes a text.
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, String> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+            Some(_) => Err(self.wrong(key, "must be a text that is not empty, in quotes")),
+        }
+    }
+
+    /// Takes a text that must be there.
+    pub(super) fn required(&mut self, key: &str, what: &str) -> Result<String, String> {
+        self.text(key)?.ok_or_else(|| self.wrong(key, &format!("is missing; it must be {what}")))
+    }
+
+    /// Takes a number.
+    pub(super) fn number(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+        let number = match self.value(key) {
+            None => return Ok(default),
+            Some(Value::Integer(number)) => u32::try_from(number).ok().filter(|number| range.contains(number)),
+            Some(_) => None,
+        };
+        number.ok_or_else(|| {
+            self.wrong(key, &format!("must be a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    /// Takes a number of seconds.
+    pub(super) fn seconds(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<Duration, String> {
+        Ok(Duration::from_secs(u64::from(self.number(key, default, range)?)))
+    }
+
+    /// Takes a number of things.
+    pub(super) fn count(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<usize, String> {
+        Ok(self.number(key, default, range)? as usize)
+    }
+
+    /// Takes a secret or several: `key` itself, environment variables that `key_env` names, or files that `key_file`
+    /// does.
+    pub(super) fn secrets(&mut self, key: &str) -> Result<Vec<Secret>, String> {
+        let (in_env, in_file) = (format!("{key}_env"), format!("{key}_file"));
+        let mut secrets = self.texts(key)?;
+        let (names, paths) = (self.texts(&in_env)?, self.texts(&in_file)?);
+        if !self.whole {
+            let any = !(secrets.is_empty() && names.is_empty() && paths.is_empty());
+            return Ok(any.then(|| Secret(UNREAD.into())).into_iter().collect());
+        }
+        for name in names {
+            let value = std::env::var(&name).ok().filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| self.wrong(&in_env, &format!("the variable {name} is not set")))?;
+            secrets.push(value);
+        }
+        for path in paths {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|error| self.wrong(&in_file, &format!("cannot read {path}: {error}")))?;
+            // One a line, as in a rotation.
+            secrets.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        }
+        Ok(secrets.into_iter().map(Secret).collect())
+    }
+
+    /// Takes a text or an array of texts.
+    fn texts(&mut self, key: &str) -> Result<Vec<String>, String> {
+        let values = match self.value(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(values)) => values,
+            Some(value) => vec![value],
+        };
+        let text = |value| if let Value::String(text) = value { Some(text) } else { None };
+        let texts = values.into_iter().map(text).collect::<Option<Vec<_>>>();
+        let texts = texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
+        texts.ok_or_else(|| self.wrong(key, "must be a text in quotes, or an array of texts"))
+    }
+
+    /// Refuses what nobody has taken.
+    pub(super) fn end(mut self, kind: &str) -> Result<(), String> {
+        let Some(key) = self.table.keys().next() else { return Ok(()) };
+        self.known.sort_unstable();
+        let known = self.known.join(", ");
+        Err(self.wrong(key, &format!("there is no such key; a target of the type {kind} has {known}")))
+    }
+}
+
+/// The same value in JSON, unless it has none.
+pub(super) fn json(value: Value) -> Option<serde_json::Value> {
+    Some(match value {
+        Value::String(text) => text.into(),
+        Value::Integer(number) => number.into(),
+        Value::Float(number) => serde_json::Number::from_f64(number)?.into(),
+        Value::Boolean(truth) => truth.into(),
+        Value::Datetime(_) => return None,
+        Value::Array(values) => values.into_iter().map(json).collect::<Option<Vec<_>>>()?.into(),
+        Value::Table(table) => {
+            let members = table.into_iter().map(|(key, value)| Some((key, json(value)?)));
+            serde_json::Value::Object(members.collect::<Option<_>>()?)
+        }
+    })
+}

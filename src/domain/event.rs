@@ -1,0 +1,233 @@
+//! What is told to others of what happens: details of events, member by member as EventBridge shows those of AWS, and
+//! events of our own in the same manner, made only where they are asked for.
+//! <https://docs.aws.amazon.com/ivs/latest/RealTimeUserGuide/eventbridge.html>
+
+mod composition;
+mod recording;
+
+pub use composition::{Composition, CompositionChange, STAGE_DELETED, of_composition};
+pub use recording::{Recording, RecordingChange, of_recording};
+
+use crate::clock::Timestamp;
+use crate::model::arn::{ResourceKind, Scope};
+use crate::model::participant::{Event, EventErrorCode, EventName, ExchangedParticipantToken, ParticipantId};
+use crate::model::session::StageSessionId;
+use crate::model::stage::StageArn;
+use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenCapabilities, ParticipantTokenExpirationTime};
+use serde::{Deserialize, Serialize};
+
+/// Something that is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// What kind of thing it is, as EventBridge names it.
+    pub detail_type: &'static str,
+    /// ARN of what it is about.
+    pub resource: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub detail: Detail,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// Of a participant, or a session.
+    Stage(Box<StageUpdate>),
+    /// Of the recording of a participant.
+    Recording(Box<RecordingChange>),
+    /// Of a composition.
+    Composition(Box<CompositionChange>),
+    /// A call of the API, as CloudTrail records it.
+    Call(serde_json::Value),
+}
+
+/// The detail of an `IVS Stage Update`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageUpdate {
+    session_id: String,
+    event_name: &'static str,
+    event_time: Timestamp,
+    event_time_precise: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    participant_id: Option<ParticipantId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<EventErrorCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_participant_id: Option<ParticipantId>,
+    #[serde(flatten)]
+    source: Option<Source>,
+    #[serde(flatten)]
+    destination: Option<Destination>,
+    #[serde(flatten)]
+    tokens: Option<Tokens>,
+}
+
+/// Where a replica comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Source {
+    replica: bool,
+    source_stage_arn: String,
+    source_session_id: String,
+}
+
+/// Where a publisher is replicated to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Destination {
+    destination_stage_arn: StageArn,
+    destination_session_id: Option<StageSessionId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Tokens {
+    previous_token: Option<Token>,
+    new_token: Option<Token>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Token {
+    capabilities: ParticipantTokenCapabilities,
+    attributes: ParticipantTokenAttributes,
+    user_id: String,
+    expiration_time: Option<ParticipantTokenExpirationTime>,
+}
+
+impl From<&ExchangedParticipantToken> for Token {
+    fn from(token: &ExchangedParticipantToken) -> Self {
+        Token {
+            capabilities: token.capabilities.clone().unwrap_or_default(),
+            attributes: token.attributes.clone().unwrap_or_default(),
+            user_id: token.user_id.clone().unwrap_or_default().0,
+            expiration_time: token.expiration_time,
+        }
+    }
+}
+
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In one word.
+    pub error_code: String,
+    /// In a sentence.
+    pub reason: String,
+}
+
+/// Which session of which stage something happened in.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Whose stage it is.
+    pub scope: &'a Scope,
+    /// The stage's id.
+    pub stage: &'a str,
+    /// The session's id.
+    pub session: &'a str,
+}
+
+/// Whom it happened to.
+#[derive(Clone, Copy, Debug)]
+pub struct Whom<'a> {
+    /// The participant's id.
+    pub id: &'a str,
+    /// The customer's name for the participant, or `""`.
+    pub user_id: &'a str,
+    /// For a replica: the ids of the stage and the session that it comes from.
+    pub source: Option<(&'a str, &'a str)>,
+}
+
+const STAGE_UPDATE: &str = "IVS Stage Update";
+
+/// What an event of a participant is called, and whether AWS tells of it.
+const fn name(event: EventName) -> (&'static str, bool) {
+    match event {
+        EventName::PublishStarted => ("Participant Published", true),
+        EventName::PublishStopped => ("Participant Unpublished", true),
+        EventName::PublishError => ("Participant Publish Error", true),
+        EventName::ReplicationStarted => ("Participant Replication Start", true),
+        EventName::ReplicationStopped => ("Participant Replication End", true),
+        EventName::TokenExchanged => ("Token Exchanged", true),
+        EventName::Joined => ("Participant Joined", false),
+        EventName::Left => ("Participant Left", false),
+        EventName::SubscribeStarted => ("Participant Subscribed", false),
+        EventName::SubscribeStopped => ("Participant Unsubscribed", false),
+        EventName::JoinError => ("Participant Join Error", false),
+        EventName::SubscribeError => ("Participant Subscribe Error", false),
+    }
+}
+
+/// What is told of a participant's events; with `extended`, also of those that AWS does not tell of.
+pub fn of_participant(scene: Scene<'_>, whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<Told> {
+    let told = |event: &Event| {
+        let (name, of_aws) = name(event.name?);
+        let at = event.event_time?.0;
+        (of_aws || extended).then(|| {
+            let tokens = Tokens {
+                previous_token: event.previous_token.as_ref().map(Token::from),
+                new_token: event.new_token.as_ref().map(Token::from),
+            };
+            let destination = event.destination_stage_arn.clone().map(|stage| Destination {
+                destination_stage_arn: stage,
+                destination_session_id: event.destination_session_id.clone(),
+            });
+            scene.update(
+                StageUpdate {
+                    user_id: Some(whom.user_id.to_owned()),
+                    participant_id: Some(ParticipantId(whom.id.to_owned())),
+                    error_code: event.error_code,
+                    remote_participant_id: event.remote_participant_id.clone(),
+                    source: whom.source.map(|(stage, session)| Source {
+                        replica: true,
+                        source_stage_arn: scene.scope.arn(ResourceKind::Stage, stage),
+                        source_session_id: session.to_owned(),
+                    }),
+                    destination,
+                    tokens: (event.name == Some(EventName::TokenExchanged)).then_some(tokens),
+                    ..scene.bare(name, at)
+                },
+                at,
+            )
+        })
+    };
+    events.iter().filter_map(told).collect()
+}
+
+/// What is told of the beginning of a session, where events are told that AWS does not have.
+pub fn of_session_start(scene: Scene<'_>, at: Timestamp) -> Told {
+    scene.update(scene.bare("Session Started", at), at)
+}
+
+/// What is told of the end of a session, where events are told that AWS does not have.
+pub fn of_session_end(scene: Scene<'_>, at: Timestamp) -> Told {
+    scene.update(scene.bare("Session Ended", at), at)
+}
+
+impl Scene<'_> {
+    fn bare(&self, event_name: &'static str, at: Timestamp) -> StageUpdate {
+        StageUpdate {
+            session_id: self.session.to_owned(),
+            event_name,
+            event_time: at.whole_seconds(),
+            event_time_precise: at.precise(),
+            user_id: None,
+            participant_id: None,
+            error_code: None,
+            remote_participant_id: None,
+            source: None,
+            destination: None,
+            tokens: None,
+        }
+    }
+
+    fn update(&self, update: StageUpdate, at: Timestamp) -> Told {
+        self.told(STAGE_UPDATE, at, Detail::Stage(Box::new(update)))
+    }
+
+    fn told(&self, detail_type: &'static str, at: Timestamp, detail: Detail) -> Told {
+        Told { detail_type, resource: self.scope.arn(ResourceKind::Stage, self.stage), at, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests;

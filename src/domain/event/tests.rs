@@ -1,0 +1,275 @@
+//! Every detail against the shape that AWS publishes.
+
+use super::*;
+use crate::domain::composition::{Course, Durations, History, Progress};
+use crate::domain::participant::Participant;
+use crate::model::participant::ParticipantRecordingState as Phase;
+use crate::model::token::ParticipantTokenCapability;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// 2026-03-04T05:06:07.089Z
+const NOW: Timestamp = Timestamp(1_772_600_767_089);
+
+fn scope() -> Scope {
+    Scope { account: "123456789012".into(), region: "eu-west-1".into() }
+}
+
+fn scene(scope: &Scope) -> Scene<'_> {
+    Scene { scope, stage: "Stage1", session: "st-Session1" }
+}
+
+const WHOM: Whom<'static> = Whom { id: "Anna1", user_id: "anna", source: None };
+
+fn arn(kind: &str, id: &str) -> String {
+    format!("arn:aws:ivs:eu-west-1:123456789012:{kind}/{id}")
+}
+
+/// What is told of some events, in JSON; checks what all have in common.
+fn told(whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<Value> {
+    let scope = scope();
+    let all = of_participant(scene(&scope), whom, events, extended);
+    let detail = |told: Told| {
+        assert_eq!((told.detail_type, told.resource), ("IVS Stage Update", arn("stage", "Stage1")));
+        assert_eq!(told.at, NOW);
+        serde_json::to_value(told.detail).unwrap()
+    };
+    all.into_iter().map(detail).collect()
+}
+
+/// The members that every event of a participant has, and `more`.
+fn expected(name: &str, more: Value) -> Value {
+    let mut all = json!({
+        "session_id": "st-Session1", "event_name": name, "user_id": "anna", "participant_id": "Anna1",
+        "event_time": "2026-03-04T05:06:07Z", "event_time_precise": "2026-03-04T05:06:07.089000Z",
+    });
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    all
+}
+
+fn anna() -> Participant {
+    Participant::first_join("Anna1", false, NOW).0
+}
+
+#[test]
+fn publishing_is_told_as_aws_tells_it() {
+    let (publishing, started) = anna().publish(NOW).unwrap();
+    let (_, stopped) = publishing.unpublish(NOW).unwrap();
+    assert_eq!(told(WHOM, &started, false), [expected("Participant Published", json!({}))]);
+    assert_eq!(told(WHOM, &stopped, false), [expected("Participant Unpublished", json!({}))]);
+    let (_, failed) = anna().fail(EventName::PublishError, EventErrorCode::BitrateExceeded, None, NOW);
+    let error = expected("Participant Publish Error", json!({"error_code": "BITRATE_EXCEEDED"}));
+    assert_eq!(told(WHOM, &failed, false), [error]);
+}
+
+#[test]
+fn a_replica_says_where_it_comes_from() {
+    let (replica, _) = Participant::first_join("Anna1", true, NOW);
+    let (_, events) = replica.publish(NOW).unwrap();
+    let whom = Whom { source: Some(("Origin1", "st-Origin1")), ..WHOM };
+    let more = json!({
+        "replica": true, "source_stage_arn": arn("stage", "Origin1"), "source_session_id": "st-Origin1",
+    });
+    assert_eq!(told(whom, &events, false), [expected("Participant Published", more)]);
+}
+
+#[test]
+fn a_replication_says_where_it_goes() {
+    for (event, name) in [
+        (EventName::ReplicationStarted, "Participant Replication Start"),
+        (EventName::ReplicationStopped, "Participant Replication End"),
+    ] {
+        let stage = StageArn(arn("stage", "Other1"));
+        let (_, events) = anna().replicated(event, stage, StageSessionId("st-Other1".into()), NOW);
+        let more = json!({"destination_stage_arn": arn("stage", "Other1"), "destination_session_id": "st-Other1"});
+        assert_eq!(told(WHOM, &events, false), [expected(name, more)]);
+    }
+}
+
+#[test]
+fn an_exchange_says_what_the_tokens_said() {
+    let token = |user: &str, capabilities: &[ParticipantTokenCapability]| ExchangedParticipantToken {
+        capabilities: Some(ParticipantTokenCapabilities(capabilities.to_vec())),
+        attributes: Some(ParticipantTokenAttributes([("seat".to_owned(), user.to_owned())].into())),
+        user_id: Some(user.into()),
+        expiration_time: Some(Timestamp(1_772_604_367_000).into()),
+    };
+    let both = ParticipantTokenCapability::ALL;
+    let (_, events) = anna().exchange(token("before", both), token("anna", &both[1..]), NOW).unwrap();
+    let shown = |user: &str, capabilities: &[&str]| {
+        json!({
+            "capabilities": capabilities, "attributes": {"seat": user}, "user_id": user,
+            "expiration_time": "2026-03-04T06:06:07Z",
+        })
+    };
+    let more = json!({
+        "previous_token": shown("before", &["PUBLISH", "SUBSCRIBE"]), "new_token": shown("anna", &["SUBSCRIBE"]),
+    });
+    assert_eq!(told(WHOM, &events, false), [expected("Token Exchanged", more)]);
+}
+
+#[test]
+fn what_aws_does_not_tell_is_told_where_it_is_asked_for() {
+    let (joined, mut events) = Participant::first_join("Anna1", false, NOW);
+    let (subscribed, more) = joined.subscribe("Bert1", false, NOW).unwrap();
+    events.extend(more);
+    for (event, remote) in [(EventName::JoinError, None), (EventName::SubscribeError, Some("Carl1"))] {
+        events.extend(subscribed.clone().fail(event, EventErrorCode::QuotaExceeded, remote, NOW).1);
+    }
+    let (subscribed, more) = subscribed.publish(NOW).unwrap();
+    events.extend(more);
+    events.extend(subscribed.leave(NOW).unwrap().1);
+    let names = |extended| {
+        let name = |event: Value| event["event_name"].as_str().unwrap().to_owned();
+        told(WHOM, &events, extended).into_iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(false), ["Participant Published", "Participant Unpublished"]);
+    let all = [
+        "Participant Joined",
+        "Participant Subscribed",
+        "Participant Join Error",
+        "Participant Subscribe Error",
+        "Participant Published",
+        "Participant Unsubscribed",
+        "Participant Unpublished",
+        "Participant Left",
+    ];
+    assert_eq!(names(true), all);
+    let seen = told(WHOM, &events, true);
+    assert_eq!(seen[1], expected("Participant Subscribed", json!({"remote_participant_id": "Bert1"})));
+    let error = json!({"remote_participant_id": "Carl1", "error_code": "QUOTA_EXCEEDED"});
+    assert_eq!(seen[3], expected("Participant Subscribe Error", error));
+}
+
+#[test]
+fn a_session_is_told_of_without_a_participant() {
+    let scope = scope();
+    for (told, name) in [
+        (of_session_start(scene(&scope), NOW), "Session Started"),
+        (of_session_end(scene(&scope), NOW), "Session Ended"),
+    ] {
+        let mut expected = expected(name, json!({}));
+        expected.as_object_mut().unwrap().retain(|member, _| member != "user_id" && member != "participant_id");
+        assert_eq!(serde_json::to_value(told.detail).unwrap(), expected);
+    }
+}
+
+/// What is told of a recording that goes through some phases, a second each.
+fn recorded(phases: &[Phase]) -> Vec<Value> {
+    let scope = scope();
+    let failure = Failure { error_code: "AccessDeniedException".into(), reason: "Not ours".into() };
+    let (mut before, mut seen) = ((Phase::Disabled, None), Vec::new());
+    for (n, state) in phases.iter().enumerate() {
+        let after = Recording { state: *state, failure: Some(&failure), bucket: "films", prefix: "a/b" };
+        let at = Timestamp(NOW.0 + 1000 * n as i64);
+        let (told, since) = of_recording(scene(&scope), "Anna1", before, after, at);
+        before = (*state, since);
+        seen.extend(told.map(|told| {
+            assert_eq!(told.detail_type, "IVS Participant Recording State Change");
+            assert_eq!((told.resource, told.at), (arn("stage", "Stage1"), at));
+            serde_json::to_value(told.detail).unwrap()
+        }));
+    }
+    seen
+}
+
+#[test]
+fn a_recording_is_told_of_when_it_begins_and_ends_and_why_it_did_not() {
+    use Phase::{Active, Disabled, Failed, Starting, Stopped, Stopping};
+    let event = |name: &str, more: Value| {
+        let mut all = json!({
+            "session_id": "st-Session1", "event_name": name, "participant_id": "Anna1",
+            "recording_s3_bucket_name": "films", "recording_s3_key_prefix": "a/b",
+        });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let start = event("Recording Start", json!({}));
+    let failure = json!({"error_code": "AccessDeniedException", "reason": "Not ours"});
+    let end = |ms: i64| event("Recording End", json!({"recording_duration_ms": ms}));
+    assert_eq!(recorded(&[Starting, Active, Active, Stopping, Stopped, Stopped]), [start.clone(), end(3000)]);
+    assert_eq!(recorded(&[Active, Disabled, Active, Stopped]), [start.clone(), end(1000), start.clone(), end(1000)]);
+    assert_eq!(recorded(&[Starting, Stopping, Stopped, Disabled]), [] as [Value; 0], "it never began");
+    assert_eq!(recorded(&[Starting, Failed, Failed]), [event("Recording Start Failure", failure.clone())]);
+    let mut late = failure;
+    late["recording_duration_ms"] = json!(2000);
+    assert_eq!(recorded(&[Active, Stopping, Failed]), [start, event("Recording End Failure", late)]);
+}
+
+fn course(stopping_at: i64) -> Course {
+    let second = Duration::from_secs(1);
+    let durations =
+        Durations { start: 2 * second, idle: 60 * second, most: 3600 * second, stop: second, retention: 300 * second };
+    let history =
+        History { started_at: Timestamp(0), stopping_at: Some(Timestamp(stopping_at * 1000)), quiet_since: None };
+    history.course(&durations)
+}
+
+/// What is told of a composition with two destinations: when in seconds, name, destination, error.
+fn composed(course: &Course, error_code: &str, from: Progress, to: Progress) -> Vec<(i64, String, String, Value)> {
+    let scope = scope();
+    let composition = Composition { scope: &scope, id: "Compo1", stage: "Stage1", error_code };
+    let all = of_composition(composition, &["Dest1", "Dest2"], course, from, to);
+    let shown = |told: Told| {
+        assert_eq!(told.detail_type, "IVS Composition State Change");
+        assert_eq!(told.resource, arn("composition", "Compo1"));
+        let mut detail = serde_json::to_value(told.detail).unwrap();
+        let mut take = |member: &str| detail.as_object_mut().unwrap().remove(member);
+        assert_eq!(take("stage_arn").unwrap(), arn("stage", "Stage1"));
+        let name = take("event_name").unwrap().as_str().unwrap().to_owned();
+        let id = take("id").map(|id| id.as_str().unwrap().to_owned()).unwrap_or_default();
+        (told.at.0 / 1000, name, id, detail)
+    };
+    all.into_iter().map(shown).collect()
+}
+
+fn event(at: i64, name: &str, id: &str) -> (i64, String, String, Value) {
+    (at, name.to_owned(), id.to_owned(), json!({}))
+}
+
+#[test]
+fn a_composition_tells_of_its_start_its_destinations_and_its_end() {
+    let course = course(10);
+    let start =
+        [event(2, "Session Start", ""), event(2, "Destination Start", "Dest1"), event(2, "Destination Start", "Dest2")];
+    let ends = [event(11, "Destination End", "Dest1"), event(11, "Destination End", "Dest2")];
+    let end = event(11, "Session End", "");
+    assert_eq!(composed(&course, "", Progress::Asked, Progress::Started), start);
+    assert_eq!(composed(&course, "", Progress::Started, Progress::Started), []);
+    assert_eq!(
+        composed(&course, "", Progress::Started, Progress::Ended),
+        [&ends[..], std::slice::from_ref(&end)].concat()
+    );
+    assert_eq!(composed(&course, "", Progress::Ended, Progress::Gone), []);
+    let all = [&start[..], &ends, &[end]].concat();
+    assert_eq!(composed(&course, "", Progress::Asked, Progress::Gone), all, "late, but all of it");
+    let failed = composed(&course, STAGE_DELETED, Progress::Started, Progress::Ended);
+    assert_eq!(failed[..2], ends);
+    let why = json!({"error_code": "StageDeleted", "reason": "Stage has been deleted"});
+    assert_eq!(failed[2], (11, "Session Failure".to_owned(), String::new(), why));
+}
+
+#[test]
+fn a_composition_that_was_stopped_before_it_started_tells_only_of_its_end() {
+    let course = course(1);
+    assert_eq!(composed(&course, "", Progress::Asked, Progress::Ended), [event(2, "Session End", "")]);
+}
+
+#[test]
+fn a_course_goes_on_to_its_end_and_its_times_are_those_of_its_progress() {
+    for stopping_at in [0, 1, 2, 10] {
+        let course = course(stopping_at);
+        let mut progress = Progress::Asked;
+        let mut at = Timestamp(0);
+        while progress < Progress::Gone {
+            let next = course.after(progress);
+            assert!(next >= at);
+            assert_eq!(course.progress(Timestamp(next.0 - 1)), progress, "not before its time");
+            let then = course.progress(next);
+            assert!(then > progress, "{course:?}");
+            assert_eq!(Progress::of(then.number()), then);
+            (progress, at) = (then, next);
+        }
+        assert_eq!(at, course.gone_at);
+    }
+}

@@ -1,0 +1,89 @@
+//! Events out: the outbox and the targets.
+
+use super::requests::seconds;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// Events on their way from where they were written to the log.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    /// Those that this node has moved to the log.
+    pub relayed: Counter,
+}
+
+impl Outbox {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let outbox = Outbox::default();
+        registry.register("outbox_relayed", "Events that this node moved to the log", outbox.relayed.clone());
+        outbox
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    target: String,
+}
+
+/// A target of events.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Events that it took.
+    pub delivered: Counter,
+    /// Tries that failed.
+    pub failed: Counter,
+    /// How long tries took.
+    pub seconds: Histogram,
+}
+
+#[derive(Debug)]
+pub(super) struct Targets {
+    names: Mutex<BTreeSet<String>>,
+    delivered: Family<Name, Counter>,
+    failed: Family<Name, Counter>,
+    seconds: Family<Name, Histogram>,
+}
+
+impl Targets {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let targets = Targets {
+            names: Mutex::default(),
+            delivered: Family::default(),
+            failed: Family::default(),
+            seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
+        };
+        let help = "Events that a target took, from this node";
+        registry.register("event_target_delivered", help, targets.delivered.clone());
+        let help = "Tries to deliver that failed, from this node, by target";
+        registry.register("event_target_failed", help, targets.failed.clone());
+        let help = "Seconds of a try to deliver, by target";
+        registry.register("event_target_duration_seconds", help, targets.seconds.clone());
+        targets
+    }
+
+    pub(super) fn get(&self, name: &str) -> Target {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        let name = Name { target: name.to_owned() };
+        Target {
+            delivered: self.delivered.get_or_create_owned(&name),
+            failed: self.failed.get_or_create_owned(&name),
+            seconds: self.seconds.get_or_create_owned(&name),
+        }
+    }
+
+    pub(super) fn keep(&self, names: &[&str]) {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = known.iter().filter(|name| !names.contains(&name.as_str())).cloned().collect();
+        for name in gone {
+            known.remove(&name);
+            let name = Name { target: name };
+            self.delivered.remove(&name);
+            self.failed.remove(&name);
+            self.seconds.remove(&name);
+        }
+    }
+}

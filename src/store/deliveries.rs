@@ -1,0 +1,264 @@
+//! Where events go: how far each target is, who delivers, and what was not taken.
+
+use super::connections::StageKey;
+use super::sql::{execute, fetch, rows};
+use super::{Conn, StoreError};
+
+rows! {
+    /// How far a target is.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    TargetRow {
+        /// Its name in the operator's file.
+        name: String,
+        /// Every event up to here is delivered, parked or none of its business.
+        position: i64,
+        /// The node that delivers.
+        node_id: String,
+        /// Until when it is the one, in milliseconds.
+        lease_ends_at: i64,
+        /// How many it has taken.
+        delivered: i64,
+        /// When it took the last one.
+        delivered_at: Option<i64>,
+        /// What went wrong last, or `""`.
+        error: String,
+        /// When it did.
+        error_at: Option<i64>,
+        /// Since when nothing was taken although it was tried.
+        failing_since: Option<i64>,
+    }
+
+    /// An event that a target did not take.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    DeliveryRow {
+        /// Its place in the log.
+        position: i64,
+        /// The account.
+        account: String,
+        /// The region.
+        region: String,
+        /// The stage that it is ordered with, or `""`.
+        stage_id: String,
+        /// How often it was tried.
+        attempts: i64,
+        /// From when on the time runs that it is tried for, in milliseconds.
+        since: i64,
+        /// When it is due, or [`NEVER`] while it waits behind another of its stage.
+        next_at: i64,
+        /// When it was given up.
+        dead_at: Option<i64>,
+        /// Why it was not taken, or `""`.
+        error: String,
+        /// The event's id.
+        id: String,
+        /// The envelope.
+        body: String,
+        /// When the event was written.
+        written_at: i64,
+    }
+
+    /// How many events a target did not take.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    DeliveryCounts {
+        /// To be tried again.
+        parked: i64,
+        /// Given up.
+        dead: i64,
+        /// When the oldest of those to be tried again was written.
+        oldest: Option<i64>,
+    }
+}
+
+/// When something is due that waits behind something else.
+pub const NEVER: i64 = i64::MAX;
+
+/// How far a target has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Every event up to here is delivered, parked or none of its business.
+    pub position: i64,
+    /// How many more it has taken.
+    pub delivered: i64,
+    /// When it took the last one; `None` leaves what is there.
+    pub delivered_at: Option<i64>,
+    /// What went wrong last and when; `None` leaves what is there.
+    pub error: Option<(&'a str, i64)>,
+    /// Since when nothing was taken.
+    pub failing_since: Option<i64>,
+}
+
+/// An event that a target did not take.
+#[derive(Clone, Copy, Debug)]
+pub struct Parked<'a> {
+    /// Its place in the log.
+    pub position: i64,
+    /// The stage that it is ordered with.
+    pub stage: &'a StageKey,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// From when on the time runs that it is tried for.
+    pub since: i64,
+    /// When it is due.
+    pub next_at: i64,
+    /// When it was given up.
+    pub dead_at: Option<i64>,
+    /// Why it was not taken.
+    pub error: &'a str,
+}
+
+const ALL: &str = "SELECT name, position, node_id, lease_ends_at, delivered, delivered_at, error, error_at,
+    failing_since FROM event_targets ORDER BY name LIMIT $1";
+const ONE: &str = "SELECT name, position, node_id, lease_ends_at, delivered, delivered_at, error, error_at,
+    failing_since FROM event_targets WHERE name = $1";
+const INSERT: &str = "INSERT INTO event_targets (name, position, node_id, lease_ends_at, delivered, error)
+    VALUES ($1, $2, '', 0, 0, '') ON CONFLICT (name) DO NOTHING";
+const CLAIM: &str = "UPDATE event_targets SET node_id = $2, lease_ends_at = $3
+    WHERE name = $1 AND (node_id = $2 OR lease_ends_at <= $4)";
+const RELEASE: &str = "UPDATE event_targets SET lease_ends_at = $3 WHERE name = $1 AND node_id = $2";
+const PROGRESS: &str = "UPDATE event_targets SET position = $3, delivered = delivered + $4,
+    delivered_at = COALESCE($5, delivered_at), failing_since = $6 WHERE name = $1 AND node_id = $2";
+const FAILED: &str = "UPDATE event_targets SET error = $2, error_at = $3 WHERE name = $1";
+const FORGET: &str = "DELETE FROM event_targets WHERE name = $1";
+const FORGET_ALL: &str = "DELETE FROM deliveries WHERE target = $1";
+const WAITING: &str = "SELECT DISTINCT e.account, e.region, e.stage_id FROM events e
+    WHERE e.position > $2 AND e.position <= $3 AND e.stage_id <> ''
+        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.target = $1 AND d.account = e.account AND d.region = e.region
+            AND d.stage_id = e.stage_id AND d.dead_at IS NULL)";
+const PARK: &str = "INSERT INTO deliveries (target, position, account, region, stage_id, attempts, since, next_at,
+        dead_at, error)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    ON CONFLICT (target, position) DO UPDATE SET attempts = excluded.attempts, next_at = excluded.next_at,
+        dead_at = excluded.dead_at, error = excluded.error";
+const TAKEN: &str = "DELETE FROM deliveries WHERE target = $1 AND position = $2 AND dead_at IS NULL";
+// Whoever waits behind what is gone is due.
+const NEXT: &str = "UPDATE deliveries SET next_at = $5 WHERE target = $1 AND next_at > $5 AND attempts = 0
+    AND dead_at IS NULL AND position = (SELECT MIN(position) FROM deliveries
+        WHERE target = $1 AND account = $2 AND region = $3 AND stage_id = $4 AND dead_at IS NULL)";
+const DUE: &str = "SELECT d.position, d.account, d.region, d.stage_id, d.attempts, d.since, d.next_at, d.dead_at,
+        d.error, e.id, e.body, e.written_at
+    FROM deliveries d JOIN events e ON e.position = d.position
+    WHERE d.target = $1 AND d.dead_at IS NULL AND d.next_at <= $2
+        AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.target = d.target AND o.account = d.account
+            AND o.region = d.region AND o.stage_id = d.stage_id AND d.stage_id <> '' AND o.dead_at IS NULL AND o.position < d.position)
+    ORDER BY d.next_at, d.position LIMIT $3";
+const DEAD: &str = "SELECT d.position, d.account, d.region, d.stage_id, d.attempts, d.since, d.next_at, d.dead_at,
+        d.error, e.id, e.body, e.written_at
+    FROM deliveries d JOIN events e ON e.position = d.position
+    WHERE d.target = $1 AND d.dead_at IS NOT NULL AND d.position > $2 ORDER BY d.position LIMIT $3";
+const COUNTS: &str = "SELECT
+    (SELECT COUNT(*) FROM deliveries WHERE target = $1 AND dead_at IS NULL) AS parked,
+    (SELECT COUNT(*) FROM deliveries WHERE target = $1 AND dead_at IS NOT NULL) AS dead,
+    (SELECT e.written_at FROM events e WHERE e.position =
+        (SELECT MIN(position) FROM deliveries WHERE target = $1 AND dead_at IS NULL)) AS oldest";
+const REDRIVE: &str = "UPDATE deliveries SET dead_at = NULL, attempts = 0, since = $3, next_at = 0
+    WHERE target = $1 AND position = $2 AND dead_at IS NOT NULL";
+const DROP: &str = "DELETE FROM deliveries WHERE target = $1 AND position = $2 AND dead_at IS NOT NULL";
+
+impl Conn {
+    /// Targets that are, or were, in an operator's file.
+    pub async fn event_targets(&mut self, limit: i64) -> Result<Vec<TargetRow>, StoreError> {
+        fetch!(fetch_all, self, TargetRow, ALL, limit)
+    }
+
+    /// A target.
+    pub async fn event_target(&mut self, name: &str) -> Result<Option<TargetRow>, StoreError> {
+        fetch!(fetch_optional, self, TargetRow, ONE, name)
+    }
+
+    /// Adds a target that begins after `position`, unless it is there.
+    pub async fn insert_event_target(&mut self, name: &str, position: i64) -> Result<(), StoreError> {
+        execute!(self, INSERT, name, position).map(drop)
+    }
+
+    /// Lets `node` deliver to a target until `until`; answers whether it may: no other does at `now`.
+    pub async fn claim_event_target(
+        &mut self,
+        name: &str,
+        node: &str,
+        until: i64,
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        Ok(execute!(self, CLAIM, name, node, until, now)? == 1)
+    }
+
+    /// Lets others deliver to a target from now on.
+    pub async fn release_event_target(&mut self, name: &str, node: &str, now: i64) -> Result<(), StoreError> {
+        execute!(self, RELEASE, name, node, now).map(drop)
+    }
+
+    /// Notes how far a target has come; answers whether `node` is still the one that delivers.
+    pub async fn advance_event_target(
+        &mut self,
+        name: &str,
+        node: &str,
+        progress: Progress<'_>,
+    ) -> Result<bool, StoreError> {
+        let Progress { position, delivered, delivered_at, error, failing_since } = progress;
+        if execute!(self, PROGRESS, name, node, position, delivered, delivered_at, failing_since)? == 0 {
+            return Ok(false);
+        }
+        if let Some((error, at)) = error {
+            execute!(self, FAILED, name, error, at)?;
+        }
+        Ok(true)
+    }
+
+    /// Forgets a target and what it did not take.
+    pub async fn forget_event_target(&mut self, name: &str) -> Result<bool, StoreError> {
+        execute!(self, FORGET_ALL, name)?;
+        Ok(execute!(self, FORGET, name)? == 1)
+    }
+
+    /// The stages of events between two positions that have others waiting.
+    pub async fn waiting_stages(&mut self, target: &str, after: i64, last: i64) -> Result<Vec<StageKey>, StoreError> {
+        fetch!(fetch_all, self, StageKey, WAITING, target, after, last)
+    }
+
+    /// Notes an event that a target did not take, or another failure of it.
+    pub async fn park_delivery(&mut self, target: &str, row: Parked<'_>) -> Result<(), StoreError> {
+        let Parked { position, stage, attempts, since, next_at, dead_at, error } = row;
+        let StageKey { account, region, stage_id } = stage;
+        execute!(self, PARK, target, position, account, region, stage_id, attempts, since, next_at, dead_at, error)
+            .map(drop)
+    }
+
+    /// Forgets what a target has taken after all.
+    pub async fn delete_delivery(&mut self, target: &str, position: i64) -> Result<(), StoreError> {
+        execute!(self, TAKEN, target, position).map(drop)
+    }
+
+    /// Makes the first of a stage due that waits, if nothing waits before it.
+    pub async fn release_deliveries(&mut self, target: &str, stage: &StageKey, now: i64) -> Result<(), StoreError> {
+        execute!(self, NEXT, target, &stage.account, &stage.region, &stage.stage_id, now).map(drop)
+    }
+
+    /// What is due, the first of each stage only.
+    pub async fn due_deliveries(&mut self, target: &str, now: i64, limit: i64) -> Result<Vec<DeliveryRow>, StoreError> {
+        fetch!(fetch_all, self, DeliveryRow, DUE, target, now, limit)
+    }
+
+    /// What was given up, after a position.
+    pub async fn dead_deliveries(
+        &mut self,
+        target: &str,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        fetch!(fetch_all, self, DeliveryRow, DEAD, target, after, limit)
+    }
+
+    /// How many a target did not take.
+    pub async fn delivery_counts(&mut self, target: &str) -> Result<DeliveryCounts, StoreError> {
+        fetch!(fetch_one, self, DeliveryCounts, COUNTS, target)
+    }
+
+    /// Lets a target be sent again what was given up; answers whether it was.
+    pub async fn redrive_delivery(&mut self, target: &str, position: i64, now: i64) -> Result<bool, StoreError> {
+        Ok(execute!(self, REDRIVE, target, position, now)? == 1)
+    }
+
+    /// Forgets what was given up; answers whether it was.
+    pub async fn drop_delivery(&mut self, target: &str, position: i64) -> Result<bool, StoreError> {
+        Ok(execute!(self, DROP, target, position)? == 1)
+    }
+}

@@ -1,0 +1,231 @@
+//! Whole tables, read page by page and written row by row: for backups. See [`super::tables`].
+
+use super::Held;
+use super::sql::{execute, fetch};
+use super::tables::{Cell, Column, Kind, Table};
+use super::{Conn, Db, Link, Pools, StoreError};
+use crate::metrics::Act;
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, Row as _};
+use std::fmt::Write as _;
+
+/// The snapshot that a whole export reads.
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// What comes and goes through a pipe may keep a transaction waiting for longer than a request ever would. These hold
+/// for the transaction alone.
+const NEVER_IDLE: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
+const NEVER_LATE: &str = "SET LOCAL statement_timeout = 0";
+const APPLIED: &str = "SELECT MAX(version) FROM _sqlx_migrations";
+/// Dead from the first: whoever serves the store next ends what they hold, and forgets them.
+const BURY_HOLDERS: &str = "INSERT INTO nodes (id, url, expires_at, dead)
+    SELECT DISTINCT node_id, '', CAST(0 AS BIGINT), TRUE FROM connections WHERE TRUE
+    ON CONFLICT (id) DO UPDATE SET dead = TRUE";
+const SAVE: &str = "SAVEPOINT batch";
+const KEEP: &str = "RELEASE SAVEPOINT batch";
+const UNDO: &str = "ROLLBACK TO SAVEPOINT batch";
+
+/// Binds cells to a query.
+macro_rules! bound {
+    ($query:expr, $cells:expr) => {{
+        let mut query = $query;
+        for cell in $cells {
+            query = match cell {
+                Cell::Text(text) => query.bind(text.as_str()),
+                Cell::Number(number) => query.bind(*number),
+                Cell::Null => query.bind(None::<i64>),
+                Cell::Bool(is) => query.bind(*is),
+                Cell::Json(value) => query.bind(Json(value)),
+            };
+        }
+        query
+    }};
+}
+
+/// The cells of rows of either engine.
+macro_rules! cells {
+    ($rows:expr, $columns:expr) => {
+        $rows
+            .iter()
+            .map(|row| {
+                let cell = |(n, column): (usize, &Column)| {
+                    Ok(match column.kind {
+                        Kind::Text | Kind::Sealed => Cell::Text(row.try_get(n)?),
+                        Kind::Number => Cell::Number(row.try_get(n)?),
+                        Kind::MaybeNumber => row.try_get::<Option<i64>, _>(n)?.map_or(Cell::Null, Cell::Number),
+                        Kind::Bool => Cell::Bool(row.try_get(n)?),
+                        Kind::Json => Cell::Json(row.try_get::<Json<_>, _>(n)?.0),
+                    })
+                };
+                $columns.iter().enumerate().map(cell).collect::<Result<Vec<_>, sqlx::Error>>()
+            })
+            .collect::<Result<Vec<_>, sqlx::Error>>()
+    };
+}
+
+impl Db {
+    /// A transaction that sees the store as it is at its beginning, and changes nothing.
+    pub async fn snapshot(&self) -> Result<Conn, StoreError> {
+        let mut conn = match &self.pools {
+            Pools::Sqlite { read, .. } => {
+                self.take(Act::Read, async { Ok(Held::SqliteTransaction(read.begin().await?)) }).await?
+            }
+            Pools::Postgres(_) => {
+                let mut conn = self.write().await?;
+                execute!(conn, SNAPSHOT)?;
+                conn
+            }
+        };
+        conn.be_patient().await?;
+        Ok(conn)
+    }
+}
+
+impl Conn {
+    /// The number of the last migration that the store has had; `None` of a store that has never had one, which ends
+    /// the transaction.
+    pub async fn schema(&mut self) -> Result<Option<i64>, StoreError> {
+        match fetch!(fetch_one, self, (Option<i64>,), APPLIED) {
+            Ok((schema,)) => Ok(schema),
+            Err(StoreError::Other(error)) if error.as_database_error().is_some() => {
+                tracing::debug!(%error, "taken for a store without a schema");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets this transaction wait for as long as it takes.
+    pub async fn be_patient(&mut self) -> Result<(), StoreError> {
+        match self.link() {
+            Link::Sqlite(_) => Ok(()),
+            Link::Postgres(..) => {
+                execute!(self, NEVER_IDLE)?;
+                execute!(self, NEVER_LATE).map(drop)
+            }
+        }
+    }
+
+    /// Rows of a table in the order of its key, after the row `after`: `columns` of them, which begin with the key.
+    pub async fn dump(
+        &mut self,
+        table: &Table,
+        columns: &[Column],
+        after: Option<&[Cell]>,
+        limit: i64,
+    ) -> Result<Vec<Vec<Cell>>, StoreError> {
+        let sql = AssertSqlSafe(select(table, columns, after.is_some()));
+        let place = after.map_or(&[][..], |row| &row[..table.key]);
+        let rows = match self.link() {
+            Link::Sqlite(c) => {
+                let rows = bound!(sqlx::query(sql), place).bind(limit).fetch_all(c).await?;
+                cells!(rows, columns)
+            }
+            Link::Postgres(c, session) => {
+                let query = bound!(sqlx::query(sql), place).bind(limit).persistent(session.named);
+                let rows = session.run(query.fetch_all(c)).await?;
+                cells!(rows, columns)
+            }
+        };
+        Ok(rows?)
+    }
+
+    /// Adds rows of a table: `columns` of them, in their order. All of them or none; the transaction goes on.
+    pub async fn restore(&mut self, table: &Table, columns: &[Column], rows: &[Vec<Cell>]) -> Result<(), StoreError> {
+        execute!(self, SAVE)?;
+        let added = match self.link() {
+            // It looks a named value up among all of them, which takes longer than to write a row.
+            Link::Sqlite(c) => {
+                let sql = AssertSqlSafe(insert(table, columns, rows.len(), |_| "?".into()));
+                bound!(sqlx::query(sql), rows.iter().flatten()).execute(c).await.map(drop)
+            }
+            Link::Postgres(c, session) => {
+                let sql = AssertSqlSafe(insert(table, columns, rows.len(), |n| format!("${n}")));
+                let query = bound!(sqlx::query(sql), rows.iter().flatten()).persistent(session.named);
+                session.run(query.execute(c)).await.map(drop)
+            }
+        };
+        if added.is_err() {
+            execute!(self, UNDO)?;
+        }
+        execute!(self, KEEP)?;
+        Ok(added?)
+    }
+
+    /// Whether a table has no row.
+    pub async fn is_empty(&mut self, table: &Table) -> Result<bool, StoreError> {
+        let sql = format!("SELECT CAST(1 AS BIGINT) FROM {} LIMIT 1", table.name);
+        Ok(fetch!(fetch_optional, self, (i64,), AssertSqlSafe(sql))?.is_none())
+    }
+
+    /// Takes whatever node holds a connection for dead.
+    pub async fn bury_holders(&mut self) -> Result<(), StoreError> {
+        execute!(self, BURY_HOLDERS).map(drop)
+    }
+}
+
+fn names(columns: &[Column]) -> String {
+    columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+}
+
+fn select(table: &Table, columns: &[Column], after: bool) -> String {
+    let key = names(&columns[..table.key]);
+    let mut sql = format!("SELECT {} FROM {}", names(columns), table.name);
+    let mut bound = 0;
+    if after {
+        let place: Vec<_> = (1..=table.key).map(|n| format!("${n}")).collect();
+        bound = table.key;
+        let _ = write!(sql, " WHERE ({key}) > ({})", place.join(", "));
+    }
+    let _ = write!(sql, " ORDER BY {key} LIMIT ${}", bound + 1);
+    sql
+}
+
+fn insert(table: &Table, columns: &[Column], rows: usize, value: fn(usize) -> String) -> String {
+    let mut sql = format!("INSERT INTO {} ({}) VALUES ", table.name, names(columns));
+    for n in 0..rows * columns.len() {
+        let before = match (n, n % columns.len()) {
+            (0, _) => "(",
+            (_, 0) => "), (",
+            _ => ", ",
+        };
+        let _ = write!(sql, "{before}{}", value(n + 1));
+    }
+    sql.push(')');
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tables::TABLES;
+
+    #[test]
+    fn a_page_begins_after_the_key_of_the_last_row() {
+        let table = Table::named("sessions", 3).unwrap();
+        let columns = table.columns(2);
+        assert_eq!(
+            select(table, &columns, true),
+            "SELECT account, region, stage_id, id, started_at, ended_at FROM sessions \
+             WHERE (account, region, stage_id, id) > ($1, $2, $3, $4) ORDER BY account, region, stage_id, id LIMIT $5"
+        );
+        assert!(
+            select(table, &columns, false).ends_with("FROM sessions ORDER BY account, region, stage_id, id LIMIT $1")
+        );
+    }
+
+    #[test]
+    fn rows_are_added_many_at_once() {
+        let table = Table::named("signing_keys", 1).unwrap();
+        assert_eq!(
+            insert(table, &table.columns(1), 2, |n| format!("${n}")),
+            "INSERT INTO signing_keys (id, created_at, sealed) VALUES ($1, $2, $3), ($4, $5, $6)"
+        );
+    }
+
+    #[test]
+    fn every_column_of_a_key_came_with_its_table() {
+        for table in TABLES {
+            assert!(table.columns[..table.key].iter().all(|column| column.since == table.since), "{}", table.name);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Spans, sent to an OTLP endpoint as protobuf over HTTP, as the `OTEL_…` variables of the OpenTelemetry specification
+//! say. The library reads those of sampling, batching, headers, compression and the resource; this file those that
+//! decide whether there is anything to do.
+
+use super::trace;
+use crate::client::http::{Ask, Http};
+use crate::client::net::{Net, NetError};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::runtime::Handle;
+use tracing::{Metadata, Subscriber};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::registry::LookupSpan;
+
+/// Why no spans are sent although an endpoint is named.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OtlpError {
+    /// A variable with a value that is none of those that are known here.
+    #[error("{0} is '{1}': use {2}")]
+    Variable(&'static str, String, &'static str),
+    /// Certificates.
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
+    Net(#[from] NetError),
+    /// What the library says of the other variables.
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// What sends spans.
+#[derive(Debug)]
+pub(super) struct Otlp {
+    provider: SdkTracerProvider,
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// The value of a variable for traces alone, or of the one for everything.
+fn of_traces(traces: &'static str, all: &'static str) -> Option<(&'static str, String)> {
+    [traces, all].into_iter().find_map(|name| Some((name, variable(name)?)))
+}
+
+/// Whether the environment names an endpoint, and nothing in it says that it is not to be used.
+fn is_wanted() -> Result<bool, OtlpError> {
+    let endpoint = of_traces("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
+    let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+    if endpoint.is_none() || disabled {
+        return Ok(false);
+    }
+    match variable("OTEL_TRACES_EXPORTER").as_deref().map(str::trim) {
+        None | Some("otlp") => {}
+        Some("none") => return Ok(false),
+        Some(other) => return Err(OtlpError::Variable("OTEL_TRACES_EXPORTER", other.into(), "otlp or none")),
+    }
+    match of_traces("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL") {
+        Some((name, value)) if value.trim() != "http/protobuf" => {
+            let way = "http/protobuf, whose endpoint most often has port 4318";
+            Err(OtlpError::Variable(name, value, way))
+        }
+        _ => Ok(true),
+    }
+}
+
+impl Otlp {
+    /// What the environment asks for.
+    pub(super) fn of_environment() -> Result<Option<Otlp>, OtlpError> {
+        if !is_wanted()? {
+            return Ok(None);
+        }
+        let ca = of_traces("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+        let net = Net::new(ca.as_ref().map(|(_, path)| path.as_ref()))?;
+        let sender = Sender { http: Http::own(net), runtime: Handle::current(), failing: AtomicBool::new(false) };
+        let exporter =
+            SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_http_client(sender).build()?;
+        let provider = SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
+        trace::begin();
+        Ok(Some(Otlp { provider }))
+    }
+
+    /// What turns our spans into those of OpenTelemetry: the requests, and what is logged of them at info or above.
+    pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        let layer: OpenTelemetryLayer<S, Tracer> = tracing_opentelemetry::layer()
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_tracer(self.provider.tracer("greenroom"));
+        let ours = |metadata: &Metadata<'_>| {
+            metadata.target().starts_with("greenroom") && *metadata.level() <= tracing::Level::INFO
+        };
+        layer.with_filter(filter_fn(ours))
+    }
+
+    /// Sends what was not sent yet, and ends.
+    pub(super) fn stop(&self) -> OTelSdkResult {
+        self.provider.shutdown()
+    }
+}
+
+/// What the spans are of: this service, unless the environment gives it another name.
+fn resource() -> Resource {
+    let given = Resource::builder().build();
+    let name = given.get(&"service.name".into()).map(|name| name.to_string()).unwrap_or_default();
+    let named = !name.is_empty() && !name.starts_with("unknown_service");
+    let resource = Resource::builder().with_attribute(trace::attribute("service.version", env!("CARGO_PKG_VERSION")));
+    if named { resource.build() } else { resource.with_service_name("greenroom").build() }
+}
+
+/// Sends requests for the library's own thread, on the program's runtime.
+#[derive(Debug)]
+struct Sender {
+    http: Http,
+    runtime: Handle,
+    failing: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Sender {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (parts, body) = request.into_parts();
+        let ask = Ask { method: parts.method, url: parts.uri, headers: parts.headers, body };
+        let http = self.http.clone();
+        let answer = self.runtime.spawn(async move { http.ask(ask).await }).await?;
+        let problem = match &answer {
+            Ok(answer) if answer.status.is_success() => None,
+            Ok(answer) => Some(format!("{} answers {}", answer.url, answer.status)),
+            Err(error) => Some(error.to_string()),
+        };
+        // Once is enough, until it is better.
+        match (self.failing.swap(problem.is_some(), Ordering::Relaxed), problem) {
+            (false, Some(problem)) => tracing::warn!(problem, "spans are not taken"),
+            (true, None) => tracing::info!("spans are taken again"),
+            _ => {}
+        }
+        let answer = answer?;
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+}

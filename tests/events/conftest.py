@@ -1,0 +1,62 @@
+"""Real servers on each storage engine, with a clock of their own where a test needs to move it."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from clients import Server
+from leaks import assert_no_secret
+from receiver import Receiver, table
+from running import engine, new_file, new_store, start_server  # noqa: F401 (fixtures)
+from server import MASTER_KEY, Stagehand
+from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
+
+# The clock of a server under test stands still or is moved by days, and the signatures of its clients are of today.
+ANY_CLOCK = ("--clock-skew-seconds", "1000000000")
+
+
+@pytest.fixture(scope="session")
+def start_stagehand(engine, new_store):
+    """A function that starts a server whose clock stands still until it is told, on a store of its own unless one is
+    named. Those that still run at the end are asked to end, and must do so in good order."""
+    started = []
+
+    def start(*flags, store=None):
+        store = store or new_store()
+        flags = ("--database-url", store, *ANY_CLOCK, *flags)
+        stagehand = Stagehand(*flags, GREENROOM_MASTER_KEY=MASTER_KEY, RUST_LOG="trace")
+        started.append(stagehand)
+        return Server(engine, stagehand, store)
+
+    yield start
+    codes = {stagehand.stop() for stagehand in started if stagehand.process.poll() is None}
+    assert codes <= {0}, [stagehand.logged()[-2000:] for stagehand in started]
+    for stagehand in started:
+        assert_no_secret(stagehand.logged())
+        assert "by a bug" not in stagehand.logged()
+
+
+@pytest.fixture
+def receiver():
+    """An HTTP server that takes webhooks."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receivers():
+    """A function that starts another one."""
+    with ExitStack() as stack:
+        yield lambda **members: stack.enter_context(Receiver(**members))
+
+
+@pytest.fixture
+def targets(tmp_path):
+    """A function that writes a file of targets: of each its name and its keys. Answers its path."""
+
+    def write(**tables):
+        path = tmp_path / "targets.toml"
+        path.write_text("".join(table(name.replace("_", "-"), **keys) for name, keys in tables.items()))
+        return path
+
+    return write

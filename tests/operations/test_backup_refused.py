@@ -1,0 +1,153 @@
+"""What is not exported and not imported: nothing is left behind, and the error says why."""
+
+import pytest
+
+import backups
+from backups import OTHER_KEY, OTHER_MASTER_KEY, done, export, import_, lines, refused
+from backups import file, stage_a_server, store  # noqa: F401 (fixtures)
+
+
+@pytest.fixture
+def exported(new_store, stage_a_server, file):
+    """A file of a store with a few stages."""
+    place = new_store("sqlite")
+    server = stage_a_server(place)
+    tenant = server.tenant()
+    for name in ("a", "b", "c"):
+        tenant.stage(name=name)
+    server.stagehand.stop()
+    done(export(place, file))
+    return file
+
+
+def nothing_in(store):
+    return backups.counts(store) == {}
+
+
+def test_a_store_that_is_not_empty_is_refused_and_stays_as_it_is(store, stage_a_server, exported):
+    stage_a_server(store).stagehand.stop()
+    before = backups.counts(store)
+    refused(import_(store, exported), "not empty", "signing_keys")
+    assert backups.counts(store) == before == {"signing_keys": 1}
+
+
+def test_a_file_is_imported_once(store, exported):
+    done(import_(store, exported))
+    refused(import_(store, exported), "not empty")
+
+
+def test_a_sqlite_file_that_a_server_uses_is_refused(new_store, start_server, exported):
+    store = new_store("sqlite")
+    start_server(store)
+    ended = import_(store, exported)
+    assert "another greenroom server is using" in ended.stderr and ended.returncode != 0
+
+
+@pytest.mark.parametrize("part", [0, 0.3, 0.6, 0.999])
+def test_a_file_that_was_cut_off_leaves_nothing(store, exported, part):
+    text = exported.read_text()
+    exported.write_text(text[: int(len(text.rstrip()) * part)])
+    ended = import_(store, exported)
+    assert ended.returncode == 1 and len(ended.stderr.splitlines()) == 1
+    assert nothing_in(store)
+
+
+def test_a_file_whose_end_is_missing_leaves_nothing(store, exported):
+    text = exported.read_text().splitlines(keepends=True)
+    exported.write_text("".join(text[:-1]))
+    refused(import_(store, exported), f"ends after line {len(text) - 1}", "cut off")
+    assert nothing_in(store)
+
+
+def test_a_file_that_was_changed_leaves_nothing(store, exported):
+    text = exported.read_text()
+    exported.write_text(text.replace('"name":"b"', '"name":"B"'))
+    refused(import_(store, exported), "digest", "changed or damaged")
+    assert nothing_in(store)
+
+
+def test_a_file_that_was_changed_with_its_digest_leaves_nothing(store, exported):
+    values = lines(exported)
+    exported.write_text(backups.signed(values, OTHER_KEY))
+    refused(import_(store, exported), "signature")
+    exported.write_text(backups.signed(values))
+    done(import_(store, exported))
+
+
+def hostile(values):
+    """Files that somebody signed who has the export key: what is wrong, and what is said of it."""
+    header, *rows, end = values
+    at = next(number for number, row in enumerate(rows) if "stages" in row)
+    stage = rows[at]["stages"]
+
+    def with_stage(**members):
+        changed = {"stages": {**stage, **members}}
+        return [header, *rows[:at], changed, *rows[at + 1 :], end]
+
+    damaged = [
+        {"signing_keys": {**row["signing_keys"], "sealed": "AAAA"}} if "signing_keys" in row else row for row in rows
+    ]
+    line = f"line {at + 2}:"
+    return {
+        "a row that stands twice": ([header, *rows, rows[at], end], f"line {len(rows) + 2}:", "already"),
+        "a column that there is not": (with_stage(colour="red"), line, "colour"),
+        "a number in place of a text": (with_stage(name=7), line, "name"),
+        "a text in place of a number": (with_stage(created_at="7"), line, "created_at"),
+        "a null": (with_stage(name=None), line, "name"),
+        "a large number": (with_stage(created_at=2**63), line, "64 bits"),
+        "U+0000": (with_stage(name="a\0b"), line, "U+0000"),
+        "U+0000 in JSON": (with_stage(tags={"a": ["\0"]}), line, "U+0000"),
+        "half of a character": (with_stage(name="\ud800"), line, "no row"),
+        "a table that there is not": ([header, {"nodes": {}}, *rows, end], "line 2:", "nodes"),
+        "no row": ([header, [], *rows, end], "line 2:", "no row"),
+        "a secret of another key": ([header, *damaged, end], "line 2:", "secret"),
+        "a newer schema": ([{**header, "schema": 99}, *rows, end], "line 1:", "schema 99"),
+        "a newer format": ([{**header, "greenroomExport": 2}, *rows, end], "line 1:", "format 2"),
+    }
+
+
+@pytest.mark.parametrize("what", hostile([{}, {"stages": {}}, {}]))
+def test_a_row_that_is_none_is_named_and_leaves_nothing(store, exported, what):
+    values, *said = hostile(lines(exported))[what]
+    if what == "no row":
+        values = [value if value != [] else {"": 0, "x": 0} for value in values]
+    exported.write_text(backups.signed(values))
+    refused(import_(store, exported), *said)
+    assert nothing_in(store)
+
+
+def test_what_is_no_export_is_told_so(store, tmp_path):
+    other = tmp_path / "other"
+    for content in (b"", b"\n", b"\x28\xb5\x2f\xfd\x04\x58", b"{}", b"[" * 1_000_000, b"SQLite format 3\0"):
+        other.write_bytes(content)
+        refused(import_(store, other), "line 1: this is no export of greenroom", "compressed")
+    assert nothing_in(store)
+
+
+def test_the_wrong_keys_are_told_from_each_other(store, exported, new_store, stage_a_server, tmp_path):
+    refused(import_(store, exported, key=OTHER_KEY), "another export key")
+    for key in ("short", "!" * 44):
+        ended = import_(store, exported, key=key)
+        assert ended.returncode == 2 and "GREENROOM_EXPORT_KEY" in ended.stderr and key not in ended.stderr
+    ended = import_(store, exported, key=None)
+    assert ended.returncode == 2 and "--export-key" in ended.stderr
+    source = new_store()
+    stage_a_server(source).stagehand.stop()
+    ended = export(source, tmp_path / "other", OTHER_MASTER_KEY)
+    assert "GREENROOM_MASTER_KEY" in ended.stderr and ended.returncode == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path, fresh_postgres, file):
+    refused(export(f"sqlite://{tmp_path}/typo.db", file), "no greenroom store")
+    refused(export(fresh_postgres(), file), "no greenroom store")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_there_or_cannot_be_written_is_named(store, tmp_path):
+    done(backups.run("migrate", "--database-url", store))
+    ended = import_(store, tmp_path / "missing.jsonl")
+    assert ended.returncode == 2 and "missing.jsonl" in ended.stderr
+    refused(export(store, tmp_path / "no" / "folder"), "cannot write the export")
+    refused(export(store, tmp_path), "no file")
+    refused(export(store, "/dev/null"), "/dev/null", "standard output")

@@ -1,0 +1,189 @@
+//! The course of compositions, as others are told of it.
+
+use crate::engines::Engine;
+use crate::house::{House, Node, each, from, scope, ticket};
+use greenroom::app::{compositions, nodes};
+use greenroom::domain::admission::Wish;
+use greenroom::model::composition::{CompositionArn, StartCompositionRequest, StopCompositionRequest};
+use greenroom::model::stage::StageArn;
+use serde_json::json;
+
+async fn start(node: &Node, stage: &str) -> CompositionArn {
+    let input: StartCompositionRequest = from(json!({
+        "stageArn": StageArn::new(&scope(), stage),
+        "destinations": [{"channel": {"channelArn": "arn:aws:ivs:us-west-2:123456789012:channel/c"}}],
+    }));
+    compositions::start(node.call(), input).await.unwrap().composition.unwrap().arn
+}
+
+async fn stop(node: &Node, arn: &CompositionArn) {
+    let input: StopCompositionRequest = from(json!({"arn": arn}));
+    compositions::stop(node.call(), input).await.unwrap();
+}
+
+/// What is told of compositions of a stage: the second and the event.
+async fn course(node: &Node, stage: &str) -> Vec<(i64, String)> {
+    let log = node.log_of(stage).await;
+    let of_compositions = log.iter().filter(|entry| entry.body["detail-type"] == "IVS Composition State Change");
+    of_compositions.map(|entry| (entry.second(), entry.name())).collect()
+}
+
+fn told(events: &[(i64, &str)]) -> Vec<(i64, String)> {
+    events.iter().map(|(second, name)| (*second, (*name).to_owned())).collect()
+}
+
+/// This node, and another one where the store can be shared.
+async fn two(house: &House, one: Node) -> Vec<Node> {
+    let mut nodes = vec![one];
+    if let Engine::Postgres(..) = house.engine {
+        nodes.push(house.node("http://two").await);
+    }
+    nodes
+}
+
+/// Moves the clock; every node gives its sign of life, then all sweep at once, several times.
+async fn advance(house: &House, nodes: &[Node], seconds: u64) {
+    house.clock.advance(std::time::Duration::from_secs(seconds));
+    for node in nodes {
+        nodes::beat(&node.0).await.unwrap();
+    }
+    for _ in 0..3 {
+        house.sweep_together(&nodes.iter().collect::<Vec<_>>()).await;
+    }
+}
+
+const START: [(i64, &str); 2] = [(2, "Session Start"), (2, "Destination Start")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_is_told_once_when_it_is_due_whoever_looks() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let nodes = two(house, node).await;
+        start(&nodes[0], &stage).await;
+        advance(house, &nodes, 1).await;
+        assert_eq!(course(&nodes[0], &stage).await, []);
+        advance(house, &nodes, 1).await;
+        assert_eq!(course(&nodes[0], &stage).await, told(&START));
+        advance(house, &nodes, 58).await;
+        assert_eq!(course(&nodes[0], &stage).await, told(&START), "it is stopping");
+        advance(house, &nodes, 1).await;
+        let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
+        assert_eq!(course(&nodes[0], &stage).await, told(&all));
+        advance(house, &nodes, 299).await;
+        let rows = async || nodes[0].0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().len();
+        assert_eq!(rows().await, 1);
+        advance(house, &nodes, 1).await;
+        assert_eq!(rows().await, 0, "it is forgotten");
+        assert_eq!(course(&nodes[0], &stage).await, told(&all));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_nobody_saw_in_time_is_told_with_the_times_at_which_it_was() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        start(&node, &stage).await;
+        house.advance(100_000, &[&node]).await;
+        let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
+        assert_eq!(course(&node, &stage).await, told(&all));
+        assert!(node.0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_publisher_keeps_a_composition_going_until_a_minute_after_its_leaving() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let a = ticket(&node, &stage, "a");
+        start(&node, &stage).await;
+        house.advance(30, &[&node]).await;
+        node.run(&a, Wish::Publish, "1").await;
+        house.advance(100, &[&node]).await;
+        assert_eq!(course(&node, &stage).await, told(&START));
+        node.ended(&a, "1").await;
+        house.advance(60, &[&node]).await;
+        assert_eq!(course(&node, &stage).await, told(&START), "130 + 60: it is stopping");
+        let b = ticket(&node, &stage, "b");
+        node.run(&b, Wish::Publish, "2").await;
+        house.advance(1, &[&node]).await;
+        let all = [&START[..], &[(191, "Destination End"), (191, "Session End")]].concat();
+        assert_eq!(course(&node, &stage).await, told(&all), "too late to keep it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_ends_a_second_later_and_one_that_had_not_started_only_ends() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let early = start(&node, &stage).await;
+        house.advance(1, &[&node]).await;
+        stop(&node, &early).await;
+        let late = start(&node, &stage).await;
+        house.advance(1, &[&node]).await;
+        assert_eq!(course(&node, &stage).await, told(&[(2, "Session End")]));
+        house.advance(8, &[&node]).await;
+        stop(&node, &late).await;
+        house.advance(1, &[&node]).await;
+        let all = [
+            (2, "Session End"),
+            (3, "Session Start"),
+            (3, "Destination Start"),
+            (11, "Destination End"),
+            (11, "Session End"),
+        ];
+        assert_eq!(course(&node, &stage).await, told(&all));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let one = start(&node, &stage).await;
+        start(&node, &stage).await;
+        house.advance(10, &[&node]).await;
+        stop(&node, &one).await;
+        node.delete(&stage).await.unwrap();
+        house.advance(1, &[&node]).await;
+        let mut ends: Vec<_> = course(&node, &stage).await.split_off(4);
+        ends.sort();
+        let all = [(11, "Destination End"), (11, "Destination End"), (11, "Session End"), (11, "Session Failure")];
+        assert_eq!(ends, told(&all));
+        let log = node.log_of(&stage).await;
+        let failure = log.iter().find(|entry| entry.name() == "Session Failure").unwrap();
+        assert_eq!(failure.body["detail"]["error_code"], "StageDeleted");
+        assert_ne!(failure.body["resources"][0].as_str(), Some(&*one), "that one was stopped before");
+        house.advance(300, &[&node]).await;
+        assert!(node.0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_of_a_composition_that_is_forgotten_starts_another() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let input = json!({
+            "stageArn": StageArn::new(&scope(), &stage), "idempotencyToken": "again",
+            "destinations": [{"channel": {"channelArn": "arn:aws:ivs:us-west-2:123456789012:channel/c"}}],
+        });
+        let start = async || {
+            let answer = compositions::start(node.call(), from(input.clone())).await.unwrap();
+            answer.composition.unwrap().arn
+        };
+        let first = start().await;
+        house.clock.advance(std::time::Duration::from_secs(60));
+        assert_eq!(start().await, first);
+        house.clock.advance(std::time::Duration::from_secs(3600));
+        assert_ne!(start().await, first);
+        house.advance(2, &[&node]).await;
+        let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
+        let all = [&all[..], &[(3662, "Session Start"), (3662, "Destination Start")]].concat();
+        assert_eq!(course(&node, &stage).await, told(&all), "the first one is told of all the same");
+    })
+    .await;
+}

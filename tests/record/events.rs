@@ -1,0 +1,322 @@
+//! What others are told: with the change or not at all; in order; once.
+
+use crate::house::{Node, START, code, each, scope, shared, subscribe, ticket};
+use crate::log::Entry;
+use crate::replicas::replicate;
+use greenroom::app::presence::{self, Act};
+use greenroom::app::{again, connections, outbox};
+use greenroom::domain::admission::{RefusalCode, Wish};
+use greenroom::domain::event::Failure;
+use greenroom::domain::participant::HeldToken;
+use greenroom::model::participant::{ParticipantAttributes, ParticipantRecordingState};
+use greenroom::model::stage::StageArn;
+use greenroom::model::token::ParticipantTokenCapability;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const DAY: u64 = 24 * 3600;
+
+async fn act(node: &Node, stage: &str, participant: &str, act: Act) {
+    let arn = StageArn::new(&scope(), stage);
+    let call = node.call();
+    again(|| presence::act(&call, &arn, participant, act.clone())).await.unwrap();
+}
+
+/// The seconds and the names of what is told of a stage, and of whom.
+async fn told(node: &Node, stage: &str) -> Vec<String> {
+    let shown = |entry: Entry| format!("{} {} {}", entry.second(), entry.name(), entry.participant());
+    node.log_of(stage).await.into_iter().map(|entry| shown(entry).trim_end().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn everything_is_told_in_its_order_where_it_is_asked_for() {
+    each(&["--extended-events"], async |house, node| {
+        let stage = node.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        node.run(&a, Wish::Publish, "pa").await;
+        house.advance(5, &[&node]).await;
+        node.run(&b, subscribe("a"), "sb").await;
+        house.advance(5, &[&node]).await;
+        node.ended(&b, "sb").await;
+        node.ended(&a, "pa").await;
+        house.advance(600, &[&node]).await;
+        let all = [
+            "0 Session Started",
+            "0 Participant Joined a",
+            "0 Participant Published a",
+            "5 Participant Joined b",
+            "5 Participant Subscribed b",
+            "10 Participant Unsubscribed b",
+            "10 Participant Left b",
+            "10 Participant Unpublished a",
+            "10 Participant Left a",
+            "70 Session Ended",
+        ];
+        assert_eq!(told(&node, &stage).await, all);
+        assert_eq!(node.log_of(&stage).await[0].session(), node.sessions(&stage).await[0].0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn otherwise_only_what_aws_tells_of_is_told() {
+    each(&["--session-end-seconds", "0"], async |_, node| {
+        let stage = node.stage().await;
+        let [a, mut b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        b.capabilities.0.retain(|capability| *capability == ParticipantTokenCapability::Subscribe);
+        node.run(&a, Wish::Publish, "pa").await;
+        node.open(&b, Wish::Events, "eb").await.unwrap();
+        node.run(&b, subscribe("a"), "sb").await;
+        for wish in [Wish::Publish, subscribe("nobody")] {
+            let refusal = node.open(&b, wish.clone(), "x").await.unwrap_err();
+            connections::refused(&node.0, &b, &wish, &refusal).await;
+        }
+        node.disconnect(&stage, "b").await.unwrap();
+        node.ended(&a, "pa").await;
+        let all = ["0 Participant Published a", "0 Participant Publish Error b", "0 Participant Unpublished a"];
+        assert_eq!(told(&node, &stage).await, all);
+        assert_eq!(node.log_of(&stage).await[1].body["detail"]["error_code"], "INSUFFICIENT_CAPABILITIES");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_is_told_of_in_its_stage_and_its_replication_where_it_comes_from() {
+    each(&[], async |house, node| {
+        let (here, there) = (node.stage().await, node.stage().await);
+        let a = ticket(&node, &here, "a");
+        node.run(&a, Wish::Publish, "pa").await;
+        replicate(&node, "a", &here, &there, 30).await.unwrap();
+        house.advance(5, &[&node]).await;
+        node.ended(&a, "pa").await;
+        house.advance(100, &[&node]).await;
+        let of_source = [
+            "0 Participant Published a",
+            "0 Participant Replication Start a",
+            "5 Participant Unpublished a",
+            "35 Participant Replication End a",
+        ];
+        assert_eq!(told(&node, &here).await, of_source);
+        assert_eq!(told(&node, &there).await, ["0 Participant Published a", "5 Participant Unpublished a"]);
+        let (source, replica) = (node.log_of(&here).await, node.log_of(&there).await);
+        let arn = |stage: &str| StageArn::new(&scope(), stage).0;
+        for entry in &replica {
+            assert_eq!(entry.body["detail"]["replica"], true);
+            assert_eq!(entry.body["detail"]["source_stage_arn"], arn(&here));
+            assert_eq!(entry.body["detail"]["source_session_id"], source[0].session());
+        }
+        for entry in [&source[1], &source[3]] {
+            assert_eq!(entry.body["detail"]["destination_stage_arn"], arn(&there));
+            assert_eq!(entry.body["detail"]["destination_session_id"], replica[0].session());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stage_that_is_deleted_tells_who_is_gone() {
+    for (flags, also) in [(&[][..], false), (&["--extended-events"][..], true)] {
+        each(flags, async |house, node| {
+            let (here, there) = (node.stage().await, node.stage().await);
+            let [a, b] = ["a", "b"].map(|id| ticket(&node, &here, id));
+            node.run(&a, Wish::Publish, "pa").await;
+            node.run(&b, subscribe("a"), "sb").await;
+            replicate(&node, "a", &here, &there, 30).await.unwrap();
+            house.advance(5, &[&node]).await;
+            node.delete(&here).await.unwrap();
+            house.advance(500, &[&node]).await;
+            let at_the_end =
+                |all: Vec<String>| all.into_iter().filter(|line| line.starts_with("5 ")).collect::<Vec<_>>();
+            let (source, replica) = (at_the_end(told(&node, &here).await), at_the_end(told(&node, &there).await));
+            if also {
+                let all = [
+                    "5 Participant Replication End a",
+                    "5 Participant Unpublished a",
+                    "5 Participant Left a",
+                    "5 Participant Unsubscribed b",
+                    "5 Participant Left b",
+                    "5 Session Ended",
+                ];
+                assert_eq!(source, all);
+                assert_eq!(replica, ["5 Participant Unpublished a", "5 Participant Left a"]);
+            } else {
+                assert_eq!(source, ["5 Participant Replication End a", "5 Participant Unpublished a"]);
+                assert_eq!(replica, ["5 Participant Unpublished a"]);
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_recording_is_told_of_with_how_long_it_was() {
+    use ParticipantRecordingState::{Active, Failed, Starting, Stopped};
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        node.run(&ticket(&node, &stage, "a"), Wish::Publish, "pa").await;
+        for (state, failure) in
+            [(Starting, None), (Active, None), (Stopped, None), (Starting, None), (Failed, Some("gone"))]
+        {
+            let failure = failure.map(|reason| Failure { error_code: "X".into(), reason: reason.into() });
+            let (bucket, prefix) = ("films".to_owned(), "a/b".to_owned());
+            act(&node, &stage, "a", Act::Record { state, bucket, prefix, failure }).await;
+            house.clock.advance(Duration::from_millis(1500));
+        }
+        let all =
+            ["0 Participant Published a", "1 Recording Start a", "3 Recording End a", "6 Recording Start Failure a"];
+        assert_eq!(told(&node, &stage).await, all);
+        let log = node.log_of(&stage).await;
+        assert_eq!(log[2].body["detail"]["recording_duration_ms"], 1500);
+        assert_eq!(log[3].body["detail"]["reason"], "gone");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_change_without_its_event_and_no_event_without_its_change() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let a = ticket(&node, &stage, "a");
+        node.open(&a, Wish::Publish, "pa").await.unwrap();
+        for (away, back) in [
+            ("ALTER TABLE outbox RENAME TO away", "ALTER TABLE away RENAME TO outbox"),
+            ("ALTER TABLE participant_events RENAME TO away", "ALTER TABLE away RENAME TO participant_events"),
+            ("ALTER TABLE media_homes RENAME TO away", "ALTER TABLE away RENAME TO media_homes"),
+        ] {
+            house.engine.write(&[away]).await;
+            // The one that is last in its transaction is the media's home, which goes with the leaving.
+            let done = if away.contains("media_homes") {
+                node.started(&a, "pa").await;
+                connections::ended(&node.0, &a, "pa", None).await
+            } else {
+                connections::started(&node.0, &a, "pa").await
+            };
+            assert!(done.is_err(), "{away}");
+            house.engine.write(&[back]).await;
+        }
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
+        assert_eq!(told(&node, &stage).await, ["0 Participant Published a"]);
+        node.ended(&a, "pa").await;
+        assert_eq!(told(&node, &stage).await, ["0 Participant Published a", "0 Participant Unpublished a"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
+    each(&["--event-retention-seconds", "3600"], async |house, node| {
+        let stage = node.stage().await;
+        let a = ticket(&node, &stage, "a");
+        let again = async || {
+            for _ in 0..2 {
+                node.run(&a, Wish::Publish, "pa").await;
+                node.ended(&a, "pa").await;
+            }
+        };
+        again().await;
+        assert_eq!(node.log().await.len(), 4);
+        let mut conn = node.0.db.write().await.unwrap();
+        conn.insert_event_target("slow", 1).await.unwrap();
+        conn.insert_event_target("forsaken", 0).await.unwrap();
+        assert!(conn.claim_event_target("slow", "n", START.0 + 2 * 3600 * 1000, START.0).await.unwrap());
+        conn.commit().await.unwrap();
+        let kept = async |seconds: u64| {
+            house.advance(seconds, &[&node]).await;
+            outbox::relay(&node.0).await.unwrap();
+            outbox::trim(&node.0).await.unwrap();
+            let log = outbox::page(&node.0, None, 0, 100).await.unwrap();
+            log.iter().map(|row| row.position).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(3600).await, [1, 2, 3, 4], "not yet");
+        assert_eq!(kept(1).await, [2, 3, 4], "the target waits for the rest");
+        again().await;
+        assert_eq!(kept(DAY).await, (2..=8).collect::<Vec<_>>());
+        assert_eq!(kept(2 * 3600).await, [] as [i64; 0], "nobody has cared for it for a day");
+    })
+    .await;
+}
+
+/// Somebody whose token is exchanged by several at once: each exchange says which one it follows.
+async fn exchange(node: &Node, stage: &str, name: &str, count: usize) {
+    let token = |digest: &str| HeldToken { digest: digest.to_owned(), ..HeldToken::default() };
+    for n in 0..count {
+        let user_id = format!("{name}-{n}");
+        let attributes = ParticipantAttributes::default();
+        let exchange = Act::Exchange { after: token(&user_id), user_id, attributes, before: token("") };
+        act(node, stage, "a", exchange).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order() {
+    const STAGES: usize = 3;
+    const EACH: usize = 25;
+    shared(&[], async |house, one| {
+        let nodes = [one, house.node("http://two").await];
+        let mut stages = Vec::new();
+        for _ in 0..STAGES {
+            let stage = nodes[0].stage().await;
+            nodes[0].open(&ticket(&nodes[0], &stage, "a"), Wish::Events, &format!("e{stage}")).await.unwrap();
+            stages.push(stage);
+        }
+        let left = std::sync::Arc::new(AtomicUsize::new(STAGES * nodes.len()));
+        let mut tasks = Vec::new();
+        for (n, node) in nodes.iter().enumerate() {
+            for stage in &stages {
+                let (node, stage, left) = (node.clone(), stage.clone(), left.clone());
+                tasks.push(tokio::spawn(async move {
+                    exchange(&node, &stage, &format!("node{n}"), EACH).await;
+                    left.fetch_sub(1, Ordering::SeqCst);
+                }));
+            }
+            // Each node relays, and follows the log as whoever delivers does.
+            let (node, left) = (node.clone(), left.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut seen = 0;
+                let mut over = false;
+                while !over {
+                    over = left.load(Ordering::SeqCst) == 0;
+                    outbox::relay(&node.0).await.unwrap();
+                    assert!(*node.0.log_end.borrow() >= seen);
+                    for row in outbox::page(&node.0, None, seen, 7).await.unwrap() {
+                        assert_eq!(row.position, seen + 1, "what comes later is behind what was there");
+                        seen = row.position;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let log = nodes[1].log().await;
+        assert_eq!(log.len(), STAGES * nodes.len() * EACH);
+        let mut last: BTreeMap<String, String> = BTreeMap::new();
+        for entry in log {
+            let user = |token: &str| entry.body["detail"][token]["user_id"].as_str().unwrap().to_owned();
+            let before = last.insert(entry.row.stage_id.clone(), user("new_token"));
+            assert_eq!(before.unwrap_or_else(|| "user of a".into()), user("previous_token"), "{}", entry.body);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_of_what_is_told() {
+    each(&[], async |house, node| {
+        let stage = node.stage().await;
+        let mut ear = node.0.bell.listen();
+        let mut end = node.0.log_end.subscribe();
+        node.run(&ticket(&node, &stage, "a"), Wish::Publish, "pa").await;
+        let patience = Duration::from_secs(30);
+        tokio::time::timeout(patience, ear.heard()).await.unwrap();
+        outbox::relay(&node.0).await.unwrap();
+        tokio::time::timeout(patience, end.wait_for(|end| *end == 1)).await.unwrap().unwrap();
+        assert_eq!(code(node.open(&ticket(&node, "none", "a"), Wish::Publish, "x").await), RefusalCode::StageDeleted);
+        house.advance(1, &[&node]).await;
+        outbox::relay(&node.0).await.unwrap();
+        assert_eq!(*end.borrow_and_update(), 1, "nothing more was told");
+    })
+    .await;
+}

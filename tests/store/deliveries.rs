@@ -1,0 +1,128 @@
+//! The targets of events, and what they did not take.
+
+use crate::engines::Engine;
+use crate::{scope, strangers};
+use greenroom::model::arn::Scope;
+use greenroom::store::{Conn, EVENT, NEVER, Parked, Progress, StageKey, Written};
+
+fn key(stage: &str) -> StageKey {
+    of(&scope(), stage)
+}
+
+fn of(scope: &Scope, stage: &str) -> StageKey {
+    StageKey { account: scope.account.clone(), region: scope.region.clone(), stage_id: stage.into() }
+}
+
+/// Writes an event of each of these stages; they stand in the log in the order of the stages' names.
+async fn log(tx: &mut Conn, stages: &[&str]) {
+    for (number, stage) in (1..).zip(stages) {
+        let id = format!("{stage}{number}");
+        let row = Written { stage, number, id: &id, kind: EVENT, body: "{}", written_at: 100 + number };
+        tx.insert_outbox(&scope(), row).await.unwrap();
+    }
+    tx.relay(100).await.unwrap();
+}
+
+fn parked(position: i64, stage: &StageKey, next_at: i64) -> Parked<'_> {
+    let attempts = i64::from(next_at != NEVER);
+    Parked { position, stage, attempts, since: 5, next_at, dead_at: None, error: "no" }
+}
+
+/// The positions of what is due.
+async fn due(tx: &mut Conn, now: i64) -> Vec<i64> {
+    tx.due_deliveries("t", now, 10).await.unwrap().iter().map(|row| row.position).collect()
+}
+
+conformance! {
+    one_node_at_a_time_delivers_to_a_target(tx) {
+        tx.insert_event_target("t", 7).await.unwrap();
+        tx.insert_event_target("t", 9).await.unwrap();
+        assert!(tx.claim_event_target("t", "a", 100, 50).await.unwrap());
+        assert!(!tx.claim_event_target("t", "b", 110, 60).await.unwrap());
+        assert!(tx.claim_event_target("t", "a", 120, 60).await.unwrap(), "again");
+        let progress = Progress {
+            position: 8,
+            delivered: 2,
+            delivered_at: Some(70),
+            error: Some(("late", 71)),
+            failing_since: Some(72),
+        };
+        assert!(!tx.advance_event_target("t", "b", progress).await.unwrap());
+        assert!(tx.advance_event_target("t", "a", progress).await.unwrap());
+        let quiet = Progress { delivered_at: None, error: None, failing_since: None, ..progress };
+        assert!(tx.advance_event_target("t", "a", quiet).await.unwrap());
+        let row = tx.event_target("t").await.unwrap().unwrap();
+        assert_eq!((row.position, row.delivered, row.delivered_at), (8, 4, Some(70)));
+        assert_eq!((row.error.as_str(), row.error_at, row.failing_since), ("late", Some(71), None));
+        tx.release_event_target("t", "b", 119).await.unwrap();
+        assert!(!tx.claim_event_target("t", "b", 200, 119).await.unwrap());
+        tx.release_event_target("t", "a", 119).await.unwrap();
+        assert!(tx.claim_event_target("t", "b", 200, 119).await.unwrap());
+        assert_eq!(tx.event_targets(10).await.unwrap().len(), 1);
+        assert_eq!(tx.event_target("u").await.unwrap(), None);
+    }
+
+    what_was_parked_is_due_in_the_order_of_each_stage(tx) {
+        log(&mut tx, &["a", "a", "b", "c"]).await;
+        let (a, b) = (key("a"), key("b"));
+        for row in [parked(1, &a, 50), parked(2, &a, NEVER), parked(3, &b, 40)] {
+            tx.park_delivery("t", row).await.unwrap();
+        }
+        tx.park_delivery("u", parked(1, &a, 1)).await.unwrap();
+        assert_eq!((due(&mut tx, 39).await, due(&mut tx, 40).await), (vec![], vec![3]));
+        assert_eq!(due(&mut tx, 50).await, [3, 1]);
+        // Another failure, then success: what is behind it is due.
+        tx.park_delivery("t", Parked { attempts: 2, error: "again", ..parked(1, &a, 60) }).await.unwrap();
+        tx.release_deliveries("t", &a, 55).await.unwrap();
+        assert_eq!(due(&mut tx, 59).await, [3], "it waits for its own time");
+        let row = &tx.due_deliveries("t", 60, 10).await.unwrap()[1];
+        assert_eq!((row.attempts, row.since, row.error.as_str(), row.id.as_str()), (2, 5, "again", "a1"));
+        tx.delete_delivery("t", 1).await.unwrap();
+        tx.release_deliveries("t", &a, 61).await.unwrap();
+        assert_eq!(due(&mut tx, 61).await, [3, 2]);
+        assert_eq!(tx.due_deliveries("t", 61, 1).await.unwrap().len(), 1);
+        let counts = tx.delivery_counts("t").await.unwrap();
+        assert_eq!((counts.parked, counts.dead, counts.oldest), (2, 0, Some(102)));
+        assert_eq!(tx.delivery_counts("v").await.unwrap().oldest, None);
+    }
+
+    later_events_of_a_stage_that_waits_are_seen(tx) {
+        log(&mut tx, &["a", "b", "a", "", "b"]).await;
+        // The log: one of no stage, two of a, two of b.
+        let (a, none) = (key("a"), key(""));
+        tx.park_delivery("t", parked(2, &a, 1)).await.unwrap();
+        tx.park_delivery("t", parked(1, &none, 1)).await.unwrap();
+        for stranger in strangers() {
+            tx.park_delivery("t", parked(9, &of(&stranger, "b"), 1)).await.unwrap();
+        }
+        assert_eq!(tx.waiting_stages("t", 2, 5).await.unwrap(), std::slice::from_ref(&a));
+        assert_eq!(tx.waiting_stages("t", 3, 5).await.unwrap(), []);
+        assert_eq!(tx.waiting_stages("u", 0, 5).await.unwrap(), []);
+        tx.park_delivery("t", Parked { dead_at: Some(9), ..parked(2, &a, 1) }).await.unwrap();
+        assert_eq!(tx.waiting_stages("t", 2, 5).await.unwrap(), []);
+    }
+
+    what_was_given_up_is_listed_sent_again_or_dropped(tx) {
+        log(&mut tx, &["a", "a", "a", "a"]).await;
+        let a = key("a");
+        for position in 1..=3 {
+            tx.park_delivery("t", Parked { dead_at: Some(9), ..parked(position, &a, 1) }).await.unwrap();
+        }
+        tx.park_delivery("t", parked(4, &a, 20)).await.unwrap();
+        let dead = tx.dead_deliveries("t", 1, 10).await.unwrap();
+        assert_eq!(dead.iter().map(|row| (row.position, row.dead_at)).collect::<Vec<_>>(), [(2, Some(9)), (3, Some(9))]);
+        assert_eq!(tx.dead_deliveries("t", 0, 1).await.unwrap()[0].position, 1);
+        assert_eq!(due(&mut tx, 30).await, [4], "nothing waits behind the dead");
+        let counts = tx.delivery_counts("t").await.unwrap();
+        assert_eq!((counts.parked, counts.dead, counts.oldest), (1, 3, Some(104)));
+        assert!(tx.drop_delivery("t", 2).await.unwrap());
+        assert!(!tx.drop_delivery("t", 2).await.unwrap() && !tx.drop_delivery("t", 4).await.unwrap());
+        assert!(tx.redrive_delivery("t", 1, 77).await.unwrap());
+        assert!(!tx.redrive_delivery("t", 4, 77).await.unwrap() && !tx.redrive_delivery("u", 3, 77).await.unwrap());
+        let first = &tx.due_deliveries("t", 30, 10).await.unwrap();
+        assert_eq!((first.len(), first[0].position, first[0].attempts, first[0].since), (1, 1, 0, 77));
+        tx.insert_event_target("t", 4).await.unwrap();
+        assert!(tx.forget_event_target("t").await.unwrap() && !tx.forget_event_target("t").await.unwrap());
+        assert_eq!(tx.delivery_counts("t").await.unwrap().dead, 0);
+    }
+}

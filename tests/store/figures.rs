@@ -1,0 +1,74 @@
+//! What is counted of the store.
+
+use crate::engines::Engine;
+use crate::{connection, participant, scope, strangers};
+use greenroom::metrics::{Form, Living, Metrics};
+use greenroom::store::{EVENT, Place, StoreError, Written};
+use std::sync::Arc;
+
+conformance! {
+    the_living_are_counted_of_every_account(tx) {
+        assert_eq!(tx.living().await.unwrap(), Living::default());
+        for (n, scope) in strangers().iter().chain([&scope()]).enumerate() {
+            tx.insert_session(scope, "a", "st-1", 1, None).await.unwrap();
+            tx.insert_session(scope, "b", "st-2", 1, None).await.unwrap();
+            tx.end_session(scope, "b", "st-2", 2).await.unwrap();
+            let here = Place { scope, stage: "a", session: "st-1" };
+            for (id, state, publishing) in [("p", "CONNECTED", n > 0), ("q", "CONNECTED", false), ("r", "DISCONNECTED", false)] {
+                let mut row = participant(id, 1);
+                (row.state, row.publishing) = (state.into(), publishing);
+                tx.insert_participant(here, &row).await.unwrap();
+            }
+            tx.insert_connection(scope, "a", &connection("c1", "p", "PUBLISH", "")).await.unwrap();
+            tx.insert_connection(scope, "a", &connection("c2", "q", "EVENTS", "")).await.unwrap();
+            tx.insert_connection(scope, "a", &connection("c3", "q", "SUBSCRIBE", "p")).await.unwrap();
+        }
+        let living = Living { sessions: 3, participants: 6, publishers: 2, subscriptions: 3 };
+        assert_eq!(tx.living().await.unwrap(), living);
+    }
+
+    what_waits_in_the_outbox_is_counted(tx) {
+        assert_eq!(tx.outbox_backlog().await.unwrap(), (0, None));
+        for (number, id, written_at) in [(1, "a", 7), (2, "b", 5), (3, "c", 6)] {
+            let row = Written { stage: "s", number, id, kind: EVENT, body: "{}", written_at };
+            tx.insert_outbox(&scope(), row).await.unwrap();
+        }
+        assert_eq!(tx.outbox_backlog().await.unwrap(), (3, Some(5)));
+        tx.relay(10).await.unwrap();
+        assert_eq!(tx.outbox_backlog().await.unwrap(), (0, None));
+    }
+}
+
+/// The value of a series on the page.
+fn value(metrics: &Metrics, series: &str) -> f64 {
+    let page = metrics.page(Form::Text);
+    page.lines().find_map(|line| line.strip_prefix(series)).map_or(0.0, |value| value.trim().parse().unwrap())
+}
+
+#[tokio::test]
+async fn work_is_timed_and_errors_are_told_apart() {
+    for engine in Engine::both().await {
+        let metrics = Arc::new(Metrics::default());
+        let db = engine.open().await.measured(metrics.clone());
+        let count = |operation: &str| {
+            value(&metrics, &format!("greenroom_store_duration_seconds_count{{operation=\"{operation}\"}}"))
+        };
+        drop(db.read().await.unwrap());
+        let mut tx = db.write().await.unwrap();
+        assert_eq!((count("acquire"), count("read"), count("transaction"), count("commit")), (2.0, 1.0, 0.0, 0.0));
+        tx.insert_session(&scope(), "a", "st-1", 1, None).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!((count("transaction"), count("commit")), (1.0, 1.0));
+        let mut tx = db.write().await.unwrap();
+        let again = tx.insert_session(&scope(), "a", "st-1", 1, None).await;
+        assert!(matches!(again, Err(StoreError::Duplicate(_))), "{again:?}");
+        drop(tx);
+        assert_eq!((count("transaction"), count("commit")), (2.0, 1.0));
+        assert_eq!(value(&metrics, "greenroom_store_errors_total{class=\"duplicate\"}"), 1.0);
+        db.sample(&metrics);
+        let pool = if db.engine() == "sqlite" { "write" } else { "postgres" };
+        assert!(value(&metrics, &format!("greenroom_store_pool_limit{{pool=\"{pool}\"}}")) >= 1.0);
+        assert_eq!(value(&metrics, "greenroom_store_pool_waiting"), 0.0);
+        db.close().await;
+    }
+}

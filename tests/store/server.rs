@@ -1,0 +1,156 @@
+//! PostgreSQL that goes away and comes back, conflicts that it settles, and what nodes tell each other through it.
+
+use crate::engines::Engine;
+use crate::scope;
+use greenroom::config::{Listen, Pooler, Secret, Url};
+use greenroom::store::{Db, Options, StoreError};
+use sqlx::Connection as _;
+use std::time::Duration;
+
+/// Longer than anything here takes, whatever else the machine does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// PostgreSQL, where there is one.
+async fn postgres() -> Option<Engine> {
+    Engine::both().await.into_iter().find(|engine| matches!(engine, Engine::Postgres(..)))
+}
+
+fn url(engine: &Engine) -> Secret {
+    let Url::Postgres(url) = engine.url() else { unreachable!("only PostgreSQL is asked") };
+    url
+}
+
+async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it happens in time");
+}
+
+/// Lets connections in, or none; those that there are end.
+async fn admit(server: &str, name: &str, open: bool) {
+    let mut admin = sqlx::PgConnection::connect(server).await.unwrap();
+    let text = sqlx::AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {open}"));
+    sqlx::raw_sql(text).execute(&mut admin).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+    sqlx::query(end).bind(name).execute(&mut admin).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_server_that_is_away_and_all_goes_on_when_it_is_back() {
+    let Some(engine) = postgres().await else { return };
+    let Engine::Postgres(server, name) = &engine else { unreachable!() };
+    let db = engine.open().await;
+    let (back, mut backs) = tokio::sync::mpsc::unbounded_channel();
+    let watching = tokio::spawn({
+        let db = db.clone();
+        async move { db.watch(|| back.send(()).unwrap()).await }
+    });
+    let mut held = db.write().await.unwrap();
+    held.lock(&scope(), "held").await.unwrap();
+    admit(server, name, false).await;
+    until(async || db.is_away()).await;
+    assert!(held.lock(&scope(), "more").await.is_err(), "what was begun is lost");
+    for _ in 0..100 {
+        assert!(matches!(db.read().await, Err(StoreError::Away)));
+        assert!(matches!(db.write().await, Err(StoreError::Away)));
+        assert!(matches!(db.ping().await, Err(StoreError::Away)));
+    }
+    admit(server, name, true).await;
+    tokio::time::timeout(PATIENCE, backs.recv()).await.unwrap().unwrap();
+    assert!(!db.is_away());
+    db.ping().await.unwrap();
+    watching.abort();
+    db.close().await;
+}
+
+#[tokio::test]
+async fn transactions_in_each_others_way_are_told_to_try_again() {
+    let Some(engine) = postgres().await else { return };
+    let db = engine.open().await;
+    let both = async |first: &str, second: &str, other: &tokio::sync::Barrier| {
+        let mut tx = db.write().await?;
+        tx.lock(&scope(), first).await?;
+        other.wait().await;
+        tx.lock(&scope(), second).await
+    };
+    // 40P01: each waits for the other.
+    let meeting = tokio::sync::Barrier::new(2);
+    let met = tokio::join!(both("a", "b", &meeting), both("b", "a", &meeting));
+    let failed: Vec<_> = [met.0, met.1].into_iter().filter_map(Result::err).collect();
+    assert!(matches!(failed[..], [StoreError::Again(_)]), "{failed:?}");
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_conflict_that_shows_at_the_commit_is_a_failure_for_certain() {
+    let Some(engine) = postgres().await else { return };
+    // 40001: each has read what the other writes. Which of them fails, and whether at its commit, is the server's choice.
+    let strict = format!("{}?options=-c%20default_transaction_isolation=serializable", url(&engine).0);
+    let db = Db::open(&Options { url: Url::Postgres(Secret(strict)), ..engine.options() }).await.unwrap();
+    db.migrate().await.unwrap();
+    let (mut one, mut two) = (db.write().await.unwrap(), db.write().await.unwrap());
+    one.signing_keys().await.unwrap();
+    two.signing_keys().await.unwrap();
+    let key = |id: &str| greenroom::store::SigningKeyRow { id: id.into(), created_at: 1, sealed: "x".into() };
+    one.insert_signing_key(&key("a")).await.unwrap();
+    two.insert_signing_key(&key("b")).await.unwrap();
+    one.commit().await.unwrap();
+    let failed = two.commit().await;
+    assert!(matches!(failed, Err(StoreError::Again(_))), "{failed:?}");
+    db.close().await;
+}
+
+#[tokio::test]
+async fn what_one_node_tells_the_others_hear() {
+    let Some(engine) = postgres().await else { return };
+    let options = Options { listen: Some(url(&engine)), ..engine.options() };
+    let (one, two) = (Db::open(&options).await.unwrap(), Db::open(&options).await.unwrap());
+    assert!(one.has_notices());
+    let mut notices = two.listen().await.unwrap().unwrap();
+    one.notify("one").await.unwrap();
+    assert_eq!(notices.next().await.unwrap(), "one");
+    let Engine::Postgres(server, name) = &engine else { unreachable!() };
+    admit(server, name, true).await;
+    assert!(notices.next().await.is_err(), "the connection is broken");
+    let mut notices = two.listen().await.unwrap().unwrap();
+    until(async || one.notify("again").await.is_ok()).await;
+    assert_eq!(notices.next().await.unwrap(), "again");
+    let deaf = engine.open().await;
+    assert!(!deaf.has_notices() && deaf.listen().await.unwrap().is_none());
+    assert_eq!("off".parse(), Ok(Listen::Off));
+}
+
+#[tokio::test]
+async fn behind_a_pooler_everything_is_a_transaction_without_prepared_statements() {
+    let Some(engine) = postgres().await else { return };
+    let db = Db::open(&Options { pooler: Pooler::Transaction, connections: 1, ..engine.options() }).await.unwrap();
+    db.migrate().await.unwrap();
+    db.migrate().await.unwrap();
+    let mut tx = db.write().await.unwrap();
+    tx.lock(&scope(), "a").await.unwrap();
+    tx.commit().await.unwrap();
+    drop(db.read().await.unwrap().newest_signing_key().await.unwrap());
+    // What a connection keeps, the next client behind a pooler would find.
+    let mut beside = sqlx::PgConnection::connect(&url(&engine).0).await.unwrap();
+    let kept = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND state = 'idle in transaction'";
+    until(async || sqlx::query_scalar::<_, i64>(kept).fetch_one(&mut beside).await.unwrap() == 0).await;
+    db.close().await;
+}
+
+#[tokio::test]
+async fn no_password_is_written_where_a_store_is_shown() {
+    let Some(engine) = postgres().await else { return };
+    let Secret(plain) = url(&engine);
+    let (scheme, rest) = plain.split_once("://").unwrap();
+    let (who, place) = rest.split_once('@').unwrap();
+    let user = who.split(':').next().unwrap();
+    let with = Url::Postgres(Secret(format!("{scheme}://{user}:open-sesame@{place}")));
+    // A server that asks for the right one lets nobody in with this.
+    let Ok(db) = Db::open(&Options { url: with, ..engine.options() }).await else { return };
+    assert!(!format!("{db:?}").contains("sesame"));
+    db.close().await;
+}
