@@ -188,7 +188,7 @@ def test_the_workflow_runs_what_ci_runs():
     assert ".ci/run" in commands
 
 
-@pytest.mark.parametrize("name", ["scripts/test", "scripts/fuzz", ".ci/run"])
+@pytest.mark.parametrize("name", ["scripts/test", "scripts/crash", "scripts/fuzz", ".ci/run"])
 def test_a_script_is_executable_and_bash_can_read_it(name):
     assert (TOP / name).stat().st_mode & 0o111 == 0o111
     checked = subprocess.run(["bash", "-n", TOP / name], capture_output=True, text=True)

@@ -1,0 +1,74 @@
+"""The log of events as it stands in the store, read beside the server."""
+
+import sqlite3
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+
+@dataclass(frozen=True)
+class Entry:
+    position: int
+    stage: tuple
+    number: int
+    id: str
+    kind: str
+    body: bytes
+
+
+@contextmanager
+def opened(url):
+    if url.startswith("sqlite://"):
+        connection = sqlite3.connect(f"file:{url.removeprefix('sqlite://')}?mode=ro", uri=True, timeout=60)
+    else:
+        connection = psycopg.connect(url)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def waiting(url):
+    """How many events have no place in the log yet."""
+    with opened(url) as connection:
+        return connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0]
+
+
+def untold(url):
+    """How many compositions there are whose end has not been told."""
+    with opened(url) as connection:
+        return connection.execute("SELECT COUNT(*) FROM compositions WHERE told < 2").fetchone()[0]
+
+
+def ends(url):
+    """The last position of the log."""
+    with opened(url) as connection:
+        found = connection.execute("SELECT value FROM counters WHERE name = 'events'").fetchone()
+        return found[0] if found else 0
+
+
+def numbers(url):
+    """How many events each stage has had, by its own count."""
+    with opened(url) as connection:
+        rows = connection.execute("SELECT account, region, stage_id, events FROM stage_changes WHERE events > 0")
+        return {tuple(row[:3]): row[3] for row in rows.fetchall()}
+
+
+def entries(url):
+    """The whole log, in order."""
+    with opened(url) as connection:
+        rows = connection.execute(
+            "SELECT position, account, region, stage_id, number, id, kind, body FROM events ORDER BY position"
+        ).fetchall()
+    return [Entry(row[0], tuple(row[1:4]), row[4], row[5], row[6], row[7].encode()) for row in rows]
+
+
+def by_stage(found):
+    """Entries of each stage, in the order in which they come."""
+    stages = defaultdict(list)
+    for entry in found:
+        if entry.stage[2]:
+            stages[entry.stage].append(entry)
+    return stages
