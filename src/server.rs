@@ -155,7 +155,8 @@ impl Server {
         let tls = Tls::open(&args.listener)?.map(Arc::new);
         let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
         let db = Db::open(&options(&args.store)).await?;
-        let metrics = Arc::new(figures::counted(args.telemetry.served(args.listen, proxied(&args)), &db));
+        let served = args.telemetry.served(args.listen, proxied(&args));
+        let metrics = Arc::new(figures::counted(served, &db));
         let db = db.measured(metrics.clone());
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
@@ -193,7 +194,6 @@ impl Server {
             seconds(args.listener.body_timeout_seconds),
         );
         let door = Arc::new(Door::new(app.clone(), clock.now(), limits, plane.stopping.clone()));
-        let served = args.telemetry.served(address, proxied(&args));
         figures::watch(&metrics, &door, &plane);
         let (figures_listener, figures) = match served {
             Served::At(at) => figures::listener(at, &door, &args.listener).await.map(|(l, a)| (Some(l), Some(a)))?,

@@ -187,7 +187,7 @@ impl Worker {
         let after = window.read();
         // A standby in office may know less than was once known.
         let end = outbox::end(&self.app).await?;
-        let page = outbox::page(&self.app, None, after, PAGE).await?;
+        let page = outbox::page(&self.app, after, PAGE).await?;
         let last = page.last().map_or(end.max(after), |row| row.position);
         let forgotten = last - after - page.len() as i64;
         if forgotten > 0 {

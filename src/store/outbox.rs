@@ -73,8 +73,6 @@ const PAGE: &str = "SELECT position, account, region, stage_id, id, kind, body, 
     WHERE position > $1 ORDER BY position LIMIT $2";
 const PAGE_OF: &str = "SELECT position, account, region, stage_id, id, kind, body, written_at FROM events
     WHERE account = $1 AND region = $2 AND position > $3 ORDER BY position LIMIT $4";
-const ONE: &str = "SELECT position, account, region, stage_id, id, kind, body, written_at FROM events
-    WHERE position = $1";
 // Positions are not in the order of the times, but nearly so.
 const SINCE: &str = "SELECT MIN(position) AS position FROM
     (SELECT position FROM events WHERE written_at >= $1 ORDER BY written_at, position LIMIT 10000) AS early";
@@ -133,11 +131,6 @@ impl Conn {
     /// What of one account and region is in the log after a position.
     pub async fn log_of(&mut self, scope: &Scope, after: i64, limit: i64) -> Result<Vec<EventRow>, StoreError> {
         fetch!(fetch_all, self, EventRow, PAGE_OF, &scope.account, &scope.region, after, limit)
-    }
-
-    /// What is in the log at a position.
-    pub async fn log_entry(&mut self, position: i64) -> Result<Option<EventRow>, StoreError> {
-        fetch!(fetch_optional, self, EventRow, ONE, position)
     }
 
     /// A position from which on there is everything that was written at `at` or later: the first of the ten thousand

@@ -5,9 +5,8 @@ from contextlib import ExitStack
 import pytest
 
 from clients import Server
-from leaks import assert_no_secret
 from receiver import Receiver, table
-from running import engine, new_file, new_store, start_server  # noqa: F401 (fixtures)
+from running import assert_ended_well, engine, new_file, new_store, start_server  # noqa: F401 (fixtures)
 from server import MASTER_KEY, Stagehand
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
@@ -29,11 +28,7 @@ def start_stagehand(engine, new_store):
         return Server(engine, stagehand, store)
 
     yield start
-    codes = {stagehand.stop() for stagehand in started if stagehand.process.poll() is None}
-    assert codes <= {0}, [stagehand.logged()[-2000:] for stagehand in started]
-    for stagehand in started:
-        assert_no_secret(stagehand.logged())
-        assert "by a bug" not in stagehand.logged()
+    assert_ended_well(started, Stagehand.stop)
 
 
 @pytest.fixture

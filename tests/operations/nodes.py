@@ -13,7 +13,7 @@ from botocore.config import Config
 from clients import Server
 from clusters import free_port
 from doors import Doors
-from leaks import assert_no_secret
+from running import assert_ended_well
 from server import MASTER_KEY, Greenroom, binary, environment
 from signing import SECRET
 from tenant import Tenant
@@ -56,11 +56,7 @@ def start_node():
         return Server("postgres", program, store)
 
     yield start
-    codes = {program.end() for program in started if program.process.poll() is None}
-    assert codes <= {0}, [program.logged()[-2000:] for program in started]
-    for program in started:
-        assert_no_secret(program.logged())
-        assert "by a bug" not in program.logged()
+    assert_ended_well(started, Greenroom.end)
 
 
 def doors_of(server, account):

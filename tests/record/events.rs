@@ -225,7 +225,7 @@ async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
             house.advance(seconds, &[&node]).await;
             outbox::relay(&node.0).await.unwrap();
             outbox::trim(&node.0).await.unwrap();
-            let log = outbox::page(&node.0, None, 0, 100).await.unwrap();
+            let log = outbox::page(&node.0, 0, 100).await.unwrap();
             log.iter().map(|row| row.position).collect::<Vec<_>>()
         };
         assert_eq!(kept(3600).await, [1, 2, 3, 4], "not yet");
@@ -279,7 +279,7 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
                     over = left.load(Ordering::SeqCst) == 0;
                     outbox::relay(&node.0).await.unwrap();
                     assert!(*node.0.log_end.borrow() >= seen);
-                    for row in outbox::page(&node.0, None, seen, 7).await.unwrap() {
+                    for row in outbox::page(&node.0, seen, 7).await.unwrap() {
                         assert_eq!(row.position, seen + 1, "what comes later is behind what was there");
                         seen = row.position;
                     }

@@ -51,7 +51,7 @@ impl Node {
         let mut log: Vec<Entry> = Vec::new();
         loop {
             let after = log.last().map_or(0, |entry| entry.row.position);
-            let page = outbox::page(&self.0, None, after, 100).await.unwrap();
+            let page = outbox::page(&self.0, after, 100).await.unwrap();
             if page.is_empty() {
                 break;
             }

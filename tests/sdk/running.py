@@ -24,6 +24,16 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+def assert_ended_well(started, end):
+    """Asks those programs to end that still run, and asserts that they do so in good order. Whatever was said to any of
+    them, no log has a secret."""
+    codes = {end(program) for program in started if program.process.poll() is None}
+    assert codes <= {0}, [program.logged()[-2000:] for program in started]
+    for program in started:
+        assert_no_secret(program.logged())
+        assert "by a bug" not in program.logged()
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
 def engine(request):
     return request.param
@@ -55,8 +65,4 @@ def start_server(fresh_postgres):
         return Server("postgres" if store.startswith("postgres") else "sqlite", program, store)
 
     yield start
-    codes = {program.end() for program in started if program.process.poll() is None}
-    assert codes <= {0}, [program.logged()[-2000:] for program in started]
-    for program in started:
-        assert_no_secret(program.logged())
-        assert "by a bug" not in program.logged()
+    assert_ended_well(started, Greenroom.end)

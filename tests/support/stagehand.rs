@@ -226,7 +226,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
         Command::EndSession { stage } => presence::end_session(&call(app, &stage)?, &stage).await?,
         Command::Log { after, limit } => {
             outbox::relay(app).await?;
-            let page = outbox::page(app, None, after, limit.unwrap_or(1000)).await?;
+            let page = outbox::page(app, after, limit.unwrap_or(1000)).await?;
             let entry = |row: EventRow| {
                 let body: Value = serde_json::from_str(&row.body).expect("what is in the log is JSON");
                 json!({"position": row.position, "stageId": row.stage_id, "kind": row.kind, "body": body})
