@@ -56,6 +56,9 @@
 //! Work that is due has a time in its row, and every node sweeps for it. Whoever does it holds the stage's row and looks
 //! again, so that of several nodes one does it and the others find it done.
 //!
+//! On SQLite, a statement runs where it is called, as it takes less time than to tell another thread of it. One
+//! connection writes; transactions that are ready at the same time share a commit, and none is acknowledged before it.
+//!
 //! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
 //! for it, and nobody is taken for dead: see [`app::nodes::Pulse`].
 //!
@@ -90,6 +93,9 @@
 //!   same function serves a lone read and a transaction. It names two types of `domain` that it stores as JSON.
 //! - `config` owns the types of what can be set ([`config::Quotas`], [`config::Url`]); `store`, `app`, `api` and
 //!   `server` read them.
+//! - `sqlx` speaks to PostgreSQL only; SQLite is spoken to with `rusqlite`, which runs a statement where it is called.
+//!   With the former's thread behind each connection, going there and back was most of what a read took: with one
+//!   client it cost 6 calls of `futex` for each GetStage, with 32 clients 15 for each CreateStage; there are 0 and 2 now.
 //! - A composition's state is computed from its history when it is read ([`domain::composition`]), so that it is right
 //!   however late anybody looks; what can no longer be computed later is written down when it happens. Only what is told
 //!   of it waits for a sweep, and bears the time at which it was due.

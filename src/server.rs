@@ -23,7 +23,7 @@ use crate::listener::tls::{Tls, TlsError};
 use crate::participant;
 use crate::participant::plane::{Plane, Work};
 use crate::secret::SecretError;
-use crate::store::{Db, OpenError, Options};
+use crate::store::{Db, MigrateError, OpenError, Options};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -40,7 +40,7 @@ pub enum ServerError {
     Open(#[from] OpenError),
     /// Its schema.
     #[error("cannot migrate the store: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     /// Its keys.
     #[error(transparent)]
     Keys(#[from] keys::KeysError),

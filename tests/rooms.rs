@@ -106,7 +106,8 @@ fn rooms_import_only_whom_they_may() {
 #[test]
 fn libraries_stay_in_their_rooms() {
     for (library, homes) in [
-        ("sqlx::", &["store", "server"][..]),
+        ("sqlx::", &["store"][..]),
+        ("rusqlite::", &["store"]),
         ("axum::", &["api", "listener", "participant", "server", "config"]),
         ("str0m::", &["sfu", "client"]),
         ("hyper", &["delivery", "listener", "client"]),

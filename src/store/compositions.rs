@@ -1,13 +1,12 @@
 //! Compositions, each with the activity of its stage, which decides what state it is in.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::domain::composition::PlannedDestination;
 use crate::model::arn::Scope;
 use crate::model::composition::LayoutConfiguration;
 use crate::model::page::Position;
 use crate::model::tag::Tags;
-use sqlx::types::Json;
 
 rows! {
     /// A composition as it is stored, and what its stage does.

@@ -1,11 +1,10 @@
 //! Opening a store: addresses, pools, and the guard against a second server on one SQLite file.
 
 use super::postgres::Postgres;
+use super::sqlite::Sqlite;
 use super::{Db, Pools, StoreError};
 use crate::config::{Pooler, Secret, Synchronous, Url};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,12 +77,12 @@ impl Db {
     /// Opens the store for the command line, which works beside a running server.
     pub async fn open_beside(options: &Options) -> Result<Db, OpenError> {
         let pools = match &options.url {
-            Url::Memory => memory(options).await?,
+            Url::Memory => Pools::Sqlite(Arc::new(Sqlite::open(None, options)?)),
             Url::File(path) => {
                 // The engine would say that it failed, and not which file.
                 let made = std::fs::File::options().append(true).create(true).open(path);
                 made.map_err(|source| OpenError::File { path: path.clone(), source })?;
-                file(path, options).await?
+                Pools::Sqlite(Arc::new(Sqlite::open(Some(path.clone()), options)?))
             }
             Url::Postgres(url) => Pools::Postgres(Arc::new(Postgres::open(&url.0, options).await?)),
         };
@@ -101,42 +100,4 @@ fn lock(path: &Path) -> Result<std::fs::File, OpenError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
-}
-
-async fn memory(options: &Options) -> Result<Pools, StoreError> {
-    // The database lives as long as its one connection: it must never be given up.
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .acquire_timeout(options.acquire_timeout);
-    let connect = SqliteConnectOptions::from_str("sqlite::memory:")?;
-    let pool = pool.connect_with(connect).await?;
-    Ok(Pools::Sqlite { write: pool.clone(), read: pool })
-}
-
-async fn file(path: &Path, options: &Options) -> Result<Pools, StoreError> {
-    let synchronous = match options.synchronous {
-        Synchronous::Off => SqliteSynchronous::Off,
-        Synchronous::Normal => SqliteSynchronous::Normal,
-        Synchronous::Full => SqliteSynchronous::Full,
-    };
-    let connect = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        .busy_timeout(options.acquire_timeout);
-    let pool = || {
-        SqlitePoolOptions::new()
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .acquire_timeout(options.acquire_timeout)
-    };
-    let write = pool().max_connections(1).connect_with(connect.clone()).await?;
-    let read = pool().max_connections(options.connections).connect_lazy_with(connect.create_if_missing(false));
-    Ok(Pools::Sqlite { write, read })
 }

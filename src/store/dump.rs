@@ -2,10 +2,12 @@
 
 use super::Held;
 use super::sql::{execute, fetch};
+use super::sqlite;
 use super::tables::{Cell, Column, Kind, Table};
-use super::{Conn, Db, Link, Pools, StoreError};
+use super::{Conn, Db, Json, Link, Pools, StoreError};
 use crate::metrics::Act;
-use sqlx::types::Json;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use sqlx::{AssertSqlSafe, Row as _};
 use std::fmt::Write as _;
 
@@ -41,34 +43,48 @@ macro_rules! bound {
     }};
 }
 
-/// The cells of rows of either engine.
+/// The cells of a row of either engine; `$row.$get` reads one of them.
 macro_rules! cells {
-    ($rows:expr, $columns:expr) => {
-        $rows
+    ($row:ident.$get:ident, $columns:expr) => {
+        $columns
             .iter()
-            .map(|row| {
-                let cell = |(n, column): (usize, &Column)| {
-                    Ok(match column.kind {
-                        Kind::Text | Kind::Sealed => Cell::Text(row.try_get(n)?),
-                        Kind::Number => Cell::Number(row.try_get(n)?),
-                        Kind::MaybeNumber => row.try_get::<Option<i64>, _>(n)?.map_or(Cell::Null, Cell::Number),
-                        Kind::Bool => Cell::Bool(row.try_get(n)?),
-                        Kind::Json => Cell::Json(row.try_get::<Json<_>, _>(n)?.0),
-                    })
-                };
-                $columns.iter().enumerate().map(cell).collect::<Result<Vec<_>, sqlx::Error>>()
+            .enumerate()
+            .map(|(n, column)| {
+                Ok(match column.kind {
+                    Kind::Text | Kind::Sealed => Cell::Text($row.$get(n)?),
+                    Kind::Number => Cell::Number($row.$get(n)?),
+                    Kind::MaybeNumber => {
+                        let number: Option<i64> = $row.$get(n)?;
+                        number.map_or(Cell::Null, Cell::Number)
+                    }
+                    Kind::Bool => Cell::Bool($row.$get(n)?),
+                    Kind::Json => {
+                        let Json(value) = $row.$get(n)?;
+                        Cell::Json(value)
+                    }
+                })
             })
-            .collect::<Result<Vec<_>, sqlx::Error>>()
+            .collect()
     };
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Number(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Cell::Null => ToSqlOutput::Owned(Value::Null),
+            Cell::Bool(is) => ToSqlOutput::Owned(Value::Integer((*is).into())),
+            Cell::Json(value) => ToSqlOutput::Owned(Value::Text(value.to_string())),
+        })
+    }
 }
 
 impl Db {
     /// A transaction that sees the store as it is at its beginning, and changes nothing.
     pub async fn snapshot(&self) -> Result<Conn, StoreError> {
         let mut conn = match &self.pools {
-            Pools::Sqlite { read, .. } => {
-                self.take(Act::Read, async { Ok(Held::SqliteTransaction(read.begin().await?)) }).await?
-            }
+            Pools::Sqlite(file) => self.take(Act::Read, async { Ok(Held::Sqlite(file.snapshot().await?)) }).await?,
             Pools::Postgres(_) => {
                 let mut conn = self.write().await?;
                 execute!(conn, SNAPSHOT)?;
@@ -86,7 +102,7 @@ impl Conn {
     pub async fn schema(&mut self) -> Result<Option<i64>, StoreError> {
         match fetch!(fetch_one, self, (Option<i64>,), APPLIED) {
             Ok((schema,)) => Ok(schema),
-            Err(StoreError::Other(error)) if error.as_database_error().is_some() => {
+            Err(StoreError::Other(error)) if error.is_refusal() => {
                 tracing::debug!(%error, "taken for a store without a schema");
                 Ok(None)
             }
@@ -96,6 +112,7 @@ impl Conn {
 
     /// Lets this transaction wait for as long as it takes.
     pub async fn be_patient(&mut self) -> Result<(), StoreError> {
+        self.take_long();
         match self.link() {
             Link::Sqlite(_) => Ok(()),
             Link::Postgres(..) => {
@@ -113,20 +130,21 @@ impl Conn {
         after: Option<&[Cell]>,
         limit: i64,
     ) -> Result<Vec<Vec<Cell>>, StoreError> {
-        let sql = AssertSqlSafe(select(table, columns, after.is_some()));
+        let sql = select(table, columns, after.is_some());
         let place = after.map_or(&[][..], |row| &row[..table.key]);
-        let rows = match self.link() {
-            Link::Sqlite(c) => {
-                let rows = bound!(sqlx::query(sql), place).bind(limit).fetch_all(c).await?;
-                cells!(rows, columns)
+        match self.link() {
+            Link::Sqlite(session) => {
+                sqlite::breathe().await;
+                let values: Vec<&dyn ToSql> = place.iter().map(|cell| cell as _).chain([&limit as _]).collect();
+                session.rows(&sql, &values, usize::MAX, &[], |row, _| cells!(row.get, columns))
             }
             Link::Postgres(c, session) => {
-                let query = bound!(sqlx::query(sql), place).bind(limit).persistent(session.named);
+                let query = bound!(sqlx::query(AssertSqlSafe(sql)), place).bind(limit).persistent(session.named);
                 let rows = session.run(query.fetch_all(c)).await?;
-                cells!(rows, columns)
+                let rows: sqlx::Result<_> = rows.iter().map(|row| cells!(row.try_get, columns)).collect();
+                Ok(rows?)
             }
-        };
-        Ok(rows?)
+        }
     }
 
     /// Adds rows of a table: `columns` of them, in their order. All of them or none; the transaction goes on.
@@ -134,27 +152,27 @@ impl Conn {
         execute!(self, SAVE)?;
         let added = match self.link() {
             // It looks a named value up among all of them, which takes longer than to write a row.
-            Link::Sqlite(c) => {
-                let sql = AssertSqlSafe(insert(table, columns, rows.len(), |_| "?".into()));
-                bound!(sqlx::query(sql), rows.iter().flatten()).execute(c).await.map(drop)
+            Link::Sqlite(session) => {
+                sqlite::breathe().await;
+                let values: Vec<&dyn ToSql> = rows.iter().flatten().map(|cell| cell as _).collect();
+                session.execute(&insert(table, columns, rows.len(), |_| "?".into()), &values).map(drop)
             }
             Link::Postgres(c, session) => {
                 let sql = AssertSqlSafe(insert(table, columns, rows.len(), |n| format!("${n}")));
                 let query = bound!(sqlx::query(sql), rows.iter().flatten()).persistent(session.named);
-                session.run(query.execute(c)).await.map(drop)
+                session.run(query.execute(c)).await.map(drop).map_err(StoreError::from)
             }
         };
         if added.is_err() {
             execute!(self, UNDO)?;
         }
         execute!(self, KEEP)?;
-        Ok(added?)
+        added
     }
 
     /// Whether a table has no row.
     pub async fn is_empty(&mut self, table: &Table) -> Result<bool, StoreError> {
-        let sql = format!("SELECT CAST(1 AS BIGINT) FROM {} LIMIT 1", table.name);
-        Ok(fetch!(fetch_optional, self, (i64,), AssertSqlSafe(sql))?.is_none())
+        Ok(self.dump(table, &table.columns[..table.key], None, 1).await?.is_empty())
     }
 
     /// Takes whatever node holds a connection for dead.

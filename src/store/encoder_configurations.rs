@@ -1,12 +1,11 @@
 //! Encoder configurations.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
 use crate::model::encoder_configuration::Video;
 use crate::model::page::Position;
 use crate::model::tag::Tags;
-use sqlx::types::Json;
 
 rows! {
     /// An encoder configuration as it is stored.

@@ -1,13 +1,12 @@
 //! Ingest configurations.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
 use crate::model::ingest_configuration::RedundantIngestCredentials;
 use crate::model::page::Position;
 use crate::model::participant::ParticipantAttributes;
 use crate::model::tag::Tags;
-use sqlx::types::Json;
 
 rows! {
     /// An ingest configuration as it is stored.

@@ -39,9 +39,9 @@ impl Db {
     pub fn sample(&self, metrics: &Metrics) {
         let pool = |name, size, idle, most| metrics.store.pool(Pool { name, size, idle, most });
         match &self.pools {
-            Pools::Sqlite { write, read } => {
-                for (name, of) in [("write", write), ("read", read)] {
-                    pool(name, of.size(), of.num_idle(), of.options().get_max_connections());
+            Pools::Sqlite(file) => {
+                for (name, size, idle, most) in file.figures() {
+                    pool(name, size, idle, most);
                 }
             }
             Pools::Postgres(server) => {
@@ -80,9 +80,8 @@ impl Meter {
 }
 
 impl Conn {
-    /// What an error of the engine means; it is counted.
-    pub(super) fn failed(&self, error: sqlx::Error) -> StoreError {
-        let error = StoreError::from(error);
+    /// Counts an error.
+    pub(super) fn failed(&self, error: StoreError) -> StoreError {
         count(&self.meter.metrics, &error);
         error
     }

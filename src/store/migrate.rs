@@ -1,8 +1,12 @@
 //! The schema: the same file names for both engines, applied in order, each once.
 
-use super::{Db, Pools};
+use super::sqlite::{Session, Sqlite};
+use super::{Db, Pools, StoreError};
+use rusqlite::Connection;
 use sqlx::SqlSafeStr as _;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError as Refused, Migration, MigrationType, Migrator};
+use std::collections::HashMap;
+use std::time::Instant;
 
 /// Number, name, text for SQLite, text for PostgreSQL. An applied migration never changes: a test holds their digests.
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
@@ -35,6 +39,33 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
 /// The number of the last migration that this program knows.
 pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
+/// Where SQLite notes what was applied: the table that sqlx makes, as earlier versions of this program had it do.
+const APPLIED: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+    version BIGINT PRIMARY KEY,
+    description TEXT NOT NULL,
+    installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    success BOOLEAN NOT NULL,
+    checksum BLOB NOT NULL,
+    execution_time BIGINT NOT NULL
+)";
+const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    VALUES (?1, ?2, TRUE, ?3, ?4)";
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The store is not one that these migrations lead to, or PostgreSQL refuses one of them.
+    #[error(transparent)]
+    Migration(#[from] Refused),
+    /// SQLite.
+    #[error("{}", source.detail())]
+    Store {
+        /// What it said.
+        #[from]
+        source: StoreError,
+    },
+}
+
 /// As often as a node tries while others migrate the same store.
 const TRIES: usize = 10;
 
@@ -52,7 +83,7 @@ impl Db {
             match self.migrate_once(last).await {
                 // Without a lock (poolers and distributed engines have none to give), the engine lets one of several
                 // nodes create a table and refuses the others; they look again.
-                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                Err(MigrateError::Migration(Refused::Execute(error) | Refused::ExecuteMigration(error, _)))
                     if tries < TRIES && error.as_database_error().is_some() =>
                 {
                     tracing::debug!(%error, "another node migrates the same store; looking again");
@@ -64,13 +95,13 @@ impl Db {
 
     async fn migrate_once(&self, last: i64) -> Result<(), MigrateError> {
         match &self.pools {
-            Pools::Sqlite { write, .. } => migrator(last, |(_, _, sqlite, _)| sqlite).run(write).await,
+            Pools::Sqlite(file) => in_sqlite(&migrator(last, |(_, _, sqlite, _)| sqlite), file).await,
             Pools::Postgres(server) => {
                 let migrator = migrator(last, |(_, _, _, postgres)| postgres);
                 if server.is_pooled() {
-                    return in_one_transaction(&migrator, &server.pool()).await;
+                    return Ok(in_one_transaction(&migrator, &server.pool()).await?);
                 }
-                migrator.run(&server.pool()).await
+                Ok(migrator.run(&server.pool()).await?)
             }
         }
     }
@@ -78,13 +109,51 @@ impl Db {
 
 /// Behind a pooler, only a transaction has one and the same connection for what the migrator does; and the statements
 /// that it prepares must not be there when somebody else is given that connection.
-async fn in_one_transaction(migrator: &Migrator, pool: &sqlx::PgPool) -> Result<(), MigrateError> {
+async fn in_one_transaction(migrator: &Migrator, pool: &sqlx::PgPool) -> Result<(), Refused> {
     const FORGET: &str = "DEALLOCATE ALL";
     let mut transaction = pool.begin().await?;
     sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;
     migrator.run(&mut *transaction).await?;
     sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;
     Ok(transaction.commit().await?)
+}
+
+/// SQLite is migrated in one transaction, so that others find all of it done, or nothing.
+async fn in_sqlite(migrator: &Migrator, file: &Sqlite) -> Result<(), MigrateError> {
+    let mut session = file.write().await?;
+    session.take_long();
+    let applied = session.run(applied)?;
+    if let Some((version, _)) = applied.iter().find(|(_, (success, _))| !success) {
+        return Err(Refused::Dirty(*version).into());
+    }
+    if let Some(version) = applied.keys().filter(|version| !migrator.version_exists(**version)).min() {
+        return Err(Refused::VersionMissing(*version).into());
+    }
+    for migration in migrator.iter() {
+        match applied.get(&migration.version) {
+            Some((_, checksum)) if checksum[..] == migration.checksum[..] => {}
+            Some(_) => return Err(Refused::VersionMismatch(migration.version).into()),
+            None => apply(&mut session, migration)?,
+        }
+    }
+    Ok(session.commit().await?)
+}
+
+/// What a file has had: whether that succeeded, and the digest of its text.
+fn applied(conn: &Connection) -> rusqlite::Result<HashMap<i64, (bool, Vec<u8>)>> {
+    conn.execute_batch(APPLIED)?;
+    let mut statement = conn.prepare("SELECT version, success, checksum FROM _sqlx_migrations")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    rows.collect()
+}
+
+fn apply(session: &mut Session, migration: &Migration) -> Result<(), StoreError> {
+    session.run(|conn| {
+        let begun = Instant::now();
+        conn.execute_batch(migration.sql.as_str())?;
+        let took = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        conn.execute(NOTE, (migration.version, &*migration.description, &*migration.checksum, took)).map(drop)
+    })
 }
 
 fn migrator(last: i64, text: fn(&(i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -4,6 +4,7 @@
 //! of `Conn`, so that it serves both. Nothing here decides anything; the rules are in [`crate::domain`].
 
 mod access_keys;
+mod cause;
 mod changes;
 mod compositions;
 mod connect;
@@ -12,6 +13,7 @@ mod deliveries;
 mod dump;
 mod encoder_configurations;
 mod ingest_configurations;
+mod json;
 mod measured;
 mod migrate;
 mod nodes;
@@ -25,6 +27,7 @@ mod resources;
 mod sessions;
 mod signing_keys;
 mod sql;
+mod sqlite;
 mod stages;
 mod storage_configurations;
 pub mod tables;
@@ -32,6 +35,7 @@ mod tags;
 mod tokens;
 
 pub use access_keys::AccessKeyRow;
+pub use cause::Cause;
 pub use changes::ChangeRow;
 pub use compositions::{CompositionKey, CompositionRow};
 pub use connect::{OpenError, Options};
@@ -39,7 +43,8 @@ pub use connections::{ConnectionRow, EVENTS, PUBLISH, SUBSCRIBE, StageKey};
 pub use deliveries::{DeliveryCounts, DeliveryRow, NEVER, Parked, Progress, TargetRow};
 pub use encoder_configurations::EncoderConfigurationRow;
 pub use ingest_configurations::IngestConfigurationRow;
-pub use migrate::SCHEMA;
+pub use json::Json;
+pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
 pub use notices::Notices;
 pub use outbox::{AUDIT, EVENT, EventRow, Written};
@@ -51,8 +56,6 @@ pub use signing_keys::SigningKeyRow;
 pub use stages::StageRow;
 pub use storage_configurations::StorageConfigurationRow;
 
-pub use sqlx::types::Json;
-
 use sql::{execute, fetch};
 
 use crate::config::Secret;
@@ -61,7 +64,7 @@ use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use postgres::Session;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use std::sync::Arc;
 
 /// As often as something is tried while [`StoreError::Again`] is the answer. After an outage every idle connection is
@@ -81,11 +84,7 @@ pub struct Db {
 
 #[derive(Clone, Debug)]
 enum Pools {
-    /// One writer, many readers. In memory, both are the same single connection.
-    Sqlite {
-        write: SqlitePool,
-        read: SqlitePool,
-    },
+    Sqlite(Arc<sqlite::Sqlite>),
     Postgres(Arc<postgres::Postgres>),
 }
 
@@ -99,10 +98,8 @@ pub struct Conn {
 /// The connection of a [`Conn`].
 #[derive(Debug)]
 enum Held {
-    /// SQLite, outside of a transaction.
-    Sqlite(PoolConnection<Sqlite>),
-    /// SQLite, inside one.
-    SqliteTransaction(Transaction<'static, Sqlite>),
+    /// SQLite, outside of a transaction or inside one.
+    Sqlite(sqlite::Session),
     /// PostgreSQL, outside of a transaction.
     Postgres(PoolConnection<Postgres>, Session),
     /// PostgreSQL, inside one.
@@ -111,7 +108,7 @@ enum Held {
 
 /// The bare connection that a statement runs on.
 enum Link<'a> {
-    Sqlite(&'a mut SqliteConnection),
+    Sqlite(&'a mut sqlite::Session),
     Postgres(&'a mut PgConnection, &'a Session),
 }
 
@@ -120,58 +117,28 @@ enum Link<'a> {
 pub enum StoreError {
     /// Other writers were in the way, or the connection broke before anything was written: trying again may help.
     #[error("the store was busy or its connection broke")]
-    Again(#[source] sqlx::Error),
+    Again(#[source] Cause),
     /// Somebody else wrote the row after it was read: trying again helps.
     #[error("another writer was faster")]
     Overtaken,
     /// No connection could be had in time.
     #[error("the store cannot be reached")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Cause),
     /// The server is known to be away; nothing was written.
     #[error("the store is away")]
     Away,
     /// A row with the same unique key is there already.
     #[error("a row of the same key exists")]
-    Duplicate(#[source] sqlx::Error),
+    Duplicate(#[source] Cause),
     /// A value in the store is not what this program writes.
     #[error("the store holds a value that cannot be read")]
-    Corrupt(#[source] sqlx::Error),
+    Corrupt(#[source] Cause),
     /// A commit whose outcome is not known.
     #[error("the connection broke during a commit")]
-    Commit(#[source] sqlx::Error),
+    Commit(#[source] Cause),
     /// Anything else.
     #[error("the store refused a statement")]
-    Other(#[source] sqlx::Error),
-}
-
-/// Whether another transaction was in the way of this one, which has left nothing behind. PostgreSQL: serialization
-/// failure, deadlock; SQLite: busy, locked.
-fn is_conflict(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-    matches!(&*code, "40001" | "40P01" | "5" | "6" | "517")
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
-        match &error {
-            sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Duplicate(error),
-            // PostgreSQL: shutdown, a transaction left idle.
-            sqlx::Error::Database(_)
-                if is_conflict(&error) || matches!(&*code, "57P01" | "57P02" | "57P05" | "25P03") =>
-            {
-                StoreError::Again(error)
-            }
-            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StoreError::Again(error),
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                StoreError::Unavailable(error)
-            }
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
-                StoreError::Corrupt(error)
-            }
-            _ => StoreError::Other(error),
-        }
-    }
+    Other(#[source] Cause),
 }
 
 impl From<StoreError> for Fault {
@@ -193,7 +160,7 @@ impl Db {
     /// `postgres` or `sqlite`.
     pub fn engine(&self) -> &'static str {
         match self.pools {
-            Pools::Sqlite { .. } => "sqlite",
+            Pools::Sqlite(_) => "sqlite",
             Pools::Postgres(_) => "postgres",
         }
     }
@@ -202,7 +169,7 @@ impl Db {
     pub async fn read(&self) -> Result<Conn, StoreError> {
         let taking = async {
             Ok(match &self.pools {
-                Pools::Sqlite { read, .. } => Held::Sqlite(read.acquire().await?),
+                Pools::Sqlite(file) => Held::Sqlite(file.read().await?),
                 Pools::Postgres(server) => server.read().await?,
             })
         };
@@ -213,7 +180,7 @@ impl Db {
     pub async fn write(&self) -> Result<Conn, StoreError> {
         let taking = async {
             Ok(match &self.pools {
-                Pools::Sqlite { write, .. } => Held::SqliteTransaction(write.begin_with("BEGIN IMMEDIATE").await?),
+                Pools::Sqlite(file) => Held::Sqlite(file.write().await?),
                 Pools::Postgres(server) => server.write().await?,
             })
         };
@@ -239,7 +206,7 @@ impl Db {
     /// Whether the server is known to be away.
     pub fn is_away(&self) -> bool {
         match &self.pools {
-            Pools::Sqlite { .. } => false,
+            Pools::Sqlite(_) => false,
             Pools::Postgres(server) => server.is_away(),
         }
     }
@@ -248,7 +215,7 @@ impl Db {
     /// `back`.
     pub async fn watch(&self, back: impl Fn()) {
         match &self.pools {
-            Pools::Sqlite { .. } => std::future::pending().await,
+            Pools::Sqlite(_) => std::future::pending().await,
             Pools::Postgres(server) => server.watch(back).await,
         }
     }
@@ -256,10 +223,7 @@ impl Db {
     /// Waits for what is in use, then closes every connection.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
+            Pools::Sqlite(file) => file.close().await,
             Pools::Postgres(server) => server.close().await,
         }
     }
@@ -268,10 +232,16 @@ impl Db {
 impl Conn {
     fn link(&mut self) -> Link<'_> {
         match &mut self.held {
-            Held::Sqlite(conn) => Link::Sqlite(conn),
-            Held::SqliteTransaction(conn) => Link::Sqlite(conn),
+            Held::Sqlite(session) => Link::Sqlite(session),
             Held::Postgres(conn, session) => Link::Postgres(conn, session),
             Held::PostgresTransaction(conn, session) => Link::Postgres(conn, session),
+        }
+    }
+
+    /// Says that statements may take long from now on, so that the thread's other work need not wait for them.
+    fn take_long(&mut self) {
+        if let Held::Sqlite(session) = &mut self.held {
+            session.take_long();
         }
     }
 
@@ -280,14 +250,14 @@ impl Conn {
         let Conn { held, meter } = self;
         let commit = async {
             let done = match held {
-                Held::Sqlite(_) | Held::Postgres(..) => Ok(()),
-                Held::SqliteTransaction(conn) => conn.commit().await,
+                Held::Sqlite(session) => return session.commit().await,
+                Held::Postgres(..) => Ok(()),
                 Held::PostgresTransaction(conn, session) => session.run(conn.commit()).await,
             };
             done.map_err(|error| match StoreError::from(error) {
                 // The engine says that nothing was written only where it names the conflict. A server that is shut down may
                 // have written the commit before it said goodbye.
-                StoreError::Again(error) if !is_conflict(&error) => StoreError::Commit(error),
+                StoreError::Again(cause) if !cause.is_conflict() => StoreError::Commit(cause),
                 other => other,
             })
         };

@@ -1,12 +1,11 @@
 //! Participants of sessions, and their events.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::domain::participant::{Client, HeldToken};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::participant::{Event, ParticipantAttributes};
-use sqlx::types::Json;
 
 rows! {
     /// A participant of a session as it is stored.

@@ -1,11 +1,10 @@
 //! Public keys.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::tag::Tags;
-use sqlx::types::Json;
 
 rows! {
     /// A public key as it is stored.

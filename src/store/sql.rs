@@ -4,10 +4,13 @@
 macro_rules! fetch {
     ($how:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.link() {
-            $crate::store::Link::Sqlite(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$how(c).await,
+            $crate::store::Link::Sqlite(c) => {
+                $crate::store::sqlite::breathe().await;
+                c.$how::<$row>($sql, &[$(&$bind),*])
+            }
             $crate::store::Link::Postgres(c, session) => {
                 let query = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.persistent(session.named);
-                session.run(query.$how(c)).await
+                session.run(query.$how(c)).await.map_err($crate::store::StoreError::from)
             }
         }
         .map_err(|error| $conn.failed(error))
@@ -19,11 +22,13 @@ macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.link() {
             $crate::store::Link::Sqlite(c) => {
-                sqlx::query($sql)$(.bind($bind))*.execute(c).await.map(|done| done.rows_affected())
+                $crate::store::sqlite::breathe().await;
+                c.execute($sql, &[$(&$bind),*])
             }
             $crate::store::Link::Postgres(c, session) => {
                 let query = sqlx::query($sql)$(.bind($bind))*.persistent(session.named);
-                session.run(query.execute(c)).await.map(|done| done.rows_affected())
+                let done = session.run(query.execute(c)).await;
+                done.map(|done| done.rows_affected()).map_err($crate::store::StoreError::from)
             }
         }
         .map_err(|error| $conn.failed(error))
@@ -36,17 +41,22 @@ macro_rules! rows {
         $(#[$meta])*
         pub struct $name { $( $(#[$fmeta])* pub $field: $type ),* }
 
-        crate::store::sql::rows!(@from sqlx::sqlite::SqliteRow, $name { $($field),* });
-        crate::store::sql::rows!(@from sqlx::postgres::PgRow, $name { $($field),* });
-    )*};
-    (@from $row:ty, $name:ident { $($field:ident),* }) => {
-        impl sqlx::FromRow<'_, $row> for $name {
-            fn from_row(row: &$row) -> Result<Self, sqlx::Error> {
+        impl crate::store::sqlite::FromRow for $name {
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn read(row: &rusqlite::Row<'_>, places: &[usize]) -> rusqlite::Result<Self> {
+                let mut places = places.iter().copied();
+                Ok(Self { $($field: row.get(places.next().unwrap_or(usize::MAX))?),* })
+            }
+        }
+
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $name {
+            fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
                 use sqlx::Row as _;
                 Ok(Self { $($field: row.try_get(stringify!($field))?),* })
             }
         }
-    };
+    )*};
 }
 
 /// A statement about the table of a kind of resources: what stands before the table's name and after it.

@@ -1,12 +1,11 @@
 //! Stages.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::stage::AutoParticipantRecordingConfiguration;
 use crate::model::tag::Tags;
-use sqlx::types::Json;
 
 rows! {
     /// A stage as it is stored, and its open session.
@@ -127,6 +126,7 @@ impl Conn {
 
     /// Deletes the sessions of a stage, all that happened in them, and the connections to it.
     pub async fn delete_stage_history(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
+        self.take_long();
         for statement in DELETE_HISTORY {
             execute!(self, statement, &scope.account, &scope.region, id)?;
         }

@@ -1,10 +1,9 @@
 //! Tags of whatever can be tagged.
 
 use super::sql::{execute, fetch, for_kind};
-use super::{Conn, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::tag::Tags;
-use sqlx::types::Json;
 
 impl Conn {
     /// The tags of a resource, or `None` if there is no such resource.

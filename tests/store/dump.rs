@@ -5,7 +5,7 @@ use crate::{scope, stage};
 use greenroom::config::{Secret, Url};
 use greenroom::store::tables::{Cell, Kind, LEFT_OUT, TABLES, Table};
 use greenroom::store::{Db, SCHEMA, StoreError};
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, PgConnection};
 use std::collections::BTreeMap;
 
 /// Table, column, type, whether it may be NULL, its place in the primary key or 0.
@@ -26,9 +26,10 @@ async fn columns(engine: &Engine) -> Vec<Found> {
             sqlx::query_as(POSTGRES).fetch_all(&mut conn).await.unwrap()
         }
         Url::File(path) => {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-            let mut conn = SqliteConnection::connect_with(&options).await.unwrap();
-            sqlx::query_as(SQLITE).fetch_all(&mut conn).await.unwrap()
+            let conn = rusqlite::Connection::open(path).unwrap();
+            let mut statement = conn.prepare(SQLITE).unwrap();
+            let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+            statement.query_map([], found).unwrap().map(Result::unwrap).collect()
         }
         Url::Memory => unreachable!("no test uses it"),
     }

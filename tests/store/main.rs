@@ -72,6 +72,7 @@ mod dump;
 mod figures;
 mod outbox;
 mod server;
+mod sqlite;
 
 /// Reads the pages of a list to its end.
 macro_rules! walk {

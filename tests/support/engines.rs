@@ -85,9 +85,7 @@ impl Engine {
                     sqlx::raw_sql(*statement).execute(&mut conn).await.unwrap();
                 }
                 Url::File(path) => {
-                    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-                    let mut conn = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-                    sqlx::raw_sql(*statement).execute(&mut conn).await.unwrap();
+                    rusqlite::Connection::open(path).unwrap().execute_batch(statement).unwrap();
                 }
                 Url::Memory => unreachable!("no test uses it"),
             }

@@ -1,0 +1,202 @@
+//! A SQLite file. A statement is run where it is called, as it takes less time than to tell another thread of it: nothing
+//! here has a thread or a task of its own, but for what waits for the disk.
+//!
+//! Many read at a time, each with a connection of his own ([`readers`]); one writes ([`desk`]). In memory, one connection
+//! does both.
+
+mod desk;
+mod log;
+mod opening;
+mod readers;
+mod statement;
+mod transaction;
+
+use super::StoreError;
+use super::cause::Cause;
+use super::connect::Options;
+use desk::{Desk, Turn};
+use log::Log;
+use opening::Opening;
+use readers::{Reader, Readers};
+use rusqlite::{Connection, Row, ToSql};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use transaction::Transaction;
+
+pub use statement::FromRow;
+
+/// A file, or a database in memory.
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    desk: Arc<Desk>,
+    /// In memory there is nothing but the desk.
+    file: Option<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    readers: Arc<Readers>,
+    log: Arc<Log>,
+}
+
+/// A connection that somebody has, alone or inside a transaction. Dropped without [`Session::commit`], what was written
+/// with it leaves nothing behind.
+#[derive(Debug)]
+pub struct Session {
+    place: Place,
+    /// Whether a statement may take so long that the thread's other work goes elsewhere meanwhile.
+    long: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Reader(Reader),
+    Turn(Turn),
+    Transaction(Transaction),
+}
+
+impl Sqlite {
+    /// Opens a file, or a database in memory.
+    pub(super) fn open(path: Option<PathBuf>, options: &Options) -> Result<Sqlite, StoreError> {
+        let opening = Opening { path, synchronous: options.synchronous, patience: options.acquire_timeout };
+        let conn = opening.writer()?;
+        let file = opening.path.is_some().then(|| File {
+            readers: Arc::new(Readers::new(opening.clone(), options.connections)),
+            log: Arc::new(Log::new(opening.clone())),
+        });
+        let desk = Desk::new(conn, opening.patience, file.as_ref().map(|file| file.log.clone()));
+        Ok(Sqlite { desk, file })
+    }
+
+    /// A connection to read with.
+    pub(super) async fn read(&self) -> Result<Session, StoreError> {
+        let place = match &self.file {
+            Some(file) => Place::Reader(file.readers.take().await?),
+            None => Place::Turn(self.desk.turn().await?),
+        };
+        Ok(Session { place, long: false })
+    }
+
+    /// A transaction to write in.
+    pub(super) async fn write(&self) -> Result<Session, StoreError> {
+        let place = Place::Transaction(Transaction::begin(self.desk.turn().await?).await?);
+        Ok(Session { place, long: false })
+    }
+
+    /// A transaction that sees the store as it is now.
+    pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
+        if self.file.is_none() {
+            return self.write().await;
+        }
+        let mut session = self.read().await?;
+        session.run(|conn| conn.execute_batch("BEGIN; SELECT 1 FROM sqlite_master LIMIT 1"))?;
+        Ok(session)
+    }
+
+    /// Waits for what is in use, then closes every connection.
+    pub(super) async fn close(&self) {
+        if let Some(file) = &self.file {
+            file.readers.close().await;
+        }
+        let Some(conn) = self.desk.close().await else { return };
+        if let Some(file) = &self.file {
+            file.log.close().await;
+        }
+        // The last connection to a file moves the log into it, which waits for the disk.
+        let _ = tokio::task::spawn_blocking(|| drop(conn)).await;
+    }
+
+    /// The name of each pool, how many connections it has, how many of them nobody uses, and how many it may have.
+    pub(super) fn figures(&self) -> [(&'static str, u32, usize, u32); 2] {
+        let size = u32::from(!self.desk.is_closed());
+        let writer = (size, usize::from(self.desk.is_free()), 1);
+        let reader = self.file.as_ref().map_or(writer, |file| file.readers.figures());
+        [("write", writer.0, writer.1, writer.2), ("read", reader.0, reader.1, reader.2)]
+    }
+}
+
+impl Session {
+    fn conn(&self) -> Result<&Connection, Cause> {
+        match &self.place {
+            Place::Reader(reader) => reader.conn(),
+            Place::Turn(turn) => turn.conn(),
+            Place::Transaction(transaction) => transaction.conn(),
+        }
+    }
+
+    /// Does something with the connection.
+    pub(super) fn run<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let conn = self.conn()?;
+        let done = if self.long && may_block() { tokio::task::block_in_place(|| work(conn)) } else { work(conn) };
+        if let (Err(_), Place::Transaction(transaction)) = (&done, &mut self.place) {
+            transaction.look();
+        }
+        Ok(done?)
+    }
+
+    /// Runs a query; its first row.
+    pub(super) fn fetch_optional<R: FromRow>(
+        &mut self,
+        sql: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<Option<R>, StoreError> {
+        self.rows(sql, values, 1, R::COLUMNS, R::read).map(|rows| rows.into_iter().next())
+    }
+
+    /// Runs a query that has a row in any case.
+    pub(super) fn fetch_one<R: FromRow>(&mut self, sql: &str, values: &[&dyn ToSql]) -> Result<R, StoreError> {
+        Ok(self.fetch_optional(sql, values)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+    }
+
+    /// Runs a query; all its rows.
+    pub(super) fn fetch_all<R: FromRow>(&mut self, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<R>, StoreError> {
+        self.rows(sql, values, usize::MAX, R::COLUMNS, R::read)
+    }
+
+    /// Runs a query and reads `most` of its rows with `read`, which is told where `columns` stand.
+    pub(super) fn rows<T>(
+        &mut self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        most: usize,
+        columns: &[&str],
+        read: impl Fn(&Row<'_>, &[usize]) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.run(|conn| statement::rows(conn, sql, values, most, columns, read))
+    }
+
+    /// Runs a statement; how many rows it touched.
+    pub(super) fn execute(&mut self, sql: &str, values: &[&dyn ToSql]) -> Result<u64, StoreError> {
+        self.run(|conn| statement::execute(conn, sql, values)).map(|touched| touched as u64)
+    }
+
+    /// Lets statements take long from now on.
+    pub(super) fn take_long(&mut self) {
+        self.long = true;
+    }
+
+    /// Makes what was written last.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        let Place::Transaction(transaction) = self.place else { return Ok(()) };
+        transaction
+            .commit()
+            .await
+            .map_err(|failed| if failed.nothing { failed.cause.into() } else { StoreError::Commit(failed.cause) })
+    }
+}
+
+/// Whether this thread's other work can go elsewhere.
+fn may_block() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Lets others have the thread now and then: statements never wait.
+pub(super) async fn breathe() {
+    tokio::task::coop::consume_budget().await;
+}
+
+/// Runs a statement that answers nothing.
+fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.raw_execute().map(drop)
+}

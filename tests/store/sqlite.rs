@@ -1,0 +1,507 @@
+//! What is SQLite's alone: transactions that share a commit, other processes that write, its log, its place in memory.
+
+use crate::engines::Engine;
+use crate::{at, each, scope, stage};
+use greenroom::config::{Synchronous, Url};
+use greenroom::store::{Conn, Db, EVENT, MigrateError, Options, StoreError, Written};
+use proptest::prelude::*;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+/// As a disk that is full does: the engine takes everything back that the transaction has done.
+const SPOILT: &str = "CREATE TRIGGER spoilt BEFORE INSERT ON stages WHEN NEW.name = 'name of spoilt'
+    BEGIN SELECT RAISE(ROLLBACK, 'spoilt'); END";
+/// The commit finds that something is missing.
+const BROKEN: [&str; 3] = [
+    "CREATE TABLE parents (id TEXT PRIMARY KEY)",
+    "CREATE TABLE children (id TEXT REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
+    "CREATE TRIGGER broken AFTER INSERT ON stages WHEN NEW.id = 'broken' BEGIN INSERT INTO children VALUES ('x'); END",
+];
+
+fn path(engine: &Engine) -> PathBuf {
+    let Url::File(path) = engine.url() else { unreachable!("SQLite is asked for") };
+    path
+}
+
+/// The size of the file's log.
+fn log(engine: &Engine) -> u64 {
+    let mut path = path(engine).into_os_string();
+    path.push("-wal");
+    std::fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// A writer that has added a stage.
+async fn adding(db: &Db, id: &str) -> Conn {
+    let mut tx = db.write().await.unwrap();
+    tx.insert_stage(&scope(), &stage(id, 1)).await.unwrap();
+    tx
+}
+
+async fn add(db: &Db, id: &str) -> Result<(), StoreError> {
+    adding(db, id).await.commit().await
+}
+
+/// The stages that a reader sees.
+async fn seen(db: &Db) -> Vec<String> {
+    let rows = db.read().await.unwrap().stages(&scope(), &at(0, ""), 1000).await.unwrap();
+    rows.into_iter().map(|row| row.id).collect()
+}
+
+type Committing = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// A commit that has begun: its writer has made room for others, and waits.
+async fn begun(tx: Conn) -> Committing {
+    let mut commit: Committing = Box::pin(tx.commit());
+    let polled = std::future::poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
+    assert!(polled.is_pending(), "others may join");
+    commit
+}
+
+/// Whether another process can write.
+fn is_free(engine: &Engine) -> bool {
+    let beside = rusqlite::Connection::open(path(engine)).unwrap();
+    beside.busy_timeout(Duration::ZERO).unwrap();
+    beside.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()
+}
+
+async fn many_at_once() {
+    for synchronous in [Synchronous::Off, Synchronous::Normal, Synchronous::Full] {
+        let engine = Engine::sqlite();
+        let options = Options { synchronous, ..engine.options() };
+        let db = Db::open(&options).await.unwrap();
+        db.migrate().await.unwrap();
+        let writers = (0..300).map(|n| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                let tx = adding(&db, &format!("s{n:03}")).await;
+                if n % 3 == 0 { drop(tx) } else { tx.commit().await.unwrap() }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let expected: Vec<_> = (0..300).filter(|n| n % 3 != 0).map(|n| format!("s{n:03}")).collect();
+        assert_eq!(seen(&db).await, expected);
+        db.close().await;
+        drop(db);
+        assert_eq!(log(&engine), 0, "whoever closes last leaves no log");
+        let db = engine.open().await;
+        assert_eq!(seen(&db).await, expected, "{synchronous:?}");
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn of_many_writers_each_finds_what_it_committed_and_nothing_else() {
+    many_at_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_writers_on_many_threads_each_finds_what_it_committed_and_nothing_else() {
+    many_at_once().await;
+}
+
+#[tokio::test]
+async fn writers_at_once_share_a_commit() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    let before = log(&engine);
+    for n in 0..20 {
+        add(&db, &format!("a{n}")).await.unwrap();
+    }
+    let alone = log(&engine) - before;
+    let names: Vec<_> = (0..20).map(|n| format!("b{n}")).collect();
+    let written = futures_util::future::join_all(names.iter().map(|name| add(&db, name))).await;
+    assert!(written.iter().all(Result::is_ok));
+    let together = log(&engine) - before - alone;
+    assert!(together < alone / 4, "{together} bytes together, {alone} one after the other");
+    db.close().await;
+}
+
+#[tokio::test]
+async fn numbers_are_in_the_order_of_the_writers_and_none_is_left_out() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    let write = async |n: i64| {
+        let mut tx = db.write().await.unwrap();
+        let number = tx.number_events(&scope(), "s", 1, 5).await.unwrap();
+        let id = n.to_string();
+        let row = Written { stage: "s", number, id: &id, kind: EVENT, body: "{}", written_at: 1 };
+        tx.insert_outbox(&scope(), row).await.unwrap();
+        if n % 4 == 1 {
+            return;
+        }
+        tx.commit().await.unwrap();
+        // What was moved has its place for good.
+        let mut tx = db.write().await.unwrap();
+        tx.relay(3).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    futures_util::future::join_all((0..40).map(write)).await;
+    let mut tx = db.write().await.unwrap();
+    tx.relay(100).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = db.read().await.unwrap().log(0, 100).await.unwrap();
+    let expected: Vec<_> = (0..40).filter(|n| n % 4 != 1).map(|n: i64| n.to_string()).collect();
+    assert_eq!(found.iter().map(|row| row.position).collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
+    assert_eq!(found.into_iter().map(|row| row.id).collect::<Vec<_>>(), expected);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn nobody_sees_what_is_not_committed() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    let one = begun(adding(&db, "a").await).await;
+    assert!(seen(&db).await.is_empty());
+    let mut tx = db.write().await.unwrap();
+    assert!(tx.stage(&scope(), "a").await.unwrap().is_some(), "it is written after the other");
+    tx.insert_stage(&scope(), &stage("b", 1)).await.unwrap();
+    let two = begun(tx).await;
+    let third = adding(&db, "c").await;
+    assert!(seen(&db).await.is_empty());
+    drop(third);
+    let (one, two) = tokio::join!(one, two);
+    assert!(one.is_ok() && two.is_ok());
+    assert_eq!(seen(&db).await, ["a", "b"]);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn whoever_goes_before_the_commit_harms_nobody() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    // Each of them may be the one that would have committed.
+    for gone in 0..3 {
+        let mut commits = Vec::new();
+        for n in 0..3 {
+            commits.push(begun(adding(&db, &format!("{gone}-{n}")).await).await);
+        }
+        drop(commits.remove(gone));
+        assert!(futures_util::future::join_all(commits).await.iter().all(Result::is_ok));
+        assert!(is_free(&engine));
+    }
+    assert_eq!(seen(&db).await.len(), 9);
+    // Nobody is left, while somebody writes and while nobody does.
+    drop(begun(adding(&db, "x").await).await);
+    assert!(is_free(&engine) && seen(&db).await.len() == 10);
+    let gone = begun(adding(&db, "y").await).await;
+    let tx = adding(&db, "z").await;
+    drop(gone);
+    drop(tx);
+    assert!(is_free(&engine));
+    assert!(!seen(&db).await.contains(&"z".into()));
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_waiting_writer_that_goes_is_passed_over() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    let tx = adding(&db, "a").await;
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(db.write())).collect();
+    for one in &mut waiting {
+        std::future::poll_fn(|context| Poll::Ready(one.as_mut().poll(context).is_pending())).await;
+    }
+    drop(waiting.remove(0));
+    let commit = begun(tx).await;
+    // It was given the connection, and goes without having looked.
+    drop(waiting.remove(0));
+    drop(waiting.remove(0).await.unwrap());
+    commit.await.unwrap();
+    add(&db, "b").await.unwrap();
+    assert_eq!(seen(&db).await, ["a", "b"]);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn when_the_engine_takes_all_back_nobody_is_told_that_it_lasts() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    engine.write(&[SPOILT]).await;
+    add(&db, "before").await.unwrap();
+    let (one, two) = (begun(adding(&db, "a").await).await, begun(adding(&db, "b").await).await);
+    let mut tx = adding(&db, "c").await;
+    let spoilt = tx.insert_stage(&scope(), &stage("spoilt", 1)).await;
+    assert!(matches!(spoilt, Err(StoreError::Other(_))), "{spoilt:?}");
+    let (one, two) = tokio::join!(one, two);
+    assert!(matches!((&one, &two), (Err(StoreError::Again(_)), Err(StoreError::Again(_)))), "{one:?} {two:?}");
+    // Nothing is written outside of a transaction, and nothing is promised.
+    let more = tx.insert_stage(&scope(), &stage("d", 1)).await;
+    assert!(matches!(more, Err(StoreError::Again(_))), "{more:?}");
+    assert!(matches!(tx.commit().await, Err(StoreError::Again(_))));
+    assert_eq!(seen(&db).await, ["before"]);
+    add(&db, "after").await.unwrap();
+    assert_eq!(seen(&db).await, ["after", "before"]);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_fails_for_all_who_share_it() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    engine.write(&BROKEN).await;
+    add(&db, "before").await.unwrap();
+    let commits = vec![
+        begun(adding(&db, "a").await).await,
+        begun(adding(&db, "broken").await).await,
+        begun(adding(&db, "c").await).await,
+    ];
+    for ended in futures_util::future::join_all(commits).await {
+        assert!(matches!(ended, Err(StoreError::Other(_))), "{ended:?}");
+    }
+    assert!(is_free(&engine));
+    assert_eq!(seen(&db).await, ["before"]);
+    add(&db, "a").await.unwrap();
+    assert_eq!(seen(&db).await, ["a", "before"]);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn while_another_process_writes_writers_wait_and_readers_do_not() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    add(&db, "a").await.unwrap();
+    let beside = rusqlite::Connection::open(path(&engine)).unwrap();
+    beside.execute_batch("BEGIN IMMEDIATE; UPDATE stages SET name = 'other'").unwrap();
+    let mut first = Box::pin(add(&db, "b"));
+    let mut second = Box::pin(add(&db, "c"));
+    for _ in 0..3 {
+        for waiting in [&mut first, &mut second] {
+            assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        }
+        assert_eq!(seen(&db).await, ["a"]);
+    }
+    beside.execute_batch("COMMIT").unwrap();
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(seen(&db).await, ["a", "b", "c"]);
+    db.close().await;
+    drop(db);
+
+    beside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let db = Db::open(&Options { acquire_timeout: Duration::ZERO, ..engine.options() }).await.unwrap();
+    assert!(matches!(db.write().await, Err(StoreError::Unavailable(_))), "it waits no longer than it should");
+    assert_eq!(seen(&db).await.len(), 3);
+    beside.execute_batch("COMMIT").unwrap();
+    add(&db, "d").await.unwrap();
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_is_waited_for_and_writes_nothing() {
+    let engine = Engine::sqlite();
+    let options = Options { connections: 1, acquire_timeout: Duration::ZERO, ..engine.options() };
+    let db = Db::open(&options).await.unwrap();
+    db.migrate().await.unwrap();
+    let mut one = db.read().await.unwrap();
+    assert!(matches!(db.read().await, Err(StoreError::Unavailable(_))));
+    assert!(one.insert_stage(&scope(), &stage("a", 1)).await.is_err());
+    drop(one);
+    db.read().await.unwrap().newest_signing_key().await.unwrap();
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_and_what_was_begun_before_is_done() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    let commit = begun(adding(&db, "a").await).await;
+    let tx = adding(&db, "b").await;
+    let close = async {
+        db.close().await;
+        assert!(matches!(db.read().await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(db.write().await, Err(StoreError::Unavailable(_))));
+    };
+    let (first, second, ()) = tokio::join!(commit, tx.commit(), close);
+    assert!(first.is_ok() && second.is_ok());
+    db.close().await;
+    drop(db);
+    let db = engine.open().await;
+    assert_eq!(seen(&db).await, ["a", "b"]);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_while_the_store_is_open() {
+    let engine = Engine::sqlite();
+    let db = Db::open(&Options { synchronous: Synchronous::Normal, ..engine.options() }).await.unwrap();
+    db.migrate().await.unwrap();
+    let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
+    let mut ids = (0..).map(|n| format!("s{n}"));
+    let moving = async {
+        // As many pages as it takes twice, so that the log has begun anew.
+        while size(path(&engine)) < 2000 * 4096 || log(&engine) > 8000 * 4096 {
+            for _ in 0..50 {
+                let mut row = stage(&ids.next().unwrap(), 1);
+                row.name = "n".repeat(20_000);
+                let mut tx = db.write().await.unwrap();
+                tx.insert_stage(&scope(), &row).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            db.ping().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), moving).await.expect("it is moved in time");
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_store_in_memory_has_one_connection_for_all() {
+    let db = Db::open(&Options { url: Url::Memory, ..Engine::sqlite().options() }).await.unwrap();
+    db.migrate().await.unwrap();
+    let names: Vec<_> = (0..9).map(|n| format!("s{n}")).collect();
+    let written = futures_util::future::join_all(names.iter().map(|name| add(&db, name))).await;
+    assert!(written.iter().all(Result::is_ok));
+    drop(adding(&db, "x").await);
+    assert_eq!(seen(&db).await, names);
+    let mut snapshot = db.snapshot().await.unwrap();
+    assert!(snapshot.stage(&scope(), "s1").await.unwrap().is_some());
+    drop(snapshot);
+    let mut reader = db.read().await.unwrap();
+    let mut writer = Box::pin(add(&db, "y"));
+    let waits = std::future::poll_fn(|context| Poll::Ready(writer.as_mut().poll(context).is_pending())).await;
+    assert!(waits && reader.stage(&scope(), "y").await.unwrap().is_none());
+    drop(reader);
+    writer.await.unwrap();
+    assert_eq!(seen(&db).await.len(), 10);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn what_is_no_value_of_ours_is_told_from_other_failures() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    add(&db, "a").await.unwrap();
+    for broken in ["UPDATE stages SET tags = '{'", "UPDATE stages SET tags = '{}', created_at = 'x'"] {
+        let beside = rusqlite::Connection::open(path(&engine)).unwrap();
+        beside.execute_batch(broken).unwrap();
+        let read = db.read().await.unwrap().stage(&scope(), "a").await;
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    }
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_ours_is_refused() {
+    each(async |engine, db| {
+        for (spoil, mend, words) in [
+            (
+                "UPDATE _sqlx_migrations SET version = 99 WHERE version = 4",
+                "UPDATE _sqlx_migrations SET version = 4 WHERE version = 99",
+                "previously applied but is missing",
+            ),
+            (
+                "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 3",
+                "UPDATE _sqlx_migrations SET success = TRUE WHERE version = 3",
+                "partially applied",
+            ),
+            (
+                "UPDATE _sqlx_migrations SET checksum = (SELECT checksum FROM _sqlx_migrations WHERE version = 2)
+                    WHERE version = 1",
+                "",
+                "previously applied but has been modified",
+            ),
+        ] {
+            engine.write(&[spoil]).await;
+            let refused = db.migrate().await.unwrap_err();
+            assert!(matches!(refused, MigrateError::Migration(_)));
+            assert!(refused.to_string().contains(words), "{refused}");
+            engine.write(&[mend]).await;
+        }
+    })
+    .await;
+}
+
+/// What a writer does, among others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Does {
+    Commits,
+    /// Something fails before, and it goes on.
+    FailsAndCommits,
+    RollsBack,
+    /// Begins to commit, and goes.
+    Goes,
+    /// The engine takes back what all have done.
+    Spoils,
+}
+
+fn writer() -> impl Strategy<Value = (Does, u8, u8)> {
+    let does = prop_oneof![
+        4 => Just(Does::Commits),
+        2 => Just(Does::FailsAndCommits),
+        2 => Just(Does::RollsBack),
+        2 => Just(Does::Goes),
+        1 => Just(Does::Spoils),
+    ];
+    (does, 0..4u8, 0..4u8)
+}
+
+async fn pauses(times: u8) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Answers whether it was told that what it wrote lasts.
+async fn act(db: &Db, id: &str, (does, before, within): (Does, u8, u8)) -> Option<bool> {
+    pauses(before).await;
+    let mut tx = adding(db, id).await;
+    pauses(within).await;
+    match does {
+        Does::Commits => Some(tx.commit().await.is_ok()),
+        Does::FailsAndCommits => {
+            let twice = tx.insert_stage(&scope(), &stage(id, 2)).await;
+            assert!(matches!(twice, Err(StoreError::Duplicate(_))), "{twice:?}");
+            Some(tx.commit().await.is_ok())
+        }
+        Does::RollsBack => Some(false),
+        Does::Goes => {
+            let mut commit = Box::pin(tx.commit());
+            let polled = std::future::poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+            None
+        }
+        Does::Spoils => {
+            let row = greenroom::store::StageRow { name: "name of spoilt".into(), ..stage(&format!("{id}-x"), 1) };
+            assert!(tx.insert_stage(&scope(), &row).await.is_err());
+            Some(tx.commit().await.is_ok())
+        }
+    }
+}
+
+#[test]
+fn whatever_writers_do_what_they_are_told_is_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let engine = Engine::sqlite();
+    let db = runtime.block_on(async {
+        let db = engine.open().await;
+        engine.write(&[SPOILT]).await;
+        db
+    });
+    let case = std::cell::Cell::new(0);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(200));
+    let ran = runner.run(&proptest::collection::vec(writer(), 1..12), |writers| {
+        case.set(case.get() + 1);
+        let ids: Vec<_> = (0..writers.len()).map(|n| format!("{}-{n}", case.get())).collect();
+        runtime.block_on(async {
+            let acts = ids.iter().zip(&writers).map(|(id, writer)| act(&db, id, *writer));
+            let told = futures_util::future::join_all(acts).await;
+            prop_assert!(is_free(&engine), "nothing is left undone");
+            let mut conn = db.read().await.unwrap();
+            let spoilt = writers.iter().any(|writer| writer.0 == Does::Spoils);
+            for ((id, told), (does, ..)) in ids.iter().zip(told).zip(&writers) {
+                let lasts = conn.stage(&scope(), id).await.unwrap().is_some();
+                prop_assert_eq!(lasts, told.unwrap_or(lasts), "{} {:?}", id, does);
+                let ours = matches!(does, Does::Commits | Does::FailsAndCommits | Does::Goes);
+                prop_assert!(lasts == ours || spoilt, "{} {:?}", id, does);
+            }
+            Ok(())
+        })
+    });
+    ran.unwrap();
+    runtime.block_on(db.close());
+}
