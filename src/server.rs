@@ -10,7 +10,7 @@ use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Limits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Uses};
 use crate::app::views::Bell;
-use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices};
+use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
 use crate::clock::Clock;
 use crate::config::{Listen, Pooler, PublicUrl, RateLimits, Secret, ServeArgs, Served, StoreArgs, Switch, Url};
 use crate::delivery::targets::TargetsError;
@@ -179,6 +179,7 @@ impl Server {
             settings,
             keys: keys::Keys::default(),
             uses: Uses::default(),
+            far_from_quota: quota::Far::default(),
             buckets: Mutex::default(),
             node: RwLock::new(node),
             pulse: nodes::Pulse::default(),

@@ -1,6 +1,6 @@
 //! Compositions: several participants in one picture, sent to a channel or recorded.
 
-use super::{Call, over_quota, place};
+use super::{Call, place, quota};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::composition::{History, PlannedDestination, Progress, Status};
@@ -188,7 +188,7 @@ async fn within_quotas(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fa
         ("compositions per stage", quotas.compositions_per_stage, of_stage),
     ] {
         if let Some(limit) = limit.filter(|limit| count >= *limit as usize) {
-            return Err(over_quota(&call.scope, what, limit));
+            return Err(quota::over(&call.scope, what, limit));
         }
     }
     Ok(())

@@ -54,14 +54,13 @@ pub async fn open(app: &Arc<App>, ticket: &Ticket, wish: &Wish, id: &str, client
             super::tokens::hold(&mut tx, &ticket.scope, token).await?;
             admission::not_revoked(&mut tx, &ticket.scope, token).await?;
         }
-        let stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        let mut stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
         admission::not_disconnected(&mut tx, ticket).await?;
         let node = super::nodes::living(call, &mut tx).await?;
-        if *wish == Wish::Publish {
-            super::nodes::bury_home(call, &mut tx, &stage).await?;
+        if *wish == Wish::Publish && super::nodes::bury_home(call, &mut tx, &stage).await? {
+            // Whom the dead node held has left, and the session may be over.
+            stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
         }
-        // Whom the dead node held may have left meanwhile, and the session may be over.
-        let stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
         let present = present(call, &mut tx, &stage, ticket).await?;
         let found = super::locating::locate(call, &mut tx, &stage, ticket, wish).await?;
         if let Found::Elsewhere(_) = found {

@@ -139,7 +139,7 @@ impl App {
             let user = format!("arn:aws:iam::{account}:user/{key}");
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT.to_owned()));
         }
-        let row = self.db.read().await?.access_key(key).await?.filter(|row| row.enabled).ok_or_else(unknown)?;
+        let row = self.db.access_key(key).await?.filter(|row| row.enabled).ok_or_else(unknown)?;
         let secret = open(&self.secret, &row.id, SECRET, &row.sealed_secret)?;
         let expected = match row.sealed_session_token.as_str() {
             "" => None,

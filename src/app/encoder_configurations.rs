@@ -1,6 +1,6 @@
 //! Encoder configurations.
 
-use super::{Call, place, within_quota};
+use super::{Call, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::encoder_configuration::{
@@ -26,8 +26,8 @@ pub async fn create(
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    let quota = call.app.settings.quotas.encoder_configurations;
-    within_quota(&mut tx, &call.scope, ResourceKind::EncoderConfiguration, quota).await?;
+    let limit = call.app.settings.quotas.encoder_configurations;
+    quota::within(&call, &mut tx, ResourceKind::EncoderConfiguration, limit).await?;
     tx.insert_encoder_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })

@@ -1,6 +1,6 @@
 //! Ingest configurations: who may publish from an encoder, and to which stage.
 
-use super::{Call, place, within_quota};
+use super::{Call, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -48,8 +48,8 @@ pub async fn create(
         id,
     };
     let mut tx = call.write().await?;
-    let quota = call.app.settings.quotas.ingest_configurations;
-    within_quota(&mut tx, &call.scope, ResourceKind::IngestConfiguration, quota).await?;
+    let limit = call.app.settings.quotas.ingest_configurations;
+    quota::within(&call, &mut tx, ResourceKind::IngestConfiguration, limit).await?;
     if let Some(arn) = input.stage_arn {
         // This operation declares no ResourceNotFoundException.
         let stage = stage_of(&call.scope, &mut tx, &arn).await?;

@@ -40,8 +40,8 @@ impl From<KeysError> for Fault {
 
 impl App {
     /// The key that signs now.
-    pub async fn signing_key(&self, conn: &mut Conn) -> Result<Arc<SigningKey>, KeysError> {
-        let newest = conn.newest_signing_key().await?;
+    pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeysError> {
+        let newest = self.db.newest_signing_key().await?;
         let known = |keys: &Keys| {
             let keys = keys.0.read().unwrap_or_else(PoisonError::into_inner);
             newest.as_ref().and_then(|id| keys.get(id).cloned())
@@ -49,7 +49,7 @@ impl App {
         if let Some(key) = known(&self.keys) {
             return Ok(key);
         }
-        self.load_keys(conn).await?;
+        self.load_keys(&mut self.db.read().await?).await?;
         known(&self.keys).ok_or(KeysError::Secret(SecretError::Unreadable))
     }
 
@@ -92,7 +92,7 @@ impl App {
 
 /// Whether the store holds a key already.
 pub async fn exist(db: &Db) -> Result<bool, KeysError> {
-    Ok(db.read().await?.newest_signing_key().await?.is_some())
+    Ok(db.newest_signing_key().await?.is_some())
 }
 
 /// Makes sure that the master key opens the keys in a store, if it has any.

@@ -17,6 +17,7 @@ pub mod participants;
 mod population;
 pub mod presence;
 pub mod public_keys;
+pub mod quota;
 pub mod replications;
 pub mod sessions;
 pub mod stages;
@@ -32,7 +33,7 @@ use crate::domain::composition::Durations;
 use crate::domain::rate::{Buckets, Rates};
 use crate::ids::Ids;
 use crate::metrics::Metrics;
-use crate::model::arn::{ResourceKind, Scope};
+use crate::model::arn::Scope;
 use crate::model::common::PaginationToken;
 use crate::model::fault::Fault;
 use crate::model::page::{Position, Query};
@@ -61,6 +62,8 @@ pub struct App {
     pub keys: keys::Keys,
     /// When access keys were used.
     pub uses: credentials::Uses,
+    /// Whose quotas are far away.
+    pub far_from_quota: quota::Far,
     /// How much of each rate is left.
     pub buckets: Mutex<Buckets>,
     /// The name of this node; another one after it was taken for dead.
@@ -286,20 +289,4 @@ impl Page<'_> {
 /// The place of a row in a list.
 fn place(order: i64, id: &str) -> Position {
     Position { order, id: id.to_owned() }
-}
-
-/// Refuses one more resource of a kind than `limit` allows.
-async fn within_quota(tx: &mut Conn, scope: &Scope, kind: ResourceKind, limit: Option<u32>) -> Result<(), Fault> {
-    let Some(limit) = limit else { return Ok(()) };
-    // Whoever creates one holds this lock until the end, so that two cannot both be the last.
-    tx.lock(scope, kind.as_str()).await?;
-    if tx.count_resources(scope, kind, i64::from(limit)).await? >= i64::from(limit) {
-        return Err(over_quota(scope, &format!("resources of the kind {}", kind.as_str()), limit));
-    }
-    Ok(())
-}
-
-fn over_quota(scope: &Scope, what: &str, limit: u32) -> Fault {
-    let Scope { account, region } = scope;
-    Fault::quota(format!("The account {account} has reached its quota of {limit} {what} in {region}"))
 }

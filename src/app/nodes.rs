@@ -152,14 +152,15 @@ pub(super) async fn url_elsewhere(call: &Call, conn: &mut Conn, node: &str) -> R
 }
 
 /// If the media of a stage are with a node that is dead, ends what it holds of the stage, so that another may have them.
-pub(super) async fn bury_home(call: &Call, tx: &mut Conn, stage: &StageRow) -> Result<(), Fault> {
-    let Some(home) = tx.media_home(&call.scope, &stage.id).await? else { return Ok(()) };
+/// Answers whether that was so.
+pub(super) async fn bury_home(call: &Call, tx: &mut Conn, stage: &StageRow) -> Result<bool, Fault> {
+    let Some(home) = tx.media_home(&call.scope, &stage.id).await? else { return Ok(false) };
     if lives(call, tx, &home).await? {
-        return Ok(());
+        return Ok(false);
     }
     tx.bury_node(&home, call.now().0).await?;
     while end_some(call, tx, &stage.id, &home).await? {}
-    Ok(())
+    Ok(true)
 }
 
 fn url(app: &App) -> &str {

@@ -1,6 +1,6 @@
 //! Public keys that customers sign participant tokens with.
 
-use super::{Call, place, within_quota};
+use super::{Call, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -25,8 +25,8 @@ pub async fn import(call: Call, input: ImportPublicKeyRequest) -> Result<ImportP
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    let quota = call.app.settings.quotas.public_keys;
-    within_quota(&mut tx, &call.scope, ResourceKind::PublicKey, quota).await?;
+    let limit = call.app.settings.quotas.public_keys;
+    quota::within(&call, &mut tx, ResourceKind::PublicKey, limit).await?;
     match tx.insert_public_key(&call.scope, &row).await {
         Err(StoreError::Duplicate(_)) => {
             return Err(Fault::conflict(format!(

@@ -1,6 +1,6 @@
 //! Stages.
 
-use super::{Call, place, within_quota};
+use super::{Call, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -22,9 +22,18 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
         domain::token::attributes(&member, &configuration.attributes.clone().unwrap_or_default())?;
     }
     let recording = domain::stage::recording(input.auto_participant_recording_configuration);
+    let id = call.app.ids.resource();
+    let mut tokens = Vec::with_capacity(configurations.len());
+    if !configurations.is_empty() {
+        // Before the transaction: others wait for its end, and signing takes its time.
+        let key = call.app.signing_key().await?;
+        for configuration in configurations {
+            tokens.push(super::tokens::mint(&call, &key, &id, configuration)?);
+        }
+    }
     let mut tx = call.write().await?;
-    let quota = call.app.settings.quotas.stages;
-    within_quota(&mut tx, &call.scope, ResourceKind::Stage, quota).await?;
+    let limit = call.app.settings.quotas.stages;
+    quota::within(&call, &mut tx, ResourceKind::Stage, limit).await?;
     // This operation declares no ResourceNotFoundException.
     let storage = storage_of(&call, &mut tx, &recording).await?.map_err(|arn| {
         Fault::validation(format!(
@@ -33,7 +42,7 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
     })?;
     let now = call.now().0;
     let row = StageRow {
-        id: call.app.ids.resource(),
+        id,
         name: input.name.unwrap_or_default().0,
         tags: Json(tags),
         recording: Json(recording),
@@ -43,10 +52,6 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
         active_session: None,
     };
     tx.insert_stage(&call.scope, &row).await?;
-    let mut tokens = Vec::with_capacity(configurations.len());
-    for configuration in configurations {
-        tokens.push(super::tokens::mint(&call, &mut tx, &row.id, configuration).await?);
-    }
     tx.commit().await?;
     call.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
     Ok(CreateStageResponse {
@@ -57,7 +62,7 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
 
 /// Shows a stage.
 pub async fn get(call: Call, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
-    let row = call.read().await?.stage(&call.scope, call.own(&input.arn)?).await?;
+    let row = call.app.db.stage(&call.scope, call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetStageResponse { stage: Some(stage(&call, row)) })
 }

@@ -1,6 +1,6 @@
 //! Storage configurations.
 
-use super::{Call, place, within_quota};
+use super::{Call, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -29,8 +29,8 @@ pub async fn create(
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    let quota = call.app.settings.quotas.storage_configurations;
-    within_quota(&mut tx, &call.scope, ResourceKind::StorageConfiguration, quota).await?;
+    let limit = call.app.settings.quotas.storage_configurations;
+    quota::within(&call, &mut tx, ResourceKind::StorageConfiguration, limit).await?;
     tx.insert_storage_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })

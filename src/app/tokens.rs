@@ -10,33 +10,32 @@ use crate::model::token::{
     ParticipantTokenDurationMinutes, ParticipantTokenId, RevokeConnectionTokenRequest, RevokeConnectionTokenResponse,
 };
 use crate::store::{Conn, Place, StoreError};
-use crate::token::{Claims, VERSION};
+use crate::token::{Claims, SigningKey, VERSION};
 
 /// Makes a token for a stage. Its text is not stored.
 pub async fn create(call: Call, input: CreateParticipantTokenRequest) -> Result<CreateParticipantTokenResponse, Fault> {
     domain::token::attributes("attributes", &input.attributes.clone().unwrap_or_default())?;
     let id = call.own(&input.stage_arn)?;
-    let mut conn = call.read().await?;
-    conn.stage(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    call.app.db.stage(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    let key = call.app.signing_key().await?;
     let configuration = ParticipantTokenConfiguration {
         duration: input.duration,
         user_id: input.user_id,
         attributes: input.attributes,
         capabilities: input.capabilities,
     };
-    let token = mint(&call, &mut conn, id, configuration).await?;
+    let token = mint(&call, &key, id, configuration)?;
     call.app.metrics.tokens.alone.inc();
     Ok(CreateParticipantTokenResponse { participant_token: Some(token) })
 }
 
 /// Signs a token for the stage `stage`.
-pub(super) async fn mint(
+pub(super) fn mint(
     call: &Call,
-    conn: &mut Conn,
+    key: &SigningKey,
     stage: &str,
     configuration: ParticipantTokenConfiguration,
 ) -> Result<ParticipantToken, Fault> {
-    let key = call.app.signing_key(conn).await?;
     let minutes = configuration.duration.map_or(domain::token::DEFAULT_MINUTES, |duration| duration.0);
     let capabilities = domain::token::capabilities(configuration.capabilities);
     let endpoints = &call.app.settings.endpoints;

@@ -71,7 +71,7 @@ macro_rules! string_shapes {
             $crate::model::shape::Kind::Text { min: $name::LENGTH.0, max: $name::LENGTH.1, pattern: $name::PATTERN },
             sensitive $name::SENSITIVE,
             |value, at, broken| {
-                static PATTERN: std::sync::LazyLock<Option<regex_lite::Regex>> =
+                static PATTERN: std::sync::LazyLock<Option<regex::Regex>> =
                     std::sync::LazyLock::new(|| $name::PATTERN.map($crate::model::shape::whole));
                 let pattern = Self::PATTERN.zip(PATTERN.as_ref());
                 Ok($crate::model::shape::text(value, at, broken, Self::LENGTH, pattern, Self::SENSITIVE)?.map($name))

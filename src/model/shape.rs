@@ -252,7 +252,7 @@ pub fn text(
     at: At<'_>,
     broken: &mut Broken,
     (min, max): (Option<usize>, Option<usize>),
-    pattern: Option<(&'static str, &regex_lite::Regex)>,
+    pattern: Option<(&'static str, &regex::Regex)>,
     sensitive: bool,
 ) -> Result<Option<String>, WrongType> {
     let Value::String(text) = value else { return Err(wrong_type(&value, at, "a String")) };
@@ -375,8 +375,8 @@ pub fn map<K: Shape + Ord, V: Shape>(
 }
 
 /// A pattern that must match as a whole.
-pub fn whole(pattern: &str) -> regex_lite::Regex {
-    regex_lite::Regex::new(&format!("^(?:{pattern})$")).expect("the patterns of the AWS model compile")
+pub fn whole(pattern: &str) -> regex::Regex {
+    regex::Regex::new(&format!("^(?:{pattern})$")).expect("the patterns of the AWS model compile")
 }
 
 shape!(String, ["Any text."], Kind::Text { min: None, max: None, pattern: None }, |value, at, broken| {

@@ -45,8 +45,8 @@ impl Db {
                 }
             }
             Pools::Postgres(server) => {
-                let of = server.pool();
-                pool("postgres", of.size(), of.num_idle(), of.options().get_max_connections());
+                let (size, idle, most) = server.pool().size();
+                pool("postgres", size, idle, most);
             }
         }
     }

@@ -3,8 +3,8 @@
 use super::sqlite::{Session, Sqlite};
 use super::{Db, Pools, StoreError};
 use rusqlite::Connection;
-use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError as Refused, Migration, MigrationType, Migrator};
+use sqlx::{Connection as _, PgConnection, SqlSafeStr as _};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -98,10 +98,12 @@ impl Db {
             Pools::Sqlite(file) => in_sqlite(&migrator(last, |(_, _, sqlite, _)| sqlite), file).await,
             Pools::Postgres(server) => {
                 let migrator = migrator(last, |(_, _, _, postgres)| postgres);
+                let mut lease = server.pool().acquire().await.map_err(StoreError::from)?;
+                let (conn, _) = lease.parts();
                 if server.is_pooled() {
-                    return Ok(in_one_transaction(&migrator, &server.pool()).await?);
+                    return Ok(in_one_transaction(&migrator, conn).await?);
                 }
-                Ok(migrator.run(&server.pool()).await?)
+                Ok(migrator.run(conn).await?)
             }
         }
     }
@@ -109,9 +111,9 @@ impl Db {
 
 /// Behind a pooler, only a transaction has one and the same connection for what the migrator does; and the statements
 /// that it prepares must not be there when somebody else is given that connection.
-async fn in_one_transaction(migrator: &Migrator, pool: &sqlx::PgPool) -> Result<(), Refused> {
+async fn in_one_transaction(migrator: &Migrator, conn: &mut PgConnection) -> Result<(), Refused> {
     const FORGET: &str = "DEALLOCATE ALL";
-    let mut transaction = pool.begin().await?;
+    let mut transaction = conn.begin().await?;
     sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;
     migrator.run(&mut *transaction).await?;
     sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;

@@ -12,6 +12,7 @@ mod connections;
 mod deliveries;
 mod dump;
 mod encoder_configurations;
+mod gathered;
 mod ingest_configurations;
 mod json;
 mod measured;
@@ -62,9 +63,8 @@ use crate::config::Secret;
 use crate::metrics::{Act, Metrics};
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
-use postgres::Session;
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres, Transaction};
+use postgres::{Lease, Session};
+use sqlx::PgConnection;
 use std::sync::Arc;
 
 /// As often as something is tried while [`StoreError::Again`] is the answer. After an outage every idle connection is
@@ -101,9 +101,9 @@ enum Held {
     /// SQLite, outside of a transaction or inside one.
     Sqlite(sqlite::Session),
     /// PostgreSQL, outside of a transaction.
-    Postgres(PoolConnection<Postgres>, Session),
+    Postgres(Lease),
     /// PostgreSQL, inside one.
-    PostgresTransaction(Transaction<'static, Postgres>, Session),
+    PostgresTransaction(Lease),
 }
 
 /// The bare connection that a statement runs on.
@@ -170,7 +170,7 @@ impl Db {
         let taking = async {
             Ok(match &self.pools {
                 Pools::Sqlite(file) => Held::Sqlite(file.read().await?),
-                Pools::Postgres(server) => server.read().await?,
+                Pools::Postgres(server) => Held::Postgres(server.read().await?),
             })
         };
         self.take(Act::Read, taking).await
@@ -181,7 +181,7 @@ impl Db {
         let taking = async {
             Ok(match &self.pools {
                 Pools::Sqlite(file) => Held::Sqlite(file.write().await?),
-                Pools::Postgres(server) => server.write().await?,
+                Pools::Postgres(server) => Held::PostgresTransaction(server.write().await?),
             })
         };
         self.take(Act::Transaction, taking).await
@@ -233,8 +233,10 @@ impl Conn {
     fn link(&mut self) -> Link<'_> {
         match &mut self.held {
             Held::Sqlite(session) => Link::Sqlite(session),
-            Held::Postgres(conn, session) => Link::Postgres(conn, session),
-            Held::PostgresTransaction(conn, session) => Link::Postgres(conn, session),
+            Held::Postgres(lease) | Held::PostgresTransaction(lease) => {
+                let (conn, session) = lease.parts();
+                Link::Postgres(conn, session)
+            }
         }
     }
 
@@ -251,8 +253,8 @@ impl Conn {
         let commit = async {
             let done = match held {
                 Held::Sqlite(session) => return session.commit().await,
-                Held::Postgres(..) => Ok(()),
-                Held::PostgresTransaction(conn, session) => session.run(conn.commit()).await,
+                Held::Postgres(_) => Ok(()),
+                Held::PostgresTransaction(lease) => lease.commit().await,
             };
             done.map_err(|error| match StoreError::from(error) {
                 // The engine says that nothing was written only where it names the conflict. A server that is shut down may

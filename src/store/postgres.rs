@@ -4,11 +4,17 @@
 //! away nobody waits for it: whoever asks for a connection is refused, and whoever has one loses it. The connections of
 //! before are never used again, as those to a host that is gone would hang for as long as TCP hopes.
 
+mod pool;
+
+pub(super) use pool::Lease;
+
 use super::connect::Options;
-use super::{Held, StoreError};
+use super::gathered::Gathered;
+use super::{AccessKeyRow, StageKey, StageRow, StoreError};
 use crate::config::Pooler;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgPool, Postgres as Engine, Row as _, Transaction};
+use pool::Pool;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use std::io;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +23,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+/// How many statements a connection keeps prepared: all that there are.
+const STATEMENTS: usize = 512;
 /// How often a server that is there is asked.
 const THERE: Duration = Duration::from_secs(1);
 /// How often one that is away is.
@@ -31,12 +39,18 @@ const SLOW: Duration = Duration::from_millis(100);
 /// A server.
 pub(super) struct Postgres {
     options: PgConnectOptions,
-    pool: PgPoolOptions,
-    /// What a transaction begins with, where it has to set what a connection cannot keep.
-    begin: Option<String>,
+    /// What a transaction begins with.
+    begin: String,
+    /// Whether a pooler gives a connection for one transaction.
+    pooled: bool,
     /// How long it may take to answer.
     patience: Duration,
-    now: RwLock<Generation>,
+    /// The connections of the time since the last outage.
+    now: RwLock<Pool>,
+    /// Reads that many want at once.
+    pub(super) stages: Gathered<StageKey, Option<StageRow>>,
+    pub(super) access_keys: Gathered<String, Option<AccessKeyRow>>,
+    pub(super) newest_signing_key: Gathered<(), Option<String>>,
     away: AtomicBool,
     watched: AtomicBool,
     suspected: Notify,
@@ -51,19 +65,14 @@ impl std::fmt::Debug for Postgres {
     }
 }
 
-/// The connections of the time from one outage to the next.
-#[derive(Clone, Debug)]
-struct Generation {
-    pool: PgPool,
-    gone: CancellationToken,
-}
-
 /// What holds for every statement on a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Session {
     /// Whether the server keeps prepared statements for it.
     pub named: bool,
     gone: CancellationToken,
+    /// Whether a statement was not read to its end.
+    broken: AtomicBool,
 }
 
 /// True as long as it lives.
@@ -85,13 +94,18 @@ impl Drop for Watched<'_> {
 impl Session {
     /// Does some work on a connection, or fails when the server goes away meanwhile.
     pub(super) async fn run<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-        tokio::select! {
+        self.broken.store(true, Ordering::Relaxed);
+        let done = tokio::select! {
             biased;
             done = work => done,
             () = self.gone.cancelled() => {
                 Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the server went away")))
             }
-        }
+        };
+        // What the server itself refuses leaves the connection in order.
+        let in_order = !matches!(done, Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)));
+        self.broken.store(!in_order, Ordering::Relaxed);
+        done
     }
 }
 
@@ -104,6 +118,7 @@ pub(super) fn connecting(url: &str, options: &Options) -> sqlx::Result<PgConnect
         Pooler::Transaction => connect.statement_cache_capacity(0),
         // A process that is stopped in the middle of a transaction must not keep what it holds from the other nodes.
         Pooler::Off => connect
+            .statement_cache_capacity(STATEMENTS)
             .options([("statement_timeout", timeout.as_str()), ("idle_in_transaction_session_timeout", &timeout)]),
     })
 }
@@ -112,24 +127,27 @@ impl Postgres {
     /// Connects.
     pub(super) async fn open(url: &str, options: &Options) -> Result<Postgres, StoreError> {
         let connect = connecting(url, options)?;
-        let begin = (options.pooler == Pooler::Transaction).then(|| {
+        let pooled = options.pooler == Pooler::Transaction;
+        let begin = if pooled {
             let timeout = options.statement_timeout.as_millis();
             format!(
                 "BEGIN; SET LOCAL statement_timeout = {timeout}; \
                  SET LOCAL idle_in_transaction_session_timeout = {timeout}"
             )
-        });
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false);
-        let first = pool.clone().connect_with(connect.clone()).await?;
+        } else {
+            "BEGIN".to_owned()
+        };
+        let first = Pool::new(connect.clone(), options.connections, options.acquire_timeout, !pooled);
+        drop(first.acquire().await?);
         Ok(Postgres {
             options: connect,
-            pool,
             begin,
+            pooled,
             patience: options.acquire_timeout,
-            now: RwLock::new(Generation { pool: first, gone: CancellationToken::new() }),
+            now: RwLock::new(first),
+            stages: Gathered::default(),
+            access_keys: Gathered::default(),
+            newest_signing_key: Gathered::default(),
             away: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             suspected: Notify::new(),
@@ -138,34 +156,22 @@ impl Postgres {
     }
 
     /// A connection outside of transactions, where there is such a thing.
-    pub(super) async fn read(&self) -> Result<Held, StoreError> {
-        if self.begin.is_some() {
+    pub(super) async fn read(&self) -> Result<Lease, StoreError> {
+        if self.pooled {
             // Behind a pooler, only a transaction has one and the same connection for two messages.
             return self.write().await;
         }
-        let (conn, session) = self.get(|pool| async move { pool.acquire().await }).await?;
-        Ok(Held::Postgres(conn, session))
+        self.get(async |pool: Pool| pool.acquire().await).await
     }
 
     /// A transaction.
-    pub(super) async fn write(&self) -> Result<Held, StoreError> {
-        let (transaction, session) = self.get(|pool| self.begin(pool)).await?;
-        Ok(Held::PostgresTransaction(transaction, session))
-    }
-
-    async fn begin(&self, pool: PgPool) -> sqlx::Result<Transaction<'static, Engine>> {
-        match self.begin.clone() {
-            Some(text) => pool.begin_with(AssertSqlSafe(text)).await,
-            None => pool.begin().await,
-        }
+    pub(super) async fn write(&self) -> Result<Lease, StoreError> {
+        self.get(async |pool: Pool| pool.acquire().await?.begin(&self.begin).await).await
     }
 
     /// Takes something from the pool, unless the server is away or goes.
-    async fn get<T, F>(&self, take: impl FnOnce(PgPool) -> F) -> Result<(T, Session), StoreError>
-    where
-        F: Future<Output = sqlx::Result<T>>,
-    {
-        let Generation { pool, gone } = self.now();
+    async fn get(&self, take: impl AsyncFnOnce(Pool) -> sqlx::Result<Lease>) -> Result<Lease, StoreError> {
+        let pool = self.pool();
         if self.is_away() {
             return Err(StoreError::Away);
         }
@@ -174,6 +180,7 @@ impl Postgres {
             self.suspected.notify_one();
             std::future::pending::<()>().await;
         };
+        let gone = pool.gone().clone();
         let taken = tokio::select! {
             biased;
             taken = take(pool) => taken,
@@ -181,7 +188,7 @@ impl Postgres {
             () = slow => return Err(StoreError::Away),
         };
         match taken {
-            Ok(taken) => Ok((taken, Session { named: self.begin.is_none(), gone })),
+            Ok(taken) => Ok(taken),
             Err(error @ (sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)) => Err(error.into()),
             // Either that connection was broken, or there are none to be had.
             Err(error) => {
@@ -193,8 +200,9 @@ impl Postgres {
 
     /// Runs a statement without values by itself, in one message.
     pub(super) async fn say(&self, text: String) -> Result<(), StoreError> {
-        let (mut conn, session) = self.get(|pool| async move { pool.acquire().await }).await?;
-        session.run(sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *conn)).await?;
+        let mut lease = self.get(async |pool: Pool| pool.acquire().await).await?;
+        let (conn, session) = lease.parts();
+        session.run(sqlx::raw_sql(AssertSqlSafe(text)).execute(conn)).await?;
         Ok(())
     }
 
@@ -203,18 +211,14 @@ impl Postgres {
         self.away.load(Ordering::SeqCst)
     }
 
-    fn now(&self) -> Generation {
+    /// The connections of now.
+    pub fn pool(&self) -> Pool {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The connections of now, for work that brings its own transactions.
-    pub fn pool(&self) -> PgPool {
-        self.now().pool
     }
 
     /// Whether this is behind a pooler that gives a connection for one transaction.
     pub fn is_pooled(&self) -> bool {
-        self.begin.is_some()
+        self.pooled
     }
 
     /// Closes every connection once it is not in use.
@@ -246,6 +250,7 @@ impl Postgres {
                 }
                 Err(error) => self.lose(&error),
             }
+            self.pool().sweep();
             self.verdicts.send_modify(|count| *count += 1);
             tokio::time::sleep(APART).await;
             let _ = tokio::time::timeout(if self.is_away() { AWAY } else { THERE }, self.suspected.notified()).await;
@@ -263,10 +268,9 @@ impl Postgres {
 
     /// Gives the connections up that there are; whoever has one loses it.
     fn renew(&self) {
-        let pool = self.pool.clone().connect_lazy_with(self.options.clone());
-        let next = Generation { pool, gone: CancellationToken::new() };
+        let next = self.pool().anew();
         let last = std::mem::replace(&mut *self.now.write().unwrap_or_else(PoisonError::into_inner), next);
-        last.gone.cancel();
+        last.give_up();
     }
 
     /// Asks for a sign of life, on a connection that is kept; when that one is broken, on a new one.

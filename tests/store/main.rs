@@ -70,6 +70,7 @@ macro_rules! conformance {
 mod deliveries;
 mod dump;
 mod figures;
+mod gathered;
 mod outbox;
 mod server;
 mod sqlite;
