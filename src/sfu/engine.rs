@@ -17,15 +17,24 @@ const HELD: Duration = Duration::from_secs(5);
 
 /// Forwards media from publishers to subscribers.
 ///
-/// After every call that takes `now`, [`Sfu::poll_transmit`] and [`Sfu::poll_event`] are to be emptied, and
-/// [`Sfu::handle_timeout`] called no later than at [`Sfu::next_timeout`].
+/// After one or several calls that take `now`, [`Sfu::poll_transmit`] is to be emptied and then [`Sfu::poll_event`], and
+/// [`Sfu::handle_timeout`] called no later than at [`Sfu::next_timeout`], which is right when both are empty.
+///
+/// A packet of a publisher is only put down for its subscribers. It is encrypted when polled: whoever hands over several
+/// datagrams before polling has each subscriber's packets made in one go, which costs less, and gets them one after the
+/// other.
 pub struct Sfu {
     ground: Ground,
-    links: BTreeMap<Peer, Link>,
+    /// In boxes, as they are large and a node of the tree has room for eleven.
+    links: BTreeMap<Peer, Box<Link>>,
     by_address: HashMap<SocketAddr, (Peer, Instant)>,
     by_ufrag: HashMap<String, Peer>,
     timers: BTreeSet<(Instant, Peer)>,
     work: VecDeque<(Peer, Happening)>,
+    /// Subscribers that packets were put down for.
+    waiting: VecDeque<Peer>,
+    /// How many packets were put down since nobody waited.
+    backlog: usize,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -47,6 +56,8 @@ impl Sfu {
             by_ufrag: HashMap::new(),
             timers: BTreeSet::new(),
             work: VecDeque::new(),
+            waiting: VecDeque::new(),
+            backlog: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         })
@@ -56,26 +67,26 @@ impl Sfu {
     pub fn publish(&mut self, now: Instant, peer: Peer, offer: &str) -> Result<String, Refused> {
         self.check_new(peer)?;
         let offer = Offer::read(offer, Purpose::Publish, self.ground.strict)?;
-        let (link, answer) = Link::open(&self.ground, now, offer)?;
-        self.admit(now, peer, link);
+        let (link, answer) = Link::open(&self.ground, now, offer, Purpose::Publish)?;
+        self.admit(now, peer, Box::new(link));
         Ok(answer)
     }
 
     /// Answers the offer of somebody who is to receive what `publisher` sends.
     pub fn subscribe(&mut self, now: Instant, peer: Peer, publisher: Peer, offer: &str) -> Result<String, Refused> {
         self.check_new(peer)?;
-        let is_publisher = |link: &Link| matches!(link.role, Role::Publisher(_));
+        let is_publisher = |link: &Box<Link>| matches!(link.role, Role::Publisher(_));
         if !self.links.get(&publisher).is_some_and(is_publisher) {
             return Err(Refused::NoPublisher);
         }
         let offer = Offer::read(offer, Purpose::Subscribe, self.ground.strict)?;
-        let (mut link, answer) = Link::open(&self.ground, now, offer)?;
+        let (mut link, answer) = Link::open(&self.ground, now, offer, Purpose::Subscribe)?;
         let source = self.links.get_mut(&publisher).ok_or(Refused::NoPublisher)?;
         link.listen_to(publisher, source)?;
         if let Role::Publisher(source) = &mut source.role {
             source.subscribers.push(peer);
         }
-        self.admit(now, peer, link);
+        self.admit(now, peer, Box::new(link));
         Ok(answer)
     }
 
@@ -86,7 +97,7 @@ impl Sfu {
         }
     }
 
-    fn admit(&mut self, now: Instant, peer: Peer, mut link: Link) {
+    fn admit(&mut self, now: Instant, peer: Peer, mut link: Box<Link>) {
         self.by_ufrag.insert(link.ufrag(), peer);
         self.links.insert(peer, link);
         self.drive(now, peer);
@@ -156,7 +167,7 @@ impl Sfu {
                     return None;
                 }
                 let holder = *holder;
-                let forget = |link: &mut Link| link.addresses.retain(|address| *address != source);
+                let forget = |link: &mut Box<Link>| link.addresses.retain(|address| *address != source);
                 self.links.get_mut(&holder).map(forget);
             }
             _ => {}
@@ -190,7 +201,21 @@ impl Sfu {
 
     /// The next datagram to be sent.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        loop {
+            if let Some(transmit) = self.transmits.pop_front() {
+                return Some(transmit);
+            }
+            let Some(peer) = self.waiting.pop_front() else {
+                self.backlog = 0;
+                return None;
+            };
+            self.deliver(peer);
+        }
+    }
+
+    /// How many packets are put down for subscribers, at most: each becomes a datagram when polled.
+    pub fn backlog(&self) -> usize {
+        self.backlog
     }
 
     /// The next event.
@@ -206,6 +231,17 @@ impl Sfu {
 
 /// What goes on inside.
 impl Sfu {
+    /// Has the packets made that were put down for a subscriber.
+    fn deliver(&mut self, peer: Peer) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        // It may have got them with something else that was done for it.
+        let Some(now) = link.written else { return };
+        let happenings = link.deliver(now, &mut self.transmits);
+        self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
+        self.schedule(now, peer);
+        self.settle(now);
+    }
+
     fn drive(&mut self, now: Instant, peer: Peer) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let happenings = link.drive(now, &mut self.transmits);
@@ -221,6 +257,9 @@ impl Sfu {
             Role::Subscriber { .. } => None,
         };
         let next = [link.wants, request, Some(link.deadline(self.ground.timeout))].into_iter().flatten().min();
+        if link.due == next {
+            return;
+        }
         if let Some(former) = std::mem::replace(&mut link.due, next) {
             self.timers.remove(&(former, peer));
         }
@@ -260,16 +299,17 @@ impl Sfu {
         self.drive(now, publisher);
     }
 
-    /// Asks a publisher for the key frames that are wanted and were not asked for a moment ago.
-    fn ask(&mut self, now: Instant, publisher: Peer) {
-        let Some(link) = self.links.get_mut(&publisher) else { return };
-        let Role::Publisher(source) = &mut link.role else { return };
+    /// Asks a publisher for the key frames that are wanted and were not asked for a moment ago; whether there are any.
+    fn ask(&mut self, now: Instant, publisher: Peer) -> bool {
+        let Some(link) = self.links.get_mut(&publisher) else { return false };
+        let Role::Publisher(source) = &mut link.role else { return false };
         let due = source.tracks.iter_mut().flat_map(|track| {
             let mid = track.mid;
             track.due(now).into_iter().map(move |rid| (mid, rid))
         });
         let due: Vec<_> = due.collect();
         link.ask_for_key_frames(&due);
+        !due.is_empty()
     }
 
     /// Hands a packet of a publisher to its subscribers.
@@ -308,10 +348,14 @@ impl Sfu {
         if fresh && let Some(link) = self.links.get_mut(&peer) {
             link.repair(ssrc, packet.header.payload_type);
         }
-        self.ask(now, peer);
-        self.drive(now, peer);
+        match self.ask(now, peer) || fresh {
+            true => self.drive(now, peer),
+            // The library has nothing new to do.
+            false => self.schedule(now, peer),
+        }
     }
 
+    /// Puts a packet down for a subscriber.
     fn send(&mut self, now: Instant, subscriber: Peer, kind: Kind, heard: Heard, packet: &RtpPacket) {
         let Some(link) = self.links.get_mut(&subscriber).filter(|link| link.connected) else { return };
         let Role::Subscriber { lanes, .. } = &mut link.role else { return };
@@ -341,7 +385,10 @@ impl Sfu {
         }
         let mid = lane.mid;
         link.send(mid, write);
-        self.drive(now, subscriber);
+        self.backlog += 1;
+        if link.written.replace(now).is_none() {
+            self.waiting.push_back(subscriber);
+        }
     }
 
     /// Ends a connection, and those of its subscribers.

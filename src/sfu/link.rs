@@ -6,7 +6,7 @@ use super::agree::{self, Agreed};
 use super::forward::Lane;
 use super::fragment::restart_fragment;
 use super::limits::Meter;
-use super::offer::{Kind, Offer};
+use super::offer::{Kind, Offer, Purpose};
 use super::source::Track;
 use super::{Codec, Peer, PeerState, Refused, Transmit};
 use std::collections::VecDeque;
@@ -15,9 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use str0m::change::SdpOffer;
 use str0m::config::DtlsCert;
+use str0m::format::CodecConfig;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
-use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
-use str0m::{Candidate, Rtc};
+use str0m::rtp::{Extension, ExtensionMap, RtpPacket, RtpWrite, Ssrc};
+use str0m::{Candidate, Rtc, RtcConfig};
 
 /// Packets of video that can be sent again, for how long, and up to which share of all that is sent.
 const AGAIN: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), Some(0.5));
@@ -77,6 +78,8 @@ pub(super) struct Link {
     transactions: VecDeque<([u8; 12], SocketAddr)>,
     /// When the WebRTC library wants to be called.
     pub(super) wants: Option<Instant>,
+    /// When packets were put down last that were not made yet.
+    pub(super) written: Option<Instant>,
     /// The timer that is set for it.
     pub(super) due: Option<Instant>,
     /// Streams that packets have come of which were proved to be the client's.
@@ -96,6 +99,37 @@ fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Resu
     }
 }
 
+/// What is offered to a client.
+fn config(ground: &Ground, purpose: Purpose) -> RtcConfig {
+    let between_stats = (ground.timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(2));
+    let mut config = Rtc::builder()
+        .clear_codecs()
+        .enable_opus(true, false)
+        .enable_h264(true)
+        .enable_vp8(!ground.strict)
+        .set_rtp_mode(true)
+        .set_ice_lite(true)
+        .set_dtls_cert(ground.certificate.clone())
+        .set_stats_interval(Some(between_stats));
+    if purpose == Purpose::Subscribe {
+        without_transport_feedback(&mut config);
+    }
+    config
+}
+
+/// Subscribers are not asked what arrived when (transport-wide feedback): all of them get the same, so that nothing could
+/// be done about it, and twenty reports a second of each of them would cost a tenth of all there is to do.
+fn without_transport_feedback(config: &mut RtcConfig) {
+    let mut params = config.codec_config().params().to_vec();
+    params.iter_mut().for_each(|params| params.set_fb_transport_cc(false));
+    *config.codec_config() = CodecConfig::new_from_payload_params(params);
+    let mut kept = ExtensionMap::empty();
+    for (id, extension) in config.extension_map().iter().filter(|(_, e)| **e != Extension::TransportSequenceNumber) {
+        kept.set(id, extension.clone());
+    }
+    *config.extension_map() = kept;
+}
+
 fn accept(rtc: &mut Rtc, offer: &Offer) -> Result<String, Refused> {
     let answered = guarded(|| {
         let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|error| error.to_string())?;
@@ -106,18 +140,13 @@ fn accept(rtc: &mut Rtc, offer: &Offer) -> Result<String, Refused> {
 
 impl Link {
     /// Answers an offer, as a publisher's until [`Link::listen_to`] makes it a subscriber's.
-    pub(super) fn open(ground: &Ground, now: Instant, offer: Offer) -> Result<(Link, String), Refused> {
-        let between_stats = (ground.timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(2));
-        let mut rtc = Rtc::builder()
-            .clear_codecs()
-            .enable_opus(true, false)
-            .enable_h264(true)
-            .enable_vp8(!ground.strict)
-            .set_rtp_mode(true)
-            .set_ice_lite(true)
-            .set_dtls_cert(ground.certificate.clone())
-            .set_stats_interval(Some(between_stats))
-            .build(now);
+    pub(super) fn open(
+        ground: &Ground,
+        now: Instant,
+        offer: Offer,
+        purpose: Purpose,
+    ) -> Result<(Link, String), Refused> {
+        let mut rtc = config(ground, purpose).build(now);
         for address in &ground.candidates {
             let candidate =
                 Candidate::host(*address, "udp").map_err(|error| Refused::Unsupported(error.to_string()))?;
@@ -144,6 +173,7 @@ impl Link {
             destination: None,
             transactions: VecDeque::new(),
             wants: Some(now),
+            written: None,
             due: None,
             proved: Vec::new(),
             packets: 0,
@@ -239,8 +269,11 @@ impl Link {
         }
     }
 
-    /// Says goodbye: RTCP BYE and a DTLS alert, which browsers notice at once.
+    /// Says goodbye: RTCP BYE and a DTLS alert, which browsers notice at once. What was put down goes before.
     pub(super) fn close(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        if self.written.is_some() {
+            self.deliver(now, out);
+        }
         let rtc = &mut self.rtc;
         if guarded(|| rtc.close()).is_ok() {
             self.drive(now, out);

@@ -4,6 +4,7 @@
 //! [`Event`]s. Nothing here knows of tokens, stages or the record.
 
 mod agree;
+mod burst;
 mod engine;
 mod forward;
 mod fragment;

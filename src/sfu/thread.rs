@@ -1,5 +1,6 @@
 //! The thread that feeds the engine: one socket, all its peers.
 
+use super::burst::{Burst, Room};
 use super::engine::Sfu;
 use super::{Event, Peer, PeerState, Refused, Settings};
 use mio::net::UdpSocket;
@@ -17,6 +18,10 @@ const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 /// Datagrams that are read before timers and questions have their turn.
 const BATCH: usize = 256;
+/// Packets that are put down for subscribers before they are sent: as many as the processor's caches hold.
+const BACKLOG: usize = 2048;
+/// How long it is waited in all, if what is to be sent at a time is more than the system has room for. Then it is lost.
+const ROOM: Duration = Duration::from_millis(10);
 /// The largest datagram that is read: more than any client sends.
 const DATAGRAM: usize = 4096;
 /// How long the thread sleeps at most.
@@ -42,9 +47,9 @@ pub(super) struct Traffic {
     pub(super) unsent: AtomicU64,
 }
 
-fn count([packets, bytes]: &[AtomicU64; 2], length: usize) {
-    packets.fetch_add(1, Ordering::Relaxed);
-    bytes.fetch_add(length as u64, Ordering::Relaxed);
+fn count(counts: &[AtomicU64; 2], (datagrams, bytes): (u64, u64)) {
+    counts[0].fetch_add(datagrams, Ordering::Relaxed);
+    counts[1].fetch_add(bytes, Ordering::Relaxed);
 }
 
 /// What the thread shares with those who ask.
@@ -89,6 +94,8 @@ pub(super) struct Thread {
     socket: UdpSocket,
     /// Whether the socket takes IPv6 addresses, as which those of IPv4 must then be written.
     ipv6: bool,
+    burst: Burst,
+    room: Room,
     poll: Poll,
     commands: Receiver<Command>,
     events: mpsc::Sender<Event>,
@@ -106,6 +113,7 @@ impl Thread {
         let sfu = Sfu::new(candidates(bound, &settings.public_ips), settings.timeout, settings.strict);
         let sfu = sfu.map_err(std::io::Error::other)?;
         socket.set_nonblocking(true)?;
+        let room = Room::new(&socket)?;
         let mut socket = UdpSocket::from_std(socket);
         let poll = Poll::new()?;
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
@@ -118,7 +126,8 @@ impl Thread {
             stopping: AtomicBool::new(false),
             waker: Waker::new(poll.registry(), WAKER)?,
         });
-        let thread = Thread { sfu, socket, ipv6: bound.is_ipv6(), poll, commands, events, shared: Arc::clone(&shared) };
+        let (ipv6, burst) = (bound.is_ipv6(), Burst::new());
+        let thread = Thread { sfu, socket, ipv6, burst, room, poll, commands, events, shared: Arc::clone(&shared) };
         Ok((thread, shared))
     }
 
@@ -156,15 +165,18 @@ impl Thread {
         self.sfu.next_timeout().map_or(NAP, until).clamp(Duration::from_millis(1), NAP)
     }
 
-    /// Reads a batch; whether there may be more. Answers go out in between, so that they do not pile up.
+    /// Reads a batch; whether there may be more. What comes of it is sent when all is read, many at a time; in between
+    /// only if it piles up.
     fn read(&mut self, buffer: &mut [u8]) -> bool {
         for _ in 0..BATCH {
             match self.socket.recv_from(buffer) {
                 Ok((length, source)) => {
-                    count(&self.shared.traffic.received, length);
+                    count(&self.shared.traffic.received, (1, length as u64));
                     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
                     self.sfu.handle_datagram(Instant::now(), source, &buffer[..length]);
-                    self.flush();
+                    if self.sfu.backlog() >= BACKLOG {
+                        self.flush();
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 // What the kernel heard of a datagram that was sent earlier, such as a closed port.
@@ -174,26 +186,30 @@ impl Thread {
         true
     }
 
-    /// Sends what is to be sent. What the kernel has no room for is lost, as on the way it could be.
+    /// Sends what is to be sent, and says what has happened.
     fn flush(&mut self) {
-        while let Some(transmit) = self.sfu.poll_transmit() {
-            let mut destination = transmit.destination;
-            if let (true, IpAddr::V4(ip)) = (self.ipv6, destination.ip()) {
-                destination.set_ip(IpAddr::V6(ip.to_ipv6_mapped()));
+        self.room.allow(ROOM);
+        while let Some(mut transmit) = self.sfu.poll_transmit() {
+            if let (true, IpAddr::V4(ip)) = (self.ipv6, transmit.destination.ip()) {
+                transmit.destination.set_ip(IpAddr::V6(ip.to_ipv6_mapped()));
             }
-            match self.socket.send_to(&transmit.contents, destination) {
-                Ok(length) => count(&self.shared.traffic.sent, length),
-                Err(error) => {
-                    self.shared.traffic.unsent.fetch_add(1, Ordering::Relaxed);
-                    tracing::trace!(%error, %destination, "a datagram was not sent");
-                }
+            if !self.burst.takes(&transmit) {
+                self.send();
             }
+            self.burst.push(transmit);
         }
+        self.send();
         while let Some(event) = self.sfu.poll_event() {
             if self.events.try_send(event).is_err() {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    fn send(&mut self) {
+        let (sent, traffic) = (self.burst.send(&self.socket, &mut self.room), &self.shared.traffic);
+        count(&traffic.sent, sent.sent);
+        traffic.unsent.fetch_add(sent.unsent, Ordering::Relaxed);
     }
 
     /// Answers all that was asked. Whom to close is looked up first: what opened them was asked before.

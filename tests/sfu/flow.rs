@@ -2,11 +2,11 @@
 
 use crate::camera::{Camera, decodable, film, frames, payload_type};
 use crate::world::{Network, World, config};
-use greenroom::sfu::{Event, Refused};
+use greenroom::sfu::{Event, Refused, Why};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use str0m::Rtc;
 use str0m::format::Codec;
+use str0m::{Input, Output, Rtc};
 
 const BOTH: &[&str] = &["audio", "video"];
 const BAD: Network = Network { lost: 40, doubled: 20, delay_ms: 20, jitter_ms: 25 };
@@ -236,4 +236,71 @@ fn a_publisher_that_browsers_would_be_is_told_how_much_arrives() {
         |kind| world.tap.iter().flatten().filter(|(_, bytes)| bytes[0] & 0xc0 == 0x80 && bytes[1] == kind).count();
     assert!(of_type(201) >= 2, "receiver reports");
     assert!(of_type(205) >= 20, "what arrived when, of every packet");
+}
+
+/// Sequence number of a datagram of RTP, if it is one.
+fn rtp_number(bytes: &[u8]) -> Option<u16> {
+    let rtp = bytes[0] & 0xc0 == 0x80 && !(192..224).contains(&bytes[1]);
+    rtp.then(|| u16::from_be_bytes([bytes[2], bytes[3]]))
+}
+
+#[test]
+fn packets_that_come_together_go_to_each_subscriber_one_after_the_other() {
+    let mut world = World::new(12);
+    let publisher = world.publish(&["video"]).unwrap();
+    let subscribers = [(); 3].map(|()| world.subscribe(publisher, &["video"]).unwrap());
+    world.run(seconds(1));
+    let mut camera = Camera::new(publisher, Codec::H264);
+    film(&mut world, &mut [&mut camera], seconds(1));
+    world.tap = Some(Vec::new());
+    camera.film(&mut world);
+    camera.film(&mut world);
+    world.run_ms(20);
+    let sent: Vec<_> =
+        world.tap.iter().flatten().filter_map(|(to, bytes)| rtp_number(bytes).map(|number| (*to, number))).collect();
+    let first = sent[0].1;
+    let expected = subscribers.map(|subscriber| {
+        let address = world.clients[subscriber].address;
+        (0..4).map(move |place| (address, first.wrapping_add(place)))
+    });
+    assert_eq!(sent, expected.into_iter().flatten().collect::<Vec<_>>());
+    assert_eq!(world.sfu.backlog(), 0);
+    world.run_ms(100);
+    for subscriber in subscribers {
+        assert_eq!(decodable(&world.clients[subscriber]), camera.frame);
+    }
+}
+
+#[test]
+fn what_came_before_a_publisher_left_still_goes_to_its_subscribers() {
+    let mut world = World::new(13);
+    let publisher = world.publish(&["video"]).unwrap();
+    let subscriber = world.subscribe(publisher, &["video"]).unwrap();
+    world.run(seconds(1));
+    let mut camera = Camera::new(publisher, Codec::H264);
+    film(&mut world, &mut [&mut camera], seconds(1));
+    camera.film(&mut world);
+    let client = &mut world.clients[publisher];
+    client.rtc.handle_input(Input::Timeout(world.now)).unwrap();
+    while let Output::Transmit(transmit) = client.rtc.poll_output().unwrap() {
+        world.sfu.handle_datagram(world.now, client.address, &transmit.contents);
+    }
+    assert_eq!(world.sfu.backlog(), 2);
+    world.sfu.close(world.now, client.peer);
+    world.run_ms(100);
+    assert_eq!(decodable(&world.clients[subscriber]), camera.frame);
+    assert_eq!(world.closed(subscriber), Some(Why::PublisherGone));
+}
+
+#[test]
+fn subscribers_are_not_asked_what_arrived_when() {
+    let mut world = World::new(14);
+    let publisher = world.publish_with(config().enable_bwe(Some(300_000.into())), BOTH, None).unwrap();
+    let subscriber = world.subscribe(publisher, BOTH).unwrap();
+    let asked = |client: usize| {
+        let answer = &world.clients[client].answer;
+        (answer.contains("transport-cc"), answer.contains("transport-wide-cc"))
+    };
+    assert_eq!(asked(publisher), (true, true));
+    assert_eq!(asked(subscriber), (false, false));
 }

@@ -10,7 +10,7 @@ use str0m::media::{Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::Ssrc;
 use str0m::stats::MediaEgressStats;
-use str0m::{Event, Input, Output};
+use str0m::{Event, Input, Output, RtcError};
 
 /// The most addresses that a connection may have proved to be its own.
 const MOST_ADDRESSES: usize = 8;
@@ -104,34 +104,47 @@ impl Link {
         }
     }
 
+    /// Has packets made that were put down. The library looks at them when time passes; to tell it so at once spares it
+    /// one look at all the rest.
+    pub(in crate::sfu) fn deliver(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<Happening> {
+        let rtc = &mut self.rtc;
+        match guarded(|| rtc.handle_input(Input::Timeout(now))) {
+            Ok(()) => self.drive(now, out),
+            Err(why) => vec![Happening::Failed(why)],
+        }
+    }
+
     /// Lets the WebRTC library do all that it has to do by now. [`Link::wants`] then says when it wants more.
     pub(in crate::sfu) fn drive(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<Happening> {
+        self.written = None;
         let mut happenings = Vec::new();
+        if let Err(why) = guarded(|| self.work_off(now, out, &mut happenings)) {
+            happenings.push(Happening::Failed(why));
+        }
+        happenings
+    }
+
+    fn work_off(
+        &mut self,
+        now: Instant,
+        out: &mut VecDeque<Transmit>,
+        happenings: &mut Vec<Happening>,
+    ) -> Result<(), RtcError> {
         let mut at_once = 0;
         loop {
-            let rtc = &mut self.rtc;
-            match guarded(|| rtc.poll_output()) {
-                Ok(Output::Transmit(transmit)) => self.transmit(transmit, out),
-                Ok(Output::Event(event)) => happenings.extend(self.happening(now, event)),
-                Ok(Output::Timeout(at)) if at <= now && at_once < AT_ONCE => {
+            match self.rtc.poll_output()? {
+                Output::Transmit(transmit) => self.transmit(transmit, out),
+                Output::Event(event) => happenings.extend(self.happening(now, event)),
+                Output::Timeout(at) if at <= now && at_once < AT_ONCE => {
                     at_once += 1;
-                    let rtc = &mut self.rtc;
-                    if let Err(why) = guarded(|| rtc.handle_input(Input::Timeout(now))) {
-                        happenings.push(Happening::Failed(why));
-                        break;
-                    }
+                    self.rtc.handle_input(Input::Timeout(now))?;
                 }
-                Ok(Output::Timeout(at)) => {
+                Output::Timeout(at) => {
                     self.wants = Some(at.max(now + Duration::from_millis(1)));
-                    break;
-                }
-                Err(why) => {
-                    happenings.push(Happening::Failed(why));
-                    break;
+                    return Ok(());
                 }
             }
         }
-        happenings
     }
 
     /// Answers to STUN go where the request came from; all else to where the client last asked for it, which the library
