@@ -1,6 +1,6 @@
 //! Time, as an argument: the one place that reads the system's clock.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,6 +24,13 @@ impl Timestamp {
     /// ISO 8601 in UTC with microseconds: `2023-11-01T06:25:37.602000Z`.
     pub fn precise(self) -> String {
         self.utc().to_rfc3339_opts(SecondsFormat::Micros, true)
+    }
+
+    /// ISO 8601 in UTC without separators, in whole seconds: `20231101T062537Z`.
+    pub fn compact(self) -> String {
+        let at = self.utc();
+        let (year, month, day) = (at.year(), at.month(), at.day());
+        format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", at.hour(), at.minute(), at.second())
     }
 
     /// Whole seconds since 1970.
@@ -99,6 +106,7 @@ mod tests {
         assert_eq!(Timestamp(1_698_819_937_602).to_string(), "2023-11-01T06:25:37.602Z");
         assert_eq!(Timestamp(1_698_819_937_000).precise(), "2023-11-01T06:25:37.000000Z");
         assert_eq!(Timestamp(1_698_819_937_602).precise(), "2023-11-01T06:25:37.602000Z");
+        assert_eq!(Timestamp(1_698_819_937_602).compact(), "20231101T062537Z");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub(crate) use master_key::KeySource;
 
 use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Limits};
-use crate::app::credentials::{self, CredentialsError, GivenKey, Uses};
+use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
 use crate::app::views::Bell;
 use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
 use crate::clock::Clock;
@@ -180,6 +180,7 @@ impl Server {
             keys: keys::Keys::default(),
             uses: Uses::default(),
             far_from_quota: quota::Far::default(),
+            opened: Opened::default(),
             buckets: Mutex::default(),
             node: RwLock::new(node),
             pulse: nodes::Pulse::default(),

@@ -62,11 +62,9 @@ impl Attempt {
         Attempt { operation, record }
     }
 
-    /// What the call asks for. What is not valid is not repeated.
-    pub fn asks(&mut self, input: &Value) {
-        if (self.operation.check)(input.clone()).is_ok() {
-            self.record["requestParameters"] = some((self.operation.input)().shown(input.clone()));
-        }
+    /// What the call asks for, if that is valid: what is not, is not repeated.
+    pub fn asks(&mut self, input: Value) {
+        self.record["requestParameters"] = some((self.operation.input)().shown(input));
     }
 
     /// Writes what became of the call. If it cannot be written, the log has it: what is done is done, and a client that

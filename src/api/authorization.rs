@@ -4,7 +4,7 @@
 use super::operations::Operation;
 use crate::app::Call;
 use crate::app::credentials::Caller;
-use crate::domain::policy::{Context, Decision, Request};
+use crate::domain::policy::{Context, Decision, Policy, Request};
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::fault::Fault;
 use serde_json::Value;
@@ -32,7 +32,7 @@ pub struct Ask {
 }
 
 /// What a request asks for. Making a resource with tags asks for `ivs:TagResource` as well.
-pub fn asks(operation: &Operation, input: &Value, scope: &Scope) -> Vec<Ask> {
+fn asks(operation: &Operation, input: &Value, scope: &Scope) -> Vec<Ask> {
     let resources = match operation.target {
         Target::Everything => vec!["*".to_owned()],
         Target::Every(kind) => vec![scope.arn(kind, "*")],
@@ -75,35 +75,44 @@ fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Refuses a request that its caller's policy does not allow.
-pub async fn check(
-    call: &Call,
-    caller: &Caller,
-    address: Option<IpAddr>,
-    operation: &Operation,
-    input: &Value,
-) -> Result<(), Fault> {
-    let Some(policy) = &caller.policy else { return Ok(()) };
-    let tags = input["tags"].as_object().map(|tags| {
+/// A request, as policies look at it.
+#[derive(Debug)]
+pub struct Asked {
+    asks: Vec<Ask>,
+    /// Without the tags of resources.
+    context: Context,
+}
+
+impl Asked {
+    /// What `input` asks for, whose resources `scope` says, from the address of the client.
+    pub fn new(operation: &Operation, input: &Value, scope: &Scope, address: Option<IpAddr>) -> Asked {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        tags.iter().map(|(key, value)| (key.clone(), text(value))).collect::<BTreeMap<_, _>>()
-    });
-    let removed = input["tagKeys"]
-        .as_array()
-        .map(|keys| keys.iter().filter_map(|key| key.as_str().map(ToOwned::to_owned)).collect::<Vec<_>>());
-    for ask in asks(operation, input, &call.scope) {
-        let resource_tags =
-            if policy.looks_at_resource_tags() { tags_of(call, &ask.resource).await? } else { BTreeMap::new() };
+        let tags = input["tags"].as_object();
+        let tags = tags.map(|tags| tags.iter().map(|(key, value)| (key.clone(), text(value))).collect());
+        let removed = input["tagKeys"].as_array();
+        let removed = removed.map(|keys| keys.iter().filter_map(|key| key.as_str().map(ToOwned::to_owned)).collect());
+        let keys = |tags: &BTreeMap<String, String>| tags.keys().cloned().collect();
         let context = Context {
-            region: call.scope.region.clone(),
+            region: scope.region.clone(),
             source_ip: address,
-            resource_tags,
-            tag_keys: removed.clone().or_else(|| tags.as_ref().map(|tags| tags.keys().cloned().collect())),
-            request_tags: tags.clone(),
+            resource_tags: BTreeMap::new(),
+            tag_keys: removed.or_else(|| tags.as_ref().map(keys)),
+            request_tags: tags,
         };
-        let request = Request { action: &ask.action, resource: &ask.resource, context: &context };
-        if policy.decide(&request) != Decision::Allowed {
-            return Err(Fault::access_denied(&caller.user, &ask.action, &ask.resource));
+        Asked { asks: asks(operation, input, scope), context }
+    }
+}
+
+/// Refuses a request that its caller's policy does not allow.
+pub async fn check(call: &Call, caller: &Caller, policy: &Policy, asked: &Asked) -> Result<(), Fault> {
+    let mut tagged = policy.looks_at_resource_tags().then(|| asked.context.clone());
+    for Ask { action, resource } in &asked.asks {
+        if let Some(context) = &mut tagged {
+            context.resource_tags = tags_of(call, resource).await?;
+        }
+        let context = tagged.as_ref().unwrap_or(&asked.context);
+        if policy.decide(&Request { action, resource, context }) != Decision::Allowed {
+            return Err(Fault::access_denied(&caller.user, action, resource));
         }
     }
     Ok(())

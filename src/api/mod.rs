@@ -25,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use audit::Attempt;
+use authorization::Asked;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -155,16 +156,19 @@ async fn perform(
     attempt: Option<&mut Attempt>,
 ) -> Result<Vec<u8>, Fault> {
     let input = request::input(operation, &parts.uri, body)?;
-    if let Some(attempt) = attempt {
-        attempt.asks(&input);
+    let recorded = attempt.map(|attempt| (attempt, input.clone()));
+    let address = || parts.extensions.get::<ClientAddress>().map(|address| address.0);
+    let policy = caller.policy.as_ref();
+    let asked = policy.map(|policy| (policy, Asked::new(operation, &input, &call.scope, address())));
+    // What is not valid is refused as such, whoever sent it.
+    let valid = (operation.read)(input)?;
+    if let Some((attempt, input)) = recorded {
+        attempt.asks(input);
     }
-    if caller.policy.is_some() {
-        // What is not valid is refused as such, whoever sent it.
-        (operation.check)(input.clone())?;
-        let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
-        again(|| authorization::check(&call, caller, address, operation, &input)).await?;
+    if let Some((policy, asked)) = &asked {
+        again(|| authorization::check(&call, caller, policy, asked)).await?;
     }
-    (operation.run)(call, input).await
+    valid(call).await
 }
 
 /// What a request asks for, and who it says has signed it.

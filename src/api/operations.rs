@@ -46,24 +46,29 @@ pub struct Operation {
     pub input: fn() -> &'static Def,
     /// The shape of its output.
     pub output: fn() -> &'static Def,
-    /// Decodes only.
-    pub check: fn(Value) -> Result<(), Fault>,
-    /// Decodes, runs, encodes.
-    pub run: fn(Call, Value) -> Answer,
+    /// Decodes. What comes of it runs and encodes.
+    pub read: fn(Value) -> Result<Valid, Fault>,
 }
+
+/// A request that is valid, to be carried out.
+pub type Valid = Box<dyn FnOnce(Call) -> Answer + Send>;
 
 /// The body of an answer, or why there is none.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
 
-async fn run<I, O, F>(operation: impl Fn(Call, I) -> F, call: Call, input: Value) -> Result<Vec<u8>, Fault>
+fn read<I, O, F>(operation: impl Fn(Call, I) -> F + Send + Sync + 'static, input: Value) -> Result<Valid, Fault>
 where
-    I: Shape + Clone,
-    O: Serialize,
-    F: Future<Output = Result<O, Fault>>,
+    I: Shape + Clone + Send + Sync + 'static,
+    O: Serialize + Send,
+    F: Future<Output = Result<O, Fault>> + Send + 'static,
 {
     let input: I = decode(input)?;
-    let done = again(|| operation(call.clone(), input.clone())).await?;
-    serde_json::to_vec(&done).map_err(Fault::internal)
+    Ok(Box::new(move |call| {
+        Box::pin(async move {
+            let done = again(|| operation(call.clone(), input.clone())).await?;
+            serde_json::to_vec(&done).map_err(Fault::internal)
+        })
+    }))
 }
 
 /// Parses a request: wrong JSON types make it unreadable, broken constraints make it invalid.
@@ -79,13 +84,6 @@ pub fn decode<I: Shape>(input: Value) -> Result<I, Fault> {
 
 fn input_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
     I::def()
-}
-
-fn check_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(
-    _: impl Fn(Call, I) -> F,
-    input: Value,
-) -> Result<(), Fault> {
-    decode::<I>(input).map(drop)
 }
 
 fn output_of<I, O: Shape, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
@@ -111,8 +109,7 @@ macro_rules! operations {
                 readonly: matches!(stringify!($($readonly)?).as_bytes(), b"readonly"),
                 input: || input_of($module::$function),
                 output: || output_of($module::$function),
-                check: |input| check_of($module::$function, input),
-                run: |call, input| Box::pin(run($module::$function, call, input)),
+                read: |input| read($module::$function, input),
             },
         )*];
     };

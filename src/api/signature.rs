@@ -38,7 +38,8 @@ pub struct Claim {
     terminator: String,
     /// When the request was signed.
     at: Timestamp,
-    signed_headers: Vec<String>,
+    /// Their names, with semicolons between them.
+    signed_headers: String,
     signature: String,
 }
 
@@ -101,7 +102,7 @@ pub fn claim(parts: &Parts) -> Result<Claim, Fault> {
         service: service.to_owned(),
         terminator: terminator.to_owned(),
         at: signing_time(parts)?,
-        signed_headers: signed_headers.split(';').map(ToOwned::to_owned).collect(),
+        signed_headers: signed_headers.to_owned(),
         signature: signature.to_owned(),
     };
     claim.check_headers(parts)?;
@@ -159,12 +160,11 @@ fn signing_time(parts: &Parts) -> Result<Timestamp, Fault> {
 impl Claim {
     /// `host` and every `x-amz-*` header must be signed, and what is signed must be there.
     fn check_headers(&self, parts: &Parts) -> Result<(), Fault> {
-        let signed = &self.signed_headers;
-        if !signed.is_sorted_by(|a, b| a < b) || signed.iter().any(|name| name.chars().any(|c| c.is_ascii_uppercase()))
-        {
+        let signed = || self.signed_headers.split(';');
+        if !signed().is_sorted_by(|a, b| a < b) || self.signed_headers.contains(|c: char| c.is_ascii_uppercase()) {
             return Err(incomplete("SignedHeaders must be lower-case, sorted, and name each header once"));
         }
-        let is_signed = |name: &str| signed.iter().any(|known| known == name);
+        let is_signed = |name: &str| signed().any(|known| known == name);
         if !is_signed("host") {
             return Err(invalid("The header host must be signed"));
         }
@@ -173,11 +173,11 @@ impl Claim {
         {
             return Err(invalid(format!("The header {name} must be signed")));
         }
-        let is_there = |name: &&String| {
+        let is_there = |name: &str| {
             // In HTTP/2 the host is no header but a part of the URI.
-            parts.headers.contains_key(name.as_str()) || (*name == "host" && parts.uri.authority().is_some())
+            parts.headers.contains_key(name) || (name == "host" && parts.uri.authority().is_some())
         };
-        match signed.iter().find(|name| !is_there(name)) {
+        match signed().find(|name| !is_there(name)) {
             Some(name) => Err(invalid(format!("The header {name} is signed but was not sent"))),
             None => Ok(()),
         }
@@ -197,21 +197,21 @@ impl Claim {
 
     /// Whether the request is of now, give or take `skew`; the text names both times, so that SDKs set their clocks by it.
     pub fn check_time(&self, now: Timestamp, skew: Duration) -> Result<(), Fault> {
-        let compact = |at: Timestamp| at.whole_seconds().to_string().replace(['-', ':'], "");
-        let (signed, now_text, minutes) = (compact(self.at), compact(now), skew.as_secs() / 60);
-        if self.at.plus(skew) < now {
-            let earliest = compact(Timestamp(now.0 - skew.as_millis() as i64));
+        let (signed, minutes) = (self.at, skew.as_secs() / 60);
+        if signed.plus(skew) >= now && now.plus(skew) >= signed {
+            return Ok(());
+        }
+        let (signed, now_text) = (signed.compact(), now.compact());
+        if self.at < now {
+            let earliest = Timestamp(now.0 - skew.as_millis() as i64).compact();
             return Err(invalid(format!(
                 "Signature expired: {signed} is now earlier than {earliest} ({now_text} - {minutes} min.)"
             )));
         }
-        if now.plus(skew) < self.at {
-            let latest = compact(now.plus(skew));
-            return Err(invalid(format!(
-                "Signature not yet current: {signed} is still later than {latest} ({now_text} + {minutes} min.)"
-            )));
-        }
-        Ok(())
+        let latest = now.plus(skew).compact();
+        Err(invalid(format!(
+            "Signature not yet current: {signed} is still later than {latest} ({now_text} + {minutes} min.)"
+        )))
     }
 
     /// Whether the credential is scoped to what it is used for.
@@ -225,9 +225,10 @@ impl Claim {
         if self.terminator != TERMINATOR {
             return Err(invalid(format!("Credential should be scoped with a valid terminator: '{TERMINATOR}'")));
         }
-        let day = self.at.to_string().replace('-', "");
-        if self.day != day[..8] {
-            return Err(invalid(format!("Date in Credential scope does not match {} from X-Amz-Date", &day[..8])));
+        let at = self.at.compact();
+        let day = at.split('T').next().unwrap_or_default();
+        if self.day != day {
+            return Err(invalid(format!("Date in Credential scope does not match {day} from X-Amz-Date")));
         }
         Ok(())
     }
@@ -267,8 +268,8 @@ impl Claim {
         let host = one(parts, HOST.as_str())?;
         let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
         let mut headers = vec![("host", host)];
-        for name in self.signed_headers.iter().filter(|name| *name != "host") {
-            for value in parts.headers.get_all(name.as_str()) {
+        for name in self.signed_headers.split(';').filter(|name| *name != "host") {
+            for value in parts.headers.get_all(name) {
                 headers
                     .push((name, value.to_str().map_err(|_| invalid(format!("The header {name} is not plain text")))?));
             }
@@ -284,8 +285,12 @@ impl Claim {
     pub fn check_digest(&self, parts: &Parts, body: &[u8]) -> Result<(), Fault> {
         let Some(claimed) = one(parts, CONTENT)? else { return Ok(()) };
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
-        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        if claimed == digest { Ok(()) } else { Err(invalid("X-Amz-Content-Sha256 is not the digest of the body")) }
+        let of = |byte: &u8| [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        if digest.as_ref().iter().flat_map(of).eq(claimed.bytes()) {
+            Ok(())
+        } else {
+            Err(invalid("X-Amz-Content-Sha256 is not the digest of the body"))
+        }
     }
 }
 

@@ -60,6 +60,76 @@ impl Uses {
     }
 }
 
+/// Most keys whose secrets are kept open.
+const OPENED: usize = 1024;
+
+/// What the rows of access keys gave: their secrets opened, their policies parsed. A row is read for each request all the
+/// same, so that what becomes of a key takes effect at once; of one that has changed, this is made anew.
+#[derive(Default)]
+pub struct Opened(Mutex<HashMap<String, Arc<OpenedKey>>>);
+
+/// An access key that can be used.
+struct OpenedKey {
+    row: AccessKeyRow,
+    secret: String,
+    session_token: Option<String>,
+    caller: Caller,
+}
+
+/// Without the secrets.
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened(***)")
+    }
+}
+
+impl OpenedKey {
+    fn new(master: &MasterKey, row: AccessKeyRow) -> Result<Self, CredentialsError> {
+        let secret = open(master, &row.id, SECRET, &row.sealed_secret)?;
+        let session_token = match row.sealed_session_token.as_str() {
+            "" => None,
+            sealed => Some(open(master, &row.id, SESSION_TOKEN, sealed)?),
+        };
+        let policy = match row.policy.as_str() {
+            "" => None,
+            text => Some(Arc::new(Policy::parse(text).map_err(|_| CredentialsError::Policy(row.id.clone()))?)),
+        };
+        let name = if row.name.is_empty() { &row.id } else { &row.name };
+        let user = format!("arn:aws:iam::{}:user/{name}", row.account);
+        let caller = Caller { account: row.account.clone(), user, policy };
+        Ok(OpenedKey { row, secret, session_token, caller })
+    }
+
+    /// Whether it is what `row` gives.
+    fn is_of(&self, row: &AccessKeyRow) -> bool {
+        let AccessKeyRow { id, account, name, sealed_secret, sealed_session_token, policy, .. } = &self.row;
+        let given = [&row.id, &row.account, &row.name, &row.sealed_secret, &row.sealed_session_token, &row.policy];
+        given == [id, account, name, sealed_secret, sealed_session_token, policy]
+    }
+}
+
+impl Opened {
+    fn of(&self, master: &MasterKey, row: AccessKeyRow) -> Result<Arc<OpenedKey>, CredentialsError> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&row.id).cloned();
+        if let Some(known) = known.filter(|known| known.is_of(&row)) {
+            return Ok(known);
+        }
+        let key = Arc::new(OpenedKey::new(master, row)?);
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= OPENED {
+            // Those in use are soon there again.
+            keys.clear();
+        }
+        keys.insert(key.row.id.clone(), key.clone());
+        Ok(key)
+    }
+
+    /// Forgets a key that is no more.
+    fn forget(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
 /// What a new access key is to be.
 #[derive(Clone, Debug)]
 pub struct NewKey {
@@ -139,13 +209,14 @@ impl App {
             let user = format!("arn:aws:iam::{account}:user/{key}");
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT.to_owned()));
         }
-        let row = self.db.access_key(key).await?.filter(|row| row.enabled).ok_or_else(unknown)?;
-        let secret = open(&self.secret, &row.id, SECRET, &row.sealed_secret)?;
-        let expected = match row.sealed_session_token.as_str() {
-            "" => None,
-            sealed => Some(open(&self.secret, &row.id, SESSION_TOKEN, sealed)?),
+        let row = self.db.access_key(key).await?;
+        let Some(row) = row.filter(|row| row.enabled) else {
+            self.opened.forget(key);
+            return Err(unknown());
         };
-        let same = match (&expected, session_token) {
+        let expires_at = row.expires_at;
+        let opened = self.opened.of(&self.secret, row)?;
+        let same = match (&opened.session_token, session_token) {
             (None, None) => true,
             (Some(expected), Some(given)) => verify_slices_are_equal(expected.as_bytes(), given.as_bytes()).is_ok(),
             _ => false,
@@ -153,17 +224,11 @@ impl App {
         if !same {
             return Err(unknown());
         }
-        if row.expires_at.is_some_and(|at| at <= self.clock.now().0) {
+        if expires_at.is_some_and(|at| at <= self.clock.now().0) {
             let text = "The security token included in the request is expired";
             return Err(Fault::rejected(RejectionKind::ExpiredToken, text));
         }
-        let policy = match row.policy.as_str() {
-            "" => None,
-            text => Some(Arc::new(Policy::parse(text).map_err(|_| CredentialsError::Policy(row.id.clone()))?)),
-        };
-        let name = if row.name.is_empty() { &row.id } else { &row.name };
-        let user = format!("arn:aws:iam::{}:user/{name}", row.account);
-        Ok((Caller { account: row.account, user, policy }, secret))
+        Ok((opened.caller.clone(), opened.secret.clone()))
     }
 
     /// Notes that a key was used, once a minute; who calls must have proved to be its holder.
@@ -315,6 +380,41 @@ mod tests {
         assert!(uses.due("b", start), "each key has a note of its own");
         uses.noted("a", start);
         assert_eq!([5, 59, 60, 60].map(|seconds| uses.due("a", at(seconds))), [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_row_is_opened_once_and_again_when_it_has_changed() {
+        let (master, opened) = (MasterKey::new(&[7; 32]), Opened::default());
+        let seal = |id: &str, secret: &str| master.seal_alike(&sealed_name(id, SECRET), secret.as_bytes());
+        let row = AccessKeyRow {
+            id: "a".into(),
+            account: "000000000000".into(),
+            name: String::new(),
+            sealed_secret: seal("a", "one"),
+            sealed_session_token: String::new(),
+            policy: String::new(),
+            enabled: true,
+            created_at: 0,
+            expires_at: None,
+            last_used_at: None,
+        };
+        let of = |row: AccessKeyRow| opened.of(&master, row).unwrap();
+        let first = of(row.clone());
+        assert_eq!(first.secret, "one");
+        assert!(Arc::ptr_eq(&first, &of(AccessKeyRow { last_used_at: Some(1), expires_at: Some(2), ..row.clone() })));
+        assert_eq!(of(AccessKeyRow { sealed_secret: seal("a", "two"), ..row.clone() }).secret, "two");
+        let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ivs:*","Resource":"*"}]}"#;
+        assert!(of(AccessKeyRow { policy: policy.into(), ..row.clone() }).caller.policy.is_some());
+        assert!(of(row.clone()).caller.policy.is_none());
+        let moved = of(AccessKeyRow { account: "111111111111".into(), ..row.clone() });
+        assert_eq!(moved.caller.user, "arn:aws:iam::111111111111:user/a");
+        opened.forget("a");
+        assert!(opened.0.lock().unwrap().is_empty());
+        for n in 0..=OPENED {
+            let id = n.to_string();
+            drop(of(AccessKeyRow { sealed_secret: seal(&id, "one"), id, ..row.clone() }));
+        }
+        assert_eq!(opened.0.lock().unwrap().len(), 1, "no more than so many");
     }
 
     #[test]

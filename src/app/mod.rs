@@ -64,6 +64,8 @@ pub struct App {
     pub uses: credentials::Uses,
     /// Whose quotas are far away.
     pub far_from_quota: quota::Far,
+    /// What the rows of access keys gave.
+    pub opened: credentials::Opened,
     /// How much of each rate is left.
     pub buckets: Mutex<Buckets>,
     /// The name of this node; another one after it was taken for dead.

@@ -1,0 +1,63 @@
+//! The inner paths by the clock. `cargo bench --bench inner` runs all of them, `cargo bench --bench inner -- NAME` those
+//! whose name has NAME in it. PostgreSQL takes part where GREENROOM_TEST_POSTGRES names a server.
+
+#[expect(dead_code, reason = "the tests use all of it")]
+#[path = "../tests/support/engines.rs"]
+mod engines;
+#[expect(dead_code, reason = "others use all of it")]
+mod paths;
+
+use criterion::Criterion;
+use engines::Engine;
+use greenroom::config::{Figures, Url};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use paths::Path;
+use paths::pure;
+use paths::world::World;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+fn measure(criterion: &mut Criterion, engine: &str, paths: Vec<Path>) {
+    for mut path in paths {
+        let name = [path.name, engine].join(if engine.is_empty() { "" } else { " · " });
+        criterion.bench_function(&name, |bencher| bencher.iter(&mut path.walk));
+    }
+}
+
+/// A token as the JWT library alone makes it: with the private key read and checked again for each. Ours is made as it is
+/// for as long as that costs more.
+fn by_the_library(criterion: &mut Criterion) {
+    let key = EncodingKey::from_ec_der(&pure::private());
+    let header = Header { kid: Some("a key".into()), ..Header::new(Algorithm::ES384) };
+    let attributes = BTreeMap::from([("role".to_owned(), "guest".to_owned())]);
+    criterion.bench_function("token/mint by the library", |bencher| {
+        bencher.iter(|| jsonwebtoken::encode(&header, &pure::claims(&attributes), &key).expect("a token"));
+    });
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
+    measure(&mut criterion, "", pure::pure());
+    by_the_library(&mut criterion);
+    let world = World::open(runtime(), Url::Memory, Figures::On);
+    measure(&mut criterion, "SQLite in memory", paths::stored(&world));
+    measure(&mut criterion, "SQLite in memory", paths::whole(&world));
+    for engine in runtime().block_on(Engine::both()) {
+        let name = match &engine {
+            Engine::Sqlite(_) => "SQLite in a file",
+            Engine::Postgres(..) => "PostgreSQL",
+        };
+        let world = World::open(runtime(), engine.url(), Figures::On);
+        measure(&mut criterion, name, paths::stored(&world));
+        measure(&mut criterion, name, paths::whole(&world));
+    }
+    criterion.final_summary();
+}
