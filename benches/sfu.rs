@@ -9,7 +9,8 @@
 //! last line is the same as JSON. Nothing is asserted: only ratios of one run mean anything.
 //!
 //! A frame is a burst of packets, as cameras send them. `SFU_ROUNDS` says how often, and lists with commas what is
-//! measured: `SFU_SUBSCRIBERS`, `SFU_BYTES` (1200 and 160, pictures and sound) and `SFU_ONLY` (srtp, engine, thread).
+//! measured: `SFU_SUBSCRIBERS`, `SFU_BYTES` (1200, 1000 and 160: pictures in
+//! bursts, pictures one packet at a time, sound) and `SFU_ONLY` (srtp, engine, thread).
 
 use greenroom::sfu::{Media, Peer, Settings, Sfu, bind};
 use std::collections::HashMap;
@@ -26,8 +27,10 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Input, Output, Rtc};
 
-/// Bytes of a packet's payload, packets of a frame, and time between two frames: a camera of 2.6 Mbps, and sound.
+/// Bytes of a packet's payload, packets of a frame, and time between two frames: a camera of 2.6 Mbps, one whose packets
+/// come one at a time, and sound.
 const VIDEO: Stream = Stream { kind: MediaKind::Video, bytes: 1_200, burst: 9, every: Duration::from_millis(33) };
+const SPREAD: Stream = Stream { kind: MediaKind::Video, bytes: 1_000, burst: 1, every: Duration::from_millis(4) };
 const AUDIO: Stream = Stream { kind: MediaKind::Audio, bytes: 160, burst: 1, every: Duration::from_millis(20) };
 /// Packets that go out in a round, about.
 const PACKETS: usize = 36_000;
@@ -226,6 +229,9 @@ impl Ciphers {
 
 const SERVER: &str = "192.0.2.1:4000";
 
+/// From where, and what.
+type Datagrams = Vec<(SocketAddr, Vec<u8>)>;
+
 /// The engine and clients of it on a virtual clock, without a network between them.
 struct World {
     sfu: Sfu,
@@ -279,7 +285,7 @@ impl World {
 
     /// The engine takes datagrams, each with its time; then everybody has what is for them, until nobody has anything to
     /// say.
-    fn step(&mut self, mut coming: Vec<(Instant, Vec<(SocketAddr, Vec<u8>)>)>) {
+    fn step(&mut self, mut coming: Vec<(Instant, Datagrams)>) {
         loop {
             let mut transmits = Vec::with_capacity(16 * self.clients.len());
             let sfu = &mut self.sfu;
@@ -468,9 +474,9 @@ fn main() {
     let wanted = |what: &str| only.split(',').any(|one| one == what);
     let subscribers: Vec<usize> =
         of("SFU_SUBSCRIBERS", "1,10,50,200").split(',').map(|n| n.parse().expect("numbers of subscribers")).collect();
-    let bytes = of("SFU_BYTES", "1200,160");
+    let bytes = of("SFU_BYTES", "1200,1000,160");
     let streams =
-        [VIDEO, AUDIO].into_iter().filter(|stream| bytes.split(',').any(|one| one == stream.bytes.to_string()));
+        [VIDEO, SPREAD, AUDIO].into_iter().filter(|stream| bytes.split(',').any(|one| one == stream.bytes.to_string()));
     let mut rows = Vec::new();
     println!("packets a second and core; ratios to the encryption alone; medians of {rounds} interleaved rounds");
     println!(

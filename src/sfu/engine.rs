@@ -75,8 +75,7 @@ impl Sfu {
     /// Answers the offer of somebody who is to receive what `publisher` sends.
     pub fn subscribe(&mut self, now: Instant, peer: Peer, publisher: Peer, offer: &str) -> Result<String, Refused> {
         self.check_new(peer)?;
-        let is_publisher = |link: &Box<Link>| matches!(link.role, Role::Publisher(_));
-        if !self.links.get(&publisher).is_some_and(is_publisher) {
+        if !self.links.get(&publisher).is_some_and(|link| matches!(link.role, Role::Publisher(_))) {
             return Err(Refused::NoPublisher);
         }
         let offer = Offer::read(offer, Purpose::Subscribe, self.ground.strict)?;

@@ -118,7 +118,7 @@ fn config(ground: &Ground, purpose: Purpose) -> RtcConfig {
 }
 
 /// Subscribers are not asked what arrived when (transport-wide feedback): all of them get the same, so that nothing could
-/// be done about it, and twenty reports a second of each of them would cost a tenth of all there is to do.
+/// be done about it, and their twenty reports a second would cost more than a quarter of what the engine does for them.
 fn without_transport_feedback(config: &mut RtcConfig) {
     let mut params = config.codec_config().params().to_vec();
     params.iter_mut().for_each(|params| params.set_fb_transport_cc(false));

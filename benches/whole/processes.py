@@ -1,0 +1,67 @@
+"""Processes: begun, measured, ended."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port(also_udp_after=False):
+    """A port that nobody has; with the next one free for UDP, where media go."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            if not also_udp_after:
+                return port
+            with contextlib.suppress(OSError, OverflowError):
+                udp.bind(("127.0.0.1", port + 1))
+                return port
+
+
+def stop(process, by=signal.SIGTERM, patience=30):
+    if process.poll() is None:
+        process.send_signal(by)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def until(condition, what, seconds=60, pause=0.02):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(pause)
+    return value
+
+
+def memory(pid):
+    """Bytes of a process that are in memory, its program among them (RSS)."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"the memory of process {pid} is not told")
+
+
+def cpu(pid):
+    """Seconds of the processor that a process has had."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def children(pid):
+    """The processes that a process has begun and that live."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if entry.name.isdigit() and int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,158 @@
+"""Figures, and the tables that they are shown in."""
+
+import dataclasses
+import datetime
+import math
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+
+from .world import ROOT
+
+
+def at_least(least):
+    return f"≥ {least:g}", lambda ratio: ratio >= least
+
+
+def at_most(most, text=None):
+    return text or f"≤ {most:g}", lambda ratio: ratio <= most
+
+
+@dataclasses.dataclass
+class Line:
+    """One measure: two figures of each round, and what they are to each other."""
+
+    what: str
+    against: str
+    unit: str
+    subject: list
+    reference: list
+    aim: tuple | None = None
+    # What is to be known beside it.
+    note: str = ""
+    # How times are to be read where figures are rates: what is twice as fast takes half the time.
+    inverse: bool = False
+
+    @property
+    def ratios(self):
+        pairs = zip(self.subject, self.reference, strict=True)
+        pairs = [(other, own) if self.inverse else (own, other) for own, other in pairs]
+        # Nothing came of a round where the machine had no time for it.
+        return [above / below if below else math.inf for above, below in pairs]
+
+    @property
+    def ratio(self):
+        return statistics.median(self.ratios)
+
+    @property
+    def held(self):
+        return "" if self.aim is None else "yes" if self.aim[1](self.ratio) else "no"
+
+    def cells(self):
+        ratios = self.ratios
+        spread = f" ({amount(min(ratios))}–{amount(max(ratios))})" if len(ratios) > 1 else ""
+        return [
+            self.what,
+            f"{amount(statistics.median(self.subject))} {self.unit}",
+            self.against,
+            f"{amount(statistics.median(self.reference))} {self.unit}",
+            f"{amount(self.ratio)}{spread}",
+            self.aim[0] if self.aim else "",
+            self.held,
+        ]
+
+
+@dataclasses.dataclass
+class Fact:
+    """A figure that there is nothing to hold against."""
+
+    what: str
+    value: float
+    unit: str
+    note: str = ""
+
+    def cells(self):
+        return [self.what, f"{amount(self.value)} {self.unit}", self.note]
+
+
+HEAD = ["measure", "greenroom", "against", "it", "ratio", "aim", "held"]
+
+
+def amount(number):
+    """Three digits that say something."""
+    if number >= 1000:
+        return f"{number:,.0f}"
+    if number >= 100:
+        return f"{number:.0f}"
+    return f"{number:.3g}" if number < 10 else f"{number:.1f}"
+
+
+def plain(line):
+    if isinstance(line, Fact):
+        return f"{line.what}\n    {amount(line.value)} {line.unit}" + (f"\n      {line.note}" if line.note else "")
+    what, own, against, other, ratio, aim, held = line.cells()
+    verdict = f"  aim {aim}: {held}" if aim else ""
+    note = f"\n      {line.note}" if line.note else ""
+    return f"{what}\n    {own}  |  {against}: {other}\n    ratio {ratio}{verdict}{note}"
+
+
+def figures(line):
+    """Everything of a line, for other programs."""
+    told = dataclasses.asdict(line)
+    if isinstance(line, Line):
+        told |= {"aim": line.aim and line.aim[0], "ratios": line.ratios, "ratio": line.ratio, "held": line.held}
+    return told
+
+
+def document(where, world, done):
+    """The section of benches/RESULTS.md."""
+    lines = [line for found in done.values() for line in found]
+    measured = [line for line in lines if isinstance(line, Line)]
+    facts = [line for line in lines if isinstance(line, Fact)]
+    how = "--quick, " if world.quick else ""
+    text = [
+        "## The whole",
+        "",
+        f"`benches/run` ({how}{world.rounds} rounds of {world.seconds:g} s, {world.connections} connections). {where}.",
+    ]
+    if measured:
+        text += ["", table(HEAD, measured), *(f"- {line.what}: {line.note}." for line in measured if line.note)]
+    if facts:
+        text += ["", "## Capacity", "", table(["what", "figure", "beside it"], facts)]
+    return "\n".join(text)
+
+
+def table(head, lines):
+    rows = [head, ["---"] * len(head), *(line.cells() for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def machine(world):
+    """Where and when."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in read("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    kilobytes = next((int(line.split()[1]) for line in read("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    what = f"{cpu}, {os.cpu_count()} cores, {kilobytes / 2**20:.0f} GiB"
+    commit = f"commit {git('rev-parse', '--short', 'HEAD')}{changed}"
+    told = [str(datetime.date.today()), what, "a program that was given" if world.given else commit]
+    if "postgres" in world.begun:
+        told.append(f"PostgreSQL {world.postgres.version()}")
+    pinned = next(
+        line for line in (ROOT / "benches/requirements.txt").read_text().splitlines() if line.startswith("moto")
+    )
+    told.append("moto " + pinned.partition("==")[2])
+    load = os.getloadavg()[0]
+    return "; ".join(told) + f"; load average at the end {load:.1f}"
+
+
+def read(file):
+    try:
+        return pathlib.Path(file).read_text().splitlines()
+    except OSError:
+        return []
