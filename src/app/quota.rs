@@ -45,13 +45,15 @@ impl Far {
     }
 }
 
+/// Whether one more resource of a kind is certain to be within the quota `limit`.
+pub(super) fn is_far(call: &Call, kind: ResourceKind, limit: Option<u32>) -> bool {
+    limit.is_none() || call.app.far_from_quota.is_far(&call.scope, kind, call.now())
+}
+
 /// Refuses one more resource of a kind than `limit` allows.
 pub(super) async fn within(call: &Call, tx: &mut Conn, kind: ResourceKind, limit: Option<u32>) -> Result<(), Fault> {
-    let (Some(limit), Call { app, scope }) = (limit, call) else { return Ok(()) };
-    let now = call.now();
-    if app.far_from_quota.is_far(scope, kind, now) {
-        return Ok(());
-    }
+    let Some(limit) = limit.filter(|_| !is_far(call, kind, limit)) else { return Ok(()) };
+    let (Call { app, scope }, now) = (call, call.now());
     // Whoever creates one holds this lock until the end, so that two cannot both be the last.
     tx.lock(scope, kind.as_str()).await?;
     let missing = i64::from(limit) - tx.count_resources(scope, kind, i64::from(limit)).await?;

@@ -31,28 +31,32 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
             tokens.push(super::tokens::mint(&call, &key, &id, configuration)?);
         }
     }
-    let mut tx = call.write().await?;
-    let limit = call.app.settings.quotas.stages;
-    quota::within(&call, &mut tx, ResourceKind::Stage, limit).await?;
-    // This operation declares no ResourceNotFoundException.
-    let storage = storage_of(&call, &mut tx, &recording).await?.map_err(|arn| {
-        Fault::validation(format!(
-            "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
-        ))
-    })?;
     let now = call.now().0;
-    let row = StageRow {
+    let mut row = StageRow {
         id,
         name: input.name.unwrap_or_default().0,
         tags: Json(tags),
         recording: Json(recording),
-        recording_storage_id: storage,
+        recording_storage_id: String::new(),
         created_at: now,
         quiet_since: now,
         active_session: None,
     };
-    tx.insert_stage(&call.scope, &row).await?;
-    tx.commit().await?;
+    let limit = call.app.settings.quotas.stages;
+    if quota::is_far(&call, ResourceKind::Stage, limit) && row.recording.0.storage_configuration_arn.is_empty() {
+        call.app.db.add_stage(&call.scope, &row).await?;
+    } else {
+        let mut tx = call.write().await?;
+        quota::within(&call, &mut tx, ResourceKind::Stage, limit).await?;
+        // This operation declares no ResourceNotFoundException.
+        row.recording_storage_id = storage_of(&call, &mut tx, &row.recording.0).await?.map_err(|arn| {
+            Fault::validation(format!(
+                "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
+            ))
+        })?;
+        tx.insert_stage(&call.scope, &row).await?;
+        tx.commit().await?;
+    }
     call.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
     Ok(CreateStageResponse {
         stage: Some(stage(&call, row)),

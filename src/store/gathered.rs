@@ -1,8 +1,8 @@
-//! Reads of single rows that many want at once: asked for together.
+//! What many want at once, each for one row: asked for together.
 //!
 //! A few of them are on their way to the server at a time. Who comes meanwhile waits for one of those places, and whoever
 //! gets it asks for all who wait. So a read costs a round trip, as before, and a busy server is asked a fraction of the
-//! questions; nobody is answered with what was read before they asked.
+//! questions; nobody is answered with what was read before they asked. Rows that are written are gathered likewise.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ const LANES: usize = 2;
 /// Most keys of one question.
 const MOST: usize = 32;
 
-/// Reads of one kind.
+/// Questions of one kind.
 #[derive(Debug)]
 pub(super) struct Gathered<K, V>(Arc<Mutex<State<K, V>>>);
 
