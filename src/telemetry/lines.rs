@@ -1,0 +1,193 @@
+//! Lines of the log on their way to standard error.
+//!
+//! Written one by one, with a call of the system each and every thread waiting for the others, they would be a fifth of
+//! what a small request costs. They wait a moment for company instead, and a thread of their own writes them, in their
+//! order; a line that calls for attention takes those before it along at once.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How long a line waits for others.
+const COMPANY: Duration = Duration::from_millis(2);
+/// So many bytes do not wait: whoever adds to them writes them.
+const MUCH: usize = 1 << 16;
+
+/// Where lines wait.
+#[derive(Debug)]
+pub(super) struct Lines<W>(Arc<Shared<W>>);
+
+#[derive(Debug)]
+struct Shared<W> {
+    waiting: Mutex<Waiting>,
+    some: Condvar,
+    /// Held from the taking of lines until they are written, so that none overtakes another.
+    out: Mutex<W>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    text: Vec<u8>,
+    ended: bool,
+}
+
+/// Writes lines until it is dropped, which waits for the last of them.
+#[derive(Debug)]
+pub(super) struct Writing<W: Write + Send + 'static> {
+    lines: Lines<W>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One line.
+pub(super) struct Line<'a, W> {
+    lines: &'a Lines<W>,
+    urgent: bool,
+}
+
+impl<W> Clone for Lines<W> {
+    fn clone(&self) -> Self {
+        Lines(self.0.clone())
+    }
+}
+
+impl<W: Write + Send + 'static> Lines<W> {
+    /// Lines that are written to `out`.
+    pub fn start(out: W) -> io::Result<(Lines<W>, Writing<W>)> {
+        let shared = Shared { waiting: Mutex::default(), some: Condvar::new(), out: Mutex::new(out) };
+        let lines = Lines(Arc::new(shared));
+        let writer = lines.clone();
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
+        Ok((lines.clone(), Writing { lines, thread: Some(thread) }))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let waiting = self.0.some.wait_while(self.waiting(), |waiting| waiting.text.is_empty() && !waiting.ended);
+            let ended = waiting.unwrap_or_else(PoisonError::into_inner).ended;
+            if !ended {
+                std::thread::sleep(COMPANY);
+            }
+            self.flush();
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Writes what waits. Where nobody reads it, it is gone, as it always was.
+    fn flush(&self) {
+        let mut out = self.0.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = mem::take(&mut self.waiting().text);
+        drop(out.write_all(&text).and_then(|()| out.flush()));
+    }
+}
+
+impl<W: Write + Send + 'static> Write for Line<'_, W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.lines.waiting();
+        let first = waiting.text.is_empty();
+        waiting.text.extend_from_slice(text);
+        // Once the thread has gone, nobody else would write it.
+        let now = self.urgent || waiting.ended || waiting.text.len() > MUCH;
+        drop(waiting);
+        if now {
+            self.lines.flush();
+        } else if first {
+            self.lines.0.some.notify_one();
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a, W: Write + Send + 'static> MakeWriter<'a> for Lines<W> {
+    type Writer = Line<'a, W>;
+
+    fn make_writer(&'a self) -> Line<'a, W> {
+        Line { lines: self, urgent: true }
+    }
+
+    fn make_writer_for(&'a self, what: &Metadata<'_>) -> Line<'a, W> {
+        Line { lines: self, urgent: *what.level() <= Level::WARN }
+    }
+}
+
+impl<W: Write + Send + 'static> Drop for Writing<W> {
+    fn drop(&mut self) {
+        self.lines.waiting().ended = true;
+        self.lines.0.some.notify_one();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Shows what is written, call by call.
+    struct Calls(mpsc::Sender<String>);
+
+    impl Write for Calls {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            if !text.is_empty() {
+                self.0.send(String::from_utf8(text.to_vec()).unwrap()).unwrap();
+            }
+            Ok(text.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn say(lines: &Lines<Calls>, urgent: bool, text: &str) {
+        Line { lines, urgent }.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn lines_of_many_threads_arrive_whole_and_each_thread_s_in_their_order() {
+        let (calls, written) = mpsc::channel();
+        let (lines, writing) = Lines::start(Calls(calls)).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let lines = &lines;
+                scope.spawn(move || (0..500).for_each(|n| say(lines, n % 97 == 0, &format!("{thread} {n}\n"))));
+            }
+        });
+        drop(writing);
+        drop(lines);
+        let text: String = written.iter().collect();
+        for thread in 0..4 {
+            let prefix = format!("{thread} ");
+            let own: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(&prefix)).collect();
+            assert_eq!(own, (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
+        }
+        assert_eq!(text.lines().count(), 2000);
+    }
+
+    #[test]
+    fn what_calls_for_attention_is_written_before_it_is_done_with_what_came_before() {
+        let (calls, written) = mpsc::channel();
+        let (lines, writing) = Lines::start(Calls(calls)).unwrap();
+        say(&lines, false, "a\n");
+        say(&lines, true, "b\n");
+        let text: String = written.try_iter().collect();
+        assert_eq!(text, "a\nb\n");
+        drop(writing);
+        say(&lines, false, "late\n");
+        assert_eq!(written.try_iter().collect::<String>(), "late\n");
+    }
+}
