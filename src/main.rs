@@ -25,10 +25,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Requests are many small pieces of memory of different threads, which it is quicker at than the system's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a bad value ends the program with.
 const USAGE: u8 = 2;
 

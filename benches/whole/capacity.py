@@ -203,7 +203,10 @@ def connected(world):
                 text=True,
             )
             world.running.append(holder)
-            joined = json.loads(holder.stdout.readline())["joined"]
+            line = holder.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the driver ended with {holder.wait()} while it held {count:,} participants")
+            joined = json.loads(line)["joined"]
             time.sleep(2)
             each = (processes.memory(server.pid) - before) / joined / 1024
             holder.communicate("\n")

@@ -50,13 +50,16 @@ def first_answer(server, operation):
             connection = http.client.HTTPConnection(server.address, timeout=30)
             try:
                 connection.request("POST", path, body, headers)
-                if connection.getresponse().status == 200:
+                answer = connection.getresponse()
+                if answer.status == 200:
                     return (time.monotonic() - begun) * 1000
-            except OSError:
-                if server.process.poll() is not None or time.monotonic() > begun + 60:
-                    raise
+                said = f"{answer.status}: {answer.read(500)}"
+            except OSError as error:
+                said = error
             finally:
                 connection.close()
+            if server.process.poll() is not None or time.monotonic() > begun + 60:
+                raise RuntimeError(f"{server.name} does not answer {operation}: {said}")
             time.sleep(0.001)
     finally:
         server.end()

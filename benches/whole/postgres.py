@@ -68,9 +68,13 @@ class Postgres:
             self.process.poll() is not None
             or self.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), check=False).returncode == 0
         )
-        processes.until(ready, "PostgreSQL did not start")
-        if self.process.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended at once: {self.log.read_text(errors='replace')[-1000:]}")
+        try:
+            processes.until(ready, "PostgreSQL did not start")
+            if self.process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL ended at once: {self.log.read_text(errors='replace')[-1000:]}")
+        except BaseException:
+            processes.stop(self.process)
+            raise
 
     def run(self, program, *words, check=True):
         done = subprocess.run(

@@ -100,9 +100,10 @@ pub async fn started(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<(), Fa
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
-        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(()) };
+        // What says so may not last yet: others share the commit.
+        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(call.commit(tx).await?) };
         if !tx.start_connection(&call.scope, &ticket.stage, id).await? {
-            return Ok(());
+            return Ok(call.commit(tx).await?);
         }
         let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
         let act = match row.kind.as_str() {
@@ -123,7 +124,7 @@ pub async fn ended(app: &Arc<App>, ticket: &Ticket, id: &str, why: Option<EventE
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
-        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(()) };
+        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(call.commit(tx).await?) };
         let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
         end(call, &mut tx, at, &row, why).await?;
         Ok(call.commit(tx).await?)

@@ -225,6 +225,7 @@ impl App {
             return Err(unknown());
         }
         if expires_at.is_some_and(|at| at <= self.clock.now().0) {
+            self.opened.forget(key);
             let text = "The security token included in the request is expired";
             return Err(Fault::rejected(RejectionKind::ExpiredToken, text));
         }

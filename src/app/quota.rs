@@ -25,7 +25,7 @@ pub struct Far(Mutex<HashMap<(Scope, ResourceKind), Timestamp>>);
 impl Far {
     fn is_far(&self, scope: &Scope, kind: ResourceKind, now: Timestamp) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(scope.clone(), kind)).is_some_and(|until| now < *until)
+        known.get(&(scope.clone(), kind)).is_some_and(|until| now < *until && *until <= now.plus(MOST))
     }
 
     /// Notes how many resources were missing at `now`.

@@ -23,17 +23,16 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
     }
     let recording = domain::stage::recording(input.auto_participant_recording_configuration);
     let id = call.app.ids.resource();
-    let mut tokens = Vec::with_capacity(configurations.len());
-    if !configurations.is_empty() {
-        // Before the transaction: others wait for its end, and signing takes its time.
-        let key = call.app.signing_key().await?;
-        for configuration in configurations {
-            tokens.push(super::tokens::mint(&call, &key, &id, configuration)?);
-        }
-    }
+    // Read before the transaction, as a store in memory has one connection for both.
+    let key = if configurations.is_empty() { None } else { Some(call.app.signing_key().await?) };
+    let mint = || -> Result<Vec<_>, Fault> {
+        let Some(key) = &key else { return Ok(Vec::new()) };
+        let configurations = configurations.iter().cloned();
+        configurations.map(|configuration| super::tokens::mint(&call, key, &id, configuration)).collect()
+    };
     let now = call.now().0;
     let mut row = StageRow {
-        id,
+        id: id.clone(),
         name: input.name.unwrap_or_default().0,
         tags: Json(tags),
         recording: Json(recording),
@@ -43,7 +42,9 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
         active_session: None,
     };
     let limit = call.app.settings.quotas.stages;
+    let tokens;
     if quota::is_far(&call, ResourceKind::Stage, limit) && row.recording.0.storage_configuration_arn.is_empty() {
+        tokens = mint()?;
         call.app.db.add_stage(&call.scope, &row).await?;
     } else {
         let mut tx = call.write().await?;
@@ -55,6 +56,7 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
             ))
         })?;
         tx.insert_stage(&call.scope, &row).await?;
+        tokens = mint()?;
         tx.commit().await?;
     }
     call.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);

@@ -14,8 +14,8 @@ const MOST_BYTES: usize = 65_000;
 /// How many bursts in a row may be refused before no more are tried: there are network cards that cannot cut.
 const PATIENCE: u8 = 16;
 /// What Linux answers if a card cannot cut (EIO), or if a datagram is longer than the way there carries in one piece
-/// (EINVAL). Then they are sent one by one.
-const REFUSALS: [i32; 2] = [5, 22];
+/// (EINVAL, or EMSGSIZE). Then they are sent one by one.
+const REFUSALS: [i32; 3] = [5, 22, 90];
 
 /// Datagrams that may leave in one call: to one place, and of one length, of which only the last may fall short.
 #[derive(Debug)]
@@ -135,7 +135,10 @@ impl Room {
             match attempt() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !self.left.is_zero() => {
                     let begun = Instant::now();
-                    self.poll.poll(&mut self.readiness, Some(self.left))?;
+                    match self.poll.poll(&mut self.readiness, Some(self.left)) {
+                        Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                        _ => {}
+                    }
                     self.left = self.left.saturating_sub(begun.elapsed());
                 }
                 other => return other,

@@ -164,10 +164,12 @@ impl Conn {
             }
         };
         if added.is_err() {
-            execute!(self, UNDO)?;
+            // If they fail too, it is of the same, and says less.
+            drop(execute!(self, UNDO));
+            drop(execute!(self, KEEP));
+            return added;
         }
-        execute!(self, KEEP)?;
-        added
+        execute!(self, KEEP).map(drop)
     }
 
     /// Whether a table has no row.

@@ -35,6 +35,8 @@ struct Wanted<K, V> {
 enum Turn<K, V> {
     /// Somebody else has asked.
     Answer(V),
+    /// Whoever asked has failed: they are to ask for themselves.
+    Alone,
     /// They are to ask, for these others too.
     Lead(Vec<Wanted<K, V>>, Lane<K, V>),
 }
@@ -67,6 +69,16 @@ impl<K, V> Gathered<K, V> {
         K: Clone,
         F: Future<Output = Result<Vec<V>, E>>,
     {
+        self.get_or_hear(key, ask).await.0
+    }
+
+    /// The same; says too whether somebody else had begun to ask for this key and went away in the middle of it.
+    pub(super) async fn get_or_hear<E, F>(&self, key: K, ask: impl FnOnce(Vec<K>) -> F) -> (Result<V, E>, bool)
+    where
+        K: Clone,
+        F: Future<Output = Result<Vec<V>, E>>,
+    {
+        let mut forsaken = false;
         let waits = {
             let mut state = self.state();
             if state.taken < LANES {
@@ -81,9 +93,13 @@ impl<K, V> Gathered<K, V> {
         let (others, lane) = match waits {
             None => (Vec::new(), Some(Lane(Some(self.clone())))),
             Some(told) => match told.await {
-                Ok(Turn::Answer(value)) => return Ok(value),
+                Ok(Turn::Answer(value)) => return (Ok(value), false),
                 Ok(Turn::Lead(others, lane)) => (others, Some(lane)),
-                Err(_) => (Vec::new(), None),
+                Ok(Turn::Alone) => (Vec::new(), None),
+                Err(_) => {
+                    forsaken = true;
+                    (Vec::new(), None)
+                }
             },
         };
         let (mut keys, mut turns) = (vec![key], Vec::with_capacity(others.len()));
@@ -93,13 +109,21 @@ impl<K, V> Gathered<K, V> {
         }
         let values = ask(keys).await;
         drop(lane);
-        let mut values = values?.into_iter();
+        let mut values = match values {
+            Ok(values) => values.into_iter(),
+            Err(error) => {
+                for turn in turns {
+                    drop(turn.send(Turn::Alone));
+                }
+                return (Err(error), forsaken);
+            }
+        };
         let mine = values.next();
         for (turn, value) in turns.into_iter().zip(values) {
             // Who has gone does not want it any more.
             drop(turn.send(Turn::Answer(value)));
         }
-        Ok(mine.expect("one value for each key"))
+        (Ok(mine.expect("one value for each key")), forsaken)
     }
 }
 
@@ -127,7 +151,7 @@ impl<K, V> Drop for Lane<K, V> {
                         state.waiting.push_front(other);
                     }
                 }
-                Err(Turn::Answer(_)) => {}
+                Err(Turn::Answer(_) | Turn::Alone) => {}
             }
         }
     }

@@ -84,23 +84,35 @@ impl Db {
             tx.insert_stage(scope, row).await?;
             return tx.commit().await;
         };
-        let added = server.new_stages.get((scope.clone(), row.clone()), |rows| async move { self.add_all(rows).await });
-        match added.await {
+        let ask = |rows| async move { self.add_all(rows).await };
+        let (added, forsaken) = server.new_stages.get_or_hear((scope.clone(), row.clone()), ask).await;
+        let failed = match added {
             Ok(None) => return Ok(()),
             Ok(Some(unknown)) => return Err(StoreError::Commit(unknown)),
-            Err(error @ (StoreError::Away | StoreError::Unavailable(_))) => return Err(error),
+            Err(error) => error,
+        };
+        let failed = match failed {
+            StoreError::Away | StoreError::Unavailable(_) => failed,
             // Somebody else's stage may be to blame.
-            Err(_) => {}
-        }
-        match self.add_all(vec![(scope.clone(), row.clone())]).await {
-            Ok(mut unknown) => unknown.pop().flatten().map_or(Ok(()), |cause| Err(StoreError::Commit(cause))),
-            // Whoever led the transaction that it was in may have gone before its end was known.
-            Err(error @ StoreError::Duplicate(_)) => match self.stage(scope, &row.id).await? {
-                Some(found) if (&found.name, found.created_at) == (&row.name, row.created_at) => Ok(()),
-                _ => Err(error),
+            _ => match self.add_all(vec![(scope.clone(), row.clone())]).await {
+                Ok(mut unknown) => {
+                    return unknown.pop().flatten().map_or(Ok(()), |cause| Err(StoreError::Commit(cause)));
+                }
+                Err(error) => error,
             },
-            Err(error) => Err(error),
+        };
+        match failed {
+            // Whoever led the transaction that it was in may have gone before its end was known.
+            StoreError::Duplicate(_) if self.is_there(scope, row).await? => Ok(()),
+            error if forsaken => Err(StoreError::Commit(Cause::Forsaken(error.to_string()))),
+            error => Err(error),
         }
+    }
+
+    /// Whether this very stage is in the store.
+    async fn is_there(&self, scope: &Scope, row: &StageRow) -> Result<bool, StoreError> {
+        let found = self.stage(scope, &row.id).await?;
+        Ok(found.is_some_and(|found| (&found.name, found.created_at) == (&row.name, row.created_at)))
     }
 
     /// Adds stages in one transaction. Where it is not known whether it was committed, each is answered why; any other

@@ -16,6 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const COMPANY: Duration = Duration::from_millis(2);
 /// So many bytes do not wait: whoever adds to them writes them.
 const MUCH: usize = 1 << 16;
+/// As many bytes go into a pipe in one piece on every system that we know (`PIPE_BUF` of Linux).
+const PIECE: usize = 4096;
 
 /// Where lines wait.
 #[derive(Debug)]
@@ -86,8 +88,21 @@ impl<W: Write + Send + 'static> Lines<W> {
     fn flush(&self) {
         let mut out = self.0.out.lock().unwrap_or_else(PoisonError::into_inner);
         let text = mem::take(&mut self.waiting().text);
-        drop(out.write_all(&text).and_then(|()| out.flush()));
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            let end = whole_lines(rest);
+            drop(out.write_all(&rest[..end]));
+            rest = &rest[end..];
+        }
+        drop(out.flush());
     }
+}
+
+/// How many bytes are as many lines as a pipe takes in one piece, between those of others; a longer line is by itself.
+fn whole_lines(text: &[u8]) -> usize {
+    let ends = |part: &[u8]| part.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+    let first = || text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| at + 1);
+    ends(&text[..text.len().min(PIECE)]).unwrap_or_else(first)
 }
 
 impl<W: Write + Send + 'static> Write for Line<'_, W> {
@@ -176,6 +191,21 @@ mod tests {
             assert_eq!(own, (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
         }
         assert_eq!(text.lines().count(), 2000);
+    }
+
+    #[test]
+    fn whole_lines_are_written_as_many_as_fit_a_piece() {
+        let line = |length: usize| format!("{}\n", "x".repeat(length - 1));
+        for (text, end) in [
+            (line(100), 100),
+            (line(100) + "half", 100),
+            ("half".into(), 4),
+            (line(4000) + &line(96) + &line(5), 4096),
+            (line(4000) + &line(97), 4000),
+            (line(5000) + &line(7), 5000),
+        ] {
+            assert_eq!(whole_lines(text.as_bytes()), end, "{}", text.len());
+        }
     }
 
     #[test]

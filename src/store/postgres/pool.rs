@@ -72,7 +72,11 @@ impl std::fmt::Debug for Lease {
 /// What a server answers, or its system for it, that is only just starting.
 fn is_starting(error: &sqlx::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error, sqlx::Error::Io(error) if matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset))
+    match error {
+        sqlx::Error::Io(error) => matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset),
+        // It starts, or has as many connections as it takes at once.
+        error => error.as_database_error().is_some_and(|error| error.is_transient_in_connect_phase()),
+    }
 }
 
 impl Pool {
@@ -99,10 +103,11 @@ impl Pool {
     /// A connection: one that is idle, or a new one.
     pub(in crate::store) async fn acquire(&self) -> sqlx::Result<Lease> {
         let inner = &*self.0;
+        let late = tokio::time::Instant::now() + inner.patience;
         let place = match inner.places.clone().try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                let waiting = tokio::time::timeout(inner.patience, inner.places.clone().acquire_owned()).await;
+                let waiting = tokio::time::timeout_at(late, inner.places.clone().acquire_owned()).await;
                 waiting.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?
             }
         };
@@ -111,7 +116,7 @@ impl Pool {
             Some(kept) if kept.born.elapsed() < LIFETIME => (kept.conn, kept.born),
             old => {
                 self.discard(old);
-                let connected = tokio::time::timeout(inner.patience, self.connect()).await;
+                let connected = tokio::time::timeout_at(late, self.connect()).await;
                 (connected.map_err(|_| sqlx::Error::PoolTimedOut)??, Instant::now())
             }
         };
@@ -177,8 +182,9 @@ impl Pool {
 
     /// Waits for those in use, then says goodbye on every one.
     pub(in crate::store) async fn close(&self) {
-        drop(self.0.places.acquire_many(self.0.most).await);
+        let all = self.0.places.acquire_many(self.0.most).await;
         self.0.places.close();
+        drop(all);
         let idle = std::mem::take(&mut *self.idle());
         for kept in idle {
             self.0.open.fetch_sub(1, Ordering::Relaxed);

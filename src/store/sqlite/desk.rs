@@ -217,17 +217,20 @@ impl Desk {
     /// Commits for the whole group; answers who is to be told, and what.
     fn finish(&self, seat: &mut Seat) -> (Vec<oneshot::Sender<Ended>>, Ended) {
         let ended = seat.commit();
-        if ended.is_ok()
-            && let Some(log) = &self.log
-        {
+        (seat.dismiss(), ended)
+    }
+
+    /// Has the log moved on after a commit, if it is long.
+    fn look(&self, ended: &Ended) {
+        if let (Ok(()), Some(log)) = (ended, &self.log) {
             log.look();
         }
-        (seat.dismiss(), ended)
     }
 
     /// Commits for the whole group, and tells whoever is still there.
     fn settle(&self, seat: &mut Seat) {
         let (members, ended) = self.finish(seat);
+        self.look(&ended);
         tell(members, &ended);
     }
 
@@ -318,6 +321,7 @@ impl Turn {
         let Some(mut seat) = self.seat.take() else { return };
         let (members, ended) = self.desk.finish(&mut seat);
         self.desk.pass(seat);
+        self.desk.look(&ended);
         tell(members, &ended);
     }
 }
