@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "others use all of it")]
 mod paths;
 
+use greenroom::app::credentials::Secret;
 use greenroom::config::{Figures, Url};
 use greenroom::domain::policy::{Context, Policy, Request};
 use paths::Path;
@@ -71,6 +72,7 @@ fn main() {
     let checked = counted.signed("/GetStage", body.as_bytes(), &development);
     let policy = Policy::parse(LARGE_POLICY).expect("a policy");
     let context = Context { region: "us-east-1".into(), source_ip: "127.0.0.1".parse().ok(), ..Context::default() };
+    let secret = Secret::from("test".to_owned());
     let (bare, arn) = (uncounted.clone(), counted.arn.to_string());
     let mut ways = [
         ask("all of it: metrics, logs, a key with a policy", true, &counted, &stored),
@@ -79,7 +81,7 @@ fn main() {
         ask("with logs", true, &uncounted, &development),
         ask("with neither", false, &uncounted, &development),
         Way::new("the operation and its store alone", false, move || bare.get_stage()),
-        Way::new("the signature alone", false, move || check(&checked, "test")),
+        Way::new("the signature alone", false, move || check(&checked, &secret)),
         Way::new("the decision of the policy alone", false, move || {
             let request = Request { action: "ivs:GetStage", resource: &arn, context: &context };
             std::hint::black_box(policy.decide(&request));

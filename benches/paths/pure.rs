@@ -6,6 +6,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use greenroom::api::operations::OPERATIONS;
 use greenroom::api::signature;
+use greenroom::app::credentials::Secret;
 use greenroom::domain::policy::{Context, Decision, Policy, Request};
 use greenroom::model::arn::Scope;
 use greenroom::model::page::{Position, Query};
@@ -125,7 +126,7 @@ fn encode_page() -> Path {
 }
 
 /// All that is done to believe a request.
-pub fn check(Signed(parts, body): &Signed, secret: &str) {
+pub fn check(Signed(parts, body): &Signed, secret: &Secret) {
     let claim = signature::claim(black_box(parts)).expect("a claim");
     claim.check_scope().expect("the right scope");
     claim.check_time(NOW, Duration::from_secs(300)).expect("the right time");
@@ -135,7 +136,8 @@ pub fn check(Signed(parts, body): &Signed, secret: &str) {
 
 fn check_signature() -> Path {
     let request = signed("/GetStage", json!({"arn": ARN}).to_string().as_bytes(), &Key::development());
-    Path::new("signature/check", move || check(&request, "test"))
+    let secret = Secret::from("test".to_owned());
+    Path::new("signature/check", move || check(&request, &secret))
 }
 
 /// A signature as tokens have it, of as many bytes, and nothing else.

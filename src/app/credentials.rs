@@ -9,8 +9,9 @@ use crate::model::page::Position;
 use crate::secret::{MasterKey, SecretError};
 use crate::store::{AccessKeyRow, Db, StoreError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The key and the secret that work without being made, while development credentials are on.
@@ -60,6 +61,50 @@ impl Uses {
     }
 }
 
+/// A secret access key, and the last key that was made of it to sign with.
+pub struct Secret {
+    text: String,
+    signing: Mutex<Option<Signing>>,
+}
+
+/// What a key to sign with is for (the day, the region, the service, the end of a credential's scope), and the key.
+type Signing = (String, Arc<hmac::Key>);
+
+/// Without the secret.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Secret { text, signing: Mutex::default() }
+    }
+}
+
+impl Secret {
+    /// As its holder knows it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The key that Signature Version 4 derives for a scope. That of the last scope is kept: it is the same all day.
+    pub fn signing_key(&self, scope: [&str; 4]) -> Arc<hmac::Key> {
+        let name = scope.join("/");
+        let mut kept = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = kept.as_ref().filter(|(of, _)| *of == name) {
+            return key.clone();
+        }
+        let first = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", self.text).as_bytes());
+        let next =
+            |key: hmac::Key, part: &&str| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref());
+        let key = Arc::new(scope.iter().fold(first, next));
+        *kept = Some((name, key.clone()));
+        key
+    }
+}
+
 /// Most keys whose secrets are kept open.
 const OPENED: usize = 1024;
 
@@ -68,10 +113,13 @@ const OPENED: usize = 1024;
 #[derive(Default)]
 pub struct Opened(Mutex<HashMap<String, Arc<OpenedKey>>>);
 
+/// What all development keys have signed with.
+static DEVELOPMENT_SECRET: LazyLock<Arc<Secret>> = LazyLock::new(|| Arc::new(DEVELOPMENT.to_owned().into()));
+
 /// An access key that can be used.
 struct OpenedKey {
     row: AccessKeyRow,
-    secret: String,
+    secret: Arc<Secret>,
     session_token: Option<String>,
     caller: Caller,
 }
@@ -85,7 +133,7 @@ impl std::fmt::Debug for Opened {
 
 impl OpenedKey {
     fn new(master: &MasterKey, row: AccessKeyRow) -> Result<Self, CredentialsError> {
-        let secret = open(master, &row.id, SECRET, &row.sealed_secret)?;
+        let secret = Arc::new(open(master, &row.id, SECRET, &row.sealed_secret)?.into());
         let session_token = match row.sealed_session_token.as_str() {
             "" => None,
             sealed => Some(open(master, &row.id, SESSION_TOKEN, sealed)?),
@@ -196,7 +244,7 @@ impl From<CredentialsError> for Fault {
 impl App {
     /// Who calls with an access key, and the secret that it must have signed with. An unknown key, a disabled one and a
     /// wrong session token are not told apart.
-    pub async fn caller(&self, key: &str, session_token: Option<&str>) -> Result<(Caller, String), Fault> {
+    pub async fn caller(&self, key: &str, session_token: Option<&str>) -> Result<(Caller, Arc<Secret>), Fault> {
         let unknown = || {
             let text = "The security token included in the request is invalid";
             Fault::rejected(RejectionKind::UnrecognizedClient, text)
@@ -207,7 +255,7 @@ impl App {
                 return Err(unknown());
             }
             let user = format!("arn:aws:iam::{account}:user/{key}");
-            return Ok((Caller { account, user, policy: None }, DEVELOPMENT.to_owned()));
+            return Ok((Caller { account, user, policy: None }, DEVELOPMENT_SECRET.clone()));
         }
         let row = self.db.access_key(key).await?;
         let Some(row) = row.filter(|row| row.enabled) else {
@@ -401,9 +449,9 @@ mod tests {
         };
         let of = |row: AccessKeyRow| opened.of(&master, row).unwrap();
         let first = of(row.clone());
-        assert_eq!(first.secret, "one");
+        assert_eq!(first.secret.text(), "one");
         assert!(Arc::ptr_eq(&first, &of(AccessKeyRow { last_used_at: Some(1), expires_at: Some(2), ..row.clone() })));
-        assert_eq!(of(AccessKeyRow { sealed_secret: seal("a", "two"), ..row.clone() }).secret, "two");
+        assert_eq!(of(AccessKeyRow { sealed_secret: seal("a", "two"), ..row.clone() }).secret.text(), "two");
         let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ivs:*","Resource":"*"}]}"#;
         assert!(of(AccessKeyRow { policy: policy.into(), ..row.clone() }).caller.policy.is_some());
         assert!(of(row.clone()).caller.policy.is_none());
