@@ -1,7 +1,7 @@
 //! Opening a store: addresses, pools, and the guard against a second server on one SQLite file.
 
 use super::postgres::Postgres;
-use super::sqlite::Sqlite;
+use super::sqlite::{Sqlite, descriptors};
 use super::{Db, Pools, StoreError};
 use crate::config::{Pooler, Secret, Synchronous, Url};
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl Db {
             Url::Memory => Pools::Sqlite(Arc::new(Sqlite::open(None, options)?)),
             Url::File(path) => {
                 // The engine would say that it failed, and not which file.
-                let made = std::fs::File::options().append(true).create(true).open(path);
+                let made = descriptors::open(path, std::fs::File::options().append(true).create(true));
                 made.map_err(|source| OpenError::File { path: path.clone(), source })?;
                 Pools::Sqlite(Arc::new(Sqlite::open(Some(path.clone()), options)?))
             }

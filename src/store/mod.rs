@@ -212,10 +212,10 @@ impl Db {
     }
 
     /// Watches a PostgreSQL server for as long as this is polled: while it is away, nobody waits for it. Says when it is
-    /// `back`.
+    /// `back`. Of a SQLite file, sees to it that readers keep nobody from moving its log.
     pub async fn watch(&self, back: impl Fn()) {
         match &self.pools {
-            Pools::Sqlite(_) => std::future::pending().await,
+            Pools::Sqlite(file) => file.watch().await,
             Pools::Postgres(server) => server.watch(back).await,
         }
     }

@@ -72,6 +72,7 @@ mod dump;
 mod figures;
 mod gathered;
 mod outbox;
+mod reads;
 mod server;
 mod sqlite;
 

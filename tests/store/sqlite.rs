@@ -20,31 +20,31 @@ const BROKEN: [&str; 3] = [
     "CREATE TRIGGER broken AFTER INSERT ON stages WHEN NEW.id = 'broken' BEGIN INSERT INTO children VALUES ('x'); END",
 ];
 
-fn path(engine: &Engine) -> PathBuf {
+pub fn path(engine: &Engine) -> PathBuf {
     let Url::File(path) = engine.url() else { unreachable!("SQLite is asked for") };
     path
 }
 
 /// The size of the file's log.
-fn log(engine: &Engine) -> u64 {
+pub fn log(engine: &Engine) -> u64 {
     let mut path = path(engine).into_os_string();
     path.push("-wal");
     std::fs::metadata(path).map_or(0, |found| found.len())
 }
 
 /// A writer that has added a stage.
-async fn adding(db: &Db, id: &str) -> Conn {
+pub async fn adding(db: &Db, id: &str) -> Conn {
     let mut tx = db.write().await.unwrap();
     tx.insert_stage(&scope(), &stage(id, 1)).await.unwrap();
     tx
 }
 
-async fn add(db: &Db, id: &str) -> Result<(), StoreError> {
+pub async fn add(db: &Db, id: &str) -> Result<(), StoreError> {
     adding(db, id).await.commit().await
 }
 
 /// The stages that a reader sees.
-async fn seen(db: &Db) -> Vec<String> {
+pub async fn seen(db: &Db) -> Vec<String> {
     let rows = db.read().await.unwrap().stages(&scope(), &at(0, ""), 1000).await.unwrap();
     rows.into_iter().map(|row| row.id).collect()
 }

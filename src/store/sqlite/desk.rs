@@ -217,6 +217,9 @@ impl Desk {
     /// Commits for the whole group; answers who is to be told, and what.
     fn finish(&self, seat: &mut Seat) -> (Vec<oneshot::Sender<Ended>>, Ended) {
         let ended = seat.commit();
+        if let (Ok(()), Some(log)) = (&ended, &self.log) {
+            log.prove();
+        }
         (seat.dismiss(), ended)
     }
 

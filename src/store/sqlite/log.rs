@@ -1,7 +1,9 @@
 //! The write-ahead log: what was written is moved from it into the file now and then, on a thread of its own, as that
 //! waits for the disk.
 
+use super::index::Index;
 use super::opening::Opening;
+use super::readers::Readers;
 use crate::config::Synchronous;
 use rusqlite::Connection;
 use std::cell::Cell;
@@ -35,6 +37,8 @@ pub(super) fn watch(conn: &Connection) {
 #[derive(Debug)]
 pub(super) struct Log {
     opening: Opening,
+    index: Arc<Index>,
+    readers: Arc<Readers>,
     /// How many pages are enough the next time.
     enough: AtomicI32,
     /// How many there were after the last commit.
@@ -46,9 +50,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(opening: Opening) -> Self {
+    pub(super) fn new(opening: Opening, index: Arc<Index>, readers: Arc<Readers>) -> Self {
         Log {
             opening,
+            index,
+            readers,
             enough: AtomicI32::new(ENOUGH),
             pages: AtomicI32::new(0),
             moved: AtomicBool::new(false),
@@ -62,6 +68,14 @@ impl Log {
             Synchronous::Off => false,
             Synchronous::Normal => self.moved.load(Ordering::Relaxed),
             Synchronous::Full => true,
+        }
+    }
+
+    /// Has readers look for commits, once it is seen that they can tell: after a commit on this thread, and before any
+    /// other.
+    pub(super) fn prove(&self) {
+        if let Some(pages) = PAGES.get() {
+            self.index.prove(pages);
         }
     }
 
@@ -87,6 +101,8 @@ impl Log {
             Some(conn) => Ok(conn),
             None => self.opening.mover(),
         };
+        // What readers see is not moved, and the log does not start anew before they have left it.
+        let no_stay = self.readers.no_stay();
         let moved = opened.and_then(|conn| {
             conn.busy_timeout(Duration::ZERO)?;
             let (_, mut pages, mut done) = checkpoint(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
@@ -97,6 +113,7 @@ impl Log {
             *mover = Some(conn);
             Ok((pages, done))
         });
+        drop(no_stay);
         match moved {
             Ok((pages, done)) => {
                 // A reader that stays, as a backup does, is not waited for again and again.

@@ -1,30 +1,38 @@
 //! A SQLite file. A statement is run where it is called, as it takes less time than to tell another thread of it: nothing
 //! here has a thread or a task of its own, but for what waits for the disk.
 //!
-//! Many read at a time, each with a connection of his own ([`readers`]); one writes ([`desk`]). In memory, one connection
-//! does both.
+//! Many read at a time, each with a connection of his own ([`readers`]), and take no locks while nothing is written
+//! ([`view`]); one writes ([`desk`]). In memory, one connection does both.
 
+pub(in crate::store) mod descriptors;
 mod desk;
+mod index;
 mod log;
 mod opening;
 mod readers;
 mod statement;
 mod transaction;
+mod view;
 
 use super::StoreError;
 use super::cause::Cause;
 use super::connect::Options;
 use desk::{Desk, Turn};
+use index::Index;
 use log::Log;
 use opening::Opening;
 use readers::{Reader, Readers};
 use rusqlite::{Connection, Row, ToSql};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use transaction::Transaction;
 
 pub use statement::FromRow;
+
+/// How long a reader may keep what it has read from being moved, when nobody uses it.
+const REST: Duration = Duration::from_secs(1);
 
 /// A file, or a database in memory.
 #[derive(Debug)]
@@ -61,9 +69,10 @@ impl Sqlite {
     pub(super) fn open(path: Option<PathBuf>, options: &Options) -> Result<Sqlite, StoreError> {
         let opening = Opening { path, synchronous: options.synchronous, patience: options.acquire_timeout };
         let conn = opening.writer()?;
-        let file = opening.path.is_some().then(|| File {
-            readers: Arc::new(Readers::new(opening.clone(), options.connections)),
-            log: Arc::new(Log::new(opening.clone())),
+        let file = opening.path.as_deref().map(|path| {
+            let index = Arc::new(Index::new(path));
+            let readers = Arc::new(Readers::new(opening.clone(), index.clone(), options.connections));
+            File { log: Arc::new(Log::new(opening.clone(), index, readers.clone())), readers }
         });
         let desk = Desk::new(conn, opening.patience, file.as_ref().map(|file| file.log.clone()));
         Ok(Sqlite { desk, file })
@@ -90,8 +99,21 @@ impl Sqlite {
             return self.write().await;
         }
         let mut session = self.read().await?;
-        session.run(|conn| conn.execute_batch("BEGIN; SELECT 1 FROM sqlite_master LIMIT 1"))?;
+        if let Place::Reader(reader) = &mut session.place {
+            reader.hold()?;
+        }
+        session.fetch_optional::<(i64,)>("SELECT 1 FROM sqlite_master LIMIT 1", &[])?;
         Ok(session)
+    }
+
+    /// Has readers that nobody uses let go of what they have read, for as long as this is polled: another process may
+    /// want to move it.
+    pub(super) async fn watch(&self) {
+        let Some(file) = &self.file else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(REST).await;
+            file.readers.rest();
+        }
     }
 
     /// Waits for what is in use, then closes every connection.
@@ -104,7 +126,11 @@ impl Sqlite {
             file.log.close().await;
         }
         // The last connection to a file moves the log into it, which waits for the disk.
-        let _ = tokio::task::spawn_blocking(|| drop(conn)).await;
+        let closing = || {
+            drop(conn);
+            descriptors::tidy();
+        };
+        let _ = tokio::task::spawn_blocking(closing).await;
     }
 
     /// The name of each pool, how many connections it has, how many of them nobody uses, and how many it may have.
@@ -127,10 +153,20 @@ impl Session {
 
     /// Does something with the connection.
     pub(super) fn run<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if let Place::Reader(reader) = &mut self.place {
+            reader.leave()?;
+        }
+        self.run_here(work)
+    }
+
+    fn run_here<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let conn = self.conn()?;
         let done = if self.long && may_block() { tokio::task::block_in_place(|| work(conn)) } else { work(conn) };
-        if let (Err(_), Place::Transaction(transaction)) = (&done, &mut self.place) {
-            transaction.look();
+        match (&done, &mut self.place) {
+            (Err(_), Place::Transaction(transaction)) => transaction.look(),
+            // Where it cannot, it is closed when it is given back.
+            (Err(_), Place::Reader(reader)) => drop(reader.leave()),
+            _ => {}
         }
         Ok(done?)
     }
@@ -163,7 +199,10 @@ impl Session {
         columns: &[&str],
         read: impl Fn(&Row<'_>, &[usize]) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        self.run(|conn| statement::rows(conn, sql, values, most, columns, read))
+        if let Place::Reader(reader) = &mut self.place {
+            reader.look()?;
+        }
+        self.run_here(|conn| statement::rows(conn, sql, values, most, columns, read))
     }
 
     /// Runs a statement; how many rows it touched.

@@ -1,0 +1,278 @@
+//! What readers of a SQLite file see: all that was committed before, by whichever process, though they stay in the state
+//! that they have read for as long as nothing is written. And what they keep nobody from.
+
+use crate::engines::Engine;
+use crate::sqlite::{add, adding, log, path, seen};
+use crate::{at, scope, stage};
+use greenroom::store::{Conn, Db};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const FILE: &str = "GREENROOM_TEST_FILE";
+const SQL: &str = "GREENROOM_TEST_SQL";
+const EMPTY: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// How many reads are many enough for a reader to stay where it is.
+const MANY: usize = 40;
+
+/// What another process is asked to do, and answers: see [`beside`].
+#[test]
+#[ignore = "other tests run it, each as a process of its own"]
+fn another_process() {
+    let (Ok(file), Ok(sql)) = (std::env::var(FILE), std::env::var(SQL)) else { return };
+    let conn = rusqlite::Connection::open(file).unwrap();
+    conn.busy_timeout(Duration::ZERO).unwrap();
+    let answer = match conn.query_row(&sql, [], |row| row.get::<_, i64>(0)) {
+        Ok(number) => number.to_string(),
+        Err(rusqlite::Error::QueryReturnedNoRows) => "done".into(),
+        Err(error) => error.sqlite_error_code().map_or_else(|| error.to_string(), |code| format!("{code:?}")),
+    };
+    println!("answer={answer}.");
+}
+
+/// Has another process run a statement; what it answers, or why it was refused.
+fn beside(path: &Path, sql: &str) -> String {
+    let mut this = Command::new(std::env::current_exe().unwrap());
+    this.args(["--ignored", "--exact", "--nocapture", "reads::another_process"]).env(FILE, path).env(SQL, sql);
+    let said = String::from_utf8(this.output().unwrap().stdout).unwrap();
+    said.split_once("answer=").and_then(|(_, rest)| rest.split_once('.')).expect(&said).0.into()
+}
+
+fn insert(id: &str) -> String {
+    format!(
+        "INSERT INTO stages (account, region, id, name, tags, recording, recording_storage_id, created_at, quiet_since)
+        SELECT account, region, '{id}', name, tags, recording, recording_storage_id, created_at, quiet_since
+        FROM stages WHERE id = 'a'"
+    )
+}
+
+/// Reads until the reader stays where it is.
+async fn stay(db: &Db) {
+    for _ in 0..MANY {
+        seen(db).await;
+    }
+}
+
+/// Whether somebody reads what is in the log.
+fn is_read(engine: &Engine) -> bool {
+    let conn = rusqlite::Connection::open(path(engine)).unwrap();
+    conn.busy_timeout(Duration::ZERO).unwrap();
+    conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, bool>(0)).unwrap()
+}
+
+/// A store of one stage, `a`.
+async fn opened() -> (Engine, Db) {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    add(&db, "a").await.unwrap();
+    (engine, db)
+}
+
+#[tokio::test]
+async fn a_reader_stays_where_it_is_and_finds_what_is_committed_all_the_same() {
+    let (engine, db) = opened().await;
+    stay(&db).await;
+    assert!(is_read(&engine), "it stays");
+    let mut expected = vec!["a".to_owned()];
+    let raw = rusqlite::Connection::open(path(&engine)).unwrap();
+    for round in 0..60 {
+        let id = format!("b{round:02}");
+        match round % 4 {
+            0 => assert_eq!(beside(&path(&engine), &insert(&id)), "done"),
+            1 => raw.execute_batch(&insert(&id)).unwrap(),
+            _ => add(&db, &id).await.unwrap(),
+        }
+        expected.push(id);
+        assert_eq!(seen(&db).await, expected);
+        if round % 3 == 0 {
+            stay(&db).await;
+            assert!(is_read(&engine));
+        }
+    }
+    db.close().await;
+}
+
+#[tokio::test]
+async fn each_statement_of_a_reader_finds_what_was_committed_before_it() {
+    let (_engine, db) = opened().await;
+    let mut conn = db.read().await.unwrap();
+    for n in 0..5 {
+        let id = format!("b{n}");
+        for _ in 0..MANY {
+            assert!(conn.stage(&scope(), &id).await.unwrap().is_none());
+        }
+        add(&db, &id).await.unwrap();
+        assert!(conn.stage(&scope(), &id).await.unwrap().is_some());
+    }
+    drop(conn);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_begins_now_and_stays() {
+    let (_engine, db) = opened().await;
+    let ids = async |conn: &mut Conn| conn.stages(&scope(), &at(0, ""), 9).await.unwrap().len();
+    stay(&db).await;
+    add(&db, "b").await.unwrap();
+    let mut snapshot = db.snapshot().await.unwrap();
+    add(&db, "c").await.unwrap();
+    for _ in 0..MANY {
+        assert_eq!(ids(&mut snapshot).await, 2);
+    }
+    drop(snapshot);
+    assert_eq!(seen(&db).await.len(), 3);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_failure_leaves_the_state_that_was_read() {
+    let (engine, db) = opened().await;
+    stay(&db).await;
+    engine.write(&["ALTER TABLE stages RENAME TO away"]).await;
+    for _ in 0..MANY {
+        assert!(db.stage(&scope(), "a").await.is_err());
+    }
+    engine.write(&["ALTER TABLE away RENAME TO stages"]).await;
+    assert!(db.stage(&scope(), "a").await.unwrap().is_some());
+    stay(&db).await;
+    assert!(is_read(&engine));
+    engine.write(&["UPDATE stages SET tags = '{'"]).await;
+    for _ in 0..MANY {
+        assert!(db.stage(&scope(), "a").await.is_err());
+    }
+    assert!(!is_read(&engine));
+    db.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_nobody_uses_keeps_nobody_from_emptying_the_log() {
+    let (engine, db) = opened().await;
+    let mut expected = vec!["a".to_owned()];
+    for n in 0..5 {
+        stay(&db).await;
+        assert_eq!(beside(&path(&engine), EMPTY), "1", "it stays");
+        tokio::select! {
+            () = db.watch(|| {}) => unreachable!("it watches for as long as it is asked to"),
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+        }
+        assert_eq!(beside(&path(&engine), EMPTY), "0");
+        assert_eq!(log(&engine), 0);
+        assert_eq!(seen(&db).await, expected);
+        // It stays where there is no log; whoever writes begins one.
+        stay(&db).await;
+        let id = format!("b{n}");
+        assert_eq!(beside(&path(&engine), &insert(&id)), "done");
+        expected.push(id);
+        assert_eq!(seen(&db).await, expected);
+    }
+    db.close().await;
+}
+
+/// Adds a stage that takes some pages.
+async fn add_large(db: &Db, id: &str) {
+    let mut row = stage(id, 1);
+    row.name = "n".repeat(20_000);
+    let mut tx = db.write().await.unwrap();
+    tx.insert_stage(&scope(), &row).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// What the log has begun with: another number each time that it starts anew.
+fn beginning(engine: &Engine) -> Vec<u8> {
+    let mut path = path(engine).into_os_string();
+    path.push("-wal");
+    let mut beginning = vec![0; 8];
+    std::fs::File::open(path).unwrap().read_exact_at(&mut beginning, 16).unwrap();
+    beginning
+}
+
+/// Writes until the log has started anew, twice.
+async fn write_much(engine: &Engine, db: &Db) {
+    let mut ids = (0..).map(|n| format!("s{n}"));
+    let mut writing = async || {
+        for _ in 0..2 {
+            let before = beginning(engine);
+            while before == beginning(engine) {
+                for _ in 0..50 {
+                    add_large(db, &ids.next().unwrap()).await;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), writing()).await.expect("it starts anew in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_log_starts_anew_though_readers_that_nobody_uses_stay() {
+    let (engine, db) = opened().await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(db.read().await.unwrap());
+    }
+    for conn in &mut all {
+        for _ in 0..MANY {
+            conn.stage(&scope(), "a").await.unwrap();
+        }
+    }
+    drop(all);
+    assert!(is_read(&engine));
+    write_much(&engine, &db).await;
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_log_starts_anew_among_reads() {
+    let (engine, db) = opened().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let readers = (0..3).map(|_| {
+        let (db, done) = (db.clone(), done.clone());
+        tokio::spawn(async move {
+            let mut reads = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                for _ in 0..MANY {
+                    assert!(db.stage(&scope(), "a").await.unwrap().is_some());
+                    reads += 1;
+                }
+                tokio::task::yield_now().await;
+            }
+            reads
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    write_much(&engine, &db).await;
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+    db.close().await;
+    assert_eq!(log(&engine), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_takes_no_lock_from_another_of_the_same_process() {
+    let (engine, db) = opened().await;
+    let file = path(&engine);
+    stay(&db).await;
+    for n in 0..3 {
+        let other = Db::open_beside(&engine.options()).await.unwrap();
+        add(&other, &format!("b{n}")).await.unwrap();
+        stay(&other).await;
+        let tx = adding(&db, &format!("c{n}")).await;
+        let snapshot = db.snapshot().await.unwrap();
+        other.close().await;
+        drop(other);
+        assert_eq!(beside(&file, &insert("x")), "DatabaseBusy", "one writes");
+        tx.commit().await.unwrap();
+        assert_eq!(beside(&file, EMPTY), "1", "one reads");
+        drop(snapshot);
+        assert!(log(&engine) > 0, "the other process was not the last one");
+        assert_eq!(seen(&db).await.len(), 3 + 2 * n);
+        assert_eq!(beside(&file, "SELECT COUNT(*) FROM stages"), (3 + 2 * n).to_string());
+    }
+    db.close().await;
+    assert_eq!(log(&engine), 0);
+}
