@@ -28,7 +28,14 @@ struct Shared<W> {
     waiting: Mutex<Waiting>,
     some: Condvar,
     /// Held from the taking of lines until they are written, so that none overtakes another.
-    out: Mutex<W>,
+    out: Mutex<Out<W>>,
+}
+
+#[derive(Debug)]
+struct Out<W> {
+    to: W,
+    /// Room for what waits while this is written.
+    room: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +66,11 @@ impl<W> Clone for Lines<W> {
 impl<W: Write + Send + 'static> Lines<W> {
     /// Lines that are written to `out`.
     pub fn start(out: W) -> io::Result<(Lines<W>, Writing<W>)> {
-        let shared = Shared { waiting: Mutex::default(), some: Condvar::new(), out: Mutex::new(out) };
+        let shared = Shared {
+            waiting: Mutex::default(),
+            some: Condvar::new(),
+            out: Mutex::new(Out { to: out, room: Vec::new() }),
+        };
         let lines = Lines(Arc::new(shared));
         let writer = lines.clone();
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
@@ -87,14 +98,17 @@ impl<W: Write + Send + 'static> Lines<W> {
     /// Writes what waits. Where nobody reads it, it is gone, as it always was.
     fn flush(&self) {
         let mut out = self.0.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = mem::take(&mut self.waiting().text);
-        let mut rest = text.as_slice();
+        let Out { to, room } = &mut *out;
+        room.clear();
+        room.shrink_to(MUCH);
+        mem::swap(room, &mut self.waiting().text);
+        let mut rest = room.as_slice();
         while !rest.is_empty() {
             let end = whole_lines(rest);
-            drop(out.write_all(&rest[..end]));
+            drop(to.write_all(&rest[..end]));
             rest = &rest[end..];
         }
-        drop(out.flush());
+        drop(to.flush());
     }
 }
 

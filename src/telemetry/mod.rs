@@ -3,15 +3,20 @@
 //! Logs go to standard error, for people on a terminal, as JSON otherwise; `RUST_LOG` chooses what is in them. Spans go
 //! to an OTLP endpoint where the usual `OTEL_…` variables name one, and nowhere otherwise.
 
+mod json;
 mod lines;
 mod otlp;
 pub mod trace;
 
+use json::Json;
 use lines::{Lines, Writing};
 use std::io::{IsTerminal as _, Stderr};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 /// Logging and tracing, once started.
 #[derive(Debug)]
@@ -47,15 +52,41 @@ fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>
     // It would write down session tokens, and signatures that would have been right.
     let filter = filter.add_directive("aws_sigv4=off".parse().expect("a target and a level"));
     let (lines, writing) = lines.unzip();
-    let logs = fmt::layer();
     let logs = match lines {
-        Some(lines) => logs.json().with_writer(lines).boxed(),
-        None if std::io::stderr().is_terminal() => logs.with_writer(std::io::stderr).boxed(),
-        None => logs.json().with_writer(std::io::stderr).boxed(),
+        Some(lines) => Json::new(lines).boxed(),
+        None if std::io::stderr().is_terminal() => fmt::layer().with_writer(std::io::stderr).boxed(),
+        None => Json::new(std::io::stderr).boxed(),
     };
-    let spans = otlp.as_ref().map(otlp::Otlp::layer);
-    tracing_subscriber::registry().with(logs.with_filter(filter)).with(spans).init();
+    let registry = tracing_subscriber::registry();
+    match &otlp {
+        // What spans are sent of is another choice than what is logged.
+        Some(otlp) => registry.with(logs.with_filter(filter)).with(otlp.layer()).init(),
+        None if is_of_spans(&filter) => registry.with(logs).with(filter).init(),
+        None => registry.with(logs).with(Plain(filter)).init(),
+    }
     Telemetry { otlp, _writing: writing }
+}
+
+/// Whether what is logged depends on the spans that it is said in.
+fn is_of_spans(filter: &EnvFilter) -> bool {
+    filter.to_string().contains('[')
+}
+
+/// A filter that need not be told of spans: it would lock itself to look, for each that begins, is entered, or ends.
+struct Plain(EnvFilter);
+
+impl<S: Subscriber> Layer<S> for Plain {
+    fn register_callsite(&self, what: &'static Metadata<'static>) -> Interest {
+        Layer::<S>::register_callsite(&self.0, what)
+    }
+
+    fn enabled(&self, what: &Metadata<'_>, ctx: Context<'_, S>) -> bool {
+        self.0.enabled(what, ctx)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.0.max_level_hint()
+    }
 }
 
 impl Telemetry {
@@ -65,6 +96,22 @@ impl Telemetry {
         let Some(otlp) = otlp else { return };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || otlp.stop()).await {
             tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_told_of_spans_if_it_names_any() {
+        let of_spans = |text: &str| is_of_spans(&EnvFilter::try_new(text).unwrap());
+        for text in ["warn", "warn,greenroom=info", "info,greenroom::requests=off", "greenroom", "off"] {
+            assert!(!of_spans(text), "{text}");
+        }
+        for text in ["[request]", "[request]=debug", "warn,greenroom[request{id=a}]=trace", "[{id}]=debug"] {
+            assert!(of_spans(text), "{text}");
         }
     }
 }
