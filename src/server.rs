@@ -7,7 +7,7 @@ mod media;
 pub(crate) use master_key::KeySource;
 
 use crate::api::operations::OPERATIONS;
-use crate::api::{self, Door, Limits};
+use crate::api::{self, Door, Entrance, Limits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
 use crate::app::views::Bell;
 use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
@@ -203,7 +203,7 @@ impl Server {
         };
         let participants = participant::router(door.clone(), plane.clone());
         let router = api::router(door.clone(), participants, served == Served::WithApi);
-        let listener = Listener::new(socket, router.clone(), tls.clone(), &args.listener);
+        let listener = Listener::new(socket, Entrance::new(door.clone(), router.clone()), tls.clone(), &args.listener);
         Ok(Server {
             figures: figures::url(served, figures, address, tls.is_some()),
             listener: listener.measured(metrics),

@@ -3,8 +3,9 @@
 //! A call is recorded once it is known whose it is, whatever becomes of it, before it is answered. Values that the model
 //! calls sensitive are hidden, and members that it does not know are left out.
 
+use super::Witness;
 use super::operations::Operation;
-use super::request::{ClientAddress, RequestId};
+use super::request::ClientAddress;
 use crate::app::credentials::Caller;
 use crate::app::{Call, audit};
 use crate::clock::Timestamp;
@@ -33,6 +34,7 @@ impl Attempt {
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0.to_string());
         let at: Timestamp = call.app.clock.now().whole_seconds();
         let id = call.app.ids.event();
+        let witness = Witness::of(&parts.extensions);
         let record = json!({
             "eventVersion": VERSION,
             "userIdentity": {
@@ -51,7 +53,7 @@ impl Attempt {
             "userAgent": agent,
             "requestParameters": null,
             "responseElements": null,
-            "requestID": parts.extensions.get::<RequestId>().map(|id| &*id.0),
+            "requestID": witness.as_deref().map(|witness| &witness.id),
             "eventID": id,
             "readOnly": operation.readonly,
             "eventType": "AwsApiCall",

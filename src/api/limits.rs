@@ -76,18 +76,26 @@ impl Limits {
 
 /// Lets a request in, or refuses it at once: a queue would only make everyone wait until they have given up.
 pub async fn admit(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    admitted(&door, request, |request| next.run(request)).await
+}
+
+/// The same in front of whatever answers.
+pub(super) async fn admitted<F>(door: &Door, request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let uri = request.uri();
     if uri.path_and_query().map_or(0, |uri| uri.as_str().len()) > URI_BYTES {
         let text = format!("The path and the query have more than {URI_BYTES} bytes");
         return response::fault(&Fault::rejected(RejectionKind::UriTooLong, text));
     }
     if NOT_COUNTED.contains(&uri.path()) {
-        return next.run(request).await;
+        return next(request).await;
     }
     let Some(_place) = door.limits.place() else {
         door.app.metrics.refusals.in_flight.inc();
         let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
         return response::fault(&Fault::rejected(RejectionKind::Unavailable, text));
     };
-    next.run(request).await
+    next(request).await
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 pub mod authorization;
+mod entrance;
 mod figures;
 mod limits;
 pub mod openapi;
@@ -15,6 +16,7 @@ pub mod signature;
 mod stream;
 mod witness;
 
+pub use entrance::Entrance;
 pub use figures::router as figures;
 pub use limits::Limits;
 pub use witness::{OWN, Sender, Witness};
@@ -34,7 +36,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
-pub use request::{Busy, ClientAddress, Place, RequestId, Unread, whole};
+pub use request::{Busy, ClientAddress, Place, Unread, whole};
 use signature::Claim;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
@@ -106,11 +108,15 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
+    dispatched(&door, request).await
+}
+
+async fn dispatched(door: &Door, request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return response::preflight();
     }
     let witness = Witness::of(request.extensions());
-    match answer(&door, request, witness.as_deref()).await {
+    match answer(door, request, witness.as_deref()).await {
         Ok(body) => response::success(body),
         Err(fault) => response::fault(&fault),
     }

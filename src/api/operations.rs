@@ -53,6 +53,9 @@ pub struct Operation {
 /// A request that is valid, to be carried out.
 pub type Valid = Box<dyn FnOnce(Call) -> Answer + Send>;
 
+/// The bodies of most answers have fewer bytes: none of them has to grow on the way.
+const BODY: usize = 1000;
+
 /// The body of an answer, or why there is none.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
 
@@ -66,7 +69,9 @@ where
     Ok(Box::new(move |call| {
         Box::pin(async move {
             let done = again(|| operation(call.clone(), input.clone())).await?;
-            serde_json::to_vec(&done).map_err(Fault::internal)
+            let mut body = Vec::with_capacity(BODY);
+            serde_json::to_writer(&mut body, &done).map_err(Fault::internal)?;
+            Ok(body)
         })
     }))
 }

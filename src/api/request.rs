@@ -21,8 +21,8 @@ const DRAINED_BYTES: usize = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// The place of a connection among those that may be at once, which the listener gives to each request as an extension.
-/// Whoever takes the connection over from HTTP holds it until the connection ends.
+/// The place of a connection among those that may be at once, which the listener gives to each request as an extension
+/// that asks to take the connection over from HTTP. Whoever does so holds it until the connection ends.
 #[derive(Clone, Debug)]
 pub struct Place {
     _held: Arc<OwnedSemaphorePermit>,
@@ -53,10 +53,6 @@ impl std::fmt::Debug for Busy {
         f.write_str("Busy")
     }
 }
-
-/// The id of a request, which its answer bears.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub Arc<str>);
 
 /// The path of the tag operations in the table.
 pub const TAGS: &str = "/tags/{resourceArn}";

@@ -1,5 +1,6 @@
 //! Answers: the one exit of every request.
 
+use super::witness::REQUEST_ID;
 use crate::model::fault::{Fault, RejectionKind};
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
@@ -45,16 +46,18 @@ fn with_headers(mut response: Response, headers: &[(&'static str, &'static str)]
 }
 
 fn body(status: StatusCode, bytes: Vec<u8>) -> Response {
-    // Made once: a copy costs less than nine insertions.
+    // Made once: a copy costs less than nine insertions. It has no room to grow, but where something is taken out.
     static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(MODELLED.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
+        headers.insert(REQUEST_ID, HeaderValue::from_static(""));
         headers
     });
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     *response.headers_mut() = HEADERS.clone();
+    response.headers_mut().remove(REQUEST_ID);
     response
 }
 

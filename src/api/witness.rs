@@ -1,12 +1,12 @@
 //! What becomes of a request: its id, its line in the log, its figures and its span. The one place where a request of
 //! either door begins and ends.
 
-use super::{ClientAddress, Door, RequestId};
+use super::{ClientAddress, Door};
 use crate::app::App;
 use crate::model::arn::Scope;
 use crate::telemetry::trace;
 use axum::extract::{Request, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, Method};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::net::IpAddr;
@@ -23,6 +23,9 @@ const PREFLIGHT: &str = "Preflight";
 const STREAM: &str = "StreamEvents";
 /// The status that stands for a client that did not wait for its answer.
 const GONE: u16 = 499;
+
+/// The header of a request's id.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// Who sent a request, once that is proven.
 #[derive(Clone, Debug)]
@@ -45,6 +48,7 @@ pub struct Witness {
     method: Method,
     path: String,
     client: Option<IpAddr>,
+    /// Its span, if that is sent anywhere.
     span: Span,
     trace: Option<String>,
     /// It asks how the server is.
@@ -56,16 +60,23 @@ pub struct Witness {
 }
 
 /// Gives every answer the id of its request, and bears witness of both.
-pub async fn watch(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
-    let witness = Arc::new(Witness::new(&door.app, &request));
-    request.extensions_mut().insert(RequestId(witness.id.as_str().into()));
+pub async fn watch(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    watched(&door, request, |request| next.run(request)).await
+}
+
+/// The same around whatever answers.
+pub(super) async fn watched<F>(door: &Door, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let (witness, span) = Witness::new(&door.app, &request);
+    let witness = Arc::new(witness);
     request.extensions_mut().insert(witness.clone());
-    let span = witness.span.clone();
     let waiting = Waiting(&witness);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next(request).instrument(span).await;
     std::mem::forget(waiting);
     if let Ok(id) = HeaderValue::from_str(&witness.id) {
-        response.headers_mut().insert("x-amzn-requestid", id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     let fault = response.headers().get("x-amzn-errortype").and_then(|name| name.to_str().ok());
     witness.ended(response.status().as_u16(), fault);
@@ -96,7 +107,8 @@ fn own(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 impl Witness {
-    fn new(app: &Arc<App>, request: &Request) -> Witness {
+    /// The witness of a request, and the request's span.
+    fn new(app: &Arc<App>, request: &Request) -> (Witness, Span) {
         let (id, method, path) = (app.ids.request(), request.method(), request.uri().path());
         let span = if trace::is_sent() {
             tracing::info_span!("request", id, %method, path, trace_id = Empty, otel.kind = "server")
@@ -108,11 +120,11 @@ impl Witness {
         if let Some(trace) = &trace {
             span.record("trace_id", trace);
         }
-        Witness {
+        let witness = Witness {
             app: app.clone(),
             since: Instant::now(),
             client: request.extensions().get::<ClientAddress>().map(|client| client.0),
-            span,
+            span: if trace::is_sent() { span.clone() } else { Span::none() },
             trace,
             quiet: super::limits::NOT_COUNTED.contains(&path),
             operation: own(method, path).map_or_else(OnceLock::new, OnceLock::from),
@@ -122,7 +134,8 @@ impl Witness {
             id,
             method: method.clone(),
             path: path.to_owned(),
-        }
+        };
+        (witness, span)
     }
 
     /// The witness of a request, by its extensions; none where a router is driven without its layers.

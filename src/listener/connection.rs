@@ -2,15 +2,17 @@
 
 use super::activity::{Activity, Patience, Verdict};
 use super::{proxies, tls::Tls};
-use crate::api::{Busy, ClientAddress, Place};
+use crate::api::{Busy, ClientAddress, Entrance, Place};
 use crate::config::{ListenerArgs, Networks};
-use axum::Router;
 use axum::body::Body;
 use axum::http::Version;
+use axum::http::header::UPGRADE;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::io::InspectReader;
-use tower::Service as _;
 
 /// Most requests at once on one connection of HTTP/2.
 const STREAMS: u32 = 100;
@@ -28,7 +29,7 @@ const PING: Duration = Duration::from_secs(20);
 /// What all connections have in common.
 #[derive(Debug)]
 pub struct Connections {
-    router: Router,
+    entrance: Entrance,
     tls: Option<Arc<Tls>>,
     proxies: Networks,
     patience: Patience,
@@ -37,7 +38,7 @@ pub struct Connections {
 
 impl Connections {
     /// As the operator has set it.
-    pub fn new(router: Router, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
+    pub fn new(entrance: Entrance, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let mut http = Builder::new(TokioExecutor::new());
         // hyper's own clock for heads runs between requests too, and not before the first byte: see `Activity`.
@@ -50,7 +51,7 @@ impl Connections {
             .keep_alive_timeout(PING);
         let patience =
             Patience { head: seconds(args.header_timeout_seconds), idle: seconds(args.idle_timeout_seconds) };
-        Connections { router, tls, proxies: args.trusted_proxies.clone(), patience, http }
+        Connections { entrance, tls, proxies: args.trusted_proxies.clone(), patience, http }
     }
 
     /// Serves a connection until it ends, is upgraded, or has finished its requests after `stopped`.
@@ -87,15 +88,14 @@ impl Connections {
             let mut request = request.map(Body::new);
             let client = proxies::client(&self.proxies, peer, request.headers());
             request.extensions_mut().insert(ClientAddress(client));
-            request.extensions_mut().insert(place.clone());
-            request.extensions_mut().insert(running.clone());
-            // A router is always ready.
-            let answer = self.router.clone().call(request);
-            async move {
-                let answer = answer.await;
-                drop(running);
-                answer
+            if request.headers().contains_key(UPGRADE) {
+                request.extensions_mut().insert(place.clone());
             }
+            request.extensions_mut().insert(running.clone());
+            self.entrance.answer(request).map(move |answer| {
+                drop(running);
+                Ok::<_, Infallible>(answer)
+            })
         });
         let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
         let mut check = std::pin::pin!(tokio::time::sleep(self.patience.head.min(self.patience.idle)));

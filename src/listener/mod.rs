@@ -10,9 +10,9 @@ mod connection;
 mod proxies;
 pub mod tls;
 
+use crate::api::Entrance;
 use crate::config::ListenerArgs;
 use crate::metrics::Metrics;
-use axum::Router;
 use connection::Connections;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener on a socket for the requests that a router answers.
-    pub fn new(socket: TcpListener, router: Router, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
+    /// A listener on a socket for the requests that an entrance, or a router, answers.
+    pub fn new(socket: TcpListener, entrance: impl Into<Entrance>, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
         Listener {
             socket,
             places: Arc::new(Semaphore::new(args.max_connections as usize)),
             most: args.max_connections,
-            connections: Arc::new(Connections::new(router, tls, args)),
+            connections: Arc::new(Connections::new(entrance.into(), tls, args)),
             metrics: None,
             reminded: None,
         }

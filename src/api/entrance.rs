@@ -1,0 +1,71 @@
+//! The entrance of the listener's requests.
+
+use super::{Door, dispatched, limits, operation, panicked, witness};
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tower::Service as _;
+
+/// Every path that a server answers. A request for an operation takes no way through the router, which would copy its
+/// services for it, and box what each layer has to do; the layers are the same as [there](super::router).
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    door: Option<Arc<Door>>,
+    router: Router,
+}
+
+/// A router alone.
+impl From<Router> for Entrance {
+    fn from(router: Router) -> Self {
+        Entrance { door: None, router }
+    }
+}
+
+impl Entrance {
+    /// The entrance of a router that answers for `door`, made by [`router`](super::router).
+    pub fn new(door: Arc<Door>, router: Router) -> Self {
+        Entrance { door: Some(door), router }
+    }
+
+    /// Answers a request.
+    pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+        match &self.door {
+            Some(door) if operation(request.method(), request.uri().path()).is_some() => {
+                Either::Left(operate(door.clone(), request))
+            }
+            // A router is always ready.
+            _ => Either::Right(self.router.clone().call(request).map(|answered| {
+                let Ok(response) = answered;
+                response
+            })),
+        }
+    }
+}
+
+async fn operate(door: Arc<Door>, request: Request) -> Response {
+    let answer = |request| caught(limits::admitted(&door, request, |request| dispatched(&door, request)));
+    witness::watched(&door, request, answer).await
+}
+
+/// Makes an answer of a panic.
+fn caught(answering: impl Future<Output = Response>) -> impl Future<Output = Response> {
+    AssertUnwindSafe(answering).catch_unwind().map(|answered| answered.unwrap_or_else(panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let response = caught(async { panic!("on purpose") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["x-amzn-errortype"], "InternalServerException");
+        assert_eq!(caught(async { Response::default() }).await.status(), StatusCode::OK);
+    }
+}
