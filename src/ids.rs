@@ -1,6 +1,7 @@
 //! Names for new things, and randomness: the one place that makes either. Seeded in tests.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,14 +70,36 @@ impl Ids {
     }
 
     fn uuid(&self) -> String {
-        let bytes: [u8; 16] = self.bytes()[..16].try_into().expect("half of thirty-two");
-        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+        let bytes = match self {
+            Ids::Random => drawn(),
+            Ids::Seeded(..) => self.bytes()[..16].try_into().expect("half of thirty-two"),
+        };
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().encode_lower(&mut text).to_owned()
     }
+}
+
+/// Sixteen random bytes for what is no secret. Every request has an id, and many are drawn for little more than one.
+#[expect(clippy::disallowed_methods, reason = "the one place that may")]
+fn drawn() -> [u8; 16] {
+    thread_local! {
+        static DRAWN: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    DRAWN.with_borrow_mut(|drawn| {
+        drawn.pop().unwrap_or_else(|| {
+            let mut bytes = [0; 1024];
+            aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+            let [first, rest @ ..] = bytes.as_chunks().0 else { unreachable!("there are 64") };
+            drawn.extend(rest);
+            *first
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn ids_have_the_forms_of_aws() {
@@ -92,5 +115,17 @@ mod tests {
         assert_eq!(Ids::seeded(1).resource(), Ids::seeded(1).resource());
         assert_ne!(Ids::seeded(1).resource(), Ids::seeded(2).resource());
         assert_ne!(Ids::Random.resource(), Ids::Random.resource());
+    }
+
+    #[test]
+    fn no_id_of_a_request_comes_twice_on_any_thread() {
+        let some = || (0..1000).map(|_| Ids::Random.request()).collect::<Vec<_>>();
+        let threads = [(); 4].map(|()| std::thread::spawn(some));
+        let all = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<HashSet<_>>();
+        assert_eq!(all.len(), 4000);
+        for id in all {
+            let id = uuid::Uuid::try_parse(&id).unwrap();
+            assert_eq!((id.get_version_num(), id.get_variant()), (4, uuid::Variant::RFC4122));
+        }
     }
 }
