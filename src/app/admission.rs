@@ -6,8 +6,7 @@ use crate::domain::participant::HeldToken;
 use crate::domain::public_key;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::fault::Fault;
-use crate::model::participant::ParticipantState;
-use crate::store::{Conn, Place};
+use crate::store::Conn;
 use crate::token::{self, TokenError, Verified};
 use std::sync::Arc;
 
@@ -30,13 +29,13 @@ pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Tick
         let (verified, signer) = believed(app, &mut conn, token).await?;
         let rules = Rules { expired: purpose == Purpose::Hold, ..rules(app, signer.as_ref()) };
         let ticket = admission::participant(&verified.payload, verified.digest, &rules)?;
-        let stage = conn.stage(&ticket.scope, &ticket.stage).await?.ok_or_else(|| no_stage(&ticket))?;
-        not_disconnected(&mut conn, &ticket).await?;
-        if let Some(session) = stage.active_session.filter(|_| purpose == Purpose::Join) {
-            let at = Place { scope: &ticket.scope, stage: &ticket.stage, session: &session };
-            let row = conn.participant(at, &ticket.participant).await?;
-            let present = row.filter(|row| row.state == ParticipantState::Connected.as_str());
-            not_superseded(present.and_then(|row| row.token.0).as_ref(), &ticket)?;
+        let guest = conn.guest(&ticket.scope, &ticket.stage, &ticket.participant).await?;
+        let guest = guest.ok_or_else(|| no_stage(&ticket))?;
+        if guest.revoked {
+            return Err(disconnected(&ticket).into());
+        }
+        if purpose == Purpose::Join {
+            not_superseded(guest.token.and_then(|token| token.0).as_ref(), &ticket)?;
         }
         Ok(ticket)
     })
@@ -113,8 +112,12 @@ pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &Ticket) -> Result
     if !conn.is_participant_revoked(&ticket.scope, &ticket.stage, &ticket.participant).await? {
         return Ok(());
     }
+    Err(disconnected(ticket).into())
+}
+
+pub(super) fn disconnected(ticket: &Ticket) -> Refusal {
     let text = format!("the participant {} was disconnected; its tokens open no door again", ticket.participant);
-    Err(Refusal::new(RefusalCode::ParticipantDisconnected, text).into())
+    Refusal::new(RefusalCode::ParticipantDisconnected, text)
 }
 
 /// Refuses a connection token that was revoked.

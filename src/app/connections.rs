@@ -16,7 +16,7 @@ use crate::model::participant::{EventErrorCode, EventName, ParticipantProtocol, 
 use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StageRow};
 use std::sync::Arc;
 
-use ends::{does, end_unlawful, replace};
+use ends::{does, end_unlawful, replace, settle};
 pub(super) use ends::{end, forget_all};
 
 /// Where a wish is fulfilled.
@@ -44,9 +44,15 @@ pub async fn find(app: &Arc<App>, ticket: &Ticket, wish: &Wish) -> Result<Found,
 }
 
 /// Notes a connection with the id `id`, held by this node: takes the stage's media for this node if nobody has them, ends
-/// what the connection replaces, opens the session, lets the participant join. Answers as [`find`] does: `Elsewhere` and
-/// refusals leave nothing behind.
-pub async fn open(app: &Arc<App>, ticket: &Ticket, wish: &Wish, id: &str, client: Client) -> Result<Found, Refusal> {
+/// what the connection replaces, opens the session, lets the participant join. Answers as [`find`] does, and the number
+/// of the stage's change: `Elsewhere` and refusals leave nothing behind.
+pub async fn open(
+    app: &Arc<App>,
+    ticket: &Ticket,
+    wish: &Wish,
+    id: &str,
+    client: Client,
+) -> Result<(Found, i64), Refusal> {
     let call = &of(app, &ticket.scope);
     decided(|| async {
         let mut tx = call.write().await?;
@@ -55,8 +61,12 @@ pub async fn open(app: &Arc<App>, ticket: &Ticket, wish: &Wish, id: &str, client
             admission::not_revoked(&mut tx, &ticket.scope, token).await?;
         }
         let mut stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
-        admission::not_disconnected(&mut tx, ticket).await?;
-        let node = super::nodes::living(call, &mut tx).await?;
+        let node = app.node();
+        match tx.revoked_and_living(&ticket.scope, &ticket.stage, &ticket.participant, &node).await? {
+            (true, _) => return Err(admission::disconnected(ticket).into()),
+            (false, false) => return Err(super::nodes::dead().into()),
+            (false, true) => {}
+        }
         if *wish == Wish::Publish && super::nodes::bury_home(call, &mut tx, &stage).await? {
             // Whom the dead node held has left, and the session may be over.
             stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
@@ -64,11 +74,11 @@ pub async fn open(app: &Arc<App>, ticket: &Ticket, wish: &Wish, id: &str, client
         let present = present(call, &mut tx, &stage, ticket).await?;
         let found = super::locating::locate(call, &mut tx, &stage, ticket, wish).await?;
         if let Found::Elsewhere(_) = found {
-            return Ok(found);
+            return Ok((found, 0));
         }
-        let session = match present {
-            Some(session) => session,
-            None => presence::enter(call, &mut tx, &stage, newcomer(ticket, client.clone())).await?,
+        let session = match (&stage.active_session, present) {
+            (Some(session), Some(row)) if is_connected(&row) => session.clone(),
+            (_, row) => presence::enter_from(call, &mut tx, &stage, newcomer(ticket, client.clone()), row).await?,
         };
         let at = Place { scope: &call.scope, stage: &stage.id, session: &session };
         let row = ConnectionRow {
@@ -87,9 +97,9 @@ pub async fn open(app: &Arc<App>, ticket: &Ticket, wish: &Wish, id: &str, client
         if *wish == Wish::Publish {
             tx.set_media_home(&call.scope, &stage.id, &row.node_id).await?;
         }
-        tx.note_change(&call.scope, &stage.id, call.now().0, false).await?;
+        let revision = tx.note_change(&call.scope, &stage.id, call.now().0, false).await?;
         call.commit(tx).await?;
-        Ok(found)
+        Ok((found, revision))
     })
     .await
 }
@@ -124,9 +134,12 @@ pub async fn ended(app: &Arc<App>, ticket: &Ticket, id: &str, why: Option<EventE
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
-        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(call.commit(tx).await?) };
-        let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
-        end(call, &mut tx, at, &row, why).await?;
+        if call.hold(&mut tx, &ticket.stage).await?.is_some()
+            && let Some(row) = tx.take_connection(&call.scope, &ticket.stage, id).await?
+        {
+            let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
+            settle(call, &mut tx, at, &row, why).await?;
+        }
         Ok(call.commit(tx).await?)
     })
     .await
@@ -215,17 +228,20 @@ pub(super) fn of(app: &Arc<App>, scope: &Scope) -> Call {
     Call { app: app.clone(), scope: scope.clone() }
 }
 
-/// The session that a participant is in already, if so; refuses a token that may not speak for it.
-async fn present(call: &Call, tx: &mut Conn, stage: &StageRow, ticket: &Ticket) -> Result<Option<String>, No> {
+/// What a participant is in the open session, if it was in it before; refuses a token that may not speak for who is in it.
+async fn present(call: &Call, tx: &mut Conn, stage: &StageRow, ticket: &Ticket) -> Result<Option<ParticipantRow>, No> {
     let Some(session) = &stage.active_session else { return Ok(None) };
     let at = Place { scope: &call.scope, stage: &stage.id, session };
-    let Some(row) = tx.participant(at, &ticket.participant).await?.filter(is_connected) else { return Ok(None) };
+    let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(None) };
+    if !is_connected(&row) {
+        return Ok(Some(row));
+    }
     if presence::is_replica(&row) {
         let text = format!("jti: {} is a replica of a participant of another stage", row.id);
         return Err(Refusal::new(RefusalCode::TokenNotAllowed, text).into());
     }
     admission::not_superseded(row.token.0.as_ref(), ticket)?;
-    Ok(Some(session.clone()))
+    Ok(Some(row))
 }
 
 /// A connection, inside a transaction that holds its stage from now on; `None` where either is gone.

@@ -211,9 +211,9 @@ impl Call {
 
     /// A stage of one's own for this transaction alone, once what was due in it has been done; `None` if there is none.
     async fn hold(&self, tx: &mut Conn, stage: &str) -> Result<Option<StageRow>, Fault> {
-        let Some(row) = tx.lock_stage(&self.scope, stage).await? else { return Ok(None) };
-        let ended = sessions::settle(self, tx, &row).await?;
-        if replications::settle(self, tx, stage).await? || ended {
+        let Some((row, due)) = tx.hold_stage(&self.scope, stage, self.now().0).await? else { return Ok(None) };
+        let ended = sessions::settle(self, tx, &row, due.session).await?;
+        if (due.replications && replications::settle(self, tx, stage).await?) || ended {
             return Ok(tx.stage(&self.scope, stage).await?);
         }
         Ok(Some(row))

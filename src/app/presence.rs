@@ -52,6 +52,8 @@ pub enum Act {
     Unsubscribe(String),
     /// Leaves.
     Leave,
+    /// Leaves, as its last connection has ended.
+    LeaveBehindNothing,
     /// Tries what it may not or cannot, perhaps with another participant.
     Fail(EventName, EventErrorCode, Option<String>),
     /// Shows a new token.
@@ -139,10 +141,27 @@ pub(super) async fn leave_if_present(
 
 /// The door's inner side: joins, or joins again, inside a transaction that holds the stage.
 pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer) -> Result<String, Fault> {
+    let row = match &stage.active_session {
+        Some(session) => tx.participant(Place { scope: &call.scope, stage: &stage.id, session }, &newcomer.id).await?,
+        None => None,
+    };
+    let session = enter_from(call, tx, stage, newcomer, row).await?;
+    tx.note_change(&call.scope, &stage.id, call.now().0, false).await?;
+    Ok(session)
+}
+
+/// The same for who was `row` in the open session, if it was in it before. The stage's change is for the caller to note.
+pub(super) async fn enter_from(
+    call: &Call,
+    tx: &mut Conn,
+    stage: &StageRow,
+    newcomer: Newcomer,
+    row: Option<ParticipantRow>,
+) -> Result<String, Fault> {
     let now = call.now();
     let session = super::sessions::open(call, tx, stage, now).await?;
     let at = Place { scope: &call.scope, stage: &stage.id, session: &session };
-    match tx.participant(at, &newcomer.id).await? {
+    match row {
         Some(row) => {
             let (next, events) = state(&row).join(now)?;
             save(call, tx, at, &row, rows::rejoined(written(&row, &next), newcomer), &events, None).await?;
@@ -153,7 +172,6 @@ pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer
             rows::insert(call, tx, at, row, &events).await?;
         }
     }
-    tx.note_change(&call.scope, &stage.id, now.0, false).await?;
     Ok(session)
 }
 
@@ -167,6 +185,18 @@ pub(super) async fn perform(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let row = tx.participant(at, participant).await?.ok_or(Illegal::NotConnected)?;
+    perform_as(call, tx, at, row, act, now).await
+}
+
+/// The same for a participant whose row has been read.
+pub(super) async fn perform_as(
+    call: &Call,
+    tx: &mut Conn,
+    at: Place<'_>,
+    row: ParticipantRow,
+    act: Act,
+    now: Timestamp,
+) -> Result<(), Fault> {
     if let Act::Publish(_) = act {
         super::compositions::settle(call, tx, at.stage).await?;
     }
@@ -177,6 +207,7 @@ pub(super) async fn perform(
     let (next, events) = transition(call, &row, &act, of_replica, now)?;
     let mut after = written(&row, &next);
     let mut also = None;
+    let connected = !matches!(act, Act::LeaveBehindNothing);
     match act {
         Act::Publish(Some(protocol)) => after.protocol = protocol.as_str().to_owned(),
         Act::Exchange { user_id, attributes, after: token, .. } => {
@@ -195,7 +226,14 @@ pub(super) async fn perform(
     }
     save(call, tx, at, &row, after.clone(), &events, also).await?;
     tx.note_change(&call.scope, at.stage, now.0, false).await?;
-    follow(call, tx, at, &row, &after, now).await
+    follow(call, tx, at, &row, &after, now).await?;
+    if row.state != after.state {
+        if connected {
+            super::connections::forget_all(call, tx, at, &row.id).await?;
+        }
+        super::sessions::left(call, tx, at, now).await?;
+    }
+    Ok(())
 }
 
 /// What is told of a change of a participant's recording, and since when it goes on afterwards, in milliseconds.
@@ -206,7 +244,7 @@ fn recorded(at: Place<'_>, row: &ParticipantRow, after: Recording<'_>, now: Time
     (told, since.map(|at| at.0))
 }
 
-/// Does what follows from a participant's change: for its replicas, the session and the stage.
+/// Does what follows from a participant's publishing, or no longer: for its replicas, the session and the stage.
 async fn follow(
     call: &Call,
     tx: &mut Conn,
@@ -227,10 +265,6 @@ async fn follow(
             super::sessions::silent(call, tx, at, now).await?;
         }
     }
-    if before.state != after.state {
-        super::connections::forget_all(call, tx, at, &after.id).await?;
-        super::sessions::left(call, tx, at, now).await?;
-    }
     Ok(())
 }
 
@@ -241,7 +275,7 @@ fn transition(call: &Call, row: &ParticipantRow, act: &Act, of_replica: bool, no
         Act::Unpublish => participant.unpublish(now),
         Act::Subscribe(remote) => participant.subscribe(remote, of_replica, now),
         Act::Unsubscribe(remote) => participant.unsubscribe(remote, now),
-        Act::Leave => participant.leave(now),
+        Act::Leave | Act::LeaveBehindNothing => participant.leave(now),
         Act::Fail(name, code, remote) => Ok(participant.fail(*name, *code, remote.as_deref(), now)),
         Act::Exchange { user_id, attributes, before, after } => {
             let token = |user: &str, attributes: &ParticipantAttributes, token: &HeldToken| ExchangedParticipantToken {

@@ -57,9 +57,7 @@ pub(super) async fn open(call: &Call, tx: &mut Conn, stage: &StageRow, now: Time
         }
         return Ok(id);
     };
-    if !tx.is_anybody_connected(Place { scope: &call.scope, stage: &stage.id, session }).await? {
-        tx.set_session_due(&call.scope, &stage.id, session, ends_at).await?;
-    }
+    tx.set_empty_session_due(&call.scope, &stage.id, session, ends_at).await?;
     Ok(session.clone())
 }
 
@@ -75,25 +73,21 @@ pub(super) async fn silent(call: &Call, tx: &mut Conn, at: Place<'_>, now: Times
 
 /// Somebody left, perhaps the last one.
 pub(super) async fn left(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let wait = call.app.settings.participation.session_end;
+    if !wait.is_zero() {
+        return tx.set_empty_session_due(&call.scope, at.stage, at.session, Some(now.plus(wait).0)).await;
+    }
     if tx.is_anybody_connected(at).await? {
         return Ok(());
     }
-    let wait = call.app.settings.participation.session_end;
-    if wait.is_zero() {
-        return close(call, tx, at, now).await;
-    }
-    tx.set_session_due(&call.scope, at.stage, at.session, Some(now.plus(wait).0)).await
+    close(call, tx, at, now).await
 }
 
 /// Ends the open session of a stage if its time has come: at that time, not when somebody looked. Answers whether it did.
-pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &StageRow) -> Result<bool, Fault> {
-    if stage.active_session.is_none() {
-        return Ok(false);
-    }
-    let session = tx.open_session(&call.scope, &stage.id).await?;
-    let due = session.and_then(|session| Some((session.id, Timestamp(session.ends_at?))));
+pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &StageRow, ends_at: Option<i64>) -> Result<bool, Fault> {
+    let due = stage.active_session.as_ref().zip(ends_at.map(Timestamp));
     let Some((session, due)) = due.filter(|(_, due)| *due <= call.now()) else { return Ok(false) };
-    end(call, tx, &stage.id, &session, due).await?;
+    end(call, tx, &stage.id, session, due).await?;
     Ok(true)
 }
 

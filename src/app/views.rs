@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::ParticipantAttributes;
-use crate::store::{ChangeRow, ParticipantRow, Place, StageKey};
+use crate::store::{ChangeRow, Place, SeenRow, StageKey};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ pub struct Entry {
 pub struct View {
     /// Whether the stage was deleted.
     pub deleted: bool,
+    /// The number of the latest change that is in it for sure.
+    pub revision: i64,
     /// Publishers in the order of their first joining, then the others likewise, [`MOST`] at most.
     pub participants: Vec<Entry>,
     /// Ids of the connections that this node holds, by the store. What it holds besides these has been ended by somebody
@@ -55,16 +57,18 @@ pub struct Change {
 pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fault> {
     again(|| async {
         let mut conn = app.db.read().await?;
-        let Some(row) = conn.stage(scope, stage).await? else { return Ok(View { deleted: true, ..View::default() }) };
+        let Some(sight) = conn.sight_of_stage(scope, stage).await? else {
+            return Ok(View { deleted: true, ..View::default() });
+        };
+        // What is read after the number of a change has the change in it.
+        let revision = sight.revision.unwrap_or_default();
         let mut rows = Vec::new();
-        if let Some(session) = &row.active_session {
-            let at = Place { scope, stage, session };
-            rows = conn.publishers(at, MOST as i64).await?;
-            rows.extend(conn.silent_participants(at, (MOST - rows.len()) as i64).await?);
+        if let Some(session) = &sight.active_session {
+            rows = conn.seen_participants(Place { scope, stage, session }, MOST).await?;
         }
         let connections = conn.held_connections(scope, stage, &app.node()).await?;
         let connections = connections.into_iter().collect();
-        Ok(View { deleted: false, participants: rows.into_iter().map(entry).collect(), connections })
+        Ok(View { deleted: false, revision, participants: rows.into_iter().map(entry).collect(), connections })
     })
     .await
 }
@@ -94,7 +98,7 @@ pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fa
     .await
 }
 
-fn entry(row: ParticipantRow) -> Entry {
+fn entry(row: SeenRow) -> Entry {
     Entry { id: row.id, user_id: row.user_id, attributes: row.attributes.0, publishing: row.publishing }
 }
 

@@ -144,8 +144,8 @@ struct Guest {
     closing: watch::Receiver<Option<Farewell>>,
     stage: Arc<Stage>,
     states: watch::Receiver<State>,
-    /// Answered once the stage was looked at with the participant in it.
-    question: u64,
+    /// The number of the stage's change that has put the participant in it: it is told how the stage looks after that.
+    revision: i64,
     /// How the stage looked when the participant was told last.
     told: Option<Utf8Bytes>,
 }
@@ -173,9 +173,9 @@ impl Guest {
                 "The token is for another stage than the path names",
             ));
         }
-        let Entered { id, closing, stage, question } = plane.enter(ticket.clone(), client).await?;
+        let Entered { id, closing, stage, revision } = plane.enter(ticket.clone(), client).await?;
         let states = stage.state.subscribe();
-        Ok(Guest { plane, id, ticket, credentials, closing, stage, states, question, told: None })
+        Ok(Guest { plane, id, ticket, credentials, closing, stage, states, revision, told: None })
     }
 
     /// Tells and hears, until somebody ends it. Answers how, unless the client has gone already.
@@ -210,13 +210,13 @@ impl Guest {
 
     async fn next(&mut self, socket: &mut WebSocket, alive: Instant) -> Next {
         let silence = tokio::time::sleep_until(alive + self.plane.settings.events_timeout);
-        let (first, question) = (self.told.is_none(), self.question);
-        let mut answered = self.stage.answered.subscribe();
+        let (first, revision) = (self.told.is_none(), self.revision);
+        let mut shown = self.stage.shown.subscribe();
         tokio::select! {
             biased;
             parting = dismissed(&mut self.closing) => Next::Part(parting),
             heard = socket.recv() => Next::Heard(heard),
-            Ok(_) = answered.wait_for(|answered| *answered >= question), if first => Next::Look,
+            Ok(_) = shown.wait_for(|shown| *shown >= revision), if first => Next::Look,
             Ok(()) = self.states.changed(), if !first => Next::Look,
             () = silence => Next::Part(IDLE),
         }

@@ -34,16 +34,23 @@ impl ChangeRow {
 const TOUCH: &str = "INSERT INTO stage_changes (account, region, stage_id, revision, changed_at, deleted)
     VALUES ($1, $2, $3, 1, $4, $5)
     ON CONFLICT (account, region, stage_id) DO UPDATE SET revision = stage_changes.revision + 1,
-        changed_at = excluded.changed_at, deleted = excluded.deleted";
+        changed_at = excluded.changed_at, deleted = excluded.deleted
+    RETURNING revision";
 const PAGE: &str = "SELECT account, region, stage_id, revision, changed_at, deleted FROM stage_changes
     WHERE (changed_at, account, region, stage_id) > ($1, $2, $3, $4)
     ORDER BY changed_at, account, region, stage_id LIMIT $5";
 const FORGET: &str = "DELETE FROM stage_changes WHERE deleted AND changed_at < $1";
 
 impl Conn {
-    /// Notes that a stage changes at `now`, or is deleted.
-    pub async fn note_change(&mut self, scope: &Scope, stage: &str, now: i64, deleted: bool) -> Result<(), StoreError> {
-        execute!(self, TOUCH, &scope.account, &scope.region, stage, now, deleted).map(drop)
+    /// Notes that a stage changes at `now`, or is deleted; answers the number of the change.
+    pub async fn note_change(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        now: i64,
+        deleted: bool,
+    ) -> Result<i64, StoreError> {
+        Ok(fetch!(fetch_one, self, (i64,), TOUCH, &scope.account, &scope.region, stage, now, deleted)?.0)
     }
 
     /// Stages that changed at `at` or later, the oldest change first: those after `place`, a stage that changed at `at`.

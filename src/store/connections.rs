@@ -82,6 +82,8 @@ const INSERT: &str = "INSERT INTO connections
 const START: &str = "UPDATE connections SET started = TRUE
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND NOT started";
 const DELETE: &str = "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4";
+const TAKE: &str = "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4
+    RETURNING id, participant_id, session_id, node_id, kind, remote_id, connection_token_id, started, opened_at";
 const DELETE_OF_PARTICIPANT: &str =
     "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
 /// Whoever is connected to publish counts before the media come, so that no more are let in than allowed.
@@ -208,6 +210,16 @@ impl Conn {
     /// Forgets a connection; answers whether it was there.
     pub async fn delete_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, DELETE, &scope.account, &scope.region, stage, id)? == 1)
+    }
+
+    /// Forgets a connection, and answers what it was.
+    pub async fn take_connection(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        id: &str,
+    ) -> Result<Option<ConnectionRow>, StoreError> {
+        fetch!(fetch_optional, self, ConnectionRow, TAKE, &scope.account, &scope.region, stage, id)
     }
 
     /// Forgets every connection of a participant of a stage; answers how many there were.

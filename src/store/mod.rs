@@ -49,13 +49,14 @@ pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
 pub use notices::Notices;
 pub use outbox::{AUDIT, EVENT, EventRow, Written};
-pub use participants::{ParticipantFilter, ParticipantRow, Place};
+pub use participants::{ParticipantFilter, ParticipantRow, Place, SeenRow};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;
 pub use sessions::SessionRow;
 pub use signing_keys::SigningKeyRow;
-pub use stages::StageRow;
+pub use stages::{Due, SightRow, StageRow};
 pub use storage_configurations::StorageConfigurationRow;
+pub use tokens::GuestRow;
 
 use sql::{execute, fetch};
 

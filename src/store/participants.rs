@@ -58,6 +58,23 @@ rows! {
     }
 }
 
+rows! {
+    /// A participant as others in its stage see it.
+    #[derive(Clone, Debug, PartialEq)]
+    SeenRow {
+        /// Its id.
+        id: String,
+        /// The customer's name for it, or `""`.
+        user_id: String,
+        /// The customer's data.
+        attributes: Json<ParticipantAttributes>,
+        /// Whether it publishes now.
+        publishing: bool,
+        /// When it joined this session first, in milliseconds.
+        first_joined_at: i64,
+    }
+}
+
 /// Which participants a list shows; one filter at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ParticipantFilter {
@@ -94,7 +111,14 @@ macro_rules! select_page {
 const ONE: &str = select!("AND id = $5");
 const PRESENT: &str = select!("AND state = 'CONNECTED' ORDER BY first_joined_at, id");
 const PUBLISHERS: &str = select!("AND publishing ORDER BY first_joined_at, id LIMIT $5");
-const SILENT: &str = select!("AND state = 'CONNECTED' AND NOT publishing ORDER BY first_joined_at, id LIMIT $5");
+const SEEN: &str = "SELECT id, user_id, attributes, publishing, first_joined_at
+    FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
+        WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND publishing
+        ORDER BY first_joined_at, id LIMIT $5) AS publishers
+    UNION ALL SELECT id, user_id, attributes, publishing, first_joined_at
+    FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
+        WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND state = 'CONNECTED' AND NOT publishing
+        ORDER BY first_joined_at, id LIMIT $5) AS others";
 const PAGE: &str = select_page!("");
 const PAGE_BY_USER: &str = select_page!("AND user_id = $8");
 const PAGE_BY_PUBLISHED: &str = select_page!("AND published = $8");
@@ -157,10 +181,15 @@ impl Conn {
         fetch!(fetch_all, self, ParticipantRow, PUBLISHERS, account, region, at.stage, at.session, limit)
     }
 
-    /// Those who are connected to a session and do not publish, in the order of first joining; `limit` at most.
-    pub async fn silent_participants(&mut self, at: Place<'_>, limit: i64) -> Result<Vec<ParticipantRow>, StoreError> {
-        let Scope { account, region } = at.scope;
-        fetch!(fetch_all, self, ParticipantRow, SILENT, account, region, at.stage, at.session, limit)
+    /// Those who publish in a session, then those who are connected and do not, each in the order of first joining;
+    /// `limit` at most.
+    pub async fn seen_participants(&mut self, at: Place<'_>, limit: usize) -> Result<Vec<SeenRow>, StoreError> {
+        let (Scope { account, region }, most) = (at.scope, limit as i64);
+        let mut rows = fetch!(fetch_all, self, SeenRow, SEEN, account, region, at.stage, at.session, most)?;
+        // Nothing says in which order the two halves come.
+        rows.sort_by(|a, b| (!a.publishing, a.first_joined_at, &a.id).cmp(&(!b.publishing, b.first_joined_at, &b.id)));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     /// Whether anybody is connected to a session.

@@ -33,6 +33,10 @@ const END: &str = "UPDATE sessions SET ended_at = $5, ends_at = NULL
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND ended_at IS NULL";
 const SET_DUE: &str = "UPDATE sessions SET ends_at = $5
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND ended_at IS NULL";
+const SET_DUE_IF_EMPTY: &str = "UPDATE sessions SET ends_at = $5
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND ended_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM participants
+        WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND state = 'CONNECTED')";
 const DUE: &str = "SELECT account, region, stage_id FROM sessions
     WHERE ended_at IS NULL AND ends_at IS NOT NULL AND ends_at <= $1 ORDER BY ends_at LIMIT $2";
 
@@ -74,6 +78,7 @@ impl Conn {
     pub async fn end_session(&mut self, scope: &Scope, stage: &str, id: &str, at: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, END, &scope.account, &scope.region, stage, id, at)? == 1)
     }
+
     /// Sets when an open session ends unless somebody comes, or publishes, before.
     pub async fn set_session_due(
         &mut self,
@@ -83,6 +88,17 @@ impl Conn {
         ends_at: Option<i64>,
     ) -> Result<(), StoreError> {
         execute!(self, SET_DUE, &scope.account, &scope.region, stage, id, ends_at).map(drop)
+    }
+
+    /// The same, unless somebody is connected to the session.
+    pub async fn set_empty_session_due(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        id: &str,
+        ends_at: Option<i64>,
+    ) -> Result<(), StoreError> {
+        execute!(self, SET_DUE_IF_EMPTY, &scope.account, &scope.region, stage, id, ends_at).map(drop)
     }
 
     /// Stages, of whatever account, whose open session's time is over at `now`; `limit` at most, the longest overdue first.

@@ -29,14 +29,63 @@ rows! {
         /// The session that is open.
         active_session: Option<String>,
     }
+
+    /// A stage that a transaction holds, and what may be due in it.
+    #[derive(Clone, Debug)]
+    HeldRow {
+        id: String,
+        name: String,
+        tags: Json<Tags>,
+        recording: Json<AutoParticipantRecordingConfiguration>,
+        recording_storage_id: String,
+        created_at: i64,
+        quiet_since: i64,
+        active_session: Option<String>,
+        /// When the open session ends unless somebody comes, or publishes, before.
+        session_ends_at: Option<i64>,
+        /// Whether the reconnect window of a replication from or to it has run out.
+        replications_due: bool,
+    }
+
+    /// A stage as those see it who are told how it looks.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    SightRow {
+        /// The session that is open.
+        active_session: Option<String>,
+        /// The number of its latest change; `None` before the first.
+        revision: Option<i64>,
+    }
+}
+
+/// What may be due in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When its open session ends unless somebody comes, or publishes, before.
+    pub session: Option<i64>,
+    /// Whether the reconnect window of a replication from or to it has run out.
+    pub replications: bool,
+}
+
+impl HeldRow {
+    fn apart(self) -> (StageRow, Due) {
+        let HeldRow {
+            id, name, tags, recording, recording_storage_id, created_at, quiet_since, active_session, ..
+        } = self;
+        let due = Due { session: self.session_ends_at, replications: self.replications_due };
+        (StageRow { id, name, tags, recording, recording_storage_id, created_at, quiet_since, active_session }, due)
+    }
 }
 
 macro_rules! select {
     ($rest:literal) => {
+        select!("", $rest)
+    };
+    ($more:literal, $rest:literal) => {
         concat!(
             "SELECT s.id, s.name, s.tags, s.recording, s.recording_storage_id, s.created_at, s.quiet_since,
-                o.id AS active_session
-            FROM stages s
+                o.id AS active_session",
+            $more,
+            " FROM stages s
             LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id
                 AND o.ended_at IS NULL
             WHERE s.account = $1 AND s.region = $2 ",
@@ -49,6 +98,17 @@ const ONE: &str = select!("AND s.id = $3");
 /// For PostgreSQL alone, which takes many values as one.
 const MANY: &str = select!("AND s.id = ANY($3)");
 const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
+const HELD: &str = select!(
+    ", o.ends_at AS session_ends_at, EXISTS (SELECT 1 FROM replications r
+        WHERE r.account = $1 AND r.region = $2 AND (r.source_stage_id = $3 OR r.destination_stage_id = $3)
+            AND r.state = 'ACTIVE' AND r.ends_at <= $4) AS replications_due",
+    "AND s.id = $3"
+);
+const SIGHT: &str = "SELECT o.id AS active_session, c.revision
+    FROM stages s
+    LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id AND o.ended_at IS NULL
+    LEFT JOIN stage_changes c ON c.account = s.account AND c.region = s.region AND c.stage_id = s.id
+    WHERE s.account = $1 AND s.region = $2 AND s.id = $3";
 const LOCK: &str = "UPDATE stages SET quiet_since = quiet_since WHERE account = $1 AND region = $2 AND id = $3";
 const INSERT: &str = "INSERT INTO stages
     (account, region, id, name, tags, recording, recording_storage_id, created_at, quiet_since)
@@ -162,6 +222,24 @@ impl Conn {
     pub async fn lock_stage(&mut self, scope: &Scope, id: &str) -> Result<Option<StageRow>, StoreError> {
         execute!(self, LOCK, &scope.account, &scope.region, id)?;
         self.stage(scope, id).await
+    }
+
+    /// The same, with what may be due in it at `now`.
+    pub async fn hold_stage(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+        now: i64,
+    ) -> Result<Option<(StageRow, Due)>, StoreError> {
+        // A statement of its own, as it must see what was written by whoever held the stage before.
+        execute!(self, LOCK, &scope.account, &scope.region, id)?;
+        let held = fetch!(fetch_optional, self, HeldRow, HELD, &scope.account, &scope.region, id, now)?;
+        Ok(held.map(HeldRow::apart))
+    }
+
+    /// What those see of the stage `id` who are told how it looks.
+    pub async fn sight_of_stage(&mut self, scope: &Scope, id: &str) -> Result<Option<SightRow>, StoreError> {
+        fetch!(fetch_optional, self, SightRow, SIGHT, &scope.account, &scope.region, id)
     }
 
     /// Stages in the order of their creation, after `place`.

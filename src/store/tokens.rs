@@ -1,14 +1,36 @@
 //! What has been revoked: participants of stages, and connection tokens.
 
-use super::sql::{execute, fetch};
-use super::{Conn, StoreError};
+use super::sql::{execute, fetch, rows};
+use super::{Conn, Json, StoreError};
+use crate::domain::participant::HeldToken;
 use crate::model::arn::Scope;
+
+rows! {
+    /// What the record says to a participant who comes to a stage.
+    #[derive(Clone, Debug, PartialEq)]
+    GuestRow {
+        /// Whether its id is barred from the stage.
+        revoked: bool,
+        /// The token that it has exchanged its first one for; none unless it is connected.
+        token: Option<Json<Option<HeldToken>>>,
+    }
+}
 
 const REVOKE_PARTICIPANT: &str = "INSERT INTO revoked_participants
     (account, region, stage_id, participant_id, reason, revoked_at) VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (account, region, stage_id, participant_id) DO NOTHING";
 const PARTICIPANT: &str = "SELECT COUNT(*) FROM revoked_participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
+const GUEST: &str = "SELECT p.token, EXISTS (SELECT 1 FROM revoked_participants r
+        WHERE r.account = $1 AND r.region = $2 AND r.stage_id = $3 AND r.participant_id = $4) AS revoked
+    FROM stages s
+    LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id AND o.ended_at IS NULL
+    LEFT JOIN participants p ON p.account = o.account AND p.region = o.region AND p.stage_id = o.stage_id
+        AND p.session_id = o.id AND p.id = $4 AND p.state = 'CONNECTED'
+    WHERE s.account = $1 AND s.region = $2 AND s.id = $3";
+const MAY_OPEN: &str = "SELECT EXISTS (SELECT 1 FROM revoked_participants
+        WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4),
+    EXISTS (SELECT 1 FROM nodes WHERE id = $5 AND NOT dead)";
 const REVOKE_CONNECTION: &str = "INSERT INTO revoked_connection_tokens (account, region, id, revoked_at)
     VALUES ($1, $2, $3, $4) ON CONFLICT (account, region, id) DO NOTHING";
 const CONNECTION: &str =
@@ -37,6 +59,28 @@ impl Conn {
     ) -> Result<bool, StoreError> {
         let Scope { account, region } = scope;
         Ok(fetch!(fetch_one, self, (i64,), PARTICIPANT, account, region, stage, participant)?.0 > 0)
+    }
+
+    /// What the record says to a participant who comes to a stage; `None` if there is no such stage.
+    pub async fn guest(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        participant: &str,
+    ) -> Result<Option<GuestRow>, StoreError> {
+        fetch!(fetch_optional, self, GuestRow, GUEST, &scope.account, &scope.region, stage, participant)
+    }
+
+    /// Whether a participant id is barred from a stage, and whether a node is there that is not dead.
+    pub async fn revoked_and_living(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        participant: &str,
+        node: &str,
+    ) -> Result<(bool, bool), StoreError> {
+        let Scope { account, region } = scope;
+        fetch!(fetch_one, self, (bool, bool), MAY_OPEN, account, region, stage, participant, node)
     }
 
     /// Revokes a connection token for good.

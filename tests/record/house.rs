@@ -160,7 +160,7 @@ impl Node {
     }
 
     pub async fn open(&self, ticket: &Ticket, wish: Wish, id: &str) -> Result<Found, Refusal> {
-        connections::open(&self.0, ticket, &wish, id, Client::default()).await
+        connections::open(&self.0, ticket, &wish, id, Client::default()).await.map(|(found, _)| found)
     }
 
     pub async fn find(&self, ticket: &Ticket, wish: Wish) -> Result<Found, Refusal> {

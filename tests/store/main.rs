@@ -9,9 +9,9 @@ use greenroom::domain::participant::{Client, HeldToken, Participant};
 use greenroom::model::arn::{ResourceKind, Scope};
 use greenroom::model::page::Position;
 use greenroom::store::{
-    AccessKeyRow, CompositionRow, Conn, ConnectionRow, Db, EncoderConfigurationRow, IngestConfigurationRow, Json,
-    NodeRow, ParticipantFilter, ParticipantRow, Place, PublicKeyRow, ReplicationRow, SigningKeyRow, StageKey, StageRow,
-    StorageConfigurationRow, StoreError,
+    AccessKeyRow, CompositionRow, Conn, ConnectionRow, Db, Due, EncoderConfigurationRow, GuestRow,
+    IngestConfigurationRow, Json, NodeRow, ParticipantFilter, ParticipantRow, Place, PublicKeyRow, ReplicationRow,
+    SeenRow, SightRow, SigningKeyRow, StageKey, StageRow, StorageConfigurationRow, StoreError,
 };
 use serde_json::json;
 
@@ -230,6 +230,96 @@ conformance! {
         for stranger in strangers() {
             assert!(tx.events(Place { scope: &stranger, ..here }, "p", -1, 9).await.unwrap().is_empty());
         }
+    }
+
+    a_stage_that_is_held_says_what_may_be_due(tx) {
+        let scope = scope();
+        tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
+        let due = async |tx: &mut Conn, now| tx.hold_stage(&scope, "s", now).await.unwrap().unwrap().1;
+        assert_eq!(due(&mut tx, 99).await, Due { session: None, replications: false });
+        tx.insert_session(&scope, "s", "st-1", 1, Some(7)).await.unwrap();
+        tx.insert_session(&scope, "other", "st-1", 1, Some(8)).await.unwrap();
+        tx.put_replication(&scope, &replication("d3", 1, "ACTIVE")).await.unwrap();
+        let (row, held) = tx.hold_stage(&scope, "s", 39).await.unwrap().unwrap();
+        assert_eq!((row.name.as_str(), row.created_at, row.active_session.as_deref()), ("name of s", 1, Some("st-1")));
+        assert_eq!(held, Due { session: Some(7), replications: false });
+        assert_eq!(due(&mut tx, 40).await, Due { session: Some(7), replications: true });
+        tx.put_replication(&scope, &replication("d3", 1, "STOPPED")).await.unwrap();
+        tx.end_session(&scope, "s", "st-1", 3).await.unwrap();
+        assert_eq!(due(&mut tx, 40).await, Due { session: None, replications: false });
+        let into = ReplicationRow { source_stage_id: "x".into(), destination_stage_id: "s".into(), ..replication("d3", 1, "ACTIVE") };
+        tx.put_replication(&scope, &into).await.unwrap();
+        assert!(due(&mut tx, 40).await.replications, "those that come to it too");
+        for stranger in strangers() {
+            assert!(tx.hold_stage(&stranger, "s", 40).await.unwrap().is_none());
+        }
+    }
+
+    a_stage_is_seen_with_its_session_and_its_latest_change(tx) {
+        let scope = scope();
+        tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
+        let sight = async |tx: &mut Conn| tx.sight_of_stage(&scope, "s").await.unwrap();
+        assert_eq!(sight(&mut tx).await, Some(SightRow { active_session: None, revision: None }));
+        let session = somebody(&mut tx, "s", "p").await;
+        for revision in 1..3 {
+            tx.note_change(&scope, "s", 5, false).await.unwrap();
+            let seen = SightRow { active_session: Some(session.clone()), revision: Some(revision) };
+            assert_eq!(sight(&mut tx).await, Some(seen));
+        }
+        for stranger in strangers() {
+            assert_eq!(tx.sight_of_stage(&stranger, "s").await.unwrap(), None);
+        }
+    }
+
+    a_session_is_due_only_while_nobody_is_in_it(tx) {
+        let scope = scope();
+        let session = somebody(&mut tx, "s", "p").await;
+        let here = Place { scope: &scope, stage: "s", session: &session };
+        let ends_at = async |tx: &mut Conn| tx.open_session(&scope, "s").await.unwrap().unwrap().ends_at;
+        tx.set_empty_session_due(&scope, "s", &session, Some(7)).await.unwrap();
+        assert_eq!(ends_at(&mut tx).await, None, "somebody is connected");
+        let row = ParticipantRow { state: "DISCONNECTED".into(), ..participant("p", 1) };
+        assert!(tx.update_participant(here, 1, &row).await.unwrap());
+        for stranger in strangers() {
+            tx.set_empty_session_due(&stranger, "s", &session, Some(6)).await.unwrap();
+        }
+        tx.set_empty_session_due(&scope, "s", &session, Some(7)).await.unwrap();
+        assert_eq!(ends_at(&mut tx).await, Some(7));
+        tx.set_empty_session_due(&scope, "s", &session, None).await.unwrap();
+        assert_eq!(ends_at(&mut tx).await, None);
+        tx.end_session(&scope, "s", &session, 9).await.unwrap();
+        tx.set_empty_session_due(&scope, "s", &session, Some(8)).await.unwrap();
+        assert_eq!(tx.session(&scope, "s", &session).await.unwrap().unwrap().ends_at, None, "what has ended is not due");
+    }
+
+    whoever_comes_is_known_by_what_bars_them_and_the_token_they_hold(tx) {
+        let scope = scope();
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), None, "there is no such stage");
+        tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
+        let nobody = Some(GuestRow { revoked: false, token: None });
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), nobody);
+        let session = somebody(&mut tx, "s", "p").await;
+        let here = Place { scope: &scope, stage: "s", session: &session };
+        let guest = |token, revoked| Some(GuestRow { revoked, token: Some(Json(token)) });
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(None, false));
+        let token = HeldToken { issued_at: 3, digest: "d".into(), ..HeldToken::default() };
+        let row = ParticipantRow { token: Json(Some(token.clone())), ..participant("p", 1) };
+        assert!(tx.update_participant(here, 1, &row).await.unwrap());
+        tx.revoke_participant(&scope, "s", "p", "why", 1).await.unwrap();
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(Some(token), true));
+        assert_eq!(tx.guest(&scope, "s", "q").await.unwrap(), nobody);
+        tx.insert_node("n", "http://x", 9).await.unwrap();
+        assert_eq!(tx.revoked_and_living(&scope, "s", "p", "n").await.unwrap(), (true, true));
+        assert_eq!(tx.revoked_and_living(&scope, "s", "q", "m").await.unwrap(), (false, false));
+        tx.bury_node("n", 9).await.unwrap();
+        assert_eq!(tx.revoked_and_living(&scope, "s", "q", "n").await.unwrap(), (false, false));
+        for stranger in strangers() {
+            assert_eq!(tx.guest(&stranger, "s", "p").await.unwrap(), None);
+            assert!(!tx.revoked_and_living(&stranger, "s", "p", "n").await.unwrap().0);
+        }
+        let row = ParticipantRow { state: "DISCONNECTED".into(), ..row };
+        assert!(tx.update_participant(here, 1, &row).await.unwrap());
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), Some(GuestRow { revoked: true, token: None }), "it is gone");
     }
 
     what_is_revoked_stays_revoked(tx) {
@@ -547,11 +637,15 @@ conformance! {
             assert!(tx.stages_of_token(&stranger, "t", 9).await.unwrap().is_empty());
             assert!(!tx.start_connection(&stranger, "s", "c1").await.unwrap());
             assert!(!tx.delete_connection(&stranger, "s", "c1").await.unwrap());
+            assert!(tx.take_connection(&stranger, "s", "c1").await.unwrap().is_none());
             assert_eq!(tx.delete_connections_of(&stranger, "s", "p").await.unwrap(), 0);
         }
         assert!(tx.delete_connection(&scope, "s", "c1").await.unwrap());
         assert!(!tx.delete_connection(&scope, "s", "c1").await.unwrap());
-        assert_eq!(tx.delete_connections_of(&scope, "s", "p").await.unwrap(), 2);
+        let taken = tx.take_connection(&scope, "s", "c2").await.unwrap().unwrap();
+        assert_eq!(taken, ConnectionRow { started: true, ..connection("c2", "p", "PUBLISH", "") }, "what is taken is answered");
+        assert_eq!(tx.take_connection(&scope, "s", "c2").await.unwrap(), None);
+        assert_eq!(tx.delete_connections_of(&scope, "s", "p").await.unwrap(), 1);
         assert_eq!(ids(tx.connections_of(&scope, "s", "q").await.unwrap()), ["C4"]);
         tx.delete_stage_history(&scope, "s").await.unwrap();
         assert!(tx.connections_of(&scope, "s", "q").await.unwrap().is_empty());
@@ -668,12 +762,12 @@ conformance! {
 
     changes_are_listed_the_oldest_first_and_their_numbers_grow(tx) {
         for (stage, at) in [("b", 5), ("a", 5), ("Z", 5), ("late", 9), ("early", 1)] {
-            tx.note_change(&scope(), stage, at, false).await.unwrap();
+            assert_eq!(tx.note_change(&scope(), stage, at, false).await.unwrap(), 1);
         }
         for stranger in strangers() {
             tx.note_change(&stranger, "a", 5, false).await.unwrap();
         }
-        tx.note_change(&scope(), "early", 7, true).await.unwrap();
+        assert_eq!(tx.note_change(&scope(), "early", 7, true).await.unwrap(), 2);
         let mut found = Vec::new();
         let mut place = (5, None);
         loop {
@@ -715,13 +809,22 @@ conformance! {
         let ids = |rows: Vec<ParticipantRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!(ids(tx.publishers(here, 9).await.unwrap()), ["d", "c"]);
         assert_eq!(ids(tx.publishers(here, 1).await.unwrap()), ["d"]);
-        assert_eq!(ids(tx.silent_participants(here, 9).await.unwrap()), ["b", "a"]);
-        assert_eq!(ids(tx.silent_participants(here, 1).await.unwrap()), ["b"]);
+        let row = |id: &str, first_joined_at, publishing| SeenRow {
+            id: id.into(),
+            user_id: "user".into(),
+            attributes: Json(from(json!({"k": "v"}))),
+            publishing,
+            first_joined_at,
+        };
+        let seen = [row("d", 1, true), row("c", 2, true), row("b", 1, false), row("a", 3, false)];
+        for most in [0, 1, 3, 9] {
+            assert_eq!(tx.seen_participants(here, most).await.unwrap(), seen[..most.min(4)]);
+        }
         assert!(tx.is_anybody_connected(here).await.unwrap());
         for stranger in strangers() {
             let there = Place { scope: &stranger, ..here };
             assert!(tx.publishers(there, 9).await.unwrap().is_empty());
-            assert!(tx.silent_participants(there, 9).await.unwrap().is_empty());
+            assert!(tx.seen_participants(there, 9).await.unwrap().is_empty());
             assert!(!tx.is_anybody_connected(there).await.unwrap());
         }
     }

@@ -3,11 +3,12 @@
 use super::{error, is_connected};
 use crate::app::Call;
 use crate::app::presence::{self, Act};
+use crate::clock::Timestamp;
 use crate::domain::admission::Ticket;
 use crate::model::fault::Fault;
 use crate::model::participant::EventErrorCode;
 use crate::model::token::ParticipantTokenCapability as Capability;
-use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE};
+use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StoreError};
 
 /// Ends one connection inside a transaction that holds the stage, and what it was for; with its last one, the
 /// participant leaves.
@@ -18,19 +19,37 @@ pub(in crate::app) async fn end(
     row: &ConnectionRow,
     why: Option<EventErrorCode>,
 ) -> Result<(), Fault> {
-    forget(call, tx, at, row).await?;
-    let Some(participant) = tx.participant(at, &row.participant_id).await?.filter(is_connected) else {
-        return Ok(());
+    tx.delete_connection(at.scope, at.stage, &row.id).await?;
+    settle(call, tx, at, row, why).await
+}
+
+/// The same for a connection that is gone already.
+pub(super) async fn settle(
+    call: &Call,
+    tx: &mut Conn,
+    at: Place<'_>,
+    row: &ConnectionRow,
+    why: Option<EventErrorCode>,
+) -> Result<(), Fault> {
+    free_home(tx, at, row).await?;
+    let now = call.now();
+    let Some(mut participant) = tx.participant(at, &row.participant_id).await?.filter(is_connected) else {
+        return note(tx, at, now).await;
     };
     if let Some(code) = why {
         let about = Some(row.remote_id.clone()).filter(|remote| !remote.is_empty());
         let fail = Act::Fail(error(&row.kind), code, about);
-        presence::perform(call, tx, at, &participant.id, fail, call.now()).await?;
+        let id = participant.id.clone();
+        presence::perform_as(call, tx, at, participant, fail, now).await?;
+        participant = tx.participant(at, &id).await?.ok_or(StoreError::Overtaken)?;
     }
     if tx.connections_of(at.scope, at.stage, &participant.id).await?.is_empty() {
-        return presence::perform(call, tx, at, &participant.id, Act::Leave, call.now()).await;
+        return presence::perform_as(call, tx, at, participant, Act::LeaveBehindNothing, now).await;
     }
-    cease(call, tx, at, &participant, row).await
+    if row.started && does(&participant, row) {
+        return cease(call, tx, at, participant, row).await;
+    }
+    note(tx, at, now).await
 }
 
 /// Forgets every connection of somebody who has left.
@@ -55,9 +74,12 @@ pub(super) async fn replace(call: &Call, tx: &mut Conn, at: Place<'_>, new: &Con
         if (&old.kind, &old.remote_id) != (&new.kind, &new.remote_id) {
             continue;
         }
-        forget(call, tx, at, &old).await?;
-        if let Some(participant) = tx.participant(at, &old.participant_id).await? {
-            cease(call, tx, at, &participant, &old).await?;
+        tx.delete_connection(at.scope, at.stage, &old.id).await?;
+        free_home(tx, at, &old).await?;
+        note(tx, at, call.now()).await?;
+        let participant = tx.participant(at, &old.participant_id).await?;
+        if let Some(participant) = participant.filter(|participant| old.started && does(participant, &old)) {
+            cease(call, tx, at, participant, &old).await?;
         }
     }
     Ok(())
@@ -78,12 +100,17 @@ pub(super) async fn end_unlawful(call: &Call, tx: &mut Conn, at: Place<'_>, tick
     Ok(())
 }
 
-async fn forget(call: &Call, tx: &mut Conn, at: Place<'_>, row: &ConnectionRow) -> Result<(), Fault> {
-    tx.delete_connection(at.scope, at.stage, &row.id).await?;
+/// Leaves the media of a stage to whoever comes next, if it was a publisher's connection that is gone.
+async fn free_home(tx: &mut Conn, at: Place<'_>, row: &ConnectionRow) -> Result<(), StoreError> {
     if row.kind == PUBLISH {
         tx.free_media_home(at.scope, at.stage).await?;
     }
-    Ok(tx.note_change(at.scope, at.stage, call.now().0, false).await?)
+    Ok(())
+}
+
+async fn note(tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), Fault> {
+    tx.note_change(at.scope, at.stage, now.0, false).await?;
+    Ok(())
 }
 
 /// Notes that a participant no longer does what a connection was for.
@@ -91,17 +118,14 @@ async fn cease(
     call: &Call,
     tx: &mut Conn,
     at: Place<'_>,
-    participant: &ParticipantRow,
+    participant: ParticipantRow,
     row: &ConnectionRow,
 ) -> Result<(), Fault> {
-    if !row.started || !does(participant, row) {
-        return Ok(());
-    }
     let act = match row.kind.as_str() {
         PUBLISH => Act::Unpublish,
         _ => Act::Unsubscribe(row.remote_id.clone()),
     };
-    presence::perform(call, tx, at, &participant.id, act, call.now()).await
+    presence::perform_as(call, tx, at, participant, act, call.now()).await
 }
 
 /// Whether a participant does what a connection is for.

@@ -58,8 +58,8 @@ pub struct Entered {
     pub closing: watch::Receiver<Option<Farewell>>,
     /// The stage.
     pub stage: Arc<Stage>,
-    /// The question whose answer shows the participant in the stage.
-    pub question: u64,
+    /// The number of the stage's change that has put the participant in it.
+    pub revision: i64,
 }
 
 impl Plane {
@@ -105,8 +105,8 @@ impl Plane {
             return Err(stopping());
         }
         match connections::open(&self.app, ticket, &Wish::Events, &id, client).await {
-            Ok(_) => match self.opened(&id, ticket) {
-                Some((stage, question)) => Ok(Entered { id, closing, stage, question }),
+            Ok((_, revision)) => match self.opened(&id, ticket, Some(revision)) {
+                Some(stage) => Ok(Entered { id, closing, stage, revision }),
                 None => Err(stopping()),
             },
             Err(refusal) => {
@@ -120,7 +120,7 @@ impl Plane {
     /// not known; if it has, it is ended.
     fn not_opened(self: &Arc<Self>, id: &str, ticket: &Ticket, refusal: &Refusal) {
         if refusal.code == RefusalCode::Internal {
-            self.opened(id, ticket);
+            self.opened(id, ticket, None);
         }
         self.end(id, End::Here(None));
         if refusal.code != RefusalCode::Internal {
@@ -147,8 +147,8 @@ impl Plane {
             }
         };
         match connections::open(&self.app, &ticket, &wish, &id, client).await {
-            Ok(Found::Here { publisher: now }) => {
-                self.opened(&id, &ticket);
+            Ok((Found::Here { publisher: now }, revision)) => {
+                self.opened(&id, &ticket, Some(revision));
                 if now != publisher {
                     self.end(&id, End::Here(None));
                 }
@@ -157,7 +157,7 @@ impl Plane {
                 }
                 Ok(Made::Here { id, tag, answer })
             }
-            Ok(Found::Elsewhere(url)) => {
+            Ok((Found::Elsewhere(url), _)) => {
                 self.media.close(peer);
                 self.forget(&id);
                 Ok(Made::Elsewhere(url))

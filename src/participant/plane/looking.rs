@@ -28,11 +28,11 @@ const ANYWAY: Duration = Duration::from_secs(30);
 pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
     let work = async {
         loop {
-            let question = stage.question().await;
+            stage.wanted().await;
             // What is opened after this may be missing in what is read, and is none of its business.
             let ours = plane.held().open_in(&stage.key);
             match views::view(&plane.app, &stage.key.scope, &stage.key.id).await {
-                Ok(view) => plane.seen(&stage, question, &ours, &view).await,
+                Ok(view) => plane.seen(&stage, &ours, &view).await,
                 Err(fault) => {
                     // That the store is away is in the log already; see `look`.
                     tracing::debug!(error = &fault as &dyn std::error::Error, "a stage could not be looked at");
@@ -51,7 +51,7 @@ pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
 
 impl Plane {
     /// Tells how a stage looks, and drops what the record does not have.
-    async fn seen(self: &Arc<Self>, stage: &Stage, question: u64, ours: &[String], view: &View) {
+    async fn seen(self: &Arc<Self>, stage: &Stage, ours: &[String], view: &View) {
         let gone: Vec<_> = ours.iter().filter(|id| view.deleted || !view.connections.contains(*id)).collect();
         if !gone.is_empty() {
             let farewell = self.farewell(view).await;
@@ -61,7 +61,7 @@ impl Plane {
             }
         }
         if !view.deleted {
-            stage.tell(question, view);
+            stage.tell(view);
         }
     }
 
@@ -91,9 +91,8 @@ impl Work {
                     (looked, away) = (now, false);
                     for change in changes {
                         let key = Key { scope: change.scope, id: change.stage };
-                        let stage = plane.held().stage(&key);
-                        if let Some(stage) = stage.filter(|stage| stage.is_news(change.revision)) {
-                            stage.ask();
+                        if let Some(stage) = plane.held().stage(&key) {
+                            stage.hear(change.revision);
                         }
                     }
                 }

@@ -107,16 +107,20 @@ impl Plane {
         true
     }
 
-    /// Notes that the record has a connection; answers its stage and the question whose answer shows it.
-    pub fn opened(self: &Arc<Self>, id: &str, ticket: &Ticket) -> Option<(Arc<Stage>, u64)> {
+    /// Notes that the record has a connection, since the change `revision` of its stage if that is known; answers the
+    /// stage.
+    pub fn opened(self: &Arc<Self>, id: &str, ticket: &Ticket, revision: Option<i64>) -> Option<Arc<Stage>> {
         let stage = {
             let mut held = self.held();
             held.opened(id, self.app.clock.now());
             held.stage(&Key::of(ticket))?
         };
         self.write(id);
-        let question = stage.ask();
-        Some((stage, question))
+        match revision {
+            Some(revision) => stage.hear(revision),
+            None => stage.ask(),
+        }
+        Some(stage)
     }
 
     /// Puts a new ticket in the place of the one that a socket came with.

@@ -7,7 +7,7 @@ use crate::participant::messages;
 use axum::extract::ws::Utf8Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -52,13 +52,15 @@ pub struct Stage {
     pub key: Key,
     /// How it looks.
     pub state: watch::Sender<State>,
-    /// The latest question that was answered; see [`Stage::ask`].
-    pub answered: watch::Sender<u64>,
+    /// The number of the latest change that its state has in it.
+    pub shown: watch::Sender<i64>,
     /// Done when the last connection is gone.
     pub empty: CancellationToken,
-    questions: AtomicU64,
-    asked: Notify,
-    revision: AtomicI64,
+    /// The number of the latest change that is known of.
+    heard: AtomicI64,
+    /// Whether it is to be looked at whatever is known.
+    asked: AtomicBool,
+    wanted: Notify,
 }
 
 impl Stage {
@@ -67,34 +69,41 @@ impl Stage {
         Stage {
             key,
             state: watch::Sender::default(),
-            answered: watch::Sender::default(),
+            shown: watch::Sender::new(i64::MIN),
             empty: CancellationToken::new(),
-            questions: AtomicU64::new(0),
-            asked: Notify::new(),
-            revision: AtomicI64::new(i64::MIN),
+            heard: AtomicI64::new(i64::MIN),
+            asked: AtomicBool::new(false),
+            wanted: Notify::new(),
         }
     }
 
-    /// Asks for a look at the stage. Once the question is answered, the stage's state is no older than the question.
-    pub fn ask(&self) -> u64 {
-        let question = self.questions.fetch_add(1, Ordering::SeqCst) + 1;
-        self.asked.notify_one();
-        question
+    /// Hears of a change. Unless it has been seen already, the stage is looked at.
+    pub fn hear(&self, revision: i64) {
+        self.heard.fetch_max(revision, Ordering::SeqCst);
+        if revision > *self.shown.borrow() {
+            self.wanted.notify_one();
+        }
     }
 
-    /// Waits for a question, and answers the latest.
-    pub async fn question(&self) -> u64 {
-        self.asked.notified().await;
-        self.questions.load(Ordering::SeqCst)
+    /// Asks for a look at the stage, whether or not it has changed.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.wanted.notify_one();
     }
 
-    /// Whether a change is news.
-    pub fn is_news(&self, revision: i64) -> bool {
-        self.revision.fetch_max(revision, Ordering::SeqCst) < revision
+    /// Waits until a look is wanted.
+    pub async fn wanted(&self) {
+        loop {
+            self.wanted.notified().await;
+            let unseen = self.heard.load(Ordering::SeqCst) > *self.shown.borrow();
+            if self.asked.swap(false, Ordering::SeqCst) || unseen {
+                return;
+            }
+        }
     }
 
     /// Tells how the stage looks. A text that is as before stays the same one, so that nobody is told twice.
-    pub fn tell(&self, question: u64, view: &View) {
+    pub fn tell(&self, view: &View) {
         let text = messages::stage_state(&self.key.id, &view.participants);
         self.state.send_if_modified(|state| {
             let news = state.text.as_deref() != Some(text.as_str());
@@ -104,6 +113,6 @@ impl Stage {
             }
             news
         });
-        self.answered.send_replace(question);
+        self.shown.send_replace(view.revision);
     }
 }
