@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Most participants that a view lists.
-pub const MOST: usize = 100;
+pub const MOST: usize = crate::store::MOST_SEEN;
 
 /// A participant as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fa
         let revision = sight.revision.unwrap_or_default();
         let mut rows = Vec::new();
         if let Some(session) = &sight.active_session {
-            rows = conn.seen_participants(Place { scope, stage, session }, MOST).await?;
+            rows = conn.seen_participants(Place { scope, stage, session }).await?;
         }
         let connections = conn.held_connections(scope, stage, &app.node()).await?;
         let connections = connections.into_iter().collect();

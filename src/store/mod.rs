@@ -49,7 +49,7 @@ pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
 pub use notices::Notices;
 pub use outbox::{AUDIT, EVENT, EventRow, Written};
-pub use participants::{ParticipantFilter, ParticipantRow, Place, SeenRow};
+pub use participants::{MOST_SEEN, ParticipantFilter, ParticipantRow, Place, SeenRow};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;
 pub use sessions::SessionRow;
@@ -238,6 +238,15 @@ impl Conn {
                 let (conn, session) = lease.parts();
                 Link::Postgres(conn, session)
             }
+        }
+    }
+
+    /// The statement to ask for a page of `limit` rows: the second one is for PostgreSQL and for [`sql::PAGE`] at most.
+    fn page(&self, any: &'static str, bounded: &'static str, limit: i64) -> &'static str {
+        match self.held {
+            Held::Sqlite(_) => any,
+            Held::Postgres(_) | Held::PostgresTransaction(_) if limit > sql::PAGE => any,
+            Held::Postgres(_) | Held::PostgresTransaction(_) => bounded,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Participants of sessions, and their events.
 
-use super::sql::{execute, fetch, rows};
+use super::sql::{execute, fetch, page, rows};
 use super::{Conn, Json, StoreError};
 use crate::domain::participant::{Client, HeldToken};
 use crate::model::arn::Scope;
@@ -75,6 +75,9 @@ rows! {
     }
 }
 
+/// Most participants that [`Conn::seen_participants`] answers.
+pub const MOST_SEEN: usize = 100;
+
 /// Which participants a list shows; one filter at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ParticipantFilter {
@@ -111,15 +114,17 @@ macro_rules! select_page {
 const ONE: &str = select!("AND id = $5");
 const PRESENT: &str = select!("AND state = 'CONNECTED' ORDER BY first_joined_at, id");
 const PUBLISHERS: &str = select!("AND publishing ORDER BY first_joined_at, id LIMIT $5");
+// PostgreSQL is told how many, so that it need not plan anew each time.
 const SEEN: &str = "SELECT id, user_id, attributes, publishing, first_joined_at
     FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
         WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND publishing
-        ORDER BY first_joined_at, id LIMIT $5) AS publishers
+        ORDER BY first_joined_at, id LIMIT 100) AS publishers
     UNION ALL SELECT id, user_id, attributes, publishing, first_joined_at
     FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
         WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND state = 'CONNECTED' AND NOT publishing
-        ORDER BY first_joined_at, id LIMIT $5) AS others";
+        ORDER BY first_joined_at, id LIMIT 100) AS others";
 const PAGE: &str = select_page!("");
+const BOUNDED_PAGE: &str = page!(select!("AND (first_joined_at, id) > ($5, $6)"), "first_joined_at, id", "$7");
 const PAGE_BY_USER: &str = select_page!("AND user_id = $8");
 const PAGE_BY_PUBLISHED: &str = select_page!("AND published = $8");
 const PAGE_BY_STATE: &str = select_page!("AND state = $8");
@@ -182,13 +187,13 @@ impl Conn {
     }
 
     /// Those who publish in a session, then those who are connected and do not, each in the order of first joining;
-    /// `limit` at most.
-    pub async fn seen_participants(&mut self, at: Place<'_>, limit: usize) -> Result<Vec<SeenRow>, StoreError> {
-        let (Scope { account, region }, most) = (at.scope, limit as i64);
-        let mut rows = fetch!(fetch_all, self, SeenRow, SEEN, account, region, at.stage, at.session, most)?;
+    /// [`MOST_SEEN`] at most.
+    pub async fn seen_participants(&mut self, at: Place<'_>) -> Result<Vec<SeenRow>, StoreError> {
+        let Scope { account, region } = at.scope;
+        let mut rows = fetch!(fetch_all, self, SeenRow, SEEN, account, region, at.stage, at.session)?;
         // Nothing says in which order the two halves come.
         rows.sort_by(|a, b| (!a.publishing, a.first_joined_at, &a.id).cmp(&(!b.publishing, b.first_joined_at, &b.id)));
-        rows.truncate(limit);
+        rows.truncate(MOST_SEEN);
         Ok(rows)
     }
 
@@ -207,7 +212,7 @@ impl Conn {
         limit: i64,
     ) -> Result<Vec<ParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
-        macro_rules! page {
+        macro_rules! listed {
             ($sql:expr $(, $filter:expr)?) => {
                 fetch!(
                     fetch_all, self, ParticipantRow, $sql, account, region, at.stage, at.session, place.order,
@@ -215,12 +220,13 @@ impl Conn {
                 )
             };
         }
+        let all = self.page(PAGE, BOUNDED_PAGE, limit);
         match filter {
-            ParticipantFilter::All => page!(PAGE),
-            ParticipantFilter::UserId(user) => page!(PAGE_BY_USER, user),
-            ParticipantFilter::Published(published) => page!(PAGE_BY_PUBLISHED, published),
-            ParticipantFilter::State(state) => page!(PAGE_BY_STATE, *state),
-            ParticipantFilter::RecordingState(state) => page!(PAGE_BY_RECORDING, *state),
+            ParticipantFilter::All => listed!(all),
+            ParticipantFilter::UserId(user) => listed!(PAGE_BY_USER, user),
+            ParticipantFilter::Published(published) => listed!(PAGE_BY_PUBLISHED, published),
+            ParticipantFilter::State(state) => listed!(PAGE_BY_STATE, *state),
+            ParticipantFilter::RecordingState(state) => listed!(PAGE_BY_RECORDING, *state),
         }
     }
 

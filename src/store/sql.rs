@@ -59,6 +59,24 @@ macro_rules! rows {
     )*};
 }
 
+/// For PostgreSQL alone: a statement that answers [`PAGE`](crate::store::sql::PAGE) rows at most, of which `$limit` are
+/// wanted. It makes a plan anew for every page where it does not know how long that is, as a page could be the whole of a
+/// long list; so planned, it is no worse for a short one. SQLite has no such trouble, and takes longer to hand rows on.
+macro_rules! page {
+    ($statement:expr, $order:literal, $limit:literal) => {
+        concat!(
+            "SELECT * FROM (",
+            $statement,
+            " ORDER BY ",
+            $order,
+            " LIMIT 101) AS page ORDER BY ",
+            $order,
+            " LIMIT ",
+            $limit
+        )
+    };
+}
+
 /// A statement about the table of a kind of resources: what stands before the table's name and after it.
 macro_rules! for_kind {
     ($kind:expr, $before:literal, $after:literal) => {
@@ -79,4 +97,7 @@ macro_rules! for_kind {
     };
 }
 
-pub(crate) use {execute, fetch, for_kind, rows};
+/// Most rows of a page, and the one that shows whether another follows.
+pub const PAGE: i64 = 101;
+
+pub(crate) use {execute, fetch, for_kind, page, rows};

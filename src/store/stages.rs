@@ -1,6 +1,6 @@
 //! Stages.
 
-use super::sql::{execute, fetch, rows};
+use super::sql::{execute, fetch, page, rows};
 use super::{Cause, Conn, Db, Json, Link, Pools, StageKey, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
@@ -98,6 +98,7 @@ const ONE: &str = select!("AND s.id = $3");
 /// For PostgreSQL alone, which takes many values as one.
 const MANY: &str = select!("AND s.id = ANY($3)");
 const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
+const BOUNDED_PAGE: &str = page!(select!("AND (s.created_at, s.id) > ($3, $4)"), "created_at, id", "$5");
 const HELD: &str = select!(
     ", o.ends_at AS session_ends_at, EXISTS (SELECT 1 FROM replications r
         WHERE r.account = $1 AND r.region = $2 AND (r.source_stage_id = $3 OR r.destination_stage_id = $3)
@@ -244,7 +245,8 @@ impl Conn {
 
     /// Stages in the order of their creation, after `place`.
     pub async fn stages(&mut self, scope: &Scope, place: &Position, limit: i64) -> Result<Vec<StageRow>, StoreError> {
-        fetch!(fetch_all, self, StageRow, PAGE, &scope.account, &scope.region, place.order, &place.id, limit)
+        let page = self.page(PAGE, BOUNDED_PAGE, limit);
+        fetch!(fetch_all, self, StageRow, page, &scope.account, &scope.region, place.order, &place.id, limit)
     }
 
     /// How many stages record to the storage configuration `id`.

@@ -817,16 +817,26 @@ conformance! {
             first_joined_at,
         };
         let seen = [row("d", 1, true), row("c", 2, true), row("b", 1, false), row("a", 3, false)];
-        for most in [0, 1, 3, 9] {
-            assert_eq!(tx.seen_participants(here, most).await.unwrap(), seen[..most.min(4)]);
-        }
+        assert_eq!(tx.seen_participants(here).await.unwrap(), seen);
         assert!(tx.is_anybody_connected(here).await.unwrap());
         for stranger in strangers() {
             let there = Place { scope: &stranger, ..here };
             assert!(tx.publishers(there, 9).await.unwrap().is_empty());
-            assert!(tx.seen_participants(there, 9).await.unwrap().is_empty());
+            assert!(tx.seen_participants(there).await.unwrap().is_empty());
             assert!(!tx.is_anybody_connected(there).await.unwrap());
         }
+    }
+
+    of_a_full_session_all_who_publish_are_seen_first(tx) {
+        let scope = scope();
+        let here = Place { scope: &scope, stage: "s", session: "st-1" };
+        for n in 0..120 {
+            let row = ParticipantRow { publishing: n >= 110, ..participant(&format!("p{n:03}"), n) };
+            tx.insert_participant(here, &row).await.unwrap();
+        }
+        let seen: Vec<_> = tx.seen_participants(here).await.unwrap().into_iter().map(|row| row.id).collect();
+        let expected: Vec<_> = (110..120).chain(0..90).map(|n| format!("p{n:03}")).collect();
+        assert_eq!(seen, expected);
     }
 
     what_is_due_is_found_in_every_account(tx) {
