@@ -92,8 +92,8 @@ impl Readers {
         });
     }
 
-    /// None stays in the state that it is in until what this answers is dropped; those that are in use do not once their
-    /// statement is over.
+    /// None stays in the state that it is in until what this answers is dropped: those that nobody uses leave it now, the
+    /// others with their next statement, or when they are given back.
     pub(super) fn no_stay(&self) -> NoStay<'_> {
         self.season.fetch_add(1, Ordering::SeqCst);
         self.rest();
@@ -150,7 +150,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Has nothing of what was read before kept, whatever it was.
+    /// Leaves the state that the connection stays in; one that is held is kept.
     pub(super) fn leave(&mut self) -> Result<(), Cause> {
         let view = self.view()?;
         if view.staying().is_some() {
