@@ -203,8 +203,10 @@ impl Call {
     }
 
     /// Makes last what was written of who is in a stage, and wakes those who watch.
-    async fn commit(&self, tx: Conn) -> Result<(), StoreError> {
+    async fn commit(&self, mut tx: Conn) -> Result<(), StoreError> {
+        let noted = tx.take_noted();
         tx.commit().await?;
+        self.app.bell.tell(noted);
         self.app.bell.ring();
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::model::participant::ParticipantAttributes;
 use crate::store::{ChangeRow, Place, SeenRow, StageKey};
 use std::collections::HashSet;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// Most participants that a view lists.
 pub const MOST: usize = crate::store::MOST_SEEN;
@@ -109,15 +109,41 @@ fn change(row: ChangeRow) -> Change {
 
 /// Wakes those who look for what was written, as soon as this node has written, or heard that another one has. Nothing
 /// depends on it: whoever listens also looks from time to time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bell {
     /// What this node has written.
     own: watch::Sender<()>,
-    /// That, and what others have.
+    /// What others have.
+    others: watch::Sender<()>,
+    /// Either.
     any: watch::Sender<()>,
+    /// Which stages this node has changed.
+    noted: broadcast::Sender<Arc<[Change]>>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        /// As many transactions may be waiting to be heard of.
+        const ROOM: usize = 1024;
+        let (own, others, any) = Default::default();
+        Bell { own, others, any, noted: broadcast::Sender::new(ROOM) }
+    }
 }
 
 impl Bell {
+    /// Says which stages this node has changed, for those who need not look for it then.
+    pub(super) fn tell(&self, noted: Vec<ChangeRow>) {
+        if !noted.is_empty() {
+            // Nobody may be listening.
+            drop(self.noted.send(noted.into_iter().map(change).collect()));
+        }
+    }
+
+    /// Hears which stages this node changes, from now on. Whoever is too slow is told that it has missed some.
+    pub fn listen_to_noted(&self) -> broadcast::Receiver<Arc<[Change]>> {
+        self.noted.subscribe()
+    }
+
     /// This node has written.
     pub fn ring(&self) {
         self.own.send_replace(());
@@ -126,12 +152,18 @@ impl Bell {
 
     /// Another node has.
     pub fn echo(&self) {
+        self.others.send_replace(());
         self.any.send_replace(());
     }
 
     /// Hears whatever was written, from now on.
     pub fn listen(&self) -> Ear {
         Ear(self.any.subscribe())
+    }
+
+    /// Hears what others have written, from now on.
+    pub fn listen_to_others(&self) -> Ear {
+        Ear(self.others.subscribe())
     }
 
     /// Hears what this node has written, from now on.

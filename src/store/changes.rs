@@ -50,7 +50,11 @@ impl Conn {
         now: i64,
         deleted: bool,
     ) -> Result<i64, StoreError> {
-        Ok(fetch!(fetch_one, self, (i64,), TOUCH, &scope.account, &scope.region, stage, now, deleted)?.0)
+        let Scope { account, region } = scope;
+        let (revision,) = fetch!(fetch_one, self, (i64,), TOUCH, account, region, stage, now, deleted)?;
+        let (account, region, stage_id) = (account.clone(), region.clone(), stage.to_owned());
+        self.noted.push(ChangeRow { account, region, stage_id, revision, changed_at: now, deleted });
+        Ok(revision)
     }
 
     /// Stages that changed at `at` or later, the oldest change first: those after `place`, a stage that changed at `at`.

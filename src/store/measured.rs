@@ -65,7 +65,8 @@ impl Db {
         self.metrics.store.done(Act::Acquire, since);
         let held = taken.inspect_err(|error| count(&self.metrics, error))?;
         let since = self.metrics.store.begin();
-        Ok(Conn { held, meter: Meter { metrics: self.metrics.clone(), act, since } })
+        let meter = Meter { metrics: self.metrics.clone(), act, since };
+        Ok(Conn { held, meter, noted: Vec::new() })
     }
 }
 

@@ -94,6 +94,8 @@ enum Pools {
 pub struct Conn {
     held: Held,
     meter: measured::Meter,
+    /// Changes of stages that were noted in this transaction.
+    noted: Vec<ChangeRow>,
 }
 
 /// The connection of a [`Conn`].
@@ -257,9 +259,14 @@ impl Conn {
         }
     }
 
+    /// Takes the changes of stages that were noted in this transaction: news once it is committed.
+    pub fn take_noted(&mut self) -> Vec<ChangeRow> {
+        std::mem::take(&mut self.noted)
+    }
+
     /// Makes what was written last. A connection for reading has nothing to commit.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Conn { held, meter } = self;
+        let Conn { held, meter, .. } = self;
         let commit = async {
             let done = match held {
                 Held::Sqlite(session) => return session.commit().await,

@@ -5,7 +5,7 @@ use super::held::{End, Farewell};
 use super::stage::{Key, Stage};
 use super::{Plane, Work};
 use crate::app::nodes;
-use crate::app::views::{self, View};
+use crate::app::views::{self, Change, View};
 use crate::clock::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 const APART: Duration = Duration::from_millis(200);
 /// How often changes that other nodes have made are looked for.
 const OFTEN: Duration = Duration::from_millis(250);
-/// How often they are looked for in a store of this process alone: its own changes ring.
+/// How often they are looked for in a store of this process alone: its own changes are known.
 const SELDOM: Duration = Duration::from_secs(1);
 /// No two looks for changes are closer to each other.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -65,6 +65,14 @@ impl Plane {
         }
     }
 
+    /// Hears of a change of a stage, which may be none of this node's.
+    fn notice(&self, change: &Change) {
+        let key = Key { scope: change.scope.clone(), id: change.stage.clone() };
+        if let Some(stage) = self.held().stage(&key) {
+            stage.hear(change.revision);
+        }
+    }
+
     /// Why the record does not have a connection of this node.
     async fn farewell(&self, view: &View) -> Farewell {
         match view.deleted {
@@ -81,19 +89,27 @@ impl Work {
     pub(super) async fn look(plane: Arc<Plane>) {
         let tick = if plane.app.db.engine() == "sqlite" { SELDOM } else { OFTEN };
         let mut looked = plane.app.clock.now();
-        let mut ear = plane.app.bell.listen();
+        let (mut ear, mut noted) = (plane.app.bell.listen_to_others(), plane.app.bell.listen_to_noted());
         let (mut anyway, mut away) = (Instant::now(), false);
+        let mut next = Instant::now() + tick;
         loop {
-            let _ = tokio::time::timeout(tick, ear.heard()).await;
+            tokio::select! {
+                // What this node has changed is known.
+                heard = noted.recv() => {
+                    if let Ok(changes) = heard {
+                        changes.iter().for_each(|change| plane.notice(change));
+                        continue;
+                    }
+                }
+                () = ear.heard() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
             let now = plane.app.clock.now();
             match views::changes(&plane.app, before(looked, OVERLAP)).await {
                 Ok(changes) => {
                     (looked, away) = (now, false);
                     for change in changes {
-                        let key = Key { scope: change.scope, id: change.stage };
-                        if let Some(stage) = plane.held().stage(&key) {
-                            stage.hear(change.revision);
-                        }
+                        plane.notice(&change);
                     }
                 }
                 Err(fault) if !std::mem::replace(&mut away, true) => {
@@ -108,6 +124,7 @@ impl Work {
                 }
             }
             tokio::time::sleep(PAUSE).await;
+            next = Instant::now() + tick;
         }
     }
 }
