@@ -116,10 +116,7 @@ impl Plane {
             held.stage(&Key::of(ticket))?
         };
         self.write(id);
-        match revision {
-            Some(revision) => stage.hear(revision),
-            None => stage.ask(),
-        }
+        stage.enter(revision);
         Some(stage)
     }
 

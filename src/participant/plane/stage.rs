@@ -56,6 +56,8 @@ pub struct Stage {
     pub shown: watch::Sender<i64>,
     /// Done when the last connection is gone.
     pub empty: CancellationToken,
+    /// Whether anybody is in it by this node: before, there is nobody to look for.
+    entered: AtomicBool,
     /// The number of the latest change that is known of.
     heard: AtomicI64,
     /// Whether it is to be looked at whatever is known.
@@ -71,16 +73,27 @@ impl Stage {
             state: watch::Sender::default(),
             shown: watch::Sender::new(i64::MIN),
             empty: CancellationToken::new(),
+            entered: AtomicBool::new(false),
             heard: AtomicI64::new(i64::MIN),
             asked: AtomicBool::new(false),
             wanted: Notify::new(),
         }
     }
 
-    /// Hears of a change. Unless it has been seen already, the stage is looked at.
+    /// Somebody is in it by this node, since the change `revision` if that is known.
+    pub fn enter(&self, revision: Option<i64>) {
+        self.entered.store(true, Ordering::SeqCst);
+        match revision {
+            Some(revision) => self.hear(revision),
+            None => self.ask(),
+        }
+    }
+
+    /// Hears of a change. Unless it has been seen already, the stage is looked at, once there is somebody to look for:
+    /// what was heard of before would only delay what the first one waits for.
     pub fn hear(&self, revision: i64) {
         self.heard.fetch_max(revision, Ordering::SeqCst);
-        if revision > *self.shown.borrow() {
+        if self.entered.load(Ordering::SeqCst) && revision > *self.shown.borrow() {
             self.wanted.notify_one();
         }
     }
@@ -114,5 +127,57 @@ impl Stage {
             news
         });
         self.shown.send_replace(view.revision);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage() -> Stage {
+        let scope = Scope { account: "1".to_owned(), region: "r".to_owned() };
+        Stage::new(Key { scope, id: "s".to_owned() })
+    }
+
+    fn view(revision: i64) -> View {
+        View { revision, ..View::default() }
+    }
+
+    async fn is_wanted(stage: &Stage) -> bool {
+        let mut wanted = Box::pin(stage.wanted());
+        futures_util::poll!(&mut wanted).is_ready()
+    }
+
+    #[tokio::test]
+    async fn nobody_looks_before_somebody_has_entered() {
+        let stage = stage();
+        stage.hear(7);
+        assert!(!is_wanted(&stage).await, "there is nobody to look for");
+        stage.enter(Some(8));
+        assert!(is_wanted(&stage).await);
+        stage.tell(&view(8));
+        assert_eq!(*stage.shown.borrow(), 8, "whoever waits for this change is told");
+        assert!(!is_wanted(&stage).await);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_looked_at_once_whoever_tells_of_it() {
+        let stage = stage();
+        stage.enter(Some(1));
+        assert!(is_wanted(&stage).await);
+        // It is heard of while somebody looks, and the look has it in it.
+        stage.hear(2);
+        stage.tell(&view(2));
+        assert!(!is_wanted(&stage).await);
+        for revision in [1, 2] {
+            stage.enter(Some(revision));
+            stage.hear(revision);
+            assert!(!is_wanted(&stage).await, "{revision} has been seen");
+        }
+        stage.hear(3);
+        assert!(is_wanted(&stage).await);
+        stage.tell(&view(3));
+        stage.enter(None);
+        assert!(is_wanted(&stage).await, "whether there is anything new is not known");
     }
 }
