@@ -18,6 +18,8 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 /// A buffer of this many bytes is not kept for the next line.
 const LONG: usize = 1 << 16;
+/// The members of a request's span have fewer bytes, unless its path is long.
+const SPAN: usize = 160;
 
 /// Writes events as lines of JSON, each with the spans that it is in.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let Some(span) = ctx.span(id) else { return };
-        let mut members = Members::default();
+        let (text, ends) = (String::with_capacity(SPAN), Vec::with_capacity(attributes.fields().len()));
+        let mut members = Members { text, ends };
         attributes.record(&mut members);
         span.extensions_mut().replace(members);
     }

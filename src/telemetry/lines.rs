@@ -41,6 +41,8 @@ struct Out<W> {
 #[derive(Debug, Default)]
 struct Waiting {
     text: Vec<u8>,
+    /// Whether the thread waits to be told of the next line. While lines come it looks by itself.
+    asleep: bool,
     ended: bool,
 }
 
@@ -82,21 +84,32 @@ impl<W: Write + Send + 'static> Lines<W> {
     }
 
     fn run(&self) {
+        let mut idle = true;
         loop {
-            let waiting = self.0.some.wait_while(self.waiting(), |waiting| waiting.text.is_empty() && !waiting.ended);
-            let ended = waiting.unwrap_or_else(PoisonError::into_inner).ended;
+            let ended = if idle { self.sleep() } else { self.waiting().ended };
             if !ended {
                 std::thread::sleep(COMPANY);
             }
-            self.flush();
+            idle = self.flush() == 0;
             if ended {
                 return;
             }
         }
     }
 
-    /// Writes what waits. Where nobody reads it, it is gone, as it always was.
-    fn flush(&self) {
+    /// Waits until there is something to do. Answers whether it is the last.
+    fn sleep(&self) -> bool {
+        let mut waiting = self.waiting();
+        while waiting.text.is_empty() && !waiting.ended {
+            waiting.asleep = true;
+            waiting = self.0.some.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.asleep = false;
+        waiting.ended
+    }
+
+    /// Writes what waits, and answers how many bytes that was. Where nobody reads it, it is gone, as it always was.
+    fn flush(&self) -> usize {
         let mut out = self.0.out.lock().unwrap_or_else(PoisonError::into_inner);
         let Out { to, room } = &mut *out;
         room.clear();
@@ -109,6 +122,7 @@ impl<W: Write + Send + 'static> Lines<W> {
             rest = &rest[end..];
         }
         drop(to.flush());
+        room.len()
     }
 }
 
@@ -122,14 +136,14 @@ fn whole_lines(text: &[u8]) -> usize {
 impl<W: Write + Send + 'static> Write for Line<'_, W> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut waiting = self.lines.waiting();
-        let first = waiting.text.is_empty();
         waiting.text.extend_from_slice(text);
         // Once the thread has gone, nobody else would write it.
         let now = self.urgent || waiting.ended || waiting.text.len() > MUCH;
+        let wake = !now && mem::take(&mut waiting.asleep);
         drop(waiting);
         if now {
             self.lines.flush();
-        } else if first {
+        } else if wake {
             self.lines.0.some.notify_one();
         }
         Ok(text.len())
@@ -205,6 +219,19 @@ mod tests {
             assert_eq!(own, (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
         }
         assert_eq!(text.lines().count(), 2000);
+    }
+
+    #[test]
+    fn lines_are_written_without_more_to_come_after_any_pause() {
+        let (calls, written) = mpsc::channel();
+        let (lines, writing) = Lines::start(Calls(calls)).unwrap();
+        for text in ["a\n", "b\n", "c\n"] {
+            say(&lines, false, text);
+            assert_eq!(written.recv().unwrap(), text);
+        }
+        drop(writing);
+        say(&lines, false, "late\n");
+        assert_eq!(written.recv().unwrap(), "late\n");
     }
 
     #[test]
