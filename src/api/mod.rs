@@ -172,7 +172,8 @@ async fn perform(
         attempt.asks(input);
     }
     if let Some((policy, asked)) = &asked {
-        again(|| authorization::check(&call, caller, policy, asked)).await?;
+        // Boxed, as it is large and most keys have no policy.
+        Box::pin(again(|| authorization::check(&call, caller, policy, asked))).await?;
     }
     valid(call).await
 }

@@ -257,7 +257,8 @@ impl App {
             let user = format!("arn:aws:iam::{account}:user/{key}");
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT_SECRET.clone()));
         }
-        let row = self.db.access_key(key).await?;
+        // Boxed, as below: what waits for the store is large, and would be moved about with every request.
+        let row = Box::pin(self.db.access_key(key)).await?;
         let Some(row) = row.filter(|row| row.enabled) else {
             self.opened.forget(key);
             return Err(unknown());
@@ -289,9 +290,12 @@ impl App {
         if !self.uses.due(key, now) {
             return Ok(());
         }
-        let mut tx = self.db.write().await?;
-        tx.set_access_key_used(key, now.0).await?;
-        tx.commit().await?;
+        let written = Box::pin(async {
+            let mut tx = self.db.write().await?;
+            tx.set_access_key_used(key, now.0).await?;
+            tx.commit().await
+        });
+        written.await?;
         self.uses.noted(key, now);
         Ok(())
     }
