@@ -114,7 +114,7 @@ pub struct Server {
     pub targets: Arc<Config>,
     listener: Listener,
     figures_listener: Option<Listener>,
-    router: axum::Router,
+    entrance: Entrance,
     door: Arc<Door>,
     plane: Arc<Plane>,
     work: Work,
@@ -203,12 +203,13 @@ impl Server {
         };
         let participants = participant::router(door.clone(), plane.clone());
         let router = api::router(door.clone(), participants, served == Served::WithApi);
-        let listener = Listener::new(socket, Entrance::new(door.clone(), router.clone()), tls.clone(), &args.listener);
+        let entrance = Entrance::new(door.clone(), router);
+        let listener = Listener::new(socket, entrance.clone(), tls.clone(), &args.listener);
         Ok(Server {
             figures: figures::url(served, figures, address, tls.is_some()),
             listener: listener.measured(metrics),
             figures_listener,
-            router,
+            entrance,
             app,
             address,
             media,
@@ -223,8 +224,8 @@ impl Server {
     }
 
     /// Every path that the server answers, without a socket.
-    pub fn router(&self) -> axum::Router {
-        self.router.clone()
+    pub fn entrance(&self) -> Entrance {
+        self.entrance.clone()
     }
 
     /// The URL of the API, as this machine reaches it.

@@ -25,7 +25,7 @@ use axum::body::Body;
 use axum::routing::get;
 use clap::Parser as _;
 use engines::Engine;
-use greenroom::api::{Door, Limits, protect};
+use greenroom::api::{Door, Entrance, Limits, protect};
 use greenroom::app::Call;
 use greenroom::app::presence::{self, Act, Newcomer};
 use greenroom::clock::{Clock, Timestamp};
@@ -44,15 +44,15 @@ use tower::ServiceExt as _;
 
 /// Hands the SDK's requests to the router.
 #[derive(Clone, Debug)]
-struct InProcess(Router);
+struct InProcess(Entrance);
 
 impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let router = self.0.clone();
+        let entrance = self.0.clone();
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let request = request.map(|body| Body::from(body.bytes().unwrap_or_default().to_vec()));
-            let Ok(response) = router.oneshot(request).await;
+            let response = entrance.answer(request).await;
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await.map_err(|error| ConnectorError::io(error.into()))?.to_bytes();
             let response = axum::http::Response::from_parts(parts, SdkBody::from(bytes));
@@ -94,7 +94,7 @@ impl House {
             .region(Region::new(REGION))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url("http://greenroom.test")
-            .http_client(InProcess(server.router()))
+            .http_client(InProcess(server.entrance()))
             .build();
         House { client: Client::from_conf(config), server, _engine: engine }
     }

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;
-use greenroom::api::ClientAddress;
+use greenroom::api::{ClientAddress, Entrance};
 use greenroom::app::{App, Call, credentials, stages};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{Cli, Figures, Url};
@@ -21,7 +21,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
-use tower::ServiceExt as _;
 
 /// 2026-11-22T00:00:00Z.
 pub const NOW: Timestamp = Timestamp(1_795_305_600_000);
@@ -48,7 +47,7 @@ pub struct Signed(pub Parts, pub Bytes);
 pub struct World {
     runtime: Runtime,
     server: Server,
-    router: axum::Router,
+    entrance: Entrance,
     /// Of whoever calls an operation without the door.
     pub call: Call,
     /// The id of a stage, and its ARN.
@@ -79,7 +78,7 @@ impl World {
             (server, call, arn.expect("a stage"))
         });
         let stage = arn.rsplit('/').next().unwrap_or_default().to_owned();
-        Rc::new(World { router: server.router(), runtime, server, call, stage, arn })
+        Rc::new(World { entrance: server.entrance(), runtime, server, call, stage, arn })
     }
 
     /// The service.
@@ -121,7 +120,7 @@ impl World {
     pub fn ask(&self, Signed(parts, body): &Signed) {
         self.wait(async {
             let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
-            let response = self.router.clone().oneshot(request).await.expect("an answer");
+            let response = self.entrance.answer(request).await;
             assert_eq!(response.status(), StatusCode::OK);
             response.into_body().collect().await.expect("a body");
         });
