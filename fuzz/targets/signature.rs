@@ -3,6 +3,7 @@
 
 use axum::http::Request;
 use greenroom::api::signature::claim;
+use greenroom::app::credentials::Secret;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -17,7 +18,8 @@ fuzz_target!(|text: &str| {
     match claim(&parts) {
         Ok(claim) => {
             let _ = claim.check_scope();
-            assert!(claim.verify(&parts, b"{}", "secret").is_err(), "nobody guesses a signature");
+            let secret = Secret::from("secret".to_owned());
+            assert!(claim.verify(&parts, b"{}", &secret).is_err(), "nobody guesses a signature");
         }
         Err(fault) => assert_eq!(fault.status(), 403, "{fault}"),
     }
