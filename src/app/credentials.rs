@@ -11,7 +11,7 @@ use crate::store::{AccessKeyRow, Db, StoreError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The key and the secret that work without being made, while development credentials are on.
@@ -89,19 +89,26 @@ impl Secret {
         &self.text
     }
 
-    /// The key that Signature Version 4 derives for a scope. That of the last scope is kept: it is the same all day.
-    pub fn signing_key(&self, scope: [&str; 4]) -> Arc<hmac::Key> {
-        let name = scope.join("/");
-        let mut kept = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = kept.as_ref().filter(|(of, _)| *of == name) {
-            return key.clone();
+    /// The key that Signature Version 4 derives for a scope, and whether it had to be made: then it may be kept.
+    pub fn signing_key(&self, scope: [&str; 4]) -> (Arc<hmac::Key>, bool) {
+        let is_it = |(of, _): &&Signing| of.split('/').eq(scope);
+        if let Some((_, key)) = self.kept().as_ref().filter(is_it) {
+            return (key.clone(), false);
         }
         let first = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", self.text).as_bytes());
         let next =
             |key: hmac::Key, part: &&str| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref());
-        let key = Arc::new(scope.iter().fold(first, next));
-        *kept = Some((name, key.clone()));
-        key
+        (Arc::new(scope.iter().fold(first, next)), true)
+    }
+
+    /// Keeps the key of a scope instead of the last one: it is the same all day. Only for whoever has signed with it, so
+    /// that nobody else has it displaced.
+    pub fn keep(&self, scope: [&str; 4], key: Arc<hmac::Key>) {
+        *self.kept() = Some((scope.join("/"), key));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Signing>> {
+        self.signing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -168,7 +168,8 @@ impl Db {
         }
     }
 
-    /// A connection to read with.
+    /// A connection to read with. Not to be kept while something else is waited for: it may keep a SQLite file's log from
+    /// being emptied.
     pub async fn read(&self) -> Result<Conn, StoreError> {
         let taking = async {
             Ok(match &self.pools {

@@ -24,9 +24,14 @@ pub(super) fn is_signed(claim: &Claim, parts: &Parts, body: &[u8], secret: &Secr
         text.extend_from_slice(part.as_bytes());
     }
     text.extend_from_slice(&hex(digest(&SHA256, &form).as_ref()));
-    let key = secret.signing_key([day, &claim.region, &claim.service, TERMINATOR]);
+    let scope = [day, &claim.region, &claim.service, TERMINATOR];
+    let (key, is_new) = secret.signing_key(scope);
     let made = hex(hmac::sign(&key, &text).as_ref());
-    verify_slices_are_equal(&made, claim.signature.as_bytes()).is_ok()
+    let same = verify_slices_are_equal(&made, claim.signature.as_bytes()).is_ok();
+    if same && is_new {
+        secret.keep(scope, key);
+    }
+    same
 }
 
 /// The canonical request, if it takes nothing but to write down what was received.
@@ -122,8 +127,11 @@ mod tests {
         let agent = |value: &str| [("user-agent".to_owned(), value.to_owned())];
         let (parts, claim) = signed("POST", "/GetStage", &agent("Boto3/1.44 md/Botocore#1.44.5 m/b,Z"), b"{}").unwrap();
         let secret = secret();
-        // The second time with the key that was kept.
-        assert!(is_signed(&claim, &parts, b"{}", &secret) && is_signed(&claim, &parts, b"{}", &secret));
+        // A key that was right is kept, and is right again.
+        let is_new = || secret.signing_key(["20150830", "us-east-1", "ivs", TERMINATOR]).1;
+        assert!(!is_signed(&claim, &parts, b"-", &secret) && is_new(), "what is not right leaves nothing behind");
+        assert!(is_signed(&claim, &parts, b"{}", &secret) && !is_new());
+        assert!(is_signed(&claim, &parts, b"{}", &secret));
         assert!(!is_signed(&claim, &parts, b"{} ", &secret));
         for other in ["", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEy"] {
             assert!(!is_signed(&claim, &parts, b"{}", &other.to_owned().into()));

@@ -32,7 +32,12 @@ pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
             // What is opened after this may be missing in what is read, and is none of its business.
             let ours = plane.held().open_in(&stage.key);
             match views::view(&plane.app, &stage.key.scope, &stage.key.id).await {
-                Ok(view) => plane.seen(&stage, &ours, &view).await,
+                Ok(view) => {
+                    plane.seen(&stage, &ours, &view).await;
+                    if is_missed(&plane.held().open_in(&stage.key), &ours, &view) {
+                        stage.ask();
+                    }
+                }
                 Err(fault) => {
                     // That the store is away is in the log already; see `look`.
                     tracing::debug!(error = &fault as &dyn std::error::Error, "a stage could not be looked at");
@@ -47,6 +52,12 @@ pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
         () = plane.stopping.cancelled() => {}
         () = work => {}
     }
+}
+
+/// Whether one of those that are open `now`, and were not when the look began, is not in what was read: it came after
+/// that, or was ended before it, which only another look tells.
+fn is_missed(now: &[String], ours: &[String], view: &View) -> bool {
+    now.iter().any(|id| !ours.contains(id) && !view.connections.contains(id))
 }
 
 impl Plane {
@@ -131,4 +142,23 @@ impl Work {
 
 fn before(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_opened_during_a_look_and_is_not_in_it_is_looked_for_again() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let view = View { connections: ids(&["old", "new"]).into_iter().collect(), ..View::default() };
+        for (now, missed) in [
+            (ids(&["old"]), false),
+            (ids(&["old", "new"]), false),
+            (ids(&["old", "gone"]), false),
+            (ids(&["old", "newer"]), true),
+        ] {
+            assert_eq!(is_missed(&now, &ids(&["old", "gone"]), &view), missed, "{now:?}");
+        }
+    }
 }

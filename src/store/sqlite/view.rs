@@ -32,6 +32,8 @@ enum State {
     Staying(Season),
     /// Whoever has the connection wants to see one state of the file, and ends that.
     Held,
+    /// It was to be left, which has failed.
+    Stuck,
 }
 
 /// A time in which connections may stay where they are.
@@ -49,14 +51,12 @@ impl View {
             return Ok(());
         }
         let same = mark.is_some() && mark == self.last;
-        self.alike = if same { self.alike.saturating_add(1) } else { 0 };
-        self.last = mark;
-        if let State::Staying(since) = self.state {
-            if same && season == Some(since) {
-                return Ok(());
-            }
-            self.leave()?;
+        if same && season.is_some() && self.staying() == season {
+            return Ok(());
         }
+        self.alike = if same { self.alike.saturating_add(1) } else { 0 };
+        self.leave_state()?;
+        self.last = mark;
         if let (Some(season), true) = (season, self.alike >= ENOUGH) {
             // The state is the file's at the next statement. If something is written until then, that is not what `mark`
             // says, and the one after it looks anew.
@@ -75,7 +75,7 @@ impl View {
     pub(super) fn staying(&self) -> Option<Season> {
         match self.state {
             State::Staying(since) => Some(since),
-            State::Passing | State::Held => None,
+            State::Passing | State::Held | State::Stuck => None,
         }
     }
 
@@ -87,9 +87,14 @@ impl View {
     /// Leaves the state that the connection is in. After a failure, it is of no use any longer.
     pub(super) fn leave(&mut self) -> Result<()> {
         self.alike = 0;
+        self.leave_state()
+    }
+
+    fn leave_state(&mut self) -> Result<()> {
         if self.state == State::Passing {
             return Ok(());
         }
+        (self.state, self.last, self.alike) = (State::Stuck, None, 0);
         // SQLite has left it by itself after some errors.
         if !self.conn.is_autocommit() {
             run(&self.conn, "ROLLBACK")?;
@@ -103,6 +108,7 @@ impl View {
 mod tests {
     use super::super::index::Mark;
     use super::*;
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
 
     fn read(view: &mut View, mark: Option<&Mark>, season: Option<Season>) -> bool {
         view.look(mark.cloned(), season).unwrap();
@@ -141,6 +147,22 @@ mod tests {
         for _ in 0..99 {
             assert!(!read(&mut view, None, spring) && !read(&mut view, Some(&one), None));
         }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_left_is_not_read_again() {
+        let mut view = View::new(Connection::open_in_memory().unwrap());
+        let (mark, spring) = (Mark::of(1), Some(Season(2)));
+        while !read(&mut view, Some(&mark), spring) {}
+        let refuse = |asked: AuthContext<'_>| match asked.action {
+            AuthAction::Transaction { operation: TransactionOperation::Rollback } => Authorization::Deny,
+            _ => Authorization::Allow,
+        };
+        view.conn.authorizer(Some(refuse)).unwrap();
+        assert!(view.leave().is_err() && !view.is_passing() && view.staying().is_none());
+        assert!(view.look(Some(mark.clone()), spring).is_err(), "the mark is none of this state's");
+        view.conn.authorizer(None::<fn(AuthContext<'_>) -> Authorization>).unwrap();
+        assert!(!read(&mut view, Some(&mark), spring) && view.conn.is_autocommit());
     }
 
     #[test]
