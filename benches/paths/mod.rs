@@ -7,8 +7,6 @@ pub mod world;
 use greenroom::model::page::Position;
 use greenroom::store::{Json, StageRow};
 use std::rc::Rc;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 use world::{Key, World};
 
 /// One path.
@@ -81,7 +79,5 @@ pub fn whole(world: &Rc<World>) -> Vec<Path> {
 
 /// Logs as a server writes them, to nowhere.
 pub fn log() -> tracing::Dispatch {
-    let filter = EnvFilter::new("warn,greenroom=info,aws_sigv4=off");
-    let lines = fmt::layer().json().with_writer(std::io::sink).with_filter(filter);
-    tracing::Dispatch::new(tracing_subscriber::registry().with(lines))
+    greenroom::telemetry::usual(std::io::sink)
 }

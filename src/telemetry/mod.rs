@@ -13,10 +13,14 @@ use lines::{Lines, Writing};
 use std::io::{IsTerminal as _, Stderr};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Metadata, Subscriber};
+use tracing::{Dispatch, Metadata, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+/// What is logged where `RUST_LOG` says nothing.
+const USUAL: &str = "warn,greenroom=info";
 
 /// Logging and tracing, once started.
 #[derive(Debug)]
@@ -47,10 +51,22 @@ pub fn start_serving() -> Telemetry {
     }
 }
 
-fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>)>) -> Telemetry {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,greenroom=info"));
+/// What a server writes to its log where nothing is set, for whoever measures it without one: to `writer`.
+pub fn usual<W>(writer: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    Dispatch::new(tracing_subscriber::registry().with(Json::new(writer)).with(Plain(kept(EnvFilter::new(USUAL)))))
+}
+
+/// A filter without what is never logged, whatever is asked for.
+fn kept(filter: EnvFilter) -> EnvFilter {
     // It would write down session tokens, and signatures that would have been right.
-    let filter = filter.add_directive("aws_sigv4=off".parse().expect("a target and a level"));
+    filter.add_directive("aws_sigv4=off".parse().expect("a target and a level"))
+}
+
+fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>)>) -> Telemetry {
+    let filter = kept(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL)));
     let (lines, writing) = lines.unzip();
     let logs = match lines {
         Some(lines) => Json::new(lines).boxed(),
