@@ -3,6 +3,7 @@
 
 use super::held::{End, Farewell};
 use super::stage::{Key, Stage};
+use super::upkeep::anew;
 use super::{Plane, Work};
 use crate::app::nodes;
 use crate::app::views::{self, Change, View};
@@ -26,31 +27,40 @@ const ANYWAY: Duration = Duration::from_secs(30);
 
 /// Works for a stage until its last connection is gone.
 pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
-    let work = async {
-        loop {
-            stage.wanted().await;
-            // What is opened after this may be missing in what is read, and is none of its business.
-            let ours = plane.held().open_in(&stage.key);
-            match views::view(&plane.app, &stage.key.scope, &stage.key.id).await {
-                Ok(view) => {
-                    plane.seen(&stage, &ours, &view).await;
-                    if is_missed(&plane.held().open_in(&stage.key), &ours, &view) {
-                        stage.ask();
-                    }
-                }
-                Err(fault) => {
-                    // That the store is away is in the log already; see `look`.
-                    tracing::debug!(error = &fault as &dyn std::error::Error, "a stage could not be looked at");
-                    stage.ask();
-                }
-            }
-            tokio::time::sleep(APART).await;
+    let mut begun = false;
+    let work = anew("looking at a stage", || {
+        // What was asked for before a bug is asked for still.
+        if std::mem::replace(&mut begun, true) {
+            stage.ask();
         }
-    };
+        watching(plane.clone(), stage.clone())
+    });
     tokio::select! {
         () = stage.empty.cancelled() => {}
         () = plane.stopping.cancelled() => {}
         () = work => {}
+    }
+}
+
+async fn watching(plane: Arc<Plane>, stage: Arc<Stage>) {
+    loop {
+        stage.wanted().await;
+        // What is opened after this may be missing in what is read, and is none of its business.
+        let ours = plane.held().open_in(&stage.key);
+        match views::view(&plane.app, &stage.key.scope, &stage.key.id).await {
+            Ok(view) => {
+                plane.seen(&stage, &ours, &view).await;
+                if is_missed(&plane.held().open_in(&stage.key), &ours, &view) {
+                    stage.ask();
+                }
+            }
+            Err(fault) => {
+                // That the store is away is in the log already; see `look`.
+                tracing::debug!(error = &fault as &dyn std::error::Error, "a stage could not be looked at");
+                stage.ask();
+            }
+        }
+        tokio::time::sleep(APART).await;
     }
 }
 
@@ -103,6 +113,8 @@ impl Work {
         let (mut ear, mut noted) = (plane.app.bell.listen_to_others(), plane.app.bell.listen_to_noted());
         let (mut anyway, mut away) = (Instant::now(), false);
         let mut next = Instant::now() + tick;
+        // None is held yet, unless a bug has ended this: then what was not heard of is looked for.
+        plane.held().stages().iter().for_each(|stage| stage.ask());
         loop {
             tokio::select! {
                 // What this node has changed is known.

@@ -7,9 +7,11 @@ use crate::domain::admission::Wish;
 use crate::model::fault::Fault;
 use crate::model::participant::EventErrorCode;
 use crate::sfu::{Event, Why};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -26,22 +28,14 @@ impl Work {
     /// Works until the plane is to stop, then ends everything within `grace`.
     pub async fn run(self, grace: Duration) {
         let Work { plane, events } = self;
+        let events = Arc::new(Mutex::new(events));
         let mut work = JoinSet::new();
-        work.spawn(plane.clone().hear(events));
-        work.spawn(plane.clone().live());
-        work.spawn(plane.clone().tend());
-        work.spawn(Work::look(plane.clone()));
-        loop {
-            tokio::select! {
-                () = plane.stopping.cancelled() => break,
-                Some(ended) = work.join_next() => {
-                    if let Err(bug) = ended {
-                        let error = &bug as &dyn std::error::Error;
-                        tracing::error!(error, "work on connections has ended by a bug");
-                    }
-                }
-            }
-        }
+        let [hears, lives, tends, looks] = [(); 4].map(|()| plane.clone());
+        work.spawn(anew("hearing of media", move || hears.clone().hear(events.clone())));
+        work.spawn(anew("signs of life", move || lives.clone().live()));
+        work.spawn(anew("what is due", move || tends.clone().tend()));
+        work.spawn(anew("looking at stages", move || Work::look(looks.clone())));
+        plane.stopping.cancelled().await;
         plane.close();
         plane.tasks.close();
         if tokio::time::timeout(grace, plane.tasks.wait()).await.is_err() {
@@ -50,6 +44,14 @@ impl Work {
         work.shutdown().await;
         plane.retire(grace.min(RETIRING)).await;
         plane.media.stop().await;
+    }
+}
+
+/// Does work that goes on all the time; if a bug ends it, it begins anew.
+pub(super) async fn anew<W: Future<Output = ()>>(what: &'static str, mut work: impl FnMut() -> W) {
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        tracing::error!(what, "work on connections has ended by a bug; it begins anew");
+        tokio::time::sleep(DUE).await;
     }
 }
 
@@ -75,7 +77,8 @@ impl Plane {
     }
 
     /// Hears what becomes of peers.
-    async fn hear(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+    async fn hear(self: Arc<Self>, events: Arc<Mutex<mpsc::Receiver<Event>>>) {
+        let mut events = events.lock().await;
         while let Some(event) = events.recv().await {
             match event {
                 Event::Connected(peer) | Event::MediaStarted(peer) => {
@@ -201,5 +204,29 @@ fn error(why: Why) -> Option<EventErrorCode> {
         Why::Resolution => Some(EventErrorCode::ResolutionExceeded),
         Why::BFrames => Some(EventErrorCode::BFramePresent),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_a_bug_ends_begins_anew_with_what_is_left() {
+        let (tell, told) = mpsc::channel(9);
+        for n in 0..9 {
+            tell.send(n).await.unwrap();
+        }
+        drop(tell);
+        let (told, heard) = (Mutex::new(told), std::sync::Mutex::new(Vec::new()));
+        let hear = || async {
+            let mut told = told.lock().await;
+            while let Some(n) = told.recv().await {
+                assert_ne!(n % 4, 3, "on purpose");
+                heard.lock().unwrap().push(n);
+            }
+        };
+        anew("numbers", hear).await;
+        assert_eq!(*heard.lock().unwrap(), [0, 1, 2, 4, 5, 6, 8]);
     }
 }
