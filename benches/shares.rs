@@ -54,9 +54,9 @@ fn median(ways: &[Way; 8], of: impl Fn([f64; 8]) -> f64) -> f64 {
     rounds[ROUNDS / 2]
 }
 
-fn world(metrics: Figures) -> Rc<World> {
+fn world(folder: &std::path::Path, metrics: Figures) -> Rc<World> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    World::open(runtime, Url::Memory, metrics)
+    World::open(runtime, Url::File(folder.join(format!("{metrics:?}.db"))), metrics)
 }
 
 fn ask(name: &'static str, logs: bool, world: &Rc<World>, key: &Key) -> Way {
@@ -66,7 +66,9 @@ fn ask(name: &'static str, logs: bool, world: &Rc<World>, key: &Key) -> Way {
 }
 
 fn main() {
-    let (counted, uncounted) = (world(Figures::On), world(Figures::Off));
+    let folder = std::env::temp_dir().join(format!("greenroom-shares-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (counted, uncounted) = (world(&folder, Figures::On), world(&folder, Figures::Off));
     let (development, stored) = (Key::development(), counted.stored_key(LARGE_POLICY));
     let body = format!(r#"{{"arn":"{}"}}"#, &*counted.arn);
     let checked = counted.signed("/GetStage", body.as_bytes(), &development);
@@ -91,7 +93,7 @@ fn main() {
     for _ in 0..ROUNDS {
         ways.iter_mut().for_each(|way| way.round(&log));
     }
-    println!("GetStage through the door, SQLite in memory: medians of {ROUNDS} rounds of {TIMES}");
+    println!("GetStage through the door, SQLite in a file: medians of {ROUNDS} rounds of {TIMES}");
     for (n, way) in ways.iter().enumerate() {
         println!("  {:<48}{:>8.1} us", way.name, median(&ways, |took| took[n]));
     }
@@ -125,4 +127,5 @@ fn main() {
         "share": cost / all, "share_of_rest": cost / without,
     });
     println!("{last}");
+    std::fs::remove_dir_all(folder).expect("it is there");
 }

@@ -7,7 +7,7 @@ use crate::ids::Ids;
 use crate::model::fault::{Fault, RejectionKind};
 use crate::model::page::Position;
 use crate::secret::{MasterKey, SecretError};
-use crate::store::{AccessKeyRow, Db, StoreError};
+use crate::store::{AccessKeyRow, Db, ReadSince, State, StoreError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use std::collections::HashMap;
@@ -115,10 +115,11 @@ impl Secret {
 /// Most keys whose secrets are kept open.
 const OPENED: usize = 1024;
 
-/// What the rows of access keys gave: their secrets opened, their policies parsed. A row is read for each request all the
-/// same, so that what becomes of a key takes effect at once; of one that has changed, this is made anew.
+/// What the rows of access keys gave: their secrets opened, their policies parsed. A row is read again for each request all
+/// the same, unless nothing was written to the store since: what becomes of a key takes effect at once. Of a row that has
+/// changed, this is made anew.
 #[derive(Default)]
-pub struct Opened(Mutex<HashMap<String, Arc<OpenedKey>>>);
+pub struct Opened(Mutex<HashMap<String, ReadSince<Arc<OpenedKey>>>>);
 
 /// What all development keys have signed with.
 static DEVELOPMENT_SECRET: LazyLock<Arc<Secret>> = LazyLock::new(|| Arc::new(DEVELOPMENT.to_owned().into()));
@@ -160,28 +161,44 @@ impl OpenedKey {
         let AccessKeyRow { id, account, name, sealed_secret, sealed_session_token, policy, .. } = &self.row;
         let given = [&row.id, &row.account, &row.name, &row.sealed_secret, &row.sealed_session_token, &row.policy];
         given == [id, account, name, sealed_secret, sealed_session_token, policy]
+            && row.expires_at == self.row.expires_at
     }
 }
 
 impl Opened {
-    fn of(&self, master: &MasterKey, row: AccessKeyRow) -> Result<Arc<OpenedKey>, CredentialsError> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&row.id).cloned();
-        if let Some(known) = known.filter(|known| known.is_of(&row)) {
-            return Ok(known);
+    fn known(&self) -> MutexGuard<'_, HashMap<String, ReadSince<Arc<OpenedKey>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of a row that was read and is the same in the state `now`.
+    fn in_state(&self, id: &str, now: Option<&State>) -> Option<Arc<OpenedKey>> {
+        self.known().get(id)?.in_state(now).cloned()
+    }
+
+    /// The key of `row`, which was read since the store was in a state.
+    fn of(
+        &self,
+        master: &MasterKey,
+        row: AccessKeyRow,
+        since: Option<State>,
+    ) -> Result<Arc<OpenedKey>, CredentialsError> {
+        if let Some(ReadSince(known_since, key)) = self.known().get_mut(&row.id).filter(|known| known.1.is_of(&row)) {
+            *known_since = since;
+            return Ok(key.clone());
         }
         let key = Arc::new(OpenedKey::new(master, row)?);
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.known();
         if keys.len() >= OPENED {
             // Those in use are soon there again.
             keys.clear();
         }
-        keys.insert(key.row.id.clone(), key.clone());
+        keys.insert(key.row.id.clone(), ReadSince(since, key.clone()));
         Ok(key)
     }
 
     /// Forgets a key that is no more.
     fn forget(&self, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.known().remove(id);
     }
 }
 
@@ -264,14 +281,19 @@ impl App {
             let user = format!("arn:aws:iam::{account}:user/{key}");
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT_SECRET.clone()));
         }
-        // Boxed, as below: what waits for the store is large, and would be moved about with every request.
-        let row = Box::pin(self.db.access_key(key)).await?;
-        let Some(row) = row.filter(|row| row.enabled) else {
-            self.opened.forget(key);
-            return Err(unknown());
+        let state = self.db.state();
+        let opened = match self.opened.in_state(key, state.as_ref()) {
+            Some(opened) => opened,
+            None => {
+                // Boxed, as below: what waits for the store is large, and would be moved about with every request.
+                let row = Box::pin(self.db.access_key(key)).await?;
+                let Some(row) = row.filter(|row| row.enabled) else {
+                    self.opened.forget(key);
+                    return Err(unknown());
+                };
+                self.opened.of(&self.secret, row, state)?
+            }
         };
-        let expires_at = row.expires_at;
-        let opened = self.opened.of(&self.secret, row)?;
         let same = match (&opened.session_token, session_token) {
             (None, None) => true,
             (Some(expected), Some(given)) => verify_slices_are_equal(expected.as_bytes(), given.as_bytes()).is_ok(),
@@ -280,7 +302,7 @@ impl App {
         if !same {
             return Err(unknown());
         }
-        if expires_at.is_some_and(|at| at <= self.clock.now().0) {
+        if opened.row.expires_at.is_some_and(|at| at <= self.clock.now().0) {
             self.opened.forget(key);
             let text = "The security token included in the request is expired";
             return Err(Fault::rejected(RejectionKind::ExpiredToken, text));
@@ -458,10 +480,11 @@ mod tests {
             expires_at: None,
             last_used_at: None,
         };
-        let of = |row: AccessKeyRow| opened.of(&master, row).unwrap();
+        let of = |row: AccessKeyRow| opened.of(&master, row, None).unwrap();
         let first = of(row.clone());
         assert_eq!(first.secret.text(), "one");
-        assert!(Arc::ptr_eq(&first, &of(AccessKeyRow { last_used_at: Some(1), expires_at: Some(2), ..row.clone() })));
+        assert!(Arc::ptr_eq(&first, &of(AccessKeyRow { last_used_at: Some(1), ..row.clone() })));
+        assert_eq!(of(AccessKeyRow { expires_at: Some(2), ..row.clone() }).row.expires_at, Some(2));
         assert_eq!(of(AccessKeyRow { sealed_secret: seal("a", "two"), ..row.clone() }).secret.text(), "two");
         let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ivs:*","Resource":"*"}]}"#;
         assert!(of(AccessKeyRow { policy: policy.into(), ..row.clone() }).caller.policy.is_some());

@@ -6,14 +6,34 @@ use crate::ids::Ids;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::secret::{MasterKey, SecretError};
-use crate::store::{Conn, Db, SigningKeyRow, StoreError};
+use crate::store::{Conn, Db, ReadSince, SigningKeyRow, StoreError};
 use crate::token::{KeyError, SigningKey};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// The keys that this node has read; they never change, so that one read is enough.
+/// The keys that this node has read.
 #[derive(Debug, Default)]
-pub struct Keys(RwLock<HashMap<String, Arc<SigningKey>>>);
+pub struct Keys {
+    /// They never change, so that one read is enough.
+    known: RwLock<HashMap<String, Arc<SigningKey>>>,
+    /// Which of them is the newest may change at any time.
+    newest: Mutex<Option<ReadSince<Arc<SigningKey>>>>,
+}
+
+impl Keys {
+    fn get(&self, id: &str) -> Option<Arc<SigningKey>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn extend(&self, keys: impl IntoIterator<Item = Arc<SigningKey>>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(keys.into_iter().map(|key| (key.id.clone(), key)));
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<ReadSince<Arc<SigningKey>>>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Why a signing key cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -41,28 +61,32 @@ impl From<KeysError> for Fault {
 impl App {
     /// The key that signs now.
     pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeysError> {
-        let newest = self.db.newest_signing_key().await?;
-        let known = |keys: &Keys| {
-            let keys = keys.0.read().unwrap_or_else(PoisonError::into_inner);
-            newest.as_ref().and_then(|id| keys.get(id).cloned())
-        };
-        if let Some(key) = known(&self.keys) {
-            return Ok(key);
+        let state = self.db.state();
+        if let Some(key) = self.keys.newest().as_ref().and_then(|newest| newest.in_state(state.as_ref())) {
+            return Ok(key.clone());
         }
-        self.load_keys(&mut self.db.read().await?).await?;
-        known(&self.keys).ok_or(KeysError::Secret(SecretError::Unreadable))
+        let none = || KeysError::Secret(SecretError::Unreadable);
+        let newest = self.db.newest_signing_key().await?.ok_or_else(none)?;
+        let mut known = self.keys.get(&newest);
+        if known.is_none() {
+            self.load_keys(&mut self.db.read().await?).await?;
+            known = self.keys.get(&newest);
+        }
+        let key = known.ok_or_else(none)?;
+        *self.keys.newest() = Some(ReadSince(state, key.clone()));
+        Ok(key)
     }
 
     /// The key `id`, whoever of the nodes made it. One that is not known here is looked for in the store by its id, so
     /// that tokens that name no key cost one row, not all of them.
     pub async fn service_key(&self, conn: &mut Conn, id: &str) -> Result<Option<Arc<SigningKey>>, KeysError> {
-        let known = self.keys.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let known = self.keys.get(id);
         if known.is_some() {
             return Ok(known);
         }
         let Some(row) = conn.signing_key(id).await? else { return Ok(None) };
         let key = Arc::new(self.open_key(row)?);
-        self.keys.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), key.clone());
+        self.keys.extend([key.clone()]);
         Ok(Some(key))
     }
 
@@ -79,8 +103,7 @@ impl App {
         for row in rows {
             keys.push(Arc::new(self.open_key(row)?));
         }
-        let mut known = self.keys.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(keys.iter().map(|key| (key.id.clone(), key.clone())));
+        self.keys.extend(keys.iter().cloned());
         Ok(keys)
     }
 

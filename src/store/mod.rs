@@ -115,6 +115,21 @@ enum Link<'a> {
     Postgres(&'a mut PgConnection, &'a Session),
 }
 
+/// What a store held at some time: equal to another only if nothing was written between the two, by anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State(sqlite::Mark);
+
+/// What was read from a store, and a state since which it was.
+#[derive(Debug)]
+pub struct ReadSince<T>(pub Option<State>, pub T);
+
+impl<T> ReadSince<T> {
+    /// What was read, if it would be read again from a store that is in the state `now`.
+    pub fn in_state(&self, now: Option<&State>) -> Option<&T> {
+        (now.is_some() && now == self.0.as_ref()).then_some(&self.1)
+    }
+}
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -189,6 +204,16 @@ impl Db {
             })
         };
         self.take(Act::Transaction, taking).await
+    }
+
+    /// What the store holds now, with every commit that anybody was told of: whoever has read something since the same
+    /// state need not read it again. `None` where only reading can tell: on PostgreSQL, in memory, while a file is being
+    /// written, and until a commit of ours has shown that the file tells.
+    pub fn state(&self) -> Option<State> {
+        match &self.pools {
+            Pools::Sqlite(file) => file.mark().map(State),
+            Pools::Postgres(_) => None,
+        }
     }
 
     /// Asks the store for a sign of life.

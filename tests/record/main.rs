@@ -11,6 +11,7 @@ mod connections;
 mod events;
 mod house;
 mod interleavings;
+mod keys;
 mod log;
 mod nodes;
 mod replicas;

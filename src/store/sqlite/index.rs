@@ -15,7 +15,7 @@ const VERSION: u32 = 3_007_000;
 
 /// The file as it was after some commit: equal to another only if nothing was written between the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark([u8; COPY]);
+pub(in crate::store) struct Mark([u8; COPY]);
 
 /// The index of a file's log.
 #[derive(Debug)]

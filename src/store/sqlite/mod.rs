@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use transaction::Transaction;
 
+pub(super) use index::Mark;
 pub use statement::FromRow;
 
 /// How long a reader may keep what it has read from being moved, when nobody uses it.
@@ -131,6 +132,11 @@ impl Sqlite {
             descriptors::tidy();
         };
         let _ = tokio::task::spawn_blocking(closing).await;
+    }
+
+    /// How the file is now; `None` if that cannot be said without reading it, and in memory.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.file.as_ref()?.readers.mark()
     }
 
     /// The name of each pool, how many connections it has, how many of them nobody uses, and how many it may have.

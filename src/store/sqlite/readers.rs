@@ -1,7 +1,7 @@
 //! The connections that read: a few, opened as they are needed, and kept. They may stay in the state of the file that
 //! they have read ([`super::view`]), but not while the log is moved, nor for long when they are not used.
 
-use super::index::Index;
+use super::index::{Index, Mark};
 use super::opening::Opening;
 use super::view::{Season, View};
 use crate::store::cause::Cause;
@@ -75,6 +75,11 @@ impl Readers {
         Ok(Reader { readers: self.clone(), view: Some(view), _place: place })
     }
 
+    /// See [`Index::mark`].
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.index.mark()
+    }
+
     /// The time in which connections may stay where they are; `None` if they may not.
     fn season(&self) -> Option<Season> {
         let season = self.season.load(Ordering::SeqCst);
@@ -137,7 +142,7 @@ impl Reader {
 
     /// Makes sure that the next statement sees what was committed before.
     pub(super) fn look(&mut self) -> Result<(), Cause> {
-        let (mark, season) = (self.readers.index.mark(), self.readers.season());
+        let (mark, season) = (self.readers.mark(), self.readers.season());
         Ok(self.view()?.look(mark, season)?)
     }
 

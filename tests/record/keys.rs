@@ -1,0 +1,95 @@
+//! Keys, as a node finds them: what becomes of one takes effect at once, however seldom its row is read.
+
+use crate::engines::Engine;
+use crate::house::{Node, START, each, scope};
+use greenroom::app::credentials::{self, NewKey};
+use greenroom::app::keys;
+use greenroom::metrics::Form;
+
+/// How often this node has read from its store.
+fn reads(node: &Node) -> u64 {
+    let page = node.0.metrics.page(Form::OpenMetrics);
+    let name = r#"greenroom_store_duration_seconds_count{operation="read"}"#;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)).expect("it is counted");
+    line.trim().parse().unwrap()
+}
+
+/// Calls a few times; whether the key is good, and how often the store was read for it.
+async fn call(node: &Node, key: &str) -> (bool, u64) {
+    let before = reads(node);
+    let mut good = Vec::new();
+    for _ in 0..5 {
+        good.push(node.0.caller(key, None).await.is_ok());
+    }
+    assert!(good.iter().all(|one| *one == good[0]), "{good:?}");
+    (good[0], reads(node) - before)
+}
+
+#[tokio::test]
+async fn a_key_is_read_again_where_anything_was_written_and_holds_at_once() {
+    each(&["--metrics-listen", "127.0.0.1:0"], async |house, node| {
+        let (app, file) = (&node.0, matches!(house.engine, Engine::Sqlite(_)));
+        let new = |name: &str| NewKey {
+            account: scope().account,
+            name: name.into(),
+            policy: None,
+            session_token: false,
+            expires_at: None,
+        };
+        let key = credentials::create(&app.db, &app.secret, &app.ids, START, new("one")).await.unwrap().row.id;
+        let once = if file { 1 } else { 5 };
+        assert_eq!(call(&node, &key).await, (true, once));
+        assert_eq!(call(&node, &key).await, (true, if file { 0 } else { 5 }));
+        // By this process, and by another one.
+        assert!(credentials::enable(&app.db, &key, false).await.unwrap());
+        assert_eq!(call(&node, &key).await, (false, 5), "of what is no key nothing is kept");
+        assert!(credentials::enable(&app.db, &key, true).await.unwrap());
+        assert_eq!(call(&node, &key).await, (true, once));
+        house.engine.write(&["UPDATE access_keys SET name = 'two'"]).await;
+        assert_eq!(call(&node, &key).await, (true, once));
+        assert!(node.0.caller(&key, None).await.unwrap().0.user.ends_with(":user/two"));
+        house.engine.write(&["UPDATE access_keys SET enabled = FALSE"]).await;
+        assert_eq!(call(&node, &key).await, (false, 5));
+        // A minute after the start.
+        house.engine.write(&["UPDATE access_keys SET enabled = TRUE, expires_at = 1767225660000"]).await;
+        assert_eq!(call(&node, &key).await, (true, once));
+        house.advance(60, &[]).await;
+        assert!(!call(&node, &key).await.0, "nothing was written, but it is late");
+        house.engine.write(&["UPDATE access_keys SET expires_at = NULL"]).await;
+        assert_eq!(call(&node, &key).await, (true, once));
+        house.engine.write(&["DELETE FROM access_keys"]).await;
+        assert_eq!(call(&node, &key).await, (false, 5));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_is_signed_by_the_newest_key_which_is_read_again_where_anything_was_written() {
+    each(&["--metrics-listen", "127.0.0.1:0"], async |house, node| {
+        let (app, file) = (&node.0, matches!(house.engine, Engine::Sqlite(_)));
+        // The keys that sign a few times, and how often the store was read for it.
+        let sign = async || {
+            let before = reads(&node);
+            let mut signed = Vec::new();
+            for _ in 0..5 {
+                signed.push(app.signing_key().await.unwrap().id.clone());
+            }
+            signed.dedup();
+            (signed, reads(&node) - before)
+        };
+        let (first, _) = sign().await;
+        assert_eq!(sign().await, (first.clone(), if file { 0 } else { 5 }));
+        let mut newest = first.clone();
+        for _ in 0..3 {
+            newest = vec![keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap()];
+            let (signed, count) = sign().await;
+            assert_eq!(signed, newest);
+            assert!(!file || count == 2, "which is the newest, and that one: {count}");
+        }
+        house.engine.write(&["CREATE TABLE beside (number BIGINT)"]).await;
+        assert_eq!(sign().await, (newest.clone(), if file { 1 } else { 5 }));
+        house.engine.write(&["UPDATE signing_keys SET created_at = -created_at"]).await;
+        assert_eq!(sign().await.0, first, "it is the newest now");
+    })
+    .await;
+}
