@@ -1,5 +1,6 @@
 //! The entrance of the listener's requests.
 
+use super::operations::Operation;
 use super::{Door, dispatched, limits, operation, panicked, witness};
 use axum::Router;
 use axum::extract::Request;
@@ -33,12 +34,11 @@ impl Entrance {
 
     /// Answers a request.
     pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
-        match &self.door {
-            Some(door) if operation(request.method(), request.uri().path()).is_some() => {
-                Either::Left(operate(door.clone(), request))
-            }
+        let asked = || operation(request.method(), request.uri().path());
+        match self.door.as_ref().and_then(|door| Some((door, asked()?))) {
+            Some((door, operation)) => Either::Left(operate(door.clone(), operation, request)),
             // A router is always ready.
-            _ => Either::Right(self.router.clone().call(request).map(|answered| {
+            None => Either::Right(self.router.clone().call(request).map(|answered| {
                 let Ok(response) = answered;
                 response
             })),
@@ -46,8 +46,9 @@ impl Entrance {
     }
 }
 
-async fn operate(door: Arc<Door>, request: Request) -> Response {
-    let answer = |request| caught(limits::admitted(&door, request, |request| dispatched(&door, request)));
+async fn operate(door: Arc<Door>, operation: &'static Operation, request: Request) -> Response {
+    let answer =
+        |request| caught(limits::admitted(&door, request, |request| dispatched(&door, Some(operation), request)));
     witness::watched(&door, request, answer).await
 }
 

@@ -76,7 +76,8 @@ impl Door {
     }
 }
 
-/// Every path that the server answers; those of `others` beside our own, and figures if they are served here.
+/// Every path that the server answers but those of operations, which [`Entrance`] knows; those of `others` beside our own, and
+/// figures if they are served here.
 pub fn router(door: Arc<Door>, others: Router<Arc<Door>>, with_figures: bool) -> Router {
     let figures = match with_figures {
         true => Router::new().route(limits::METRICS, get(figures::page)),
@@ -107,25 +108,31 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     response::fault(&Fault::internal(std::io::Error::other(text.to_owned())))
 }
 
+/// Answers what is asked of no path.
 async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
-    dispatched(&door, request).await
+    dispatched(&door, None, request).await
 }
 
-async fn dispatched(door: &Door, request: Request) -> Response {
+async fn dispatched(door: &Door, operation: Option<&'static Operation>, request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return response::preflight();
     }
     let witness = Witness::of(request.extensions());
-    match answer(door, request, witness.as_deref()).await {
+    match answer(door, operation, request, witness.as_deref()).await {
         Ok(body) => response::success(body),
         Err(fault) => response::fault(&fault),
     }
 }
 
-async fn answer(door: &Door, request: Request, witness: Option<&Witness>) -> Result<Vec<u8>, Fault> {
+async fn answer(
+    door: &Door,
+    operation: Option<&'static Operation>,
+    request: Request,
+    witness: Option<&Witness>,
+) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
     // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
-    let asked = asked(&parts, witness);
+    let asked = asked(&parts, operation, witness);
     let body = door.limits.in_time(request::body(body)).await;
     let (operation, claim) = asked?;
     let body = body?;
@@ -179,10 +186,14 @@ async fn perform(
 }
 
 /// What a request asks for, and who it says has signed it.
-fn asked(parts: &Parts, witness: Option<&Witness>) -> Result<(&'static Operation, Claim), Fault> {
+fn asked(
+    parts: &Parts,
+    operation: Option<&'static Operation>,
+    witness: Option<&Witness>,
+) -> Result<(&'static Operation, Claim), Fault> {
     let (method, path) = (&parts.method, parts.uri.path());
     let unknown = || Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}"));
-    let operation = operation(method, path).ok_or_else(unknown)?;
+    let operation = operation.ok_or_else(unknown)?;
     if let Some(witness) = witness {
         witness.operation(operation.name);
     }

@@ -343,3 +343,13 @@ impl Conn {
         fetch!(fetch_all, self, Row, EVENTS, account, region, at.stage, at.session, participant, after, limit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_constant_in_the_statement_is_that_of_those_who_are_seen() {
+        assert_eq!(SEEN.matches(&format!("LIMIT {MOST_SEEN})")).count(), 2);
+    }
+}

@@ -101,3 +101,12 @@ macro_rules! for_kind {
 pub const PAGE: i64 = 101;
 
 pub(crate) use {execute, fetch, for_kind, page, rows};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_constant_in_the_statement_is_that_of_a_page() {
+        let limits: Vec<_> = page!("", "x", "$1").split("LIMIT ").skip(1).map(str::to_owned).collect();
+        assert_eq!(limits, [format!("{}) AS page ORDER BY x ", super::PAGE), "$1".to_owned()]);
+    }
+}
