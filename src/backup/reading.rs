@@ -62,14 +62,14 @@ impl<R: BufRead> Reader<R> {
         }
         let header: Header = match serde_json::from_value(value) {
             Ok(header) => header,
-            Err(error) => return reader.wrong(&format!("the header cannot be read: {error}")),
+            Err(error) => return reader.wrong(&format!("the header cannot be read: {}", said(&error))),
         };
         if header.schema > SCHEMA {
             return reader.wrong(&format!(
                 "the file has the schema {} of greenroom {}, and this greenroom ({}) knows those up to {SCHEMA}: \
                  import it with that version",
                 header.schema,
-                header.version,
+                short(&header.version),
                 env!("CARGO_PKG_VERSION")
             ));
         }
@@ -124,7 +124,7 @@ impl<R: BufRead> Reader<R> {
     fn end(&mut self, value: Value, key: &MasterKey) -> Result<(), BackupError> {
         let end: End = match serde_json::from_value(value) {
             Ok(end) => end,
-            Err(error) => return self.wrong(&format!("the end cannot be read: {error}")),
+            Err(error) => return self.wrong(&format!("the end cannot be read: {}", said(&error))),
         };
         end.check(&self.totals, &self.digest.clone().finish(), key)?;
         if self.read()? { self.wrong("there is something behind the end") } else { Ok(()) }
@@ -196,13 +196,22 @@ fn wanted(kind: Kind) -> &'static str {
 
 /// A name from the file, as much of it as an error can show.
 fn short(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(40).collect()
+    shown(name, 40)
 }
 
-/// What is wrong with a line, without its place: that is always in the first line, for the parser.
+/// A text with something from the file in it, as much of it as an error can show.
+fn shown(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
+/// What is wrong with a line, in at most some 200 characters: the parser repeats what it finds. Without its place, which is
+/// always in the first line, for the parser.
 fn said(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| format!("{what}, at column {}", error.column()))
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => format!("{}, at column {}", shown(what, 200), error.column()),
+        None => shown(&text, 200),
+    }
 }
 
 #[cfg(test)]
@@ -246,6 +255,31 @@ mod tests {
         }
         assert_eq!(reader.totals.bytes, file.len() as u64);
         Ok(rows)
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_the_file() {
+        let file = file();
+        let lines: Vec<_> = file.lines().collect();
+        let long = "x".repeat(100_000);
+        let header = |member: &str| lines[0].replacen("\"schema\":1", member, 1);
+        let of = |line: String| [lines[0], &line, ""].join("\n");
+        let files = [
+            of(format!("\"{long}\"")),
+            of(format!("\"{}\"", "\u{7f}".repeat(10_000))),
+            of(format!("{{\"end\":\"{long}\"}}")),
+            of(format!("{{\"end\":{{\"{long}\":1}}}}")),
+            of(format!("{{\"end\":{{\"rows\":{{\"stages\":\"{long}\"}}}}}}")),
+            of(format!("{{\"{long}\":{{}}}}")),
+            of(format!("{{\"stages\":{{\"{long}\":1}}}}")),
+            header(&format!("\"schema\":\"{long}\"")),
+            header(&format!("\"{long}\":1")),
+            header("\"schema\":999").replacen(env!("CARGO_PKG_VERSION"), &long, 1),
+        ];
+        for file in &files {
+            let error = read(file).map(drop).unwrap_err().to_string();
+            assert!(error.len() < 600 && error.starts_with("line "), "{} bytes: {error:.300}", error.len());
+        }
     }
 
     #[test]
