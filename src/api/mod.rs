@@ -25,7 +25,7 @@ use crate::app::credentials::Caller;
 use crate::app::{App, Call, again};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
-use crate::model::fault::{Fault, RejectionKind};
+use crate::model::fault::{Bug, Fault, RejectionKind};
 use audit::Attempt;
 use authorization::Asked;
 use axum::Router;
@@ -103,9 +103,7 @@ pub fn protect(paths: Router<Arc<Door>>, others: Router<Arc<Door>>, door: Arc<Do
 
 /// A bug of ours: the client learns that it happened, the log learns what.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-    response::fault(&Fault::internal(std::io::Error::other(text.to_owned())))
+    response::fault(&Fault::internal(Bug::from(panic)))
 }
 
 /// Answers what is asked of no path.

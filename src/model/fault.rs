@@ -1,5 +1,6 @@
 //! What can go wrong, in AWS's names: the seven modelled exceptions and the protocol's own refusals.
 
+use std::any::Any;
 use std::sync::Arc;
 
 /// The exceptions that the AWS model declares.
@@ -177,6 +178,18 @@ pub enum Fault {
         /// The text for the client.
         message: String,
     },
+}
+
+/// A panic: a bug of ours, in the words that it ended with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Bug(String);
+
+impl From<Box<dyn Any + Send>> for Bug {
+    fn from(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Bug(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned())
+    }
 }
 
 impl Fault {

@@ -16,6 +16,7 @@ mod whip;
 
 use crate::api::{Door, Limits, Sender, Witness};
 use crate::domain::admission::{Refusal, RefusalCode, Ticket};
+use crate::model::fault::Bug;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -146,9 +147,7 @@ fn allow_origins(headers: &mut HeaderMap) {
 
 /// A bug of ours: the client learns that it happened, the log learns what.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-    tracing::error!(text, "a participant's request failed by a bug");
+    tracing::error!(text = %Bug::from(panic), "a participant's request failed by a bug");
     let mut response = refusal::response(&Refusal::new(RefusalCode::Internal, "The service failed; try again"));
     allow_origins(response.headers_mut());
     response

@@ -4,7 +4,7 @@ use super::held::{Connection, End, Farewell};
 use super::{Plane, Work};
 use crate::app::nodes::{self, Standing};
 use crate::domain::admission::Wish;
-use crate::model::fault::Fault;
+use crate::model::fault::{Bug, Fault};
 use crate::model::participant::EventErrorCode;
 use crate::sfu::{Event, Why};
 use futures_util::FutureExt as _;
@@ -17,6 +17,8 @@ use tokio::time::MissedTickBehavior;
 
 /// How often what is due is done.
 const DUE: Duration = Duration::from_secs(1);
+/// How long to wait before work that has ended by a bug begins anew.
+const ANEW: Duration = Duration::from_secs(1);
 /// How long to wait after a sign of life that did not get through.
 const BEAT_AGAIN: Duration = Duration::from_millis(250);
 /// How many of those times pass between two comparisons with what the media thread has.
@@ -30,7 +32,7 @@ impl Work {
         let Work { plane, events } = self;
         let events = Arc::new(Mutex::new(events));
         let mut work = JoinSet::new();
-        let [hears, lives, tends, looks] = [(); 4].map(|()| plane.clone());
+        let (hears, lives, tends, looks) = (plane.clone(), plane.clone(), plane.clone(), plane.clone());
         work.spawn(anew("hearing of media", move || hears.clone().hear(events.clone())));
         work.spawn(anew("signs of life", move || lives.clone().live()));
         work.spawn(anew("what is due", move || tends.clone().tend()));
@@ -49,9 +51,9 @@ impl Work {
 
 /// Does work that goes on all the time; if a bug ends it, it begins anew.
 pub(super) async fn anew<W: Future<Output = ()>>(what: &'static str, mut work: impl FnMut() -> W) {
-    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
-        tracing::error!(what, "work on connections has ended by a bug; it begins anew");
-        tokio::time::sleep(DUE).await;
+    while let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
+        tracing::error!(what, text = %Bug::from(panic), "work on connections has ended by a bug; it begins anew");
+        tokio::time::sleep(ANEW).await;
     }
 }
 
