@@ -4,6 +4,7 @@
 //! others (a data channel, a second camera) are left out of what the WebRTC library sees and answered with port 0.
 
 use super::Refused;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest offer that is read.
 pub(super) const MOST_BYTES: usize = 64 * 1024;
@@ -47,6 +48,13 @@ pub(super) struct Offer {
 struct Section<'a> {
     head: &'a str,
     lines: Vec<&'a str>,
+}
+
+/// What a payload type stands for.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Payload {
+    encodings: BTreeSet<String>,
+    parameters: BTreeSet<String>,
 }
 
 const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
@@ -101,6 +109,24 @@ impl<'a> Section<'a> {
                 && name.get(..encoding.len()).is_some_and(|start| start.eq_ignore_ascii_case(encoding))
                 && matches!(name.as_bytes().get(encoding.len()), None | Some(b'/'))
         })
+    }
+
+    /// What each payload type stands for: its encodings, and their parameters.
+    fn payloads(&self) -> BTreeMap<u8, Payload> {
+        let mut payloads: BTreeMap<u8, Payload> = BTreeMap::new();
+        for line in &self.lines {
+            for (name, encoding) in [("rtpmap", true), ("fmtp", false)] {
+                let Some((payload, value)) = attribute(line, name).and_then(|value| value.split_once(' ')) else {
+                    continue;
+                };
+                let Ok(payload) = payload.parse() else { continue };
+                let Payload { encodings, parameters } = payloads.entry(payload).or_default();
+                let values = if encoding { encodings } else { parameters };
+                values.insert(value.trim().to_ascii_lowercase());
+            }
+        }
+        payloads.retain(|_, payload| !payload.encodings.is_empty());
+        payloads
     }
 
     fn taken(&self, purpose: Purpose, out: &mut String) {
@@ -167,6 +193,21 @@ fn check(section: &Section<'_>, kind: Kind, strict: bool) -> Result<(), Refused>
     }
 }
 
+/// Refuses payload types that stand for two things. All that is sent goes one way (RFC 8843, section 9.1), and whoever
+/// receives chooses the numbers.
+fn unambiguous<'a>(sections: impl Iterator<Item = &'a Section<'a>>) -> Result<(), Refused> {
+    let mut all = BTreeMap::new();
+    for (number, payload) in sections.flat_map(Section::payloads) {
+        let one = payload.encodings.len() == 1;
+        if !one || *all.entry(number).or_insert_with(|| payload.clone()) != payload {
+            return Err(Refused::Malformed(format!(
+                "payload type {number} stands for more than one format in the offer"
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Offer {
     /// Reads an offer; `strict` as in [`super::Settings`].
     pub(super) fn read(text: &str, purpose: Purpose, strict: bool) -> Result<Offer, Refused> {
@@ -194,6 +235,9 @@ impl Offer {
                 Purpose::Subscribe => "receives nothing: no audio or video section is recvonly or sendrecv",
             };
             return Err(Refused::Malformed(format!("the offer {what}")));
+        }
+        if purpose == Purpose::Subscribe {
+            unambiguous(sections.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(section, _)| section))?;
         }
         Ok(Offer::of(&session, &sections, &taken, purpose))
     }

@@ -258,6 +258,47 @@ fn offers_that_cannot_be_answered_are_refused_with_a_reason() {
 }
 
 #[test]
+fn a_payload_type_that_stands_for_two_formats_is_refused_where_it_would_be_sent() {
+    let mut world = World::new(59);
+    let offer = |world: &World, direction| {
+        let mut rtc = config().build(world.now);
+        let mut api = rtc.sdp_api();
+        for kind in [str0m::media::MediaKind::Audio, str0m::media::MediaKind::Video] {
+            api.add_media(kind, direction, None, None, None);
+        }
+        api.apply().unwrap().0.to_sdp_string()
+    };
+    let sends = offer(&world, str0m::media::Direction::SendOnly);
+    let receives = offer(&world, str0m::media::Direction::RecvOnly);
+    world.sfu.publish(world.now, Peer(1), &sends).unwrap();
+    let line = |start: &str, end: &str| {
+        let found = receives.lines().find(|line| line.starts_with(start) && line.ends_with(end));
+        found.unwrap_or_else(|| panic!("{start}…{end} in {receives}"))
+    };
+    let vp8 = line("a=rtpmap:", " VP8/90000");
+    let h264 = line("a=rtpmap:", " H264/90000");
+    let number = |line: &str| line[..line.find(' ').unwrap()].rsplit(':').next().unwrap().to_owned();
+    let fmtp = line(&format!("a=fmtp:{} ", number(h264)), "");
+    let audio = line("a=rtpmap:", " opus/48000/2");
+    for more in [
+        format!("a=rtpmap:{} H264/90000", number(vp8)),
+        format!("a=rtpmap:{} VP8/90000", number(h264)),
+        format!("a=rtpmap:0{} VP8/90000", number(h264)),
+        // The same codec, of another profile.
+        h264.to_owned(),
+        format!("{h264}\r\n{fmtp};x=1"),
+    ] {
+        let offer = receives.replacen(audio, &format!("{audio}\r\n{more}"), 1);
+        let answer = world.sfu.subscribe(world.now, Peer(2), Peer(1), &offer);
+        let Err(Refused::Malformed(why)) = answer else { panic!("{more}: {answer:?}") };
+        assert!(why.contains("stands for more than one format"), "{more}: {why}");
+    }
+    // Said twice it is the same.
+    let offer = receives.replacen(audio, &format!("{audio}\r\n{h264}\r\n{fmtp}"), 1);
+    world.sfu.subscribe(world.now, Peer(2), Peer(1), &offer).unwrap();
+}
+
+#[test]
 fn what_is_not_taken_of_an_offer_is_turned_down_in_its_place() {
     let mut world = World::new(57);
     let mut rtc = config().build(world.now);
