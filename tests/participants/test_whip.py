@@ -307,6 +307,19 @@ async def test_a_subscriber_without_the_publishers_codec_is_refused(doors):
     await publisher.stop()
 
 
+async def test_a_subscriber_whose_sections_disagree_about_a_payload_type_is_refused(doors):
+    (alice, alice_id), (bob, _) = doors.token(), doors.token()
+    publisher = await publish(doors.whip, alice, "VP8")
+    await publisher.connected()
+    await doors.recorded(alice_id, "JOINED", "PUBLISH_STARTED")
+    number = re.search(r"a=rtpmap:(\d+) VP8/90000", offer("recvonly"))[1]
+    other = re.sub(r"(a=rtpmap:\d+ opus/48000/2)", rf"\1\r\na=rtpmap:{number} H264/90000", offer("recvonly"))
+    answer = await doors.ask("POST", f"/subscribe/{alice_id}", bob, other, SDP)
+    assert code(answer) == (400, "MALFORMED_OFFER")
+    assert f"payload type {number} stands for more than one format" in answer.json()["message"]
+    await publisher.stop()
+
+
 async def test_bodies_are_held_to_their_type_and_size(doors):
     token, _ = doors.token()
     for kind in (None, "text/plain", "application/json", "application/sdpx"):
