@@ -148,25 +148,58 @@ struct Reason {
     reason: &'static str,
 }
 
-/// What was refused before anything was done for it.
+/// Requests, bodies, streams and connections that a limit refused or ended.
 #[derive(Debug)]
 pub struct Refusals {
-    /// Requests, as there are as many as `--max-in-flight`.
+    /// Requests beyond `--max-in-flight`.
     pub in_flight: Counter,
+    /// Requests beyond one client's share of `--max-in-flight`.
+    pub client_in_flight: Counter,
     /// Requests beyond the rate of their account.
     pub rate: Counter,
-    /// Connections, as there are as many as `--max-connections`.
+    /// Connections beyond `--max-connections`.
     pub connections: Counter,
+    /// Connections beyond one client's share of `--max-connections`.
+    pub client_connections: Counter,
+    /// Request bodies beyond `--max-buffered-bytes`, or beyond one client's share of it.
+    pub body_bytes: Counter,
+    /// Request bodies that arrived too slowly.
+    pub slow_body: Counter,
+    /// Answers beyond `--max-buffered-bytes`, or beyond one client's share of it.
+    pub answer_bytes: Counter,
+    /// Connections and WebSockets that were closed, as their client did not read.
+    pub unread: Counter,
+    /// WebSockets that were closed, as their client sent too many pings or pongs.
+    pub control_frames: Counter,
+    /// Event streams beyond `--max-event-streams`.
+    pub event_streams: Counter,
+    /// Event streams beyond `--max-event-streams-per-key`.
+    pub key_event_streams: Counter,
 }
 
 impl Refusals {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let family = Family::<Reason, Counter>::default();
-        let help =
-            "Requests and connections refused because there are too many, by the limit: in_flight, rate, connections";
-        registry.register("refused", help, family.clone());
+        registry.register(
+            "refused",
+            "Requests and connections that a limit refused or ended, by reason",
+            family.clone(),
+        );
         let counter = |reason| family.get_or_create_owned(&Reason { reason });
-        Refusals { in_flight: counter("in_flight"), rate: counter("rate"), connections: counter("connections") }
+        Refusals {
+            in_flight: counter("in_flight"),
+            client_in_flight: counter("client_in_flight"),
+            rate: counter("rate"),
+            connections: counter("connections"),
+            client_connections: counter("client_connections"),
+            body_bytes: counter("body_bytes"),
+            slow_body: counter("slow_body"),
+            answer_bytes: counter("answer_bytes"),
+            unread: counter("unread"),
+            control_frames: counter("control_frames"),
+            event_streams: counter("event_streams"),
+            key_event_streams: counter("key_event_streams"),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The events WebSocket: whoever holds it is in the stage, and is told how the stage looks.
 
 use super::agent;
+use super::control_frames::ControlFrames;
 use super::credentials::{self, Credentials};
 use super::messages::{self, Heard};
 use super::plane::{End, Entered, Farewell, Plane, Stage, State};
@@ -15,6 +16,7 @@ use crate::metrics::Metrics;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::Response;
+use futures_util::SinkExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,6 +26,8 @@ use tokio::time::Instant;
 const MESSAGE_BYTES: usize = 64 * 1024;
 /// As much is read and written at once: there may be very many sockets, with little to say each.
 const BUFFER_BYTES: usize = 4 * 1024;
+/// Maximum bytes queued for a client: the largest message, a state with 101 participants of full tokens, and a pong.
+const QUEUE_BYTES: usize = 1024 * 1024;
 /// How long a client may take to read a message.
 const SLOW: Duration = Duration::from_secs(10);
 /// How long a client may take to answer the end.
@@ -38,6 +42,8 @@ const IDLE: Parting = Parting(4408, "IDLE");
 const SLOW_READER: Parting = Parting(4413, "SLOW_READER");
 const SESSION_ENDED: Parting = Parting(4409, "SESSION_ENDED");
 const MALFORMED: Parting = Parting(4400, "MALFORMED_REQUEST");
+/// Policy violation (RFC 6455, section 7.4.1).
+const TOO_MANY_CONTROL_FRAMES: Parting = Parting(1008, "TOO_MANY_CONTROL_FRAMES");
 
 impl From<RefusalCode> for Parting {
     fn from(code: RefusalCode) -> Self {
@@ -57,7 +63,8 @@ pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Resu
         .max_message_size(MESSAGE_BYTES)
         .max_frame_size(MESSAGE_BYTES)
         .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(0);
+        .write_buffer_size(0)
+        .max_write_buffer_size(QUEUE_BYTES);
     if let Some(echoed) = credentials::subprotocol(&parts.headers) {
         upgrade.set_selected_protocol(echoed);
     }
@@ -107,6 +114,15 @@ impl Visit {
 
     /// Writes down that it has ended, and how.
     fn ends(&self, ticket: &Ticket, parting: Option<Parting>) {
+        match parting {
+            Some(TOO_MANY_CONTROL_FRAMES) => {
+                self.metrics.refusals.control_frames.inc();
+            }
+            Some(SLOW_READER) => {
+                self.metrics.refusals.unread.inc();
+            }
+            _ => {}
+        }
         let Some(witness) = &self.witness else { return };
         tracing::info!(
             target: "greenroom::requests",
@@ -181,6 +197,7 @@ impl Guest {
     /// Tells and hears, until somebody ends it. Answers how, unless the client has gone already.
     async fn stay(&mut self, socket: &mut WebSocket) -> Option<Parting> {
         let mut alive = Instant::now();
+        let mut control_frames = ControlFrames::new();
         loop {
             let text = match self.next(socket, alive).await {
                 Next::Part(SESSION_ENDED) => return Some(self.why().await),
@@ -195,13 +212,20 @@ impl Guest {
                 }
                 Next::Heard(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {
                     alive = Instant::now();
+                    if !control_frames.take() {
+                        return Some(TOO_MANY_CONTROL_FRAMES);
+                    }
+                    // The pong is written before the next frame is read, so that pongs do not pile up.
+                    if let Err(parting) = self.in_time(socket.flush()).await {
+                        return parting;
+                    }
                     None
                 }
                 Next::Heard(Some(Ok(Message::Binary(_)) | Err(_))) => return Some(MALFORMED),
                 Next::Heard(Some(Ok(Message::Close(_))) | None) => return None,
             };
             if let Some(text) = text
-                && let Err(parting) = self.tell(socket, text).await
+                && let Err(parting) = self.in_time(socket.send(Message::Text(text))).await
             {
                 return parting;
             }
@@ -266,12 +290,12 @@ impl Guest {
         }
     }
 
-    /// Sends a message. A client that does not read it is not waited for, and neither is one that is to go.
-    async fn tell(&mut self, socket: &mut WebSocket, text: Utf8Bytes) -> Result<(), Option<Parting>> {
+    /// Waits for a write. A client that does not read in time is dropped, as is one that is to go.
+    async fn in_time(&mut self, writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Option<Parting>> {
         let slow = tokio::time::sleep(SLOW.min(self.plane.settings.events_timeout));
         tokio::select! {
             biased;
-            sent = socket.send(Message::Text(text)) => sent.map_err(|_| None),
+            written = writing => written.map_err(|_| None),
             parting = dismissed(&mut self.closing) => Err(Some(match parting {
                 SESSION_ENDED => self.why().await,
                 parting => parting,

@@ -5,6 +5,7 @@
 //! `docs/participants.md`.
 
 mod agent;
+mod control_frames;
 mod credentials;
 mod demo;
 mod events;

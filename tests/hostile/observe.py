@@ -5,6 +5,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
+
 
 def rss_mb(server):
     """The resident memory of a server's process, in megabytes."""
@@ -63,3 +65,10 @@ class Latencies:
     def percentile(self, share):
         ordered = sorted(self.taken)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def refused(server, reason):
+    """How many requests and connections a limit has refused or ended."""
+    page = requests.get(f"{server.endpoint}/metrics", timeout=10).text
+    line = f'greenroom_refused_total{{reason="{reason}"}} '
+    return next(int(text.removeprefix(line)) for text in page.splitlines() if text.startswith(line))

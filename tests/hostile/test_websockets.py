@@ -1,0 +1,52 @@
+"""Clients of the events WebSocket that send without reading."""
+
+import asyncio
+
+from conftest import doors_of
+from observe import Latencies, peak_rss, refused
+from sockets import close_frame, frame, open_websocket, read_to_end, send_until_closed
+
+PING, PONG = 9, 10
+
+
+async def flood(server, opcode):
+    """Floods a WebSocket with control frames while another participant uses its own; answers what was read."""
+    doors = doors_of(server)
+    attacker = await asyncio.to_thread(open_websocket, doors, doors.token()[0])
+    frames = frame(opcode, b"x" * 125) * 400
+    latencies = Latencies()
+    async with doors.join(doors.token()[0]) as honest:
+        await honest.state()
+        with peak_rss(server) as memory:
+            flooding = asyncio.create_task(asyncio.to_thread(send_until_closed, attacker, frames, seconds=5))
+            while not flooding.done():
+                with latencies.measured():
+                    assert await honest.answered("PING") == {"type": "PONG"}
+                await asyncio.sleep(0.02)
+        sent = await flooding
+    received = await asyncio.to_thread(read_to_end, attacker)
+    attacker.close()
+    assert memory.growth < 50, f"{memory.growth:.0f} MB after {sent} bytes of control frames"
+    assert latencies.percentile(0.99) < 1
+    return received
+
+
+async def test_pings_whose_pongs_are_not_read_are_limited(start_node):
+    server = start_node()
+    await flood(server, PING)
+    assert refused(server, "control_frames") == 1
+    assert "TOO_MANY_CONTROL_FRAMES" in server.stagehand.logged()
+
+
+async def test_pongs_that_nobody_asked_for_are_limited(start_node):
+    received = await flood(start_node(), PONG)
+    assert close_frame(1008, "TOO_MANY_CONTROL_FRAMES") in received
+
+
+async def test_control_frames_within_the_rate_are_answered(start_node):
+    doors = doors_of(start_node())
+    async with doors.join(doors.token()[0]) as honest:
+        await honest.state()
+        for _ in range(40):
+            await (await honest.socket.ping())
+        assert await honest.answered("PING") == {"type": "PONG"}
