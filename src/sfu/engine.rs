@@ -4,11 +4,13 @@ use super::forward::Packet;
 use super::fragment::Fragment;
 use super::limits;
 use super::link::{Ground, Happening, Link, Role};
-use super::offer::{Kind, Offer, Purpose};
+use super::negotiate::{Negotiated, Negotiator};
+use super::offer::Kind;
 use super::source::Heard;
 use super::{Codec, Event, Peer, PeerState, Refused, Transmit, Why};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
@@ -24,7 +26,7 @@ const HELD: Duration = Duration::from_secs(5);
 /// datagrams before polling has each subscriber's packets made in one go, which costs less, and gets them one after the
 /// other.
 pub struct Sfu {
-    ground: Ground,
+    ground: Arc<Ground>,
     /// In boxes, as they are large and a node of the tree has room for eleven.
     links: BTreeMap<Peer, Box<Link>>,
     by_address: HashMap<SocketAddr, (Peer, Instant)>,
@@ -50,7 +52,7 @@ impl Sfu {
             return Err(Refused::Unsupported("no address is there that clients could be told".into()));
         }
         Ok(Sfu {
-            ground: Ground { candidates, certificate, timeout, strict },
+            ground: Arc::new(Ground { candidates, certificate, timeout, strict }),
             links: BTreeMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
@@ -63,29 +65,44 @@ impl Sfu {
         })
     }
 
-    /// Answers a publisher's offer.
-    pub fn publish(&mut self, now: Instant, peer: Peer, offer: &str) -> Result<String, Refused> {
-        self.check_new(peer)?;
-        let offer = Offer::read(offer, Purpose::Publish, self.ground.strict)?;
-        let (link, answer) = Link::open(&self.ground, now, offer, Purpose::Publish)?;
-        self.admit(now, peer, Box::new(link));
-        Ok(answer)
+    /// Answers offers apart from the engine, on any thread.
+    pub fn negotiator(&self) -> Negotiator {
+        Negotiator { ground: Arc::clone(&self.ground) }
     }
 
-    /// Answers the offer of somebody who is to receive what `publisher` sends.
+    /// Negotiates and admits a publisher.
+    pub fn publish(&mut self, now: Instant, peer: Peer, offer: &str) -> Result<String, Refused> {
+        self.check_new(peer)?;
+        let negotiated = self.negotiator().publish(now, offer)?;
+        self.admit(now, peer, negotiated)
+    }
+
+    /// Negotiates and admits a subscriber of `publisher`.
     pub fn subscribe(&mut self, now: Instant, peer: Peer, publisher: Peer, offer: &str) -> Result<String, Refused> {
         self.check_new(peer)?;
         if !self.links.get(&publisher).is_some_and(|link| matches!(link.role, Role::Publisher(_))) {
             return Err(Refused::NoPublisher);
         }
-        let offer = Offer::read(offer, Purpose::Subscribe, self.ground.strict)?;
-        let (mut link, answer) = Link::open(&self.ground, now, offer, Purpose::Subscribe)?;
-        let source = self.links.get_mut(&publisher).ok_or(Refused::NoPublisher)?;
-        link.listen_to(publisher, source)?;
-        if let Role::Publisher(source) = &mut source.role {
-            source.subscribers.push(peer);
+        let negotiated = self.negotiator().subscribe(now, publisher, offer)?;
+        self.admit(now, peer, negotiated)
+    }
+
+    /// Makes a negotiated offer a connection; its answer. A subscriber is checked against its publisher here: parsing
+    /// was done before, so that this is cheap.
+    pub fn admit(&mut self, now: Instant, peer: Peer, negotiated: Negotiated) -> Result<String, Refused> {
+        self.check_new(peer)?;
+        let Negotiated { mut link, answer, publisher } = negotiated;
+        if let Some(publisher) = publisher {
+            let source = self.links.get_mut(&publisher).ok_or(Refused::NoPublisher)?;
+            link.listen_to(publisher, source)?;
+            if let Role::Publisher(source) = &mut source.role {
+                source.subscribers.push(peer);
+            }
         }
-        self.admit(now, peer, Box::new(link));
+        self.by_ufrag.insert(link.ufrag(), peer);
+        self.links.insert(peer, link);
+        self.drive(now, peer);
+        self.settle(now);
         Ok(answer)
     }
 
@@ -96,23 +113,32 @@ impl Sfu {
         }
     }
 
-    fn admit(&mut self, now: Instant, peer: Peer, mut link: Box<Link>) {
-        self.by_ufrag.insert(link.ufrag(), peer);
-        self.links.insert(peer, link);
-        self.drive(now, peer);
-        self.settle(now);
-    }
-
     /// Takes a fragment of SDP (RFC 8840). Candidates are not needed, as the server is ICE-lite; new credentials restart
     /// ICE, which is answered.
     pub fn trickle(&mut self, now: Instant, peer: Peer, fragment: &str) -> Result<Option<String>, Refused> {
+        if !self.links.contains_key(&peer) {
+            return Err(Refused::NoPeer);
+        }
+        match Fragment::read(fragment)?.credentials {
+            Some((ufrag, password)) => self.restart(now, peer, &ufrag, &password),
+            None => Ok(None),
+        }
+    }
+
+    /// Restarts ICE with new credentials of the client; the fragment to answer with, `None` if they are the current ones.
+    pub fn restart(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        ufrag: &str,
+        password: &str,
+    ) -> Result<Option<String>, Refused> {
         let link = self.links.get_mut(&peer).ok_or(Refused::NoPeer)?;
-        let Some((ufrag, password)) = Fragment::read(fragment)?.credentials else { return Ok(None) };
-        if !link.would_restart((&ufrag, &password)) {
+        if !link.would_restart((ufrag, password)) {
             return Ok(None);
         }
         let before = link.ufrag();
-        let answer = link.restart(&ufrag, &password)?;
+        let answer = link.restart(ufrag, password);
         let after = link.ufrag();
         self.by_ufrag.remove(&before);
         self.by_ufrag.insert(after, peer);

@@ -67,15 +67,37 @@ fn check_candidate(text: &str) -> Result<(), Refused> {
     }
 }
 
-/// The fragment that answers an ICE restart: the sections' mids, the new credentials and the candidates.
-pub(super) fn restart_fragment(answer: &str) -> String {
-    let mut out = String::new();
-    let session = ["a=ice-lite", "a=group:"];
-    let section = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=end-of-candidates"];
-    for line in answer.lines() {
-        if session.iter().chain(&section).any(|start| line.starts_with(start)) {
-            push(&mut out, line);
+/// The fragment that answers ICE restarts: the sections' mids, credentials and candidates.
+#[derive(Debug)]
+pub(super) struct Restart(String);
+
+impl Restart {
+    /// Keeps what is needed of the answer to an offer.
+    pub(super) fn of(answer: &str) -> Restart {
+        let session = ["a=ice-lite", "a=group:"];
+        let section = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=end-of-candidates"];
+        let mut kept = String::new();
+        for line in answer.lines() {
+            if session.iter().chain(&section).any(|start| line.starts_with(start)) {
+                // A candidate may name the user fragment that it was gathered for.
+                push(&mut kept, line.split(" ufrag ").next().unwrap_or_default());
+            }
         }
+        Restart(kept)
     }
-    out
+
+    /// The fragment with these credentials of the server.
+    pub(super) fn answer(&self, ufrag: &str, password: &str) -> String {
+        let mut out = String::with_capacity(self.0.len());
+        for line in self.0.lines() {
+            if line.starts_with("a=ice-ufrag:") {
+                push(&mut out, &format!("a=ice-ufrag:{ufrag}"));
+            } else if line.starts_with("a=ice-pwd:") {
+                push(&mut out, &format!("a=ice-pwd:{password}"));
+            } else {
+                push(&mut out, line);
+            }
+        }
+        out
+    }
 }

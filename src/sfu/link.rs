@@ -4,7 +4,7 @@ mod wire;
 
 use super::agree::{self, Agreed};
 use super::forward::Lane;
-use super::fragment::restart_fragment;
+use super::fragment::Restart;
 use super::limits::Meter;
 use super::offer::{Kind, Offer, Purpose};
 use super::source::Track;
@@ -18,7 +18,7 @@ use str0m::config::DtlsCert;
 use str0m::format::CodecConfig;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::rtp::{Extension, ExtensionMap, RtpPacket, RtpWrite, Ssrc};
-use str0m::{Candidate, Rtc, RtcConfig};
+use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
 /// Packets of video that can be sent again, for how long, and up to which share of all that is sent.
 const AGAIN: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), Some(0.5));
@@ -65,7 +65,10 @@ pub(super) enum Happening {
 /// A connection.
 pub(super) struct Link {
     rtc: Rtc,
-    offer: Offer,
+    /// ICE credentials of the client: user fragment and password.
+    remote: Option<(String, String)>,
+    /// What answers an ICE restart. The offer itself is not kept.
+    restart: Restart,
     agreed: Vec<Agreed>,
     pub(super) role: Role,
     pub(super) connected: bool,
@@ -163,7 +166,8 @@ impl Link {
         let text = offer.answer(&answer)?;
         let link = Link {
             rtc,
-            offer,
+            remote: offer.credentials().map(|(ufrag, password)| (ufrag.to_owned(), password.to_owned())),
+            restart: Restart::of(&offer.with_own_mids(&answer)),
             agreed,
             role: Role::Publisher(Box::new(publisher)),
             connected: false,
@@ -216,17 +220,22 @@ impl Link {
     }
 
     /// Whether credentials of a fragment are other than those that it has.
-    pub(super) fn would_restart(&self, credentials: (&str, &str)) -> bool {
-        self.offer.credentials() != Some(credentials)
+    pub(super) fn would_restart(&self, (ufrag, password): (&str, &str)) -> bool {
+        self.remote.as_ref().is_none_or(|remote| (remote.0.as_str(), remote.1.as_str()) != (ufrag, password))
     }
 
-    /// Restarts ICE with new credentials of the client; the fragment to answer with.
-    pub(super) fn restart(&mut self, ufrag: &str, password: &str) -> Result<String, Refused> {
-        let offer = self.offer.restarted(ufrag, password);
-        let answer = accept(&mut self.rtc, &offer)?;
-        self.offer = offer;
+    /// Restarts ICE with new credentials of the client; the fragment to answer with. As an ICE-lite agent only answers
+    /// checks, new credentials on both sides are all of it: nothing is negotiated again, and the path in use stays until
+    /// the client proves another one.
+    pub(super) fn restart(&mut self, ufrag: &str, password: &str) -> String {
+        let own = IceCreds::new();
+        let answer = self.restart.answer(&own.ufrag, &own.pass);
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(own);
+        api.set_remote_ice_credentials(IceCreds { ufrag: ufrag.to_owned(), pass: password.to_owned() });
+        self.remote = Some((ufrag.to_owned(), password.to_owned()));
         self.transactions.clear();
-        Ok(restart_fragment(&self.offer.with_own_mids(&answer)))
+        answer
     }
 }
 

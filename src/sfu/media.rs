@@ -1,5 +1,7 @@
 //! The media thread from outside: what asks it, and how it is started and stopped.
 
+use super::fragment::Fragment;
+use super::negotiate::{Negotiated, Negotiator};
 use super::thread::{Command, Shared, Thread};
 use super::{EVENTS, Event, Peer, PeerState, Refused, Settings, Traffic};
 use std::net::{SocketAddr, UdpSocket};
@@ -7,10 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use std::time::Instant;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// How many questions wait for the thread; with more it is [busy](Refused::Busy).
 const COMMANDS: usize = 1024;
+/// Offers that are being answered or wait for it, at most; with more the server is [busy](Refused::Busy). It bounds the
+/// memory of connections that are not admitted yet.
+const OFFERS: usize = 128;
 /// What the kernel is asked to keep of datagrams that were not read yet, and of those not sent yet.
 const BUFFER: usize = 4 << 20;
 
@@ -25,6 +31,10 @@ pub struct Media {
 struct Handle {
     commands: SyncSender<Command>,
     shared: Arc<Shared>,
+    negotiator: Negotiator,
+    offers: Semaphore,
+    /// Offers that are parsed at once: no more than leave processors to the media thread.
+    parsers: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -40,8 +50,17 @@ impl Media {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (commands, asked) = sync_channel(COMMANDS);
         let (thread, shared) = Thread::new(socket, &settings, asked, events)?;
+        let negotiator = thread.negotiator();
         let thread = std::thread::Builder::new().name("media".into()).spawn(move || thread.run())?;
-        let handle = Handle { commands, shared, thread: Mutex::new(Some(thread)) };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let handle = Handle {
+            commands,
+            shared,
+            negotiator,
+            offers: Semaphore::new(OFFERS),
+            parsers: Arc::new(Semaphore::new((processors / 2).max(1))),
+            thread: Mutex::new(Some(thread)),
+        };
         Ok((Media { handle: Arc::new(handle) }, receiver))
     }
 
@@ -52,25 +71,47 @@ impl Media {
 
     /// Answers a publisher's offer (SDP); the answer carries every candidate.
     pub async fn publish(&self, peer: Peer, offer: String) -> Result<String, Refused> {
-        self.ask(|answer| Command::Publish { peer, offer, answer }).await
+        self.open(peer, move |negotiator| negotiator.publish(Instant::now(), &offer)).await
     }
 
     /// Answers the offer of somebody who is to receive what `publisher` sends.
     pub async fn subscribe(&self, peer: Peer, publisher: Peer, offer: String) -> Result<String, Refused> {
-        self.ask(|answer| Command::Subscribe { peer, publisher, offer, answer }).await
+        self.open(peer, move |negotiator| negotiator.subscribe(Instant::now(), publisher, &offer)).await
+    }
+
+    /// Negotiates on a thread of the runtime's pool, then has the connection admitted.
+    async fn open(
+        &self,
+        peer: Peer,
+        negotiate: impl FnOnce(&Negotiator) -> Result<Negotiated, Refused> + Send + 'static,
+    ) -> Result<String, Refused> {
+        let handle = &self.handle;
+        let _place = handle.offers.try_acquire().map_err(|_| Refused::Busy)?;
+        let _opening = handle.shared.open(peer);
+        let parser = Arc::clone(&handle.parsers).acquire_owned().await.map_err(|_| Refused::Busy)?;
+        let negotiator = handle.negotiator.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            // Kept until the work is done, whether or not anybody waits for it.
+            let _parser = parser;
+            negotiate(&negotiator)
+        });
+        let negotiated = work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "offer negotiation failed by a bug");
+            Err(Refused::Malformed("the offer cannot be answered".into()))
+        })?;
+        self.ask(|answer| Command::Admit { peer, negotiated: Box::new(negotiated), answer }).await
     }
 
     /// Takes candidates of a client (an SDP fragment, RFC 8840); with new ICE credentials it is a restart, which is
     /// answered with a fragment.
     pub async fn trickle(&self, peer: Peer, fragment: String) -> Result<Option<String>, Refused> {
-        self.ask(|answer| Command::Trickle { peer, fragment, answer }).await
+        let Some((ufrag, password)) = Fragment::read(&fragment)?.credentials else { return Ok(None) };
+        self.ask(|answer| Command::Restart { peer, ufrag, password, answer }).await
     }
 
-    /// Ends a connection; [`Event::Closed`] follows.
+    /// Ends a connection; [`Event::Closed`] follows, unless it has not been admitted yet: then its offer is refused.
     pub fn close(&self, peer: Peer) {
-        let shared = &self.handle.shared;
-        shared.closing.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
-        shared.wake();
+        self.handle.shared.close(peer);
     }
 
     /// What went through the socket since the start.

@@ -4,6 +4,7 @@
 //! [`Event`]s. Nothing here knows of tokens, stages or the record.
 
 mod agree;
+mod budget;
 mod burst;
 mod engine;
 mod forward;
@@ -11,6 +12,7 @@ mod fragment;
 mod limits;
 mod link;
 mod media;
+mod negotiate;
 mod offer;
 mod picture;
 mod source;
@@ -19,6 +21,7 @@ mod vp8;
 
 pub use engine::Sfu;
 pub use media::{Media, bind};
+pub use negotiate::{Negotiated, Negotiator};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

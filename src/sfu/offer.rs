@@ -266,21 +266,6 @@ impl Offer {
         &self.text
     }
 
-    /// The same offer with other ICE credentials: an ICE restart.
-    pub(super) fn restarted(&self, ufrag: &str, password: &str) -> Offer {
-        let mut text = String::with_capacity(self.text.len());
-        for line in self.text.lines() {
-            if attribute(line, "ice-ufrag").is_some() {
-                push(&mut text, &format!("a=ice-ufrag:{ufrag}"));
-            } else if attribute(line, "ice-pwd").is_some() {
-                push(&mut text, &format!("a=ice-pwd:{password}"));
-            } else {
-                push(&mut text, line);
-            }
-        }
-        Offer { text, mids: self.mids.clone(), turned_down: self.turned_down.clone() }
-    }
-
     /// The credentials that the client checks with: the first in the offer.
     pub(super) fn credentials(&self) -> Option<(&str, &str)> {
         let first = |name| self.text.lines().find_map(|line| attribute(line, name));

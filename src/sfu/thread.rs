@@ -1,7 +1,9 @@
 //! The thread that feeds the engine: one socket, all its peers.
 
+use super::budget::Budget;
 use super::burst::{Burst, Room};
 use super::engine::Sfu;
+use super::negotiate::{Negotiated, Negotiator};
 use super::{Event, Peer, PeerState, Refused, Settings};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -10,7 +12,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,12 +31,11 @@ const NAP: Duration = Duration::from_secs(5);
 
 type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 
-/// What the thread is asked.
+/// A command to the thread. None of them may be costly: what parses text is done before.
 #[derive(Debug)]
 pub(super) enum Command {
-    Publish { peer: Peer, offer: String, answer: Answer<String> },
-    Subscribe { peer: Peer, publisher: Peer, offer: String, answer: Answer<String> },
-    Trickle { peer: Peer, fragment: String, answer: Answer<Option<String>> },
+    Admit { peer: Peer, negotiated: Box<Negotiated>, answer: Answer<String> },
+    Restart { peer: Peer, ufrag: String, password: String, answer: Answer<Option<String>> },
     Snapshot { answer: Answer<Vec<PeerState>> },
 }
 
@@ -52,6 +53,15 @@ fn count(counts: &[AtomicU64; 2], (datagrams, bytes): (u64, u64)) {
     counts[1].fetch_add(bytes, Ordering::Relaxed);
 }
 
+/// Connections on their way in and out.
+#[derive(Debug, Default)]
+struct Transitions {
+    /// Those that are being negotiated, or wait to be admitted.
+    opening: BTreeSet<Peer>,
+    /// Those to be closed: no channel, as closing must not fail.
+    closing: BTreeSet<Peer>,
+}
+
 /// What the thread shares with those who ask.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -59,8 +69,7 @@ pub(super) struct Shared {
     pub(super) dropped: AtomicU64,
     /// What went through the socket.
     pub(super) traffic: Traffic,
-    /// Who is to be closed: no channel, as this must not fail.
-    pub(super) closing: Mutex<BTreeSet<Peer>>,
+    transitions: Mutex<Transitions>,
     /// Whether the thread has ended.
     pub(super) ended: watch::Sender<bool>,
     stopping: AtomicBool,
@@ -74,9 +83,48 @@ impl Shared {
         }
     }
 
+    fn transitions(&self) -> MutexGuard<'_, Transitions> {
+        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a connection is being made. It is admitted unless it is closed, or the guard dropped, before.
+    pub(super) fn open(&self, peer: Peer) -> Opening<'_> {
+        self.transitions().opening.insert(peer);
+        Opening { shared: self, peer }
+    }
+
+    /// Closes a connection, or keeps it from being admitted.
+    pub(super) fn close(&self, peer: Peer) {
+        {
+            let mut transitions = self.transitions();
+            if transitions.opening.remove(&peer) {
+                return;
+            }
+            transitions.closing.insert(peer);
+        }
+        self.wake();
+    }
+
+    /// Whether a connection may still be admitted; asked once, by the thread.
+    fn admits(&self, peer: Peer) -> bool {
+        self.transitions().opening.remove(&peer)
+    }
+
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake();
+    }
+}
+
+/// A connection that is being made.
+pub(super) struct Opening<'a> {
+    shared: &'a Shared,
+    peer: Peer,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.shared.transitions().opening.remove(&self.peer);
     }
 }
 
@@ -100,6 +148,11 @@ pub(super) struct Thread {
     commands: Receiver<Command>,
     events: mpsc::Sender<Event>,
     shared: Arc<Shared>,
+    buffer: Vec<u8>,
+    /// Whether the socket may have more datagrams.
+    readable: bool,
+    /// Whether commands are left of the last turn.
+    asked: bool,
 }
 
 impl Thread {
@@ -121,41 +174,64 @@ impl Thread {
             peers: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
             traffic: Traffic::default(),
-            closing: Mutex::default(),
+            transitions: Mutex::default(),
             ended: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
             waker: Waker::new(poll.registry(), WAKER)?,
         });
         let (ipv6, burst) = (bound.is_ipv6(), Burst::new());
-        let thread = Thread { sfu, socket, ipv6, burst, room, poll, commands, events, shared: Arc::clone(&shared) };
+        let thread = Thread {
+            sfu,
+            socket,
+            ipv6,
+            burst,
+            room,
+            poll,
+            commands,
+            events,
+            shared: Arc::clone(&shared),
+            buffer: vec![0; DATAGRAM],
+            readable: true,
+            asked: false,
+        };
         Ok((thread, shared))
+    }
+
+    /// Answers offers for this thread, on any other.
+    pub(super) fn negotiator(&self) -> Negotiator {
+        self.sfu.negotiator()
     }
 
     pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.shared));
         let mut readiness = Events::with_capacity(8);
-        let mut buffer = vec![0; DATAGRAM];
-        let mut more = true;
         while !self.shared.stopping.load(Ordering::Acquire) {
-            let timeout = match more {
+            let timeout = match self.readable || self.asked {
                 true => Duration::ZERO,
                 false => self.nap(),
             };
             match self.poll.poll(&mut readiness, Some(timeout)) {
-                Ok(()) => more |= readiness.iter().any(|event| event.token() == SOCKET),
+                Ok(()) => self.readable |= readiness.iter().any(|event| event.token() == SOCKET),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::error!(%error, "the media thread cannot wait for its socket");
                     break;
                 }
             }
-            self.answer();
-            more = more && self.read(&mut buffer);
-            self.sfu.handle_timeout(Instant::now());
-            self.flush();
+            self.turn(Instant::now);
         }
-        self.answer();
+        self.close();
         self.sfu.close_all(Instant::now());
+        self.flush();
+    }
+
+    /// One turn: closings, commands within their budget, a batch of datagrams, timers. Each is bounded, so that none of
+    /// them keeps the others waiting.
+    fn turn(&mut self, clock: impl Fn() -> Instant) {
+        self.close();
+        self.asked = self.answer(&clock);
+        self.readable = self.readable && self.read();
+        self.sfu.handle_timeout(clock());
         self.flush();
     }
 
@@ -167,13 +243,13 @@ impl Thread {
 
     /// Reads a batch; whether there may be more. What comes of it is sent when all is read, many at a time; in between
     /// only if it piles up.
-    fn read(&mut self, buffer: &mut [u8]) -> bool {
+    fn read(&mut self) -> bool {
         for _ in 0..BATCH {
-            match self.socket.recv_from(buffer) {
+            match self.socket.recv_from(&mut self.buffer) {
                 Ok((length, source)) => {
                     count(&self.shared.traffic.received, (1, length as u64));
                     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-                    self.sfu.handle_datagram(Instant::now(), source, &buffer[..length]);
+                    self.sfu.handle_datagram(Instant::now(), source, &self.buffer[..length]);
                     if self.sfu.backlog() >= BACKLOG {
                         self.flush();
                     }
@@ -212,31 +288,35 @@ impl Thread {
         traffic.unsent.fetch_add(sent.unsent, Ordering::Relaxed);
     }
 
-    /// Answers all that was asked. Whom to close is looked up first: what opened them was asked before.
-    fn answer(&mut self) {
-        let closing = std::mem::take(&mut *self.shared.closing.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Ok(command) = self.commands.try_recv() {
-            self.command(command);
-        }
+    fn close(&mut self) {
+        let closing = std::mem::take(&mut self.shared.transitions().closing);
         for peer in closing {
             self.sfu.close(Instant::now(), peer);
         }
     }
 
-    fn command(&mut self, command: Command) {
-        let now = Instant::now();
+    /// Runs commands within one turn's budget; whether there may be more.
+    fn answer(&mut self, clock: &impl Fn() -> Instant) -> bool {
+        let mut budget = Budget::new(clock());
+        while budget.allows(clock()) {
+            let Ok(command) = self.commands.try_recv() else { return false };
+            self.command(clock(), command);
+        }
+        true
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Publish { peer, offer, answer } => {
-                let answered = self.sfu.publish(now, peer, &offer);
+            Command::Admit { peer, answer, .. } if !self.shared.admits(peer) => {
+                let _ = answer.send(Err(Refused::Busy));
+            }
+            Command::Admit { peer, negotiated, answer } => {
+                let answered = self.sfu.admit(now, peer, *negotiated);
                 self.reply(peer, answer, answered);
             }
-            Command::Subscribe { peer, publisher, offer, answer } => {
-                let answered = self.sfu.subscribe(now, peer, publisher, &offer);
-                self.reply(peer, answer, answered);
-            }
-            Command::Trickle { peer, fragment, answer } => {
+            Command::Restart { peer, ufrag, password, answer } => {
                 // Whoever asked may have gone; the connection has not.
-                let _ = answer.send(self.sfu.trickle(now, peer, &fragment));
+                let _ = answer.send(self.sfu.restart(now, peer, &ufrag, &password));
             }
             Command::Snapshot { answer } => {
                 let _ = answer.send(Ok(self.sfu.snapshot()));
@@ -270,3 +350,6 @@ fn candidates(bound: SocketAddr, public: &[IpAddr]) -> Vec<SocketAddr> {
     }
     candidates
 }
+
+#[cfg(test)]
+mod tests;
