@@ -2,11 +2,13 @@
 
 mod backup;
 mod events;
+mod media_limits;
 mod store;
 mod telemetry;
 
 pub use backup::{BackupArgs, Place};
 pub use events::{CheckArgs, ChosenArgs, DeadArgs, EventArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
+pub use media_limits::MediaLimitArgs;
 pub use store::{Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{Figures, Served, TelemetryArgs};
 
@@ -365,6 +367,9 @@ pub struct ParticipantArgs {
     /// Seconds after which a node that gives no sign of life is taken for dead
     #[arg(long, env = "GREENROOM_NODE_LEASE_SECONDS", default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(2..))]
     pub node_lease_seconds: u32,
+    /// Limits of media.
+    #[command(flatten)]
+    pub limits: MediaLimitArgs,
 }
 
 /// How connections and requests are taken: TLS, proxies, limits.

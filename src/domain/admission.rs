@@ -7,6 +7,7 @@ pub use said::{LONGEST, LONGEST_CONNECTION, Rules, connection, is_participant, p
 use crate::model::arn::Scope;
 use crate::model::participant::{EventErrorCode, ParticipantAttributes};
 use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability as Capability};
+use std::time::Duration;
 
 /// What somebody wants of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,12 @@ pub enum RefusalCode {
     Timeout,
     /// The path is for WebSockets.
     UpgradeRequired,
+    /// The participant, or the token, sends more requests than it may.
+    RateExceeded,
+    /// The participant has as many media connections as it may.
+    TooManyConnections,
+    /// The stage or the server has as many media connections as it may.
+    CapacityExceeded,
     /// More is asked than the service can take.
     Busy,
     /// The service failed.
@@ -132,6 +139,8 @@ pub struct Refusal {
     pub code: RefusalCode,
     /// What is wrong, and the way out.
     pub message: String,
+    /// When to try again, if that is known; in whole seconds.
+    pub retry_after: Option<u64>,
 }
 
 impl RefusalCode {
@@ -151,7 +160,12 @@ impl RefusalCode {
 impl Refusal {
     /// A refusal with its name and a sentence.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Refusal { code, message: message.into() }
+        Refusal { code, message: message.into(), retry_after: None }
+    }
+
+    /// The same, with the time after which the client may try again.
+    pub fn after(self, wait: Duration) -> Self {
+        Refusal { retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)), ..self }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules, without I/O: state, input and time in; new state and what follows out.
 
 pub mod admission;
+pub mod bucket;
 pub mod composition;
 pub mod encoder_configuration;
 pub mod event;

@@ -5,6 +5,7 @@
 //! are no accounts, stages or participants in them. `docs/operations.md` lists every series.
 
 mod delivery;
+mod limits;
 mod media;
 mod population;
 mod process;
@@ -12,6 +13,7 @@ mod requests;
 mod store;
 
 pub use delivery::{Outbox, Target};
+pub use limits::MediaRefusal;
 pub use media::{Datagrams, Kind, Media};
 pub use population::{Backlog, Living, Population, Whole};
 pub use requests::{Doors, Refusals, Requests, Tokens};

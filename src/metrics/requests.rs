@@ -1,5 +1,6 @@
 //! Requests: to the API, and of participants.
 
+use super::MediaRefusal;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -175,6 +176,8 @@ pub struct Refusals {
     pub event_streams: Counter,
     /// Event streams beyond `--max-event-streams-per-key`.
     pub key_event_streams: Counter,
+    /// Requests about media beyond a limit.
+    media: [Counter; MediaRefusal::ALL.len()],
 }
 
 impl Refusals {
@@ -199,7 +202,13 @@ impl Refusals {
             control_frames: counter("control_frames"),
             event_streams: counter("event_streams"),
             key_event_streams: counter("key_event_streams"),
+            media: MediaRefusal::ALL.map(|refusal| counter(refusal.name())),
         }
+    }
+
+    /// Counts a request about media that was refused.
+    pub fn media(&self, refusal: MediaRefusal) {
+        self.media[refusal as usize].inc();
     }
 }
 

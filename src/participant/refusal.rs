@@ -52,8 +52,11 @@ pub fn telling(code: RefusalCode) -> Telling {
         Code::Unprocessable => ("UNPROCESSABLE", 422, 4400),
         Code::UpgradeRequired => ("UPGRADE_REQUIRED", 426, 4400),
         Code::PreconditionRequired => ("PRECONDITION_REQUIRED", 428, 4400),
+        Code::RateExceeded => ("RATE_EXCEEDED", 429, 4429),
+        Code::TooManyConnections => ("TOO_MANY_CONNECTIONS", 429, 4429),
         Code::Internal => ("INTERNAL", 500, 1011),
         Code::Busy => ("BUSY", 503, 4503),
+        Code::CapacityExceeded => ("CAPACITY_EXCEEDED", 503, 4503),
     };
     Telling { name, status, close }
 }
@@ -72,9 +75,11 @@ pub fn response(refusal: &Refusal) -> Response {
         401 if refusal.code == RefusalCode::TokenMissing => header(WWW_AUTHENTICATE, "Bearer"),
         401 => header(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
         426 => header(UPGRADE, "websocket"),
-        503 => header(RETRY_AFTER, "1"),
         _ => None,
     };
+    if matches!(telling.status, 429 | 503) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(refusal.retry_after.unwrap_or(1)));
+    }
     response
 }
 

@@ -2,8 +2,8 @@
 
 use super::{ServerError, reachable, seconds};
 use crate::app::App;
-use crate::config::{IceServer, ServeArgs, Switch};
-use crate::participant::plane::{Plane, Settings, Work};
+use crate::config::{IceServer, MediaLimitArgs, ServeArgs, Switch};
+use crate::participant::plane::{Limits, Plane, Settings, Work};
 use crate::sfu;
 use axum::http::HeaderValue;
 use std::net::SocketAddr;
@@ -35,7 +35,19 @@ pub fn start(
             timeout: seconds(chosen.ice_timeout_seconds),
             strict: chosen.strict_ivs == Switch::On,
         },
+        limits: limits(&chosen.limits),
     };
     let (plane, work) = Plane::start(app.clone(), socket, settings).map_err(failed)?;
     Ok((plane, work, bound))
+}
+
+fn limits(args: &MediaLimitArgs) -> Limits {
+    let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    Limits {
+        offers_per_minute: args.max_offers_per_minute,
+        patches_per_minute: args.max_patches_per_minute,
+        per_participant: count(args.max_media_per_participant),
+        per_stage: count(args.max_media_per_stage),
+        per_node: count(args.max_media_per_node),
+    }
 }

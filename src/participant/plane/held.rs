@@ -1,6 +1,7 @@
 //! What this node holds: connections, by id and by peer, and the stages that they are in. Plain state behind one lock;
 //! nothing here waits.
 
+use super::limits::Counts;
 use super::stage::{Key, Stage};
 use crate::clock::Timestamp;
 use crate::domain::admission::{Ticket, Wish};
@@ -100,6 +101,8 @@ pub struct Held {
     peers: HashMap<Peer, String>,
     stages: HashMap<Key, Crowd>,
     tombstones: HashMap<String, Tombstone>,
+    /// Media connections that have not ended.
+    pub media: Counts,
     /// Whether no more are taken.
     pub closed: bool,
 }
@@ -157,6 +160,7 @@ impl Held {
         let key = Key::of(&connection.ticket);
         if let Some(peer) = connection.peer() {
             self.peers.insert(peer, id.clone());
+            self.media.add(&connection.ticket);
         }
         self.connections.insert(id.clone(), connection);
         if let Some(crowd) = self.stages.get_mut(&key) {
@@ -173,6 +177,9 @@ impl Held {
         let Some(connection) = self.connections.remove(id) else { return };
         let key = Key::of(&connection.ticket);
         if let Some(peer) = connection.peer() {
+            if !connection.has_ended() {
+                self.media.remove(&connection.ticket);
+            }
             self.peers.remove(&peer);
             let participant = connection.ticket.participant.clone();
             self.tombstones.insert(id.to_owned(), Tombstone { key: key.clone(), participant, at: now });
@@ -201,8 +208,12 @@ impl Held {
 
     /// Notes that a connection has ended; how counts the first time.
     pub fn ended(&mut self, id: &str, end: End) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.ended.get_or_insert(end);
+        let Some(connection) = self.connections.get_mut(id).filter(|connection| !connection.has_ended()) else {
+            return;
+        };
+        connection.ended = Some(end);
+        if connection.peer().is_some() {
+            self.media.remove(&connection.ticket);
         }
     }
 

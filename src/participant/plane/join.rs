@@ -2,11 +2,10 @@
 
 use super::Plane;
 use super::held::{Carrier, Connection, End, Farewell};
-use super::stage::Stage;
+use super::stage::{Key, Stage};
 use crate::app::connections::{self, Found};
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
 use crate::domain::participant::Client;
-use crate::participant::refusal;
 use crate::sfu::Peer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +74,7 @@ impl Plane {
 
     /// Makes a connection. Refusals are written down, as far as the record has a name for them.
     pub async fn join(self: &Arc<Self>, wanted: Wanted) -> Result<Made, Refusal> {
+        self.limit_offers(&wanted.ticket)?;
         let (plane, Wanted { ticket, wish, .. }) = (self.clone(), &wanted);
         let (ticket, wish) = (ticket.clone(), wish.clone());
         // On its own: a client that goes away leaves nothing half done.
@@ -101,9 +101,7 @@ impl Plane {
     async fn let_in(self: &Arc<Self>, ticket: &Arc<Ticket>, client: Client) -> Result<Entered, Refusal> {
         let (close, closing) = watch::channel(None);
         let id = self.id();
-        if !self.take(&id, Connection::new(ticket.clone(), Wish::Events, Carrier::Socket(close))) {
-            return Err(stopping());
-        }
+        self.take(&id, Connection::new(ticket.clone(), Wish::Events, Carrier::Socket(close)))?;
         match connections::open(&self.app, ticket, &Wish::Events, &id, client).await {
             Ok((_, revision)) => match self.opened(&id, ticket, Some(revision)) {
                 Some(stage) => Ok(Entered { id, closing, stage, revision }),
@@ -136,10 +134,8 @@ impl Plane {
         };
         let (id, tag, peer) = (self.id(), self.tag(), self.media.peer());
         let carrier = Carrier::Media(peer, tag.clone());
-        if !self.take(&id, Connection::new(ticket.clone(), wish.clone(), carrier)) {
-            return Err(stopping());
-        }
-        let answer = match self.answer(peer, &wish, &publisher, offer).await {
+        self.take(&id, Connection::new(ticket.clone(), wish.clone(), carrier))?;
+        let answer = match self.answer(&ticket, peer, &wish, &publisher, offer).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 self.forget(&id);
@@ -169,8 +165,16 @@ impl Plane {
         }
     }
 
-    /// The answer to an offer.
-    async fn answer(&self, peer: Peer, wish: &Wish, publisher: &str, offer: String) -> Result<String, Refusal> {
+    /// The answer to an offer, once it is the participant's turn.
+    async fn answer(
+        &self,
+        ticket: &Ticket,
+        peer: Peer,
+        wish: &Wish,
+        publisher: &str,
+        offer: String,
+    ) -> Result<String, Refusal> {
+        let _turn = self.turns.take(Key::of(ticket), ticket.participant.clone()).await;
         let answered = match wish {
             Wish::Publish => self.media.publish(peer, offer).await,
             Wish::Subscribe(_) => {
@@ -179,7 +183,7 @@ impl Plane {
             }
             Wish::Events => return Err(Refusal::new(RefusalCode::Internal, "events are no media")),
         };
-        answered.map_err(refusal::of_media)
+        answered.map_err(|refused| self.refuse_media(ticket, refused))
     }
 
     /// Takes candidates, or restarts ICE; a restart is answered with a fragment and the new session's tag.
@@ -190,6 +194,7 @@ impl Plane {
         names: impl FnOnce(&str) -> Result<(), Refusal>,
         fragment: String,
     ) -> Result<Option<(String, String)>, Refusal> {
+        self.limit_patches(ticket)?;
         let peer = {
             let mut held = self.held();
             match held.own(id, ticket).map(|connection| &connection.carrier) {
@@ -197,9 +202,8 @@ impl Plane {
                 Some(Carrier::Socket(_)) | None => return Err(no_connection()),
             }
         };
-        let Some(answer) = self.media.trickle(peer, fragment).await.map_err(refusal::of_media)? else {
-            return Ok(None);
-        };
+        let answered = self.media.trickle(peer, fragment).await;
+        let Some(answer) = answered.map_err(|refused| self.refuse_media(ticket, refused))? else { return Ok(None) };
         let new = self.tag();
         if let Some(Carrier::Media(_, tag)) = self.held().own(id, ticket).map(|connection| &mut connection.carrier) {
             tag.clone_from(&new);
@@ -227,7 +231,7 @@ impl Plane {
     }
 }
 
-fn stopping() -> Refusal {
+pub(super) fn stopping() -> Refusal {
     Refusal::new(RefusalCode::Busy, "The server stops; try again")
 }
 

@@ -4,20 +4,24 @@
 
 mod held;
 mod join;
+mod limits;
 mod looking;
 mod stage;
+mod turns;
 mod upkeep;
 mod writing;
 
 pub use held::{End, Farewell};
 pub use join::{Entered, Made, Wanted, no_connection};
+pub use limits::Limits;
 pub use stage::{Stage, State};
 
 use crate::app::App;
-use crate::domain::admission::Ticket;
+use crate::domain::admission::{Refusal, Ticket};
 use crate::metrics::{Datagrams, Metrics};
 use crate::sfu::{self, Media};
 use held::{Connection, Held};
+use limits::Rates;
 use stage::Key;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use turns::Turns;
 
 /// As many connections are written of at once; the others wait here, not before the store.
 const WRITERS: usize = 16;
@@ -40,6 +45,8 @@ pub struct Settings {
     pub links: Vec<axum::http::HeaderValue>,
     /// What the media thread is told.
     pub media: sfu::Settings,
+    /// How much participants may ask of it.
+    pub limits: Limits,
 }
 
 /// The connections of participants that this node holds.
@@ -55,6 +62,8 @@ pub struct Plane {
     pub tasks: TaskTracker,
     media: Media,
     held: Mutex<Held>,
+    rates: Mutex<Rates>,
+    turns: Turns,
     writers: Semaphore,
 }
 
@@ -71,11 +80,13 @@ impl Plane {
         let (media, events) = Media::start(socket, settings.media.clone())?;
         let plane = Arc::new(Plane {
             app,
+            rates: Mutex::new(Rates::new(&settings.limits)),
             settings,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             media,
             held: Mutex::default(),
+            turns: Turns::default(),
             writers: Semaphore::new(WRITERS),
         });
         Ok((plane.clone(), Work { plane, events }))
@@ -83,6 +94,10 @@ impl Plane {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what is held here at the moment.
@@ -95,16 +110,21 @@ impl Plane {
         metrics.media.counted(datagrams(traffic.received), datagrams(traffic.sent), traffic.unsent, traffic.dropped);
     }
 
-    /// Takes a connection in, unless the server stops.
-    pub fn take(self: &Arc<Self>, id: &str, connection: Connection) -> bool {
+    /// Takes a connection in, unless the server stops or a limit of media connections is reached.
+    pub fn take(self: &Arc<Self>, id: &str, connection: Connection) -> Result<(), Refusal> {
         let mut held = self.held();
         if held.closed {
-            return false;
+            return Err(join::stopping());
+        }
+        let media = connection.peer().is_some();
+        if let Some(limit) = media.then(|| held.media.exceeded(&connection.ticket, &self.settings.limits)).flatten() {
+            drop(held);
+            return Err(self.refuse(&connection.ticket, limit));
         }
         if let Some(stage) = held.insert(id.to_owned(), connection) {
             self.tasks.spawn(looking::watch(self.clone(), stage));
         }
-        true
+        Ok(())
     }
 
     /// Notes that the record has a connection, since the change `revision` of its stage if that is known; answers the

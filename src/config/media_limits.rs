@@ -1,0 +1,23 @@
+//! Limits of what participants may ask of a node's media.
+
+use clap::Args;
+
+/// Limits of requests and connections of media.
+#[derive(Clone, Debug, Args)]
+pub struct MediaLimitArgs {
+    /// Maximum offers per minute of a participant, and with one token; a minute's worth may come at once, further ones get 429
+    #[arg(long, env = "GREENROOM_MAX_OFFERS_PER_MINUTE", default_value_t = 120, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_offers_per_minute: u32,
+    /// Maximum PATCH requests (candidates, ICE restarts) per minute of a participant, and with one token; further ones get 429
+    #[arg(long, env = "GREENROOM_MAX_PATCHES_PER_MINUTE", default_value_t = 600, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_patches_per_minute: u32,
+    /// Maximum media connections of a participant: its publication and its subscriptions; further ones get 429
+    #[arg(long, env = "GREENROOM_MAX_MEDIA_PER_PARTICIPANT", default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_media_per_participant: u32,
+    /// Maximum media connections of a stage on this node; further ones get 503
+    #[arg(long, env = "GREENROOM_MAX_MEDIA_PER_STAGE", default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_media_per_stage: u32,
+    /// Maximum media connections of this node; further ones get 503
+    #[arg(long, env = "GREENROOM_MAX_MEDIA_PER_NODE", default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_media_per_node: u32,
+}

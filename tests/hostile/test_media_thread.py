@@ -1,0 +1,227 @@
+"""One participant floods the server with offers and ICE restarts: connectivity checks of another are answered as if it did
+not, the other's media arrive, and the memory stays bounded."""
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from conftest import doors_of
+from doors import FRAGMENT, SDP
+from observe import peak_rss
+from offers import offer
+from peers import publish, view
+from stun import Prober, p99
+
+# An attack lasts this long, and so does the time without one that it is compared with.
+SECONDS = 3
+# A thread that does not starve answers in milliseconds. The rest is what the machine does meanwhile: this is a build
+# without optimizations, and the attackers take processors, too. The attacked thread was silent for seconds.
+LATENCY_SECONDS = 0.5
+RSS_MB = 200
+UNLIMITED = ("--max-offers-per-minute", "1000000", "--max-patches-per-minute", "1000000")
+
+
+@pytest.fixture(params=[(), UNLIMITED], ids=["limited", "unlimited"])
+def doors(request, start_node):
+    """A stage of a server as it comes, and of one that limits no rate: the rest has to hold by itself."""
+    server = start_node("--ice-timeout-seconds", "60", *request.param, RUST_LOG="info")
+    doors = doors_of(server)
+    doors.server, doors.limited = server, not request.param
+    return doors
+
+
+def padded():
+    """An ordinary offer with as many lines as are read at all."""
+    text = offer()
+    lines = 1990 - text.count("\n")
+    return text + "".join(f"a=ssrc:{4_000_000_000 + n} cname:x\r\n" for n in range(lines))
+
+
+def until(end, send):
+    """Sends again and again; the answers' statuses."""
+    statuses = []
+    while time.monotonic() < end:
+        statuses.append(send())
+    return statuses
+
+
+def from_threads(count, send):
+    """The statuses of what several threads sent, each of them its own clients."""
+    end, statuses = time.monotonic() + SECONDS, []
+    threads = [threading.Thread(target=lambda: statuses.extend(until(end, send()))) for _ in range(count)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    return statuses
+
+
+def flood_of_offers(doors, text, count):
+    """Offers of one participant over kept-alive connections."""
+    token, _ = doors.token()
+
+    def sender():
+        session = requests.Session()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": SDP}
+        return lambda: session.post(doors.whip, data=text, headers=headers, timeout=30).status_code
+
+    return from_threads(count, sender)
+
+
+def pipelined_offers(doors):
+    """Offers of one participant: thirty-two at once on each of four connections, which are read only afterwards."""
+    token, _ = doors.token()
+    address, text = urlsplit(doors.whip), offer()
+    request = (
+        f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: {SDP}\r\nContent-Length: {len(text)}\r\n\r\n{text}"
+    ).encode()
+
+    def sender():
+        def send():
+            with socket.create_connection((address.hostname, address.port), 30) as connection:
+                writer = threading.Thread(target=connection.sendall, args=(request * 32,))
+                writer.start()
+                read = b""
+                while read.count(b"HTTP/1.1 ") < 32:
+                    read += connection.recv(65536)
+                writer.join()
+            return re.findall(rb"HTTP/1.1 (\d+)", read)
+
+        return send
+
+    return [int(status) for statuses in from_threads(4, sender) for status in statuses]
+
+
+def flood_of_restarts(doors):
+    """ICE restarts of one connection from four threads."""
+    token, _ = doors.token()
+    made = doors.post("", token, offer())
+    assert made.status_code == 201, made.text
+
+    def sender():
+        session, number = requests.Session(), iter(range(1_000_000_000))
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": FRAGMENT, "If-Match": "*"}
+
+        def send():
+            ufrag = f"{threading.get_ident():x}{next(number):x}"
+            text = f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:{ufrag:x>22}\r\n"
+            return session.patch(made.headers["Location"], data=text, headers=headers, timeout=30).status_code
+
+        return send
+
+    return from_threads(4, sender)
+
+
+ATTACKS = {
+    "padded": lambda doors: flood_of_offers(doors, padded(), 2),
+    "pipelined": pipelined_offers,
+    "restarts": flood_of_restarts,
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_flood_delays_no_check_of_another_participant(doors, attack):
+    token, _ = doors.token()
+    made = doors.post("", token, offer())
+    prober = Prober(offer(), made.text)
+    quiet = prober.while_doing(lambda: time.sleep(SECONDS))
+    statuses = []
+    with peak_rss(doors.server) as memory:
+        checks = prober.while_doing(lambda: statuses.extend(ATTACKS[attack](doors)))
+    report = f"{attack}: p99 {p99(checks) * 1000:.1f} ms (quiet {p99(quiet) * 1000:.1f} ms), slowest "
+    report += f"{checks[-1] * 1000:.1f} ms of {len(checks)}; {memory.highest:.0f} MB; {len(statuses)} answers: "
+    report += str({status: statuses.count(status) for status in set(statuses)})
+    print(report)
+    assert memory.highest < RSS_MB, report
+    assert p99(checks) < max(LATENCY_SECONDS, 10 * p99(quiet)), report
+    assert set(statuses) <= {200, 201, 400, 429, 503}, report
+    if doors.limited and len(statuses) > 620:
+        assert 429 in statuses, report
+
+
+async def test_media_of_others_arrive_during_a_flood(start_node):
+    server = start_node(*UNLIMITED, RUST_LOG="info")
+    doors = doors_of(server)
+    (alice, alice_id), (bob, _) = doors.token(), doors.token()
+    publisher = await publish(doors.whip, alice, kinds=("audio",))
+    viewer = await view(doors.whip, bob, alice_id, kinds=("audio",))
+    await viewer.hears()
+
+    async def received():
+        found = (await viewer.connection.getStats()).values()
+        [stream] = [one for one in found if one.type == "inbound-rtp"]
+        return stream.packetsReceived, stream.packetsLost
+
+    before = await received()
+    await asyncio.to_thread(flood_of_offers, doors, offer(), 2)
+    after = await received()
+    assert after[1] == before[1], "no packet was lost"
+    # Fifty a second; how many of them the sender has made in time is the machine's affair.
+    assert after[0] - before[0] > 25 * SECONDS
+    await viewer.stop()
+    await publisher.stop()
+
+
+def test_a_participant_beyond_a_limit_is_told_so(start_node):
+    server = start_node(
+        *("--max-offers-per-minute", "4", "--max-patches-per-minute", "2", "--max-media-per-participant", "3"),
+        *("--max-media-per-stage", "4", "--max-media-per-node", "5"),
+        RUST_LOG="info",
+    )
+    doors = doors_of(server)
+    (alice, _), text = doors.token(), offer()
+    first = doors.post("", alice, text)
+    assert first.status_code == 201
+
+    def refused(answer, status, code, reason, most):
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        assert 1 <= int(answer.headers["Retry-After"]) <= most
+        page = requests.get(f"{server.endpoint}/metrics", timeout=30).text
+        assert re.search(rf'^greenroom_refused_total{{reason="{reason}"}} [1-9]', page, re.MULTILINE), page
+        assert f'"{reason}"' in server.stagehand.logged() or f"reason={reason}" in server.stagehand.logged()
+
+    fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 22 + "\r\n"
+    patch = lambda: doors.send("PATCH", first.headers["Location"], alice, fragment, FRAGMENT, If_Match="*")  # noqa: E731
+    assert [patch().status_code, patch().status_code] == [200, 204]
+    refused(patch(), 429, "RATE_EXCEEDED", "patch_rate", 30)
+    # An offer counts whatever it is worth.
+    assert [doors.post("", alice, "v=0").status_code for _ in range(3)] == [400] * 3
+    refused(doors.post("", alice, text), 429, "RATE_EXCEEDED", "offer_rate", 15)
+    assert doors.send("DELETE", first.headers["Location"], alice).status_code == 200
+
+    publishers = [doors.token() for _ in range(3)]
+    for token, _ in publishers[:2]:
+        assert doors.post("", token, text).status_code == 201
+    receives = offer("recvonly")
+    (bob, _), (carol, _) = doors.token(), doors.token()
+    ids = [participant for _, participant in publishers]
+    statuses = [doors.post(f"/subscribe/{participant}", bob, receives).status_code for participant in ids[:2]]
+    assert statuses == [201, 201]
+    refused(doors.post(f"/subscribe/{ids[0]}", carol, receives), 503, "CAPACITY_EXCEEDED", "stage_media", 5)
+    other = doors_of(server)
+    (dave, _), (erin, _) = other.token(), other.token()
+    assert other.post("", dave, text).status_code == 201
+    refused(other.post("", erin, text), 503, "CAPACITY_EXCEEDED", "node_media", 5)
+
+
+def test_a_participant_has_a_limit_of_connections(start_node):
+    server = start_node("--max-media-per-participant", "2", RUST_LOG="info")
+    doors = doors_of(server)
+    publishers = [doors.token() for _ in range(3)]
+    for token, _ in publishers:
+        assert doors.post("", token, offer()).status_code == 201
+    viewer, _ = doors.token()
+
+    def subscribe(participant):
+        return doors.post(f"/subscribe/{participant}", viewer, offer("recvonly"))
+
+    first, second, third = (subscribe(participant) for _, participant in publishers)
+    assert (first.status_code, second.status_code, third.status_code) == (201, 201, 429)
+    assert third.json()["code"] == "TOO_MANY_CONNECTIONS"
+    assert doors.send("DELETE", first.headers["Location"], viewer).status_code == 200
+    assert subscribe(publishers[2][1]).status_code == 201
