@@ -13,8 +13,12 @@ mod hostile;
 mod layers;
 #[path = "sfu/loopback.rs"]
 mod loopback;
+#[path = "sfu/nack.rs"]
+mod nack;
 #[path = "sfu/offers.rs"]
 mod offers;
+#[path = "sfu/paths.rs"]
+mod paths;
 #[path = "sfu/strict.rs"]
 mod strict;
 #[path = "sfu/world.rs"]

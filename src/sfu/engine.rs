@@ -3,7 +3,7 @@
 use super::forward::Packet;
 use super::fragment::Fragment;
 use super::limits;
-use super::link::{Ground, Happening, Link, Role};
+use super::link::{Ground, Happening, Link, Role, crypto_provider};
 use super::negotiate::{Negotiated, Negotiator};
 use super::offer::Kind;
 use super::source::Heard;
@@ -13,9 +13,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
-
-/// How long an address stays with a connection that it was proved to be of, whoever else claims it.
-const HELD: Duration = Duration::from_secs(5);
 
 /// Forwards media from publishers to subscribers.
 ///
@@ -29,7 +26,7 @@ pub struct Sfu {
     ground: Arc<Ground>,
     /// In boxes, as they are large and a node of the tree has room for eleven.
     links: BTreeMap<Peer, Box<Link>>,
-    by_address: HashMap<SocketAddr, (Peer, Instant)>,
+    by_address: HashMap<SocketAddr, Peer>,
     by_ufrag: HashMap<String, Peer>,
     timers: BTreeSet<(Instant, Peer)>,
     work: VecDeque<(Peer, Happening)>,
@@ -44,15 +41,15 @@ pub struct Sfu {
 impl Sfu {
     /// An engine without connections. `candidates` are the addresses that clients are told, at least one.
     pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict: bool) -> Result<Sfu, Refused> {
-        let provider = str0m::crypto::from_feature_flags();
-        let certificate = provider.dtls_provider.generate_certificate();
+        let crypto = Arc::new(crypto_provider());
+        let certificate = crypto.dtls_provider.generate_certificate();
         let certificate =
             certificate.ok_or_else(|| Refused::Unsupported("no DTLS certificate could be made".into()))?;
         if candidates.is_empty() {
             return Err(Refused::Unsupported("no address is there that clients could be told".into()));
         }
         Ok(Sfu {
-            ground: Arc::new(Ground { candidates, certificate, timeout, strict }),
+            ground: Arc::new(Ground { candidates, certificate, crypto, timeout, strict }),
             links: BTreeMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
@@ -165,7 +162,7 @@ impl Sfu {
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         let peer = match bytes.first() {
             Some(0..=1) => self.prove(now, source, bytes),
-            Some(20..=63 | 128..=191) => self.by_address.get(&source).map(|(peer, _)| *peer),
+            Some(20..=63 | 128..=191) => self.by_address.get(&source).copied(),
             _ => None,
         };
         let Some(peer) = peer else { return };
@@ -177,29 +174,34 @@ impl Sfu {
         self.settle(now);
     }
 
-    /// Whose a binding request is, once its integrity is proved; its source is that connection's from now on.
+    /// Returns the connection of a binding request, once its integrity is proved; its source is that connection's from now
+    /// on. A binding response validates the path that it comes from, and is not returned.
     fn prove(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<Peer> {
         let message = str0m::ice::StunMessage::parse(bytes).ok()?;
+        if message.is_successful_binding_response() {
+            let peer = self.by_address.get(&source)?;
+            self.links.get_mut(peer)?.path_answered(now, source, &message, bytes);
+            return None;
+        }
         let (ufrag, _) = message.username()?.split_once(':')?;
         let peer = *self.by_ufrag.get(ufrag)?;
         let link = self.links.get_mut(&peer)?;
         if !link.proves(now, source, self.ground.candidates[0], bytes) {
             return None;
         }
-        match self.by_address.get(&source) {
-            Some((holder, proved)) if *holder != peer => {
-                if now.saturating_duration_since(*proved) < HELD {
-                    return None;
-                }
-                let holder = *holder;
-                let forget = |link: &mut Box<Link>| link.addresses.retain(|address| *address != source);
-                self.links.get_mut(&holder).map(forget);
+        if let Some(holder) = self.by_address.get(&source).copied().filter(|holder| *holder != peer) {
+            let holder = self.links.get_mut(&holder)?;
+            if holder.paths.holds(now, source) {
+                tracing::debug!(peer = peer.0, %source, reason = "address in use", "STUN request ignored");
+                return None;
             }
-            _ => {}
+            holder.paths.forget(source);
         }
-        let forgotten = self.links.get_mut(&peer)?.learn(now, source, bytes);
+        let link = self.links.get_mut(&peer)?;
+        let forgotten = link.learn(now, source, bytes);
+        link.check_path(source, &mut self.transmits);
         forgotten.map(|address| self.by_address.remove(&address));
-        self.by_address.insert(source, (peer, now));
+        self.by_address.insert(source, peer);
         Some(peer)
     }
 
@@ -424,8 +426,8 @@ impl Sfu {
             self.timers.remove(&(due, peer));
         }
         self.by_ufrag.remove(&link.ufrag());
-        for address in &link.addresses {
-            self.by_address.remove(address);
+        for address in link.paths.addresses() {
+            self.by_address.remove(&address);
         }
         match &link.role {
             Role::Subscriber { publisher, .. } => {

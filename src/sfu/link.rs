@@ -1,6 +1,11 @@
 //! One connection: its WebRTC state, and what it is to the others.
 
+mod paths;
+mod resend;
+mod srtp;
 mod wire;
+
+pub(super) use srtp::crypto_provider;
 
 use super::agree::{self, Agreed};
 use super::forward::Lane;
@@ -9,19 +14,23 @@ use super::limits::Meter;
 use super::offer::{Kind, Offer, Purpose};
 use super::source::Track;
 use super::{Codec, Peer, PeerState, Refused, Transmit};
+use paths::Paths;
+use resend::ResendBudget;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use str0m::change::SdpOffer;
-use str0m::config::DtlsCert;
+use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::CodecConfig;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::rtp::{Extension, ExtensionMap, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
-/// Packets of video that can be sent again, for how long, and up to which share of all that is sent.
-const AGAIN: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), Some(0.5));
+/// Packets of video that can be resent, and for how long. The library's limit on their share is off: it is applied
+/// every 50 ms, and a burst in between is unlimited. [`ResendBudget`] has the limit.
+const AGAIN: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), None);
 
 /// How connections are made.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ pub(super) struct Ground {
     /// Addresses that clients are told. Datagrams are taken to have come to the first.
     pub(super) candidates: Vec<SocketAddr>,
     pub(super) certificate: DtlsCert,
+    /// Made by [`crypto_provider`].
+    pub(super) crypto: Arc<CryptoProvider>,
     pub(super) timeout: Duration,
     pub(super) strict: bool,
 }
@@ -75,9 +86,11 @@ pub(super) struct Link {
     created: Instant,
     /// When the last packet came that was proved to be the client's.
     seen: Instant,
-    pub(super) addresses: VecDeque<SocketAddr>,
-    /// Where the client last said that it wants to be sent to.
-    destination: Option<SocketAddr>,
+    pub(super) paths: Paths,
+    /// Secret that the transaction ids of path checks are derived from, and how many were.
+    check_key: [u8; 20],
+    checks: u64,
+    crypto: Arc<CryptoProvider>,
     transactions: VecDeque<([u8; 12], SocketAddr)>,
     /// When the WebRTC library wants to be called.
     pub(super) wants: Option<Instant>,
@@ -91,6 +104,11 @@ pub(super) struct Link {
     bytes: u64,
     /// By section: what the subscriber last reported, of which the second is what it misses.
     reports: Vec<(Mid, u64, u64, u32)>,
+    /// The SSRCs of RTX streams that are sent.
+    rtx: Vec<(Ssrc, Mid)>,
+    resends: ResendBudget,
+    /// Whether the log has said that the client asks for too much.
+    over_budget: bool,
 }
 
 /// Runs what the WebRTC library does for one connection. If it fails or panics, that connection is lost, and no other.
@@ -113,6 +131,7 @@ fn config(ground: &Ground, purpose: Purpose) -> RtcConfig {
         .set_rtp_mode(true)
         .set_ice_lite(true)
         .set_dtls_cert(ground.certificate.clone())
+        .set_crypto_provider(Arc::clone(&ground.crypto))
         .set_stats_interval(Some(between_stats));
     if purpose == Purpose::Subscribe {
         without_transport_feedback(&mut config);
@@ -164,6 +183,9 @@ impl Link {
         let tracks = agreed.iter().map(track).collect();
         let publisher = Publisher { tracks, subscribers: Vec::new(), media: false, meter: Meter::new(now) };
         let text = offer.answer(&answer)?;
+        let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+        let hmac = ground.crypto.sha1_hmac_provider;
+        let check_key = hmac.sha1_hmac(&ground.certificate.private_key, &[b"path checks of ", ufrag.as_bytes()]);
         let link = Link {
             rtc,
             remote: offer.credentials().map(|(ufrag, password)| (ufrag.to_owned(), password.to_owned())),
@@ -173,8 +195,10 @@ impl Link {
             connected: false,
             created: now,
             seen: now,
-            addresses: VecDeque::new(),
-            destination: None,
+            paths: Paths::default(),
+            check_key,
+            checks: 0,
+            crypto: Arc::clone(&ground.crypto),
             transactions: VecDeque::new(),
             wants: Some(now),
             written: None,
@@ -183,6 +207,9 @@ impl Link {
             packets: 0,
             bytes: 0,
             reports: Vec::new(),
+            rtx: Vec::new(),
+            resends: ResendBudget::new(),
+            over_budget: false,
         };
         Ok((link, text))
     }
@@ -208,6 +235,7 @@ impl Link {
         for (_, lane) in lanes.iter().filter(|(kind, _)| *kind == Kind::Video) {
             if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(lane.mid, None) {
                 stream.set_rtx_cache(AGAIN.0, AGAIN.1, AGAIN.2);
+                self.rtx.extend(stream.rtx().map(|rtx| (rtx, lane.mid)));
             }
         }
         self.role = Role::Subscriber { publisher: peer, lanes };
@@ -219,9 +247,14 @@ impl Link {
         self.rtc.direct_api().local_ice_credentials().ufrag
     }
 
+    /// The client's ICE credentials: user fragment and password.
+    fn remote_credentials(&self) -> Option<(&str, &str)> {
+        self.remote.as_ref().map(|(ufrag, password)| (ufrag.as_str(), password.as_str()))
+    }
+
     /// Whether credentials of a fragment are other than those that it has.
     pub(super) fn would_restart(&self, (ufrag, password): (&str, &str)) -> bool {
-        self.remote.as_ref().is_none_or(|remote| (remote.0.as_str(), remote.1.as_str()) != (ufrag, password))
+        self.remote_credentials() != Some((ufrag, password))
     }
 
     /// Restarts ICE with new credentials of the client; the fragment to answer with. As an ICE-lite agent only answers

@@ -236,6 +236,13 @@ impl World {
         client.settle(self.now, self.start, &mut self.out);
     }
 
+    /// What the engine sends to an address by now; it goes on its way.
+    pub fn sfu_sent_to(&mut self, address: SocketAddr) -> Vec<Vec<u8>> {
+        self.settle();
+        let to = |(to, bytes): &(SocketAddr, Vec<u8>)| (*to == address).then(|| bytes.clone());
+        self.tap.iter().flatten().filter_map(to).collect()
+    }
+
     fn settle(&mut self) {
         let mut out = std::mem::take(&mut self.out);
         for client in &mut self.clients {

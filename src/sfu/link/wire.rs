@@ -1,25 +1,26 @@
 //! The datagrams of a connection: which are the client's, what the WebRTC library makes of them, and where answers go.
 
-use super::{Happening, Link, Role, guarded};
+use super::resend::Verdict;
+use super::{AGAIN, Happening, Link, Role, guarded, srtp};
 use crate::sfu::Transmit;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use str0m::ice::StunMessage;
+use str0m::ice::{StunMessage, TransId};
 use str0m::media::{Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::Ssrc;
 use str0m::stats::MediaEgressStats;
 use str0m::{Event, Input, Output, RtcError};
 
-/// The most addresses that a connection may have proved to be its own.
-const MOST_ADDRESSES: usize = 8;
 /// How many transactions of STUN are remembered, so that one cannot be replayed from elsewhere.
 const TRANSACTIONS: usize = 32;
 /// How often a connection may ask to be called again at once before it has to wait.
 const AT_ONCE: usize = 64;
 /// How many streams of a client are remembered as proved.
 const PROVED: usize = 16;
+/// The ICE priority of the server's path checks: that of a peer-reflexive candidate (RFC 8445, section 5.1.2).
+const CHECK_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 impl Link {
     /// Whether a binding request is this client's, proved by its integrity, and no replay from another address.
@@ -32,26 +33,56 @@ impl Link {
         !replayed && message.is_binding_request() && guarded(|| Ok::<_, String>(self.rtc.accepts(&input))) == Ok(true)
     }
 
-    /// Takes note of an address that a request has proved to be the client's; gives back one that is forgotten for it.
+    /// Records a request that was [proved](Link::proves). Returns an address that is forgotten for its source.
     pub(in crate::sfu) fn learn(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<SocketAddr> {
         self.seen = now;
         if let Some(id) = transaction(bytes) {
             self.transactions.push_back((id, source));
             self.transactions.drain(..self.transactions.len().saturating_sub(TRANSACTIONS));
         }
-        if StunMessage::parse(bytes).is_ok_and(|message| message.use_candidate()) {
-            self.destination = Some(source);
+        let nominates = StunMessage::parse(bytes).is_ok_and(|message| message.use_candidate());
+        self.paths.request(now, source, nominates)
+    }
+
+    /// Sends a binding request to an address that the client has nominated, if media go elsewhere. ICE-lite agents do not
+    /// have to check paths; a full agent answers all the same. A lost check is made up for by the client's next request.
+    pub(in crate::sfu) fn check_path(&mut self, address: SocketAddr, out: &mut VecDeque<Transmit>) {
+        if !self.paths.wants_check(address) {
+            return;
         }
-        if self.addresses.contains(&source) {
-            return None;
+        self.checks += 1;
+        let hmac = |key: &[u8], parts: &[&[u8]]| self.crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+        let digest = hmac(&self.check_key, &[&self.checks.to_be_bytes()]);
+        let Some(id) = digest.first_chunk::<12>() else { return };
+        let own = self.rtc.direct_api().local_ice_credentials().ufrag;
+        let (Some(transaction_id), Some((ufrag, password))) = (trans_id(id), self.remote_credentials()) else { return };
+        let (name, tie_breaker) = (format!("{ufrag}:{own}"), self.checks);
+        let request = StunMessage::binding_request(&name, transaction_id, false, tie_breaker, CHECK_PRIORITY, false);
+        let mut contents = vec![0; 256 + name.len()];
+        let Ok(length) = request.to_bytes(Some(password.as_bytes()), &mut contents, hmac) else { return };
+        contents.truncate(length);
+        self.paths.checking(address, *id);
+        out.push_back(Transmit { destination: address, contents });
+    }
+
+    /// Takes the answer to a path check: media go there from now on.
+    pub(in crate::sfu) fn path_answered(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        message: &StunMessage<'_>,
+        bytes: &[u8],
+    ) {
+        let hmac = |key: &[u8], parts: &[&[u8]]| self.crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+        let Some((_, password)) = self.remote_credentials() else { return };
+        let expected = transaction(bytes).is_some_and(|id| self.paths.answers_check(source, id));
+        if !expected || !message.verify(password.as_bytes(), hmac) {
+            return;
         }
-        self.addresses.push_back(source);
-        if self.addresses.len() <= MOST_ADDRESSES {
-            return None;
-        }
-        let kept = self.destination;
-        let oldest = self.addresses.iter().position(|address| Some(*address) != kept)?;
-        self.addresses.remove(oldest)
+        tracing::debug!(from = ?self.paths.active(), to = %source, "media path changed");
+        self.seen = now;
+        self.paths.authenticated(now, source);
+        self.paths.validate(source);
     }
 
     /// Hands a datagram to the WebRTC library, and lets it do what comes of it. One that it cannot make sense of is as if
@@ -69,6 +100,8 @@ impl Link {
         if stream.is_some() && matches!(self.role, Role::Subscriber { .. }) {
             return Vec::new();
         }
+        self.paths.received(source, bytes.len());
+        let (verified, connected) = (srtp::verified(), self.connected);
         let rtc = &mut self.rtc;
         let handled = guarded(|| {
             if let Err(error) = rtc.handle_input(Input::Receive(now, receive)) {
@@ -80,6 +113,14 @@ impl Link {
             return vec![Happening::Failed(why)];
         }
         let happenings = self.drive(now, out);
+        if srtp::verified() > verified {
+            self.paths.authenticated(now, source);
+        }
+        if self.connected && !connected {
+            // The handshake ends with a message that answers the server's: it has arrived where it was sent to.
+            self.paths.authenticated(now, source);
+            self.paths.validate(source);
+        }
         if let Some(ssrc) = stream.filter(|ssrc| !self.proved.contains(ssrc)) {
             self.unlearn(ssrc);
         }
@@ -133,7 +174,7 @@ impl Link {
         let mut at_once = 0;
         loop {
             match self.rtc.poll_output()? {
-                Output::Transmit(transmit) => self.transmit(transmit, out),
+                Output::Transmit(transmit) => self.transmit(now, transmit, out),
                 Output::Event(event) => happenings.extend(self.happening(now, event)),
                 Output::Timeout(at) if at <= now && at_once < AT_ONCE => {
                     at_once += 1;
@@ -147,17 +188,48 @@ impl Link {
         }
     }
 
-    /// Answers to STUN go where the request came from; all else to where the client last asked for it, which the library
+    /// Answers to STUN go where the request came from; all else to the [active path](super::paths), which the library
     /// itself would follow only when the former address has been silent for 15 s.
-    fn transmit(&mut self, transmit: str0m::net::Transmit, out: &mut VecDeque<Transmit>) {
+    fn transmit(&mut self, now: Instant, transmit: str0m::net::Transmit, out: &mut VecDeque<Transmit>) {
         let contents: Vec<u8> = transmit.contents.into();
-        let stun = contents.first().is_some_and(|first| *first < 2);
-        let destination = self.destination.filter(|_| !stun).unwrap_or(transmit.destination);
-        if matches!(self.role, Role::Subscriber { .. }) && rtp_stream(&contents).is_some() {
+        if contents.first().is_some_and(|first| *first < 2) {
+            return out.push_back(Transmit { destination: transmit.destination, contents });
+        }
+        let destination = self.paths.active().unwrap_or(transmit.destination);
+        let stream = rtp_stream(&contents).filter(|_| matches!(self.role, Role::Subscriber { .. }));
+        if stream.is_some_and(|ssrc| !self.may_resend(now, ssrc, contents.len()))
+            || !self.paths.may_send(destination, contents.len())
+        {
+            return;
+        }
+        if stream.is_some() {
             self.packets += 1;
             self.bytes += contents.len() as u64;
         }
         out.push_back(Transmit { destination, contents });
+    }
+
+    /// Whether a packet for a subscriber may be sent: one that repeats another, only within the budget.
+    fn may_resend(&mut self, now: Instant, ssrc: Ssrc, bytes: usize) -> bool {
+        let Some((_, mid)) = self.rtx.iter().find(|(rtx, _)| *rtx == ssrc).copied() else {
+            self.resends.sent(bytes);
+            return true;
+        };
+        match self.resends.verdict(now, srtp::original_sequence_number(), bytes) {
+            Verdict::Send => true,
+            Verdict::TooSoon => false,
+            Verdict::OverBudget => {
+                // With an empty cache, what else is asked for is not even encrypted.
+                if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+                    stream.set_rtx_cache(AGAIN.0, AGAIN.1, AGAIN.2);
+                }
+                if !std::mem::replace(&mut self.over_budget, true) {
+                    let address = self.paths.active();
+                    tracing::info!(?address, reason = "retransmission budget", "NACKs ignored");
+                }
+                false
+            }
+        }
     }
 
     fn happening(&mut self, now: Instant, event: Event) -> Option<Happening> {
@@ -197,6 +269,9 @@ impl Link {
 
     /// Somebody who receives may say so by RTCP alone: a report that differs from the last is a sign of life.
     fn report(&mut self, now: Instant, stats: &MediaEgressStats) {
+        if let Some(rtt) = stats.rtt {
+            self.resends.measured(rtt);
+        }
         let Some(remote) = &stats.remote else { return };
         let report = (stats.mid, remote.packets_lost, *remote.maximum_sequence_number + stats.nacks, remote.jitter);
         match self.reports.iter_mut().find(|(mid, ..)| *mid == stats.mid) {
@@ -215,6 +290,15 @@ impl Link {
 
 fn transaction(bytes: &[u8]) -> Option<[u8; 12]> {
     bytes.get(8..20)?.try_into().ok()
+}
+
+/// A transaction id of given bytes. The library only makes ids of its own, or parses them: here from the shortest
+/// message, a binding indication.
+fn trans_id(id: &[u8; 12]) -> Option<TransId> {
+    let mut message = [0; 20];
+    message[..8].copy_from_slice(&[0x00, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+    message[8..].copy_from_slice(id);
+    StunMessage::parse(&message).ok().map(|message| message.trans_id())
 }
 
 /// The stream that a datagram of RTP says that it is of; none if it is RTCP (RFC 5761) or no RTP at all.

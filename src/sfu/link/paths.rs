@@ -1,0 +1,149 @@
+//! The network paths of a connection: the client's addresses, which of them media go to, and how much is sent to one
+//! before it has proved that the client receives there.
+//!
+//! A STUN request names its source address itself, and media are many times larger than the request that redirects
+//! them. So the address that a request nominates (USE-CANDIDATE) gets media only after it was validated: by the DTLS
+//! handshake, or by answering a binding request of the server's with a transaction id that only its receiver knows.
+//! Before the handshake, an address gets at most [`AMPLIFICATION`] times the bytes that came from it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// The most addresses that a connection has.
+const MOST_PATHS: usize = 8;
+/// How many times the bytes received from an address may be sent to it before it is validated (RFC 9000, section 8.1).
+const AMPLIFICATION: u64 = 3;
+/// How long an address belongs to a connection after its last authenticated packet. Consent checks come every 4 to 6
+/// seconds (RFC 7675), RTCP reports more often. It is also how long a client waits whose NAT reuses another's port.
+const HELD: Duration = Duration::from_secs(15);
+
+/// A STUN transaction id.
+pub(super) type TransactionId = [u8; 12];
+
+#[derive(Debug)]
+struct Path {
+    address: SocketAddr,
+    /// When the last authenticated packet came from there: STUN, DTLS, SRTP or SRTCP.
+    authenticated: Instant,
+    received: u64,
+    /// Bytes sent there before the path was validated.
+    sent: u64,
+    /// The server's last binding request to it.
+    check: Option<TransactionId>,
+}
+
+/// The paths of a connection.
+#[derive(Debug, Default)]
+pub(in crate::sfu) struct Paths {
+    paths: VecDeque<Path>,
+    /// The address of the client's last USE-CANDIDATE.
+    nominated: Option<SocketAddr>,
+    /// Where media and DTLS go.
+    active: Option<SocketAddr>,
+    /// Whether a path was validated once. From then on, the active path is always a validated one.
+    established: bool,
+}
+
+impl Paths {
+    /// Records a binding request that was proved to be the client's. Returns an address that is forgotten for it.
+    pub(super) fn request(&mut self, now: Instant, source: SocketAddr, nominates: bool) -> Option<SocketAddr> {
+        if nominates {
+            self.nominated = Some(source);
+            if !self.established {
+                self.active = Some(source);
+            }
+        }
+        if let Some(path) = self.path(source) {
+            path.authenticated = now;
+            return None;
+        }
+        self.paths.push_back(Path { address: source, authenticated: now, received: 0, sent: 0, check: None });
+        if self.paths.len() <= MOST_PATHS {
+            return None;
+        }
+        let kept = [self.active, self.nominated, Some(source)];
+        let oldest = self.paths.iter().position(|path| !kept.contains(&Some(path.address)))?;
+        self.paths.remove(oldest).map(|path| path.address)
+    }
+
+    /// Records the size of a datagram from an address.
+    pub(super) fn received(&mut self, source: SocketAddr, bytes: usize) {
+        if let Some(path) = self.path(source) {
+            path.received += bytes as u64;
+        }
+    }
+
+    /// Records an authenticated packet from an address.
+    pub(super) fn authenticated(&mut self, now: Instant, source: SocketAddr) {
+        if let Some(path) = self.path(source) {
+            path.authenticated = now;
+        }
+    }
+
+    /// Whether a datagram that is not STUN may be sent to an address; counts it if so.
+    pub(super) fn may_send(&mut self, destination: SocketAddr, bytes: usize) -> bool {
+        if self.established {
+            return self.active == Some(destination);
+        }
+        let Some(path) = self.path(destination) else { return false };
+        let sent = path.sent + bytes as u64;
+        let allowed = sent <= AMPLIFICATION * path.received;
+        if allowed {
+            path.sent = sent;
+        }
+        allowed
+    }
+
+    /// Whether an address is to be checked before media go there.
+    pub(super) fn wants_check(&self, source: SocketAddr) -> bool {
+        self.established && self.nominated == Some(source) && self.active != Some(source)
+    }
+
+    /// Records that the server checks a path.
+    pub(super) fn checking(&mut self, address: SocketAddr, transaction: TransactionId) {
+        if let Some(path) = self.path(address) {
+            path.check = Some(transaction);
+        }
+    }
+
+    /// Whether a response from an address has the transaction id of the server's last check of it.
+    pub(super) fn answers_check(&self, source: SocketAddr, transaction: TransactionId) -> bool {
+        self.paths.iter().any(|path| path.address == source && path.check == Some(transaction))
+    }
+
+    /// Records that the client receives at an address: media go there from now on. The former path has to be validated
+    /// anew if the client returns to it.
+    pub(super) fn validate(&mut self, address: SocketAddr) {
+        self.paths.iter_mut().for_each(|path| path.check = None);
+        self.active = Some(address);
+        self.established = true;
+    }
+
+    /// Where media and DTLS go, if the client has said so.
+    pub(super) fn active(&self) -> Option<SocketAddr> {
+        self.active
+    }
+
+    /// Whether an address belongs to this connection for now, whoever else claims it.
+    pub(in crate::sfu) fn holds(&self, now: Instant, address: SocketAddr) -> bool {
+        let held = |path: &Path| now.saturating_duration_since(path.authenticated) < HELD;
+        self.paths.iter().any(|path| path.address == address && held(path))
+    }
+
+    /// Forgets an address that has become another connection's.
+    pub(in crate::sfu) fn forget(&mut self, address: SocketAddr) {
+        self.paths.retain(|path| path.address != address);
+        self.nominated = self.nominated.filter(|nominated| *nominated != address);
+        self.active = self.active.filter(|active| *active != address);
+    }
+
+    /// Every address.
+    pub(in crate::sfu) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.paths.iter().map(|path| path.address)
+    }
+
+    fn path(&mut self, address: SocketAddr) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|path| path.address == address)
+    }
+}
