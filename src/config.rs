@@ -3,12 +3,15 @@
 mod backup;
 mod events;
 mod media_limits;
+mod ice;
+pub mod parse;
 mod store;
 mod telemetry;
 
 pub use backup::{BackupArgs, Place};
 pub use events::{CheckArgs, ChosenArgs, DeadArgs, EventArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
 pub use media_limits::MediaLimitArgs;
+pub use ice::{IceArgs, IceServer, TurnCredentials};
 pub use store::{Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{Figures, Served, TelemetryArgs};
 
@@ -247,7 +250,7 @@ pub enum Switch {
 #[derive(Clone, Debug, Args)]
 pub struct HealthArgs {
     /// Address of the server
-    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
+    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS", value_parser = parse::address)]
     pub listen: SocketAddr,
     /// Certificate of the server, if it speaks TLS. The file is not read: what answers is not asked to prove who it is
     #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE")]
@@ -257,8 +260,8 @@ pub struct HealthArgs {
 /// For `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
+    /// Address to listen on: IP:PORT, or a port alone for 127.0.0.1; port 0 takes a free one
+    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS", value_parser = parse::address)]
     pub listen: SocketAddr,
     /// The store.
     #[command(flatten)]
@@ -332,14 +335,14 @@ pub struct ServeArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ParticipantArgs {
     /// UDP address that media are sent to and from; one port for everybody [default: the address of --listen and the port after its own]
-    #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS")]
+    #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS", value_parser = parse::address)]
     pub media_addr: Option<SocketAddr>,
     /// IP addresses that clients reach --media-addr at, separated by commas, where they are not its own: behind NAT, or when it is every address
     #[arg(long, env = "GREENROOM_MEDIA_PUBLIC_IP", value_name = "IP,…", value_delimiter = ',')]
     pub media_public_ip: Vec<IpAddr>,
-    /// ICE servers that publishers and subscribers are told of (stun: and turn: URLs), separated by commas
-    #[arg(long, env = "GREENROOM_ICE_SERVERS", value_name = "URL,…", value_delimiter = ',')]
-    pub ice_servers: Vec<IceServer>,
+    /// ICE servers.
+    #[command(flatten)]
+    pub ice: IceArgs,
     /// Hold publishers to the limits of IVS: an H.264 section in every offer, no VP8, 720p, 8.5 Mbps, no B-frames
     #[arg(long, env = "GREENROOM_STRICT_IVS", default_value = "off", value_name = "SWITCH")]
     pub strict_ivs: Switch,
@@ -408,29 +411,6 @@ pub struct ListenerArgs {
     /// Seconds after which a connection without a request is closed
     #[arg(long, env = "GREENROOM_IDLE_TIMEOUT_SECONDS", default_value_t = 75, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout_seconds: u32,
-}
-
-/// URL of an ICE server (RFC 7064, RFC 7065).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IceServer(String);
-
-impl FromStr for IceServer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = ["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| text.starts_with(scheme));
-        // It stands between angle brackets in a header.
-        if !known || !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte)) {
-            return Err(format!("'{text}' is no ICE server, such as stun:stun.example.org:3478"));
-        }
-        Ok(IceServer(text.to_owned()))
-    }
-}
-
-impl std::fmt::Display for IceServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Networks of addresses.

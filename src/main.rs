@@ -1,6 +1,5 @@
 //! The program: parses what it was told, and does it.
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
 use greenroom::admin::{self, AdminError};
 use greenroom::api::openapi;
@@ -8,7 +7,7 @@ use greenroom::app::credentials::CredentialsError;
 use greenroom::backup::BackupError;
 use greenroom::client::{self, ClientError};
 use greenroom::clock::Clock;
-use greenroom::config::{Cli, Command, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch};
+use greenroom::config::{self, Cli, Command, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch};
 use greenroom::delivery;
 use greenroom::ids::Ids;
 use greenroom::listener::tls::{self, Tls};
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -131,16 +130,23 @@ fn failed(error: &dyn std::error::Error, usage: bool) -> ExitCode {
     if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
-/// Help and version as they are; anything else as one line.
+/// Prints help and version as they are, and any other parse error as one line.
 fn refuse(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        say(&error.to_string());
-        return ExitCode::SUCCESS;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            say(&error.to_string());
+            ExitCode::SUCCESS
+        }
+        // `greenroom keys` alone.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{error}");
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            eprintln!("greenroom: {} (see greenroom --help)", config::parse::one_line(error));
+            ExitCode::from(USAGE)
+        }
     }
-    let text = error.to_string();
-    let line = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    eprintln!("greenroom: {} (see greenroom --help)", line.trim_start_matches("error: "));
-    ExitCode::from(USAGE)
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.
@@ -166,7 +172,8 @@ async fn answer(args: ServeArgs) -> Result<(), ServerError> {
         (Switch::Off, None) => ("made with: greenroom credentials create".into(), "…".into(), "…"),
     };
     // Whoever stops the program while it starts is heard as well.
-    let stop = stop();
+    let stop = stop_signal();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %args.listen, store = %store, "starting");
     let server = Server::start(args, Clock::System, Ids::Random).await?;
     let endpoint = server.endpoint();
     let figures = server.figures.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
@@ -182,6 +189,7 @@ async fn answer(args: ServeArgs) -> Result<(), ServerError> {
         "greenroom {} answers the Amazon IVS Real-Time API\n\
          \n\
          \x20 endpoint     {endpoint}\n\
+         \x20 demo         {endpoint}/_greenroom/demo\n\
          \x20 media        {media}\n\
          \x20 store        {store}\n\
          {figures}\
@@ -194,11 +202,17 @@ async fn answer(args: ServeArgs) -> Result<(), ServerError> {
          \n",
         env!("CARGO_PKG_VERSION"),
     ));
+    tracing::info!(endpoint, media = %server.media, "ready");
+    let stop = async move {
+        let signal = stop.await;
+        tracing::info!(signal, "stopping");
+    };
     let (tls, targets) = (server.tls.clone(), server.targets.clone());
     tokio::select! {
-        () = server.run(stop) => Ok(()),
+        () = server.run(stop) => tracing::info!("stopped"),
         never = reload(tls, targets) => match never {},
     }
+    Ok(())
 }
 
 /// Reads the certificate and its key, and the file of targets, again at each SIGHUP. Without either, and without signal
@@ -225,21 +239,29 @@ async fn reload(tls: Option<Arc<Tls>>, targets: Arc<delivery::Config>) -> Infall
     }
 }
 
-/// Done when the program is told to stop, by SIGTERM or ctrl-c.
-fn stop() -> impl Future<Output = ()> + Send + 'static {
+/// Waits for SIGTERM or ctrl-c, and answers which of them came.
+fn stop_signal() -> impl Future<Output = &'static str> + Send + 'static {
     let terminate = signal(SignalKind::terminate());
     let interrupt = signal(SignalKind::interrupt());
     async move {
         match (terminate, interrupt) {
             (Ok(mut terminate), Ok(mut interrupt)) => {
                 tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
                 }
             }
             // Without signal handlers the system's own apply: they end the program.
             _ => std::future::pending().await,
         }
+    }
+}
+
+/// Done when the program is told to stop, by SIGTERM or ctrl-c.
+fn stop() -> impl Future<Output = ()> + Send + 'static {
+    let signal = stop_signal();
+    async move {
+        signal.await;
     }
 }
 

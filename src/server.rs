@@ -78,13 +78,13 @@ pub enum ServerError {
     #[error("cannot register this server in the store: {0}")]
     Node(crate::model::fault::Fault),
     /// The address.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}: {cause}; choose another address with --listen", cause = bind_failure(.1))]
     Listen(SocketAddr, std::io::Error),
     /// The address of figures.
-    #[error("cannot listen on {0} for /metrics: {1}; name another address with --metrics-listen")]
+    #[error("cannot listen on {0} for /metrics: {cause}; choose another address with --metrics-listen", cause = bind_failure(.1))]
     Figures(SocketAddr, std::io::Error),
     /// The address of media.
-    #[error("cannot send media from {0} (UDP): {1}; name another address with --media-addr")]
+    #[error("cannot use UDP {0} for media: {cause}; choose another address with --media-addr", cause = bind_failure(.1))]
     Media(SocketAddr, std::io::Error),
     /// The certificate or its key.
     #[error(transparent)]
@@ -95,6 +95,16 @@ pub enum ServerError {
     /// Where events go, in the store.
     #[error("cannot note in the store where events go: {0}")]
     Deliveries(crate::model::fault::Fault),
+}
+
+/// Why an address cannot be listened on.
+fn bind_failure(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another program uses this port".into(),
+        std::io::ErrorKind::AddrNotAvailable => "this machine does not have this address".into(),
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE".into(),
+        _ => error.to_string(),
+    }
 }
 
 /// A server that listens, and serves once it is [run](Server::run).

@@ -7,6 +7,7 @@ mod audit;
 pub mod authorization;
 mod entrance;
 mod figures;
+mod home;
 mod limits;
 pub mod openapi;
 pub mod operations;
@@ -88,6 +89,7 @@ pub fn router(door: Arc<Door>, others: Router<Arc<Door>>, with_figures: bool) ->
         .route("/_greenroom/ready", get(ready))
         .route(stream::PATH, get(stream::answer))
         .route("/.well-known/jwks.json", get(jwks))
+        .route(home::DOCUMENT, get(home::document))
         .merge(figures)
         .fallback(dispatch)
         .method_not_allowed_fallback(dispatch)
@@ -108,6 +110,12 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 
 /// Answers what is asked of no path.
 async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
+    if home::is_asked_for(request.method(), request.uri().path(), request.headers()) {
+        if let Some(witness) = Witness::of(request.extensions()) {
+            witness.operation(witness::HOME);
+        }
+        return home::page();
+    }
     dispatched(&door, None, request).await
 }
 

@@ -16,8 +16,9 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 /// What requests are told apart by that are for the server itself, beside the operations of the table.
-pub const OWN: [&str; 4] = [DEMO, JWKS, PREFLIGHT, STREAM];
+pub const OWN: [&str; 5] = [DEMO, HOME, JWKS, PREFLIGHT, STREAM];
 const DEMO: &str = "Demo";
+pub(super) const HOME: &str = "Home";
 const JWKS: &str = "Jwks";
 const PREFLIGHT: &str = "Preflight";
 const STREAM: &str = "StreamEvents";
@@ -102,6 +103,7 @@ fn own(method: &Method, path: &str) -> Option<&'static str> {
         _ if method == Method::OPTIONS => Some(PREFLIGHT),
         "/.well-known/jwks.json" => Some(JWKS),
         "/_greenroom/events" => Some(STREAM),
+        _ if path.starts_with("/_greenroom/docs/") => Some(HOME),
         _ => path.starts_with("/_greenroom/demo").then_some(DEMO),
     }
 }

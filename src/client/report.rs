@@ -162,6 +162,10 @@ impl Report {
             ("key-frame wait", "keyFrameWaitMs"),
         ] {
             let times = &all[key];
+            if times["count"] == 0 {
+                line(name, "none".into());
+                continue;
+            }
             line(name, format!("p50 {} ms, p99 {} ms, max {} ms", times["p50"], times["p99"], times["max"]));
         }
         for name in ["sent", "received"] {

@@ -10,7 +10,7 @@ pub struct TelemetryArgs {
     #[arg(long, env = "GREENROOM_METRICS", default_value = "auto", value_name = "WHETHER")]
     pub metrics: Figures,
     /// Address to serve /metrics at instead of --listen, over plain HTTP, for whoever reaches it
-    #[arg(long, env = "GREENROOM_METRICS_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "GREENROOM_METRICS_LISTEN", value_name = "ADDRESS", value_parser = super::parse::address)]
     pub metrics_listen: Option<SocketAddr>,
 }
 

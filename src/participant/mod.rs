@@ -9,6 +9,7 @@ mod control_frames;
 mod credentials;
 mod demo;
 mod events;
+mod ice;
 mod messages;
 pub mod plane;
 mod refusal;
@@ -16,15 +17,18 @@ mod target;
 mod whip;
 
 use crate::api::{Door, Limits, Sender, Witness};
+use crate::app::admission::Purpose;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket};
 use crate::model::fault::Bug;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, HeaderName};
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderName};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{any, get};
+use credentials::Credentials;
 use plane::Plane;
 use std::sync::Arc;
 use target::Target;
@@ -87,10 +91,11 @@ async fn answer(
     let Some(target) = target? else {
         return Err(Refusal::new(RefusalCode::NotFound, "Participants use /events/… and /whip…"));
     };
-    if request.method() == Method::OPTIONS {
-        return Ok(options(plane, &target));
+    // Browsers ask before they send a token; whoever sends one is told the ICE servers' credentials too.
+    if request.method() == Method::OPTIONS && !request.headers().contains_key(AUTHORIZATION) {
+        return Ok(options(&target, |headers| ice::link_without_credentials(&plane.settings.ice, headers)));
     }
-    if !target.methods().contains(request.method()) {
+    if request.method() != Method::OPTIONS && !target.methods().contains(request.method()) {
         if let Some(witness) = witness {
             witness.outcome(refusal::telling(RefusalCode::MethodNotAllowed).name);
         }
@@ -102,6 +107,9 @@ async fn answer(
         return Err(Refusal::new(RefusalCode::Busy, text));
     };
     match target {
+        target if request.method() == Method::OPTIONS => {
+            options_for_participant(plane, &target, &request.into_parts().0).await
+        }
         Target::Events(topic) => events::answer(plane, topic, request).await,
         target => whip::answer(plane, target, request, limits.body()).await,
     }
@@ -114,15 +122,25 @@ fn prove(witness: Option<&Witness>, ticket: &Ticket) {
     witness.sender(Sender { scope: ticket.scope.clone(), access_key: None, participant });
 }
 
-/// `OPTIONS`: what the path takes, for browsers before they ask and for whoever wants to know.
-fn options(plane: &Plane, target: &Target) -> Response {
+/// `OPTIONS` with a token: the ICE servers and their credentials for this participant, before it makes an offer.
+async fn options_for_participant(plane: &Plane, target: &Target, parts: &Parts) -> Result<Response, Refusal> {
+    let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, Purpose::Join).await?;
+    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
+    let now = plane.app.clock.now();
+    let mut response = options(target, |headers| ice::link(&plane.settings.ice, &ticket.participant, now, headers));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// `OPTIONS`: the methods and types that a path takes, and the ICE servers where it takes offers or candidates.
+fn options(target: &Target, link: impl FnOnce(&mut HeaderMap)) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ALLOW, allowed(target));
     if let Some((name, kind)) = target.accepts() {
         headers.insert(name, HeaderValue::from_static(kind));
-        whip::link(plane, headers);
+        link(headers);
     }
     response
 }

@@ -3,14 +3,14 @@
 use super::credentials::Credentials;
 use super::plane::{Made, Plane, Wanted, no_connection};
 use super::target::Target;
-use super::{agent, prove, refusal};
+use super::{agent, ice, prove, refusal};
 use crate::api::{Unread, Witness, whole};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -67,6 +67,7 @@ async fn offer(
 ) -> Result<Response, Refusal> {
     is_of(parts, SDP)?;
     let client = agent::client(&parts.headers);
+    let participant = ticket.participant.clone();
     let wanted = Wanted { ticket: Arc::new(ticket), wish, offer: body?, client };
     let (id, tag, answer) = match plane.join(wanted).await? {
         Made::Here { id, tag, answer } => (id, tag, answer),
@@ -78,7 +79,7 @@ async fn offer(
     headers.insert(LOCATION, header(&place)?);
     headers.insert(ETAG, header(&format!("\"{tag}\""))?);
     headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
-    link(plane, headers);
+    link(plane, &participant, headers);
     Ok(response)
 }
 
@@ -106,7 +107,7 @@ async fn change(
     };
     let mut response = with_type(StatusCode::OK, FRAGMENT, answer);
     response.headers_mut().insert(ETAG, header(&format!("\"{tag}\""))?);
-    link(plane, response.headers_mut());
+    link(plane, &ticket.participant, response.headers_mut());
     Ok(response)
 }
 
@@ -116,11 +117,9 @@ async fn elsewhere(plane: &Plane, ticket: &Ticket, id: &str) -> Result<Option<St
     found.map_err(|fault| refusal::internal(&fault))
 }
 
-/// Names the ICE servers.
-pub fn link(plane: &Plane, headers: &mut HeaderMap) {
-    for server in &plane.settings.links {
-        headers.append(LINK, server.clone());
-    }
+/// Names the ICE servers, with credentials for a participant.
+fn link(plane: &Plane, participant: &str, headers: &mut HeaderMap) {
+    ice::link(&plane.settings.ice, participant, plane.app.clock.now(), headers);
 }
 
 /// The same path on another node.

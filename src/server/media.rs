@@ -2,10 +2,9 @@
 
 use super::{ServerError, reachable, seconds};
 use crate::app::App;
-use crate::config::{IceServer, MediaLimitArgs, ServeArgs, Switch};
+use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
 use crate::participant::plane::{Limits, Plane, Settings, Work};
 use crate::sfu;
-use axum::http::HeaderValue;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,11 +24,11 @@ pub fn start(
     if public_ips.is_empty() && bound.ip().is_unspecified() {
         public_ips.push(reachable(bound).ip());
     }
-    let link = |server: &IceServer| HeaderValue::from_str(&format!("<{server}>; rel=\"ice-server\""));
+    warn_of_open_relays(&chosen.ice);
     let settings = Settings {
         events_timeout: seconds(chosen.events_timeout_seconds),
         stream_most: seconds(chosen.stream_max_seconds),
-        links: chosen.ice_servers.iter().filter_map(|server| link(server).ok()).collect(),
+        ice: chosen.ice.clone(),
         media: sfu::Settings {
             public_ips,
             timeout: seconds(chosen.ice_timeout_seconds),
@@ -49,5 +48,15 @@ fn limits(args: &MediaLimitArgs) -> Limits {
         per_participant: count(args.max_media_per_participant),
         per_stage: count(args.max_media_per_stage),
         per_node: count(args.max_media_per_node),
+    }
+}
+
+/// Browsers refuse a TURN server without credentials.
+fn warn_of_open_relays(ice: &IceArgs) {
+    for server in ice.ice_servers.iter().filter(|server| server.is_turn() && !ice.needs_credentials(server)) {
+        tracing::warn!(
+            server = server.url(),
+            "TURN server without credentials: browsers do not use it; set --turn-secret, or turn:USER:PASSWORD@HOST"
+        );
     }
 }

@@ -66,7 +66,9 @@ fn kept(filter: EnvFilter) -> EnvFilter {
 }
 
 fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>)>) -> Telemetry {
-    let filter = kept(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL)));
+    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|chosen| !chosen.is_empty());
+    let chosen = chosen.and_then(|chosen| EnvFilter::try_new(chosen).ok());
+    let filter = kept(chosen.unwrap_or_else(|| EnvFilter::new(USUAL)));
     let (lines, writing) = lines.unzip();
     let logs = match lines {
         Some(lines) => Json::new(lines).boxed(),

@@ -160,7 +160,7 @@ def test_what_clients_choose_never_becomes_a_label(server):
     few, many = be_many(2), be_many(12)
     assert few.values.keys() == many.values.keys()
     assert {name for name, _ in many.labels()} <= LABELS
-    own = {"Demo", "Jwks", "Preflight", "StreamEvents", "Unknown"}
+    own = {"Demo", "Home", "Jwks", "Preflight", "StreamEvents", "Unknown"}
     store = {"acquire", "commit", "read", "transaction"}
     assert {value for name, value in many.labels() if name == "operation"} <= BY_NAME.keys() | own | store
 

@@ -57,7 +57,7 @@ def test_media_go_to_the_port_after_the_listeners():
     pytest.fail("no two ports in a row are free")
 
 
-@pytest.mark.parametrize("bad", ["example.org", "http://example.org", "stun:a b", "stun:<x>", "stun:ä"])
+@pytest.mark.parametrize("bad", ["example.org", "http://example.org", "stun:a b", "stun:<x>", "stun:ä", "turn:u@x", "stun:u:p@x"])
 def test_an_ice_server_that_is_none_is_refused(bad):
     ended = run(*MEMORY, "--ice-servers", f"stun:good.example.org,{bad}")
     assert ended.returncode == 2

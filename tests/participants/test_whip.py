@@ -1,8 +1,11 @@
 """The HTTP doors: publishing by RFC 9725, subscribing likewise, and what they refuse."""
 
 import asyncio
+import base64
+import hmac
 import http.client
 import re
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -242,6 +245,75 @@ async def test_paths_say_what_they_take(iced_doors, path, methods, accepts):
         answer = await iced_doors.ask(method, path)
         assert (answer.status_code, answer.headers["Allow"]) == (405, f"{methods}, OPTIONS")
         assert answer.headers.items() >= CORS.items()
+
+
+# TURN
+
+TURN_SECRET = "north-of-the-wall"
+
+
+@pytest.fixture(scope="session")
+def turned(start_node):
+    """A server with a TURN server of a shared secret, one with a user of its own, and a STUN server."""
+    servers = "turn:turn.example.org:3478?transport=udp,turns:me:p%40ss%22%2C@turn.example.org,stun:stun.example.org"
+    return start_node("--ice-servers", servers, "--turn-ttl-seconds", "600", GREENROOM_TURN_SECRET=TURN_SECRET)
+
+
+@pytest.fixture
+def turned_doors(turned):
+    tenant = turned.tenant()
+    return Doors(tenant, tenant.stage())
+
+
+STUN_LINK = '<stun:stun.example.org>; rel="ice-server"'
+
+
+def credentials_in(link, participant):
+    """Asserts that a Link header has a participant's credentials for each TURN server, and answers when they expire."""
+    made, own, stun = re.split(r", (?=<)", link)
+    form = r'<turn:turn\.example\.org:3478\?transport=udp>; rel="ice-server"; username="(\d+):(\w+)"; credential="([^"]+)"'
+    expiry, user, credential = re.fullmatch(form + '; credential-type="password"', made).groups()
+    assert user == participant
+    right = hmac.new(TURN_SECRET.encode(), f"{expiry}:{user}".encode(), "sha1").digest()
+    assert credential == base64.b64encode(right).decode()
+    fixed = r'<turns:turn.example.org>; rel="ice-server"; username="me"; credential="p@ss\","; credential-type="password"'
+    assert (own, stun) == (fixed, STUN_LINK)
+    return int(expiry)
+
+
+async def test_turn_servers_are_named_with_credentials_of_the_participant(turned_doors):
+    token, participant = turned_doors.token()
+    answer = await turned_doors.ask("POST", "", token, offer(), SDP)
+    assert answer.status_code == 201
+    assert abs(credentials_in(answer.headers["Link"], participant) - time.time() - 600) < 60
+    asked = await turned_doors.ask("OPTIONS", f"/publish/{participant}", token)
+    assert (asked.status_code, asked.headers["Cache-Control"]) == (204, "no-store")
+    assert credentials_in(asked.headers["Link"], participant)
+
+
+@pytest.mark.parametrize("path", ["", "/publish/x", "/subscribe/x", "/resource/x"])
+async def test_without_a_valid_token_nobody_gets_credentials(turned_doors, path):
+    plain = await turned_doors.ask("OPTIONS", path)
+    assert (plain.status_code, plain.headers["Link"]) == (204, STUN_LINK)
+    token, _ = turned_doors.token()
+    for wrong in ("nonsense", token[:-4] + "AAAA"):
+        refused = await turned_doors.ask("OPTIONS", path, wrong)
+        assert refused.status_code == 401 and "Link" not in refused.headers
+
+
+async def test_credentials_do_not_stand_in_the_log(turned, turned_doors):
+    token, participant = turned_doors.token()
+    links = (await turned_doors.ask("OPTIONS", "", token)).headers["Link"]
+    await turned_doors.ask("POST", "", token, offer(), SDP)
+    made = re.search(r'credential="([^"]+)"', links).group(1)
+    log = turned.stagehand.logged()
+    for secret in (TURN_SECRET, made, "p@ss", "p%40ss"):
+        assert secret not in log
+
+
+def test_a_turn_server_that_browsers_would_not_use_is_pointed_out(iced):
+    warned = [line for line in iced.stagehand.logged().splitlines() if "TURN server without credentials" in line]
+    assert len(warned) == 1 and "turn:turn.example.org" in warned[0]
 
 
 async def test_the_events_path_tells_browsers_too(doors):

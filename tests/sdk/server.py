@@ -139,12 +139,12 @@ class Greenroom(Program):
 
 
 def run(*arguments, **env):
-    """Runs `greenroom` to its end and answers the completed process."""
+    """Runs `greenroom` to its end and answers the completed process. Of the log it writes warnings and errors alone."""
     return subprocess.run(
         [binary("GREENROOM_BIN"), *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
-        env=environment(**env),
+        env=environment(**{"RUST_LOG": "warn", **env}),
         stdin=subprocess.DEVNULL,
     )

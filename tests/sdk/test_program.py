@@ -1,5 +1,6 @@
 """The program itself: how it starts, what it prints, and how it ends."""
 
+import json
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ def test_the_first_lines_tell_all_that_a_user_needs(start_greenroom, database):
     assert server.endpoint in printed
     assert "greenroom.db" in printed
     assert "test" in printed
+    assert f"{server.endpoint}/_greenroom/demo" in printed
     assert re.search(rf"aws ivs-realtime create-stage .*--endpoint-url {server.endpoint}\b", printed)
 
 
@@ -82,6 +84,9 @@ def test_what_was_stored_survives_a_kill(start_greenroom, database):
 SETTINGS = [
     ("listen", "nowhere"),
     ("listen", "127.0.0.1:99999"),
+    ("listen", "99999"),
+    ("listen", "example.org:4600"),
+    ("ice-servers", "turn:user@turn.example.org"),
     ("database-url", "mysql://localhost/db"),
     ("database-url", "greenroom.db"),
     ("database-url", "sqlite:///no/such/directory/greenroom.db"),
@@ -129,7 +134,82 @@ def test_an_address_in_use_stops_the_program_with_one_clear_line(start_greenroom
     ended = run("--listen", address, "--database-url", "sqlite::memory:")
     assert ended.returncode != 0
     assert len(ended.stderr.strip().splitlines()) == 1
-    assert address in ended.stderr
+    assert f"{address}: another program uses this port" in ended.stderr and "--listen" in ended.stderr
+
+
+@pytest.mark.parametrize("listen", ["0", "localhost:0", "127.0.0.1:0"])
+def test_a_port_alone_or_localhost_listens_on_the_loopback_address(start_greenroom, listen):
+    server = start_greenroom("--database-url", "sqlite::memory:", "--listen", listen).serving()
+    assert server.endpoint.startswith("http://127.0.0.1:")
+    assert server.create_stage()
+
+
+def test_an_address_that_cannot_be_listened_on_is_answered_with_the_form_of_one():
+    ended = run("--listen", "ivs.example.com:8080")
+    assert "0.0.0.0:8080" in ended.stderr
+
+
+def test_a_rejected_url_is_shown_without_its_password():
+    for flag in ("--database-url=postgress://me:hush-hush@db/green", "--ice-servers=turn:me:hush-hush@a b"):
+        ended = run(flag)
+        assert ended.returncode == 2
+        assert "hush" not in ended.stderr and "***@" in ended.stderr, ended.stderr
+
+
+def test_empty_variables_count_as_unset(start_greenroom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    variables = set(re.findall(r"\[env: (GREENROOM_[A-Z_]+)", run("serve", "--help").stdout))
+    assert len(variables) > 40
+    empty = {name: "" for name in variables - {"GREENROOM_LISTEN"}}
+    server = start_greenroom(**empty, RUST_LOG="").serving()
+    assert server.create_stage()
+    assert server.end() == 0
+    assert '"message":"ready"' in server.logged(), "the usual log"
+    assert run("health", GREENROOM_LISTEN="", GREENROOM_TLS_CERT="").stderr.startswith("greenroom: 127.0.0.1:4600")
+    assert set(re.findall(r"\[env: (GREENROOM_[A-Z_]+)", run("serve", "--help", **empty).stdout)) == variables
+
+
+@pytest.mark.parametrize("command", ["keys", "events", "credentials"])
+def test_a_group_of_commands_alone_prints_its_help(command):
+    ended = run(command)
+    assert ended.returncode == 2
+    assert f"Usage: greenroom {command} <COMMAND>" in ended.stderr
+    assert "Commands:" in ended.stderr and "Options:" in ended.stderr
+
+
+def test_starting_ready_and_stopping_are_logged(start_greenroom):
+    server = start_greenroom("--database-url", "sqlite::memory:").serving()
+    assert server.end() == 0
+    entries = [json.loads(line) for line in server.logged().splitlines()]
+    told = {entry["message"]: entry for entry in entries}
+    order = [entry["message"] for entry in entries]
+    assert [line for line in order if line in LIFE] == LIFE
+    assert told["starting"]["version"] and told["starting"]["store"] == "sqlite::memory:"
+    assert told["ready"]["endpoint"] == server.endpoint and told["ready"]["media"]
+    assert told["stopping"]["signal"] == "SIGTERM"
+
+
+LIFE = ["starting", "ready", "stopping", "stopped"]
+
+
+def test_a_browser_finds_the_demo_and_the_documentation(start_greenroom):
+    server = start_greenroom("--database-url", "sqlite::memory:").serving()
+    wire = server.wire()
+    home = wire.send("GET", "/", signed=False)
+    assert home.status == 200 and home.headers["content-type"] == "text/html; charset=utf-8"
+    links = re.findall(r'href="(_greenroom/[^"]+)"', home.body.decode())
+    assert "_greenroom/demo" in links and len(links) == 8
+    for link in links:
+        page = wire.send("GET", f"/{link}", signed=False)
+        assert page.status == 200 and len(page.body) > 1000, link
+    assert wire.send("HEAD", "/", signed=False).status == 200
+    assert wire.send("GET", "/_greenroom/docs/LICENSE", signed=False).status == 404
+
+
+def test_a_signed_request_to_the_root_is_an_aws_clients(start_greenroom):
+    server = start_greenroom("--database-url", "sqlite::memory:").serving()
+    answer = server.wire().send("GET", "/")
+    assert (answer.status, answer.fault) == (404, "UnknownOperationException")
 
 
 def test_the_environment_sets_what_flags_set_and_flags_win(start_greenroom):

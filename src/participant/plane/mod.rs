@@ -17,6 +17,7 @@ pub use limits::Limits;
 pub use stage::{Stage, State};
 
 use crate::app::App;
+use crate::config::IceArgs;
 use crate::domain::admission::{Refusal, Ticket};
 use crate::metrics::{Datagrams, Metrics};
 use crate::sfu::{self, Media};
@@ -41,8 +42,8 @@ pub struct Settings {
     pub events_timeout: Duration,
     /// How long somebody may publish or subscribe without a break.
     pub stream_most: Duration,
-    /// Ready to be sent: the `Link` headers that name the ICE servers.
-    pub links: Vec<axum::http::HeaderValue>,
+    /// ICE servers for participants.
+    pub ice: IceArgs,
     /// What the media thread is told.
     pub media: sfu::Settings,
     /// How much participants may ask of it.
