@@ -53,6 +53,8 @@ pub enum Command {
     Export(BackupArgs),
     /// Read such a file into an empty store, of either engine
     Import(BackupArgs),
+    /// Check settings, addresses, ports, TURN servers, the database and the machine's limits; exit 1 if a check failed
+    Doctor(Box<DoctorArgs>),
     /// Print the OpenAPI document
     Openapi,
     /// Ask the server at --listen whether it lives; exit 0 if it does, 1 if not
@@ -255,6 +257,17 @@ pub struct HealthArgs {
     /// Certificate of the server, if it speaks TLS. The file is not read: what answers is not asked to prove who it is
     #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
+}
+
+/// For `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Form of the report
+    #[arg(long, default_value = "human", value_name = "FORM")]
+    pub output: Output,
+    /// The settings that a server is to run with.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// For `serve`.

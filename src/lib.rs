@@ -26,6 +26,7 @@
 //! | [`config`] | flags and environment variables, each its own manual |
 //! | [`client`] | the other end: participants with real media, one or many, for users and tests |
 //! | [`admin`] | the commands beside a running server: schema, signing keys, access keys, targets of events, backups |
+//! | [`doctor`] | checks of settings, network, database and machine, for operators |
 //! | [`backup`] | a store as one file: written, read, encrypted for the way |
 //! | [`server`] | opens, serves, drains, closes |
 //! | [`token`] | participant tokens and the keys that sign them |
@@ -116,6 +117,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod doctor;
 pub mod domain;
 pub mod ids;
 pub mod listener;

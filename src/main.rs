@@ -7,8 +7,11 @@ use greenroom::app::credentials::CredentialsError;
 use greenroom::backup::BackupError;
 use greenroom::client::{self, ClientError};
 use greenroom::clock::Clock;
-use greenroom::config::{self, Cli, Command, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch};
+use greenroom::config::{
+    self, Cli, Command, DoctorArgs, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch,
+};
 use greenroom::delivery;
+use greenroom::doctor;
 use greenroom::ids::Ids;
 use greenroom::listener::tls::{self, Tls};
 use greenroom::server::{Server, ServerError, reachable};
@@ -55,6 +58,7 @@ async fn run() -> ExitCode {
         None => return ended(serve(cli.serve).await),
         Some(Command::Serve(args)) => return ended(serve(*args).await),
         Some(Command::Health(args)) => return health(&args).await,
+        Some(Command::Doctor(args)) => return examine(*args).await,
         Some(Command::Join(args)) => return join(*args).await,
         Some(Command::Load(args)) => return load(*args).await,
         Some(Command::Openapi) => Ok(openapi::yaml()),
@@ -114,6 +118,12 @@ async fn load(args: LoadArgs) -> ExitCode {
     telemetry::start();
     let (mut out, mut progress) = (std::io::stdout(), std::io::stderr());
     client_ended(client::load::run(args, Clock::System, &mut out, &mut progress, stop()).await)
+}
+
+async fn examine(args: DoctorArgs) -> ExitCode {
+    let (report, healthy) = doctor::run(args, &Clock::System, &Ids::Random).await;
+    say(&report);
+    if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What the program exits with as a client.

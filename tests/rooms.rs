@@ -24,6 +24,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("listener", &["metrics", "api", "config"]),
     ("delivery", &["metrics", "app", "clock", "config", "domain", "ids", "model", "store"]),
     ("admin", &["app", "backup", "clock", "config", "delivery", "domain", "ids", "secret", "server", "store"]),
+    // Checks what `server` would run with, from outside and inside.
+    ("doctor", &["client", "clock", "config", "ids", "listener", "server", "sfu", "store"]),
     // A file to and from a store. `app` knows what secrets are sealed under.
     ("backup", &["app", "clock", "ids", "secret", "store"]),
     ("participant", &["metrics", "api", "app", "domain", "model", "clock", "config", "sfu"]),

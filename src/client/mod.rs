@@ -24,7 +24,7 @@ pub mod token;
 
 mod aws;
 mod member;
-mod process;
+pub(crate) mod process;
 mod report;
 mod view;
 mod wanted;

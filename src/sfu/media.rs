@@ -18,7 +18,7 @@ const COMMANDS: usize = 1024;
 /// memory of connections that are not admitted yet.
 const OFFERS: usize = 128;
 /// What the kernel is asked to keep of datagrams that were not read yet, and of those not sent yet.
-const BUFFER: usize = 4 << 20;
+pub const BUFFER: usize = 4 << 20;
 
 /// The media thread, as whoever holds a clone may use it. It ends with the last of them, if not [stopped](Media::stop)
 /// before.

@@ -20,7 +20,7 @@ mod thread;
 mod vp8;
 
 pub use engine::Sfu;
-pub use media::{Media, bind};
+pub use media::{BUFFER, Media, bind};
 pub use negotiate::{Negotiated, Negotiator};
 
 use std::net::{IpAddr, SocketAddr};

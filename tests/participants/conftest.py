@@ -10,7 +10,7 @@ from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 @pytest.fixture(scope="session")
 def start_node(start_server, new_store):
     """A function that starts a server on the current engine, on a store of its own unless one is named."""
-    return lambda *flags, store=None: start_server(store or new_store(), *flags)
+    return lambda *flags, store=None, **env: start_server(store or new_store(), *flags, **env)
 
 
 @pytest.fixture(scope="session")

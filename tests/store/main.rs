@@ -71,6 +71,7 @@ mod deliveries;
 mod dump;
 mod figures;
 mod gathered;
+mod inspect;
 mod outbox;
 mod reads;
 mod server;

@@ -1,0 +1,74 @@
+//! `greenroom doctor`: checks of the settings, the machine and the network that a server is to run with.
+
+mod database;
+mod finding;
+mod machine;
+mod network;
+mod stun;
+mod turn;
+
+use crate::clock::Clock;
+use crate::config::{DoctorArgs, Output, ServeArgs};
+use crate::ids::Ids;
+use crate::listener::tls::Tls;
+use finding::{Finding, Status};
+
+/// Runs every check: the report, and whether nothing failed.
+pub async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, bool) {
+    let serve = &args.serve;
+    let mut found = network::exposure(serve);
+    found.extend(certificate(serve));
+    let (api, running) = network::api(serve).await;
+    found.push(api);
+    found.extend(network::media(serve, running, ids).await);
+    found.extend(ice_servers(serve, clock, ids).await);
+    found.extend(database::database(&serve.store, clock).await);
+    found.push(machine::files(serve));
+    found.extend(machine::buffers());
+    let healthy = found.iter().all(|one| one.status != Status::Failed);
+    let text = match args.output {
+        Output::Human => finding::lines(&found),
+        Output::Json => format!("{:#}\n", finding::json(&found)),
+    };
+    (text, healthy)
+}
+
+fn certificate(args: &ServeArgs) -> Option<Finding> {
+    match Tls::open(&args.listener) {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(Finding::ok("certificate", "certificate and key can be read, and belong together".into())),
+        Err(error) => Some(Finding::failed("certificate", error.to_string())),
+    }
+}
+
+/// STUN and TURN servers: each answers, and takes the credentials that participants get.
+async fn ice_servers(args: &ServeArgs, clock: &Clock, ids: &Ids) -> Vec<Finding> {
+    let ice = &args.participants.ice;
+    let mut found = Vec::new();
+    for server in &ice.ice_servers {
+        let url = server.url();
+        if !server.is_turn() {
+            found.push(match turn::binding(server, network::transaction(ids)).await {
+                Ok(address) => Finding::ok("stun", format!("{url} answers, and sees this machine as {address}")),
+                Err(error) => Finding::failed("stun", format!("{url}: {error}")),
+            });
+            continue;
+        }
+        let Some(credentials) = ice.credentials(server, "doctor", clock.now().0 / 1000) else {
+            let text = format!(
+                "{url} has no credentials, so that browsers do not use it: set --turn-secret, or turn:USER:PASSWORD@HOST"
+            );
+            found.push(Finding::warning("turn", text));
+            continue;
+        };
+        found.push(match turn::allocation(server, &credentials, || network::transaction(ids)).await {
+            Ok(address) => Finding::ok("turn", format!("{url} takes the credentials, and relays by {address}")),
+            Err(turn::TurnError::Dtls) => Finding::skipped("turn", format!("{url}: {}", turn::TurnError::Dtls)),
+            Err(error) => Finding::failed("turn", format!("{url}: {error}")),
+        });
+    }
+    if ice.turn_secret.is_some() && !ice.ice_servers.iter().any(|server| server.is_turn()) {
+        found.push(Finding::warning("turn", "--turn-secret is set, and --ice-servers has no TURN server".into()));
+    }
+    found
+}

@@ -1,0 +1,205 @@
+//! Checks of addresses and ports.
+
+use super::finding::Finding;
+use super::stun::{self, Message};
+use super::turn::unspecified;
+use crate::config::{ServeArgs, Switch};
+use crate::ids::Ids;
+use crate::listener::tls;
+use crate::server::reachable;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+/// How long a probe of an address of this machine may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer is waited for before the probe is sent again.
+const RETRANSMIT: Duration = Duration::from_millis(200);
+
+/// The settings of access from other machines.
+pub fn exposure(args: &ServeArgs) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if args.listen.ip().is_loopback() {
+        found.push(Finding::ok("exposure", "the API is reachable from this machine alone, or by a proxy on it".into()));
+        return found;
+    }
+    if args.dev_credentials == Switch::On {
+        let text = "the development keys are on, and --listen is not a loopback address: set --dev-credentials=off, and make keys with greenroom credentials create";
+        found.push(Finding::failed("exposure", text.into()));
+    }
+    if args.public_url.is_none() && args.listen.ip().is_unspecified() {
+        let text = "tokens and stage endpoints will name 127.0.0.1: set --public-url to the URL that clients use";
+        found.push(Finding::warning("exposure", text.into()));
+    }
+    if found.is_empty() {
+        found.push(Finding::ok("exposure", "development keys are off, and the public URL is set".into()));
+    }
+    found
+}
+
+/// Whether the address of the API is free, or a greenroom answers there already.
+pub async fn api(args: &ServeArgs) -> (Finding, bool) {
+    let address = args.listen;
+    let error = match TcpListener::bind(address).await {
+        Ok(_) => return (Finding::ok("api", format!("TCP {address} is free")), false),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::AddrInUse => match timeout(PATIENCE, version(args)).await.ok().flatten() {
+            Some(version) => (Finding::ok("api", format!("greenroom {version} answers on {address}")), true),
+            None => {
+                let text =
+                    format!("another program uses TCP {address}: stop it, or choose another address with --listen");
+                (Finding::failed("api", text), false)
+            }
+        },
+        ErrorKind::AddrNotAvailable => {
+            (Finding::failed("api", format!("this machine does not have the address {}", address.ip())), false)
+        }
+        _ => (Finding::failed("api", format!("cannot listen on {address}: {error}")), false),
+    }
+}
+
+/// The version of the greenroom that listens on the address of the API.
+async fn version(args: &ServeArgs) -> Option<String> {
+    let address = reachable(args.listen);
+    let stream = TcpStream::connect(address).await.ok()?;
+    let answer = match args.listener.tls_cert {
+        None => health(stream, address).await?,
+        Some(_) => health(tls::connect_unverified(stream, address.ip()).await.ok()?, address).await?,
+    };
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let health: serde_json::Value = serde_json::from_str(body.trim()).ok()?;
+    Some(health["version"].as_str()?.to_owned())
+}
+
+async fn health(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> Option<String> {
+    let request = format!("GET /_greenroom/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+/// The port and the addresses of media. `running` is whether a greenroom answers on the API's address.
+pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
+    let next = args.listen.port().checked_add(1).filter(|next| *next != 1).unwrap_or(0);
+    let address = args.participants.media_addr.unwrap_or(SocketAddr::new(args.listen.ip(), next));
+    let (socket, port) = match UdpSocket::bind(address).await {
+        Ok(socket) => (Some(socket), Finding::ok("media port", format!("UDP {address} is free"))),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
+            let text = format!(
+                "UDP {address} is in use, most likely by the running server, so that it cannot be probed: stop that, or try greenroom join"
+            );
+            (None, Finding::skipped("media port", text))
+        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let text =
+                format!("another program uses UDP {address}: stop it, or choose another address with --media-addr");
+            (None, Finding::failed("media port", text))
+        }
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            (None, Finding::failed("media port", format!("this machine does not have the address {}", address.ip())))
+        }
+        Err(error) => (None, Finding::failed("media port", format!("cannot use UDP {address}: {error}"))),
+    };
+    let mut found = vec![port];
+    let advertised = &args.participants.media_public_ip;
+    if advertised.is_empty() && address.ip().is_unspecified() {
+        let example = outgoing(address).await.map_or("203.0.113.7".into(), |ip| ip.to_string());
+        let text = format!(
+            "clients will be told {}, which is right on this machine alone: set --media-public-ip to the address that they reach it at, such as {example}",
+            reachable(address).ip()
+        );
+        found.push(Finding::failed("media address", text));
+    }
+    let own = (advertised.is_empty() && !address.ip().is_unspecified()).then_some(address.ip());
+    for ip in advertised.iter().copied().chain(own) {
+        found.push(advertised_address(ip, socket.as_ref(), args, ids).await);
+    }
+    found
+}
+
+/// One address that clients are told.
+async fn advertised_address(ip: IpAddr, socket: Option<&UdpSocket>, args: &ServeArgs, ids: &Ids) -> Finding {
+    const CHECK: &str = "media address";
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Finding::failed(
+            CHECK,
+            format!("{ip} is not an address that clients can send to: set --media-public-ip"),
+        );
+    }
+    if ip.is_loopback() && !args.listen.ip().is_loopback() {
+        let text = format!("{ip} is right for clients on this machine alone: set --media-public-ip for others");
+        return Finding::warning(CHECK, text);
+    }
+    let here = UdpSocket::bind(SocketAddr::new(ip, 0)).await.is_ok();
+    let Some(socket) = socket else {
+        return match here {
+            true => Finding::ok(CHECK, format!("{ip} is an address of this machine; its port was not probed")),
+            false => {
+                Finding::skipped(CHECK, format!("{ip} is not an address of this machine; its port was not probed"))
+            }
+        };
+    };
+    let port = socket.local_addr().map_or(0, |address| address.port());
+    let target = SocketAddr::new(ip, port);
+    match (timeout(PATIENCE, probe(socket, target, ids)).await, here) {
+        (Ok(Ok(())), true) => Finding::ok(CHECK, format!("{target} is this machine's, and UDP comes through")),
+        (Ok(Ok(())), false) => Finding::ok(CHECK, format!("UDP to {target} comes back to this machine")),
+        (_, true) => {
+            let text = format!(
+                "UDP to {target} does not come through, although the address is this machine's: check its firewall"
+            );
+            Finding::failed(CHECK, text)
+        }
+        (_, false) => {
+            let text = format!(
+                "{ip} is not an address of this machine, and UDP to {target} does not come back from here. Behind NAT that is usual; check that the router forwards UDP {port} to this machine"
+            );
+            Finding::warning(CHECK, text)
+        }
+    }
+}
+
+/// Sends STUN requests to an advertised address, and answers those that arrive on the socket of media.
+async fn probe(media: &UdpSocket, target: SocketAddr, ids: &Ids) -> std::io::Result<()> {
+    let client = UdpSocket::bind(unspecified(target)).await?;
+    client.connect(target).await?;
+    let request = Message::new(stun::BINDING, transaction(ids));
+    let (mut asked, mut answered) = ([0; 1500], [0; 1500]);
+    let mut send = tokio::time::interval(RETRANSMIT);
+    loop {
+        tokio::select! {
+            _ = send.tick() => { client.send(&request.encode()).await?; }
+            Ok((length, source)) = media.recv_from(&mut asked) => {
+                if let Some(message) = Message::decode(&asked[..length]).filter(|message| *message == request) {
+                    media.send_to(&message.answer(source).encode(), source).await?;
+                }
+            }
+            Ok(length) = client.recv(&mut answered) => {
+                if Message::decode(&answered[..length]).is_some_and(|answer| answer.transaction == request.transaction) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The address that this machine sends to others from. Nothing is sent.
+async fn outgoing(like: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(unspecified(like)).await.ok()?;
+    let other = if like.is_ipv4() { "192.0.2.1:9" } else { "[2001:db8::1]:9" };
+    socket.connect(other).await.ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// A fresh transaction id.
+pub fn transaction(ids: &Ids) -> [u8; 12] {
+    let mut transaction = [0; 12];
+    transaction.iter_mut().zip(ids.resource().bytes()).for_each(|(to, from)| *to = from);
+    transaction
+}

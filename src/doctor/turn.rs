@@ -1,0 +1,197 @@
+//! Checks of STUN and TURN servers: a Binding, or an Allocate with the credentials that participants get.
+
+use super::stun::{self, Message};
+use crate::client::net::{Net, Stream, Target};
+use crate::config::{IceServer, TurnCredentials};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::time::timeout;
+
+/// How long a server may take for all of a check.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer over UDP is waited for before the request is sent again.
+const RETRANSMIT: Duration = Duration::from_millis(400);
+
+/// Why a server is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    #[error("'{0}' cannot be resolved; check the name")]
+    Name(String),
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("no answer within {} s; check address, port, transport and firewalls", PATIENCE.as_secs())]
+    Silent,
+    #[error("the connection broke: {0}")]
+    Broken(#[from] std::io::Error),
+    #[error("it rejects the credentials ({0} {1}); check user and password, or --turn-secret and both clocks")]
+    Credentials(u16, String),
+    #[error("it refuses an allocation: {0} {1}")]
+    Refused(u16, String),
+    #[error("it does not answer as a TURN server does; check address and port")]
+    Odd,
+    #[error("DTLS is not checked here; browsers do not use it either")]
+    Dtls,
+}
+
+/// The parts of a STUN or TURN URL.
+struct Address {
+    host: String,
+    port: u16,
+    secure: bool,
+    tcp: bool,
+}
+
+impl Address {
+    fn of(url: &str) -> Address {
+        let (scheme, rest) = url.split_once(':').unwrap_or(("stun", url));
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let secure = scheme.ends_with('s');
+        let usual = if secure { 5349 } else { 3478 };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(usual)),
+            _ => (place, usual),
+        };
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let tcp = if secure { query != "transport=udp" } else { query == "transport=tcp" };
+        Address { host, port, secure, tcp }
+    }
+}
+
+/// A way to a server.
+enum Channel {
+    Udp(UdpSocket),
+    Stream(Box<dyn Stream>),
+}
+
+impl Channel {
+    async fn open(address: &Address) -> Result<Channel, TurnError> {
+        let Address { host, port, secure, tcp } = address;
+        if *secure && !tcp {
+            return Err(TurnError::Dtls);
+        }
+        if *tcp {
+            let target = Target { secure: *secure, host: host.clone(), port: *port };
+            let connected = Net::default().connect(&target).await;
+            let (stream, _) = connected.map_err(|error| TurnError::Connect(error.to_string()))?;
+            return Ok(Channel::Stream(stream));
+        }
+        let unknown = || TurnError::Name(host.clone());
+        let server =
+            lookup_host((host.as_str(), *port)).await.ok().and_then(|mut all| all.next()).ok_or_else(unknown)?;
+        let socket = UdpSocket::bind(unspecified(server)).await?;
+        socket.connect(server).await?;
+        Ok(Channel::Udp(socket))
+    }
+
+    async fn ask(&mut self, request: &[u8]) -> Result<Message, TurnError> {
+        match self {
+            Channel::Udp(socket) => loop {
+                socket.send(request).await?;
+                if let Ok(answer) = timeout(RETRANSMIT, answer_to(request, socket)).await {
+                    return answer;
+                }
+            },
+            Channel::Stream(stream) => {
+                stream.write_all(request).await?;
+                stream.flush().await?;
+                let mut bytes = vec![0; stun::HEADER];
+                stream.read_exact(&mut bytes).await?;
+                bytes.resize(stun::HEADER + stun::body_length(&bytes), 0);
+                stream.read_exact(&mut bytes[stun::HEADER..]).await?;
+                Message::decode(&bytes).ok_or(TurnError::Odd)
+            }
+        }
+    }
+}
+
+async fn answer_to(request: &[u8], socket: &UdpSocket) -> Result<Message, TurnError> {
+    let mut buffer = [0; 1500];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        match Message::decode(&buffer[..length]) {
+            Some(message) if message.transaction == request[8..20] => return Ok(message),
+            _ => {}
+        }
+    }
+}
+
+/// Every address of the family of another.
+pub fn unspecified(like: SocketAddr) -> SocketAddr {
+    if like.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() }
+}
+
+/// Asks a STUN server for the address that it sees.
+pub async fn binding(server: &IceServer, transaction: [u8; 12]) -> Result<SocketAddr, TurnError> {
+    let asking = async {
+        let mut channel = Channel::open(&Address::of(server.url())).await?;
+        let answer = channel.ask(&Message::new(stun::BINDING, transaction).encode()).await?;
+        answer.address(stun::XOR_MAPPED_ADDRESS).ok_or(TurnError::Odd)
+    };
+    timeout(PATIENCE, asking).await.unwrap_or(Err(TurnError::Silent))
+}
+
+/// Makes an allocation and gives it back: the relayed address.
+pub async fn allocation(
+    server: &IceServer,
+    credentials: &TurnCredentials,
+    transactions: impl FnMut() -> [u8; 12],
+) -> Result<SocketAddr, TurnError> {
+    timeout(PATIENCE, allocate(server, credentials, transactions)).await.unwrap_or(Err(TurnError::Silent))
+}
+
+async fn allocate(
+    server: &IceServer,
+    credentials: &TurnCredentials,
+    mut transactions: impl FnMut() -> [u8; 12],
+) -> Result<SocketAddr, TurnError> {
+    const UDP: [u8; 4] = [17, 0, 0, 0];
+    let mut channel = Channel::open(&Address::of(server.url())).await?;
+    let mut request = || Message::new(stun::ALLOCATE, transactions()).with(stun::REQUESTED_TRANSPORT, UDP);
+    // The first answer names realm and nonce.
+    let challenge = channel.ask(&request().encode()).await?;
+    let (Some(realm), Some(nonce)) = (challenge.attribute(stun::REALM), challenge.attribute(stun::NONCE)) else {
+        return relayed(&challenge);
+    };
+    let answer = channel.ask(&request().encode_authenticated(credentials, realm, nonce)).await?;
+    let address = relayed(&answer)?;
+    let done = Message::new(stun::REFRESH, transactions()).with(stun::LIFETIME, [0; 4]);
+    channel.ask(&done.encode_authenticated(credentials, realm, nonce)).await?;
+    Ok(address)
+}
+
+fn relayed(answer: &Message) -> Result<SocketAddr, TurnError> {
+    if answer.kind == stun::ALLOCATE | stun::SUCCESS {
+        return answer.address(stun::XOR_RELAYED_ADDRESS).ok_or(TurnError::Odd);
+    }
+    match answer.error() {
+        Some((code @ (401 | 441), text)) => Err(TurnError::Credentials(code, text)),
+        Some((code, text)) if answer.kind == stun::ALLOCATE | stun::ERROR => Err(TurnError::Refused(code, text)),
+        _ => Err(TurnError::Odd),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_host_port_and_transport() {
+        for (url, host, port, secure, tcp) in [
+            ("stun:a.example", "a.example", 3478, false, false),
+            ("turn:a.example:443?transport=tcp", "a.example", 443, false, true),
+            ("turns:a.example", "a.example", 5349, true, true),
+            ("turn:[2001:db8::1]:99", "2001:db8::1", 99, false, false),
+            ("turn:[2001:db8::1]", "2001:db8::1", 3478, false, false),
+        ] {
+            let address = Address::of(url);
+            assert_eq!(
+                (address.host.as_str(), address.port, address.secure, address.tcp),
+                (host, port, secure, tcp),
+                "{url}"
+            );
+        }
+        assert!(!Address::of("turns:a?transport=udp").tcp);
+    }
+}

@@ -1,0 +1,195 @@
+"""`greenroom doctor`: right settings pass, and each wrong one is named with a way out."""
+
+import json
+import os
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from server import MASTER_KEY, Greenroom, run
+from turn_server import TurnServer
+
+HERE = ("--listen", "127.0.0.1:0")
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch):
+    """Runs it in an empty folder: what it found by check, and its exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def examine(*flags, **env):
+        flags = flags if "--listen" in flags else (*HERE, *flags)
+        ended = run("doctor", "--output", "json", *flags, **env)
+        assert ended.stderr == ""
+        report = json.loads(ended.stdout)
+        found = {}
+        for one in report["checks"]:
+            found.setdefault(one["check"], []).append((one["status"], one["message"]))
+        assert report["failed"] == sum(one["status"] == "failed" for one in report["checks"])
+        assert ended.returncode == (1 if report["failed"] else 0), report
+        return found
+
+    yield examine
+    assert not list(tmp_path.glob("greenroom.db*")), "no store is made"
+
+
+@pytest.fixture
+def turn_server():
+    started = []
+
+    def start(**credentials):
+        started.append(TurnServer(**credentials))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+def test_the_default_settings_are_right(doctor):
+    found = doctor()
+    fine = ["exposure", "api", "media port", "media address", "database"]
+    assert {name: found[name][0][0] for name in fine} == dict.fromkeys(fine, "ok")
+    assert "127.0.0.1" in found["media address"][0][1] and "UDP comes through" in found["media address"][0][1]
+    assert {"open files", "buffers"} <= found.keys()
+
+
+def test_lines_for_people_have_status_check_and_text(tmp_path):
+    ended = run("doctor", *HERE, GREENROOM_DATABASE_URL=f"sqlite://{tmp_path}/greenroom.db")
+    lines = ended.stdout.splitlines()
+    assert ended.returncode == 0 and len(lines) >= 7
+    assert all(line.split()[0] in ("ok", "warning", "skipped") for line in lines)
+    assert any(line.startswith("ok       api            TCP 127.0.0.1:0 is free") for line in lines)
+
+
+def test_settings_that_expose_or_hide_the_server_are_named(doctor):
+    found = doctor("--listen", "0.0.0.0:0")
+    assert found["exposure"][0][0] == "failed" and "--dev-credentials=off" in found["exposure"][0][1]
+    assert found["exposure"][1][0] == "warning" and "--public-url" in found["exposure"][1][1]
+    [(status, text)] = found["media address"]
+    assert status == "failed" and "--media-public-ip" in text
+    right = ("--dev-credentials=off", "--public-url", "https://ivs.example.com")
+    found = doctor("--listen", "0.0.0.0:0", *right, "--media-public-ip", own_address())
+    assert (found["exposure"][0][0], found["media address"][0][0]) == ("ok", "ok"), found
+
+
+def own_address():
+    """An address of this machine that is not loopback, if it has one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return asking.getsockname()[0]
+
+
+def test_an_advertised_address_that_the_machine_does_not_have_is_a_warning(doctor):
+    [(status, text)] = doctor("--media-public-ip", "203.0.113.7")["media address"]
+    assert status == "warning" and "203.0.113.7 is not an address of this machine" in text and "NAT" in text
+    [(status, text)] = doctor("--media-public-ip", "0.0.0.0")["media address"]
+    assert status == "failed"
+
+
+def test_ports_that_others_use_are_told_from_a_running_greenroom(doctor, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        tcp = other.getsockname()[1]
+        found = doctor("--listen", f"127.0.0.1:{tcp}", "--media-addr", f"127.0.0.1:{udp.getsockname()[1]}")
+    assert found["api"][0][0] == "failed" and "--listen" in found["api"][0][1]
+    assert found["media port"][0][0] == "failed" and "--media-addr" in found["media port"][0][1]
+    server = Greenroom("--database-url", "sqlite::memory:")
+    try:
+        listen = urlsplit(server.serving().endpoint).netloc
+        while not (line := server.line()).lstrip().startswith("media"):
+            pass
+        media = line.split("udp://")[1].split(",")[0].strip()
+        found = doctor("--listen", listen, "--media-addr", media, "--database-url", "sqlite::memory:")
+    finally:
+        server.kill()
+    assert found["api"][0][0] == "ok" and "answers on" in found["api"][0][1]
+    assert found["media port"][0][0] == "skipped" and "running server" in found["media port"][0][1]
+
+
+def test_an_address_that_the_machine_does_not_have_cannot_be_listened_on(doctor):
+    found = doctor("--listen", "203.0.113.7:4600", "--dev-credentials=off")
+    assert found["api"][0][0] == "failed" and "does not have the address 203.0.113.7" in found["api"][0][1]
+
+
+def test_a_turn_server_takes_the_credentials_of_its_url(doctor, turn_server):
+    server = turn_server(user="me", password="p@ss")
+    right = f"turn:me:p%40ss@127.0.0.1:{server.port}"
+    [(status, text)] = doctor("--ice-servers", right)["turn"]
+    assert status == "ok" and "relays by 127.0.0.1:50000" in text and "p@ss" not in text
+    assert (server.allocated, server.released) == (["me"], ["me"]), "the allocation is given back"
+    [(status, text)] = doctor("--ice-servers", right.replace("p%40ss", "wrong"))["turn"]
+    assert status == "failed" and "401" in text and "credentials" in text and "wrong" not in text
+
+
+def test_a_turn_server_takes_the_credentials_of_the_shared_secret(doctor, turn_server):
+    server = turn_server(secret="north")
+    url = f"turn:127.0.0.1:{server.port}"
+    [(status, _)] = doctor("--ice-servers", url, GREENROOM_TURN_SECRET="north")["turn"]
+    assert status == "ok" and server.allocated[0].endswith(":doctor")
+    [(status, text)] = doctor("--ice-servers", url, GREENROOM_TURN_SECRET="south")["turn"]
+    assert status == "failed" and "--turn-secret" in text and "south" not in text
+    [(status, text)] = doctor("--ice-servers", url)["turn"]
+    assert status == "warning" and "--turn-secret" in text
+
+
+def test_servers_that_are_silent_or_do_not_exist_fail_in_time(doctor, turn_server):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        [(status, text)] = doctor("--ice-servers", f"turn:u:p@127.0.0.1:{silent.getsockname()[1]}")["turn"]
+        assert status == "failed" and "no answer within 3 s" in text
+    [(status, text)] = doctor("--ice-servers", "stun:nowhere.invalid")["stun"]
+    assert status == "failed" and "nowhere.invalid" in text
+    [(status, text)] = doctor("--ice-servers", f"stun:127.0.0.1:{turn_server().port}")["stun"]
+    assert status == "ok" and "sees this machine as 127.0.0.1:" in text
+
+
+def test_a_store_is_looked_at_and_not_changed(doctor, tmp_path_factory):
+    file = tmp_path_factory.mktemp("store") / "greenroom.db"
+    url = f"sqlite://{file}"
+    [(status, text)] = doctor("--database-url", url)["database"]
+    assert status == "ok" and "not there yet" in text and not file.exists()
+    assert run("migrate", "--database-url", url).returncode == 0
+    (status, text), (writable, _) = doctor("--database-url", url)["database"]
+    assert (status, writable) == ("ok", "ok") and "schema" in text
+    file.write_bytes(b"no database" * 1000)
+    assert doctor("--database-url", url)["database"][0][0] == "failed"
+    [(status, text)] = doctor("--database-url", "sqlite:///no/such/folder/greenroom.db")["database"]
+    assert status == "failed" and "/no/such/folder" in text
+
+
+def test_postgres_is_asked_for_its_schema_and_its_clock(doctor, fresh_postgres):
+    url = fresh_postgres()
+    found = doctor("--database-url", url, GREENROOM_MASTER_KEY=MASTER_KEY)
+    assert [status for status, _ in found["database"]] == ["ok", "ok"] and "is empty" in found["database"][0][1]
+    assert run("migrate", "--database-url", url).returncode == 0
+    found = doctor("--database-url", url)
+    assert "schema" in found["database"][0][1] and found["clock"][0][0] == "ok"
+    assert found["master key"][0][0] == "failed" and "GREENROOM_MASTER_KEY" in found["master key"][0][1]
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    gone = f"postgres://me:hush-hush@127.0.0.1:{port}/green"
+    [(status, text)] = doctor("--database-url", gone, GREENROOM_MASTER_KEY=MASTER_KEY)["database"]
+    assert status == "failed" and "hush" not in text
+
+
+def test_the_limits_of_the_machine_are_held_to_the_settings(doctor):
+    assert doctor("--max-connections", "10")["open files"][0][0] == "ok"
+    [(status, text)] = doctor("--max-connections", str(2**31))["open files"]
+    assert status == "warning" and "ulimit" in text
+    with open("/proc/sys/net/core/rmem_max") as file:
+        enough = int(file.read()) >= 4 << 20
+    assert doctor()["buffers"][0][0] == ("ok" if enough else "warning")
+
+
+def test_a_certificate_that_cannot_be_read_fails(doctor, tmp_path):
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("nothing")
+    found = doctor("--tls-cert", "cert.pem", "--tls-key", "key.pem")
+    assert found["certificate"][0][0] == "failed"
+    os.remove(tmp_path / "key.pem")
+    assert doctor("--tls-cert", "cert.pem", "--tls-key", "key.pem")["certificate"][0][0] == "failed"
