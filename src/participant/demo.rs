@@ -19,9 +19,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PAGE: &str = include_str!("demo/index.html");
 
 /// What the page loads: name, type, text.
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("demo.css", CSS, include_str!("demo/demo.css")),
     ("demo.js", SCRIPT, include_str!("demo/demo.js")),
+    ("hints.js", SCRIPT, include_str!("demo/hints.js")),
+    ("ice.js", SCRIPT, include_str!("demo/ice.js")),
     ("media.js", SCRIPT, include_str!("demo/media.js")),
     ("stage.js", SCRIPT, include_str!("demo/stage.js")),
     ("view.js", SCRIPT, include_str!("demo/view.js")),

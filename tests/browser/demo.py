@@ -53,7 +53,7 @@ class Demo:
     def publish(self, source="camera", codec="", layers=False):
         """Done when the service has said that this participant publishes."""
         self.page.get_by_label("Send", exact=True).select_option(source)
-        self.page.get_by_label("as", exact=True).select_option(codec)
+        self.page.get_by_label("Codec", exact=True).select_option(codec)
         self.page.get_by_label("three layers", exact=True).set_checked(layers)
         self.press("Publish")
         self.until("greenroom.participants.some((one) => one.isPublishing && one.id === greenroom.participantId)")

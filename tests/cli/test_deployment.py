@@ -116,6 +116,21 @@ def test_the_key_that_an_example_gives_is_good_without_any_further_step(server, 
         program.kill()
 
 
+def test_whoever_publishes_the_port_of_the_api_publishes_that_of_media():
+    commands = re.findall(r"^docker run .*$", text("README.md").replace("\\\n", " "), re.MULTILINE)
+    assert commands
+    for command in commands:
+        ports = re.findall(r"-p \S*?(\d+(?:/udp)?)(?= )", command)
+        assert ports == ["4600", "4601/udp"], command
+        assert "GREENROOM_MEDIA_PUBLIC_IP=" in command
+    published = [compose()["services"]["greenroom"]["ports"]]
+    for block in re.findall(r"^```yaml\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL):
+        jobs = yaml.safe_load(block).get("jobs", {}).values()
+        published += [job["services"]["greenroom"]["ports"] for job in jobs if "services" in job]
+    assert len(published) == 2
+    assert all(ports == ["4600:4600", "4601:4601/udp"] for ports in published)
+
+
 def copied():
     """What the image's build takes from the repository."""
     return [path for rest in values("COPY") if not rest.startswith("--from") for path in rest.split()[:-1]]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from server import Greenroom, binary, environment, run
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+TOP = Path(__file__).resolve().parents[2]
+README = (TOP / "README.md").read_text()
 ENDPOINT = "127.0.0.1:4600"
 
 
@@ -108,6 +110,34 @@ def beside(tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=environment(**settings), capture_output=True, text=True)
 
     return run_there
+
+
+@pytest.mark.parametrize("title", ["TLS and proxies", "Stores", "A key to start with"])
+def test_the_commands_that_start_a_server_do_so_as_they_are_printed(beside, tmp_path, title):
+    text = section(title).replace("\\\n", " ")
+    made = re.search(r"^openssl req .*$", text, re.MULTILINE)
+    if made:
+        assert beside(made.group()).returncode == 0
+    commands = re.findall(r"^greenroom (--.*?)(?: +#.*)?$", text, re.MULTILINE)
+    assert commands
+    for flags in (shlex.split(command.replace("0.0.0.0:4600", "0.0.0.0:0")) for command in commands):
+        flags = [str(tmp_path / flag) if flag.endswith(".pem") else flag for flag in flags]
+        program = Greenroom(*flags, GREENROOM_DATABASE_URL=f"sqlite://{tmp_path}/greenroom.db")
+        try:
+            while not (line := program.line()).startswith("  media "):
+                pass
+        finally:
+            program.kill()
+        assert "--media-public-ip" not in line, "media reach clients on other machines"
+
+
+def test_every_document_that_is_linked_has_the_heading():
+    links = re.findall(r"\]\((docs/\w+\.md)#([\w-]+)\)", README)
+    assert len(links) > 5
+    for file, anchor in links:
+        headings = re.findall(r"^#+ (.*)$", (TOP / file).read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+        assert anchor in anchors, f"{file}#{anchor}"
 
 
 def test_the_commands_that_make_a_key_print_what_is_printed(beside):

@@ -1,5 +1,6 @@
 /** The demo page: joins a stage, shows it, and keeps what it knows in `window.greenroom`, which tests read. */
 
+import { hintFor } from "./hints.js";
 import * as media from "./media.js";
 import { Stage, now } from "./stage.js";
 import * as view from "./view.js";
@@ -14,7 +15,8 @@ const model = (window.greenroom = fresh());
 function fresh() {
   return {
     phase: "idle", // then joining, joined, left
-    error: null, // the last one: code, message
+    error: null, // the last one: code, message, hint
+    notice: null, // what the page did otherwise than asked
     stageId: null,
     participantId: null,
     capabilities: [],
@@ -39,6 +41,7 @@ async function join(token, connectionToken) {
   [tries, refused] = [{}, new Set()];
   render();
   try {
+    stage = null;
     stage = new Stage(token, connectionToken, heard);
     await stage.join();
     knowClaims(stage.claims);
@@ -129,6 +132,8 @@ function subscribeSoon(id) {
 
 async function publish() {
   sending = await media.open(byId("source").value, stage.claims.user_id || stage.id);
+  model.notice = sending.missing ? `${sending.missing} The test pattern is published instead.` : null;
+  if (sending.missing) byId("source").value = "pattern";
   mute();
   const thirds = [4, 2, 1].map((scale) => ({ rid: `q${4 / scale}`, scaleResolutionDownBy: scale }));
   try {
@@ -188,12 +193,13 @@ async function measureAll() {
 }
 
 function show(error) {
-  model.error = { code: error.code ?? error.name ?? "ERROR", message: error.message };
+  const code = error.code ?? error.name ?? "ERROR";
+  model.error = { code, message: error.message, hint: hintFor(code, stage?.claims) };
   note("error", model.error);
   render();
 }
 
-const render = () => view.render(model, stage, toggled);
+const render = () => view.keepingFocus(() => view.render(model, stage, toggled));
 const toggled = (publisher) => run(() => toggle(publisher));
 
 /** What a button starts; what goes wrong is shown. */
@@ -215,11 +221,12 @@ function onSubmit(id, action) {
 }
 
 const onClick = (id, action) => byId(id).addEventListener("click", () => run(action));
-const textOf = (id) => byId(id).value.trim();
+/** Tokens are often copied with the quotes of JSON, or broken over lines. */
+const tokenOf = (id) => byId(id).value.replace(/\s+/g, "").replace(/^["']|["',]+$/g, "");
 
-onSubmit("join", () => join(textOf("token"), textOf("connection-token")));
+onSubmit("join", () => join(tokenOf("token"), tokenOf("connection-token")));
 onSubmit("exchange", async () => {
-  await stage.exchange(textOf("new-token"));
+  await stage.exchange(tokenOf("new-token"));
   byId("exchange").reset();
 });
 onClick("leave", () => stage.leave());

@@ -15,13 +15,30 @@ function audioContext() {
   return audio;
 }
 
-/** `source` is "camera", "microphone" or "pattern". Answers the stream, and how to let go of what it comes from. */
+/**
+ * `source` is "camera", "microphone" or "pattern". Answers the stream, how to let go of what it comes from, and, where
+ * the test pattern stands in for a device, why.
+ */
 export async function open(source, label) {
   if (source === "pattern") return pattern(label);
+  try {
+    return await devices(source);
+  } catch (error) {
+    return { ...pattern(label), missing: reasonOf(error) };
+  }
+}
+
+const REASONS = {
+  NotFoundError: "This computer has no camera or no microphone that the browser can use.",
+  NotAllowedError: "The browser was not allowed to use the camera and the microphone.",
+  NotReadableError: "Another program uses the camera or the microphone.",
+};
+
+const reasonOf = ({ name, message }) => REASONS[name] ?? message;
+
+async function devices(source) {
   if (!navigator.mediaDevices) {
-    throw new Error(
-      "This browser lends cameras to pages on https:// or localhost only. Publish the test pattern instead.",
-    );
+    throw new Error("This browser lends cameras to pages on https:// or localhost only.");
   }
   const picture = {
     width: { ideal: SIZE.width },

@@ -3,6 +3,8 @@
  * subscribe. docs/participants.md describes what goes over the wire. No page in here: `tell(kind, detail)` hears of it all.
  */
 
+import { iceServersIn } from "./ice.js";
+
 const PING_EVERY = 10_000; // the service gives a silent client 30 s
 const HTTP_TRIES = 2; // the second is for a redirection to another node
 
@@ -14,9 +16,12 @@ export class Refused extends Error {
   }
 }
 
+const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
 /** What a token says, unverified: the service alone can tell whether it is good. */
 export function claimsOf(token) {
   try {
+    if (!TOKEN.test(token)) throw new SyntaxError();
     const encoded = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
     const claims = JSON.parse(new TextDecoder().decode(bytes));
@@ -47,6 +52,7 @@ export class Stage {
     this.joined = false;
     this.publication = null;
     this.subscriptions = new Map(); // by the id of the publisher
+    this.servers = null; // of ICE, once asked for
   }
 
   may(capability) {
@@ -116,6 +122,16 @@ export class Stage {
     this.token = token;
     this.claims = claims;
     this.tell("exchanged", claims);
+  }
+
+  /** The ICE servers for this participant, with credentials. Without them, most networks still do. */
+  iceServers() {
+    const asked = async () => {
+      const response = await this.request("OPTIONS", `${this.claims.whip_url}/publish/${this.id}`);
+      return response.ok ? iceServersIn(response.headers.get("Link")) : [];
+    };
+    this.servers ??= asked().catch(() => []);
+    return this.servers;
   }
 
   /** Sends a stream. `codec` is "H264", "VP8" or nothing; `layers` are the encodings of its picture. */
@@ -202,6 +218,9 @@ class Connection {
   /** Offers, and takes the answer. It has all candidates of the server, which needs none of ours. */
   async open(path) {
     try {
+      const iceServers = await this.stage.iceServers();
+      if (this.state === "ended") return;
+      this.peer.setConfiguration({ ...this.peer.getConfiguration(), iceServers });
       await this.peer.setLocalDescription();
       const url = `${this.stage.claims.whip_url}/${path}`;
       const response = await this.stage.request("POST", url, this.peer.localDescription.sdp);

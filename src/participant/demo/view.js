@@ -22,8 +22,31 @@ export function render(model, stage, toggle) {
   byId("error").hidden = model.error === null;
   setText(byId("error").querySelector("strong"), model.error?.code ?? "");
   setText(byId("error").querySelector("span"), model.error?.message ?? "");
+  setText(byId("error").querySelector("small"), model.error?.hint ?? "");
+  byId("notice").hidden = !model.notice;
+  setText(byId("notice"), model.notice ?? "");
   renderPeople(model);
   renderTiles(model, stage, toggle);
+}
+
+// Where the focus goes when the element that has it disappears or can no longer be used.
+const NEXT = { publish: ["unpublish"], unpublish: ["publish"], leave: ["token"] };
+const USUAL = ["publish", "unpublish", "source", "leave", "token"];
+let homeless = null; // the element that had the focus, until there is one to go to
+
+/** Renders, and sees to it that somebody who uses the keyboard does not have to start again at the top of the page. */
+export function keepingFocus(draw) {
+  const active = document.activeElement;
+  const before = active && active !== document.body ? active : homeless;
+  draw();
+  const usable = (element) => element.isConnected && element.checkVisibility() && !element.disabled;
+  if (!before || usable(before)) {
+    homeless = null;
+    return;
+  }
+  const next = [...(NEXT[before.id] ?? []), ...USUAL].map(byId).find(usable);
+  homeless = next ? null : before;
+  next?.focus();
 }
 
 function phaseOf({ phase, closed }) {
@@ -113,6 +136,8 @@ function fillTile(tile, { id, userId, attributes }, connection) {
   set(".who code", id);
   set(".state", stateOf(tile.classList.contains("mine"), connection));
   set("button", connection ? "Stop receiving" : "Receive");
+  tile.querySelector("button").ariaLabel = `${connection ? "Stop receiving" : "Receive"} ${nameOf(id, userId)}`;
+  tile.querySelector("meter").ariaLabel = `Sound level of ${nameOf(id, userId)}`;
   fillNumbers(tile, connection?.measured);
 }
 

@@ -1,0 +1,191 @@
+"""The demo page for everybody: refused tokens explained, no camera, TURN, the keyboard, and axe's rules."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from clients import Server
+from demo import Demo
+from server import Greenroom
+from signer import Signer
+from turn_server import TurnServer
+
+AXE = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
+
+
+def explained(demo):
+    """Waits for an error, and answers its code and what the page advises."""
+    code, _ = demo.error()
+    return code, demo.page.get_by_role("alert").locator("small").inner_text()
+
+
+# Refused tokens
+
+
+def test_an_expired_token_is_explained_with_its_time(tenant, stage, pages):
+    signer, past = Signer(tenant, stage), int(time.time()) - 1000
+    demo = pages().try_to_join(signer.token(signer.claims(iat=past - 600, exp=past + 100)))
+    code, hint = explained(demo)
+    assert code == "TOKEN_EXPIRED" and "It expired 15 minutes ago" in hint and "new one" in hint
+
+
+def test_other_refusals_say_what_to_do(tenant, stage, pages):
+    demo = pages().try_to_join("nonsense")
+    assert explained(demo) == ("TOKEN_MALFORMED", HINT)
+    signer = Signer(tenant, stage)
+    demo.try_to_join(signer.token(signer.claims())[:-8] + "AAAAAAAA")
+    code, hint = explained(demo)
+    assert code == "TOKEN_SIGNATURE_INVALID" and "Copy it again" in hint
+    token = tenant.token(stage)["token"]
+    tenant.ivs.delete_stage(arn=stage)
+    demo.try_to_join(token)
+    code, hint = explained(demo)
+    assert code == "STAGE_DELETED" and stage in hint and "no longer exists" in hint
+
+
+HINT = "Copy the whole token: three parts with two dots between them, as create-participant-token prints it."
+
+
+def test_the_token_of_another_server_names_that_server(tenant, stage, pages):
+    signer = Signer(tenant, stage)
+    demo = pages()
+    demo.try_to_join(signer.token(signer.claims(events_url="ws://127.0.0.1:9/events")))
+    code, hint = explained(demo)
+    demo.complaints.clear()  # the policy of the page forbids that connection, and the browser says so
+    assert code == "CLOSED_1006" and "ws://127.0.0.1:9/events could not be reached" in hint
+
+
+def test_a_token_copied_with_quotes_and_line_breaks_is_read(tenant, stage, pages):
+    token = tenant.token(stage)["token"]
+    pages().join(f'"{token[:80]}\n{token[80:]}",')
+
+
+# Media of this computer
+
+
+@pytest.mark.parametrize(("name", "reason"), [("NotFoundError", "no camera"), ("NotAllowedError", "not allowed")])
+def test_without_a_camera_the_test_pattern_is_published_and_said_so(tenant, stage, pages, participant, name, reason):
+    token = tenant.token(stage, userId="alice")
+    alice = pages("alice")
+    alice.page.add_init_script(
+        f"MediaDevices.prototype.getUserMedia = () => Promise.reject(new DOMException('gone', '{name}'))"
+    )
+    alice.join(token["token"]).publish("camera")
+    bob = participant("bob")
+    bob.receives(token["participantId"])
+    assert reason in alice.page.locator("#notice").inner_text()
+    assert "test pattern is published instead" in alice.page.locator("#notice").inner_text()
+    assert alice.page.get_by_label("Send", exact=True).input_value() == "pattern"
+
+
+# TURN
+
+
+@pytest.fixture
+def relayed():
+    """A server that names a TURN server, and that one."""
+    turn = TurnServer(secret="north")
+    flags = ("--database-url", "sqlite::memory:", "--media-addr", "127.0.0.1:0")
+    servers = f"stun:127.0.0.1:{turn.port},turn:127.0.0.1:{turn.port}?transport=udp,turn:open.invalid"
+    program = Greenroom(*flags, "--ice-servers", servers, GREENROOM_TURN_SECRET="north").serving()
+    yield Server("sqlite", program, "sqlite::memory:"), turn
+    assert program.end() == 0
+    turn.close()
+
+
+def test_the_page_uses_the_turn_server_with_its_own_credentials(relayed, chromium):
+    server, turn = relayed
+    tenant = server.tenant()
+    token = tenant.token(tenant.stage(), userId="alice")
+    context = chromium.new_context()
+    context.add_init_script(KEEP_PEERS)
+    alice = Demo(context, server.endpoint, "alice").join(token["token"]).publish("pattern")
+    configured = alice.know("peers[0].getConfiguration().iceServers")
+    urls = [url for one in configured for url in ([one["urls"]] if isinstance(one["urls"], str) else one["urls"])]
+    assert urls == [f"stun:127.0.0.1:{turn.port}", f"turn:127.0.0.1:{turn.port}?transport=udp"], "those with credentials"
+    username = configured[1]["username"]
+    assert username.endswith(f":{token['participantId']}") and configured[1]["credential"]
+    end = time.monotonic() + 20
+    while username not in turn.allocated and time.monotonic() < end:
+        time.sleep(0.05)
+    assert username in turn.allocated, "Chromium has an allocation, with credentials that the TURN server takes"
+    context.close()
+
+
+KEEP_PEERS = """
+window.peers = [];
+const Original = RTCPeerConnection;
+window.RTCPeerConnection = class extends Original {
+  constructor(...args) { super(...args); peers.push(this); }
+};
+"""
+
+
+# The keyboard
+
+
+def test_the_focus_goes_on_where_an_element_goes_away(tenant, stage, pages):
+    focused = "document.activeElement.id"
+    alice = pages("alice").open()
+    alice.page.get_by_label("Participant token").fill(tenant.token(stage)["token"])
+    alice.page.get_by_role("button", name="Join the stage").press("Enter")
+    alice.until(f"{focused} === 'publish'")
+    alice.page.get_by_label("Send", exact=True).select_option("pattern")
+    alice.page.get_by_role("button", name="Publish", exact=True).press("Enter")
+    alice.until(f"greenroom.publication?.state === 'connected' && {focused} === 'unpublish'")
+    alice.page.get_by_role("button", name="Unpublish").press("Enter")
+    alice.until(f"{focused} === 'publish'")
+    alice.page.get_by_role("button", name="Leave").press("Enter")
+    alice.until(f"greenroom.phase === 'left' && {focused} === 'token'")
+
+
+def test_measurements_take_the_focus_from_nothing(participant):
+    alice, bob = participant("alice").publish("pattern"), participant("bob")
+    bob.receives(alice.id)
+    button = bob.tile(alice.id).get_by_role("button", name="Stop receiving alice")
+    button.focus()
+    bob.know("window.before = document.activeElement")
+    frames = bob.know(f"greenroom.subscriptions['{alice.id}'].video.frames")
+    bob.until(f"greenroom.subscriptions['{alice.id}'].video.frames > {frames} + 30")
+    assert bob.know("document.activeElement === before")
+
+
+# Axe
+
+
+def findings(demo):
+    """What axe finds on the page as it is: rule and elements."""
+    demo.page.evaluate(AXE.read_text() + "; null")
+    found = demo.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(tenant, stage, pages, participant, picture, width, scheme):
+    alice = participant("alice", attributes={"role": "host"}).publish("pattern")
+    bob = pages("bob")
+    bob.page.set_viewport_size({"width": width, "height": 860})
+    bob.page.emulate_media(color_scheme=scheme)
+    bob.try_to_join("nonsense")
+    picture(bob, f"axe-refused-{width}-{scheme}")
+    assert findings(bob) == []
+    bob.join(tenant.token(stage, userId="bob")["token"]).publish("pattern")
+    bob.receives(alice.id)
+    for summary in bob.page.locator("summary:visible").all():
+        summary.click()
+    picture(bob, f"axe-joined-{width}-{scheme}")
+    assert findings(bob) == []
+    assert bob.know("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off at the side"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_on_the_home_page(greenroom, pages, picture, width):
+    demo = pages()
+    demo.page.set_viewport_size({"width": width, "height": 600})
+    demo.page.goto(greenroom.endpoint)
+    picture(demo, f"home-{width}")
+    assert findings(demo) == []
+    demo.page.get_by_role("link", name="Demo page").click()
+    demo.until("document.title === 'greenroom demo'")
