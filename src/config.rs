@@ -2,16 +2,16 @@
 
 mod backup;
 mod events;
-mod media_limits;
 mod ice;
+mod media_limits;
 pub mod parse;
 mod store;
 mod telemetry;
 
 pub use backup::{BackupArgs, Place};
 pub use events::{CheckArgs, ChosenArgs, DeadArgs, EventArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
-pub use media_limits::MediaLimitArgs;
 pub use ice::{IceArgs, IceServer, TurnCredentials};
+pub use media_limits::MediaLimitArgs;
 pub use store::{Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{Figures, Served, TelemetryArgs};
 
