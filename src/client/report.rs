@@ -213,6 +213,13 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_measured_is_not_printed_as_null() {
+        let text = Report { publishers: (1, 0), subscribers: (3, 0), ..Report::default() }.to_text();
+        assert!(text.contains("0 of 3 joined") && text.contains("publish join          none"), "{text}");
+        assert!(!text.contains("null"), "{text}");
+    }
+
+    #[test]
     fn rates_are_of_the_time_that_was_held_and_totals_of_all() {
         let now = Instant::now();
         let with = |bytes, packets, lost| {

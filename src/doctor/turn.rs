@@ -1,7 +1,7 @@
 //! Checks of STUN and TURN servers: a Binding, or an Allocate with the credentials that participants get.
 
 use super::stun::{self, Message};
-use crate::client::net::{Net, Stream, Target};
+use crate::client::net::{Net, NetError, Stream, Target};
 use crate::config::{IceServer, TurnCredentials};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,8 +19,8 @@ const RETRANSMIT: Duration = Duration::from_millis(400);
 pub enum TurnError {
     #[error("'{0}' cannot be resolved; check the name")]
     Name(String),
-    #[error("cannot connect: {0}")]
-    Connect(String),
+    #[error(transparent)]
+    Connect(#[from] NetError),
     #[error("no answer within {} s; check address, port, transport and firewalls", PATIENCE.as_secs())]
     Silent,
     #[error("the connection broke: {0}")]
@@ -73,8 +73,7 @@ impl Channel {
         }
         if *tcp {
             let target = Target { secure: *secure, host: host.clone(), port: *port };
-            let connected = Net::default().connect(&target).await;
-            let (stream, _) = connected.map_err(|error| TurnError::Connect(error.to_string()))?;
+            let (stream, _) = Net::default().connect(&target).await?;
             return Ok(Channel::Stream(stream));
         }
         let unknown = || TurnError::Name(host.clone());
