@@ -5,6 +5,8 @@
 mod camera;
 #[path = "sfu/ends.rs"]
 mod ends;
+#[path = "sfu/failures.rs"]
+mod failures;
 #[path = "sfu/flow.rs"]
 mod flow;
 #[path = "sfu/hostile.rs"]

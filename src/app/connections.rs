@@ -181,7 +181,13 @@ pub async fn exchange(app: &Arc<App>, holder: &Ticket, token: &str) -> Result<Ti
 /// Writes a refusal down as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for
 /// it and the participant is in the open session's list. The same once more within a second is not written again.
 pub async fn refused(app: &Arc<App>, ticket: &Ticket, wish: &Wish, refusal: &Refusal) {
-    let Some(code) = refusal.code.event() else { return };
+    if let Some(code) = refusal.code.event() {
+        failed(app, ticket, wish, code).await;
+    }
+}
+
+/// Writes an error event of a participant in the open session, as [`refused`] does.
+pub async fn failed(app: &Arc<App>, ticket: &Ticket, wish: &Wish, code: EventErrorCode) {
     let call = &of(app, &ticket.scope);
     let noted = again(|| async {
         let mut tx = call.write().await?;
@@ -204,7 +210,7 @@ pub async fn refused(app: &Arc<App>, ticket: &Ticket, wish: &Wish, refusal: &Ref
     })
     .await;
     if let Err(fault) = noted {
-        tracing::error!(error = &fault as &dyn std::error::Error, "a refusal was not written down");
+        tracing::error!(error = &fault as &dyn std::error::Error, "error event not recorded");
     }
 }
 

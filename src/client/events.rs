@@ -95,7 +95,7 @@ fn read(text: &str) -> Result<Option<Heard>, serde_json::Error> {
 #[derive(Debug)]
 pub struct Events {
     socket: WebSocketStream<Box<dyn Stream>>,
-    /// The refusal that came before a close, if one did.
+    /// The last message, if it was an error.
     refused: Option<Refusal>,
 }
 
@@ -157,18 +157,19 @@ impl Events {
             };
             match read(&text) {
                 Ok(Some(heard)) => {
-                    if let Heard::Error(refusal) = &heard {
-                        self.refused = Some(refusal.clone());
-                    }
+                    self.refused = match &heard {
+                        Heard::Error(refusal) => Some(refusal.clone()),
+                        _ => None,
+                    };
                     return heard;
                 }
-                Ok(None) => {}
+                Ok(None) => self.refused = None,
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a message was passed over"),
             }
         }
     }
 
-    /// The last thing that was refused over this socket.
+    /// The error that was the last message on this socket, if it was one.
     pub fn refused(&self) -> Option<&Refusal> {
         self.refused.as_ref()
     }

@@ -198,13 +198,17 @@ impl Visit<'_> {
         // The service says why over the other connection.
         let word = async {
             loop {
-                if let Heard::Closed(why) = self.events.hear().await {
-                    return why;
+                match self.events.hear().await {
+                    Heard::Closed(why) => return Err(why),
+                    Heard::Error(refusal) => return Ok(refusal),
+                    Heard::State(_) => {}
                 }
             }
         };
-        if let Ok(why) = timeout(LAST_WORD, word).await {
-            return Err(ClientError::Ended(self.reason(why)));
+        match timeout(LAST_WORD, word).await {
+            Ok(Ok(refusal)) => return Err(ClientError::Ended(refusal)),
+            Ok(Err(why)) => return Err(ClientError::Ended(self.reason(why))),
+            Err(_) => {}
         }
         let state = state.map_or("over", |state| state.name());
         let message = format!("what this participant publishes was ended by the service or the network ({state})");

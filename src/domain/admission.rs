@@ -151,7 +151,8 @@ impl RefusalCode {
             RefusalCode::QuotaExceeded => Some(EventErrorCode::QuotaExceeded),
             RefusalCode::PublisherNotFound => Some(EventErrorCode::PublisherNotFound),
             RefusalCode::InvalidAudioCodec => Some(EventErrorCode::InvalidAudioCodec),
-            RefusalCode::InvalidVideoCodec => Some(EventErrorCode::InvalidVideoCodec),
+            // Audio is Opus everywhere: a mismatch is one of video.
+            RefusalCode::InvalidVideoCodec | RefusalCode::CodecMismatch => Some(EventErrorCode::InvalidVideoCodec),
             _ => None,
         }
     }

@@ -24,6 +24,13 @@ struct Of {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    role: &'static str,
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Way {
     direction: &'static str,
 }
@@ -38,6 +45,7 @@ pub struct Media {
     bytes: [Counter; 2],
     unsent: Counter,
     unheard: Counter,
+    outcomes: Family<Outcome, Counter>,
 }
 
 /// Datagrams since the start.
@@ -64,6 +72,7 @@ impl Media {
             bytes: ways(&bytes),
             unsent: Counter::default(),
             unheard: Counter::default(),
+            outcomes: Family::default(),
         };
         let help = "Connections of participants that this node holds, by kind: events, publish, subscribe";
         registry.register("participant_connections", help, connections);
@@ -75,12 +84,19 @@ impl Media {
         registry.register("media_unsent", help, media.unsent.clone());
         let help = "Events of the media thread that were lost, as nobody took them in time";
         registry.register("media_events_lost", help, media.unheard.clone());
+        let help = "Media connections by role (publish, subscribe), outcome (connected, failed, lost) and reason";
+        registry.register("media_connections", help, media.outcomes.clone());
         media
     }
 
     /// Notes how many connections of a kind there are.
     pub fn held(&self, kind: Kind, connections: usize) {
         self.connections[kind as usize].set(i64::try_from(connections).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a media connection: its role, what became of it, and why, or `""`.
+    pub fn connection(&self, role: &'static str, outcome: &'static str, reason: &'static str) {
+        self.outcomes.get_or_create_owned(&Outcome { role, outcome, reason }).inc();
     }
 
     /// Notes what has been counted elsewhere since the start: datagrams received and sent, datagrams that could not be

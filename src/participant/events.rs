@@ -19,7 +19,7 @@ use axum::response::Response;
 use futures_util::SinkExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Most bytes of a message, which may be in several frames.
@@ -158,6 +158,8 @@ struct Guest {
     ticket: Arc<Ticket>,
     credentials: Credentials,
     closing: watch::Receiver<Option<Farewell>>,
+    /// Messages to send, besides the stage's state.
+    messages: mpsc::Receiver<Utf8Bytes>,
     stage: Arc<Stage>,
     states: watch::Receiver<State>,
     /// The number of the stage's change that has put the participant in it: it is told how the stage looks after that.
@@ -170,6 +172,7 @@ struct Guest {
 enum Next {
     Heard(Option<Result<Message, axum::Error>>),
     Look,
+    Say(Utf8Bytes),
     Part(Parting),
 }
 
@@ -189,9 +192,9 @@ impl Guest {
                 "The token is for another stage than the path names",
             ));
         }
-        let Entered { id, closing, stage, revision } = plane.enter(ticket.clone(), client).await?;
+        let Entered { id, closing, messages, stage, revision } = plane.enter(ticket.clone(), client).await?;
         let states = stage.state.subscribe();
-        Ok(Guest { plane, id, ticket, credentials, closing, stage, states, revision, told: None })
+        Ok(Guest { plane, id, ticket, credentials, closing, messages, stage, states, revision, told: None })
     }
 
     /// Tells and hears, until somebody ends it. Answers how, unless the client has gone already.
@@ -203,6 +206,7 @@ impl Guest {
                 Next::Part(SESSION_ENDED) => return Some(self.why().await),
                 Next::Part(parting) => return Some(parting),
                 Next::Look => self.news(),
+                Next::Say(text) => Some(text),
                 Next::Heard(Some(Ok(Message::Text(text)))) => {
                     alive = Instant::now();
                     match self.reply(&text).await {
@@ -241,6 +245,7 @@ impl Guest {
             parting = dismissed(&mut self.closing) => Next::Part(parting),
             heard = socket.recv() => Next::Heard(heard),
             Ok(_) = shown.wait_for(|shown| *shown >= revision), if first => Next::Look,
+            Some(text) = self.messages.recv(), if !first => Next::Say(text),
             Ok(()) = self.states.changed(), if !first => Next::Look,
             () = silence => Next::Part(IDLE),
         }

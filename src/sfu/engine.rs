@@ -186,6 +186,7 @@ impl Sfu {
         let (ufrag, _) = message.username()?.split_once(':')?;
         let peer = *self.by_ufrag.get(ufrag)?;
         let link = self.links.get_mut(&peer)?;
+        link.progress.stun(source);
         if !link.proves(now, source, self.ground.candidates[0], bytes) {
             return None;
         }
@@ -211,8 +212,12 @@ impl Sfu {
             self.timers.remove(&(at, peer));
             let Some(link) = self.links.get_mut(&peer) else { continue };
             link.due = None;
+            if link.media_due(self.ground.timeout).is_some_and(|at| at <= now) {
+                self.events.push_back(Event::MediaMissing(peer, link.progress.without_media()));
+            }
             if now >= link.deadline(self.ground.timeout) {
-                self.end(now, peer, Why::Silence);
+                let failure = link.progress.expired();
+                self.end(now, peer, Why::Failed(failure));
             } else {
                 self.ask(now, peer);
                 self.drive(now, peer);
@@ -283,7 +288,9 @@ impl Sfu {
             Role::Publisher(source) => source.tracks.iter().filter_map(|track| track.next_request(now)).min(),
             Role::Subscriber { .. } => None,
         };
-        let next = [link.wants, request, Some(link.deadline(self.ground.timeout))].into_iter().flatten().min();
+        let timeout = self.ground.timeout;
+        let next = [link.wants, request, link.media_due(timeout), Some(link.deadline(timeout))];
+        let next = next.into_iter().flatten().min();
         if link.due == next {
             return;
         }
@@ -304,9 +311,12 @@ impl Sfu {
                 }
                 Happening::KeyFrameWanted => self.want_key_frame(now, peer),
                 Happening::HungUp => self.end(now, peer, Why::Hangup),
-                Happening::Failed(why) => {
-                    tracing::info!(peer = peer.0, why, "a media connection failed");
-                    self.end(now, peer, Why::Failed);
+                Happening::Failed(reason, error) => {
+                    tracing::debug!(peer = peer.0, reason = reason.name(), error, "WebRTC library failed");
+                    let Some(failure) = self.links.get(&peer).map(|link| link.progress.failure(reason)) else {
+                        continue;
+                    };
+                    self.end(now, peer, Why::Failed(failure));
                 }
             }
         }

@@ -9,6 +9,7 @@ pub(super) use srtp::crypto_provider;
 
 use super::agree::{self, Agreed};
 use super::forward::Lane;
+use super::failure::{Progress, Reason};
 use super::fragment::Restart;
 use super::limits::Meter;
 use super::offer::{Kind, Offer, Purpose};
@@ -70,7 +71,8 @@ pub(super) enum Happening {
     Packet(Box<RtpPacket>),
     KeyFrameWanted,
     HungUp,
-    Failed(String),
+    /// It cannot go on: why, and the library's words for it.
+    Failed(Reason, String),
 }
 
 /// A connection.
@@ -83,6 +85,7 @@ pub(super) struct Link {
     agreed: Vec<Agreed>,
     pub(super) role: Role,
     pub(super) connected: bool,
+    pub(super) progress: Progress,
     created: Instant,
     /// When the last packet came that was proved to be the client's.
     seen: Instant,
@@ -193,6 +196,7 @@ impl Link {
             agreed,
             role: Role::Publisher(Box::new(publisher)),
             connected: false,
+            progress: Progress::default(),
             created: now,
             seen: now,
             paths: Paths::default(),
@@ -276,7 +280,14 @@ impl Link {
 impl Link {
     /// When a connection that gives no sign of life ends: it must connect in that time too.
     pub(super) fn deadline(&self, timeout: Duration) -> Instant {
-        if self.connected { self.seen + timeout } else { self.created + timeout }
+        let given_up = self.progress.gives_up().unwrap_or(self.created + timeout);
+        if self.connected { self.seen + timeout } else { given_up.min(self.created + timeout) }
+    }
+
+    /// When a publisher whose media have not come is to be reported.
+    pub(super) fn media_due(&self, timeout: Duration) -> Option<Instant> {
+        let missing = matches!(&self.role, Role::Publisher(publisher) if !publisher.media);
+        self.progress.media_due(timeout).filter(|_| missing)
     }
 
     /// The section and the layer that a stream is of.

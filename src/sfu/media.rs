@@ -126,6 +126,11 @@ impl Media {
         }
     }
 
+    /// The addresses that clients are told.
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.handle.shared.candidates
+    }
+
     /// Every peer that there is.
     pub async fn snapshot(&self) -> Result<Vec<PeerState>, Refused> {
         self.ask(|answer| Command::Snapshot { answer }).await

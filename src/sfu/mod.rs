@@ -7,6 +7,7 @@ mod agree;
 mod budget;
 mod burst;
 mod engine;
+mod failure;
 mod forward;
 mod fragment;
 mod limits;
@@ -20,6 +21,7 @@ mod thread;
 mod vp8;
 
 pub use engine::Sfu;
+pub use failure::{Failure, Reason};
 pub use media::{BUFFER, Media, bind};
 pub use negotiate::{Negotiated, Negotiator};
 
@@ -90,8 +92,6 @@ pub enum Why {
     Asked,
     /// The client closed it.
     Hangup,
-    /// The client gave no sign of life for too long, or never connected.
-    Silence,
     /// Its publisher has gone.
     PublisherGone,
     /// More bits a second than allowed.
@@ -100,8 +100,8 @@ pub enum Why {
     Resolution,
     /// B-frames, which are not allowed.
     BFrames,
-    /// Its encryption could not be agreed, or handling it failed.
-    Failed,
+    /// It was never connected, or was lost.
+    Failed(Failure),
 }
 
 /// What becomes of a peer.
@@ -111,6 +111,8 @@ pub enum Event {
     Connected(Peer),
     /// The first packet of media has come from a publisher.
     MediaStarted(Peer),
+    /// A publisher is connected, but its media have not come within the timeout. It stays.
+    MediaMissing(Peer, Failure),
     /// It is gone. Said once of every peer whose offer was answered.
     Closed(Peer, Why),
 }

@@ -67,6 +67,8 @@ struct Transitions {
 pub(super) struct Shared {
     pub(super) peers: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// The addresses that clients are told.
+    pub(super) candidates: Vec<SocketAddr>,
     /// What went through the socket.
     pub(super) traffic: Traffic,
     transitions: Mutex<Transitions>,
@@ -163,7 +165,8 @@ impl Thread {
         events: mpsc::Sender<Event>,
     ) -> std::io::Result<(Thread, Arc<Shared>)> {
         let bound = socket.local_addr()?;
-        let sfu = Sfu::new(candidates(bound, &settings.public_ips), settings.timeout, settings.strict);
+        let candidates = candidates(bound, &settings.public_ips);
+        let sfu = Sfu::new(candidates.clone(), settings.timeout, settings.strict);
         let sfu = sfu.map_err(std::io::Error::other)?;
         socket.set_nonblocking(true)?;
         let room = Room::new(&socket)?;
@@ -173,6 +176,7 @@ impl Thread {
         let shared = Arc::new(Shared {
             peers: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
+            candidates,
             traffic: Traffic::default(),
             transitions: Mutex::default(),
             ended: watch::Sender::new(false),

@@ -137,7 +137,7 @@ impl Shared {
         let (peer, publishing) = match event {
             sfu::Event::MediaStarted(peer) => (peer, true),
             sfu::Event::Closed(peer, _) => (peer, false),
-            sfu::Event::Connected(_) => return,
+            sfu::Event::Connected(_) | sfu::Event::MediaMissing(..) => return,
         };
         if let Some(id) = name(peer) {
             self.stage.send_modify(|stage| {

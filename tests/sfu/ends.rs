@@ -2,7 +2,7 @@
 
 use crate::camera::{Camera, film, frames};
 use crate::world::{TIMEOUT, World};
-use greenroom::sfu::{Event, Why};
+use greenroom::sfu::{Event, Reason, Why};
 use std::time::Duration;
 use str0m::format::Codec;
 
@@ -34,7 +34,7 @@ fn a_client_that_is_gone_is_noticed_and_its_subscribers_are_told() {
     world.run(TIMEOUT - Duration::from_millis(500));
     assert_eq!(world.closed(publisher), None);
     world.run_ms(1_000);
-    assert_eq!(world.closed(publisher), Some(Why::Silence));
+    assert_eq!(world.failed(publisher), Some(Reason::Silence));
     assert_eq!(world.closed(subscriber), Some(Why::PublisherGone));
     assert!(ended_at(&world, publisher) - gone <= TIMEOUT + Duration::from_millis(100));
     assert!(world.clients[subscriber].closed, "its DTLS is closed, which browsers notice");
@@ -48,14 +48,14 @@ fn a_client_that_never_connects_is_given_up() {
     let publisher = world.publish(BOTH).unwrap();
     world.clients[publisher].mute = |_| true;
     world.run(TIMEOUT + Duration::from_millis(100));
-    assert_eq!(world.closed(publisher), Some(Why::Silence));
+    assert_eq!(world.failed(publisher), Some(Reason::NoStunRequest));
     assert_eq!(ended_at(&world, publisher), TIMEOUT);
 
     // One that shows itself by STUN but never agrees on keys is no better.
     let publisher = world.publish(BOTH).unwrap();
     world.clients[publisher].mute = |bytes| !stun(bytes);
     world.run(TIMEOUT + Duration::from_millis(100));
-    assert_eq!(world.closed(publisher), Some(Why::Silence));
+    assert_eq!(world.failed(publisher), Some(Reason::DtlsTimeout));
 }
 
 #[test]

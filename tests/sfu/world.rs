@@ -1,6 +1,6 @@
 //! An engine, clients of it and the network between them, in one thread on a clock that only the test moves.
 
-use greenroom::sfu::{Event, Peer, Refused, Sfu, Why};
+use greenroom::sfu::{Event, Peer, Reason, Refused, Sfu, Why};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -87,6 +87,8 @@ pub struct World {
     pub tap: Option<Vec<(SocketAddr, Vec<u8>)>>,
     /// What becomes of an offer on its way.
     pub edit: fn(String) -> String,
+    /// What becomes of a publisher's answer on its way.
+    pub edit_answer: fn(String) -> String,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     sent: u64,
     out: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>,
@@ -110,6 +112,7 @@ impl World {
             dice: Dice::new(seed),
             tap: None,
             edit: |offer| offer,
+            edit_answer: |answer| answer,
             wire: BTreeMap::new(),
             sent: 0,
             out: VecDeque::new(),
@@ -132,7 +135,7 @@ impl World {
         simulcast: Option<Simulcast>,
     ) -> Result<usize, Refused> {
         let (mut client, offer, pending) = self.client(config, kinds, Direction::SendOnly, simulcast);
-        client.answer = self.sfu.publish(self.now, client.peer, &offer)?;
+        client.answer = (self.edit_answer)(self.sfu.publish(self.now, client.peer, &offer)?);
         let answer = SdpAnswer::from_sdp_string(&client.answer).unwrap();
         client.rtc.sdp_api().accept_answer(pending, answer).unwrap();
         self.clients.push(client);
@@ -278,6 +281,14 @@ impl World {
             Event::Closed(of, why) if *of == peer => Some(*why),
             _ => None,
         })
+    }
+
+    /// Why a connection failed, if it did.
+    pub fn failed(&self, client: usize) -> Option<Reason> {
+        match self.closed(client)? {
+            Why::Failed(failure) => Some(failure.reason),
+            _ => None,
+        }
     }
 
     pub fn saw(&self, event: Event) -> bool {

@@ -8,10 +8,11 @@ use crate::domain::admission::{Ticket, Wish};
 use crate::metrics::Kind;
 use crate::model::participant::EventErrorCode;
 use crate::sfu::Peer;
+use axum::extract::ws::Utf8Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How long a connection that has ended may still be ended by its client.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -30,8 +31,8 @@ pub enum Farewell {
 /// What a connection goes through.
 #[derive(Debug)]
 pub enum Carrier {
-    /// An events WebSocket, which is told when to close.
-    Socket(watch::Sender<Option<Farewell>>),
+    /// An events WebSocket: when to close it, and messages to send on it.
+    Socket(watch::Sender<Option<Farewell>>, mpsc::Sender<Utf8Bytes>),
     /// Media; and the tag of its ICE session.
     Media(Peer, String),
 }
@@ -134,13 +135,13 @@ impl Connection {
     pub fn peer(&self) -> Option<Peer> {
         match &self.carrier {
             Carrier::Media(peer, _) => Some(*peer),
-            Carrier::Socket(_) => None,
+            Carrier::Socket(..) => None,
         }
     }
 
     /// Tells a socket to close; why counts the first time.
     pub fn dismiss(&self, farewell: Farewell) {
-        if let Carrier::Socket(close) = &self.carrier {
+        if let Carrier::Socket(close, _) = &self.carrier {
             close.send_if_modified(|said| said.is_none() && said.replace(farewell).is_none());
         }
     }
@@ -199,10 +200,20 @@ impl Held {
         }
     }
 
-    /// Notes that the media of a connection flow.
-    pub fn flows(&mut self, id: &str) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.flowing = true;
+    /// Notes that the media of a connection flow. Returns whether they did not before.
+    pub fn flows(&mut self, id: &str) -> bool {
+        self.connections.get_mut(id).is_some_and(|connection| !std::mem::replace(&mut connection.flowing, true))
+    }
+
+    /// Sends a message on the events WebSockets of a participant. It is dropped where too many wait to be sent.
+    pub fn send(&self, key: &Key, participant: &str, text: &Utf8Bytes) {
+        let ids = self.stages.get(key).map(|crowd| crowd.ids.iter()).into_iter().flatten();
+        for connection in ids.filter_map(|id| self.connections.get(id)) {
+            if let Carrier::Socket(_, messages) = &connection.carrier
+                && connection.ticket.participant == participant
+            {
+                let _ = messages.try_send(text.clone());
+            }
         }
     }
 
@@ -258,7 +269,7 @@ impl Held {
         let open = self.connections.values().filter(|held| held.opened.is_some() && !held.has_ended());
         for held in open {
             let kind = match (&held.carrier, &held.wish) {
-                (Carrier::Socket(_), _) => 0,
+                (Carrier::Socket(..), _) => 0,
                 (Carrier::Media(..), Wish::Subscribe(_)) => 2,
                 (Carrier::Media(..), _) => 1,
             };

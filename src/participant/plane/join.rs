@@ -7,14 +7,18 @@ use crate::app::connections::{self, Found};
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
 use crate::domain::participant::Client;
 use crate::sfu::Peer;
+use axum::extract::ws::Utf8Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Letters and digits of a connection's id: it stands in addresses, and is not to be guessed.
 const ID: usize = 16;
 /// Letters and digits that tell one ICE session of a connection from another.
 const TAG: usize = 8;
+
+/// Messages that wait to be sent on an events WebSocket, besides the stage's state.
+const MESSAGES: usize = 8;
 
 /// How long somebody who hangs up waits until that is written.
 const WRITTEN: Duration = Duration::from_secs(3);
@@ -55,6 +59,8 @@ pub struct Entered {
     pub id: String,
     /// Tells when it is to be closed, and why.
     pub closing: watch::Receiver<Option<Farewell>>,
+    /// Messages to send on it.
+    pub messages: mpsc::Receiver<Utf8Bytes>,
     /// The stage.
     pub stage: Arc<Stage>,
     /// The number of the stage's change that has put the participant in it.
@@ -84,6 +90,7 @@ impl Plane {
             Err(Refusal::new(RefusalCode::Internal, "The service failed; try again"))
         });
         if let Err(refusal) = &made {
+            self.codec_refused(&ticket, &wish, refusal);
             connections::refused(&self.app, &ticket, &wish, refusal).await;
         }
         made
@@ -100,11 +107,12 @@ impl Plane {
 
     async fn let_in(self: &Arc<Self>, ticket: &Arc<Ticket>, client: Client) -> Result<Entered, Refusal> {
         let (close, closing) = watch::channel(None);
+        let (send, messages) = mpsc::channel(MESSAGES);
         let id = self.id();
-        self.take(&id, Connection::new(ticket.clone(), Wish::Events, Carrier::Socket(close)))?;
+        self.take(&id, Connection::new(ticket.clone(), Wish::Events, Carrier::Socket(close, send)))?;
         match connections::open(&self.app, ticket, &Wish::Events, &id, client).await {
             Ok((_, revision)) => match self.opened(&id, ticket, Some(revision)) {
-                Some(stage) => Ok(Entered { id, closing, stage, revision }),
+                Some(stage) => Ok(Entered { id, closing, messages, stage, revision }),
                 None => Err(stopping()),
             },
             Err(refusal) => {
@@ -199,7 +207,7 @@ impl Plane {
             let mut held = self.held();
             match held.own(id, ticket).map(|connection| &connection.carrier) {
                 Some(Carrier::Media(peer, tag)) => names(tag).map(|()| *peer)?,
-                Some(Carrier::Socket(_)) | None => return Err(no_connection()),
+                Some(Carrier::Socket(..)) | None => return Err(no_connection()),
             }
         };
         let answered = self.media.trickle(peer, fragment).await;

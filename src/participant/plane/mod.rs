@@ -2,6 +2,7 @@
 //! the other. The record is the truth: what it does not know (any more) is dropped here, and what ends here is told to
 //! it, in order, until it is written.
 
+mod failures;
 mod held;
 mod join;
 mod limits;

@@ -6,7 +6,7 @@ use crate::app::nodes::{self, Standing};
 use crate::domain::admission::Wish;
 use crate::model::fault::{Bug, Fault};
 use crate::model::participant::EventErrorCode;
-use crate::sfu::{Event, Why};
+use crate::sfu::{Event, Peer, Why};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -87,25 +87,42 @@ impl Plane {
                     let id = self.held().id_of(peer).cloned();
                     id.into_iter().for_each(|id| self.flows(&id, matches!(event, Event::MediaStarted(_))));
                 }
-                Event::Closed(peer, why) => {
+                Event::MediaMissing(peer, failure) => {
                     let id = self.held().id_of(peer).cloned();
-                    tracing::debug!(?peer, ?why, id, "a media connection has ended");
-                    id.into_iter().for_each(|id| self.end(&id, End::Here(error(why))));
+                    id.into_iter().for_each(|id| self.media_missing(&id, failure));
                 }
+                Event::Closed(peer, why) => self.closed(peer, why),
             }
         }
         tracing::error!("the media thread has ended");
     }
 
+    /// A media connection has ended.
+    fn closed(self: &Arc<Self>, peer: Peer, why: Why) {
+        let Some(id) = self.held().id_of(peer).cloned() else { return };
+        tracing::debug!(?peer, ?why, id, "media connection closed");
+        let code = match why {
+            Why::Failed(failure) => self.media_failed(&id, failure),
+            Why::Bitrate => Some(EventErrorCode::BitrateExceeded),
+            Why::Resolution => Some(EventErrorCode::ResolutionExceeded),
+            Why::BFrames => Some(EventErrorCode::BFramePresent),
+            Why::Asked | Why::Hangup | Why::PublisherGone => None,
+        };
+        self.end(&id, End::Here(code));
+    }
+
     /// A subscriber's media flow once it is connected, a publisher's when they come.
     fn flows(self: &Arc<Self>, id: &str, media: bool) {
-        {
+        let (publishes, news) = {
             let mut held = self.held();
             let publishes = held.connections.get(id).is_some_and(|connection| connection.wish == Wish::Publish);
             if publishes && !media {
                 return;
             }
-            held.flows(id);
+            (publishes, held.flows(id))
+        };
+        if news {
+            self.app.metrics.media.connection(if publishes { "publish" } else { "subscribe" }, "connected", "");
         }
         self.write(id);
     }
@@ -196,16 +213,6 @@ pub(super) fn failed(fault: &Fault, what: &str) {
         tracing::debug!(error = fault as &dyn std::error::Error, "{what}");
     } else {
         tracing::warn!(error = fault as &dyn std::error::Error, "{what}");
-    }
-}
-
-/// How the record names why a peer is gone, where it has a name for it.
-fn error(why: Why) -> Option<EventErrorCode> {
-    match why {
-        Why::Bitrate => Some(EventErrorCode::BitrateExceeded),
-        Why::Resolution => Some(EventErrorCode::ResolutionExceeded),
-        Why::BFrames => Some(EventErrorCode::BFramePresent),
-        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::resend::Verdict;
 use super::{AGAIN, Happening, Link, Role, guarded, srtp};
 use crate::sfu::Transmit;
+use crate::sfu::failure::Reason;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ impl Link {
             self.transactions.drain(..self.transactions.len().saturating_sub(TRANSACTIONS));
         }
         let nominates = StunMessage::parse(bytes).is_ok_and(|message| message.use_candidate());
+        self.progress.verified(source, nominates);
         self.paths.request(now, source, nominates)
     }
 
@@ -102,15 +104,17 @@ impl Link {
         }
         self.paths.received(source, bytes.len());
         let (verified, connected) = (srtp::verified(), self.connected);
+        if stream.is_some() {
+            self.progress.rtp();
+        }
         let rtc = &mut self.rtc;
         let handled = guarded(|| {
-            if let Err(error) = rtc.handle_input(Input::Receive(now, receive)) {
-                tracing::debug!(%error, "a datagram was left out");
-            }
-            Ok::<_, String>(())
+            let handled = rtc.handle_input(Input::Receive(now, receive));
+            Ok::<_, String>(handled.inspect_err(|error| tracing::debug!(%error, "a datagram was left out")).is_ok())
         });
-        if let Err(why) = handled {
-            return vec![Happening::Failed(why)];
+        match handled {
+            Ok(handled) => self.progress.datagram(now, bytes, handled),
+            Err(why) => return vec![Happening::Failed(Reason::Internal, why)],
         }
         let happenings = self.drive(now, out);
         if srtp::verified() > verified {
@@ -151,16 +155,17 @@ impl Link {
         let rtc = &mut self.rtc;
         match guarded(|| rtc.handle_input(Input::Timeout(now))) {
             Ok(()) => self.drive(now, out),
-            Err(why) => vec![Happening::Failed(why)],
+            Err(why) => vec![Happening::Failed(Reason::Internal, why)],
         }
     }
 
     /// Lets the WebRTC library do all that it has to do by now. [`Link::wants`] then says when it wants more.
     pub(in crate::sfu) fn drive(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<Happening> {
         self.written = None;
-        let mut happenings = Vec::new();
-        if let Err(why) = guarded(|| self.work_off(now, out, &mut happenings)) {
-            happenings.push(Happening::Failed(why));
+        let (mut happenings, mut reason) = (Vec::new(), Reason::Internal);
+        let mut work = || self.work_off(now, out, &mut happenings).inspect_err(|error| reason = Reason::of(error));
+        if let Err(why) = guarded(&mut work) {
+            happenings.push(Happening::Failed(reason, why));
         }
         happenings
     }
@@ -236,6 +241,7 @@ impl Link {
         match event {
             Event::Connected => {
                 self.connected = true;
+                self.progress.connected(now);
                 self.seen = now;
                 Some(Happening::Connected)
             }
