@@ -84,6 +84,9 @@ impl Media {
         registry.register("media_unsent", help, media.unsent.clone());
         let help = "Events of the media thread that were lost, as nobody took them in time";
         registry.register("media_events_lost", help, media.unheard.clone());
+        for role in ["publish", "subscribe"] {
+            media.outcomes.get_or_create_owned(&Outcome { role, outcome: "connected", reason: "" });
+        }
         let help = "Media connections by role (publish, subscribe), outcome (connected, failed, lost) and reason";
         registry.register("media_connections", help, media.outcomes.clone());
         media

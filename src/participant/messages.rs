@@ -37,9 +37,16 @@ enum Say<'a> {
         capabilities: &'a ParticipantTokenCapabilities,
         expiration_time: String,
     },
+    #[serde(rename_all = "camelCase")]
     Error {
         code: &'a str,
         message: &'a str,
+        /// For an error of a media connection: `publish` or `subscribe`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<&'a str>,
+        /// For a subscription: the publisher.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remote_participant_id: Option<&'a str>,
     },
 }
 
@@ -116,7 +123,12 @@ pub fn token_exchanged(ticket: &Ticket) -> String {
 
 /// Something that was refused.
 pub fn error(code: &str, message: &str) -> String {
-    text(&Say::Error { code, message })
+    text(&Say::Error { code, message, role: None, remote_participant_id: None })
+}
+
+/// An error of a media connection: what it was for, and the publisher if it was a subscription.
+pub fn media_error(code: &str, message: &str, role: &str, publisher: Option<&str>) -> String {
+    text(&Say::Error { code, message, role: Some(role), remote_participant_id: publisher })
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ url = "http://127.0.0.1:9/hook"
 secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 """
 # Every label that there may be, beside those of histograms.
-LABELS = {"class", "direction", "door", "engine", "kind", "le", "operation", "outcome", "pool", "reason", "status"}
+LABELS = {"class", "direction", "door", "engine", "kind", "le", "operation", "outcome", "pool", "reason", "role", "status"}
 LABELS |= {"target", "version"}
 
 

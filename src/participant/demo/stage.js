@@ -7,6 +7,7 @@ import { iceServersIn } from "./ice.js";
 
 const PING_EVERY = 10_000; // the service gives a silent client 30 s
 const HTTP_TRIES = 2; // the second is for a redirection to another node
+const ENDED_BY_SERVICE = ["ICE_FAILED", "DTLS_FAILED", "MEDIA_LOST", "MEDIA_FAILED"];
 
 /** A refusal in the service's words, or in this page's own. */
 export class Refused extends Error {
@@ -77,15 +78,17 @@ export class Stage {
           this.#exchange?.resolve(payload);
         } else if (type === "ERROR") {
           refusal = new Refused(payload);
-          if (this.#exchange) this.#exchange.reject(refusal);
+          if (this.#exchange && payload.code === "TOKEN_EXCHANGE_FAILED") this.#exchange.reject(refusal);
           else if (this.joined) this.tell("refused", refusal);
+          if (payload.role) this.#mediaFailed(payload);
         }
       };
       socket.onopen = () => (this.#pinging = setInterval(() => this.#send({ type: "PING" }), PING_EVERY));
       socket.onclose = ({ code, reason }) => {
         const text = `The events WebSocket was closed with code ${code}.`;
-        const lost = refusal ?? new Refused({ code: reason || `CLOSED_${code}`, message: text });
-        this.#closed({ code, reason, at: now() }, lost);
+        const known = refusal !== null && refusal.code === reason;
+        const lost = known ? refusal : new Refused({ code: reason || `CLOSED_${code}`, message: text });
+        this.#closed({ code, reason, at: now() }, lost, known);
         failed(lost);
         this.#exchange?.reject(lost);
       };
@@ -98,13 +101,20 @@ export class Stage {
     this.tell("sent", message);
   }
 
+  /** The service has given a media connection up; without an answer from it, the browser would notice later. */
+  #mediaFailed({ code, role, remoteParticipantId }) {
+    if (!ENDED_BY_SERVICE.includes(code)) return;
+    const connection = role === "publish" ? this.publication : this.subscriptions.get(remoteParticipantId);
+    connection?.end();
+  }
+
   /** Without the events WebSocket the page knows nothing of the stage, so its media end too. */
-  #closed(how, lost) {
+  #closed(how, lost, told) {
     clearInterval(this.#pinging);
     this.publication?.end();
     this.subscriptions.forEach((subscription) => subscription.end());
     this.tell("closed", how);
-    if (this.joined && how.code !== 1000) this.tell("refused", lost);
+    if (this.joined && how.code !== 1000 && !told) this.tell("refused", lost);
     this.joined = false;
   }
 
@@ -211,6 +221,8 @@ class Connection {
     this.stream = new MediaStream();
     this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.state = "connecting";
+    this.startedAt = now();
+    this.server = null; // the address for media that the answer names first
     this.endedAt = null;
     this.#gone = gone;
   }
@@ -227,7 +239,9 @@ class Connection {
       if (response.status !== 201) throw await refusalIn(response);
       this.#resource = new URL(response.headers.get("Location"), response.url).href;
       if (this.state === "ended") return void (await this.#delete()); // closed while the answer was on its way
-      await this.peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
+      const sdp = await response.text();
+      this.server = addressIn(sdp);
+      await this.peer.setRemoteDescription({ type: "answer", sdp });
       this.#watch();
     } catch (error) {
       this.end();
@@ -243,8 +257,19 @@ class Connection {
       if (transport.state === "closed" || transport.state === "failed") this.end();
     };
     transport.onstatechange = changed;
-    this.peer.onconnectionstatechange = () => this.peer.connectionState === "failed" && this.end();
+    this.peer.onconnectionstatechange = () => this.peer.connectionState === "failed" && this.#failed();
     changed();
+  }
+
+  /** The browser has given up. If it never connected, the reader learns what to check. */
+  #failed() {
+    if (this.state === "connecting") {
+      const message =
+        `No media connection to ${this.server ?? "the service"} over UDP. Check firewalls, and that this computer can ` +
+        "reach that address; the operator sets it with --media-addr and --media-public-ip.";
+      this.stage.tell("refused", new Refused({ code: "MEDIA_NOT_CONNECTED", message }));
+    }
+    this.end();
   }
 
   #become(state) {
@@ -271,6 +296,12 @@ class Connection {
     this.#resource = null;
     if (resource) await this.stage.request("DELETE", resource).catch(() => {}); // it ends by itself when we are silent
   }
+}
+
+/** The address and port of the first candidate of an answer. */
+function addressIn(sdp) {
+  const [, address, port] = /^a=candidate:\S+ \d+ udp \d+ (\S+) (\d+) /im.exec(sdp) ?? [];
+  return address ? `${address.includes(":") ? `[${address}]` : address}:${port}` : null;
 }
 
 async function refusalIn(response) {

@@ -1,6 +1,9 @@
 /** What the page shows of the model. Whatever came from others is written as text, never as markup. */
 
+import { now } from "./stage.js";
+
 const LOGGED = 300; // entries that stay on the screen
+const SLOW = 3000; // milliseconds after which a connection should have been made
 const PHASES = { idle: "Not joined", joining: "Joining…", joined: "Joined", left: "Left" };
 
 export const byId = (id) => document.getElementById(id);
@@ -143,7 +146,10 @@ function fillTile(tile, { id, userId, attributes }, connection) {
 
 function stateOf(mine, connection) {
   if (!connection) return "not received";
-  if (connection.state === "connecting") return "connecting…";
+  if (connection.state === "connecting") {
+    const slow = connection.server && now() - connection.startedAt > SLOW;
+    return slow ? `connecting… no answer from ${connection.server} (UDP) yet` : "connecting…";
+  }
   return mine ? "publishing" : "receiving";
 }
 

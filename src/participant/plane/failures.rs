@@ -64,7 +64,7 @@ impl Plane {
             check = refusal.message,
             "media connection failed"
         );
-        self.message(ticket, code, &format!("{}: {}", subject(wish), refusal.message));
+        self.message(ticket, wish, code, &refusal.message);
     }
 
     fn who(&self, id: &str) -> Option<(Arc<Ticket>, Wish)> {
@@ -99,12 +99,16 @@ impl Plane {
         } else {
             log!(warn, "media connection failed");
         }
-        self.message(ticket, report.code, &format!("{}: {}", subject(wish), report.text));
+        self.message(ticket, wish, report.code, &report.text);
     }
 
     /// Sends an error message on the participant's events WebSocket.
-    fn message(&self, ticket: &Ticket, code: &str, text: &str) {
-        let text = messages::error(code, text).into();
+    fn message(&self, ticket: &Ticket, wish: &Wish, code: &str, text: &str) {
+        let publisher = match wish {
+            Wish::Subscribe(publisher) => Some(publisher.as_str()),
+            Wish::Events | Wish::Publish => None,
+        };
+        let text = messages::media_error(code, text, role(wish), publisher).into();
         self.held().send(&Key::of(ticket), &ticket.participant, &text);
     }
 
@@ -211,14 +215,6 @@ fn role(wish: &Wish) -> &'static str {
         Wish::Events => "events",
         Wish::Publish => "publish",
         Wish::Subscribe(_) => "subscribe",
-    }
-}
-
-/// What a message is about.
-fn subject(wish: &Wish) -> String {
-    match wish {
-        Wish::Subscribe(remote) => format!("subscribe {remote}"),
-        other => role(other).to_owned(),
     }
 }
 
