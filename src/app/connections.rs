@@ -214,6 +214,16 @@ pub async fn failed(app: &Arc<App>, ticket: &Ticket, wish: &Wish, code: EventErr
     }
 }
 
+/// Whether another events WebSocket of the participant has taken the place of the one whose connection was `id`.
+pub async fn is_reused(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<bool, Fault> {
+    let call = &of(app, &ticket.scope);
+    again(|| async {
+        let rows = call.read().await?.connections_of(&ticket.scope, &ticket.stage, &ticket.participant).await?;
+        Ok(rows.iter().any(|row| row.kind == EVENTS && row.id != id))
+    })
+    .await
+}
+
 /// URL of the node that holds the connection `id`, if it is not this one.
 pub async fn elsewhere(app: &Arc<App>, scope: &Scope, stage: &str, id: &str) -> Result<Option<String>, Fault> {
     let call = &of(app, scope);

@@ -44,6 +44,9 @@ const SESSION_ENDED: Parting = Parting(4409, "SESSION_ENDED");
 const MALFORMED: Parting = Parting(4400, "MALFORMED_REQUEST");
 /// Policy violation (RFC 6455, section 7.4.1).
 const TOO_MANY_CONTROL_FRAMES: Parting = Parting(1008, "TOO_MANY_CONTROL_FRAMES");
+const TOKEN_REUSED: Parting = Parting(4403, "TOKEN_REUSED");
+/// Message of the error that comes before [`TOKEN_REUSED`].
+const REUSED: &str = "another events WebSocket of this participant was opened and has taken the place of this one";
 
 impl From<RefusalCode> for Parting {
     fn from(code: RefusalCode) -> Self {
@@ -79,6 +82,10 @@ pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Resu
             Ok(mut guest) => {
                 visit.begins("OK");
                 let parting = guest.stay(&mut socket).await;
+                if parting == Some(TOKEN_REUSED) {
+                    let told = socket.send(Message::Text(messages::error(TOKEN_REUSED.1, REUSED).into()));
+                    drop(tokio::time::timeout(PARTING, told).await);
+                }
                 visit.ends(&guest.ticket, parting);
                 guest.plane.end(&guest.id, End::Here(None));
                 parting
@@ -309,12 +316,16 @@ impl Guest {
         }
     }
 
-    /// Why the record does not know the connection any more: what is wrong with its token now, or that its session has
-    /// ended.
+    /// Why the record does not know the connection any more: what is wrong with its token now, that another WebSocket of
+    /// the participant has taken its place, or that its session has ended.
     async fn why(&self) -> Parting {
-        match self.credentials.admit(&self.plane.app, Purpose::Hold).await {
-            Ok(_) => SESSION_ENDED,
-            Err(refusal) => refusal.code.into(),
+        if let Err(refusal) = self.credentials.admit(&self.plane.app, Purpose::Hold).await {
+            return refusal.code.into();
+        }
+        match connections::is_reused(&self.plane.app, &self.ticket, &self.id).await {
+            Ok(true) => TOKEN_REUSED,
+            Ok(false) => SESSION_ENDED,
+            Err(fault) => refusal::internal(&fault).code.into(),
         }
     }
 }

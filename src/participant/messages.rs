@@ -26,10 +26,7 @@ pub enum Heard {
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
 enum Say<'a> {
     #[serde(rename_all = "camelCase")]
-    StageState {
-        stage_id: &'a str,
-        participants: Vec<Listed<'a>>,
-    },
+    StageState { stage_id: &'a str, participants: Vec<Listed<'a>> },
     #[serde(rename_all = "camelCase")]
     TokenExchanged {
         user_id: &'a str,

@@ -8,8 +8,8 @@ mod wire;
 pub(super) use srtp::crypto_provider;
 
 use super::agree::{self, Agreed};
-use super::forward::Lane;
 use super::failure::{Progress, Reason};
+use super::forward::Lane;
 use super::fragment::Restart;
 use super::limits::Meter;
 use super::offer::{Kind, Offer, Purpose};

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from doors import SOON_SECONDS, Doors, Signer, until
 from offers import offer
-from peers import publish
+from peers import publish, view
 
 MOST_LISTED = 100
 
@@ -56,13 +56,40 @@ async def test_publishers_come_first_and_nobody_is_told_twice(doors):
         await two.sees(bob_id + "*", alice_id)
         assert await peer.stop() == 200
         await one.sees(alice_id, bob_id)
-        # Another socket of somebody who is there changes nothing for anybody.
+        await two.sees(alice_id, bob_id)
+        # Another socket of somebody who is there changes nothing for the others.
         async with doors.join(alice) as again:
             await again.sees(alice_id, bob_id)
-        assert await one.answered("PING") == {"type": "PONG"}
-        assert one.listed() == [alice_id, bob_id]
-        with pytest.raises(TimeoutError):
-            await one.state(0.5)
+            assert await two.answered("PING") == {"type": "PONG"}
+            assert two.listed() == [alice_id, bob_id]
+            with pytest.raises(TimeoutError):
+                await two.state(0.5)
+
+
+async def test_a_second_socket_of_a_participant_takes_the_place_of_the_first(doors):
+    (alice, alice_id), (bob, bob_id) = doors.token(), doors.token()
+    async with doors.join(alice) as first, doors.join(bob) as other:
+        publisher = await publish(doors.whip, alice)
+        await first.sees(alice_id + "*", bob_id)
+        await other.sees(alice_id + "*", bob_id)
+        viewer = await view(doors.whip, bob, alice_id)
+        await viewer.sees(3)
+        began = time.monotonic()
+        async with doors.join(alice) as second:
+            while (message := await first.hear())["type"] != "ERROR":
+                pass
+            assert message["payload"]["code"] == "TOKEN_REUSED"
+            assert await first.closed() == (4403, "TOKEN_REUSED")
+            assert time.monotonic() - began < SOON_SECONDS
+            await second.sees(alice_id + "*", bob_id)
+            assert await second.answered("PING") == {"type": "PONG"}
+            assert other.listed() == [alice_id + "*", bob_id]
+            seen = viewer.pictures
+            await viewer.sees(seen + 10)
+            assert doors.events_of(alice_id) == ["JOINED", "PUBLISH_STARTED"], "nobody left and nobody joined"
+        assert await viewer.stop() == 200
+        assert await publisher.stop() == 200
+    await doors.recorded(alice_id, "JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT")
 
 
 async def test_many_changes_are_told_in_few_messages(doors):

