@@ -84,7 +84,10 @@ export class Stage {
         }
       };
       socket.onopen = () => (this.#pinging = setInterval(() => this.#send({ type: "PING" }), PING_EVERY));
+      // A connection that the policy of the page forbids is an error and is never closed.
+      socket.onerror = () => setTimeout(() => socket.onclose?.({ code: 1006, reason: "" }));
       socket.onclose = ({ code, reason }) => {
+        socket.onclose = null;
         const text = `The events WebSocket was closed with code ${code}.`;
         const known = refusal !== null && refusal.code === reason;
         const lost = known ? refusal : new Refused({ code: reason || `CLOSED_${code}`, message: text });

@@ -52,9 +52,11 @@ export function keepingFocus(draw) {
   next?.focus();
 }
 
-function phaseOf({ phase, closed }) {
-  return phase === "left" && closed
-    ? `Left (${closed.code}${closed.reason ? `, ${closed.reason}` : ""})`
+function phaseOf({ phase, closed, stageId }) {
+  const left = stageId === null ? PHASES.idle : PHASES.left;
+  if (phase === "left" && !closed) return left;
+  return phase === "left"
+    ? `${left} (${closed.code}${closed.reason ? `, ${closed.reason}` : ""})`
     : PHASES[phase];
 }
 
