@@ -43,7 +43,7 @@ pub enum Detail {
     Call(serde_json::Value),
 }
 
-/// The detail of an `IVS Stage Update`.
+/// The detail of an `IVS Stage Update`, or of a `Greenroom Stage Update`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageUpdate {
     session_id: String,
@@ -138,6 +138,8 @@ pub struct Whom<'a> {
 }
 
 const STAGE_UPDATE: &str = "IVS Stage Update";
+/// The detail type of events that AWS does not have: rules and handlers that were written for AWS's do not get them.
+const EXTENDED_STAGE_UPDATE: &str = "Greenroom Stage Update";
 
 /// What an event of a participant is called, and whether AWS tells of it.
 const fn name(event: EventName) -> (&'static str, bool) {
@@ -172,6 +174,7 @@ pub fn of_participant(scene: Scene<'_>, whom: Whom<'_>, events: &[Event], extend
                 destination_session_id: event.destination_session_id.clone(),
             });
             scene.update(
+                if of_aws { STAGE_UPDATE } else { EXTENDED_STAGE_UPDATE },
                 StageUpdate {
                     user_id: Some(whom.user_id.to_owned()),
                     participant_id: Some(ParticipantId(whom.id.to_owned())),
@@ -195,12 +198,12 @@ pub fn of_participant(scene: Scene<'_>, whom: Whom<'_>, events: &[Event], extend
 
 /// What is told of the beginning of a session, where events are told that AWS does not have.
 pub fn of_session_start(scene: Scene<'_>, at: Timestamp) -> Told {
-    scene.update(scene.bare("Session Started", at), at)
+    scene.update(EXTENDED_STAGE_UPDATE, scene.bare("Session Started", at), at)
 }
 
 /// What is told of the end of a session, where events are told that AWS does not have.
 pub fn of_session_end(scene: Scene<'_>, at: Timestamp) -> Told {
-    scene.update(scene.bare("Session Ended", at), at)
+    scene.update(EXTENDED_STAGE_UPDATE, scene.bare("Session Ended", at), at)
 }
 
 impl Scene<'_> {
@@ -220,8 +223,8 @@ impl Scene<'_> {
         }
     }
 
-    fn update(&self, update: StageUpdate, at: Timestamp) -> Told {
-        self.told(STAGE_UPDATE, at, Detail::Stage(Box::new(update)))
+    fn update(&self, detail_type: &'static str, update: StageUpdate, at: Timestamp) -> Told {
+        self.told(detail_type, at, Detail::Stage(Box::new(update)))
     }
 
     fn told(&self, detail_type: &'static str, at: Timestamp, detail: Detail) -> Told {

@@ -30,9 +30,13 @@ fn told(whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<Value> {
     let scope = scope();
     let all = of_participant(scene(&scope), whom, events, extended);
     let detail = |told: Told| {
-        assert_eq!((told.detail_type, told.resource), ("IVS Stage Update", arn("stage", "Stage1")));
-        assert_eq!(told.at, NOW);
-        serde_json::to_value(told.detail).unwrap()
+        assert_eq!((told.resource, told.at), (arn("stage", "Stage1"), NOW));
+        let detail = serde_json::to_value(told.detail).unwrap();
+        let of_aws = ["Published", "Unpublished", "Publish Error", "Replication Start", "Replication End"];
+        let name = detail["event_name"].as_str().unwrap();
+        let of_aws = name == "Token Exchanged" || of_aws.contains(&name.trim_start_matches("Participant "));
+        assert_eq!(told.detail_type, if of_aws { "IVS Stage Update" } else { "Greenroom Stage Update" }, "{name}");
+        detail
     };
     all.into_iter().map(detail).collect()
 }
@@ -150,6 +154,7 @@ fn a_session_is_told_of_without_a_participant() {
     ] {
         let mut expected = expected(name, json!({}));
         expected.as_object_mut().unwrap().retain(|member, _| member != "user_id" && member != "participant_id");
+        assert_eq!(told.detail_type, "Greenroom Stage Update");
         assert_eq!(serde_json::to_value(told.detail).unwrap(), expected);
     }
 }
