@@ -126,7 +126,12 @@ async fn create(args: CreateKeyArgs) -> Result<String, AdminError> {
     let policy = match args.policy {
         Some(path) => {
             let text = std::fs::read_to_string(&path).map_err(|error| AdminError::PolicyFile(path.clone(), error))?;
-            Some(Policy::parse(&text).map_err(|error| AdminError::Policy(path, error))?)
+            let refused = |error| AdminError::Policy(path.clone(), error);
+            let policy = Policy::parse(&text).map_err(refused)?;
+            for warning in policy.check_actions().map_err(refused)? {
+                eprintln!("greenroom: warning: {}: {warning}", path.display());
+            }
+            Some(policy)
         }
         None => None,
     };

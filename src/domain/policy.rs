@@ -8,6 +8,7 @@
 //! - a service in an action has no wildcards,
 //! - an operator must fit its key, and `aws:TagKeys`, which has many values, needs `ForAllValues:` or `ForAnyValue:`.
 
+mod actions;
 mod condition;
 mod document;
 mod network;
@@ -20,6 +21,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
+pub use actions::ACTIONS;
 use condition::Condition;
 use document::{At, Json};
 use wildcard::Wildcard;

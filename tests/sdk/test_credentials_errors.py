@@ -1,11 +1,13 @@
 """What `greenroom credentials` refuses: each time with one line that names the cause, and without doing anything."""
 
 import json
+import sqlite3
 
 import pytest
 
 from access import Keys, allow, policy
-from server import run
+from server import MASTER_KEY, run
+from wire import Wire
 
 ACCOUNT = "123456789012"
 
@@ -78,6 +80,12 @@ BAD_POLICIES = {
     "no action": (policy({"Effect": "Allow", "Resource": "*"}), "NotAction"),
     "two kinds of action": (policy({**allow(), "NotAction": "ivs:GetStage"}), "NotAction"),
     "a bad action": (policy(allow("GetStage")), "'GetStage'"),
+    "an action that is not there": (policy(allow("ivs:CreateStge")), "nearest is ivs:CreateStage"),
+    "another one among those": (policy(allow(["ivs:*", "IVS:getstages"])), "Statement[0].Action[1]"),
+    "an exception that is not there": (
+        policy({"Effect": "Allow", "NotAction": "ivs:DeleteStages", "Resource": "*"}),
+        "nearest is ivs:DeleteStage",
+    ),
     "no resource": (policy({"Effect": "Allow", "Action": "*"}), "NotResource"),
     "a bad resource": (policy(allow(resource="stage/*")), "'stage/*'"),
     "a principal": (policy(allow(Principal="*")), "Principal"),
@@ -100,6 +108,26 @@ def test_a_bad_policy_is_refused_with_its_file_and_its_fault_and_no_key_is_made(
     line = said(keys.run("create", "--account", ACCOUNT, "--policy", str(file)), 2)
     assert str(file) in line and word in line
     assert keys.ask("list") == []
+
+
+def test_a_wildcard_that_matches_no_action_is_warned_of(keys, tmp_path):
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(policy(allow(["ivs:Craete*", "ivs:Get*", "ivs:PutMetadata", "s3:PutObjekt"]))))
+    ended = keys.run("create", "--account", ACCOUNT, "--policy", str(file), "--output", "json")
+    assert ended.returncode == 0 and json.loads(ended.stdout)["policy"]
+    [line] = ended.stderr.splitlines()
+    assert line == f"greenroom: warning: {file}: Statement[0].Action[0]: 'ivs:Craete*' matches no action of this service"
+
+
+def test_a_policy_that_is_in_the_store_is_good_whatever_it_names(keys, database, start_greenroom):
+    made = keys.create(ACCOUNT, policy=policy(allow(["ivs:ListStages", "ivs:GetStage"])))
+    with sqlite3.connect(database.removeprefix("sqlite://")) as store:
+        store.execute("UPDATE access_keys SET policy = replace(policy, 'ivs:GetStage', 'ivs:CreateStge')")
+    store.close()
+    server = start_greenroom(GREENROOM_DATABASE_URL=database, GREENROOM_MASTER_KEY=MASTER_KEY).serving()
+    wire = Wire(server.endpoint, made["accessKeyId"], "us-east-1", secret=made["secretAccessKey"])
+    assert wire.call("ListStages").status == 200
+    assert wire.call("CreateStage").fault == "AccessDeniedException"
 
 
 def test_a_store_in_memory_has_no_keys_to_manage():
