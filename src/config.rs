@@ -5,6 +5,8 @@ mod events;
 mod ice;
 mod media_limits;
 pub mod parse;
+mod quotas;
+mod regions;
 mod store;
 mod telemetry;
 
@@ -12,6 +14,8 @@ pub use backup::{BackupArgs, Place};
 pub use events::{CheckArgs, ChosenArgs, DeadArgs, EventArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
 pub use ice::{IceArgs, IceServer, TurnCredentials};
 pub use media_limits::MediaLimitArgs;
+pub use quotas::{AccountQuotas, Quotas};
+pub use regions::Regions;
 pub use store::{Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{Figures, Served, TelemetryArgs};
 
@@ -285,7 +289,16 @@ pub struct ServeArgs {
     /// What clients reach this server at, in tokens and stage endpoints [default: http://, or https:// with --tls-cert, and the address of --listen]
     #[arg(long, env = "GREENROOM_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
-    /// Region in the command that is printed at the start; every request names its own
+    /// Regions that requests may be signed for, separated by commas; others are refused [default: those of IVS Real-Time]
+    #[arg(
+        long,
+        env = "GREENROOM_REGIONS",
+        default_value = regions::AWS,
+        value_name = "REGION,…",
+        hide_default_value = true
+    )]
+    pub regions: Regions,
+    /// Region in the command that is printed at the start, one of --regions
     #[arg(long, env = "GREENROOM_REGION", default_value = "us-east-1", value_parser = region)]
     pub region: String,
     /// Account of the development access key `test`, and of --access-key-id: 12 digits
@@ -315,6 +328,15 @@ pub struct ServeArgs {
     /// Quotas of an account in a region, NAME=NUMBER or NAME=unlimited, separated by commas; those not named keep AWS's values
     #[arg(long, env = "GREENROOM_QUOTAS", default_value = "", value_name = "NAME=N,…", hide_default_value = true)]
     pub quotas: Quotas,
+    /// Quotas of an account over all regions together, NAME=NUMBER, separated by commas; those not named are unlimited
+    #[arg(
+        long,
+        env = "GREENROOM_ACCOUNT_QUOTAS",
+        default_value = "",
+        value_name = "NAME=N,…",
+        hide_default_value = true
+    )]
+    pub account_quotas: AccountQuotas,
     /// Seconds from the start of a composition until it is ACTIVE
     #[arg(long, env = "GREENROOM_COMPOSITION_START_SECONDS", default_value_t = 2, value_name = "S")]
     pub composition_start_seconds: u32,
@@ -518,78 +540,6 @@ impl PublicUrl {
     }
 }
 
-/// Quotas; `None` is without limit. The defaults are AWS's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quotas {
-    /// `stages`.
-    pub stages: Option<u32>,
-    /// `public-keys`.
-    pub public_keys: Option<u32>,
-    /// `encoder-configurations`.
-    pub encoder_configurations: Option<u32>,
-    /// `storage-configurations`.
-    pub storage_configurations: Option<u32>,
-    /// `ingest-configurations`.
-    pub ingest_configurations: Option<u32>,
-    /// `compositions`: those that have not ended.
-    pub compositions: Option<u32>,
-    /// `compositions-per-stage`: those of one stage that have not ended.
-    pub compositions_per_stage: Option<u32>,
-    /// `participant-replicas`: stages that one participant is replicated to at once.
-    pub participant_replicas: Option<u32>,
-    /// `publishers`: participants that publish to one stage at once, replicas among them.
-    pub publishers: Option<u32>,
-    /// `subscribers`: participants of one stage that subscribe at once.
-    pub subscribers: Option<u32>,
-}
-
-impl Default for Quotas {
-    fn default() -> Self {
-        Quotas {
-            stages: Some(1000),
-            public_keys: Some(3),
-            encoder_configurations: Some(20),
-            storage_configurations: Some(5),
-            ingest_configurations: Some(100),
-            compositions: Some(20),
-            compositions_per_stage: Some(5),
-            participant_replicas: Some(5),
-            publishers: Some(12),
-            subscribers: Some(10_000),
-        }
-    }
-}
-
-impl FromStr for Quotas {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut quotas = Quotas::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').ok_or_else(|| format!("'{part}' is not NAME=NUMBER"))?;
-            let value = match value {
-                "unlimited" => None,
-                number => Some(number.parse().map_err(|_| format!("'{value}' is neither a number nor 'unlimited'"))?),
-            };
-            let quota = match name {
-                "stages" => &mut quotas.stages,
-                "public-keys" => &mut quotas.public_keys,
-                "encoder-configurations" => &mut quotas.encoder_configurations,
-                "storage-configurations" => &mut quotas.storage_configurations,
-                "ingest-configurations" => &mut quotas.ingest_configurations,
-                "compositions" => &mut quotas.compositions,
-                "compositions-per-stage" => &mut quotas.compositions_per_stage,
-                "participant-replicas" => &mut quotas.participant_replicas,
-                "publishers" => &mut quotas.publishers,
-                "subscribers" => &mut quotas.subscribers,
-                _ => return Err(format!("there is no quota named '{name}'")),
-            };
-            *quota = value;
-        }
-        Ok(quotas)
-    }
-}
-
 /// Rates: AWS's or none, and single ones of the operator's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
@@ -677,15 +627,6 @@ mod tests {
         assert_eq!("".parse(), Ok(Networks::default()));
         for bad in ["10.0.0.0/33", "proxy.example.com", "10.0.0"] {
             assert!(bad.parse::<Networks>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn quotas_not_named_keep_their_defaults() {
-        let quotas: Quotas = "stages=7, public-keys=unlimited".parse().unwrap();
-        assert_eq!(quotas, Quotas { stages: Some(7), public_keys: None, ..Quotas::default() });
-        for bad in ["stages", "stages=", "stages=-1", "rooms=1"] {
-            assert!(bad.parse::<Quotas>().is_err(), "{bad}");
         }
     }
 }

@@ -98,6 +98,7 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
         ServerError::NoMasterKey
             | ServerError::Secret(..)
             | ServerError::Exposed(_)
+            | ServerError::Region(..)
             | ServerError::BadAccessKey(_)
             | ServerError::Credentials(CredentialsError::Taken(_))
             | ServerError::UnknownOperation(_)

@@ -12,7 +12,9 @@ use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
 use crate::app::views::Bell;
 use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
 use crate::clock::Clock;
-use crate::config::{Listen, Pooler, PublicUrl, RateLimits, Secret, ServeArgs, Served, StoreArgs, Switch, Url};
+use crate::config::{
+    Listen, Pooler, PublicUrl, RateLimits, Regions, Secret, ServeArgs, Served, StoreArgs, Switch, Url,
+};
 use crate::delivery::targets::TargetsError;
 use crate::delivery::{self, Config};
 use crate::domain::composition::Durations;
@@ -71,6 +73,9 @@ pub enum ServerError {
     /// An access key that was given and cannot be had.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// A region that is not served.
+    #[error("--region: {0} is none of the regions that are served ({1}); name one of them, or add it to --regions")]
+    Region(String, Regions),
     /// A rate for an operation that there is not.
     #[error("--rate-limits: there is no operation named '{0}'")]
     UnknownOperation(String),
@@ -159,6 +164,9 @@ impl Server {
         let source = KeySource::of(&args.store)?;
         if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
             return Err(ServerError::Exposed(args.listen));
+        }
+        if !args.regions.contains(&args.region) {
+            return Err(ServerError::Region(args.region, args.regions));
         }
         let given = given_key(&args)?;
         let rates = rates(&args.rate_limits)?;
@@ -340,7 +348,9 @@ fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
             rtmp: format!("rtmp://{}/app/", public.host()),
             rtmps: format!("rtmps://{}:443/app/", public.host()),
         },
+        regions: args.regions.clone(),
         quotas: args.quotas,
+        account_quotas: args.account_quotas,
         compositions: Durations {
             start: seconds(args.composition_start_seconds),
             idle: seconds(args.composition_idle_seconds),

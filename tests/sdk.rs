@@ -101,7 +101,7 @@ impl House {
 
     fn call(&self) -> Call {
         let scope = Scope { account: ACCOUNT.into(), region: REGION.into() };
-        Call { app: self.server.app.clone(), scope }
+        Call::new(self.server.app.clone(), scope)
     }
 
     async fn join(&self, stage: &str, participant: &str) -> String {
@@ -159,7 +159,7 @@ async fn stages_tokens_and_tags() {
         let stage = client.update_stage().arn(&arn).name("two").send().await.unwrap().stage.unwrap();
         assert_eq!(stage.name.as_deref(), Some("two"));
         let stage = client.get_stage().arn(&arn).send().await.unwrap().stage.unwrap();
-        assert_eq!((stage.name.as_deref(), stage.active_session_id), (Some("two"), None));
+        assert_eq!((stage.name.as_deref(), stage.active_session_id.as_deref()), (Some("two"), Some("")));
         house.server.app.clock.advance(Duration::from_millis(1));
         house.stage("three").await;
         let pages = client.list_stages().into_paginator().page_size(1).send().collect::<Result<Vec<_>, _>>().await;

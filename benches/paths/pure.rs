@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use greenroom::api::operations::OPERATIONS;
 use greenroom::api::signature;
 use greenroom::app::credentials::Secret;
+use greenroom::config::Regions;
 use greenroom::domain::policy::{Context, Decision, Policy, Request};
 use greenroom::model::arn::Scope;
 use greenroom::model::page::{Position, Query};
@@ -20,6 +21,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 const ARN: &str = "arn:aws:ivs:us-east-1:000000000000:stage/abcdABCDefgh";
@@ -125,11 +127,12 @@ fn encode_page() -> Path {
     Path::new("encode/ListStages, 100", move || drop(black_box(serde_json::to_vec(black_box(&answer)))))
 }
 
+static REGIONS: LazyLock<Regions> = LazyLock::new(|| "us-east-1".parse().expect("a region"));
+
 /// All that is done to believe a request.
 pub fn check(Signed(parts, body): &Signed, secret: &Secret) {
     let claim = signature::claim(black_box(parts)).expect("a claim");
-    claim.check_scope().expect("the right scope");
-    claim.check_time(NOW, Duration::from_secs(300)).expect("the right time");
+    claim.check_head(&REGIONS, NOW, Duration::from_secs(300)).expect("the right scope and time");
     claim.check_digest(parts, body).expect("the right digest");
     claim.verify(parts, body, secret).expect("the right signature");
 }

@@ -68,7 +68,7 @@ impl World {
         let scope = Scope { account: ACCOUNT.into(), region: REGION.into() };
         let (server, call, arn) = runtime.block_on(async {
             let server = Server::start(args, Clock::manual(NOW), Ids::seeded(1)).await.expect("the server starts");
-            let call = Call { app: server.app.clone(), scope };
+            let call = Call::new(server.app.clone(), scope);
             let mut arn = None;
             for _ in 0..100 {
                 let create: CreateStageRequest = serde_json::from_str("{}").expect("an empty request");

@@ -28,7 +28,6 @@ use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::{Bug, Fault, RejectionKind};
 use audit::Attempt;
-use authorization::Asked;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -108,6 +107,11 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     response::fault(&Fault::internal(Bug::from(panic)))
 }
 
+/// Answers a request that no path of the server takes.
+pub async fn unrouted(door: &Door, request: Request) -> Response {
+    limits::admitted(door, request, |request| dispatched(door, None, request)).await
+}
+
 /// Answers what is asked of no path.
 async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
     if home::is_asked_for(request.method(), request.uri().path(), request.headers()) {
@@ -147,7 +151,7 @@ async fn answer(
         witness.caller(&scope, &claim.access_key);
     }
     limit(door, operation, &scope)?;
-    let call = Call { app: door.app.clone(), scope };
+    let call = Call::new(door.app.clone(), scope);
     if operation.readonly || !door.app.settings.events.audit {
         return perform(operation, &parts, &body, &caller, call, None).await;
     }
@@ -174,21 +178,17 @@ async fn perform(
     call: Call,
     attempt: Option<&mut Attempt>,
 ) -> Result<Vec<u8>, Fault> {
-    let input = request::input(operation, &parts.uri, body)?;
-    let recorded = attempt.map(|attempt| (attempt, input.clone()));
-    let address = || parts.extensions.get::<ClientAddress>().map(|address| address.0);
-    let policy = caller.policy.as_ref();
-    let asked = policy.map(|policy| (policy, Asked::new(operation, &input, &call.scope, address())));
     // What is not valid is refused as such, whoever sent it.
-    let valid = (operation.read)(input)?;
-    if let Some((attempt, input)) = recorded {
-        attempt.asks(input);
+    let valid = (operation.read)(request::input(operation, &parts.uri, body)?)?;
+    if let Some(attempt) = attempt {
+        attempt.asks(valid.input()?);
     }
-    if let Some((policy, asked)) = &asked {
-        // Boxed, as it is large and most keys have no policy.
-        Box::pin(again(|| authorization::check(&call, caller, policy, asked))).await?;
-    }
-    valid(call).await
+    let Some(policy) = &caller.policy else { return valid.run(call).await };
+    let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+    let request = authorization::request(operation, &valid.input()?, &call.scope, address, (&caller.user, policy));
+    // Boxed, as it is large and most keys have no policy.
+    let call = Box::pin(call.authorize(request)).await?;
+    valid.run(call).await
 }
 
 /// What a request asks for, and who it says has signed it.
@@ -198,6 +198,7 @@ fn asked(
     witness: Option<&Witness>,
 ) -> Result<(&'static Operation, Claim), Fault> {
     let (method, path) = (&parts.method, parts.uri.path());
+    request::check_path(path)?;
     let unknown = || Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}"));
     let operation = operation.ok_or_else(unknown)?;
     if let Some(witness) = witness {
@@ -210,8 +211,7 @@ fn asked(
 async fn authenticate(door: &Door, parts: &Parts, claim: &Claim, body: &[u8]) -> Result<(Caller, Scope), Fault> {
     let app = &door.app;
     let (caller, secret) = app.caller(&claim.access_key, claim.session_token.as_deref()).await?;
-    claim.check_scope()?;
-    claim.check_time(app.clock.now(), app.settings.clock_skew)?;
+    claim.check_head(&app.settings.regions, app.clock.now(), app.settings.clock_skew)?;
     claim.check_digest(parts, body)?;
     claim.verify(parts, body, &secret)?;
     if let Err(error) = app.note_use(&claim.access_key).await {

@@ -46,12 +46,23 @@ pub struct Operation {
     pub input: fn() -> &'static Def,
     /// The shape of its output.
     pub output: fn() -> &'static Def,
-    /// Decodes. What comes of it runs and encodes.
-    pub read: fn(Value) -> Result<Valid, Fault>,
+    /// Decodes the input.
+    pub read: fn(Value) -> Result<Box<dyn ValidRequest>, Fault>,
 }
 
-/// A request that is valid, to be carried out.
-pub type Valid = Box<dyn FnOnce(Call) -> Answer + Send>;
+/// A decoded request, valid by type.
+pub trait ValidRequest: Send {
+    /// The decoded input as JSON: the members that the operation declares and that were sent, without `null`s.
+    fn input(&self) -> Result<Value, Fault>;
+
+    /// Runs the operation and encodes its output.
+    fn run(self: Box<Self>, call: Call) -> Answer;
+}
+
+struct Decoded<I, F> {
+    input: I,
+    operation: F,
+}
 
 /// The bodies of most answers have fewer bytes: none of them has to grow on the way.
 const BODY: usize = 1000;
@@ -59,21 +70,35 @@ const BODY: usize = 1000;
 /// The body of an answer, or why there is none.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
 
-fn read<I, O, F>(operation: impl Fn(Call, I) -> F + Send + Sync + 'static, input: Value) -> Result<Valid, Fault>
+fn read<I, O, F, R>(operation: F, input: Value) -> Result<Box<dyn ValidRequest>, Fault>
 where
-    I: Shape + Clone + Send + Sync + 'static,
+    I: Shape + Clone + Serialize + Send + Sync + 'static,
     O: Serialize + Send,
-    F: Future<Output = Result<O, Fault>> + Send + 'static,
+    F: Fn(Call, I) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<O, Fault>> + Send + 'static,
 {
-    let input: I = decode(input)?;
-    Ok(Box::new(move |call| {
+    Ok(Box::new(Decoded { input: decode::<I>(input)?, operation }))
+}
+
+impl<I, O, F, R> ValidRequest for Decoded<I, F>
+where
+    I: Clone + Serialize + Send + Sync + 'static,
+    O: Serialize + Send,
+    F: Fn(Call, I) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<O, Fault>> + Send + 'static,
+{
+    fn input(&self) -> Result<Value, Fault> {
+        serde_json::to_value(&self.input).map_err(Fault::internal)
+    }
+
+    fn run(self: Box<Self>, call: Call) -> Answer {
         Box::pin(async move {
-            let done = again(|| operation(call.clone(), input.clone())).await?;
+            let done = again(|| (self.operation)(call.clone(), self.input.clone())).await?;
             let mut body = Vec::with_capacity(BODY);
             serde_json::to_writer(&mut body, &done).map_err(Fault::internal)?;
             Ok(body)
         })
-    }))
+    }
 }
 
 /// Parses a request: wrong JSON types make it unreadable, broken constraints make it invalid.

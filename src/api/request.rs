@@ -57,9 +57,33 @@ impl std::fmt::Debug for Busy {
 /// The path of the tag operations in the table.
 pub const TAGS: &str = "/tags/{resourceArn}";
 
-/// What follows `/tags/`, as it was sent: one encoded segment from SDKs, several from hand-written clients.
+/// What follows `/tags/` in a canonical path, as it was sent: one encoded segment from SDKs, several from hand-written
+/// clients.
 pub fn tagged(path: &str) -> Option<&str> {
-    path.strip_prefix("/tags/").filter(|arn| !arn.is_empty())
+    path.strip_prefix("/tags/").filter(|arn| !arn.is_empty() && check_path(path).is_ok())
+}
+
+/// Refuses a path that could be taken for another one by who normalises it: the operation is found, and the signature
+/// verified, by the path as it was sent.
+pub fn check_path(path: &str) -> Result<(), Fault> {
+    let refused = |what: &str| {
+        let text = format!("The path has {what}: it must be one of the API's, and an ARN in it percent-encoded");
+        Err(Fault::rejected(RejectionKind::MalformedRequest, text))
+    };
+    let decoded = |segment: &str| percent_decode_str(segment).collect::<Vec<u8>>();
+    let is_tags = path.starts_with("/tags/");
+    for (n, segment) in path.split('/').enumerate().skip(1) {
+        if segment.is_empty() && path != "/" {
+            return refused("an empty segment");
+        }
+        match &*decoded(segment) {
+            b"." | b".." => return refused("a segment '.' or '..'"),
+            // The slash of an ARN in one segment is encoded.
+            bytes if bytes.contains(&b'/') && !(is_tags && n > 1) => return refused("an encoded slash"),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The whole body, if it is not too large.

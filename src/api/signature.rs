@@ -5,15 +5,18 @@
 //! headers take part; the body is hashed here, whatever a header says of it. What is not supported is refused by name.
 //! The order and the names of the refusals are AWS's.
 
+mod canonical;
 mod plain;
 
 use crate::app::credentials::Secret;
 use crate::clock::Timestamp;
+use crate::config::Regions;
 use crate::model::fault::{Fault, RejectionKind};
 use aws_credential_types::Credentials;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
 };
 use aws_sigv4::sign::v4;
 use axum::http::header::{AUTHORIZATION, HOST};
@@ -27,6 +30,9 @@ const TERMINATOR: &str = "aws4_request";
 const DATE: &str = "x-amz-date";
 const TOKEN: &str = "x-amz-security-token";
 const CONTENT: &str = "x-amz-content-sha256";
+/// AWS's text.
+const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your AWS \
+     Secret Access Key and signing method. Consult the service documentation for details.";
 
 /// What the `Authorization` header of a request claims.
 #[derive(Clone, PartialEq, Eq)]
@@ -220,7 +226,7 @@ impl Claim {
     }
 
     /// Whether the request is of now, give or take `skew`; the text names both times, so that SDKs set their clocks by it.
-    pub fn check_time(&self, now: Timestamp, skew: Duration) -> Result<(), Fault> {
+    fn check_time(&self, now: Timestamp, skew: Duration) -> Result<(), Fault> {
         let (signed, minutes) = (self.at, skew.as_secs() / 60);
         if signed.plus(skew) >= now && now.plus(skew) >= signed {
             return Ok(());
@@ -238,10 +244,20 @@ impl Claim {
         )))
     }
 
+    /// Checks everything that the head of a request says of its signature and that needs neither the secret nor the
+    /// body: the scope, then the time.
+    pub fn check_head(&self, regions: &Regions, now: Timestamp, skew: Duration) -> Result<(), Fault> {
+        self.check_scope(regions)?;
+        self.check_time(now, skew)
+    }
+
     /// Whether the credential is scoped to what it is used for.
-    pub fn check_scope(&self) -> Result<(), Fault> {
-        if crate::config::region(&self.region).is_err() {
-            return Err(invalid("Credential should be scoped to a valid region"));
+    fn check_scope(&self, regions: &Regions) -> Result<(), Fault> {
+        if !regions.contains(&self.region) {
+            let sent: String = self.region.chars().take(32).collect();
+            return Err(invalid(format!(
+                "Credential should be scoped to a valid region, not '{sent}'. This server has {regions} (--regions)"
+            )));
         }
         if self.service != SERVICE {
             return Err(invalid(format!("Credential should be scoped to correct service: '{SERVICE}'")));
@@ -275,15 +291,20 @@ impl Claim {
         if parts.uri.path().contains('%') && same(&made(PercentEncodingMode::Single)?) {
             return Ok(());
         }
-        Err(invalid(
-            "The request signature we calculated does not match the signature you provided. Check your secret access key and how you sign",
-        ))
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let canonical::Canonical { request, string_to_sign } = canonical::canonical(self, parts, body);
+            let access_key = &self.access_key;
+            tracing::debug!(access_key, canonical_request = request, string_to_sign, "signature mismatch");
+        }
+        Err(invalid(MISMATCH))
     }
 
     fn signature(&self, parts: &Parts, body: &[u8], secret: &str, mode: PercentEncodingMode) -> Result<String, Fault> {
         let identity = Credentials::new(&self.access_key, secret, None, None, "greenroom").into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = mode;
+        // The operation is found by the path as it was sent; nothing else may be verified.
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
         settings.excluded_headers = None;
         let params = v4::SigningParams::builder()

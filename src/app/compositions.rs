@@ -31,6 +31,10 @@ pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCo
     let tags = domain::tag::given(input.tags)?;
     let stage = call.own(&input.stage_arn)?.to_owned();
     let mut tx = call.write().await?;
+    if call.app.settings.account_quotas.compositions.is_some() {
+        // Before the locks of the region (lock order).
+        tx.lock(&quota::everywhere(&call.scope), USE).await?;
+    }
     tx.lock(&call.scope, super::storage_configurations::USE).await?;
     tx.lock(&call.scope, USE).await?;
     let held = tx.lock_stage(&call.scope, &stage).await?;
@@ -45,6 +49,9 @@ pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCo
     }
     held.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
     let uses = uses(&call, &mut tx, &input.destinations).await?;
+    if let Some(request) = &call.authorization {
+        request.lock_tags(&call.scope, &mut tx).await?;
+    }
     within_quotas(&call, &mut tx, &stage).await?;
     let id = call.app.ids.resource();
     let planned = input.destinations.0.into_iter();
@@ -179,7 +186,14 @@ fn is_running(call: &Call, row: &CompositionRow) -> bool {
     !matches!(status(call, row).state, CompositionState::Stopped | CompositionState::Failed)
 }
 
+/// Refuses one more composition than the quotas allow. The lock of the account is held.
 async fn within_quotas(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+    if let Some(limit) = call.app.settings.account_quotas.compositions {
+        let of_account = tx.compositions_of_account(&call.scope.account).await?;
+        if of_account.iter().filter(|row| is_running(call, row)).count() >= limit as usize {
+            return Err(quota::over(&quota::everywhere(&call.scope), "compositions", limit));
+        }
+    }
     let running = running(call, tx).await?;
     let quotas = &call.app.settings.quotas;
     let of_stage = running.iter().filter(|row| row.stage_id == stage).count();

@@ -241,7 +241,7 @@ pub(super) fn is_connected(row: &ParticipantRow) -> bool {
 
 /// A call of whoever the stage belongs to.
 pub(super) fn of(app: &Arc<App>, scope: &Scope) -> Call {
-    Call { app: app.clone(), scope: scope.clone() }
+    Call::new(app.clone(), scope.clone())
 }
 
 /// What a participant is in the open session, if it was in it before; refuses a token that may not speak for who is in it.

@@ -11,6 +11,7 @@ use crate::store::{AccessKeyRow, Db, ReadSince, State, StoreError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,13 +41,17 @@ pub struct Caller {
 
 /// From when on the next use of each key is to be noted by this node.
 #[derive(Debug, Default)]
-pub struct Uses(Mutex<HashMap<String, Timestamp>>);
+pub struct Uses {
+    next: Mutex<HashMap<String, Timestamp>>,
+    /// Whether the log says that a session token came with a development key, which is said once.
+    token_ignored: AtomicBool,
+}
 
 impl Uses {
     /// Whether a use is to be noted now. Of many who ask at once one is told so, and nobody else for a while: a store
     /// that takes no writes is not asked again by every request.
     fn due(&self, key: &str, now: Timestamp) -> bool {
-        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.get(key).is_some_and(|at| now < *at) {
             return false;
         }
@@ -56,7 +61,7 @@ impl Uses {
 
     /// A use at `now` is in the store.
     fn noted(&self, key: &str, now: Timestamp) {
-        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.insert(key.to_owned(), now.plus(USE_NOTED_EVERY));
     }
 }
@@ -274,9 +279,9 @@ impl App {
             Fault::rejected(RejectionKind::UnrecognizedClient, text)
         };
         if let Some(account) = self.development_account(key) {
-            // These keys have no session tokens.
-            if session_token.is_some() {
-                return Err(unknown());
+            // A token of other credentials is easily left over in the environment of a client.
+            if session_token.is_some() && !self.uses.token_ignored.swap(true, Ordering::Relaxed) {
+                tracing::warn!(access_key = key, "session token ignored: development access keys have none");
             }
             let user = format!("arn:aws:iam::{account}:user/{key}");
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT_SECRET.clone()));

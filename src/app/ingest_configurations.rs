@@ -48,8 +48,7 @@ pub async fn create(
         id,
     };
     let mut tx = call.write().await?;
-    let limit = call.app.settings.quotas.ingest_configurations;
-    quota::within(&call, &mut tx, ResourceKind::IngestConfiguration, limit).await?;
+    quota::within(&call, &mut tx, ResourceKind::IngestConfiguration).await?;
     if let Some(arn) = input.stage_arn {
         // This operation declares no ResourceNotFoundException.
         let stage = stage_of(&call.scope, &mut tx, &arn).await?;

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod audit;
+pub mod authorization;
 pub mod compositions;
 pub mod connections;
 pub mod credentials;
@@ -27,7 +28,7 @@ pub mod tokens;
 pub mod views;
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::Quotas;
+use crate::config::{AccountQuotas, Quotas, Regions};
 use crate::domain::Broken;
 use crate::domain::composition::Durations;
 use crate::domain::rate::{Buckets, Rates};
@@ -39,6 +40,7 @@ use crate::model::fault::Fault;
 use crate::model::page::{Position, Query};
 use crate::secret::MasterKey;
 use crate::store::{Conn, Db, StageRow, StoreError};
+use authorization::AuthorizationRequest;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -93,8 +95,12 @@ impl App {
 pub struct Settings {
     /// What clients are told to connect to.
     pub endpoints: Endpoints,
-    /// How many of each thing there may be.
+    /// Regions that requests may be signed for.
+    pub regions: Regions,
+    /// How many of each thing an account may have in a region.
     pub quotas: Quotas,
+    /// The same over all regions together.
+    pub account_quotas: AccountQuotas,
     /// How long the phases of a composition last.
     pub compositions: Durations,
     /// The account of the development access key `test`; `None` while development credentials are off.
@@ -185,6 +191,8 @@ pub struct Call {
     pub app: Arc<App>,
     /// The account and the region.
     pub scope: Scope,
+    /// What is decided by tags in the store, to be checked in the state that the operation acts on.
+    authorization: Option<Arc<AuthorizationRequest>>,
 }
 
 impl From<Broken> for Fault {
@@ -194,12 +202,35 @@ impl From<Broken> for Fault {
 }
 
 impl Call {
-    async fn read(&self) -> Result<Conn, StoreError> {
-        self.app.db.read().await
+    /// A request that needs no further authorization.
+    pub fn new(app: Arc<App>, scope: Scope) -> Self {
+        Call { app, scope, authorization: None }
     }
 
-    async fn write(&self) -> Result<Conn, StoreError> {
-        self.app.db.write().await
+    /// A connection to read with. If tags decide whether the request is allowed, it sees one state of the store, in which
+    /// it is.
+    async fn read(&self) -> Result<Conn, Fault> {
+        let Some(request) = &self.authorization else { return Ok(self.app.db.read().await?) };
+        let mut conn = Box::pin(self.app.db.read_snapshot()).await?;
+        Box::pin(request.check_in(&self.scope, &mut conn)).await?;
+        Ok(conn)
+    }
+
+    /// A transaction to write in. If tags decide whether the request is allowed, it is isolated as a snapshot: a
+    /// concurrent change of a resource that the operation writes or locks makes it conflict, and it is run again.
+    async fn write(&self) -> Result<Conn, Fault> {
+        let Some(request) = &self.authorization else { return Ok(self.app.db.write().await?) };
+        let mut tx = Box::pin(self.app.db.write_snapshot()).await?;
+        Box::pin(request.check_in(&self.scope, &mut tx)).await?;
+        Ok(tx)
+    }
+
+    /// The stage `id`; what many ask for at once is read together.
+    async fn stage(&self, id: &str) -> Result<Option<StageRow>, Fault> {
+        if self.authorization.is_some() {
+            return Ok(self.read().await?.stage(&self.scope, id).await?);
+        }
+        Ok(self.app.db.stage(&self.scope, id).await?)
     }
 
     /// Makes last what was written of who is in a stage, and wakes those who watch.

@@ -25,8 +25,7 @@ pub async fn import(call: Call, input: ImportPublicKeyRequest) -> Result<ImportP
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    let limit = call.app.settings.quotas.public_keys;
-    quota::within(&call, &mut tx, ResourceKind::PublicKey, limit).await?;
+    quota::within(&call, &mut tx, ResourceKind::PublicKey).await?;
     match tx.insert_public_key(&call.scope, &row).await {
         Err(StoreError::Duplicate(_)) => {
             return Err(Fault::conflict(format!(

@@ -1,4 +1,4 @@
-//! Quotas on what an account has in a region.
+//! Quotas on what an account has in a region, and over all regions together.
 
 use crate::clock::Timestamp;
 use crate::model::arn::{ResourceKind, Scope};
@@ -16,6 +16,8 @@ const A_SECOND: i64 = 10_000;
 const MOST: Duration = Duration::from_secs(60);
 /// So many accounts are remembered.
 const ACCOUNTS: usize = 10_000;
+/// Stands for all regions.
+const EVERYWHERE: &str = "*";
 
 /// Until when no account can come to its quota, however many resources are made meanwhile. Nobody needs to wait for
 /// anybody, nor count, until then.
@@ -45,28 +47,72 @@ impl Far {
     }
 }
 
-/// Whether one more resource of a kind is certain to be within the quota `limit`.
-pub(super) fn is_far(call: &Call, kind: ResourceKind, limit: Option<u32>) -> bool {
-    limit.is_none() || call.app.far_from_quota.is_far(&call.scope, kind, call.now())
+/// The quotas on resources of a kind that are created and deleted, in a region and over all regions; compositions, which
+/// end by themselves, are counted in [`super::compositions`].
+fn limits(call: &Call, kind: ResourceKind) -> (Option<u32>, Option<u32>) {
+    let (region, account) = (&call.app.settings.quotas, &call.app.settings.account_quotas);
+    match kind {
+        ResourceKind::Stage => (region.stages, account.stages),
+        ResourceKind::PublicKey => (region.public_keys, account.public_keys),
+        ResourceKind::EncoderConfiguration => (region.encoder_configurations, account.encoder_configurations),
+        ResourceKind::StorageConfiguration => (region.storage_configurations, account.storage_configurations),
+        ResourceKind::IngestConfiguration => (region.ingest_configurations, account.ingest_configurations),
+        ResourceKind::Composition => (None, None),
+    }
 }
 
-/// Refuses one more resource of a kind than `limit` allows.
-pub(super) async fn within(call: &Call, tx: &mut Conn, kind: ResourceKind, limit: Option<u32>) -> Result<(), Fault> {
-    let Some(limit) = limit.filter(|_| !is_far(call, kind, limit)) else { return Ok(()) };
-    let (Call { app, scope }, now) = (call, call.now());
-    // Whoever creates one holds this lock until the end, so that two cannot both be the last.
+/// What stands for all regions of an account, for a lock or a count. No region has this name.
+pub(super) fn everywhere(scope: &Scope) -> Scope {
+    Scope { account: scope.account.clone(), region: EVERYWHERE.to_owned() }
+}
+
+/// Whether one more resource of a kind is certain to be within the quotas.
+pub(super) fn is_far(call: &Call, kind: ResourceKind) -> bool {
+    let (of_region, of_account) = limits(call, kind);
+    let is_far = |scope: &Scope| call.app.far_from_quota.is_far(scope, kind, call.now());
+    (of_region.is_none() || is_far(&call.scope)) && (of_account.is_none() || is_far(&everywhere(&call.scope)))
+}
+
+/// Refuses one more resource of a kind than the quotas allow.
+pub(super) async fn within(call: &Call, tx: &mut Conn, kind: ResourceKind) -> Result<(), Fault> {
+    let (of_region, of_account) = limits(call, kind);
+    // The lock of the account is taken before that of the region (lock order).
+    if let Some(limit) = of_account {
+        Box::pin(within_one(call, tx, &everywhere(&call.scope), kind, limit)).await?;
+    }
+    match of_region {
+        Some(limit) => within_one(call, tx, &call.scope, kind, limit).await,
+        None => Ok(()),
+    }
+}
+
+async fn within_one(call: &Call, tx: &mut Conn, scope: &Scope, kind: ResourceKind, limit: u32) -> Result<(), Fault> {
+    let now = call.now();
+    if call.app.far_from_quota.is_far(scope, kind, now) {
+        return Ok(());
+    }
+    // Held until the end of the transaction, so that two cannot both be the last.
     tx.lock(scope, kind.as_str()).await?;
-    let missing = i64::from(limit) - tx.count_resources(scope, kind, i64::from(limit)).await?;
+    let most = i64::from(limit);
+    let missing = most
+        - match scope.region.as_str() {
+            EVERYWHERE => tx.count_resources_of_account(&scope.account, kind, most).await?,
+            _ => tx.count_resources(scope, kind, most).await?,
+        };
     if missing <= 0 {
         return Err(over(scope, &format!("resources of the kind {}", kind.as_str()), limit));
     }
-    app.far_from_quota.note(scope, kind, missing, now);
+    call.app.far_from_quota.note(scope, kind, missing, now);
     Ok(())
 }
 
 pub(super) fn over(scope: &Scope, what: &str, limit: u32) -> Fault {
-    let Scope { account, region } = scope;
-    Fault::quota(format!("The account {account} has reached its quota of {limit} {what} in {region}"))
+    let account = &scope.account;
+    let place = match scope.region.as_str() {
+        EVERYWHERE => "over all regions".to_owned(),
+        region => format!("in {region}"),
+    };
+    Fault::quota(format!("The account {account} has reached its quota of {limit} {what} {place}"))
 }
 
 #[cfg(test)]

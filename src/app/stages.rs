@@ -41,14 +41,13 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
         quiet_since: now,
         active_session: None,
     };
-    let limit = call.app.settings.quotas.stages;
     let tokens;
-    if quota::is_far(&call, ResourceKind::Stage, limit) && row.recording.0.storage_configuration_arn.is_empty() {
+    if quota::is_far(&call, ResourceKind::Stage) && row.recording.0.storage_configuration_arn.is_empty() {
         tokens = mint()?;
         call.app.db.add_stage(&call.scope, &row).await?;
     } else {
         let mut tx = call.write().await?;
-        quota::within(&call, &mut tx, ResourceKind::Stage, limit).await?;
+        quota::within(&call, &mut tx, ResourceKind::Stage).await?;
         // This operation declares no ResourceNotFoundException.
         row.recording_storage_id = storage_of(&call, &mut tx, &row.recording.0).await?.map_err(|arn| {
             Fault::validation(format!(
@@ -68,7 +67,7 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
 
 /// Shows a stage.
 pub async fn get(call: Call, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
-    let row = call.app.db.stage(&call.scope, call.own(&input.arn)?).await?;
+    let row = call.stage(call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetStageResponse { stage: Some(stage(&call, row)) })
 }
@@ -82,7 +81,7 @@ pub async fn list(call: Call, input: ListStagesRequest) -> Result<ListStagesResp
     let summary = |row: StageRow| StageSummary {
         arn: StageArn::new(&call.scope, &row.id),
         name: Some(row.name.into()),
-        active_session_id: row.active_session.map(StageSessionId),
+        active_session_id: active_session_id(row.active_session),
         tags: Some(row.tags.0),
     };
     Ok(ListStagesResponse { stages: rows.into_iter().map(summary).collect(), next_token })
@@ -167,13 +166,18 @@ async fn storage_of(
     Ok(found.map(|row| row.id).ok_or_else(|| arn.to_string()))
 }
 
+/// The open session; `""` without one, as AWS's own clients compare with that.
+fn active_session_id(session: Option<String>) -> Option<StageSessionId> {
+    Some(StageSessionId(session.unwrap_or_default()))
+}
+
 fn stage(call: &Call, row: StageRow) -> Stage {
     let endpoints = &call.app.settings.endpoints;
     let endpoint = |url: &String| Some(StageEndpoint(url.clone()));
     Stage {
         arn: StageArn(call.scope.arn(ResourceKind::Stage, &row.id)),
         name: Some(row.name.into()),
-        active_session_id: row.active_session.map(StageSessionId),
+        active_session_id: active_session_id(row.active_session),
         tags: Some(row.tags.0),
         auto_participant_recording_configuration: Some(row.recording.0),
         endpoints: Some(StageEndpoints {

@@ -29,8 +29,7 @@ pub async fn create(
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    let limit = call.app.settings.quotas.storage_configurations;
-    quota::within(&call, &mut tx, ResourceKind::StorageConfiguration, limit).await?;
+    quota::within(&call, &mut tx, ResourceKind::StorageConfiguration).await?;
     tx.insert_storage_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })

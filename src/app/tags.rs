@@ -65,10 +65,3 @@ async fn refuse_gone(
     }
     Ok(())
 }
-
-impl Call {
-    /// The tags of a resource; none if it does not exist.
-    pub async fn tags_of(&self, kind: ResourceKind, id: &str) -> Result<Tags, Fault> {
-        Ok(self.read().await?.tags(&self.scope, kind, id).await?.unwrap_or_default())
-    }
-}

@@ -16,7 +16,7 @@ use crate::token::{Claims, SigningKey, VERSION};
 pub async fn create(call: Call, input: CreateParticipantTokenRequest) -> Result<CreateParticipantTokenResponse, Fault> {
     domain::token::attributes("attributes", &input.attributes.clone().unwrap_or_default())?;
     let id = call.own(&input.stage_arn)?;
-    call.app.db.stage(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    call.stage(id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
     let key = call.app.signing_key().await?;
     let configuration = ParticipantTokenConfiguration {
         duration: input.duration,

@@ -65,6 +65,8 @@ impl FaultKind {
 pub enum RejectionKind {
     /// The body is not JSON, or a value has the wrong JSON type.
     Serialization,
+    /// The path is not canonical.
+    MalformedRequest,
     /// No operation answers this method and path.
     UnknownOperation,
     /// The body is larger than the service takes.
@@ -95,8 +97,9 @@ pub enum RejectionKind {
 
 impl RejectionKind {
     /// Every kind that an operation may be refused with.
-    pub const ALL: [RejectionKind; 13] = [
+    pub const ALL: [RejectionKind; 14] = [
         RejectionKind::Serialization,
+        RejectionKind::MalformedRequest,
         RejectionKind::UnknownOperation,
         RejectionKind::TooLarge,
         RejectionKind::Incomplete,
@@ -115,6 +118,7 @@ impl RejectionKind {
     pub fn name(self) -> &'static str {
         match self {
             RejectionKind::Serialization => "SerializationException",
+            RejectionKind::MalformedRequest => "MalformedHttpRequestException",
             RejectionKind::UnknownOperation => "UnknownOperationException",
             RejectionKind::TooLarge => "RequestEntityTooLargeException",
             RejectionKind::Incomplete => "RequestAbortedException",
@@ -134,7 +138,7 @@ impl RejectionKind {
     /// The HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            RejectionKind::Serialization | RejectionKind::Incomplete => 400,
+            RejectionKind::Serialization | RejectionKind::MalformedRequest | RejectionKind::Incomplete => 400,
             RejectionKind::MissingAuthenticationToken
             | RejectionKind::IncompleteSignature
             | RejectionKind::UnrecognizedClient

@@ -68,7 +68,7 @@ structures! {
         arn: StageArn,
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// Id of the open session; absent when there is none.
+        /// Id of the open session; `""` when there is none.
         active_session_id: Option<StageSessionId>,
         /// Tags of the resource.
         tags: Option<Tags>,
@@ -83,7 +83,7 @@ structures! {
         arn: StageArn,
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// Id of the open session; absent when there is none.
+        /// Id of the open session; `""` when there is none.
         active_session_id: Option<StageSessionId>,
         /// Tags of the resource.
         tags: Option<Tags>,

@@ -71,6 +71,9 @@ impl CompositionKey {
 
 macro_rules! select {
     ($rest:literal) => {
+        select!(whole "WHERE c.account = $1 AND c.region = $2 ", $rest)
+    };
+    (whole $where:literal, $rest:literal) => {
         concat!(
             "SELECT c.id, c.stage_id, c.layout, c.destinations, c.tags, c.channel_encoder_id, c.s3_encoder_id,
                 c.storage_id, c.idempotency_token, c.request_digest, c.started_at, c.stopping_at,
@@ -79,7 +82,8 @@ macro_rules! select {
                     AND p.stage_id = c.stage_id AND p.publishing) THEN NULL ELSE s.quiet_since END AS quiet_since
             FROM compositions c
             LEFT JOIN stages s ON s.account = c.account AND s.region = c.region AND s.id = c.stage_id
-            WHERE c.account = $1 AND c.region = $2 ",
+            ",
+            $where,
             $rest
         )
     };
@@ -88,6 +92,7 @@ macro_rules! select {
 const ONE: &str = select!("AND c.id = $3");
 const BY_TOKEN: &str = select!("AND c.idempotency_token = $3 AND c.idempotency_token <> ''");
 const ALL: &str = select!("ORDER BY c.started_at, c.id");
+const OF_ACCOUNT: &str = select!(whole "WHERE c.account = $1 ", "ORDER BY c.started_at, c.id");
 const OF_STAGE: &str = select!("AND c.stage_id = $3 ORDER BY c.started_at, c.id");
 const PAGE: &str = select!(
     "AND (c.started_at, c.id) < ($3, $4) AND ($5 = '' OR c.stage_id = $5)
@@ -125,6 +130,11 @@ impl Conn {
     /// Every composition of a scope that is stored, ended or not; a quota keeps them few.
     pub async fn all_compositions(&mut self, scope: &Scope) -> Result<Vec<CompositionRow>, StoreError> {
         fetch!(fetch_all, self, CompositionRow, ALL, &scope.account, &scope.region)
+    }
+
+    /// Every composition of an account in all regions, ended or not.
+    pub async fn compositions_of_account(&mut self, account: &str) -> Result<Vec<CompositionRow>, StoreError> {
+        fetch!(fetch_all, self, CompositionRow, OF_ACCOUNT, account)
     }
 
     /// Every composition of a stage that is stored, ended or not.

@@ -1,18 +1,14 @@
 //! Whole tables, read page by page and written row by row: for backups. See [`super::tables`].
 
-use super::Held;
 use super::sql::{execute, fetch};
 use super::sqlite;
 use super::tables::{Cell, Column, Kind, Table};
-use super::{Conn, Db, Json, Link, Pools, StoreError};
-use crate::metrics::Act;
+use super::{Conn, Db, Json, Link, StoreError};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use sqlx::{AssertSqlSafe, Row as _};
 use std::fmt::Write as _;
 
-/// The snapshot that a whole export reads.
-const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 /// What comes and goes through a pipe may keep a transaction waiting for longer than a request ever would. These hold
 /// for the transaction alone.
 const NEVER_IDLE: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -83,14 +79,7 @@ impl ToSql for Cell {
 impl Db {
     /// A transaction that sees the store as it is at its beginning, and changes nothing.
     pub async fn snapshot(&self) -> Result<Conn, StoreError> {
-        let mut conn = match &self.pools {
-            Pools::Sqlite(file) => self.take(Act::Read, async { Ok(Held::Sqlite(file.snapshot().await?)) }).await?,
-            Pools::Postgres(_) => {
-                let mut conn = self.write().await?;
-                execute!(conn, SNAPSHOT)?;
-                conn
-            }
-        };
+        let mut conn = self.read_snapshot().await?;
         conn.be_patient().await?;
         Ok(conn)
     }

@@ -208,6 +208,26 @@ impl Db {
         self.take(Act::Transaction, taking).await
     }
 
+    /// A transaction that sees the store as it is at its first statement, and changes nothing.
+    pub async fn read_snapshot(&self) -> Result<Conn, StoreError> {
+        let Pools::Sqlite(file) = &self.pools else {
+            let mut conn = self.write().await?;
+            execute!(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+            return Ok(conn);
+        };
+        self.take(Act::Read, async { Ok(Held::Sqlite(file.snapshot().await?)) }).await
+    }
+
+    /// A transaction to write in that sees the store as it is at its first statement. On PostgreSQL, writing or locking a
+    /// row that another transaction has changed since is a conflict ([`StoreError::Again`]); SQLite has one writer.
+    pub async fn write_snapshot(&self) -> Result<Conn, StoreError> {
+        let mut conn = self.write().await?;
+        if let Pools::Postgres(_) = &self.pools {
+            execute!(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+        }
+        Ok(conn)
+    }
+
     /// What the store holds now, with every commit that anybody was told of: whoever has read something since the same
     /// state need not read it again. `None` where only reading can tell: on PostgreSQL, in memory, while a file is being
     /// written, and until a commit of ours has shown that the file tells.

@@ -32,7 +32,7 @@ def create_stage(world):
     storage = world.storage()
     yield {"storage-configuration/abcdABCDefgh": tail(storage)}
     [stage] = world.client.list_stages()["stages"]
-    assert "activeSessionId" not in stage
+    assert stage["activeSessionId"] == ""
 
 
 @contextmanager

@@ -38,7 +38,7 @@ impl House {
         args.store.database_url = Url::Memory;
         let server = Server::start(args, Clock::System, Ids::Random).await.unwrap();
         let scope = Scope { account: "000000000000".into(), region: "us-east-1".into() };
-        let (call, url) = (Call { app: server.app.clone(), scope }, server.endpoint());
+        let (call, url) = (Call::new(server.app.clone(), scope), server.endpoint());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
         let mut house = House { call, url, stage: String::new(), stop: Some(stop), task };

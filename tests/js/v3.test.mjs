@@ -85,7 +85,7 @@ describe("AWS SDK for JavaScript v3", () => {
     });
     const { stage, participantTokens } = created;
     assert.match(stage.arn, arnOf(account, "stage"));
-    assert.deepEqual([stage.name, stage.tags, stage.activeSessionId], ["first", { team: "blue" }, undefined]);
+    assert.deepEqual([stage.name, stage.tags, stage.activeSessionId], ["first", { team: "blue" }, ""]);
     assert.deepEqual(stage.autoParticipantRecordingConfiguration, {
       storageConfigurationArn: "",
       mediaTypes: ["AUDIO_VIDEO"],

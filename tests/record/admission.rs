@@ -85,7 +85,7 @@ async fn a_key_opens_no_stage_of_another_account_or_region() {
             let stranger = Scope { account: other.0.into(), region: other.1.into() };
             let mut key = Key::new();
             let input = json!({"publicKeyMaterial": key.pem});
-            let call = greenroom::app::Call { scope: stranger.clone(), ..node.call() };
+            let call = greenroom::app::Call::new(node.call().app, stranger.clone());
             key.arn = public_keys::import(call, from(input)).await.unwrap().public_key.unwrap().arn.unwrap().0;
             let token = key.sign(&claims(&stage, "me", 0, json!({})));
             assert_eq!(code(join(&node, &token).await), RefusalCode::TokenNotAllowed);

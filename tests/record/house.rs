@@ -140,7 +140,7 @@ pub fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> RefusalCode {
 
 impl Node {
     pub fn call(&self) -> Call {
-        Call { app: self.0.clone(), scope: scope() }
+        Call::new(self.0.clone(), scope())
     }
 
     /// Creates a stage; answers its id.

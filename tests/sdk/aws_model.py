@@ -45,6 +45,8 @@ ENUM_OVERRIDES = {"VideoFillMode": [""]}
 # Members that the service itself answers as "" although their shapes do not allow it: a participant who is the source
 # of a replication has no source of its own.
 EMPTY_ALLOWED = {
+    ("Stage", "activeSessionId"),
+    ("StageSummary", "activeSessionId"),
     ("Participant", "sourceStageArn"),
     ("Participant", "sourceSessionId"),
     ("ParticipantSummary", "sourceStageArn"),

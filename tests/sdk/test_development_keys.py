@@ -38,10 +38,20 @@ def test_a_development_key_has_no_other_secret_than_test(greenroom, key, secret)
         client(greenroom, development(key, secret)).list_stages()
 
 
-@pytest.mark.parametrize("key", ["test", "210000000103"])
-def test_a_development_key_has_no_session_token(greenroom, key):
-    with unknown():
-        client(greenroom, development(key, token="token")).list_stages()
+def test_a_session_token_left_over_in_the_environment_is_ignored_and_the_log_says_so_once(start_stagehand):
+    server = start_stagehand()
+    for key in ("test", "210000000103", "test"):
+        assert client(server, development(key, token="FwoGZXIvYXdzEXAMPLETOKEN")).list_stages()["stages"] == []
+    warned = [line for line in server.stagehand.logged().splitlines() if "session token ignored" in line]
+    assert len(warned) == 1 and "WARN" in warned[0] and "development access keys" in warned[0], warned
+    assert "EXAMPLETOKEN" not in server.stagehand.logged()
+
+
+def test_a_session_token_of_a_development_key_is_signed_like_any_other(greenroom):
+    wire = greenroom.wire("210000000103")
+    headers = wire.signature.headers("POST", f"{greenroom.endpoint}/ListStages", b"{}")
+    answer = wire.send_as_it_is("POST", "/ListStages", b"{}", {**headers, "x-amz-security-token": "token"})
+    assert (answer.status, answer.fault) == (403, "InvalidSignatureException")
 
 
 NOT_KEYS = ["Test", "test2", "21000000010", "2100000001033", "21000000010x", "AKIAIOSFODNN7EXAMPLE"]

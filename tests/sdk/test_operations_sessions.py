@@ -13,7 +13,7 @@ def test_a_stage_has_no_session_before_anyone_joins(tenant, ivs):
     stage = tenant.stage()
     tenant.token(stage)
     assert sessions(tenant, stage) == []
-    assert "activeSessionId" not in ivs.get_stage(arn=stage)["stage"]
+    assert ivs.get_stage(arn=stage)["stage"]["activeSessionId"] == ""
 
 
 def test_the_first_to_join_opens_the_session_and_the_second_shares_it(tenant, ivs):
@@ -37,7 +37,7 @@ def test_an_ended_session_has_an_end_time_and_nobody_connected(tenant, ivs):
     found = ivs.get_stage_session(stageArn=stage, sessionId=session)["stageSession"]
     assert (found["endTime"] - found["startTime"]).total_seconds() == 5
     assert sessions(tenant, stage) == [found]
-    assert "activeSessionId" not in ivs.get_stage(arn=stage)["stage"]
+    assert ivs.get_stage(arn=stage)["stage"]["activeSessionId"] == ""
     assert tenant.participant(stage, session, participant)["state"] == "DISCONNECTED"
 
 

@@ -204,11 +204,24 @@ def test_deleting_a_stage_stops_its_compositions(tenant, ivs):
 
 def test_the_list_tells_of_each_stage_what_a_summary_has(tenant, ivs):
     arn = tenant.stage(name="one", tags={"a": "b"})
-    assert ivs.list_stages()["stages"] == [{"arn": arn, "name": "one", "tags": {"a": "b"}}]
+    assert ivs.list_stages()["stages"] == [
+        {"arn": arn, "name": "one", "tags": {"a": "b"}, "activeSessionId": ""}
+    ]
     session, _ = tenant.join(arn)
     assert ivs.list_stages()["stages"][0]["activeSessionId"] == session
     assert ivs.get_stage(arn=arn)["stage"]["activeSessionId"] == session
     assert ivs.update_stage(arn=arn, name="two")["stage"]["activeSessionId"] == session
+
+
+def test_without_a_session_its_id_is_empty_wherever_a_stage_is_shown(tenant, ivs):
+    made = ivs.create_stage()["stage"]
+    shown = [
+        made,
+        ivs.get_stage(arn=made["arn"])["stage"],
+        ivs.update_stage(arn=made["arn"], name="two")["stage"],
+        *ivs.list_stages()["stages"],
+    ]
+    assert [stage["activeSessionId"] for stage in shown] == [""] * 4
 
 
 def test_a_stage_beyond_the_quota_is_refused_until_one_is_deleted(frugal_tenant):

@@ -1,6 +1,7 @@
 """Signatures: what is refused, by which name and in which order, and the many forms that are right."""
 
 import hashlib
+import json
 import re
 from urllib.parse import quote, urlsplit
 
@@ -9,7 +10,8 @@ from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from signing import SECRET, Signature, now
+from clients import ACCOUNTS
+from signing import SECRET, Signature, Signer, now
 
 MISSING, INCOMPLETE = "MissingAuthenticationTokenException", "IncompleteSignatureException"
 UNRECOGNIZED, EXPIRED, INVALID = "UnrecognizedClientException", "ExpiredTokenException", "InvalidSignatureException"
@@ -184,6 +186,44 @@ WRONG_SCOPES = {
 @pytest.mark.parametrize(("part", "wrong"), [(part, wrong) for part, many in WRONG_SCOPES.items() for wrong in many])
 def test_a_right_signature_for_a_wrong_scope_is_refused(caller, part, wrong):
     caller.refused(INVALID, caller.headers(**{part: wrong}), {"day": "Date in Credential scope"}.get(part, part))
+
+
+def test_a_wrong_signature_is_refused_in_the_words_of_aws(caller):
+    answer = caller.wire.send_as_it_is("POST", "/CreateStage", BODY, caller.headers(secret="wrong"))
+    assert answer.text == (
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access "
+        "Key and signing method. Consult the service documentation for details."
+    )
+
+
+class Recorder(Signer):
+    """Keeps what was signed."""
+
+    def string_to_sign(self, request, canonical_request):
+        self.canonical, self.signed = canonical_request, super().string_to_sign(request, canonical_request)
+        return self.signed
+
+
+def test_the_log_has_what_the_server_signed_without_secrets(start_stagehand):
+    server = start_stagehand()
+    wire = server.wire(str(next(ACCOUNTS)))
+    token = "eyJhbGciOiJFUzM4NCIsInR5cCI6IkpXVCJ9.eyJqdGkiOiJhYmNkZWZnaGlqa2wifQ.c2lnbmF0dXJlc2lnbmF0dXJl"
+    path = "/tags/arn%3Aaws%3Aivs%3Aus-east-1%3A123456789012%3Astage%2Fabc?tagKeys=b&tagKeys=a&t=hidden-query"
+    headers = {"x-amz-user-agent": f"agent/1 {token}", "x-own": "hidden-header"}
+    request = AWSRequest("DELETE", wire.endpoint + path, headers=headers)
+    signer = Recorder(Signature(wire.account, secret="wrong", token="hidden-token"))
+    signer.add_auth(request)
+    assert wire.send_as_it_is("DELETE", path, b"", dict(request.headers.items())).fault == INVALID
+    log = server.stagehand.logged()
+    [line] = [line for line in log.splitlines() if "signature mismatch" in line]
+    assert "DEBUG" in line
+    hidden = [token, "hidden-query", "hidden-header", "hidden-token"]
+    canonical = signer.canonical
+    for secret in hidden:
+        assert secret in canonical and secret not in line
+        canonical = canonical.replace(secret, "REDACTED")
+    assert json.dumps(canonical) in line and json.dumps(signer.signed) in line, line
+    assert "hidden-token" not in log and token not in log
 
 
 def test_a_signature_with_another_secret_is_refused(caller):

@@ -3,6 +3,8 @@
 use crate::engines::Engine;
 use crate::{scope, stage};
 use greenroom::config::{Secret, Url};
+use greenroom::model::arn::ResourceKind;
+use greenroom::model::tag::Tags;
 use greenroom::store::tables::{Cell, Kind, LEFT_OUT, TABLES, Table};
 use greenroom::store::{Db, SCHEMA, StoreError};
 use sqlx::{Connection as _, PgConnection};
@@ -106,6 +108,35 @@ async fn a_snapshot_does_not_see_what_comes_after_it() {
         assert!(snapshot.dump(table, &table.columns(SCHEMA), None, 9).await.unwrap().is_empty());
         drop(snapshot);
         assert!(!db.snapshot().await.unwrap().is_empty(table).await.unwrap());
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_to_write_in_conflicts_with_what_was_written_since() {
+    for engine in Engine::both().await {
+        let db = engine.open().await;
+        let mut tx = db.write().await.unwrap();
+        tx.insert_stage(&scope(), &stage("s", 1)).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut seen = db.read_snapshot().await.unwrap();
+        let before = seen.tags(&scope(), ResourceKind::Stage, "s").await.unwrap();
+        let mut late = db.write_snapshot().await.unwrap();
+        assert_eq!(late.tags(&scope(), ResourceKind::Stage, "s").await.unwrap(), before);
+        if db.engine() == "sqlite" {
+            // One writes at a time.
+            late.set_tags(&scope(), ResourceKind::Stage, "s", &Tags::default()).await.unwrap();
+            late.commit().await.unwrap();
+        } else {
+            let mut tx = db.write().await.unwrap();
+            tx.set_tags(&scope(), ResourceKind::Stage, "s", &Tags::default()).await.unwrap();
+            tx.commit().await.unwrap();
+            let conflict = late.lock_tags(&scope(), ResourceKind::Stage, "s").await.unwrap_err();
+            assert!(matches!(conflict, StoreError::Again(_)), "{conflict:?}");
+            drop(late);
+        }
+        assert_eq!(seen.tags(&scope(), ResourceKind::Stage, "s").await.unwrap(), before);
+        drop(seen);
         db.close().await;
     }
 }

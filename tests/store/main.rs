@@ -113,6 +113,11 @@ conformance! {
             assert!(tx.stages(&stranger, &Position::first(), 10).await.unwrap().is_empty());
             assert_eq!(tx.count_resources(&stranger, ResourceKind::Stage, 10).await.unwrap(), 0);
         }
+        let elsewhere = Scope { region: "eu-central-1".into(), ..scope() };
+        tx.insert_stage(&elsewhere, &stage("a", 1)).await.unwrap();
+        assert_eq!(tx.count_resources_of_account(&scope().account, ResourceKind::Stage, 100).await.unwrap(), 6);
+        assert_eq!(tx.count_resources_of_account(&scope().account, ResourceKind::Stage, 3).await.unwrap(), 3);
+        assert_eq!(tx.count_resources_of_account("000000000009", ResourceKind::Stage, 9).await.unwrap(), 0);
     }
 
     a_stage_is_updated_and_deleted_with_its_history(tx) {
@@ -508,6 +513,8 @@ conformance! {
             assert_eq!(ids, expected, "{filter:?}");
         }
         assert_eq!(tx.all_compositions(&scope).await.unwrap().len(), 3);
+        assert_eq!(tx.compositions_of_account(&scope.account).await.unwrap().len(), 3);
+        assert!(tx.compositions_of_account("000000000009").await.unwrap().is_empty());
         assert_eq!(tx.compositions_of_stage(&scope, "s1").await.unwrap().len(), 2);
         assert_eq!(tx.composition_by_token(&scope, "token of a").await.unwrap().unwrap().id, "a");
         assert!(tx.composition_by_token(&scope, "").await.unwrap().is_none());

@@ -154,7 +154,7 @@ fn say(value: &Value) {
 fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<Call, Fault> {
     let parts = Parts::of(arn).ok_or_else(|| Fault::validation("not an ARN"))?;
     let scope = Scope { account: parts.account.to_owned(), region: parts.region.to_owned() };
-    Ok(Call { app: app.clone(), scope })
+    Ok(Call::new(app.clone(), scope))
 }
 
 async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value, Fault> {
