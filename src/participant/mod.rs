@@ -16,7 +16,7 @@ mod refusal;
 mod target;
 mod whip;
 
-use crate::api::{Door, Limits, Sender, Witness};
+use crate::api::{self, Door, Limits, Sender, Witness};
 use crate::app::admission::Purpose;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket};
 use crate::model::fault::Bug;
@@ -27,7 +27,7 @@ use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use credentials::Credentials;
 use plane::Plane;
 use std::sync::Arc;
@@ -57,8 +57,23 @@ struct Front {
 pub fn router(door: Arc<Door>, plane: Arc<Plane>) -> Router<Arc<Door>> {
     let paths = ["/events", "/events/", "/events/{*rest}", "/whip", "/whip/", "/whip/{*rest}"];
     let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(dispatch)));
+    // AWS's samples publish at the root of AWS's WHIP host.
+    let router = router.route("/", post(publish_at_root).options(dispatch).fallback(other_at_root));
     let router = router.route("/_greenroom/demo", get(demo::page)).route("/_greenroom/demo/{file}", get(demo::file));
     router.layer(CatchPanicLayer::custom(panicked)).with_state(Front { plane, door })
+}
+
+/// `POST /`: WHIP if an offer is sent, and no operation of the API otherwise.
+async fn publish_at_root(State(front): State<Front>, request: Request) -> Response {
+    if whip::is_offer(request.headers()) {
+        dispatch(State(front), request).await
+    } else {
+        api::unrouted(&front.door, request).await
+    }
+}
+
+async fn other_at_root(State(Front { door, .. }): State<Front>, request: Request) -> Response {
+    api::unrouted(&door, request).await
 }
 
 async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) -> Response {

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 pub enum Target {
     /// `/events/{topic}`: what happens in a stage.
     Events(String),
-    /// `/whip` and `/whip/publish/{participantId}`: to send media, as oneself.
+    /// `/whip`, `/whip/publish/{participantId}` and `/`: to send media, as oneself.
     Publish(Option<String>),
     /// `/whip/subscribe/{participantId}`: to receive somebody's media.
     Subscribe(String),
@@ -25,7 +25,7 @@ impl Target {
         let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
         Ok(Some(match segments[..] {
             ["events", topic] => Target::Events(id(topic)?),
-            ["whip"] | ["whip", "publish"] => Target::Publish(None),
+            [] | ["whip"] | ["whip", "publish"] => Target::Publish(None),
             ["whip", "publish", participant] => Target::Publish(Some(id(participant)?)),
             ["whip", "subscribe", participant] => Target::Subscribe(id(participant)?),
             ["whip", "resource", connection] => Target::Resource(id(connection)?),
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn paths_are_read_whatever_their_slashes() {
         let publish = |id: Option<&str>| Ok(Some(Target::Publish(id.map(str::to_owned))));
-        for path in ["/whip", "/whip/", "//whip//", "/whip?x=1", "/whip/publish", "/whip/publish/"] {
+        for path in ["/", "/?x=1", "/whip", "/whip/", "//whip//", "/whip?x=1", "/whip/publish", "/whip/publish/"] {
             assert_eq!(of(path), publish(None), "{path}");
         }
         assert_eq!(of("/whip/publish/a-B_9"), publish(Some("a-B_9")));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn other_paths_name_nothing_and_other_ids_are_refused() {
-        for path in ["/events", "/whip/x", "/whip/publish/a/b", "/whip/subscribe", "/whip/resource/", "/", "/x/whip"] {
+        for path in ["/events", "/whip/x", "/whip/publish/a/b", "/whip/subscribe", "/whip/resource/", "/x/whip"] {
             assert_eq!(of(path), Ok(None), "{path}");
         }
         let long = "a".repeat(65);

@@ -122,9 +122,10 @@ fn link(plane: &Plane, participant: &str, headers: &mut HeaderMap) {
     ice::link(&plane.settings.ice, participant, plane.app.clock.now(), headers);
 }
 
-/// The same path on another node.
+/// The same path on another node; the one of WHIP for `/`.
 pub fn redirect(parts: &Parts, node: &str) -> Result<Response, Refusal> {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = if parts.uri.path() == "/" { "/whip" } else { path };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     response.headers_mut().insert(LOCATION, header(&format!("{node}{path}"))?);
@@ -146,10 +147,20 @@ fn not_allowed(text: &str) -> Refusal {
     Refusal::new(RefusalCode::TokenNotAllowed, text)
 }
 
-/// Refuses a body of another type; parameters of the type do not matter.
+/// Whether the body is an offer, by its type.
+pub fn is_offer(headers: &HeaderMap) -> bool {
+    has_type(headers, SDP)
+}
+
+/// Whether the body has a type; parameters of the type do not matter.
+fn has_type(headers: &HeaderMap, kind: &str) -> bool {
+    let sent = headers.get(CONTENT_TYPE).and_then(|sent| sent.to_str().ok()).unwrap_or_default();
+    sent.split(';').next().is_some_and(|sent| sent.trim().eq_ignore_ascii_case(kind))
+}
+
+/// Refuses a body of another type.
 fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
-    let sent = parts.headers.get(CONTENT_TYPE).and_then(|sent| sent.to_str().ok()).unwrap_or_default();
-    if sent.split(';').next().is_some_and(|sent| sent.trim().eq_ignore_ascii_case(kind)) {
+    if has_type(&parts.headers, kind) {
         return Ok(());
     }
     Err(Refusal::new(RefusalCode::UnsupportedMediaType, format!("Content-Type must be {kind}")))

@@ -54,6 +54,8 @@ async def test_the_wrong_node_sends_clients_to_the_right_one(nodes, stages):
         assert (answer.status_code, answer.headers["Location"]) == (307, here.whip + path), answer.text
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert (await there.ask("OPTIONS", path)).status_code == 204
+    answer = await there.ask("POST", there.whip.removesuffix("/whip") + "/", carol, offer(), SDP)
+    assert (answer.status_code, answer.headers["Location"]) == (307, here.whip)
     resource = publisher.resource.replace(here.whip, there.whip)
     answer = await there.ask("DELETE", resource, alice)
     assert (answer.status_code, answer.headers["Location"]) == (307, publisher.resource)

@@ -65,6 +65,34 @@ async def test_a_slash_too_many_does_not_matter(doors, path):
     assert answer.status_code == 201
 
 
+async def test_the_root_is_whip_for_an_offer(doors):
+    """AWS's samples publish at the root of AWS's host."""
+    token, participant = doors.token()
+    root = doors.whip.removesuffix("/whip") + "/"
+    answer = await doors.ask("POST", root, token, offer(), f"{SDP}; charset=utf-8")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (201, SDP)
+    assert answer.headers["Location"].startswith(doors.whip + "/resource/")
+    assert answer.headers.items() >= CORS.items()
+    publisher = await publish(root, token)
+    await doors.recorded(participant, "JOINED", "PUBLISH_STARTED")
+    await publisher.stop()
+    assert code(await doors.ask("POST", root, None, offer(), SDP)) == code(await doors.ask("POST", "", None, offer(), SDP))
+
+
+async def test_the_root_answers_options_as_the_path_of_whip_does(iced_doors):
+    root = iced_doors.whip.removesuffix("/whip") + "/"
+    answers = [await iced_doors.ask("OPTIONS", path) for path in (root, "")]
+    told = [{name: answer.headers[name] for name in ("Allow", "Accept-Post", "Link", *CORS)} for answer in answers]
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert told[0] == told[1] and told[0]["Accept-Post"] == SDP
+
+
+@pytest.mark.parametrize(("method", "kind"), [("POST", "application/json"), ("POST", None), ("PUT", SDP), ("DELETE", None)])
+async def test_the_root_is_nothing_else(doors, method, kind):
+    answer = await doors.ask(method, doors.whip.removesuffix("/whip") + "/", doors.token()[0], b"{}", kind)
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (404, "UnknownOperationException")
+
+
 async def test_publishing_begins_with_the_media_and_ends_with_the_connection(doors):
     (alice, alice_id), (bob, bob_id) = doors.token(), doors.token()
     async with doors.join(bob) as watcher:
