@@ -5,7 +5,7 @@
 use super::Transmit;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{ErrorKind, Result};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// The most datagrams of a burst, and the most bytes, as much as one datagram could have. Linux takes no more.
@@ -52,6 +52,11 @@ impl Burst {
             && first.destination == next.destination
             && last.contents.len() == length
             && (1..=length).contains(&next.contents.len())
+    }
+
+    /// Where the datagrams go, if there are any.
+    pub(super) fn destination(&self) -> Option<SocketAddr> {
+        self.datagrams.first().map(|datagram| datagram.destination)
     }
 
     /// Adds a datagram that [can be taken](Burst::takes).

@@ -16,6 +16,7 @@ mod media;
 mod negotiate;
 mod offer;
 mod picture;
+mod sockets;
 mod source;
 mod thread;
 mod vp8;

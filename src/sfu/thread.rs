@@ -1,12 +1,12 @@
 //! The thread that feeds the engine: one socket, all its peers.
 
 use super::budget::Budget;
-use super::burst::{Burst, Room};
+use super::burst::Burst;
 use super::engine::Sfu;
 use super::negotiate::{Negotiated, Negotiator};
+use super::sockets::{self, Sockets};
 use super::{Event, Peer, PeerState, Refused, Settings};
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,8 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-const SOCKET: Token = Token(0);
-const WAKER: Token = Token(1);
+const WAKER: Token = Token(sockets::TOKENS);
 /// Datagrams that are read before timers and questions have their turn.
 const BATCH: usize = 256;
 /// Packets that are put down for subscribers before they are sent: as many as the processor's caches hold.
@@ -141,11 +140,10 @@ impl Drop for Ending {
 
 pub(super) struct Thread {
     sfu: Sfu,
-    socket: UdpSocket,
+    sockets: Sockets,
     /// Whether the socket takes IPv6 addresses, as which those of IPv4 must then be written.
     ipv6: bool,
     burst: Burst,
-    room: Room,
     poll: Poll,
     commands: Receiver<Command>,
     events: mpsc::Sender<Event>,
@@ -164,15 +162,10 @@ impl Thread {
         commands: Receiver<Command>,
         events: mpsc::Sender<Event>,
     ) -> std::io::Result<(Thread, Arc<Shared>)> {
-        let bound = socket.local_addr()?;
-        let candidates = candidates(bound, &settings.public_ips);
-        let sfu = Sfu::new(candidates.clone(), settings.timeout, settings.strict);
-        let sfu = sfu.map_err(std::io::Error::other)?;
-        socket.set_nonblocking(true)?;
-        let room = Room::new(&socket)?;
-        let mut socket = UdpSocket::from_std(socket);
         let poll = Poll::new()?;
-        poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
+        let sockets = Sockets::new(socket, poll.registry())?;
+        let candidates = candidates(sockets.bound(), &settings.public_ips, sockets.own_ip());
+        let sfu = Sfu::new(candidates.clone(), settings.timeout, settings.strict).map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared {
             peers: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
@@ -183,13 +176,12 @@ impl Thread {
             stopping: AtomicBool::new(false),
             waker: Waker::new(poll.registry(), WAKER)?,
         });
-        let (ipv6, burst) = (bound.is_ipv6(), Burst::new());
+        let (ipv6, burst) = (sockets.bound().is_ipv6(), Burst::new());
         let thread = Thread {
             sfu,
-            socket,
+            sockets,
             ipv6,
             burst,
-            room,
             poll,
             commands,
             events,
@@ -215,7 +207,7 @@ impl Thread {
                 false => self.nap(),
             };
             match self.poll.poll(&mut readiness, Some(timeout)) {
-                Ok(()) => self.readable |= readiness.iter().any(|event| event.token() == SOCKET),
+                Ok(()) => readiness.iter().for_each(|event| self.readable |= self.sockets.wake(event.token())),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::error!(%error, "the media thread cannot wait for its socket");
@@ -249,7 +241,7 @@ impl Thread {
     /// only if it piles up.
     fn read(&mut self) -> bool {
         for _ in 0..BATCH {
-            match self.socket.recv_from(&mut self.buffer) {
+            match self.sockets.recv_from(&mut self.buffer) {
                 Ok((length, source)) => {
                     count(&self.shared.traffic.received, (1, length as u64));
                     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
@@ -268,7 +260,7 @@ impl Thread {
 
     /// Sends what is to be sent, and says what has happened.
     fn flush(&mut self) {
-        self.room.allow(ROOM);
+        self.sockets.allow(ROOM);
         while let Some(mut transmit) = self.sfu.poll_transmit() {
             if let (true, IpAddr::V4(ip)) = (self.ipv6, transmit.destination.ip()) {
                 transmit.destination.set_ip(IpAddr::V6(ip.to_ipv6_mapped()));
@@ -287,7 +279,7 @@ impl Thread {
     }
 
     fn send(&mut self) {
-        let (sent, traffic) = (self.burst.send(&self.socket, &mut self.room), &self.shared.traffic);
+        let (sent, traffic) = (self.sockets.send(&mut self.burst), &self.shared.traffic);
         count(&traffic.sent, sent.sent);
         traffic.unsent.fetch_add(sent.unsent, Ordering::Relaxed);
     }
@@ -338,15 +330,15 @@ impl Thread {
 }
 
 /// The addresses that clients are told: the public ones first, then that of the socket, or the loopback addresses if it
-/// is bound to every address.
-fn candidates(bound: SocketAddr, public: &[IpAddr]) -> Vec<SocketAddr> {
-    let own = match bound.ip() {
+/// is bound to every address, then the machine's own, if there is a socket on it.
+fn candidates(bound: SocketAddr, public: &[IpAddr], own: Option<IpAddr>) -> Vec<SocketAddr> {
+    let local = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
         ip => vec![ip],
     };
     let mut candidates: Vec<SocketAddr> = Vec::new();
-    for ip in public.iter().copied().chain(own) {
+    for ip in public.iter().copied().chain(local).chain(own) {
         let candidate = SocketAddr::new(ip.to_canonical(), bound.port());
         if !candidates.contains(&candidate) {
             candidates.push(candidate);

@@ -140,10 +140,9 @@ async fn media_flow_over_a_socket_of_every_address_to_either_family() {
 
 #[tokio::test]
 async fn clients_are_told_the_public_addresses_first() {
-    for (bound, public, told) in [
-        ("127.0.0.1:0", vec![], vec!["127.0.0.1"]),
-        ("0.0.0.0:0", vec!["203.0.113.5", "2001:db8::5"], vec!["203.0.113.5", "2001:db8::5", "127.0.0.1"]),
-    ] {
+    for (bound, public, told) in
+        [("0.0.0.0:0", vec!["203.0.113.5", "2001:db8::5"], vec!["203.0.113.5", "2001:db8::5", "127.0.0.1"])]
+    {
         let (media, _events, address) = start(bound, public.iter().map(|ip| ip.parse().unwrap()).collect());
         let answer =
             media.publish(media.peer(), client([127, 0, 0, 1].into(), Direction::SendOnly).offer).await.unwrap();
@@ -156,6 +155,58 @@ async fn clients_are_told_the_public_addresses_first() {
         assert_eq!(candidates, told);
         media.stop().await;
     }
+}
+
+/// Firefox makes no pair of a loopback candidate, nor of a loopback address of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_on_the_loopback_address_is_reached_from_the_own_address_too() {
+    let Some(own) = own_address() else { return eprintln!("this machine is connected to no network") };
+    let (media, _events, bound) = start("127.0.0.1:0", Vec::new());
+    let peer = media.peer();
+    let client = client(own, Direction::SendOnly);
+    let answer = media.publish(peer, client.offer.clone()).await.unwrap();
+    let candidates: Vec<&str> = answer.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+    let line = |ip: &dyn std::fmt::Display| format!(" {ip} {} typ host", bound.port());
+    assert!(candidates.len() == 2 && candidates[0].contains(&line(&"127.0.0.1")), "{candidates:?}");
+    assert!(candidates[1].contains(&line(&own)), "{candidates:?}");
+    let without_loopback = answer.replace(&format!("{}\r\n", candidates[0]), "");
+    let running = client.run(&without_loopback, true);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !media.snapshot().await.unwrap()[0].media {
+        assert!(Instant::now() < deadline, "no media came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    media.close(peer);
+    running.thread.join().unwrap();
+    media.stop().await;
+}
+
+#[tokio::test]
+async fn the_own_address_answers_nobody_else() {
+    let Some(own) = own_address() else { return eprintln!("this machine is connected to no network") };
+    let (media, mut events, bound) = start("127.0.0.1:0", Vec::new());
+    let stranger = client([127, 0, 0, 1].into(), Direction::SendOnly);
+    let (socket, peer) = (stranger.socket.try_clone().unwrap(), media.peer());
+    media.publish(peer, stranger.offer.clone()).await.unwrap();
+    // From any other address of this machine, which Linux lets send there.
+    let before = media.traffic().received.0;
+    socket.send_to(&[0; 20], (own, bound.port())).unwrap();
+    socket.send_to(&[0; 20], bound).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while media.traffic().received.0 == before {
+        assert!(Instant::now() < deadline, "the loopback address takes it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    media.stop().await;
+    assert_eq!(media.traffic().received.0, before + 1);
+    assert_eq!(event(&mut events).await, Event::Closed(peer, Why::Asked));
+}
+
+/// The address that this machine sends from.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("203.0.113.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
 }
 
 #[tokio::test]

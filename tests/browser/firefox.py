@@ -1,0 +1,95 @@
+"""Debian's Firefox, spoken to by its own remote protocol (Marionette): JSON in frames of `length:json` over TCP."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import browser
+
+PREFERENCES = {
+    # A camera and a microphone that are made up, and allowed without a question.
+    "media.navigator.streams.fake": True,
+    "media.navigator.permission.disabled": True,
+    "media.autoplay.default": 0,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "app.normandy.enabled": False,
+    "app.update.enabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    # Any port; the one that was chosen is written into a file of the profile.
+    "marionette.port": 0,
+}
+
+
+def executable():
+    found = os.environ.get("FIREFOX_BIN") or shutil.which("firefox-esr") or shutil.which("firefox")
+    assert found, "firefox is missing: apt-get install firefox-esr, or name it in FIREFOX_BIN"
+    return found
+
+
+class Firefox:
+    """A browser in a profile of its own, with one page."""
+
+    def __init__(self):
+        self.profile = Path(tempfile.mkdtemp(prefix="firefox-"))
+        lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
+        (self.profile / "user.js").write_text("".join(lines))
+        browser.ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        self.log = (browser.ARTIFACTS / "firefox.log").open("w")
+        command = [executable(), "--headless", "--marionette", "--no-remote", "--profile", str(self.profile)]
+        environment = {**os.environ, "HOME": str(self.profile)}
+        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
+        try:
+            self.socket = socket.create_connection(("127.0.0.1", self._port()), timeout=60)
+            self.stream = self.socket.makefile("rb")
+            self.commands = 0
+            self._read()
+            self._call("WebDriver:NewSession", {})
+            self._call("WebDriver:SetTimeouts", {"script": 60_000})
+        except BaseException:
+            self.close()
+            raise
+
+    def _port(self):
+        """The port that it has chosen, once it is there. It is polled for, as there is nothing else to wait for."""
+        chosen, end = self.profile / "MarionetteActivePort", time.monotonic() + 60
+        while not (chosen.exists() and chosen.read_text().strip()):
+            assert self.process.poll() is None and time.monotonic() < end, "Firefox does not start"
+            time.sleep(0.05)
+        return int(chosen.read_text())
+
+    def _read(self):
+        digits = b""
+        while (byte := self.stream.read(1)) != b":":
+            assert byte, "Firefox has ended"
+            digits += byte
+        return json.loads(self.stream.read(int(digits)))
+
+    def _call(self, name, parameters):
+        self.commands += 1
+        message = json.dumps([0, self.commands, name, parameters]).encode()
+        self.socket.sendall(b"%d:%b" % (len(message), message))
+        _, number, error, result = self._read()
+        assert number == self.commands and not error, error
+        return result
+
+    # As a page of Playwright's, as far as it is used here.
+
+    def goto(self, url):
+        self._call("WebDriver:Navigate", {"url": url})
+
+    def evaluate(self, expression, *arguments):
+        """The value of an expression, or what a function answers to the arguments, waited for if it is a promise."""
+        script = f"return (({expression})(...arguments))" if arguments else f"return ({expression})"
+        return self._call("WebDriver:ExecuteScript", {"script": script, "args": arguments, "sandbox": None})["value"]
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.profile, ignore_errors=True)
