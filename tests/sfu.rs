@@ -1,6 +1,8 @@
 //! The engine without a network: clients of the same WebRTC library, a virtual clock, and a network that loses, delays,
 //! reorders and doubles datagrams by a seed. Last, the media thread over real sockets.
 
+#[path = "sfu/admission.rs"]
+mod admission;
 #[path = "sfu/camera.rs"]
 mod camera;
 #[path = "sfu/ends.rs"]

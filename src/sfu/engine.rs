@@ -96,6 +96,7 @@ impl Sfu {
                 source.subscribers.push(peer);
             }
         }
+        link.admitted(now);
         self.by_ufrag.insert(link.ufrag(), peer);
         self.links.insert(peer, link);
         self.drive(now, peer);

@@ -246,6 +246,11 @@ impl Link {
         Ok(())
     }
 
+    /// Starts its timeouts: the time that it waited to be admitted does not count.
+    pub(super) fn admitted(&mut self, now: Instant) {
+        (self.created, self.seen) = (now, now);
+    }
+
     /// The user fragment that clients address it by.
     pub(super) fn ufrag(&mut self) -> String {
         self.rtc.direct_api().local_ice_credentials().ufrag

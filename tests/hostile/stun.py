@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import os
 import re
 import socket
@@ -88,4 +89,4 @@ class Prober:
 
 
 def p99(taken):
-    return taken[int(0.99 * (len(taken) - 1))]
+    return taken[math.ceil(0.99 * (len(taken) - 1))]
