@@ -102,8 +102,13 @@ def test_a_key_with_a_session_token_cannot_be_given(store, keys):
     assert made["accessKeyId"] in line and "session token" in line
 
 
-BAD_IDS = ["", "test", "000000000000", ID[:15], "A" * 129, "GREENROOM-GIVEN-KEY", "GREENROOMGIVENK\u00c9Y01"]
-BAD_SECRETS = ["", "test", SECRET[:31], "a" * 129, SECRET + "\n", " " + SECRET, SECRET + "\u00e9"]
+@pytest.mark.parametrize(("key_id", "secret", "flag"), [("", SECRET, "access-key-id"), (ID, "", "secret-access-key")])
+def test_an_empty_half_of_a_key_counts_as_missing(database, key_id, secret, flag):
+    assert f"--{flag}" in refusal(run(**settings(database, secret, key_id)))
+
+
+BAD_IDS = ["test", "000000000000", ID[:15], "A" * 129, "GREENROOM-GIVEN-KEY", "GREENROOMGIVENK\u00c9Y01"]
+BAD_SECRETS = ["test", SECRET[:31], "a" * 129, SECRET + "\n", " " + SECRET, SECRET + "\u00e9"]
 
 
 @pytest.mark.parametrize(
