@@ -61,6 +61,16 @@ def test_a_token_copied_with_quotes_and_line_breaks_is_read(tenant, stage, pages
     pages().join(f'"{token[:80]}\n{token[80:]}",')
 
 
+def test_an_address_that_does_not_answer_is_named(greenroom, participant):
+    alice = participant("alice")
+    alice.page.route("**/whip/**", lambda route: route.abort())
+    alice.page.get_by_label("Send", exact=True).select_option("pattern")
+    alice.press("Publish")
+    code, hint = explained(alice)
+    assert code == "NOT_REACHED" and "--public-url" in hint
+    assert greenroom.endpoint in alice.error()[1]
+
+
 # Media of this computer
 
 

@@ -193,7 +193,7 @@ async function measureAll() {
 }
 
 function show(error) {
-  const code = error.code ?? error.name ?? "ERROR";
+  const code = typeof error.code === "string" ? error.code : error.name; // those of DOMException are numbers
   model.error = { code, message: error.message, hint: hintFor(code, stage?.claims) };
   note("error", model.error);
   render();

@@ -16,6 +16,9 @@ const HINTS = {
   PARTICIPANT_DISCONNECTED: () => "DisconnectParticipant has banned this participant. Make a token for another one.",
   STAGE_DELETED: ({ resource }) => `${resource ?? "Its stage"} no longer exists. Create a stage, and a token for it.`,
   INSUFFICIENT_CAPABILITIES: () => "Make a token with the capability PUBLISH or SUBSCRIBE.",
+  NOT_REACHED: () => "Check the network; the token names that address, and the operator sets it with --public-url.",
+  SecurityError: ({ events_url: url }) =>
+    `This page came by https://, and the token names ${url ?? "an address without TLS"}. The operator sets --public-url to https://….`,
   CLOSED_1006: ({ events_url: url }) =>
     `${url ?? "The service"} could not be reached. The token names that address; the operator sets it with --public-url.`,
 };

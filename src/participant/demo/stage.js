@@ -191,12 +191,10 @@ export class Stage {
     if (this.connectionToken) headers["Greenroom-Connection-Token"] = this.connectionToken;
     let response;
     for (let tries = 0; tries < HTTP_TRIES; tries += 1) {
-      response = await fetch(url, {
-        method,
-        headers,
-        body,
-        keepalive: method === "DELETE",
-        referrerPolicy: "no-referrer",
+      const options = { method, headers, body, keepalive: method === "DELETE", referrerPolicy: "no-referrer" };
+      response = await fetch(url, options).catch((error) => {
+        const message = `${new URL(url).origin} did not answer ${method}: ${error.message}.`;
+        throw new Refused({ code: "NOT_REACHED", message });
       });
       this.tell("http", { method, url, status: response.status, redirected: response.redirected });
       const weaker = new URL(url).protocol === "https:" && !response.url.startsWith("https:");
