@@ -143,7 +143,11 @@ export class Stage {
       const response = await this.request("OPTIONS", `${this.claims.whip_url}/publish/${this.id}`);
       return response.ok ? iceServersIn(response.headers.get("Link")) : [];
     };
-    this.servers ??= asked().catch(() => []);
+    const later = () => {
+      this.servers = null; // asked for again with the next connection
+      return [];
+    };
+    this.servers ??= asked().catch(later);
     return this.servers;
   }
 
