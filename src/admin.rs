@@ -16,7 +16,7 @@ use crate::domain::policy::{Policy, PolicyError};
 use crate::ids::Ids;
 use crate::secret::MasterKey;
 use crate::server::{self, KeySource, ServerError};
-use crate::store::{AccessKeyRow, Db, StoreError};
+use crate::store::{AccessKeyRow, Db, OpenError, StoreError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,33 +78,61 @@ impl From<StoreError> for AdminError {
     }
 }
 
-async fn open(args: &StoreArgs) -> Result<Db, AdminError> {
+/// Opens the store, and makes it if it is not there.
+async fn open_or_make(args: &StoreArgs) -> Result<Db, AdminError> {
     if args.database_url == Url::Memory {
         return Err(AdminError::NoStore);
     }
     let db = Db::open_beside(&server::options(args)).await.map_err(ServerError::from)?;
+    match db.migrate().await {
+        Ok(()) => Ok(db),
+        Err(error) => {
+            db.discard_if_new().await;
+            Err(ServerError::from(error).into())
+        }
+    }
+}
+
+/// Opens a store that is there.
+async fn open(args: &StoreArgs) -> Result<Db, AdminError> {
+    let missing = || AdminError::from(ServerError::Open(OpenError::Missing(args.database_url.to_string())));
+    match &args.database_url {
+        Url::Memory => return Err(AdminError::NoStore),
+        // The engine would make it.
+        Url::File(path) if matches!(path.try_exists(), Ok(false)) => return Err(missing()),
+        Url::File(_) | Url::Postgres(_) => {}
+    }
+    let db = Db::open_beside(&server::options(args)).await.map_err(ServerError::from)?;
+    if db.read().await?.schema().await?.is_none() {
+        db.close().await;
+        return Err(missing());
+    }
     db.migrate().await.map_err(ServerError::from)?;
     Ok(db)
 }
 
-/// Opens the store, and the master key that it is used with.
-async fn open_secret(args: &StoreArgs, ids: &Ids) -> Result<(Db, MasterKey), AdminError> {
-    let source = KeySource::of(args)?;
-    let db = open(args).await?;
-    let secret = source.open(&db, &Clock::System, ids).await?;
-    Ok((db, secret))
+/// The master key of a store.
+async fn secret(source: KeySource, db: &Db, ids: &Ids) -> Result<MasterKey, AdminError> {
+    match source.open(db, &Clock::System, ids).await {
+        Ok(secret) => Ok(secret),
+        Err(error) => {
+            db.discard_if_new().await;
+            Err(error.into())
+        }
+    }
 }
 
 /// Brings the schema of a store up to date.
 pub async fn migrate(args: &StoreArgs) -> Result<String, AdminError> {
-    open(args).await?.close().await;
+    open_or_make(args).await?.close().await;
     Ok(format!("The store {} is up to date.\n", args.database_url))
 }
 
 /// Adds a signing key.
 pub async fn rotate_keys(args: &StoreArgs) -> Result<String, AdminError> {
-    let ids = Ids::Random;
-    let (db, secret) = open_secret(args, &ids).await?;
+    let (ids, source) = (Ids::Random, KeySource::of(args)?);
+    let db = open(args).await?;
+    let secret = secret(source, &db, &ids).await?;
     let id = keys::rotate(&db, &secret, &Clock::System, &ids).await.map_err(ServerError::Keys)?;
     db.close().await;
     Ok(format!("Participant tokens are signed with the new key {id} from now on; older keys stay valid.\n"))
@@ -135,8 +163,9 @@ async fn create(args: CreateKeyArgs) -> Result<String, AdminError> {
         }
         None => None,
     };
-    let ids = Ids::Random;
-    let (db, secret) = open_secret(&args.common.store, &ids).await?;
+    let (ids, source) = (Ids::Random, KeySource::of(&args.common.store)?);
+    let db = open_or_make(&args.common.store).await?;
+    let secret = secret(source, &db, &ids).await?;
     let now = Clock::System.now();
     let new = NewKey {
         account: args.account,

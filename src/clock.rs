@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// The wall clock and the monotonic clock at the first use of [`Clock::monotonic`].
+static ORIGIN: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (Clock::System.now(), Instant::now()));
+
 /// Where the time comes from.
 #[derive(Clone, Debug)]
 pub enum Clock {
@@ -86,6 +89,20 @@ impl Clock {
             Clock::System => Timestamp(Utc::now().timestamp_millis()),
             Clock::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
         }
+    }
+
+    /// Time for measuring durations within the process: it starts at the wall clock's time and advances monotonically, so a
+    /// step of the wall clock does not change it. It must not be stored. A manual clock serves as both.
+    pub fn monotonic(&self) -> Timestamp {
+        match self {
+            Clock::System => ORIGIN.0.plus(ORIGIN.1.elapsed()),
+            Clock::Manual(_) => self.now(),
+        }
+    }
+
+    /// Whether a test drives this clock. Then it stands for the database's clock too.
+    pub fn is_manual(&self) -> bool {
+        matches!(self, Clock::Manual(_))
     }
 
     /// Moves a manual clock forward; the system's clock moves by itself.

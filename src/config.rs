@@ -16,7 +16,7 @@ pub use ice::{IceArgs, IceServer, TurnCredentials};
 pub use media_limits::MediaLimitArgs;
 pub use quotas::{AccountQuotas, Quotas};
 pub use regions::Regions;
-pub use store::{Listen, Pooler, StoreArgs, Synchronous, Url};
+pub use store::{DatabaseArgs, DatabaseCheck, Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{Figures, Served, TelemetryArgs};
 
 use clap::{Args, Parser, Subcommand};
@@ -283,6 +283,9 @@ pub struct ServeArgs {
     /// The store.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// How the database is checked.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
     /// How connections and requests are taken.
     #[command(flatten)]
     pub listener: ListenerArgs,

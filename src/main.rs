@@ -104,7 +104,7 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
             | ServerError::UnknownOperation(_)
             | ServerError::Tls(_)
             | ServerError::Targets(_)
-            | ServerError::Open(OpenError::File { .. })
+            | ServerError::Open(OpenError::File { .. } | OpenError::Address(_) | OpenError::Missing(_))
     );
     failed(&error, usage)
 }

@@ -9,6 +9,8 @@ pub(crate) use master_key::KeySource;
 use crate::api::operations::OPERATIONS;
 use crate::api::{self, Door, Entrance, Limits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
+use crate::app::lease_clock::LeaseClock;
+use crate::app::readiness::Readiness;
 use crate::app::views::Bell;
 use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
 use crate::clock::Clock;
@@ -26,7 +28,7 @@ use crate::participant;
 use crate::participant::plane::{Plane, Work};
 use crate::secret::SecretError;
 use crate::store::{Db, MigrateError, OpenError, Options};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -137,6 +139,34 @@ pub struct Server {
     grace: Duration,
 }
 
+/// What a start has before the store is opened.
+struct Prepared {
+    source: KeySource,
+    given: Option<GivenKey>,
+    rates: Rates,
+    tls: Option<Arc<Tls>>,
+    targets: Arc<Config>,
+    served: Served,
+    sockets: Sockets,
+}
+
+/// Every socket of a server, and its address.
+struct Sockets {
+    api: (TcpListener, SocketAddr),
+    media: (UdpSocket, SocketAddr),
+    figures: Option<(TcpListener, SocketAddr)>,
+}
+
+impl Sockets {
+    async fn bind(args: &ServeArgs, served: Served) -> Result<Self, ServerError> {
+        let failed = |error| ServerError::Listen(args.listen, error);
+        let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let media = media::bind(args, address)?;
+        Ok(Sockets { api: (socket, address), media, figures: figures::bind(served).await? })
+    }
+}
+
 /// Where to listen for what other nodes have written.
 fn listen(args: &StoreArgs) -> Option<Secret> {
     match (&args.database_listen_url, &args.database_url) {
@@ -172,10 +202,32 @@ impl Server {
         let rates = rates(&args.rate_limits)?;
         let tls = Tls::open(&args.listener)?.map(Arc::new);
         let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
-        let db = Db::open(&options(&args.store)).await?;
         let served = args.telemetry.served(args.listen, proxied(&args));
-        let metrics = Arc::new(figures::counted(served, &db));
-        let db = db.measured(metrics.clone());
+        // Ports are taken before the store is touched, so that a port in use leaves no files behind.
+        let sockets = Sockets::bind(&args, served).await?;
+        let key_file = source.missing_file();
+        let db = Db::open(&options(&args.store)).await?;
+        let prepared = Prepared { source, given, rates, tls, targets, served, sockets };
+        let started = Self::start_on(&db, args, prepared, clock, ids).await;
+        if started.is_err() && db.is_new_file() {
+            db.discard_if_new().await;
+            master_key::discard(key_file);
+        }
+        started
+    }
+
+    async fn start_on(
+        db: &Db,
+        args: ServeArgs,
+        prepared: Prepared,
+        clock: Clock,
+        ids: Ids,
+    ) -> Result<Server, ServerError> {
+        let Prepared { source, given, rates, tls, targets, served, sockets } = prepared;
+        let limit = seconds(args.database.database_check_seconds);
+        db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
+        let metrics = Arc::new(figures::counted(served, db));
+        let db = db.clone().measured(metrics.clone());
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
         if let Some(given) = &given
@@ -183,9 +235,8 @@ impl Server {
         {
             tracing::info!(id = given.id, account = given.account, "the access key that was given is made");
         }
-        let failed = |error| ServerError::Listen(args.listen, error);
-        let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
+        let Sockets { api: (socket, address), media: media_socket, figures: figures_socket } = sockets;
+        let media = media_socket.1;
         let settings = settings(&args, address, rates);
         let node = ids.resource();
         let app = Arc::new(App {
@@ -202,10 +253,12 @@ impl Server {
             buckets: Mutex::default(),
             node: RwLock::new(node),
             pulse: nodes::Pulse::default(),
+            readiness: Readiness::default(),
+            lease_clock: LeaseClock::default(),
             bell: Bell::default(),
             log_end: watch::Sender::new(0),
         });
-        let (plane, work, media) = media::start(&args, address, &app)?;
+        let (plane, work) = media::start(&args, media_socket, &app)?;
         nodes::start(&app).await.map_err(ServerError::Node)?;
         let delivery = delivery::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
         let limits = Limits::new(
@@ -213,12 +266,10 @@ impl Server {
             args.events.max_event_streams as usize,
             seconds(args.listener.body_timeout_seconds),
         );
-        let door = Arc::new(Door::new(app.clone(), clock.now(), limits, plane.stopping.clone()));
+        let door = Arc::new(Door::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));
         figures::watch(&metrics, &door, &plane);
-        let (figures_listener, figures) = match served {
-            Served::At(at) => figures::listener(at, &door, &args.listener).await.map(|(l, a)| (Some(l), Some(a)))?,
-            Served::WithApi | Served::Nowhere => (None, None),
-        };
+        let (figures_socket, figures) = figures_socket.unzip();
+        let figures_listener = figures_socket.map(|socket| figures::listener(socket, &door, &args.listener));
         let participants = participant::router(door.clone(), plane.clone());
         let router = api::router(door.clone(), participants, served == Served::WithApi);
         let entrance = Entrance::new(door.clone(), router);
@@ -374,6 +425,7 @@ fn settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
             audit: args.events.audit == Switch::On,
             retention: seconds(args.events.event_retention_seconds),
         },
+        least_free_disk: u64::from(args.database.database_min_free_mb) << 20,
     }
 }
 

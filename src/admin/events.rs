@@ -72,8 +72,8 @@ async fn list(args: TargetsArgs) -> Result<String, AdminError> {
 }
 
 async fn gather(db: &Db, file: Vec<Target>) -> Result<Vec<Shown>, StoreError> {
+    let (now, lease_now) = (Clock::System.now(), db.lease_time(&Clock::System).await?);
     let mut conn = db.read().await?;
-    let now = Clock::System.now();
     let end = conn.log_end().await?;
     let mut found: BTreeMap<String, (Option<Target>, Option<TargetRow>)> = BTreeMap::new();
     for row in conn.event_targets(TARGETS).await? {
@@ -92,7 +92,7 @@ async fn gather(db: &Db, file: Vec<Target>) -> Result<Vec<Shown>, StoreError> {
             let next = conn.log(row.position, 1).await?.first().map(|event| event.written_at);
             let oldest = [next, counts.oldest].into_iter().flatten().min();
             lag = (end - row.position, oldest.map_or(0, |at| (now.0 - at).max(0) / 1000));
-            if row.lease_ends_at > now.0 {
+            if row.lease_ends_at > lease_now.0 {
                 node = Some(conn.node(&row.node_id).await?.map_or(row.node_id.clone(), |node| node.url));
             }
         }
@@ -263,9 +263,10 @@ fn done(args: &EventsArgs, target: &str, count: i64, word: &str) -> String {
 
 async fn forget(args: ForgetArgs) -> Result<String, AdminError> {
     let db = open(&args.common.store).await?;
+    let now = db.lease_time(&Clock::System).await?;
     let mut tx = db.write().await?;
     let Some(row) = tx.event_target(&args.target).await? else { return Err(AdminError::NoSuchTarget(args.target)) };
-    if row.lease_ends_at > Clock::System.now().0 {
+    if row.lease_ends_at > now.0 {
         return Err(AdminError::InUse(args.target));
     }
     let counts = tx.delivery_counts(&args.target).await?;

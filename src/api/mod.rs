@@ -230,7 +230,7 @@ fn limit(door: &Door, operation: &Operation, scope: &Scope) -> Result<(), Fault>
     }
     let key = (scope.account.clone(), scope.region.clone(), operation.name);
     let mut buckets = door.app.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-    if buckets.take(key, rates, door.app.clock.now()) {
+    if buckets.take(key, rates, door.app.clock.monotonic()) {
         return Ok(());
     }
     door.app.metrics.refusals.rate.inc();
@@ -249,7 +249,7 @@ fn operation(method: &Method, path: &str) -> Option<&'static Operation> {
 
 /// `GET /_greenroom/health`: 200 while the process lives.
 async fn health(State(door): State<Arc<Door>>) -> Response {
-    let now = door.app.clock.now();
+    let now = door.app.clock.monotonic();
     let health = serde_json::json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
@@ -259,16 +259,16 @@ async fn health(State(door): State<Arc<Door>>) -> Response {
     response::json(StatusCode::OK, &health)
 }
 
-/// `GET /_greenroom/ready`: 503 while the store cannot be reached.
+/// `GET /_greenroom/ready`: 503 with every reason while this node cannot serve.
 async fn ready(State(door): State<Arc<Door>>) -> Response {
-    match door.app.db.ping().await {
-        Ok(()) => response::json(StatusCode::OK, &serde_json::json!({"status": "ready"})),
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-            let refusal = serde_json::json!({"status": "the store cannot be reached"});
-            response::json(StatusCode::SERVICE_UNAVAILABLE, &refusal)
-        }
+    let reasons = door.app.not_ready().await;
+    if reasons.is_empty() {
+        return response::json(StatusCode::OK, &serde_json::json!({"status": "ready"}));
     }
+    let reasons: Vec<_> =
+        reasons.iter().map(|one| serde_json::json!({"reason": one.reason, "message": one.message})).collect();
+    let body = serde_json::json!({"status": "not ready", "reasons": reasons});
+    response::json(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
 /// `GET /.well-known/jwks.json`: the public halves of the keys that sign participant tokens (RFC 7517).

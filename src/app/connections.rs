@@ -97,7 +97,7 @@ pub async fn open(
         if *wish == Wish::Publish {
             tx.set_media_home(&call.scope, &stage.id, &row.node_id).await?;
         }
-        let revision = tx.note_change(&call.scope, &stage.id, call.now().0, false).await?;
+        let revision = tx.note_change(&call.scope, &stage.id, call.app.lease_now().0, false).await?;
         call.commit(tx).await?;
         Ok((found, revision))
     })

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod encoder_configurations;
 pub mod ingest_configurations;
 pub mod keys;
+pub mod lease_clock;
 mod locating;
 pub mod log;
 pub mod nodes;
@@ -19,6 +20,7 @@ mod population;
 pub mod presence;
 pub mod public_keys;
 pub mod quota;
+pub mod readiness;
 pub mod replications;
 pub mod sessions;
 pub mod stages;
@@ -74,6 +76,10 @@ pub struct App {
     pub node: RwLock<String>,
     /// Since when this node's signs of life have got through.
     pub pulse: nodes::Pulse,
+    /// What is known of whether this node can serve.
+    pub readiness: readiness::Readiness,
+    /// The clock that leases are measured with.
+    pub lease_clock: lease_clock::LeaseClock,
     /// Rung after every change of who is in a stage, and whatever is told.
     pub bell: views::Bell,
     /// The highest position of the log that is known.
@@ -113,6 +119,8 @@ pub struct Settings {
     pub participation: Participation,
     /// What concerns events.
     pub events: Events,
+    /// Bytes that must be free on the disk of an embedded store for this node to be ready; 0 is any number.
+    pub least_free_disk: u64,
 }
 
 /// What the operator chose of events.

@@ -1,6 +1,6 @@
 //! Nodes that share a store: each gives a sign of life, and what one that is dead held is ended by another.
 //!
-//! Times in the store are those of the nodes' clocks, which must agree to well within the lease.
+//! Leases are measured with the database's clock ([`super::lease_clock`]), so that the nodes' clocks need not agree.
 
 use super::connections::{self, of};
 use super::{App, Call, again};
@@ -37,6 +37,11 @@ impl Pulse {
         });
     }
 
+    /// Begins anew, as if no sign had got through before.
+    pub(super) fn reset(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether this node may take others for dead.
     fn judges(&self, now: Timestamp, lease: Duration) -> bool {
         let pulse = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,6 +62,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// ended at once.
 pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
     again(|| async {
+        app.read_lease_clock().await?;
         let mut tx = app.db.write().await?;
         let node = app.node();
         if !tx.beat_node(&node, url(app), expiry(app)).await? {
@@ -68,13 +74,14 @@ pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
         Ok(tx.commit().await?)
     })
     .await?;
-    app.pulse.note(true, app.clock.now(), lease(app));
+    app.pulse.note(true, app.lease_now(), lease(app));
     sweep(app).await
 }
 
 /// Gives this node's sign of life.
 pub async fn beat(app: &Arc<App>) -> Result<Standing, Fault> {
     let beaten = again(|| async {
+        app.read_lease_clock().await?;
         let mut tx = app.db.write().await?;
         let mut standing = Standing::Known;
         let mut node = app.node();
@@ -84,11 +91,12 @@ pub async fn beat(app: &Arc<App>) -> Result<Standing, Fault> {
             standing = Standing::Lost;
         }
         tx.commit().await?;
+        app.db.health().written();
         *app.node.write().unwrap_or_else(PoisonError::into_inner) = node;
         Ok(standing)
     })
     .await;
-    app.pulse.note(beaten.is_ok(), app.clock.now(), lease(app));
+    app.pulse.note(beaten.is_ok(), app.lease_now(), lease(app));
     beaten
 }
 
@@ -117,8 +125,9 @@ pub async fn retire(app: &Arc<App>) -> Result<(), Fault> {
     let node = app.node();
     again(|| async {
         let mut tx = app.db.write().await?;
-        tx.beat_node(&node, url(app), app.clock.now().0).await?;
-        tx.bury_node(&node, app.clock.now().0).await?;
+        let now = app.lease_now().0;
+        tx.beat_node(&node, url(app), now).await?;
+        tx.bury_node(&node, now).await?;
         Ok(tx.commit().await?)
     })
     .await?;
@@ -136,7 +145,7 @@ pub(super) async fn lives(call: &Call, conn: &mut Conn, node: &str) -> Result<bo
     let app = &call.app;
     // Who was at this node's address before it is not there any more.
     let spared = |row: &NodeRow| !judges(app) && row.url != url(app);
-    Ok(row.is_some_and(|row| !row.dead && (row.expires_at > call.now().0 || spared(&row))))
+    Ok(row.is_some_and(|row| !row.dead && (row.expires_at > app.lease_now().0 || spared(&row))))
 }
 
 /// URL of a node that lives and is not this one.
@@ -154,7 +163,7 @@ pub(super) async fn bury_home(call: &Call, tx: &mut Conn, stage: &StageRow) -> R
     if lives(call, tx, &home).await? {
         return Ok(false);
     }
-    tx.bury_node(&home, call.now().0).await?;
+    tx.bury_node(&home, call.app.lease_now().0).await?;
     while end_some(call, tx, &stage.id, &home).await? {}
     Ok(true)
 }
@@ -168,18 +177,18 @@ fn lease(app: &App) -> Duration {
 }
 
 fn judges(app: &App) -> bool {
-    app.pulse.judges(app.clock.now(), lease(app))
+    app.lease_clock.intolerable_offset().is_none() && app.pulse.judges(app.lease_now(), lease(app))
 }
 
 fn expiry(app: &App) -> i64 {
-    app.clock.now().plus(app.settings.participation.lease).0
+    app.lease_now().plus(app.settings.participation.lease).0
 }
 
 async fn bury_the_dead(app: &Arc<App>) -> Result<(), Fault> {
     let dead = again(|| async {
         let mut tx = app.db.write().await?;
         if judges(app) {
-            tx.bury_expired_nodes(&app.node(), app.clock.now().0).await?;
+            tx.bury_expired_nodes(&app.node(), app.lease_now().0).await?;
         }
         let dead = tx.dead_nodes(SEEN).await?;
         tx.commit().await?;
@@ -203,7 +212,7 @@ async fn end_held(app: &Arc<App>, node: &str) -> Result<(), Fault> {
         tend(app, &stages, Some(node)).await?;
     }
     again(|| async {
-        let before = app.clock.now().0 - i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX);
+        let before = app.lease_now().0 - i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX);
         let mut tx = app.db.write().await?;
         tx.free_media_homes_of(node).await?;
         tx.forget_node(node, before).await?;

@@ -146,7 +146,7 @@ pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer
         None => None,
     };
     let session = enter_from(call, tx, stage, newcomer, row).await?;
-    tx.note_change(&call.scope, &stage.id, call.now().0, false).await?;
+    tx.note_change(&call.scope, &stage.id, call.app.lease_now().0, false).await?;
     Ok(session)
 }
 
@@ -225,7 +225,7 @@ pub(super) async fn perform_as(
         _ => {}
     }
     save(call, tx, at, &row, after.clone(), &events, also).await?;
-    tx.note_change(&call.scope, at.stage, now.0, false).await?;
+    tx.note_change(&call.scope, at.stage, call.app.lease_now().0, false).await?;
     follow(call, tx, at, &row, &after, now).await?;
     if row.state != after.state {
         if connected {

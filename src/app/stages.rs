@@ -134,7 +134,7 @@ pub async fn delete(call: Call, input: DeleteStageRequest) -> Result<DeleteStage
     super::compositions::end_with_stage(&call, &mut tx, id).await?;
     tx.delete_stage_history(&call.scope, id).await?;
     tx.delete_resource(&call.scope, ResourceKind::Stage, id).await?;
-    tx.note_change(&call.scope, id, now.0, true).await?;
+    tx.note_change(&call.scope, id, call.app.lease_now().0, true).await?;
     call.commit(tx).await?;
     Ok(DeleteStageResponse {})
 }

@@ -73,10 +73,10 @@ pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fa
     .await
 }
 
-/// Stages that changed at `since` or later, the oldest change first. A change bears the time at which it was begun, by
-/// the clock of whoever made it, and is seen once it is done: whoever asks again and again must ask from earlier than
-/// the last answer, by as much as clocks may differ and a transaction may last, and pass over revisions that it has
-/// seen.
+/// Stages that changed at `since` or later by the clock of [`super::lease_clock`], the oldest change first. A change bears
+/// the time at which it was begun, and is seen once it is done: whoever asks again and again must ask from earlier than
+/// the last answer, by as much as readings of that clock may differ and a transaction may last, and pass over revisions
+/// that it has seen.
 pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fault> {
     /// Changes that are read at once.
     const PAGE: i64 = 1000;

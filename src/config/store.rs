@@ -39,6 +39,31 @@ pub struct StoreArgs {
     pub database_listen_url: Option<Listen>,
 }
 
+/// How a server checks its database.
+#[derive(Clone, Debug, Args)]
+pub struct DatabaseArgs {
+    /// Check of a SQLite file at the start: off, quick (structure of tables and indexes) or full (also what indexes contain)
+    #[arg(long, env = "GREENROOM_DATABASE_CHECK", default_value = "quick", value_name = "LEVEL")]
+    pub database_check: DatabaseCheck,
+    /// Time limit of that check, in seconds, after which the server starts; 0 is none
+    #[arg(long, env = "GREENROOM_DATABASE_CHECK_SECONDS", default_value_t = 10, value_name = "S")]
+    pub database_check_seconds: u32,
+    /// Free disk space of a SQLite file, in MiB, below which the server reports not ready; 0 is off
+    #[arg(long, env = "GREENROOM_DATABASE_MIN_FREE_MB", default_value_t = 64, value_name = "MB")]
+    pub database_min_free_mb: u32,
+}
+
+/// How thoroughly a SQLite file is checked at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DatabaseCheck {
+    /// Not at all.
+    Off,
+    /// The structure of tables and indexes.
+    Quick,
+    /// That, and that indexes contain what their tables do.
+    Full,
+}
+
 /// The address of a store; [`crate::store`] knows more of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Url {

@@ -41,7 +41,7 @@ impl Ledger {
         // An embedded store has no other node: who held the lease is gone.
         let embedded = self.app.db.engine() == "sqlite";
         again(|| async {
-            let now = self.app.clock.now();
+            let now = self.app.lease_now();
             let until = now.plus(self.app.settings.participation.lease);
             let Some(row) = self.app.db.read().await?.event_target(&self.target).await? else { return Ok(None) };
             if !embedded && row.node_id != self.node && row.lease_ends_at > now.0 {
@@ -63,7 +63,7 @@ impl Ledger {
     pub(super) async fn release(&self) -> Result<(), Fault> {
         again(|| async {
             let mut tx = self.app.db.write().await?;
-            tx.release_event_target(&self.target, &self.node, self.app.clock.now().0).await?;
+            tx.release_event_target(&self.target, &self.node, self.app.lease_now().0).await?;
             Ok(tx.commit().await?)
         })
         .await

@@ -138,7 +138,7 @@ impl Worker {
     /// Does what can be done now; answers whether this node is still the one that delivers.
     async fn step(&self, turn: &mut Turn) -> Result<bool, Fault> {
         let lease = self.app.settings.participation.lease;
-        if self.app.clock.now().plus(lease * 2 / 3) >= turn.until {
+        if self.app.lease_now().plus(lease * 2 / 3) >= turn.until {
             let Some((until, _)) = self.ledger.claim().await? else { return Ok(false) };
             turn.until = until;
         }
@@ -208,7 +208,7 @@ impl Worker {
     /// Sends what may go, as long as no other node may.
     fn send(&self, turn: &mut Turn) {
         let now = self.app.clock.now();
-        while now < turn.until
+        while self.app.lease_now() < turn.until
             && let Some(entries) = turn.window.next(now)
         {
             let (sender, seconds, begun) = (self.sender.clone(), self.figures.seconds.clone(), Instant::now());

@@ -22,6 +22,7 @@ pub use store::{Act, ErrorClass, Pool, Store};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
 /// What looks at something just before a page is made.
@@ -47,6 +48,8 @@ pub struct Metrics {
     pub media: Media,
     /// What the whole store has.
     pub whole: Whole,
+    /// Seconds that this machine's clock is ahead of the database's.
+    pub clock_offset: Gauge<f64, AtomicU64>,
     targets: delivery::Targets,
     registry: Registry,
     process: Registry,
@@ -75,6 +78,9 @@ impl Metrics {
             "Event streams (server-sent events) that are open on this node",
             streams.clone(),
         );
+        let clock_offset = Gauge::default();
+        let help = "Seconds that this machine's clock is ahead of the database's (0 for an embedded store)";
+        registry.register("clock_offset_seconds", help, clock_offset.clone());
         let mut process = Registry::default();
         process::register(&mut process, engine);
         Metrics {
@@ -88,6 +94,7 @@ impl Metrics {
             media: Media::new(&mut registry),
             whole: Whole::new(&mut registry),
             streams,
+            clock_offset,
             registry,
             process,
             samplers: Mutex::default(),

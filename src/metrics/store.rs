@@ -35,6 +35,8 @@ pub enum ErrorClass {
     Corrupt,
     Commit,
     Other,
+    Disk,
+    Damaged,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,7 +72,7 @@ pub struct Pool {
 pub struct Store {
     on: bool,
     seconds: [Histogram; 4],
-    errors: [Counter; 7],
+    errors: [Counter; 9],
     /// Whoever waits for a connection.
     pub waiting: Gauge,
     size: Family<Named, Gauge>,
@@ -87,7 +89,7 @@ impl Store {
             on,
             seconds: ["acquire", "read", "transaction", "commit"]
                 .map(|operation| seconds.get_or_create_owned(&Operation { operation })),
-            errors: ["again", "overtaken", "unavailable", "duplicate", "corrupt", "commit", "other"]
+            errors: ["again", "overtaken", "unavailable", "duplicate", "corrupt", "commit", "other", "disk", "damaged"]
                 .map(|class| errors.get_or_create_owned(&Class { class })),
             waiting: Gauge::default(),
             size: Family::default(),

@@ -34,16 +34,18 @@ pub fn watch(metrics: &Metrics, door: &Arc<Door>, plane: &Arc<Plane>) {
     });
 }
 
-/// A listener that shows figures and nothing else, and its address.
-pub async fn listener(
-    address: SocketAddr,
-    door: &Arc<Door>,
-    args: &ListenerArgs,
-) -> Result<(Listener, SocketAddr), ServerError> {
+/// The socket of a listener that shows figures and nothing else, if there is to be one, and its address.
+pub async fn bind(served: Served) -> Result<Option<(TcpListener, SocketAddr)>, ServerError> {
+    let Served::At(address) = served else { return Ok(None) };
     let failed = |error| ServerError::Figures(address, error);
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
-    Ok((Listener::new(socket, api::figures(door.clone()), None, args), bound))
+    Ok(Some((socket, bound)))
+}
+
+/// That listener.
+pub fn listener(socket: TcpListener, door: &Arc<Door>, args: &ListenerArgs) -> Listener {
+    Listener::new(socket, api::figures(door.clone()), None, args)
 }
 
 /// Where figures are shown, as this machine reaches it.

@@ -38,6 +38,14 @@ impl KeySource {
         }
     }
 
+    /// The file that would be made, as it is not there.
+    pub(crate) fn missing_file(&self) -> Option<PathBuf> {
+        match self {
+            KeySource::File(path) if matches!(path.try_exists(), Ok(false)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// The key, once it is known to open what is in the store. A store without signing keys gets its first.
     pub(crate) async fn open(self, db: &Db, clock: &Clock, ids: &Ids) -> Result<MasterKey, ServerError> {
         let (key, name) = match self {
@@ -105,6 +113,16 @@ fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
         written.and(removed).map_err(failed)?;
     }
     read(path)
+}
+
+/// Removes the key file that a failed start has made for a store that it has made too.
+pub(super) fn discard(made: Option<PathBuf>) {
+    let Some(path) = made else { return };
+    if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %path.display(), "key file of a failed start not removed");
+    }
 }
 
 fn read(path: &Path) -> Result<MasterKey, ServerError> {

@@ -5,21 +5,26 @@ use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
 use crate::participant::plane::{Limits, Plane, Settings, Work};
 use crate::sfu;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-/// Binds the socket for media, which is told too, and makes what holds connections.
-pub fn start(
-    args: &ServeArgs,
-    listen: SocketAddr,
-    app: &Arc<App>,
-) -> Result<(Arc<Plane>, Work, SocketAddr), ServerError> {
-    let chosen = &args.participants;
+/// Binds the socket for media; its address follows that of the API unless it is set.
+pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<(UdpSocket, SocketAddr), ServerError> {
     let next = if args.listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
-    let address = chosen.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
+    let address = args.participants.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
     let failed = |error| ServerError::Media(address, error);
     let socket = sfu::bind(address).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
+    Ok((socket, bound))
+}
+
+/// Makes what holds connections, on the socket for media.
+pub fn start(
+    args: &ServeArgs,
+    (socket, bound): (UdpSocket, SocketAddr),
+    app: &Arc<App>,
+) -> Result<(Arc<Plane>, Work), ServerError> {
+    let chosen = &args.participants;
     let mut public_ips = chosen.media_public_ip.clone();
     if public_ips.is_empty() && bound.ip().is_unspecified() {
         public_ips.push(reachable(bound).ip());
@@ -36,8 +41,7 @@ pub fn start(
         },
         limits: limits(&chosen.limits),
     };
-    let (plane, work) = Plane::start(app.clone(), socket, settings).map_err(failed)?;
-    Ok((plane, work, bound))
+    Plane::start(app.clone(), socket, settings).map_err(|error| ServerError::Media(bound, error))
 }
 
 fn limits(args: &MediaLimitArgs) -> Limits {

@@ -70,6 +70,41 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed))
 }
 
+/// Whether the disk is full. SQLite reports a shared-memory file that cannot grow as a failure of its size.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// Whether the disk of a SQLite file is full, read-only or fails.
+fn is_disk(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DiskFull, ReadOnly, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(DiskFull | ReadOnly | SystemIoFailure))
+}
+
+/// Whether the structure of a SQLite file is damaged.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+        || extended == Some(rusqlite::ffi::SQLITE_IOERR_CORRUPTFS)
+}
+
+impl StoreError {
+    /// What the error says to an operator.
+    pub fn detail(&self) -> String {
+        match self {
+            StoreError::Disk(Cause::Sqlite(error)) if is_full(error) => {
+                "the disk of the database is full: free some space on it".into()
+            }
+            StoreError::Damaged(cause) => {
+                format!("the database is damaged ({cause}): restore it from a backup, or recover what is readable")
+            }
+            _ => std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string),
+        }
+    }
+}
+
 impl From<Cause> for StoreError {
     fn from(cause: Cause) -> Self {
         match &cause {
@@ -82,6 +117,13 @@ impl From<Cause> for StoreError {
                 {
                     StoreError::Again(cause)
                 }
+                // disk_full, read_only_sql_transaction, io_error; data_corrupted, index_corrupted.
+                sqlx::Error::Database(e) if matches!(&*e.code().unwrap_or_default(), "53100" | "25006" | "58030") => {
+                    StoreError::Disk(cause)
+                }
+                sqlx::Error::Database(e) if matches!(&*e.code().unwrap_or_default(), "XX001" | "XX002") => {
+                    StoreError::Damaged(cause)
+                }
                 sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StoreError::Again(cause),
                 sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                     StoreError::Unavailable(cause)
@@ -91,6 +133,8 @@ impl From<Cause> for StoreError {
                 }
                 _ => StoreError::Other(cause),
             },
+            Cause::Sqlite(error) if is_damage(error) => StoreError::Damaged(cause),
+            Cause::Sqlite(error) if is_disk(error) => StoreError::Disk(cause),
             Cause::Sqlite(error) => match &**error {
                 rusqlite::Error::SqliteFailure(code, _)
                     if matches!(

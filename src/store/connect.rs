@@ -1,12 +1,17 @@
 //! Opening a store: addresses, pools, and the guard against a second server on one SQLite file.
 
-use super::postgres::Postgres;
-use super::sqlite::{Sqlite, descriptors};
-use super::{Db, Pools, StoreError};
-use crate::config::{Pooler, Secret, Synchronous, Url};
+use super::cause::is_full;
+use super::file::{self, DatabaseFile};
+use super::postgres::{Postgres, refusal};
+use super::sqlite::{Sqlite, Verdict};
+use super::{Cause, Db, Pools, StoreError};
+use crate::config::{DatabaseCheck, Pooler, Secret, Synchronous, Url};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a store that is given up may take to close.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// How a store is used.
 #[derive(Clone, Debug)]
@@ -27,21 +32,57 @@ pub struct Options {
     pub listen: Option<Secret>,
 }
 
-/// Why a store could not be opened.
+/// Why a store could not be opened. Each text is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A server runs on this file already.
-    #[error("another greenroom server is using {0}: stop it, or give this one a file of its own with --database-url")]
+    #[error("another greenroom server is using {}: stop it, or give this one a file of its own with --database-url", .0.display())]
     InUse(PathBuf),
+    /// The file has several names.
+    #[error(
+        "{} has {links} names (hard links), and SQLite would damage it where two of them are used: keep one name and remove the others",
+        path.display()
+    )]
+    HardLinks {
+        /// Which one.
+        path: PathBuf,
+        /// How many there are.
+        links: u64,
+    },
+    /// A command that needs a store finds none.
+    #[error(
+        "there is no greenroom store at {0}: check --database-url, start the server once, or run greenroom migrate"
+    )]
+    Missing(String),
+    /// The file is damaged.
+    #[error(
+        "the database {} is damaged ({finding}): restore it from a backup (greenroom import), or recover what is readable with `sqlite3 {} .recover`; --database-check=off starts the server nevertheless",
+        path.display(), path.display()
+    )]
+    Damaged {
+        /// Which one.
+        path: PathBuf,
+        /// What the check found.
+        finding: String,
+    },
+    /// The file system of the file is full.
+    #[error("the disk of the database {} is full: free some space, or name a file on another disk with --database-url", .0.display())]
+    DiskFull(PathBuf),
     /// The file, or its lock, cannot be made.
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {}: {}", path.display(), file_problem(source))]
     File {
         /// Which one.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// The engine said no.
+    /// The address of PostgreSQL is none.
+    #[error("{0}")]
+    Address(String),
+    /// PostgreSQL cannot be reached, or does not let the server in.
+    #[error("{0}")]
+    Server(String),
+    /// The engine refused.
     #[error("cannot open the store: {}", source.detail())]
     Store {
         /// What it said.
@@ -50,27 +91,31 @@ pub enum OpenError {
     },
 }
 
-impl StoreError {
-    /// The engine's own words.
-    pub fn detail(&self) -> String {
-        let text = std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string);
-        // pgbouncer's words.
-        if text.contains("unsupported startup parameter") {
-            return format!("{text}: this is a pooler; for one in transaction mode, set --database-pooler=transaction");
-        }
-        text
+/// What is wrong with a file, and what to do.
+fn file_problem(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{
+        IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull,
+    };
+    match error.kind() {
+        NotFound => "its directory does not exist; create it, or check --database-url".into(),
+        NotADirectory => "a part of its path is no directory; check --database-url".into(),
+        IsADirectory => "it is a directory; name a file with --database-url".into(),
+        PermissionDenied => "the server's user may not read and write it; change its owner or mode".into(),
+        ReadOnlyFilesystem => "its file system is read-only; name a file elsewhere with --database-url".into(),
+        StorageFull => "its disk is full; free some space, or name a file elsewhere with --database-url".into(),
+        _ => error.to_string(),
     }
 }
 
 impl Db {
     /// Opens the store for a server: of a SQLite file, no other server may be using it.
     pub async fn open(options: &Options) -> Result<Db, OpenError> {
-        let lock = match &options.url {
-            Url::File(path) => Some(Arc::new(lock(path)?)),
-            Url::Memory | Url::Postgres(_) => None,
-        };
-        let mut db = Self::open_beside(options).await?;
-        db._lock = lock;
+        let Url::File(path) = &options.url else { return Self::open_beside(options).await };
+        let file = DatabaseFile::open(path)?;
+        let lock = file.lock()?;
+        file.check_links()?;
+        let mut db = Self::open_file(&file, options)?;
+        db._lock = Some(Arc::new(lock));
         Ok(db)
     }
 
@@ -79,25 +124,90 @@ impl Db {
         let pools = match &options.url {
             Url::Memory => Pools::Sqlite(Arc::new(Sqlite::open(None, options)?)),
             Url::File(path) => {
-                // The engine would say that it failed, and not which file.
-                let made = descriptors::open(path, std::fs::File::options().append(true).create(true));
-                made.map_err(|source| OpenError::File { path: path.clone(), source })?;
-                Pools::Sqlite(Arc::new(Sqlite::open(Some(path.clone()), options)?))
+                let file = DatabaseFile::open(path)?;
+                file.check_links()?;
+                return Self::open_file(&file, options);
             }
-            Url::Postgres(url) => Pools::Postgres(Arc::new(Postgres::open(&url.0, options).await?)),
+            Url::Postgres(url) => {
+                refusal::check_url(&url.0).map_err(OpenError::Address)?;
+                let opened = Postgres::open(&url.0, options).await;
+                Pools::Postgres(Arc::new(opened.map_err(|error| at_server(url, error))?))
+            }
         };
-        Ok(Db { pools, metrics: Arc::default(), listen: options.listen.clone(), _lock: None })
+        Ok(Self::on(pools, options))
+    }
+
+    fn open_file(file: &DatabaseFile, options: &Options) -> Result<Db, OpenError> {
+        let opened = Sqlite::open(Some(file.path.clone()), options);
+        let sqlite = opened.map_err(|error| at_file(&file.path, error)).inspect_err(|_| file.discard_if_new())?;
+        let mut db = Self::on(Pools::Sqlite(Arc::new(sqlite)), options);
+        db.path = Some(file.path.clone());
+        db.created = file.created;
+        Ok(db)
+    }
+
+    fn on(pools: Pools, options: &Options) -> Db {
+        let listen = options.listen.clone();
+        Db { pools, listen, metrics: Arc::default(), health: Arc::default(), path: None, created: false, _lock: None }
+    }
+
+    /// Checks the structure of a SQLite file, for `limit` at most; `None` is to the end.
+    pub async fn check(&self, level: DatabaseCheck, limit: Option<Duration>) -> Result<(), OpenError> {
+        let (Pools::Sqlite(file), Some(path)) = (&self.pools, &self.path) else { return Ok(()) };
+        if level == DatabaseCheck::Off {
+            return Ok(());
+        }
+        match file.check(level, limit).await.map_err(|error| at_file(path, error))? {
+            Verdict::Sound => tracing::debug!(?level, "database check passed"),
+            Verdict::OutOfTime => {
+                tracing::info!(?level, ?limit, "database check stopped at its time limit; no damage found so far");
+            }
+            Verdict::Damaged(finding) => return Err(OpenError::Damaged { path: path.clone(), finding }),
+        }
+        Ok(())
+    }
+
+    /// The database file of an embedded store, without symbolic links.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether opening this store has created its file.
+    pub fn is_new_file(&self) -> bool {
+        self.created
+    }
+
+    /// Closes the store, and removes its file if opening it has created it: for a start that fails.
+    pub async fn discard_if_new(&self) {
+        if let (Some(path), true) = (&self.path, self.created) {
+            let _ = tokio::time::timeout(CLOSING, self.close()).await;
+            file::remove(path);
+        }
     }
 }
 
-/// Takes the lock that a server holds while it uses the file at `path`; it goes when the server does.
-fn lock(path: &Path) -> Result<std::fs::File, OpenError> {
-    let beside = PathBuf::from(format!("{}.lock", path.display()));
-    let failed = |source| OpenError::File { path: beside.clone(), source };
-    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&beside).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+impl DatabaseFile {
+    fn discard_if_new(&self) {
+        if self.created {
+            file::remove(&self.path);
+        }
+    }
+}
+
+/// What an error of PostgreSQL's says of the server.
+fn at_server(url: &Secret, error: StoreError) -> OpenError {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Cause>());
+    match source {
+        Some(Cause::Postgres(cause)) => OpenError::Server(refusal::explain(url, cause)),
+        _ => error.into(),
+    }
+}
+
+/// What an error of SQLite's says of the file at `path`.
+pub(super) fn at_file(path: &Path, error: StoreError) -> OpenError {
+    match &error {
+        StoreError::Damaged(cause) => OpenError::Damaged { path: path.to_owned(), finding: cause.to_string() },
+        StoreError::Disk(Cause::Sqlite(cause)) if is_full(cause) => OpenError::DiskFull(path.to_owned()),
+        _ => error.into(),
     }
 }

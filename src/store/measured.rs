@@ -1,6 +1,6 @@
 //! How long connections are waited for and used, how full the pools are, and what goes wrong.
 
-use super::{Conn, Db, Held, Pools, StoreError};
+use super::{Conn, Db, Health, Held, Pools, StoreError};
 use crate::metrics::{Act, ErrorClass, Living, Metrics, Pool};
 use crate::store::sql::fetch;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Meter {
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     act: Act,
     since: Option<Instant>,
 }
@@ -63,9 +64,9 @@ impl Db {
         let taken = taking.await;
         drop(waiting);
         self.metrics.store.done(Act::Acquire, since);
-        let held = taken.inspect_err(|error| count(&self.metrics, error))?;
+        let held = taken.map_err(|error| note(&self.metrics, &self.health, error))?;
         let since = self.metrics.store.begin();
-        let meter = Meter { metrics: self.metrics.clone(), act, since };
+        let meter = Meter { metrics: self.metrics.clone(), health: self.health.clone(), act, since };
         Ok(Conn { held, meter, noted: Vec::new() })
     }
 }
@@ -76,15 +77,14 @@ impl Meter {
         let since = self.metrics.store.begin();
         let done = commit.await;
         self.metrics.store.done(Act::Commit, since);
-        done.inspect_err(|error| count(&self.metrics, error))
+        done.map_err(|error| note(&self.metrics, &self.health, error))
     }
 }
 
 impl Conn {
-    /// Counts an error.
+    /// Counts an error, and what it says of the store's health.
     pub(super) fn failed(&self, error: StoreError) -> StoreError {
-        count(&self.meter.metrics, &error);
-        error
+        note(&self.meter.metrics, &self.meter.health, error)
     }
 
     /// What is alive at the moment, of every account. Each count walks an index that has the living alone.
@@ -108,8 +108,8 @@ impl Conn {
     }
 }
 
-fn count(metrics: &Metrics, error: &StoreError) {
-    metrics.store.failed(match error {
+fn note(metrics: &Metrics, health: &Health, error: StoreError) -> StoreError {
+    metrics.store.failed(match &error {
         StoreError::Again(_) => ErrorClass::Again,
         StoreError::Overtaken => ErrorClass::Overtaken,
         StoreError::Unavailable(_) | StoreError::Away => ErrorClass::Unavailable,
@@ -117,5 +117,8 @@ fn count(metrics: &Metrics, error: &StoreError) {
         StoreError::Corrupt(_) => ErrorClass::Corrupt,
         StoreError::Commit(_) => ErrorClass::Commit,
         StoreError::Other(_) => ErrorClass::Other,
+        StoreError::Disk(_) => ErrorClass::Disk,
+        StoreError::Damaged(_) => ErrorClass::Damaged,
     });
+    health.note(error)
 }

@@ -54,6 +54,11 @@ const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success,
 /// Why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
+    /// A newer version of this program has migrated the store.
+    #[error(
+        "a newer greenroom has used it (schema {0}, and this version knows {SCHEMA}): run that version or a later one, or import a backup into an empty store"
+    )]
+    Newer(i64),
     /// The store is not one that these migrations lead to, or PostgreSQL refuses one of them.
     #[error(transparent)]
     Migration(#[from] Refused),
@@ -87,6 +92,9 @@ impl Db {
                     if tries < TRIES && error.as_database_error().is_some() =>
                 {
                     tracing::debug!(%error, "another node migrates the same store; looking again");
+                }
+                Err(MigrateError::Migration(Refused::VersionMissing(version))) if version > SCHEMA => {
+                    return Err(MigrateError::Newer(version));
                 }
                 done => return done,
             }

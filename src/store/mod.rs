@@ -12,7 +12,9 @@ mod connections;
 mod deliveries;
 mod dump;
 mod encoder_configurations;
+mod file;
 mod gathered;
+mod health;
 mod ingest_configurations;
 mod inspect;
 mod json;
@@ -44,6 +46,8 @@ pub use connect::{OpenError, Options};
 pub use connections::{ConnectionRow, EVENTS, PUBLISH, SUBSCRIBE, StageKey};
 pub use deliveries::{DeliveryCounts, DeliveryRow, NEVER, Parked, Progress, TargetRow};
 pub use encoder_configurations::EncoderConfigurationRow;
+pub use file::free_disk_bytes;
+pub use health::{ClockReading, Health};
 pub use ingest_configurations::IngestConfigurationRow;
 pub use inspect::Inspection;
 pub use json::Json;
@@ -68,6 +72,7 @@ use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use postgres::{Lease, Session};
 use sqlx::PgConnection;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// As often as something is tried while [`StoreError::Again`] is the answer. After an outage every idle connection is
@@ -81,8 +86,13 @@ pub struct Db {
     /// Where to listen for what other nodes have written.
     listen: Option<Secret>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// The database file of an embedded store.
+    path: Option<PathBuf>,
+    /// Whether opening the store has created its file.
+    created: bool,
     /// Held for as long as the server lives, so that no second one uses the same SQLite file.
-    _lock: Option<Arc<std::fs::File>>,
+    _lock: Option<Arc<file::ServerLock>>,
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +163,12 @@ pub enum StoreError {
     /// A value in the store is not what this program writes.
     #[error("the store holds a value that cannot be read")]
     Corrupt(#[source] Cause),
+    /// The store's disk is full, read-only or fails; nothing was written.
+    #[error("the disk of the store takes no writes")]
+    Disk(#[source] Cause),
+    /// A part of the database cannot be read: its structure is damaged.
+    #[error("the database is damaged")]
+    Damaged(#[source] Cause),
     /// A commit whose outcome is not known.
     #[error("the connection broke during a commit")]
     Commit(#[source] Cause),
@@ -163,7 +179,7 @@ pub enum StoreError {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        if let StoreError::Away | StoreError::Unavailable(_) = error {
+        if let StoreError::Away | StoreError::Unavailable(_) | StoreError::Disk(_) = error {
             tracing::debug!(error = &error as &dyn std::error::Error, "the store is not to be had");
             return Fault::rejected(RejectionKind::Unavailable, "The service is unavailable for now; try again");
         }

@@ -5,6 +5,7 @@
 //! before are never used again, as those to a host that is gone would hang for as long as TCP hopes.
 
 mod pool;
+pub(super) mod refusal;
 
 pub(super) use pool::Lease;
 
@@ -141,7 +142,14 @@ impl Postgres {
             "BEGIN".to_owned()
         };
         let first = Pool::new(connect.clone(), options.connections, options.acquire_timeout, !pooled);
-        drop(first.acquire().await?);
+        drop(match first.acquire().await {
+            // A server that starts is waited for; why it could not be reached is asked once more.
+            Err(sqlx::Error::PoolTimedOut) => {
+                let last = tokio::time::timeout(LEAST, connect.connect()).await;
+                return Err(last.ok().and_then(Result::err).unwrap_or(sqlx::Error::PoolTimedOut).into());
+            }
+            acquired => acquired?,
+        });
         Ok(Postgres {
             options: connect,
             begin,

@@ -3,11 +3,13 @@
 //! Logs go to standard error, for people on a terminal, as JSON otherwise; `RUST_LOG` chooses what is in them. Spans go
 //! to an OTLP endpoint where the usual `OTEL_…` variables name one, and nowhere otherwise.
 
+mod cap;
 mod json;
 mod lines;
 mod otlp;
 pub mod trace;
 
+use cap::Cap;
 use json::Json;
 use lines::{Lines, Writing};
 use std::io::{IsTerminal as _, Stderr};
@@ -56,19 +58,14 @@ pub fn usual<W>(writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    Dispatch::new(tracing_subscriber::registry().with(Json::new(writer)).with(Plain(kept(EnvFilter::new(USUAL)))))
-}
-
-/// A filter without what is never logged, whatever is asked for.
-fn kept(filter: EnvFilter) -> EnvFilter {
-    // It would write down session tokens, and signatures that would have been right.
-    filter.add_directive("aws_sigv4=off".parse().expect("a target and a level"))
+    let registry = tracing_subscriber::registry().with(Json::new(writer));
+    Dispatch::new(registry.with(Plain(EnvFilter::new(USUAL))).with(Cap))
 }
 
 fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>)>) -> Telemetry {
     let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|chosen| !chosen.is_empty());
     let chosen = chosen.and_then(|chosen| EnvFilter::try_new(chosen).ok());
-    let filter = kept(chosen.unwrap_or_else(|| EnvFilter::new(USUAL)));
+    let filter = chosen.unwrap_or_else(|| EnvFilter::new(USUAL));
     let (lines, writing) = lines.unzip();
     let logs = match lines {
         Some(lines) => Json::new(lines).boxed(),
@@ -78,9 +75,9 @@ fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>
     let registry = tracing_subscriber::registry();
     match &otlp {
         // What spans are sent of is another choice than what is logged.
-        Some(otlp) => registry.with(logs.with_filter(filter)).with(otlp.layer()).init(),
-        None if is_of_spans(&filter) => registry.with(logs).with(filter).init(),
-        None => registry.with(logs).with(Plain(filter)).init(),
+        Some(otlp) => registry.with(logs.with_filter(filter)).with(otlp.layer()).with(Cap).init(),
+        None if is_of_spans(&filter) => registry.with(logs).with(filter).with(Cap).init(),
+        None => registry.with(logs).with(Plain(filter)).with(Cap).init(),
     }
     Telemetry { otlp, _writing: writing }
 }

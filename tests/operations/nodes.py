@@ -50,7 +50,7 @@ def start_node():
                  "--node-lease-seconds", str(LEASE_SECONDS), "--session-end-seconds", "1",
                  # Guests are quiet for longer than a socket may be.
                  "--events-timeout-seconds", "600", *flags)
-        env = {"RUST_LOG": "debug,str0m=warn", "GREENROOM_MASTER_KEY": MASTER_KEY, "GREENROOM_LISTEN": listen} | env
+        env = {"RUST_LOG": "debug", "GREENROOM_MASTER_KEY": MASTER_KEY, "GREENROOM_LISTEN": listen} | env
         program = Greenroom(*flags, **env).serving()
         started.append(program)
         return Server("postgres", program, store)

@@ -169,7 +169,7 @@ def test_a_collector_that_fails_is_told_of_once_and_harms_nobody(start_sending, 
 
 
 async def test_spans_have_no_secrets(start_sending, collector):
-    server = start_sending(RUST_LOG="trace,str0m=warn", OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
+    server = start_sending(RUST_LOG="trace", OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
     tenant = server.tenant()
     stage = tenant.stage()
     doors = Doors(tenant, stage)

@@ -11,8 +11,8 @@ from server import MASTER_KEY, Greenroom
 
 # Longer than any test takes on a machine that stalls.
 PATIENCE_SECONDS = 600
-# Everything that the service writes; of the media library what is out of order.
-LOG = "trace,str0m=warn"
+# Everything that the service writes.
+LOG = "trace"
 
 
 def pytest_pyfunc_call(pyfuncitem):

@@ -2,6 +2,7 @@
 
 use crate::engines::Engine;
 use crate::scope;
+use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{Listen, Pooler, Secret, Url};
 use greenroom::store::{Db, Options, StoreError};
 use sqlx::Connection as _;
@@ -121,6 +122,27 @@ async fn what_one_node_tells_the_others_hear() {
     let deaf = engine.open().await;
     assert!(!deaf.has_notices() && deaf.listen().await.unwrap().is_none());
     assert_eq!("off".parse(), Ok(Listen::Off));
+}
+
+#[tokio::test]
+async fn the_clock_is_the_servers_own_and_an_embedded_store_has_none() {
+    let (real, wrong) = (Clock::System, Clock::manual(Timestamp(0)));
+    let embedded = Engine::sqlite();
+    let db = embedded.open().await;
+    assert_eq!(db.read_clock(&wrong).await.unwrap(), None);
+    assert_eq!(db.lease_time(&wrong).await.unwrap(), Timestamp(0));
+    db.close().await;
+    let Some(engine) = postgres().await else { return };
+    for pooler in [Pooler::Off, Pooler::Transaction] {
+        let db = Db::open(&Options { pooler, ..engine.options() }).await.unwrap();
+        let before = real.now();
+        let reading = db.read_clock(&wrong).await.unwrap().unwrap();
+        assert!(before <= reading.database && reading.database <= real.now(), "{reading:?}");
+        assert_eq!(reading.offset, -reading.database.0, "the wrong clock is that far behind");
+        assert_eq!(db.read_clock(&real).await.unwrap().unwrap().offset, 0);
+        assert!(db.lease_time(&wrong).await.unwrap() >= reading.database);
+        db.close().await;
+    }
 }
 
 #[tokio::test]

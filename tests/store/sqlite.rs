@@ -2,7 +2,7 @@
 
 use crate::engines::Engine;
 use crate::{at, each, scope, stage};
-use greenroom::config::{Synchronous, Url};
+use greenroom::config::{DatabaseCheck, Synchronous, Url};
 use greenroom::store::{Conn, Db, EVENT, MigrateError, Options, StoreError, Written};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -102,6 +102,27 @@ async fn of_many_writers_each_finds_what_it_committed_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_writers_on_many_threads_each_finds_what_it_committed_and_nothing_else() {
     many_at_once().await;
+}
+
+#[tokio::test]
+async fn a_file_is_checked_and_is_discarded_only_if_it_was_just_made() {
+    let engine = Engine::sqlite();
+    let db = engine.open().await;
+    for level in [DatabaseCheck::Off, DatabaseCheck::Quick, DatabaseCheck::Full] {
+        db.check(level, Some(Duration::from_secs(60))).await.unwrap();
+    }
+    assert!(db.is_new_file() && Db::open(&engine.options()).await.is_err(), "one server uses it");
+    db.discard_if_new().await;
+    drop(db);
+    assert!(!path(&engine).exists());
+    let made = engine.open().await;
+    made.close().await;
+    drop(made);
+    let found = engine.open().await;
+    assert!(!found.is_new_file());
+    found.discard_if_new().await;
+    assert!(path(&engine).exists());
+    found.close().await;
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ pub(super) async fn replace(call: &Call, tx: &mut Conn, at: Place<'_>, new: &Con
         }
         tx.delete_connection(at.scope, at.stage, &old.id).await?;
         free_home(tx, at, &old).await?;
-        note(tx, at, call.now()).await?;
+        note(tx, at, call.app.lease_now()).await?;
         let participant = tx.participant(at, &old.participant_id).await?;
         if let Some(participant) = participant.filter(|participant| old.started && does(participant, &old)) {
             cease(call, tx, at, participant, &old).await?;

@@ -46,7 +46,7 @@ pub struct Connection {
     pub wish: Wish,
     /// What it goes through.
     pub carrier: Carrier,
-    /// Since when the record has it.
+    /// Since when the record has it, by the monotonic clock.
     pub opened: Option<Timestamp>,
     /// Whether media flow.
     flowing: bool,

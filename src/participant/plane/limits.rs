@@ -111,13 +111,13 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 impl Plane {
     /// Takes an offer out of the participant's rate.
     pub(super) fn limit_offers(&self, ticket: &Ticket) -> Result<(), Refusal> {
-        let taken = take(&mut self.rates().offers, ticket, self.app.clock.now());
+        let taken = take(&mut self.rates().offers, ticket, self.app.clock.monotonic());
         taken.map_err(|wait| self.refuse(ticket, MediaRefusal::OfferRate).after(wait))
     }
 
     /// Takes a `PATCH` out of the participant's rate.
     pub(super) fn limit_patches(&self, ticket: &Ticket) -> Result<(), Refusal> {
-        let taken = take(&mut self.rates().patches, ticket, self.app.clock.now());
+        let taken = take(&mut self.rates().patches, ticket, self.app.clock.monotonic());
         taken.map_err(|wait| self.refuse(ticket, MediaRefusal::PatchRate).after(wait))
     }
 

@@ -20,7 +20,7 @@ const OFTEN: Duration = Duration::from_millis(250);
 const SELDOM: Duration = Duration::from_secs(1);
 /// No two looks for changes are closer to each other.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How far the clocks of two nodes may be from each other, and how long a change may take to be seen.
+/// How far two readings of the database's clock may be apart, and how long a change may take to be seen.
 const OVERLAP: Duration = Duration::from_secs(5);
 /// How often every stage is looked at, whether or not it is known to have changed.
 const ANYWAY: Duration = Duration::from_secs(30);
@@ -109,7 +109,7 @@ impl Work {
     /// Looks for changes of the stages that this node holds.
     pub(super) async fn look(plane: Arc<Plane>) {
         let tick = if plane.app.db.engine() == "sqlite" { SELDOM } else { OFTEN };
-        let mut looked = plane.app.clock.now();
+        let mut looked = plane.app.lease_now();
         let (mut ear, mut noted) = (plane.app.bell.listen_to_others(), plane.app.bell.listen_to_noted());
         let (mut anyway, mut away) = (Instant::now(), false);
         let mut next = Instant::now() + tick;
@@ -127,7 +127,7 @@ impl Work {
                 () = ear.heard() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
-            let now = plane.app.clock.now();
+            let now = plane.app.lease_now();
             match views::changes(&plane.app, before(looked, OVERLAP)).await {
                 Ok(changes) => {
                     (looked, away) = (now, false);

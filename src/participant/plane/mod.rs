@@ -134,7 +134,7 @@ impl Plane {
     pub fn opened(self: &Arc<Self>, id: &str, ticket: &Ticket, revision: Option<i64>) -> Option<Arc<Stage>> {
         let stage = {
             let mut held = self.held();
-            held.opened(id, self.app.clock.now());
+            held.opened(id, self.app.clock.monotonic());
             held.stage(&Key::of(ticket))?
         };
         self.write(id);
@@ -151,7 +151,7 @@ impl Plane {
 
     /// Forgets a connection that the record never had.
     pub fn forget(&self, id: &str) {
-        self.held().remove(id, self.app.clock.now());
+        self.held().remove(id, self.app.clock.monotonic());
     }
 
     /// Ends a connection, and writes down what is to be written of it. A socket is told to close.

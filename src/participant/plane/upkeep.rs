@@ -23,6 +23,9 @@ const ANEW: Duration = Duration::from_secs(1);
 const BEAT_AGAIN: Duration = Duration::from_millis(250);
 /// How many of those times pass between two comparisons with what the media thread has.
 const COMPARED: u32 = 5;
+/// How often the media thread is asked for an answer, and how long it may take.
+const PING: Duration = Duration::from_secs(1);
+const PING_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the record may take to be told that the node retires, tried again while the store is busy.
 const RETIRING: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,8 @@ impl Work {
         work.spawn(anew("signs of life", move || lives.clone().live()));
         work.spawn(anew("what is due", move || tends.clone().tend()));
         work.spawn(anew("looking at stages", move || Work::look(looks.clone())));
+        let pings = plane.clone();
+        work.spawn(anew("media thread pings", move || pings.clone().ping()));
         plane.stopping.cancelled().await;
         plane.close();
         plane.tasks.close();
@@ -154,6 +159,21 @@ impl Plane {
         }
     }
 
+    /// Asks the media thread for an answer, again and again, for readiness.
+    async fn ping(self: Arc<Self>) {
+        let mut answered = true;
+        loop {
+            tokio::time::sleep(PING).await;
+            let answers = matches!(tokio::time::timeout(PING_DEADLINE, self.media.snapshot()).await, Ok(Ok(_)));
+            self.app.readiness.media_answers(answers);
+            match (std::mem::replace(&mut answered, answers), answers) {
+                (true, false) => tracing::error!(deadline = ?PING_DEADLINE, "media thread does not answer"),
+                (false, true) => tracing::info!("media thread answers again"),
+                _ => {}
+            }
+        }
+    }
+
     /// Does what is due, and compares with the media thread.
     async fn tend(self: Arc<Self>) {
         let mut times = tokio::time::interval(DUE);
@@ -176,7 +196,7 @@ impl Plane {
 
     /// Ends streams that are too old, and forgets what is long past.
     fn age(self: &Arc<Self>) {
-        let now = self.app.clock.now();
+        let now = self.app.clock.monotonic();
         let due = {
             let mut held = self.held();
             held.bury(now);

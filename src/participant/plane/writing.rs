@@ -17,14 +17,14 @@ impl Plane {
         if self.stopping.is_cancelled() {
             return;
         }
-        let Some(mut note) = self.held().work(id, false, self.app.clock.now()) else { return };
+        let Some(mut note) = self.held().work(id, false, self.app.clock.monotonic()) else { return };
         let (plane, id) = (self.clone(), id.to_owned());
         self.tasks.spawn(async move {
             let work = async {
                 let Ok(_place) = plane.writers.acquire().await else { return };
                 loop {
                     plane.put_down(&id, &note).await;
-                    let now = plane.app.clock.now();
+                    let now = plane.app.clock.monotonic();
                     let mut held = plane.held();
                     held.written(&id, &note, now);
                     match held.work(&id, true, now) {

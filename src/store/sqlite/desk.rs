@@ -7,7 +7,7 @@
 //! others. Nobody is told that his part lasts before it does.
 
 use super::log::Log;
-use crate::store::cause::{Cause, is_busy};
+use crate::store::cause::{Cause, is_busy, is_full};
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,11 +78,13 @@ impl Seat {
             return Err(Failed { cause: Cause::Lost, nothing: true });
         }
         let Err(error) = super::run(&self.conn, "COMMIT") else { return Ok(()) };
-        // The engine ends the transaction unless it could not even begin to write.
-        let nothing = !self.conn.is_autocommit();
-        if nothing {
+        // The engine ends the transaction unless it could not even begin to write. On a full disk, what marks the
+        // commit was not written.
+        let open = !self.conn.is_autocommit();
+        if open {
             self.undo();
         }
+        let nothing = open || is_full(&error);
         Err(Failed { cause: error.into(), nothing })
     }
 

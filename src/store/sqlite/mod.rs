@@ -4,6 +4,7 @@
 //! Many read at a time, each with a connection of his own ([`readers`]), and take no locks while nothing is written
 //! ([`view`]); one writes ([`desk`]). In memory, one connection does both.
 
+mod check;
 pub(in crate::store) mod descriptors;
 mod desk;
 mod index;
@@ -17,6 +18,7 @@ mod view;
 use super::StoreError;
 use super::cause::Cause;
 use super::connect::Options;
+use crate::config::DatabaseCheck;
 use desk::{Desk, Turn};
 use index::Index;
 use log::Log;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use transaction::Transaction;
 
+pub(super) use check::Verdict;
 pub(super) use index::Mark;
 pub use statement::FromRow;
 
@@ -77,6 +80,14 @@ impl Sqlite {
         });
         let desk = Desk::new(conn, opening.patience, file.as_ref().map(|file| file.log.clone()));
         Ok(Sqlite { desk, file })
+    }
+
+    /// Checks the structure of the file, on a thread of its own; see [`check::check`]. In memory there is nothing to check.
+    pub(super) async fn check(&self, level: DatabaseCheck, limit: Option<Duration>) -> Result<Verdict, StoreError> {
+        let Some(file) = &self.file else { return Ok(Verdict::Sound) };
+        let readers = file.readers.clone();
+        let checked = tokio::task::spawn_blocking(move || check::check(&readers.open()?, level, limit)).await;
+        Ok(checked.map_err(|_| Cause::Closed)??)
     }
 
     /// A connection to read with.

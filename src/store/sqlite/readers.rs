@@ -53,6 +53,11 @@ impl Readers {
         (u32::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u32::MAX), idle, self.most)
     }
 
+    /// A connection beside these, which whoever asks for it closes.
+    pub(super) fn open(&self) -> rusqlite::Result<Connection> {
+        self.opening.reader()
+    }
+
     /// A connection, as soon as there is one.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Reader, Cause> {
         let place = match self.places.clone().try_acquire_owned() {

@@ -1,0 +1,83 @@
+//! What is never logged, whatever `RUST_LOG` asks for: libraries that write secrets at their finer levels.
+
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+/// Crates, and the finest level that is logged of each.
+const CAPS: [(&str, LevelFilter); 6] = [
+    // Session tokens, and signatures that would have been right.
+    ("aws_sigv4", LevelFilter::OFF),
+    // ICE: passwords of both sides.
+    ("is", LevelFilter::INFO),
+    // SDP and STUN, keys of SRTP, keys of DTLS.
+    ("str0m", LevelFilter::INFO),
+    ("str0m_proto", LevelFilter::INFO),
+    ("str0m_aws_lc_rs", LevelFilter::INFO),
+    ("dimpl", LevelFilter::INFO),
+];
+
+/// A layer that holds these libraries to their levels, for logs and spans alike.
+pub(super) struct Cap;
+
+fn is_allowed(what: &Metadata<'_>) -> bool {
+    let krate = what.target().split("::").next().unwrap_or_default();
+    CAPS.iter().all(|(name, finest)| *name != krate || what.level() <= finest)
+}
+
+impl<S: Subscriber> Layer<S> for Cap {
+    fn register_callsite(&self, what: &'static Metadata<'static>) -> Interest {
+        if is_allowed(what) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, what: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_allowed(what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::{EnvFilter, fmt};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_directive_makes_a_library_write_its_secrets() {
+        for directives in ["trace", "trace,is=trace,is::agent=trace,str0m=trace,aws_sigv4=trace"] {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::registry()
+                .with(fmt::layer().with_writer(move || writer.clone()))
+                .with(EnvFilter::new(directives))
+                .with(Cap);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!(target: "is::agent", "secret");
+                tracing::trace!(target: "str0m", "secret");
+                tracing::error!(target: "aws_sigv4", "secret");
+                tracing::info!(target: "is::agent", "candidate");
+                tracing::trace!(target: "island", "beside");
+            });
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert!(!text.contains("secret"), "{text}");
+            assert!(text.contains("candidate") && text.contains("beside"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+"""Clocks that are wrong, and clocks that are set while a server runs."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from clusters import until
+from nodes import LEASE_SECONDS, Crowd, Media, client, doors_of, start_node  # noqa: F401 (fixture)
+
+ACCOUNT = "210000000061"
+AHEAD_SECONDS = 20
+DAY = 24 * 3600
+
+
+class WallClock:
+    """The wall clock of a program, which a test may set; its monotonic clock is the machine's."""
+
+    def __init__(self, folder):
+        self.shim, self.offset = folder / "wall_clock.so", folder / "offset"
+        if shutil.which("cc") is None or sys.platform != "linux":
+            pytest.skip("a program's clock is moved on Linux, with a compiler for C")
+        source = Path(__file__).with_name("wall_clock.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.shim, source], check=True)
+        self.set(0)
+
+    def set(self, seconds):
+        """Moves the clock so many seconds ahead of the machine's."""
+        draft = self.offset.with_suffix(".draft")
+        draft.write_text(str(seconds))
+        draft.rename(self.offset)
+
+    @property
+    def env(self):
+        return {"LD_PRELOAD": str(self.shim), "CLOCK_OFFSET_FILE": str(self.offset)}
+
+
+@pytest.fixture
+def wall_clock(tmp_path):
+    return WallClock(tmp_path)
+
+
+def reasons(node):
+    answer = requests.get(f"{node.endpoint}/_greenroom/ready", timeout=30)
+    return answer.status_code, [one["reason"] for one in answer.json().get("reasons", [])]
+
+
+async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_node, fresh_postgres, wall_clock):  # noqa: F811
+    store = fresh_postgres()
+    right = start_node(store)
+    here = doors_of(right, ACCOUNT)
+    async with Crowd() as crowd:
+        await crowd.joins(here, 3)
+        wall_clock.set(AHEAD_SECONDS)
+        wrong = start_node(store, "--clock-skew-seconds", "60", "--metrics", "on", **wall_clock.env)
+        assert reasons(wrong) == (503, ["clock-offset"])
+        assert reasons(right) == (200, [])
+        # Those on the node itself stay too.
+        there = doors_of(right, ACCOUNT).on(wrong)
+        await crowd.joins(there, 2)
+        await asyncio.sleep(LEASE_SECONDS * 2.5)
+        assert await crowd.still_there() == 5
+        log = wrong.stagehand.logged()
+        assert log.count("clock differs from the database") == 1
+        assert "this node was taken for dead" not in log + right.stagehand.logged()
+        page = requests.get(f"{wrong.endpoint}/metrics", timeout=30).text
+        [offset] = [line.split()[-1] for line in page.splitlines() if line.startswith("greenroom_clock_offset_seconds ")]
+        assert AHEAD_SECONDS - 1 < float(offset) < AHEAD_SECONDS + 1
+        # A node that dies is still found dead by the healthy one.
+        wrong.stagehand.process.kill()
+        gone = [(doors, who) for doors, who, _ in crowd.guests[3:]]
+        left = lambda: all(doors.events_of(who)[-1] == "LEFT" for doors, who in gone)  # noqa: E731
+        await asyncio.to_thread(until, left, "the dead node's participants have left", LEASE_SECONDS * 5)
+
+
+async def test_a_step_of_the_wall_clock_ends_no_media(start_node, fresh_postgres, wall_clock):  # noqa: F811
+    skew = ("--clock-skew-seconds", "1000000000", "--stream-max-seconds", "3600")
+    node = start_node(fresh_postgres(), *skew, **wall_clock.env)
+    doors = doors_of(node, ACCOUNT)
+    media = Media(doors)
+    async with Crowd() as crowd:
+        try:
+            await crowd.joins(doors, 1)
+            await asyncio.to_thread(until, media.flows, "media flow")
+            for moved, ready in ((2 * DAY, False), (-2 * DAY, False), (0, True)):
+                wall_clock.set(moved)
+                what = lambda: reasons(node)  # noqa: E731
+                await asyncio.to_thread(until, lambda: (reasons(node)[0] == 200) == ready, what)  # noqa: B023
+                began = time.monotonic()
+                while time.monotonic() < began + LEASE_SECONDS / 2:
+                    await asyncio.to_thread(until, media.flows, "media still flow")
+                    await asyncio.sleep(0.2)
+            assert await crowd.still_there() == 1
+        finally:
+            media.end()
