@@ -1,5 +1,6 @@
 //! What a stage looks like to those who watch it, and which stages have changed.
 
+use super::notices::Messages;
 use super::{App, again};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
@@ -119,6 +120,8 @@ pub struct Bell {
     any: watch::Sender<()>,
     /// Which stages this node has changed.
     noted: broadcast::Sender<Arc<[Change]>>,
+    /// Messages between nodes.
+    pub messages: Messages,
 }
 
 impl Default for Bell {
@@ -126,7 +129,7 @@ impl Default for Bell {
         /// As many transactions may be waiting to be heard of.
         const ROOM: usize = 1024;
         let (own, others, any) = Default::default();
-        Bell { own, others, any, noted: broadcast::Sender::new(ROOM) }
+        Bell { own, others, any, noted: broadcast::Sender::new(ROOM), messages: Messages::default() }
     }
 }
 

@@ -24,13 +24,14 @@ impl Db {
         self.listen.is_some()
     }
 
-    /// Tells the other nodes that `node` has written something. Outside of the transaction that wrote it: a commit that
+    /// Tells the other nodes that `node` has written something; or, with a message in base64url after its name, sends them
+    /// that. Outside of the transaction that wrote it: a commit that
     /// notifies waits for every other one that does.
     pub async fn notify(&self, node: &str) -> Result<(), StoreError> {
         let Pools::Postgres(server) = &self.pools else { return Ok(()) };
-        let name: String = node.chars().filter(char::is_ascii_alphanumeric).collect();
+        let payload: String = node.chars().filter(|c| c.is_ascii_alphanumeric() || " -_".contains(*c)).collect();
         // One message, so that it passes every pooler.
-        server.say(format!("NOTIFY {CHANNEL}, '{name}'")).await
+        server.say(format!("NOTIFY {CHANNEL}, '{payload}'")).await
     }
 
     /// Listens to the other nodes from now on; `None` where nothing is told.
@@ -51,7 +52,7 @@ impl Db {
 }
 
 impl Notices {
-    /// The name of a node that has written something; an error when the connection is broken.
+    /// The name of a node that has written something, perhaps with a message; an error when the connection is broken.
     pub async fn next(&mut self) -> Result<String, StoreError> {
         loop {
             match tokio::time::timeout(SILENCE, self.0.try_recv()).await {

@@ -20,10 +20,10 @@ def new_node(start_server, fresh_postgres):
     flags = ("--node-lease-seconds", str(LEASE_SECONDS), "--session-end-seconds", "1")
     flags += ("--public-url", "http://ivs.example.org")
 
-    def start(store=None):
+    def start(*more, store=None):
         with socket.create_server(("127.0.0.1", 0)) as free:
             listen = "127.0.0.1:%d" % free.getsockname()[1]
-        return start_server(store or fresh_postgres(), *flags, "--node-url", f"http://{listen}", listen=listen)
+        return start_server(store or fresh_postgres(), *flags, *more, "--node-url", f"http://{listen}", listen=listen)
 
     return start
 
@@ -32,7 +32,7 @@ def new_node(start_server, fresh_postgres):
 def nodes(new_node):
     """Two nodes on one store."""
     first = new_node()
-    return first, new_node(first.database)
+    return first, new_node(store=first.database)
 
 
 @pytest.fixture
@@ -103,8 +103,26 @@ async def test_a_second_socket_on_another_node_takes_the_place_of_the_first(stag
             async with here.join(alice) as third:
                 assert await second.closed() == (4403, "TOKEN_REUSED")
                 await third.sees(alice_id, bob_id)
-        assert here.events_of(alice_id) == ["JOINED"]
+                assert here.events_of(alice_id) == ["JOINED"]
     await here.recorded(alice_id, "JOINED", "LEFT")
+
+
+async def test_a_media_failure_is_told_on_the_node_that_has_the_socket(new_node):
+    first = new_node("--ice-timeout-seconds", "3")
+    second = new_node("--ice-timeout-seconds", "3", store=first.database)
+    tenant = first.tenant()
+    doors = Doors(tenant, tenant.stage())
+    here, there = doors.on(first), doors.on(second)
+    (alice, alice_id), (bob, bob_id) = here.token(), here.token()
+    async with there.join(alice) as guest, there.join(bob) as other:
+        await guest.sees(alice_id, bob_id)
+        assert (await here.ask("POST", "", alice, offer(), SDP)).status_code == 201
+        while (message := await guest.hear())["type"] != "ERROR":
+            pass
+        assert (message["payload"]["code"], message["payload"]["role"]) == ("ICE_FAILED", "publish")
+        await other.say("PING")
+        while (message := await other.hear())["type"] != "PONG":
+            assert message["type"] == "STAGE_STATE", "it is none of the others' business"
 
 
 async def test_a_stage_moves_when_its_node_dies_and_the_record_is_right(nodes, stages):

@@ -3,12 +3,15 @@
 use super::Plane;
 use super::stage::Key;
 use crate::app::connections;
+use crate::app::notices::ParticipantMessage;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::model::arn::Scope;
 use crate::model::participant::EventErrorCode;
 use crate::participant::{messages, refusal};
 use crate::sfu::{Failure, Reason};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::broadcast::error::RecvError;
 
 /// DTLS alerts that clients send when they cannot agree on a certificate or cipher suite (RFC 5246, section 7.2).
 const CERTIFICATE_ALERTS: std::ops::RangeInclusive<u8> = 40..=46;
@@ -102,14 +105,34 @@ impl Plane {
         self.message(ticket, wish, report.code, &report.text);
     }
 
-    /// Sends an error message on the participant's events WebSocket.
+    /// Sends an error message on the participant's events WebSocket, on whatever node that is.
     fn message(&self, ticket: &Ticket, wish: &Wish, code: &str, text: &str) {
         let publisher = match wish {
             Wish::Subscribe(publisher) => Some(publisher.as_str()),
             Wish::Events | Wish::Publish => None,
         };
-        let text = messages::media_error(code, text, role(wish), publisher).into();
-        self.held().send(&Key::of(ticket), &ticket.participant, &text);
+        let text = messages::media_error(code, text, role(wish), publisher);
+        if self.held().send(&Key::of(ticket), &ticket.participant, &text.as_str().into()) {
+            return;
+        }
+        let (scope, stage, participant) = (ticket.scope.clone(), ticket.stage.clone(), ticket.participant.clone());
+        let (account, region) = (scope.account, scope.region);
+        self.app.bell.messages.send(ParticipantMessage { account, region, stage, participant, text });
+    }
+
+    /// Sends messages of other nodes on the events WebSockets that this one holds.
+    pub(super) async fn relay(self: Arc<Self>) {
+        let mut received = self.app.bell.messages.receive();
+        loop {
+            match received.recv().await {
+                Ok(ParticipantMessage { account, region, stage, participant, text }) => {
+                    let key = Key { scope: Scope { account, region }, id: stage };
+                    self.held().send(&key, &participant, &text.into());
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
     }
 
     fn report(&self, failure: Failure) -> Report {

@@ -205,16 +205,20 @@ impl Held {
         self.connections.get_mut(id).is_some_and(|connection| !std::mem::replace(&mut connection.flowing, true))
     }
 
-    /// Sends a message on the events WebSockets of a participant. It is dropped where too many wait to be sent.
-    pub fn send(&self, key: &Key, participant: &str, text: &Utf8Bytes) {
+    /// Sends a message on the events WebSocket of a participant, and returns whether this node holds it. The message is
+    /// dropped where too many wait to be sent.
+    pub fn send(&self, key: &Key, participant: &str, text: &Utf8Bytes) -> bool {
+        let mut found = false;
         let ids = self.stages.get(key).map(|crowd| crowd.ids.iter()).into_iter().flatten();
         for connection in ids.filter_map(|id| self.connections.get(id)) {
             if let Carrier::Socket(_, messages) = &connection.carrier
                 && connection.ticket.participant == participant
             {
                 let _ = messages.try_send(text.clone());
+                found = true;
             }
         }
+        found
     }
 
     /// Notes that a connection has ended; how counts the first time.

@@ -36,8 +36,10 @@ impl Work {
         let events = Arc::new(Mutex::new(events));
         let mut work = JoinSet::new();
         let (hears, lives, tends, looks) = (plane.clone(), plane.clone(), plane.clone(), plane.clone());
+        let relays = plane.clone();
         work.spawn(anew("hearing of media", move || hears.clone().hear(events.clone())));
         work.spawn(anew("signs of life", move || lives.clone().live()));
+        work.spawn(anew("messages of other nodes", move || relays.clone().relay()));
         work.spawn(anew("what is due", move || tends.clone().tend()));
         work.spawn(anew("looking at stages", move || Work::look(looks.clone())));
         let pings = plane.clone();
