@@ -143,6 +143,28 @@ fn collect(schemas: &mut BTreeMap<String, Value>, def: &'static Def) {
     }
 }
 
+/// Members of answers that are `""` where there is nothing to name, although their shapes do not allow it.
+const EMPTY_ALLOWED: [(&str, &str); 6] = [
+    ("Participant", "sourceSessionId"),
+    ("Participant", "sourceStageArn"),
+    ("ParticipantSummary", "sourceSessionId"),
+    ("ParticipantSummary", "sourceStageArn"),
+    ("Stage", "activeSessionId"),
+    ("StageSummary", "activeSessionId"),
+];
+
+/// Lets the members of a structure be empty that may be.
+fn allow_empty(structure: &str, schema: &mut Value) {
+    for (_, member) in EMPTY_ALLOWED.iter().filter(|(of, _)| *of == structure) {
+        let property = &mut schema["properties"][*member];
+        let shape = json!({"$ref": property["$ref"]});
+        *property = json!({
+            "anyOf": [shape, {"type": "string", "maxLength": 0}],
+            "description": property["description"],
+        });
+    }
+}
+
 fn schema(def: &Def) -> Value {
     let mut schema = match &def.kind {
         Kind::Text { min, max, pattern } => {
@@ -166,6 +188,7 @@ fn schema(def: &Def) -> Value {
         }),
         Kind::Structure { members } => structure(members.iter()),
     };
+    allow_empty(def.name, &mut schema);
     if let Value::Object(object) = &mut schema {
         object.retain(|_, value| !value.is_null());
         if !def.doc.is_empty() {

@@ -56,6 +56,21 @@ def test_whoever_comes_hears_what_happens_from_then_on(server, tenant):
         assert entry.envelope["account"] == tenant.account
 
 
+def test_events_that_aws_does_not_have_are_no_stage_updates_of_ivs(start_stagehand):
+    """A rule for AWS's events must not get them."""
+    server = start_stagehand("--extended-events", "on")
+    tenant = server.tenant()
+    stage = tenant.stage()
+    with opened(server, tenant.account) as stream:
+        tenant.publish(stage)
+        told = [stream.next().envelope for _ in range(3)]
+    assert [(event["detail-type"], event["detail"]["event_name"]) for event in told] == [
+        ("Greenroom Stage Update", "Session Started"),
+        ("Greenroom Stage Update", "Participant Joined"),
+        ("IVS Stage Update", "Participant Published"),
+    ]
+
+
 def test_entries_have_the_three_lines_of_an_event_and_the_envelope_on_one(server, tenant):
     with opened(server, tenant.account, RECORDS) as stream:
         tenant.stage(name="one")

@@ -17,6 +17,7 @@ REJECTIONS = {
     "ExpiredTokenException": 403,
     "IncompleteSignatureException": 403,
     "InvalidSignatureException": 403,
+    "MalformedHttpRequestException": 400,
     "MissingAuthenticationTokenException": 403,
     "RequestAbortedException": 400,
     "RequestEntityTooLargeException": 413,

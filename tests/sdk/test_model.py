@@ -9,6 +9,7 @@ from botocore.loaders import Loader
 
 from aws_model import (
     BY_NAME,
+    EMPTY_ALLOWED,
     ENUM_OVERRIDES,
     PATTERN_OVERRIDES,
     REJECTIONS,
@@ -58,6 +59,13 @@ def reference(shape):
     return {"$ref": f"#/components/schemas/{shape.name}"}
 
 
+def member_of(structure, name, member):
+    """The schema of a member of a structure; that of some answers may be empty."""
+    if (structure.name, name) in EMPTY_ALLOWED:
+        return {"anyOf": [reference(member), {"type": "string", "maxLength": 0}]}
+    return reference(member)
+
+
 def expected(shape):
     """The schema of a shape, as the model has it."""
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
@@ -67,7 +75,7 @@ def expected(shape):
         case "structure":
             members = {name: m for name, m in shape.members.items() if m.serialization.get("location") != "header"}
             required = [name for name in shape.required_members if name in members]
-            properties = {name: reference(member) for name, member in members.items()}
+            properties = {name: member_of(shape, name, member) for name, member in members.items()}
             return {"type": "object", "properties": properties, **({"required": required} if required else {})}
         case "list":
             return {"type": "array", "items": reference(shape.member), **bounds}

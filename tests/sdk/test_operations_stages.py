@@ -32,8 +32,9 @@ def test_a_stage_needs_no_member_and_answers_every_default(tenant, ivs):
     answer = ivs.create_stage()
     stage = answer["stage"]
     check_arn(tenant, "stage", stage["arn"])
-    assert stage.keys() == {"arn", "name", "tags", "autoParticipantRecordingConfiguration", "endpoints"}
-    assert stage["name"] == ""
+    members = {"arn", "name", "tags", "activeSessionId", "autoParticipantRecordingConfiguration", "endpoints"}
+    assert stage.keys() == members
+    assert stage["name"] == stage["activeSessionId"] == ""
     assert stage["tags"] == {}
     assert stage["autoParticipantRecordingConfiguration"] == RECORDING_DEFAULTS
     assert "participantTokens" not in answer

@@ -20,6 +20,8 @@ NOT_CANONICAL = [
     ("/%2FListStages", "encoded slash"),
     ("/x%2f..%2fListStages", "encoded slash"),
     ("/tags%2FARN", "encoded slash"),
+    ("/..%2fetc/passwd", "encoded slash"),
+    ("/tags/", "empty segment"),
     ("/tags/ARN/../../ListStages", "'..'"),
     ("/tags/ARN/..", "'..'"),
     ("/tags/./ARN", "'.'"),
