@@ -2,6 +2,7 @@
 
 use super::operations::Operation;
 use crate::model::fault::{Fault, RejectionKind};
+use crate::model::json::explain;
 use axum::body::{Body, HttpBody as _};
 use axum::http::{Method, Uri};
 use http_body_util::BodyExt as _;
@@ -153,6 +154,6 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Fault> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(refused("The body must be a JSON object".into())),
-        Err(error) => Err(refused(format!("The body is not JSON: {error}"))),
+        Err(error) => Err(refused(format!("The body is not JSON: {}", explain(&error)))),
     }
 }

@@ -7,6 +7,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+use crate::model::json::explain;
 use rule::Rule;
 use serde_json::{Map, Value};
 
@@ -73,7 +74,7 @@ impl Pattern {
     /// Reads a pattern in JSON.
     pub fn parse(text: &str) -> Result<Pattern, PatternError> {
         let source = serde_json::from_str(text);
-        Pattern::of(source.map_err(|error| PatternError::new("", format!("is not JSON: {error}")))?)
+        Pattern::of(source.map_err(|error| PatternError::new("", format!("is not JSON: {}", explain(&error))))?)
     }
 
     /// Whether an event is meant.

@@ -19,6 +19,7 @@ mod wildcard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::model::json::explain;
 use serde::{Serialize, Serializer};
 
 pub use actions::ACTIONS;
@@ -120,8 +121,8 @@ impl Policy {
         if text.len() > MOST_BYTES {
             return Err(refused("policy", format!("has {} bytes; at most {MOST_BYTES} are allowed", text.len())));
         }
-        let json: Json =
-            serde_json::from_str(text).map_err(|error| refused("policy", format!("is not JSON: {error}")))?;
+        let json: Json = serde_json::from_str(text)
+            .map_err(|error| refused("policy", format!("is not JSON: {}", explain(&error))))?;
         Ok(Policy { text: text.to_owned(), statements: statements(&At::root(&json))? })
     }
 

@@ -10,6 +10,7 @@ mod declare;
 pub mod encoder_configuration;
 pub mod fault;
 pub mod ingest_configuration;
+pub mod json;
 pub mod page;
 pub mod participant;
 pub mod public_key;
