@@ -12,7 +12,7 @@
 //! measured: `SFU_SUBSCRIBERS`, `SFU_BYTES` (1200, 1000 and 160: pictures in
 //! bursts, pictures one packet at a time, sound) and `SFU_ONLY` (srtp, engine, thread).
 
-use greenroom::sfu::{Media, Peer, Settings, Sfu, bind};
+use greenroom::sfu::{Media, OfferLimits, Peer, Settings, Sfu, bind};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};
@@ -376,7 +376,12 @@ impl Loopback {
     fn new(stream: Stream, subscribers: usize) -> Loopback {
         let socket = bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let server = socket.local_addr().expect("bound");
-        let settings = Settings { public_ips: Vec::new(), timeout: Duration::from_secs(3_600), strict: false };
+        let settings = Settings {
+            public_ips: Vec::new(),
+            timeout: Duration::from_secs(3_600),
+            strict: false,
+            limits: OfferLimits::default(),
+        };
         let before = media_tasks();
         let (media, _events) = Media::start(socket, settings).expect("the media thread");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -384,6 +384,12 @@ pub struct ParticipantArgs {
     /// Hold publishers to the limits of IVS: an H.264 section in every offer, no VP8, 720p, 8.5 Mbps, no B-frames
     #[arg(long, env = "GREENROOM_STRICT_IVS", default_value = "off", value_name = "SWITCH")]
     pub strict_ivs: Switch,
+    /// Maximum size of an SDP offer, in bytes; larger ones get 413
+    #[arg(long, env = "GREENROOM_MAX_OFFER_BYTES", default_value_t = 262_144, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(4096..=1_048_576))]
+    pub max_offer_bytes: u32,
+    /// Maximum media sections of an SDP offer; offers with more get 413
+    #[arg(long, env = "GREENROOM_MAX_OFFER_SECTIONS", default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1024))]
+    pub max_offer_sections: u32,
     /// Seconds without a sign of life after which a media connection has ended
     #[arg(long, env = "GREENROOM_ICE_TIMEOUT_SECONDS", default_value_t = 15, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub ice_timeout_seconds: u32,

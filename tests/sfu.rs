@@ -19,6 +19,8 @@ mod layers;
 mod loopback;
 #[path = "sfu/nack.rs"]
 mod nack;
+#[path = "sfu/negotiation.rs"]
+mod negotiation;
 #[path = "sfu/offers.rs"]
 mod offers;
 #[path = "sfu/paths.rs"]

@@ -104,6 +104,8 @@ pub enum RefusalCode {
     Unprocessable,
     /// The body is too large.
     TooLarge,
+    /// The offer exceeds a limit of offers.
+    OfferTooLarge,
     /// The body did not arrive in time.
     Timeout,
     /// The path is for WebSockets.

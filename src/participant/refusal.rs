@@ -48,6 +48,7 @@ pub fn telling(code: RefusalCode) -> Telling {
         Code::Timeout => ("TIMEOUT", 408, 4408),
         Code::PreconditionFailed => ("PRECONDITION_FAILED", 412, 4400),
         Code::TooLarge => ("TOO_LARGE", 413, 4400),
+        Code::OfferTooLarge => ("OFFER_TOO_LARGE", 413, 4400),
         Code::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", 415, 4400),
         Code::Unprocessable => ("UNPROCESSABLE", 422, 4400),
         Code::UpgradeRequired => ("UPGRADE_REQUIRED", 426, 4400),
@@ -96,6 +97,7 @@ pub fn internal(fault: &Fault) -> Refusal {
 pub fn of_media(refused: Refused) -> Refusal {
     let code = match &refused {
         Refused::Malformed(_) => RefusalCode::MalformedOffer,
+        Refused::OfferTooLarge(_) => RefusalCode::OfferTooLarge,
         Refused::AudioCodec => RefusalCode::InvalidAudioCodec,
         Refused::VideoCodec(_) => RefusalCode::InvalidVideoCodec,
         Refused::CodecMismatch => RefusalCode::CodecMismatch,

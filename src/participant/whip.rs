@@ -21,8 +21,6 @@ use std::time::Duration;
 pub const SDP: &str = "application/sdp";
 /// The type of candidates (RFC 8840).
 pub const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-/// Most bytes of a body.
-const BODY_BYTES: usize = 64 * 1024;
 /// Most bytes of a body too large that are read and thrown away, so that the client gets to read its refusal.
 const DRAINED_BYTES: usize = 1 << 20;
 
@@ -35,7 +33,7 @@ pub async fn answer(
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
-    let body = text(body, patience).await;
+    let body = text(body, plane.settings.media.limits.bytes, patience).await;
     let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
     let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, purpose).await?;
     prove(Witness::of(&parts.extensions).as_deref(), &ticket);
@@ -167,17 +165,20 @@ fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
 }
 
 /// The whole body as text, if it is not too large and arrives in time.
-async fn text(body: Body, patience: Duration) -> Result<String, Refusal> {
-    let bytes = tokio::time::timeout(patience, bytes(body)).await.unwrap_or_else(|_| {
+async fn text(body: Body, most: usize, patience: Duration) -> Result<String, Refusal> {
+    let bytes = tokio::time::timeout(patience, bytes(body, most)).await.unwrap_or_else(|_| {
         let text = format!("The body did not arrive within {} seconds", patience.as_secs_f64());
         Err(Refusal::new(RefusalCode::Timeout, text))
     })?;
     String::from_utf8(bytes).map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"))
 }
 
-async fn bytes(body: Body) -> Result<Vec<u8>, Refusal> {
-    whole(body, BODY_BYTES, DRAINED_BYTES).await.map_err(|unread| match unread {
-        Unread::TooLarge => Refusal::new(RefusalCode::TooLarge, format!("The body has more than {BODY_BYTES} bytes")),
+async fn bytes(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
+    whole(body, most, DRAINED_BYTES).await.map_err(|unread| match unread {
+        Unread::TooLarge => Refusal::new(
+            RefusalCode::TooLarge,
+            format!("The body has more than {most} bytes, the limit (--max-offer-bytes)"),
+        ),
         Unread::Incomplete => Refusal::new(RefusalCode::MalformedRequest, "The body did not arrive whole"),
     })
 }

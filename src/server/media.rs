@@ -38,6 +38,10 @@ pub fn start(
             public_ips,
             timeout: seconds(chosen.ice_timeout_seconds),
             strict: chosen.strict_ivs == Switch::On,
+            limits: sfu::OfferLimits {
+                bytes: chosen.max_offer_bytes as usize,
+                sections: chosen.max_offer_sections as usize,
+            },
         },
         limits: limits(&chosen.limits),
     };

@@ -1,6 +1,7 @@
 //! What was agreed with a client for a section, and which payload types of a publisher it can be sent.
 
 use super::Codec;
+use super::codecs::Profile;
 use super::offer::Kind;
 use str0m::Rtc;
 use str0m::format::{Codec as Named, PayloadParams};
@@ -23,10 +24,8 @@ pub(super) struct Payload {
     pub(super) again: bool,
     /// Whether packets of it can be asked for again.
     pub(super) nack: bool,
-    /// Profile of H.264, as in the first two bytes of a `profile-level-id`.
-    profile: u32,
-    /// Packetization mode of H.264.
-    mode: u8,
+    /// Profile and packetization mode of H.264.
+    h264: Option<(Profile, u8)>,
 }
 
 impl Payload {
@@ -38,28 +37,33 @@ impl Payload {
             Named::Vp8 => Codec::Vp8,
             _ => return None,
         };
-        // Without a profile it is Baseline, without a mode 0 (RFC 6184, 8.1).
-        let profile = spec.format.profile_level_id.unwrap_or(0x42_00_0a) >> 8;
-        let mode = spec.format.packetization_mode.unwrap_or(0);
+        let format = spec.format;
+        let profile = format.profile_level_id.and_then(Profile::of);
         Some(Payload {
             pt: params.pt(),
             codec,
             again: params.resend().is_some(),
             nack: params.fb_nack(),
-            profile,
-            mode,
+            h264: profile.map(|profile| (profile, format.packetization_mode.unwrap_or(0))),
         })
     }
 
-    /// How far another payload type of the same codec is from being the same. A decoder takes a stream of H.264 for what
-    /// its parameter sets say, so another profile is better than nothing.
-    fn distance(&self, other: &Payload) -> u8 {
-        match (self.mode == other.mode, self.profile == other.profile, self.profile >> 8 == other.profile >> 8) {
-            (true, true, _) => 0,
-            (true, false, true) => 1,
-            (true, false, false) => 2,
-            (false, _, _) => 3,
-        }
+    /// How well a payload type of a subscriber suits a stream of this one, of the same codec; 0 is best. A mode that lacks
+    /// fragments is the worst, as then packets cannot be read; a profile that is too low is not, as decoders go by the
+    /// stream's parameter sets, and most decode more than they offer.
+    fn distance(&self, receiver: &Payload) -> u8 {
+        let (Some((profile, mode)), Some((decoder, receives))) = (self.h264, receiver.h264) else { return 0 };
+        let of_mode = match (mode, receives) {
+            _ if mode == receives => 0,
+            (0, _) => 1,
+            _ => 8,
+        };
+        let of_profile = match decoder {
+            _ if profile == decoder => 0,
+            _ if decoder.decodes(profile) => 2,
+            _ => 4,
+        };
+        of_mode + of_profile
     }
 }
 

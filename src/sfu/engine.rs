@@ -7,7 +7,7 @@ use super::link::{Ground, Happening, Link, Role, crypto_provider};
 use super::negotiate::{Negotiated, Negotiator};
 use super::offer::Kind;
 use super::source::Heard;
-use super::{Codec, Event, Peer, PeerState, Refused, Transmit, Why};
+use super::{Codec, Event, OfferLimits, Peer, PeerState, Refused, Transmit, Why};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +41,16 @@ pub struct Sfu {
 impl Sfu {
     /// An engine without connections. `candidates` are the addresses that clients are told, at least one.
     pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict: bool) -> Result<Sfu, Refused> {
+        Sfu::with_limits(candidates, timeout, strict, OfferLimits::default())
+    }
+
+    /// An engine with limits of offers other than the default ones.
+    pub fn with_limits(
+        candidates: Vec<SocketAddr>,
+        timeout: Duration,
+        strict: bool,
+        limits: OfferLimits,
+    ) -> Result<Sfu, Refused> {
         let crypto = Arc::new(crypto_provider());
         let certificate = crypto.dtls_provider.generate_certificate();
         let certificate =
@@ -49,7 +59,7 @@ impl Sfu {
             return Err(Refused::Unsupported("no address is there that clients could be told".into()));
         }
         Ok(Sfu {
-            ground: Arc::new(Ground { candidates, certificate, crypto, timeout, strict }),
+            ground: Arc::new(Ground { candidates, certificate, crypto, timeout, strict, limits }),
             links: BTreeMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
@@ -366,8 +376,8 @@ impl Sfu {
         }
         let Some(track) = source.tracks.iter_mut().find(|track| track.mid == mid) else { return };
         let fresh = !track.knows(ssrc);
-        if fresh {
-            track.learn(now, ssrc, rid);
+        if fresh && !track.learn(now, ssrc, rid) {
+            return link.unlearn(ssrc);
         }
         let Some(heard) = track.hear(now, ssrc, packet.header.payload_type, &packet.payload) else { return };
         if let Some(why) = limits::picture(heard.look).filter(|_| strict) {

@@ -1,7 +1,11 @@
 //! Fragments of SDP (RFC 8840): candidates, and the restart of ICE.
 
 use super::Refused;
-use super::offer::{MOST_BYTES, attribute, push};
+use super::offer::is_ice;
+use super::sdp::{attribute, push};
+
+/// Maximum bytes of a fragment.
+const MAX_BYTES: usize = 64 * 1024;
 
 /// A fragment of SDP with candidates (RFC 8840), and what it may change.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,8 +18,9 @@ impl Fragment {
     /// Reads one. Its candidates are looked at and forgotten.
     pub(super) fn read(text: &str) -> Result<Fragment, Refused> {
         let malformed = |why: String| Err(Refused::Malformed(why));
-        if text.len() > MOST_BYTES {
-            return malformed("the fragment is larger than 64 KiB".into());
+        if text.len() > MAX_BYTES {
+            let text = format!("the fragment has {} bytes; the limit is {MAX_BYTES}", text.len());
+            return Err(Refused::OfferTooLarge(text));
         }
         let (mut ufrag, mut password, mut known) = (None, None, 0);
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -32,12 +37,8 @@ impl Fragment {
         if known == 0 {
             return malformed("the fragment has neither attributes nor sections".into());
         }
-        let ice = |text: &str, least: usize| {
-            let letters = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
-            (least..=256).contains(&text.len()) && text.chars().all(letters)
-        };
         match (ufrag, password) {
-            (Some(ufrag), Some(password)) if ice(ufrag, 4) && ice(password, 22) => {
+            (Some(ufrag), Some(password)) if is_ice(ufrag, 4) && is_ice(password, 22) => {
                 Ok(Fragment { credentials: Some((ufrag.into(), password.into())) })
             }
             (Some(_), Some(_)) => malformed("ice-ufrag or ice-pwd is not as RFC 8839 has it".into()),

@@ -2,6 +2,7 @@
 
 mod paths;
 mod resend;
+mod setup;
 mod srtp;
 mod wire;
 
@@ -12,22 +13,21 @@ use super::failure::{Progress, Reason};
 use super::forward::Lane;
 use super::fragment::Restart;
 use super::limits::Meter;
-use super::offer::{Kind, Offer, Purpose};
+use super::offer::{Kind, Offer};
 use super::source::Track;
-use super::{Codec, Peer, PeerState, Refused, Transmit};
+use super::{Codec, OfferLimits, Peer, PeerState, Refused, Transmit};
 use paths::Paths;
 use resend::ResendBudget;
+use setup::{accept_all, config, declare_layers, reseed};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::format::CodecConfig;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
-use str0m::rtp::{Extension, ExtensionMap, RtpPacket, RtpWrite, Ssrc};
-use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
+use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::{Candidate, IceCreds, Rtc};
 
 /// Packets of video that can be resent, and for how long. The library's limit on their share is off: it is applied
 /// every 50 ms, and a burst in between is unlimited. [`ResendBudget`] has the limit.
@@ -43,6 +43,7 @@ pub(super) struct Ground {
     pub(super) crypto: Arc<CryptoProvider>,
     pub(super) timeout: Duration,
     pub(super) strict: bool,
+    pub(super) limits: OfferLimits,
 }
 
 /// What a connection is for.
@@ -123,76 +124,38 @@ fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Resu
     }
 }
 
-/// What is offered to a client.
-fn config(ground: &Ground, purpose: Purpose) -> RtcConfig {
-    let between_stats = (ground.timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(2));
-    let mut config = Rtc::builder()
-        .clear_codecs()
-        .enable_opus(true, false)
-        .enable_h264(true)
-        .enable_vp8(!ground.strict)
-        .set_rtp_mode(true)
-        .set_ice_lite(true)
-        .set_dtls_cert(ground.certificate.clone())
-        .set_crypto_provider(Arc::clone(&ground.crypto))
-        .set_stats_interval(Some(between_stats));
-    if purpose == Purpose::Subscribe {
-        without_transport_feedback(&mut config);
-    }
-    config
-}
-
-/// Subscribers are not asked what arrived when (transport-wide feedback): all of them get the same, so that nothing could
-/// be done about it, and their twenty reports a second would cost more than a quarter of what the engine does for them.
-fn without_transport_feedback(config: &mut RtcConfig) {
-    let mut params = config.codec_config().params().to_vec();
-    params.iter_mut().for_each(|params| params.set_fb_transport_cc(false));
-    *config.codec_config() = CodecConfig::new_from_payload_params(params);
-    let mut kept = ExtensionMap::empty();
-    for (id, extension) in config.extension_map().iter().filter(|(_, e)| **e != Extension::TransportSequenceNumber) {
-        kept.set(id, extension.clone());
-    }
-    *config.extension_map() = kept;
-}
-
-fn accept(rtc: &mut Rtc, offer: &Offer) -> Result<String, Refused> {
-    let answered = guarded(|| {
-        let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|error| error.to_string())?;
-        rtc.sdp_api().accept_offer(offer).map(|answer| answer.to_sdp_string()).map_err(|error| error.to_string())
-    });
-    answered.map_err(|why| Refused::Malformed(format!("the offer cannot be answered: {why}")))
-}
-
 impl Link {
     /// Answers an offer, as a publisher's until [`Link::listen_to`] makes it a subscriber's.
-    pub(super) fn open(
-        ground: &Ground,
-        now: Instant,
-        offer: Offer,
-        purpose: Purpose,
-    ) -> Result<(Link, String), Refused> {
-        let mut rtc = config(ground, purpose).build(now);
+    pub(super) fn open(ground: &Ground, now: Instant, offer: Offer) -> Result<(Link, String), Refused> {
+        reseed();
+        let mut rtc = config(ground, &offer).build(now);
         for address in &ground.candidates {
-            let candidate =
-                Candidate::host(*address, "udp").map_err(|error| Refused::Unsupported(error.to_string()))?;
+            let candidate = Candidate::host(*address, "udp").map_err(|error| {
+                tracing::error!(%address, %error, "media address cannot be advertised");
+                Refused::Unsupported("a media address of the server cannot be advertised; see its log".into())
+            })?;
             rtc.add_local_candidate(candidate);
         }
-        let answer = accept(&mut rtc, &offer)?;
+        let answer = accept_all(&mut rtc, &offer)?;
+        reseed();
+        let text = offer.answer(&answer)?;
+        let restart = Restart::of(&offer.without_turned_down(&answer)?);
         let agreed = agree::agreed(&rtc, &answer);
         let track = |section: &Agreed| {
             let payloads = section.payloads.iter().map(|payload| (payload.pt, payload.codec)).collect();
-            Track::new(section.mid, section.kind, payloads)
+            let taken = offer.taken.iter().find(|taken| taken.kind == section.kind);
+            let announced = taken.map(|taken| declare_layers(&mut rtc, section.mid, &taken.streams));
+            Track::new(section.mid, section.kind, payloads, announced.unwrap_or_default())
         };
         let tracks = agreed.iter().map(track).collect();
         let publisher = Publisher { tracks, subscribers: Vec::new(), media: false, meter: Meter::new(now) };
-        let text = offer.answer(&answer)?;
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
         let hmac = ground.crypto.sha1_hmac_provider;
         let check_key = hmac.sha1_hmac(&ground.certificate.private_key, &[b"path checks of ", ufrag.as_bytes()]);
         let link = Link {
             rtc,
-            remote: offer.credentials().map(|(ufrag, password)| (ufrag.to_owned(), password.to_owned())),
-            restart: Restart::of(&offer.with_own_mids(&answer)),
+            remote: Some(offer.credentials),
+            restart,
             agreed,
             role: Role::Publisher(Box::new(publisher)),
             connected: false,
@@ -270,6 +233,7 @@ impl Link {
     /// checks, new credentials on both sides are all of it: nothing is negotiated again, and the path in use stays until
     /// the client proves another one.
     pub(super) fn restart(&mut self, ufrag: &str, password: &str) -> String {
+        reseed();
         let own = IceCreds::new();
         let answer = self.restart.answer(&own.ufrag, &own.pass);
         let mut api = self.rtc.direct_api();

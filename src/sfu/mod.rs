@@ -4,8 +4,10 @@
 //! [`Event`]s. Nothing here knows of tokens, stages or the record.
 
 mod agree;
+mod answer;
 mod budget;
 mod burst;
+mod codecs;
 mod engine;
 mod failure;
 mod forward;
@@ -16,8 +18,10 @@ mod media;
 mod negotiate;
 mod offer;
 mod picture;
+mod sdp;
 mod sockets;
 mod source;
+mod streams;
 mod thread;
 mod vp8;
 
@@ -55,6 +59,23 @@ pub struct Settings {
     pub timeout: Duration,
     /// Whether publishers are held to the limits of IVS.
     pub strict: bool,
+    /// What offers may have.
+    pub limits: OfferLimits,
+}
+
+/// The limits of offers that operators can set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferLimits {
+    /// Maximum bytes of an offer.
+    pub bytes: usize,
+    /// Maximum media sections of an offer.
+    pub sections: usize,
+}
+
+impl Default for OfferLimits {
+    fn default() -> OfferLimits {
+        OfferLimits { bytes: 256 * 1024, sections: 64 }
+    }
 }
 
 /// Why an offer was not answered.
@@ -63,6 +84,9 @@ pub enum Refused {
     /// It is not SDP, or not an offer that can be answered; why.
     #[error("{0}")]
     Malformed(String),
+    /// It exceeds a limit of offers; which one.
+    #[error("{0}")]
+    OfferTooLarge(String),
     /// Its audio sections have no Opus.
     #[error("the offer has audio without Opus")]
     AudioCodec,

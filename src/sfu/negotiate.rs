@@ -40,8 +40,8 @@ impl Negotiator {
     }
 
     fn answer(&self, now: Instant, offer: &str, purpose: Purpose) -> Result<(Box<Link>, String), Refused> {
-        let offer = Offer::read(offer, purpose, self.ground.strict)?;
-        let (link, answer) = Link::open(&self.ground, now, offer, purpose)?;
+        let offer = Offer::read(offer, purpose, self.ground.strict, &self.ground.limits)?;
+        let (link, answer) = Link::open(&self.ground, now, offer)?;
         Ok((Box::new(link), answer))
     }
 }

@@ -1,19 +1,36 @@
 //! Offers: what one must have to be answered, and which of its sections are taken.
 //!
 //! The sections that are taken are the first of audio and the first of video that can carry media the right way. All
-//! others (a data channel, a second camera) are left out of what the WebRTC library sees and answered with port 0.
+//! others (a data channel, a second camera) are answered with port 0. The WebRTC library never sees the client's text:
+//! it is given an offer written anew from what was read, with nothing in it that is not needed.
 
-use super::Refused;
+use super::codecs::{self, Format};
+use super::sdp::{Sdp, Section, push};
+use super::streams::Streams;
+use super::{Codec, OfferLimits, Refused};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
-/// The largest offer that is read.
-pub(super) const MOST_BYTES: usize = 64 * 1024;
-/// The most lines of an offer.
-const MOST_LINES: usize = 2_000;
-/// The most media sections of an offer.
-const MOST_SECTIONS: usize = 16;
+pub(super) use super::sdp::Kind;
 
-/// What somebody offers to do with media.
+/// The only transport of media that browsers and the WebRTC library have.
+const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+/// Characters of a mid that tell sections apart: the WebRTC library keeps no more, and of these letters and digits alone.
+const MID_CHARACTERS: usize = 16;
+/// Identifiers of RTP header extensions that fit the one-byte form (RFC 8285).
+const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
+/// RTP header extensions that are negotiated.
+const EXTENSIONS: [&str; 7] = [
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+    "urn:3gpp:video-orientation",
+];
+
+/// What a client offers to do with media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To send them here.
@@ -22,316 +39,310 @@ pub(super) enum Purpose {
     Subscribe,
 }
 
-/// What a section carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Sound.
-    Audio,
-    /// Pictures.
-    Video,
-}
-
 /// An offer that can be answered.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
-    /// The offer with nothing but what is taken, and without candidates, which an ICE-lite agent has no use for.
-    text: String,
-    /// The mids of what is taken, as the client writes them. The WebRTC library keeps 16 characters of each, and letters
-    /// and digits alone.
-    mids: Vec<String>,
+    pub(super) purpose: Purpose,
+    /// ICE user fragment and password of the client.
+    pub(super) credentials: (String, String),
+    /// Values of `a=fingerprint`.
+    fingerprints: Vec<String>,
+    setup: &'static str,
+    /// Whether the offer bundles what is taken.
+    pub(super) bundled: bool,
+    /// What is taken, in the order of the offer.
+    pub(super) taken: Vec<Taken>,
     /// In the order of the offer: the `m=` line of what is turned down, and its mid.
-    turned_down: Vec<Option<(String, Option<String>)>>,
+    pub(super) turned_down: Vec<Option<(String, Option<String>)>>,
 }
 
-/// A media section as it stands in the text.
-#[derive(Debug)]
-struct Section<'a> {
-    head: &'a str,
-    lines: Vec<&'a str>,
+/// A section that is taken.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) kind: Kind,
+    /// As the client writes it.
+    pub(super) mid: String,
+    pub(super) formats: Vec<Format>,
+    extensions: Vec<(u8, &'static str)>,
+    pub(super) streams: Streams,
 }
 
-/// What a payload type stands for.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Payload {
-    encodings: BTreeSet<String>,
-    parameters: BTreeSet<String>,
+fn malformed<T>(why: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused::Malformed(why.into()))
 }
 
-const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
-
-pub(super) fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':').map(str::trim)
-}
-
-impl<'a> Section<'a> {
-    fn kind(&self) -> Option<Kind> {
-        match self.head.split(' ').next() {
-            Some("audio") => Some(Kind::Audio),
-            Some("video") => Some(Kind::Video),
-            _ => None,
-        }
-    }
-
-    fn value(&self, name: &str) -> Option<&'a str> {
-        self.lines.iter().find_map(|line| attribute(line, name))
-    }
-
-    /// Whether it stands in the offer only to keep its place. A bundled section may have port 0 all the same.
-    fn dead(&self) -> bool {
-        self.head.split(' ').nth(1) == Some("0") && !self.lines.contains(&"a=bundle-only")
-    }
-
-    fn direction(&self, session: &str) -> &str {
-        let own = self.lines.iter().filter_map(|line| line.strip_prefix("a=")).find(|name| DIRECTIONS.contains(name));
-        match own {
-            Some(direction) => direction,
-            None if session.is_empty() => "sendrecv",
-            None => DIRECTIONS.iter().find(|name| **name == session).unwrap_or(&"sendrecv"),
-        }
-    }
-
-    fn suits(&self, purpose: Purpose, session: &str) -> bool {
-        let wanted = match purpose {
-            Purpose::Publish => "sendonly",
-            Purpose::Subscribe => "recvonly",
-        };
-        let direction = self.direction(session);
-        !self.dead() && (direction == "sendrecv" || direction == wanted)
-    }
-
-    /// Whether one of its payload types is of a codec; `encoding` as in an `rtpmap`, with the clock rate.
-    fn has(&self, encoding: &str) -> bool {
-        let listed: Vec<_> = self.head.split(' ').skip(3).collect();
-        self.lines.iter().filter_map(|line| attribute(line, "rtpmap")).any(|map| {
-            let Some((payload, name)) = map.split_once(' ') else { return false };
-            let name = name.trim();
-            listed.contains(&payload)
-                && name.get(..encoding.len()).is_some_and(|start| start.eq_ignore_ascii_case(encoding))
-                && matches!(name.as_bytes().get(encoding.len()), None | Some(b'/'))
-        })
-    }
-
-    /// What each payload type stands for: its encodings, and their parameters.
-    fn payloads(&self) -> BTreeMap<u8, Payload> {
-        let mut payloads: BTreeMap<u8, Payload> = BTreeMap::new();
-        for line in &self.lines {
-            for (name, encoding) in [("rtpmap", true), ("fmtp", false)] {
-                let Some((payload, value)) = attribute(line, name).and_then(|value| value.split_once(' ')) else {
-                    continue;
-                };
-                let Ok(payload) = payload.parse() else { continue };
-                let Payload { encodings, parameters } = payloads.entry(payload).or_default();
-                let values = if encoding { encodings } else { parameters };
-                values.insert(value.trim().to_ascii_lowercase());
-            }
-        }
-        payloads.retain(|_, payload| !payload.encodings.is_empty());
-        payloads
-    }
-
-    fn taken(&self, purpose: Purpose, out: &mut String) {
-        let direction = match purpose {
-            Purpose::Publish => "sendonly",
-            Purpose::Subscribe => "recvonly",
-        };
-        push(out, &format!("m={}", self.head));
-        let left_out = |line: &&&str| {
-            let name = line.strip_prefix("a=").unwrap_or_default();
-            !DIRECTIONS.contains(&name) && !name.starts_with("candidate:") && name != "end-of-candidates"
-        };
-        self.lines.iter().filter(left_out).for_each(|line| push(out, line));
-        push(out, &format!("a={direction}"));
-    }
-}
-
-pub(super) fn push(out: &mut String, line: &str) {
-    out.push_str(line);
-    out.push_str("\r\n");
-}
-
-/// The lines before the first section, and the sections.
-fn sections(text: &str) -> Result<(Vec<&str>, Vec<Section<'_>>), Refused> {
-    let malformed = |why: &str| Err(Refused::Malformed(why.into()));
-    if text.len() > MOST_BYTES {
-        return malformed("the offer is larger than 64 KiB");
-    }
-    let mut session = Vec::new();
-    let mut sections: Vec<Section<'_>> = Vec::new();
-    for (number, line) in text.lines().map(str::trim_end).filter(|line| !line.is_empty()).enumerate() {
-        if number >= MOST_LINES {
-            return malformed("the offer has too many lines");
-        }
-        let Some(head) = line.strip_prefix("m=") else {
-            match sections.last_mut() {
-                Some(section) => section.lines.push(line),
-                None => session.push(line),
-            }
-            continue;
-        };
-        if sections.len() >= MOST_SECTIONS {
-            return malformed("the offer has too many sections");
-        }
-        sections.push(Section { head, lines: Vec::new() });
-    }
-    match session.first() {
-        Some(first) if first.starts_with("v=0") => Ok((session, sections)),
-        _ => malformed("the offer is not SDP: it does not begin with v=0"),
-    }
-}
-
-/// Says what keeps a section from being taken, if anything does.
-fn check(section: &Section<'_>, kind: Kind, strict: bool) -> Result<(), Refused> {
-    match kind {
-        Kind::Audio if !section.has("opus/48000") => Err(Refused::AudioCodec),
-        Kind::Video if strict && !section.has("H264/90000") => {
-            Err(Refused::VideoCodec("the offer has video without H.264".into()))
-        }
-        Kind::Video if !section.has("H264/90000") && !section.has("VP8/90000") => {
-            Err(Refused::VideoCodec("the offer has video with neither H.264 nor VP8".into()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses payload types that stand for two things. All that is sent goes one way (RFC 8843, section 9.1), and whoever
-/// receives chooses the numbers.
-fn unambiguous<'a>(sections: impl Iterator<Item = &'a Section<'a>>) -> Result<(), Refused> {
-    let mut all = BTreeMap::new();
-    for (number, payload) in sections.flat_map(Section::payloads) {
-        let one = payload.encodings.len() == 1;
-        if !one || *all.entry(number).or_insert_with(|| payload.clone()) != payload {
-            return Err(Refused::Malformed(format!(
-                "payload type {number} stands for more than one format in the offer"
-            )));
-        }
-    }
-    Ok(())
+fn suits(section: &Section<'_>, purpose: Purpose, session: &Section<'_>) -> bool {
+    let needed = match purpose {
+        Purpose::Publish => "sendonly",
+        Purpose::Subscribe => "recvonly",
+    };
+    let direction = section.direction().or_else(|| session.direction()).unwrap_or("sendrecv");
+    !section.is_rejected() && (direction == "sendrecv" || direction == needed)
 }
 
 impl Offer {
     /// Reads an offer; `strict` as in [`super::Settings`].
-    pub(super) fn read(text: &str, purpose: Purpose, strict: bool) -> Result<Offer, Refused> {
-        let (session, sections) = sections(text)?;
-        let is_video = |section: &&Section<'_>| section.kind() == Some(Kind::Video) && !section.dead();
-        if strict && purpose == Purpose::Publish && !sections.iter().filter(is_video).any(|s| s.has("H264/90000")) {
-            return Err(Refused::VideoCodec("the offer has no H.264 video section, which is demanded here".into()));
+    pub(super) fn read(text: &str, purpose: Purpose, strict: bool, limits: &OfferLimits) -> Result<Offer, Refused> {
+        let sdp = Sdp::parse(text, limits)?;
+        let mids: Vec<&str> = sdp.sections.iter().filter_map(|section| section.value("mid")).collect();
+        if mids.iter().collect::<BTreeSet<_>>().len() < mids.len() {
+            return malformed("two sections of the offer have the same a=mid");
         }
-        let direction =
-            session.iter().filter_map(|line| line.strip_prefix("a=")).find(|name| DIRECTIONS.contains(name));
-        let direction = direction.unwrap_or_default();
-        let mut seen = Vec::new();
-        let mut taken = Vec::new();
-        for section in &sections {
-            let kind = section.kind().filter(|kind| !seen.contains(kind) && section.suits(purpose, direction));
-            if let Some(kind) = kind {
-                check(section, kind, strict)?;
-                seen.push(kind);
+        let mut chosen: Vec<(&Section<'_>, Kind)> = Vec::new();
+        let mut turned_down = Vec::new();
+        for section in &sdp.sections {
+            let free = |kind: &Kind| chosen.iter().all(|(_, known)| known != kind);
+            match section.kind().filter(free).filter(|_| suits(section, purpose, &sdp.session)) {
+                Some(kind) => {
+                    chosen.push((section, kind));
+                    turned_down.push(None);
+                }
+                None => turned_down.push(Some((section.head.to_owned(), section.value("mid").map(str::to_owned)))),
             }
-            taken.push(kind.is_some());
         }
-        if seen.is_empty() {
-            let what = match purpose {
-                Purpose::Publish => "sends nothing: no audio or video section is sendonly or sendrecv",
-                Purpose::Subscribe => "receives nothing: no audio or video section is recvonly or sendrecv",
-            };
-            return Err(Refused::Malformed(format!("the offer {what}")));
+        if chosen.is_empty() {
+            return malformed(match purpose {
+                Purpose::Publish => "the offer sends nothing: no audio or video section is sendonly or sendrecv",
+                Purpose::Subscribe => "the offer receives nothing: no audio or video section is recvonly or sendrecv",
+            });
         }
+        let taken = chosen.iter().map(|(section, kind)| Taken::read(section, *kind, purpose, strict));
+        let taken = taken.collect::<Result<Vec<_>, _>>()?;
+        let is_video = |section: &Section<'_>| section.kind() == Some(Kind::Video) && !section.is_rejected();
+        let h264 = |section: &Section<'_>| is_video(section) && codecs::has_h264(section);
+        if strict && purpose == Purpose::Publish && !sdp.sections.iter().any(h264) {
+            return Err(Refused::VideoCodec("the offer has no H.264 video section, which is required here".into()));
+        }
+        let sections: Vec<&Section<'_>> = chosen.iter().map(|(section, _)| *section).collect();
         if purpose == Purpose::Subscribe {
-            unambiguous(sections.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(section, _)| section))?;
+            unambiguous(&sections)?;
         }
-        Ok(Offer::of(&session, &sections, &taken, purpose))
+        let bundled = bundled(&sdp, &taken)?;
+        let (credentials, fingerprints, setup) = transport(&sdp, &sections)?;
+        Ok(Offer { purpose, credentials, fingerprints, setup, bundled, taken, turned_down })
     }
 
-    fn of(session: &[&str], sections: &[Section<'_>], taken: &[bool], purpose: Purpose) -> Offer {
-        let mids = sections.iter().zip(taken).filter(|(_, taken)| **taken).filter_map(|(s, _)| s.value("mid"));
-        let mids: Vec<_> = mids.map(str::to_owned).collect();
-        let mut text = String::new();
-        for line in session {
-            let name = line.strip_prefix("a=").unwrap_or_default();
-            match attribute(line, "group").and_then(|group| group.strip_prefix("BUNDLE")) {
-                Some(_) => push(&mut text, &bundle(&mids)),
-                None if DIRECTIONS.contains(&name) || name.starts_with("candidate:") => {}
-                None => push(&mut text, line),
-            }
-        }
-        sections.iter().zip(taken).filter(|(_, taken)| **taken).for_each(|(s, _)| s.taken(purpose, &mut text));
-        let turned_down = sections.iter().zip(taken).map(|(section, taken)| {
-            (!taken).then(|| (section.head.to_owned(), section.value("mid").map(str::to_owned)))
-        });
-        Offer { text, mids, turned_down: turned_down.collect() }
+    /// Whether streams are told apart by SSRC alone: there are layers by SSRC, and the SSRCs of all else are announced.
+    pub(super) fn goes_by_ssrc(&self) -> bool {
+        let announced = |taken: &Taken| matches!(taken.streams, Streams::Ssrcs(_) | Streams::Single(Some(_)));
+        self.taken.iter().any(|taken| matches!(taken.streams, Streams::Ssrcs(_))) && self.taken.iter().all(announced)
     }
 
-    /// What the WebRTC library is given.
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The credentials that the client checks with: the first in the offer.
-    pub(super) fn credentials(&self) -> Option<(&str, &str)> {
-        let first = |name| self.text.lines().find_map(|line| attribute(line, name));
-        Some((first("ice-ufrag")?, first("ice-pwd")?))
-    }
-
-    /// An answer to [`Offer::text`], with the mids as the client writes them.
-    pub(super) fn with_own_mids(&self, answer: &str) -> String {
-        let mut mids = self.mids.iter();
-        let mut out = String::with_capacity(answer.len());
-        for line in answer.lines() {
-            if line.starts_with("a=group:BUNDLE") {
-                push(&mut out, &bundle(&self.mids));
-            } else if let Some(mid) = attribute(line, "mid").and_then(|_| mids.next()) {
-                push(&mut out, &format!("a=mid:{mid}"));
-            } else {
-                push(&mut out, line);
-            }
-        }
+    /// What the WebRTC library is given: the first `sections` of what is taken. What it sends is of the media stream
+    /// `stream`.
+    pub(super) fn library_text(&self, sections: usize, stream: &str) -> String {
+        let taken = &self.taken[..sections.min(self.taken.len())];
+        let mut out = String::from("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n");
+        let mids = taken.iter().fold(String::new(), |mids, section| mids + " " + &section.mid);
+        push(&mut out, &format!("a=group:BUNDLE{mids}"));
+        push(&mut out, &format!("a=ice-ufrag:{}", self.credentials.0));
+        push(&mut out, &format!("a=ice-pwd:{}", self.credentials.1));
+        self.fingerprints.iter().for_each(|print| push(&mut out, &format!("a=fingerprint:{print}")));
+        push(&mut out, &format!("a=setup:{}", self.setup));
+        taken.iter().for_each(|section| section.write(self.purpose, stream, &mut out));
         out
     }
+}
 
-    /// The same with what is turned down in its places.
-    pub(super) fn answer(&self, answer: &str) -> Result<String, Refused> {
-        let answer = &self.with_own_mids(answer);
-        let (session, sections) = match answer.find("m=") {
-            Some(at) => answer.split_at(at),
-            None => (answer.as_str(), ""),
-        };
-        let mut out = session.to_owned();
-        let taken = split_sections(sections);
-        if taken.len() != self.turned_down.iter().filter(|place| place.is_none()).count() {
-            let why = "a section cannot be answered: its mid is missing or not its own, or its protocol is unknown";
-            return Err(Refused::Malformed(why.into()));
+impl Taken {
+    fn read(section: &Section<'_>, kind: Kind, purpose: Purpose, strict: bool) -> Result<Taken, Refused> {
+        if section.protocol() != PROTOCOL {
+            return malformed(format!("{} is not of the protocol {PROTOCOL}", section.label()));
         }
-        let mut taken = taken.into_iter();
-        for place in &self.turned_down {
-            match place {
-                None => out.push_str(taken.next().unwrap_or_default()),
-                Some((head, mid)) => turn_down(&mut out, head, mid.as_deref()),
+        let mid = mid(section)?;
+        let formats = codecs::choose(section, kind, purpose, strict)?;
+        let streams = match purpose {
+            Purpose::Publish => Streams::read(section)?,
+            Purpose::Subscribe => Streams::Single(None),
+        };
+        Ok(Taken { kind, mid: mid.to_owned(), formats, extensions: extensions(section), streams })
+    }
+
+    fn write(&self, purpose: Purpose, stream: &str, out: &mut String) {
+        let kind = self.kind.name();
+        let mut numbers = String::new();
+        for format in &self.formats {
+            let _ = write!(numbers, " {}", format.pt);
+            format.rtx.iter().for_each(|rtx| numbers.push_str(&format!(" {rtx}")));
+        }
+        push(out, &format!("m={kind} 9 {PROTOCOL}{numbers}"));
+        push(out, &format!("a=mid:{}", self.mid));
+        match purpose {
+            Purpose::Publish => push(out, "a=sendonly"),
+            Purpose::Subscribe => {
+                push(out, "a=recvonly");
+                // The library sends with the ids that it is offered.
+                push(out, &format!("a=msid:{stream} {stream}-{kind}"));
             }
         }
-        Ok(out)
+        push(out, "a=rtcp-mux");
+        self.extensions.iter().for_each(|(id, uri)| push(out, &format!("a=extmap:{id} {uri}")));
+        self.formats.iter().for_each(|format| write_format(format, out));
+        self.streams.write(out);
     }
 }
 
-fn bundle(mids: &[String]) -> String {
-    mids.iter().fold("a=group:BUNDLE".to_owned(), |line, mid| line + " " + mid)
-}
-
-fn split_sections(text: &str) -> Vec<&str> {
-    let mut starts: Vec<_> = text.match_indices("\nm=").map(|(at, _)| at + 1).collect();
-    starts.insert(0, 0);
-    starts.push(text.len());
-    starts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
-}
-
-fn turn_down(out: &mut String, head: &str, mid: Option<&str>) {
-    let words: Vec<_> = head.split(' ').collect();
-    let word = |place: usize| words.get(place).copied().unwrap_or_default();
-    // A payload type that needs no explanation, as browsers do it; other protocols have no such numbers.
-    let format = if word(2).contains("RTP") { "0" } else { word(3) };
-    push(out, &format!("m={} 0 {} {format}", word(0), word(2)));
-    push(out, "c=IN IP4 0.0.0.0");
-    if let Some(mid) = mid {
-        push(out, &format!("a=mid:{mid}"));
+fn write_format(format: &Format, out: &mut String) {
+    let pt = format.pt;
+    let (encoding, parameters) = match (format.codec, format.h264) {
+        (Codec::Opus, _) => ("opus/48000/2", Some("minptime=10;useinbandfec=1".to_owned())),
+        (Codec::Vp8, _) => ("VP8/90000", None),
+        (Codec::H264, h264) => {
+            let (id, mode) = h264.unwrap_or_default();
+            let text = format!("level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={id:06x}");
+            ("H264/90000", Some(text))
+        }
+    };
+    push(out, &format!("a=rtpmap:{pt} {encoding}"));
+    if let Some(parameters) = parameters {
+        push(out, &format!("a=fmtp:{pt} {parameters}"));
     }
-    push(out, "a=inactive");
+    if format.transport_cc {
+        push(out, &format!("a=rtcp-fb:{pt} transport-cc"));
+    }
+    if let Some(rtx) = format.rtx {
+        push(out, &format!("a=rtpmap:{rtx} rtx/90000"));
+        push(out, &format!("a=fmtp:{rtx} apt={pt}"));
+    }
+}
+
+fn mid<'a>(section: &Section<'a>) -> Result<&'a str, Refused> {
+    let mut mids = section.values("mid");
+    let Some(mid) = mids.next().filter(|mid| !mid.is_empty()) else {
+        return malformed(format!("{} has no a=mid", section.label()));
+    };
+    if mids.next().is_some() {
+        return malformed(format!("{} has more than one a=mid", section.label()));
+    }
+    if mid.len() > 64 || mid.contains(' ') || !mid.is_ascii() {
+        return malformed(format!("the a=mid of {} is not a token of at most 64 characters", section.label()));
+    }
+    Ok(mid)
+}
+
+/// The header extensions of a section that are negotiated, each once.
+fn extensions(section: &Section<'_>) -> Vec<(u8, &'static str)> {
+    let mut found: Vec<(u8, &'static str)> = Vec::new();
+    for value in section.values("extmap") {
+        let mut words = value.split(' ').filter(|word| !word.is_empty());
+        let id = words.next().and_then(|id| id.split('/').next()?.parse().ok()).filter(|id| EXTENSION_IDS.contains(id));
+        let uri = words.next().and_then(|uri| EXTENSIONS.into_iter().find(|known| *known == uri));
+        if let (Some(id), Some(uri)) = (id, uri)
+            && found.iter().all(|(known, of)| *known != id && *of != uri)
+        {
+            found.push((id, uri));
+        }
+    }
+    found
+}
+
+/// Whether the offer bundles the sections that are taken. They share one transport: of two sections, both must be in one
+/// group (RFC 9143), and their mids must differ where the WebRTC library looks.
+fn bundled(sdp: &Sdp<'_>, taken: &[Taken]) -> Result<bool, Refused> {
+    let short = |mid: &str| -> String {
+        mid.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(MID_CHARACTERS).collect()
+    };
+    let shortened: BTreeSet<String> = taken.iter().map(|section| short(&section.mid)).collect();
+    if shortened.len() < taken.len() {
+        return malformed(format!(
+            "the audio and the video section have the same a=mid; the first {MID_CHARACTERS} letters and digits count"
+        ));
+    }
+    let groups = sdp.session.values("group").filter_map(|group| group.strip_prefix("BUNDLE "));
+    let mut groups = groups.map(|mids| mids.split(' ').collect::<Vec<_>>());
+    match groups.any(|mids| taken.iter().all(|section| mids.contains(&section.mid.as_str()))) {
+        true => Ok(true),
+        false if taken.len() == 1 => Ok(false),
+        false => malformed("the audio and the video section are not in one a=group:BUNDLE, which is required"),
+    }
+}
+
+/// Whether an ICE user fragment or password is as RFC 8839 has it.
+pub(super) fn is_ice(text: &str, least: usize) -> bool {
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+    (least..=256).contains(&text.len()) && text.chars().all(letters)
+}
+
+type Transport = ((String, String), Vec<String>, &'static str);
+
+/// The transport of what is taken: of its sections, else of the session, else of another section that it is bundled with.
+fn transport(sdp: &Sdp<'_>, taken: &[&Section<'_>]) -> Result<Transport, Refused> {
+    if sdp.session.has_flag("ice-lite") {
+        return malformed("the client is ICE-lite, as the server is; one of them must be a full ICE agent");
+    }
+    let places: Vec<&Section<'_>> =
+        taken.iter().copied().chain(std::iter::once(&sdp.session)).chain(&sdp.sections).collect();
+    let first = |name: &str| places.iter().find_map(|place| place.value(name));
+    let credentials = places.iter().find_map(|place| Some((place.value("ice-ufrag")?, place.value("ice-pwd")?)));
+    let Some((ufrag, password)) = credentials else {
+        return malformed("the offer has no a=ice-ufrag and a=ice-pwd");
+    };
+    if !is_ice(ufrag, 4) || !is_ice(password, 22) {
+        return malformed("a=ice-ufrag or a=ice-pwd is not as RFC 8839 has it");
+    }
+    let Some(place) = places.iter().find(|place| place.value("fingerprint").is_some()) else {
+        return malformed("the offer has no a=fingerprint");
+    };
+    let fingerprints: Vec<String> = place.values("fingerprint").filter_map(fingerprint).collect();
+    if fingerprints.is_empty() {
+        return malformed("no a=fingerprint of the offer is of sha-256 or sha-1, with all of its bytes");
+    }
+    let setup = match first("setup") {
+        Some("actpass") | None => "actpass",
+        Some("active") => "active",
+        Some("passive") => "passive",
+        Some(_) => return malformed("a=setup must be actpass, active or passive"),
+    };
+    Ok(((ufrag.to_owned(), password.to_owned()), fingerprints, setup))
+}
+
+/// A fingerprint of a hash function that the WebRTC library has.
+fn fingerprint(value: &str) -> Option<String> {
+    let (function, bytes) = value.split_once(' ')?;
+    let length = match function {
+        _ if function.eq_ignore_ascii_case("sha-256") => 32,
+        _ if function.eq_ignore_ascii_case("sha-1") => 20,
+        _ => return None,
+    };
+    let hex = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let mut count = 0;
+    let whole = bytes.trim().split(':').all(|byte| {
+        count += 1;
+        hex(byte)
+    });
+    (whole && count == length).then(|| format!("{function} {}", bytes.trim()))
+}
+
+/// What a payload type stands for: its encodings and their parameters.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Meaning {
+    encodings: BTreeSet<String>,
+    parameters: BTreeSet<String>,
+}
+
+fn meanings(section: &Section<'_>) -> BTreeMap<u8, Meaning> {
+    let mut all: BTreeMap<u8, Meaning> = BTreeMap::new();
+    for name in ["rtpmap", "fmtp"] {
+        for (number, value) in section.values(name).filter_map(|value| value.split_once(' ')) {
+            let Ok(number) = number.parse() else { continue };
+            let Meaning { encodings, parameters } = all.entry(number).or_default();
+            let values = if name == "rtpmap" { encodings } else { parameters };
+            values.insert(value.trim().to_ascii_lowercase());
+        }
+    }
+    all.retain(|_, meaning| !meaning.encodings.is_empty());
+    all
+}
+
+/// Refuses payload types that stand for two things. All that is sent goes one way (RFC 9143, section 9.1), and a receiver
+/// chooses the numbers.
+fn unambiguous(sections: &[&Section<'_>]) -> Result<(), Refused> {
+    let mut all = BTreeMap::new();
+    for (number, meaning) in sections.iter().flat_map(|section| meanings(section)) {
+        let one = meaning.encodings.len() == 1;
+        if !one || *all.entry(number).or_insert_with(|| meaning.clone()) != meaning {
+            return malformed(format!("payload type {number} stands for more than one format in the offer"));
+        }
+    }
+    Ok(())
 }

@@ -11,8 +11,8 @@ use str0m::rtp::Ssrc;
 const ALIVE: Duration = Duration::from_secs(1);
 /// The shortest time between two requests for a key frame of the same layer.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(500);
-/// The most layers of a section.
-const MOST_LAYERS: usize = 4;
+/// Maximum simulcast layers of a section.
+pub(super) const MAX_LAYERS: usize = 4;
 
 /// One encoding of a section; without simulcast there is one.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub(super) struct Track {
     /// The payload type that came last.
     pub(super) payload: Option<Pt>,
     layers: Vec<Layer>,
+    /// The RIDs of its layers, if these were announced by SSRC; no other stream is taken then.
+    announced: Vec<Rid>,
     /// Which layer goes out.
     current: Option<usize>,
     /// Key frames that have begun, of any layer.
@@ -63,8 +65,8 @@ pub(super) struct Heard {
 }
 
 impl Track {
-    pub(super) fn new(mid: Mid, kind: Kind, payloads: Vec<(Pt, Codec)>) -> Track {
-        Track { mid, kind, payloads, payload: None, layers: Vec::new(), current: None, key_frames: 0 }
+    pub(super) fn new(mid: Mid, kind: Kind, payloads: Vec<(Pt, Codec)>, announced: Vec<Rid>) -> Track {
+        Track { mid, kind, payloads, payload: None, layers: Vec::new(), announced, current: None, key_frames: 0 }
     }
 
     /// The codec that it sends: that of the last packet, or the one it will most likely begin with.
@@ -83,13 +85,24 @@ impl Track {
         self.layers.iter().map(|layer| (layer.rid, layer.ssrc))
     }
 
-    /// Says what a new stream is: a layer, or another stream of a layer that there was.
-    pub(super) fn learn(&mut self, now: Instant, ssrc: Ssrc, rid: Option<Rid>) {
-        if let Some(layer) = self.layers.iter_mut().find(|layer| layer.rid == rid) {
-            layer.ssrc = ssrc;
-        } else if self.layers.len() < MOST_LAYERS {
-            self.layers.push(Layer { rid, ssrc, area: 0, heard: now, wanted: true, asked: None });
+    /// Takes a new stream as a layer, or in the place of a layer's former stream that has ended. Answers whether it is
+    /// taken: another stream beside one of the same layer is not, so that the two are never mixed.
+    pub(super) fn learn(&mut self, now: Instant, ssrc: Ssrc, rid: Option<Rid>) -> bool {
+        if !self.announced.is_empty() && !rid.is_some_and(|rid| self.announced.contains(&rid)) {
+            return false;
         }
+        if let Some(layer) = self.layers.iter_mut().find(|layer| layer.rid == rid) {
+            if layer.alive(now) {
+                return false;
+            }
+            layer.ssrc = ssrc;
+            layer.wanted = true;
+        } else if self.layers.len() < MAX_LAYERS {
+            self.layers.push(Layer { rid, ssrc, area: 0, heard: now, wanted: true, asked: None });
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Takes note of a packet, and chooses the layer that goes out.

@@ -165,7 +165,8 @@ impl Thread {
         let poll = Poll::new()?;
         let sockets = Sockets::new(socket, poll.registry())?;
         let candidates = candidates(sockets.bound(), &settings.public_ips, sockets.own_ip());
-        let sfu = Sfu::new(candidates.clone(), settings.timeout, settings.strict).map_err(std::io::Error::other)?;
+        let sfu = Sfu::with_limits(candidates.clone(), settings.timeout, settings.strict, settings.limits);
+        let sfu = sfu.map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared {
             peers: AtomicU64::new(1),
             dropped: AtomicU64::new(0),

@@ -51,7 +51,12 @@ struct Shared {
 impl Service {
     pub async fn start() -> Service {
         let socket = sfu::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let settings = sfu::Settings { public_ips: vec![], timeout: Duration::from_secs(15), strict: false };
+        let settings = sfu::Settings {
+            public_ips: vec![],
+            timeout: Duration::from_secs(15),
+            strict: false,
+            limits: sfu::OfferLimits::default(),
+        };
         let (media, mut events) = Media::start(socket, settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

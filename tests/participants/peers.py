@@ -8,7 +8,14 @@ from urllib.parse import urljoin
 
 import numpy
 import requests
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from av import AudioFrame, VideoFrame
 
 PATIENCE_SECONDS = 40
@@ -61,8 +68,8 @@ class Refused(AssertionError):
 class Peer:
     """A peer connection, and its resource once the offer was answered."""
 
-    def __init__(self):
-        self.connection = RTCPeerConnection()
+    def __init__(self, bundle=None):
+        self.connection = RTCPeerConnection(RTCConfiguration(bundlePolicy=bundle) if bundle else None)
         self.resource = self.token = None
 
     async def exchange(self, url, token, change=lambda sdp: sdp):
@@ -101,9 +108,9 @@ def prefer(transceiver, codec):
         transceiver.setCodecPreferences([one for one in known if one.mimeType.lower() == f"video/{codec.lower()}"])
 
 
-async def publish(whip, token, codec=None, kinds=("audio", "video")):
+async def publish(whip, token, codec=None, kinds=("audio", "video"), bundle=None):
     """Publishes a tone, a picture or both."""
-    peer = Peer()
+    peer = Peer(bundle)
     for kind in kinds:
         track = Picture() if kind == "video" else Tone()
         transceiver = peer.connection.addTransceiver(track, direction="sendonly")
@@ -115,8 +122,8 @@ async def publish(whip, token, codec=None, kinds=("audio", "video")):
 class Viewer(Peer):
     """A subscription that counts what it decodes."""
 
-    def __init__(self, kinds=("audio", "video"), codec=None):
-        super().__init__()
+    def __init__(self, kinds=("audio", "video"), codec=None, bundle=None):
+        super().__init__(bundle)
         self.pictures, self.sounds, self.different, self.loudest = 0, 0, set(), 0
         self.connection.on("track", lambda track: asyncio.ensure_future(self._count(track)))
         for kind in kinds:
@@ -147,9 +154,9 @@ class Viewer(Peer):
         await eventually(lambda: self.sounds >= sounds and self.loudest > 1000)
 
 
-async def view(whip, token, publisher, kinds=("audio", "video"), codec=None, **options):
+async def view(whip, token, publisher, kinds=("audio", "video"), codec=None, bundle=None, **options):
     """Subscribes to somebody."""
-    viewer = Viewer(kinds, codec)
+    viewer = Viewer(kinds, codec, bundle)
     await viewer.exchange(f"{whip}/subscribe/{publisher}", token, **options)
     return viewer
 

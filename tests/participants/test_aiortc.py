@@ -1,6 +1,9 @@
 """aiortc, a WebRTC stack that shares no code with the service or with a browser, publishes and subscribes."""
 
+import re
+
 import pytest
+from aiortc import RTCBundlePolicy
 
 from peers import Refused, publish, view, without_candidates
 
@@ -37,6 +40,32 @@ async def test_who_names_no_candidates_of_its_own_is_served_too(whip, tokens):
     viewer = await view(whip, bob["token"], alice["participantId"], change=without_candidates)
     await viewer.sees()
     await viewer.hears()
+    await viewer.stop()
+    await publisher.stop()
+
+
+@pytest.mark.parametrize("bundle", RTCBundlePolicy)
+async def test_media_flow_with_every_bundle_policy(whip, tokens, bundle):
+    alice, bob = tokens(), tokens()
+    publisher = await publish(whip, alice["token"], bundle=bundle)
+    await publisher.connected()
+    viewer = await view(whip, bob["token"], alice["participantId"], bundle=bundle)
+    await viewer.sees()
+    await viewer.hears()
+    await viewer.stop()
+    await publisher.stop()
+
+
+async def test_audio_and_video_are_tracks_of_one_stream(whip, tokens):
+    alice, bob = tokens(), tokens()
+    publisher = await publish(whip, alice["token"])
+    await publisher.connected()
+    viewer = await view(whip, bob["token"], alice["participantId"])
+    await viewer.sees(3)
+    answer = viewer.connection.remoteDescription.sdp
+    streams, tracks = zip(*re.findall(r"a=msid:(\S+) (\S+)", answer))
+    assert len(set(streams)) == 1 and len(set(tracks)) == 2, answer
+    assert len(set(re.findall(r"a=ssrc:\d+ cname:(\S+)", answer))) == 1, answer
     await viewer.stop()
     await publisher.stop()
 

@@ -369,7 +369,8 @@ HOSTILE = {
     "no credentials": lambda sdp: re.sub(r"a=ice-(ufrag|pwd):.*\r\n", "", sdp),
     "an answer's direction": lambda sdp: sdp.replace("a=sendonly", "a=recvonly"),
     "cut off": lambda sdp: sdp[: len(sdp) // 2],
-    "thousands of sections": lambda sdp: sdp + sdp[sdp.index("m=") :] * 20,
+    "the same sections again": lambda sdp: sdp + sdp[sdp.index("m=") :],
+    "dozens of sections": lambda sdp: sdp + sdp[sdp.index("m=") :] * 40,
     "numbers out of range": lambda sdp: re.sub(r"UDP/TLS/RTP/SAVPF [\d ]+", "UDP/TLS/RTP/SAVPF 999999999999", sdp),
 }
 
@@ -380,8 +381,8 @@ async def test_an_offer_that_is_none_is_refused(doors, case):
     sent = HOSTILE[case]
     sent = sent if isinstance(sent, str) else sent(offer())
     answer = await doors.ask("POST", "", token, sent.encode(), SDP)
-    assert answer.status_code in (400, 406), answer.text
-    assert answer.json()["code"] in ("MALFORMED_OFFER", "INVALID_AUDIO_CODEC", "INVALID_VIDEO_CODEC")
+    assert answer.status_code in (400, 406, 413), answer.text
+    assert answer.json()["code"] in ("MALFORMED_OFFER", "OFFER_TOO_LARGE", "INVALID_AUDIO_CODEC", "INVALID_VIDEO_CODEC")
     assert doors.sessions() == [], "nobody has joined by it"
 
 
@@ -395,6 +396,88 @@ async def test_an_offer_without_a_codec_of_ours_is_refused_and_recorded(doors):
         assert code(await doors.ask("POST", "", token, silent, SDP)) == (406, "INVALID_AUDIO_CODEC")
     errors = ["PUBLISH_ERROR INVALID_VIDEO_CODEC", "PUBLISH_ERROR INVALID_AUDIO_CODEC"]
     await doors.recorded(participant, "JOINED", *errors, "LEFT")
+
+
+async def test_video_that_cannot_be_agreed_is_refused_with_its_formats(doors):
+    token, participant = doors.token()
+    high10 = re.sub(r"profile-level-id=\w+", "profile-level-id=6e001f", without_vp8(offer()))
+    alone = re.sub(r"profile-level-id=\w+", "profile-level-id=6e001f", without_vp8(offer(kinds=("video",))))
+    async with doors.join(token) as guest:
+        await guest.sees(participant)
+        for sent in (high10, alone):
+            answer = await doors.ask("POST", "", token, sent, SDP)
+            assert code(answer) == (406, "INVALID_VIDEO_CODEC")
+            message = answer.json()["message"]
+            assert "H264 profile-level-id=6e001f" in message and "640cxx" in message, message
+        await doors.recorded(participant, "JOINED", "PUBLISH_ERROR INVALID_VIDEO_CODEC")
+
+
+@pytest.mark.parametrize("kinds", [("video",), ("audio", "video")])
+async def test_constrained_high_is_agreed_to(doors, kinds):
+    token, _ = doors.token()
+    sent = re.sub(r"profile-level-id=\w+", "profile-level-id=640c1f", without_vp8(offer(kinds=kinds)))
+    answer = await doors.ask("POST", "", token, sent, SDP)
+    assert answer.status_code == 201, answer.text
+    assert "profile-level-id=640c1f" in answer.text and "m=video 0" not in answer.text
+
+
+def without_vp8(sdp):
+    return re.sub(r"VP8/90000", "VP9/90000", sdp)
+
+
+async def test_parameters_of_opus_are_the_clients(doors):
+    (alice, alice_id), (bob, _) = doors.token(), doors.token()
+    asked = "stereo=1;sprop-stereo=1;usedtx=1;maxaveragebitrate=96000"
+    stereo = lambda sdp: re.sub(r"(a=rtpmap:(\d+) opus/48000/2)", rf"\1\r\na=fmtp:\2 {asked}", sdp)  # noqa: E731
+    answer = await doors.ask("POST", "", alice, stereo(offer()), SDP)
+    parameters = re.search(r"a=fmtp:\d+ (minptime.*)", answer.text)[1].strip().split(";")
+    assert {"stereo=1", "usedtx=1", "maxaveragebitrate=96000"} <= set(parameters), answer.text
+    publisher = await publish(doors.whip, alice)
+    await publisher.connected()
+    await doors.recorded(alice_id, "JOINED", "PUBLISH_STARTED")
+    answer = await doors.ask("POST", f"/subscribe/{alice_id}", bob, stereo(offer("recvonly")), SDP)
+    assert answer.status_code == 201, answer.text
+    assert "sprop-stereo=1" in re.search(r"a=fmtp:\d+ (minptime.*)", answer.text)[1]
+    await publisher.stop()
+
+
+async def test_refusals_are_in_words_of_our_own(doors):
+    token, _ = doors.token()
+    cases = {
+        "the audio section has no a=mid": re.sub(r"a=mid:0\r\n", "", offer()),
+        "a=group:BUNDLE": re.sub(r"a=group:BUNDLE.*\r\n", "", offer()),
+        "no a=fingerprint": re.sub(r"a=fingerprint:.*\r\n", "", offer()),
+        "UDP/TLS/RTP/SAVPF": offer().replace("UDP/TLS/RTP/SAVPF", "RTP/AVP"),
+    }
+    for words, sent in cases.items():
+        answer = await doors.ask("POST", "", token, sent, SDP)
+        assert code(answer) == (400, "MALFORMED_OFFER")
+        message = answer.json()["message"]
+        assert words in message and "0x" not in message and "\n" not in message, message
+
+
+async def test_a_padded_offer_is_refused_by_the_limit_that_it_exceeds(doors):
+    token, _ = doors.token()
+    padding = "".join(f"a=ssrc:{number} cname:x\r\n" for number in range(5_000, 6_900))
+    answer = await doors.ask("POST", "", token, offer() + padding, SDP)
+    assert code(answer) == (413, "OFFER_TOO_LARGE")
+    assert re.search(r"the video section has 19\d\d a=ssrc lines; the limit is 64", answer.json()["message"])
+    sections = "".join(f"m=application 9 UDP/DTLS/SCTP x\r\na=mid:d{number}\r\n" for number in range(70))
+    answer = await doors.ask("POST", "", token, offer() + sections, SDP)
+    assert code(answer) == (413, "OFFER_TOO_LARGE")
+    assert "more than 64 sections" in answer.json()["message"]
+    assert (await doors.ask("POST", "", token, offer(), SDP)).status_code == 201
+
+
+async def test_the_size_of_offers_can_be_set(start_node):
+    tenant = start_node("--max-offer-bytes", "8192", "--max-offer-sections", "2").tenant()
+    doors = Doors(tenant, tenant.stage())
+    token, _ = doors.token()
+    assert (await doors.ask("POST", "", token, offer(), SDP)).status_code == 201
+    answer = await doors.ask("POST", "", token, offer() + "a=x\r\n" * 2000, SDP)
+    assert code(answer) == (413, "TOO_LARGE") and "8192" in answer.json()["message"]
+    three = offer() + "m=application 9 UDP/DTLS/SCTP x\r\na=mid:d\r\n"
+    assert code(await doors.ask("POST", "", token, three, SDP)) == (413, "OFFER_TOO_LARGE")
 
 
 async def test_a_subscriber_without_the_publishers_codec_is_refused(doors):
@@ -424,7 +507,7 @@ async def test_bodies_are_held_to_their_type_and_size(doors):
     token, _ = doors.token()
     for kind in (None, "text/plain", "application/json", "application/sdpx"):
         assert code(await doors.ask("POST", "", token, offer(), kind)) == (415, "UNSUPPORTED_MEDIA_TYPE")
-    for size in (64 * 1024 + 1, 500_000):
+    for size in (256 * 1024 + 1, 500_000):
         assert code(await doors.ask("POST", "", token, b"x" * size, SDP)) == (413, "TOO_LARGE")
     assert code(await doors.ask("POST", "", token, b"\xff\xfe", SDP)) == (400, "MALFORMED_OFFER")
     made = await doors.ask("POST", "", token, offer(), "Application/SDP; charset=utf-8")

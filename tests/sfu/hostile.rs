@@ -230,13 +230,14 @@ fn offers_that_cannot_be_answered_are_refused_with_a_reason() {
         without("m="),
         good.replace("a=sendonly", "a=recvonly"),
         good.replace("a=sendonly", "a=inactive"),
-        good.clone() + &"a=x\r\n".repeat(3_000),
-        good.clone() + &"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n".repeat(20),
-        good.clone() + &"x".repeat(70_000),
     ];
     for (number, offer) in malformed.iter().enumerate() {
         let answer = world.sfu.publish(world.now, Peer(1), offer);
         assert!(matches!(answer, Err(Refused::Malformed(_))), "{number}: {answer:?}");
+    }
+    for more in ["a=x\r\n".repeat(3_000), "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n".repeat(80), "x".repeat(300_000)] {
+        let answer = world.sfu.publish(world.now, Peer(1), &(good.clone() + &more));
+        assert!(matches!(answer, Err(Refused::OfferTooLarge(_))), "{answer:?}");
     }
     // Of two sections, one cannot be told from the other, or is of a protocol of its own.
     let more = good.split_once("m=audio").unwrap().1.replace("opus", "VP8").replace("/48000/2", "/90000");

@@ -1,7 +1,7 @@
 //! The media thread and clients over real sockets.
 
 use crate::world::config;
-use greenroom::sfu::{Event, Media, Refused, Settings, Why, bind};
+use greenroom::sfu::{Event, Media, OfferLimits, Refused, Settings, Why, bind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -90,7 +90,8 @@ async fn event(events: &mut Receiver<Event>) -> Event {
 fn start(address: &str, public_ips: Vec<IpAddr>) -> (Media, Receiver<Event>, SocketAddr) {
     let socket = bind(address.parse().unwrap()).unwrap();
     let bound = socket.local_addr().unwrap();
-    let settings = Settings { public_ips, timeout: Duration::from_secs(10), strict: false };
+    let settings =
+        Settings { public_ips, timeout: Duration::from_secs(10), strict: false, limits: OfferLimits::default() };
     let (media, events) = Media::start(socket, settings).unwrap();
     (media, events, bound)
 }

@@ -133,7 +133,7 @@ impl Link {
 
     /// Undoes what a packet of an unknown stream did that was not proved to be the client's. The library takes a section's
     /// new stream from a packet's header before it has looked at its integrity, and the old one would be heard no more.
-    fn unlearn(&mut self, ssrc: Ssrc) {
+    pub(in crate::sfu) fn unlearn(&mut self, ssrc: Ssrc) {
         let Role::Publisher(source) = &self.role else { return };
         let layers = source.tracks.iter().flat_map(|track| track.streams().map(|(rid, ssrc)| (track.mid, rid, ssrc)));
         let layers: Vec<(Mid, Option<Rid>, Ssrc)> = layers.collect();

@@ -1,7 +1,7 @@
 //! One turn of the thread at a time, on a clock that the test moves.
 
 use super::*;
-use crate::sfu::Why;
+use crate::sfu::{OfferLimits, Why};
 use std::cell::Cell;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -18,7 +18,12 @@ struct World {
 fn world() -> World {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let settings = Settings { public_ips: vec![], timeout: Duration::from_secs(10), strict: false };
+    let settings = Settings {
+        public_ips: vec![],
+        timeout: Duration::from_secs(10),
+        strict: false,
+        limits: OfferLimits::default(),
+    };
     let (commands, asked) = sync_channel(1024);
     let (events, heard) = mpsc::channel(64);
     let (thread, shared) = Thread::new(socket, &settings, asked, events).unwrap();
