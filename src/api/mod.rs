@@ -109,18 +109,22 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 
 /// Answers a request that no path of the server takes.
 pub async fn unrouted(door: &Door, request: Request) -> Response {
-    limits::admitted(door, request, |request| dispatched(door, None, request)).await
+    limits::admitted(door, request, |request| without_operation(door, request)).await
 }
 
 /// Answers what is asked of no path.
 async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
+    without_operation(&door, request).await
+}
+
+async fn without_operation(door: &Door, request: Request) -> Response {
     if home::is_asked_for(request.method(), request.uri().path(), request.headers()) {
         if let Some(witness) = Witness::of(request.extensions()) {
             witness.operation(witness::HOME);
         }
         return home::page();
     }
-    dispatched(&door, None, request).await
+    dispatched(door, None, request).await
 }
 
 async fn dispatched(door: &Door, operation: Option<&'static Operation>, request: Request) -> Response {
