@@ -7,7 +7,7 @@ use super::App;
 use crate::clock::{Clock, Timestamp};
 use crate::store::{ClockReading, StoreError};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A node whose clock differs from the database's by more than this share of the lease is not ready.
 const TOLERANCE: u32 = 4;
@@ -77,8 +77,13 @@ impl App {
         if self.clock.is_manual() {
             return Ok(());
         }
+        let (begun, tolerance) = (Instant::now(), self.settings.participation.lease / TOLERANCE);
         let Some(reading) = self.db.read_clock(&self.clock).await? else { return Ok(()) };
-        if self.lease_clock.take(reading, &self.clock, self.settings.participation.lease / TOLERANCE) {
+        // A late answer would set the clock back by as much.
+        if begun.elapsed() > tolerance && self.lease_clock.state().ahead.is_some() {
+            return Ok(());
+        }
+        if self.lease_clock.take(reading, &self.clock, tolerance) {
             tracing::warn!("the database's clock was set: leases are judged after another lease");
             self.pulse.reset();
         }

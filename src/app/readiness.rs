@@ -70,7 +70,7 @@ impl App {
         }
         if let Some(offset) = self.lease_clock.intolerable_offset() {
             let seconds = offset as f64 / 1000.0;
-            add("clock-offset", format!("this machine's clock is {seconds} s ahead of the database's: correct it"));
+            add("clock-offset", format!("this machine's clock differs from the database's by {seconds} s: correct it"));
         }
         if self.readiness.media_silent.load(Ordering::Relaxed) {
             add("media-thread-silent", "the media thread does not answer".into());
