@@ -452,6 +452,18 @@ pub struct ListenerArgs {
     /// Seconds in which the body of a request must arrive, or it is answered 408
     #[arg(long, env = "GREENROOM_BODY_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub body_timeout_seconds: u32,
+    /// Minimum bytes per second of a body, after a grace of 5 seconds, or it is answered 408
+    #[arg(long, env = "GREENROOM_MIN_BODY_RATE", default_value_t = 512, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub min_body_rate: u32,
+    /// Maximum bytes of request bodies in memory, and as many of unread answers; requests beyond get 503
+    #[arg(long, env = "GREENROOM_MAX_BUFFERED_BYTES", default_value_t = 67_108_864, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_777_216..))]
+    pub max_buffered_bytes: u32,
+    /// Maximum percentage of connections, requests in flight and buffered bytes that one client address may hold
+    #[arg(long, env = "GREENROOM_MAX_CLIENT_SHARE", default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub max_client_share: u32,
+    /// Seconds that an answer may wait for its client to read on, or the connection is closed
+    #[arg(long, env = "GREENROOM_WRITE_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub write_timeout_seconds: u32,
     /// Seconds after which a connection without a request is closed
     #[arg(long, env = "GREENROOM_IDLE_TIMEOUT_SECONDS", default_value_t = 75, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout_seconds: u32,

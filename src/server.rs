@@ -261,11 +261,7 @@ impl Server {
         let (plane, work) = media::start(&args, media_socket, &app)?;
         nodes::start(&app).await.map_err(ServerError::Node)?;
         let delivery = delivery::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
-        let limits = Limits::new(
-            args.listener.max_in_flight as usize,
-            args.events.max_event_streams as usize,
-            seconds(args.listener.body_timeout_seconds),
-        );
+        let limits = Limits::new(&args.listener, &args.events);
         let door = Arc::new(Door::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));
         figures::watch(&metrics, &door, &plane);
         let (figures_socket, figures) = figures_socket.unzip();

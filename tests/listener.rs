@@ -3,6 +3,7 @@
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use axum::body::Bytes;
 use axum::{Extension, Router};
 use clap::Parser as _;
 use greenroom::api::{ClientAddress, Place};
@@ -11,7 +12,7 @@ use greenroom::config::{Cli, ServeArgs};
 use greenroom::ids::Ids;
 use greenroom::listener::{Listener, tls::Tls};
 use greenroom::server::Server;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io::BufRead as _;
 use std::net::SocketAddr;
@@ -133,6 +134,28 @@ async fn at_work(house: &House) -> TcpStream {
     stream
 }
 
+/// Requests of HTTP/2 whose answers are not read, on a connection that lets no byte of them through: each has a place.
+async fn unread(house: &House, requests: usize) -> Vec<axum::http::Response<hyper::body::Incoming>> {
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let handshake = builder.handshake(TokioIo::new(house.connect().await));
+    let (mut sender, connection) = soon(handshake).await.unwrap();
+    tokio::spawn(connection);
+    let head = head("");
+    let mut answers = Vec::new();
+    for _ in 0..requests {
+        let mut request = axum::http::Request::post("http://x/ListStages");
+        for (name, value) in head.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| *name != "host") {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(Bytes::from_static(b"{}"))).unwrap();
+        let answer = soon(sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answers.push(answer);
+    }
+    answers
+}
+
 // Limits
 
 #[tokio::test]
@@ -210,7 +233,7 @@ async fn a_long_address_is_refused() {
 #[tokio::test]
 async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_finish() {
     let house = House::with(&["--max-in-flight", "2"]).await;
-    let working = [at_work(&house).await, at_work(&house).await];
+    let working = unread(&house, 2).await;
     let mut third = house.connect().await;
     third.write_all(&LIST).await.unwrap();
     let refusal = answer(&mut third).await;
@@ -221,13 +244,61 @@ async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_fin
     for path in ["/_greenroom/health", "/_greenroom/ready"] {
         assert!(house.get(path).await.starts_with("HTTP/1.1 200"), "{path}");
     }
-    for mut stream in working {
+    drop(working);
+    let served = async {
+        loop {
+            third.write_all(&LIST).await.unwrap();
+            let answer = answer(&mut third).await;
+            if answer.starts_with("HTTP/1.1 200") {
+                return;
+            }
+            assert!(answer.starts_with("HTTP/1.1 503"), "a refusal ends no connection: {answer}");
+        }
+    };
+    soon(served).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_waited_for_takes_no_place() {
+    let house = House::with(&["--max-in-flight", "1"]).await;
+    let mut waiting = [at_work(&house).await, at_work(&house).await];
+    let mut other = house.connect().await;
+    other.write_all(&LIST).await.unwrap();
+    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
+    for stream in &mut waiting {
         stream.write_all(b"{}").await.unwrap();
-        let finished = rest(&mut stream).await;
-        assert!(finished.starts_with("HTTP/1.1 200"), "{finished}");
+        assert!(rest(stream).await.starts_with("HTTP/1.1 200"));
     }
-    third.write_all(&LIST).await.unwrap();
-    assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"), "a refusal ends no connection");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_ended() {
+    let house = House::with(&["--write-timeout-seconds", "1"]).await;
+    let answers = unread(&house, 1).await;
+    for answer in answers {
+        assert!(soon(answer.into_body().collect()).await.is_err(), "the connection is closed");
+    }
+    let mut other = house.connect().await;
+    other.write_all(&LIST).await.unwrap();
+    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn one_address_holds_its_share_of_connections_and_others_are_served() {
+    let house = House::with(&["--max-connections", "40", "--max-client-share", "50"]).await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = house.connect().await;
+        stream.write_all(&LIST).await.unwrap();
+        answer(&mut stream).await;
+        streams.push(stream);
+    }
+    assert_eq!(rest(&mut house.connect().await).await, "");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(house.address).await.unwrap();
+    other.write_all(&LIST).await.unwrap();
+    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

@@ -351,7 +351,8 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
 #[tokio::test]
 async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
     let house = House::on(Engine::sqlite()).await;
-    let limits = Limits::new(1, 1, Duration::from_secs(1));
+    let args = Cli::parse_from(["greenroom"]).serve;
+    let limits = Limits::new(&args.listener, &args.events);
     let door = Arc::new(Door::new(house.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
     let router = protect(paths.route("/well", get(async || "well")), Router::new(), door);

@@ -1,9 +1,12 @@
 //! The entrance of the listener's requests.
 
+use super::exchange::{Connection, Exchange};
 use super::operations::Operation;
+use super::shares::Shares;
 use super::{Door, dispatched, limits, operation, panicked, witness};
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -27,6 +30,11 @@ impl From<Router> for Entrance {
 }
 
 impl Entrance {
+    /// What its clients share; none for a router alone.
+    pub fn shares(&self) -> Option<Arc<Shares>> {
+        self.door.as_ref().map(|door| door.limits.shares.clone())
+    }
+
     /// The entrance of a router that answers for `door`, made by [`router`](super::router).
     pub fn new(door: Arc<Door>, router: Router) -> Self {
         Entrance { door: Some(door), router }
@@ -37,18 +45,34 @@ impl Entrance {
         let asked = || operation(request.method(), request.uri().path());
         match self.door.as_ref().and_then(|door| Some((door, asked()?))) {
             Some((door, operation)) => Either::Left(operate(door.clone(), operation, request)),
-            // A router is always ready.
-            None => Either::Right(self.router.clone().call(request).map(|answered| {
-                let Ok(response) = answered;
-                response
-            })),
+            None => Either::Right(route(self.router.clone(), request, self.door.is_none())),
         }
     }
 }
 
+/// Answers by a router; one `alone` has no layer that holds its answers.
+async fn route(mut router: Router, request: Request, alone: bool) -> Response {
+    let connection = request.extensions().get::<Connection>().filter(|_| alone).cloned();
+    let exchange = match connection {
+        Some(connection) => Some(Exchange::begin(connection).await),
+        None => None,
+    };
+    // A router is always ready.
+    let Ok(response) = router.call(request).await;
+    match exchange {
+        Some(exchange) => limits::hold(response, exchange, false).unwrap_or_else(|_| {
+            let mut refusal = Response::default();
+            *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            refusal
+        }),
+        None => response,
+    }
+}
+
 async fn operate(door: Arc<Door>, operation: &'static Operation, request: Request) -> Response {
-    let answer =
-        |request| caught(limits::admitted(&door, request, |request| dispatched(&door, Some(operation), request)));
+    let answer = |request| {
+        caught(limits::admitted(&door, Some(operation), request, |request| dispatched(&door, Some(operation), request)))
+    };
     witness::watched(&door, request, answer).await
 }
 
@@ -60,7 +84,6 @@ fn caught(answering: impl Future<Output = Response>) -> impl Future<Output = Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::StatusCode;
 
     #[tokio::test]
     async fn a_panic_is_answered() {

@@ -6,20 +6,27 @@
 mod audit;
 pub mod authorization;
 mod entrance;
+mod exchange;
 mod figures;
 mod home;
+mod intake;
 mod limits;
 pub mod openapi;
 pub mod operations;
 mod request;
 mod response;
+mod shares;
 pub mod signature;
+mod signed;
 mod stream;
 mod witness;
 
 pub use entrance::Entrance;
+pub use exchange::{Connection, Exchange, Unread};
 pub use figures::router as figures;
-pub use limits::Limits;
+pub use intake::{NotReceived, Received, Size, drain, receive};
+pub use limits::{Limits, busy, held, not_received, shares};
+pub use shares::{Client, Exceeded, Lease, Resource, Shares};
 pub use witness::{OWN, Sender, Witness};
 
 use crate::app::credentials::Caller;
@@ -36,8 +43,9 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
-pub use request::{Busy, ClientAddress, Place, Unread, whole};
+pub use request::{Busy, ClientAddress, Place};
 use signature::Claim;
+use signed::{Signed, signed};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
@@ -109,7 +117,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 
 /// Answers a request that no path of the server takes.
 pub async fn unrouted(door: &Door, request: Request) -> Response {
-    limits::admitted(door, request, |request| without_operation(door, request)).await
+    limits::admitted(door, None, request, |request| without_operation(door, request)).await
 }
 
 /// Answers what is asked of no path.
@@ -145,12 +153,8 @@ async fn answer(
     witness: Option<&Witness>,
 ) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
-    // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
     let asked = asked(&parts, operation, witness);
-    let body = door.limits.in_time(request::body(body)).await;
-    let (operation, claim) = asked?;
-    let body = body?;
-    let (caller, scope) = again(|| authenticate(door, &parts, &claim, &body)).await?;
+    let (operation, Signed { claim, caller, scope, body }) = signed(door, &parts, body, asked).await?;
     if let Some(witness) = witness {
         witness.caller(&scope, &claim.access_key);
     }
@@ -209,21 +213,6 @@ fn asked(
         witness.operation(operation.name);
     }
     Ok((operation, signature::claim(parts)?))
-}
-
-/// Who sent a request, and whose resources it sees: the account of its access key, the region of its signature.
-async fn authenticate(door: &Door, parts: &Parts, claim: &Claim, body: &[u8]) -> Result<(Caller, Scope), Fault> {
-    let app = &door.app;
-    let (caller, secret) = app.caller(&claim.access_key, claim.session_token.as_deref()).await?;
-    claim.check_head(&app.settings.regions, app.clock.now(), app.settings.clock_skew)?;
-    claim.check_digest(parts, body)?;
-    claim.verify(parts, body, &secret)?;
-    if let Err(error) = app.note_use(&claim.access_key).await {
-        // A note that fails is no fault of whoever was right.
-        tracing::warn!(error = &error as &dyn std::error::Error, "the use of an access key was not noted");
-    }
-    let scope = Scope { account: caller.account.clone(), region: claim.region.clone() };
-    Ok((caller, scope))
 }
 
 /// Refuses a request beyond its rate.

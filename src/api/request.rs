@@ -1,11 +1,10 @@
 //! What a request asks.
 
 use super::operations::Operation;
+use super::shares::Lease;
 use crate::model::fault::{Fault, RejectionKind};
 use crate::model::json::explain;
-use axum::body::{Body, HttpBody as _};
 use axum::http::{Method, Uri};
-use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -15,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Most bytes that a body may have.
 pub const BODY_BYTES: usize = 1 << 20;
 /// Most bytes of a body too large that are read and thrown away, so that the client gets to read its refusal.
-const DRAINED_BYTES: usize = 16 << 20;
+pub const DRAINED_BYTES: usize = 16 << 20;
 
 /// The address of the client of a request, which the listener gives to each as an extension: the peer of the connection,
 /// or the one that a trusted proxy names.
@@ -26,12 +25,13 @@ pub struct ClientAddress(pub IpAddr);
 /// that asks to take the connection over from HTTP. Whoever does so holds it until the connection ends.
 #[derive(Clone, Debug)]
 pub struct Place {
-    _held: Arc<OwnedSemaphorePermit>,
+    _held: Arc<(OwnedSemaphorePermit, Option<Lease>)>,
 }
 
-impl From<OwnedSemaphorePermit> for Place {
-    fn from(permit: OwnedSemaphorePermit) -> Self {
-        Place { _held: Arc::new(permit) }
+impl Place {
+    /// The place of a connection, and what it takes of its client's share.
+    pub fn new(permit: OwnedSemaphorePermit, lease: Option<Lease>) -> Self {
+        Place { _held: Arc::new((permit, lease)) }
     }
 }
 
@@ -85,43 +85,6 @@ pub fn check_path(path: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// The whole body, if it is not too large.
-pub async fn body(body: Body) -> Result<Vec<u8>, Fault> {
-    let too_large = || Fault::rejected(RejectionKind::TooLarge, format!("The body has more than {BODY_BYTES} bytes"));
-    if body.size_hint().lower() > DRAINED_BYTES as u64 {
-        return Err(too_large());
-    }
-    whole(body, BODY_BYTES, DRAINED_BYTES).await.map_err(|unread| match unread {
-        Unread::TooLarge => too_large(),
-        Unread::Incomplete => Fault::rejected(RejectionKind::Incomplete, "The body did not arrive whole"),
-    })
-}
-
-/// Why a body was not had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// It is larger than it may be.
-    TooLarge,
-    /// It broke off.
-    Incomplete,
-}
-
-/// The whole of a body of `most` bytes at most. Of a larger one, up to `drained` bytes are read and thrown away, so that
-/// a client that is still sending gets to read its refusal.
-pub async fn whole(mut body: Body, most: usize, drained: usize) -> Result<Vec<u8>, Unread> {
-    let (mut bytes, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Incomplete)?.into_data() else { continue };
-        length += data.len();
-        if length <= most {
-            bytes.extend_from_slice(&data);
-        } else if length > drained {
-            break;
-        }
-    }
-    if length > most { Err(Unread::TooLarge) } else { Ok(bytes) }
 }
 
 /// The input of an operation as one JSON object, from the body and, for tags, the path and the query.

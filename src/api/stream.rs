@@ -1,27 +1,28 @@
 //! `GET /_greenroom/events`: the log of an account and a region as server-sent events, for as long as the client stays.
 //!
-//! Nothing is held for a client that reads slowly: a page is read from the store when the one before it has been taken.
+//! Little is held for a client that reads slowly: a page is read from the store when the one before it has been taken.
 //! What is sent, and how a client goes on where it was, is in `docs/events.md`.
 
 mod wanted;
+mod writing;
 
+use super::exchange::Unread;
 use super::request::{Busy, ClientAddress};
-use super::{Door, Witness, authenticate, authorization, request, response, signature};
+use super::shares::{Client, Exceeded};
+use super::signed::{Signed, signed};
+use super::{Connection, Door, Witness, authorization, limits, response, signature};
 use crate::app::again;
 use crate::app::log::{self, EventRow};
 use crate::domain::pattern::Pattern;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
-use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use futures_util::stream;
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wanted::{Kinds, Wanted};
 
@@ -37,27 +38,21 @@ const GATHER: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Entries of the log that are read at once.
 const PAGE: i64 = 100;
+/// How long events are matched before other tasks get a turn.
+const MATCHING_TURN: Duration = Duration::from_millis(1);
 
 /// Answers a request for the stream.
 pub async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
     match open(door, request).await {
-        Ok(reader) => {
-            let pages = stream::unfold(reader, |mut reader| async {
-                let bytes = reader.next().await?;
-                Some((Ok::<_, Infallible>(bytes), reader))
-            });
-            response::stream(Body::from_stream(pages))
-        }
+        Ok((reader, key, connection)) => response::stream(writing::body(reader, key, connection)),
         Err(fault) => response::fault(&fault),
     }
 }
 
-async fn open(door: Arc<Door>, request: Request) -> Result<Reader, Fault> {
+async fn open(door: Arc<Door>, request: Request) -> Result<(Reader, Key, writing::Connection), Fault> {
     let (mut parts, body) = request.into_parts();
-    let claim = signature::claim(&parts);
-    let body = door.limits.in_time(request::body(body)).await;
-    let (claim, body) = (claim?, body?);
-    let (caller, scope) = again(|| authenticate(&door, &parts, &claim, &body)).await?;
+    let claimed = signature::claim(&parts).map(|claim| ((), claim));
+    let ((), Signed { claim, caller, scope, .. }) = signed(&door, &parts, body, claimed).await?;
     if let Some(witness) = Witness::of(&parts.extensions) {
         witness.caller(&scope, &claim.access_key);
     }
@@ -66,39 +61,54 @@ async fn open(door: Arc<Door>, request: Request) -> Result<Reader, Fault> {
     for action in wanted.kinds.actions {
         authorization::check_own(&caller, &scope, address, action)?;
     }
-    let place = door.limits.stream().ok_or_else(|| {
-        let text = "There are as many streams of events as there may be (--max-event-streams); try again";
-        Fault::rejected(RejectionKind::Unavailable, text)
-    })?;
+    let exchange = limits::exchange(&parts.extensions)?;
+    let permit =
+        door.limits.stream(&claim.access_key).map_err(|exceeded| too_many(&door, exceeded, &exchange.client))?;
     // Before the place is looked up, so that nothing that comes in between is slept through.
     let ends = door.app.log_end.subscribe();
     let seen = log::begin(&door.app, wanted.start).await?;
-    let now = Instant::now();
-    door.app.metrics.streams.inc();
-    Ok(Reader {
-        key: claim.access_key,
+    let connection = writing::Connection {
+        client: exchange.client.clone(),
+        unread: parts.extensions.get::<Connection>().map(|connection| connection.unread.clone()),
+        permit,
+        busy: parts.extensions.remove(),
+    };
+    let (now, kinds) = (Instant::now(), wanted.kinds);
+    let key = Key {
+        door: door.clone(),
+        access_key: claim.access_key,
         session_token: claim.session_token,
         address,
-        scope,
-        kinds: wanted.kinds,
-        pattern: wanted.pattern,
-        seen,
-        told: None,
-        ends,
-        beat: now,
-        check: now + CHECK,
-        door,
-        _place: place,
-        _busy: parts.extensions.remove(),
-    })
+        scope: scope.clone(),
+        kinds,
+    };
+    let pattern = wanted.pattern;
+    let reader = Reader { scope, kinds, pattern, seen, told: None, ends, beat: now, check: now + CHECK, door };
+    Ok((reader, key, connection))
+}
+
+fn too_many(door: &Door, exceeded: Exceeded, client: &Client) -> Fault {
+    let refusals = &door.app.metrics.refusals;
+    let (counter, reason, text) = match exceeded {
+        Exceeded::Node => (
+            &refusals.event_streams,
+            "event_streams",
+            "There are as many streams of events as there may be (--max-event-streams); try again",
+        ),
+        Exceeded::Client => (
+            &refusals.key_event_streams,
+            "key_event_streams",
+            "The access key has as many event streams as one may have (--max-event-streams-per-key); close one",
+        ),
+    };
+    counter.inc();
+    tracing::info!(reason, client = %client.address, "event stream refused by a limit");
+    Fault::rejected(RejectionKind::Unavailable, text)
 }
 
 /// A client that reads the log.
 struct Reader {
     door: Arc<Door>,
-    key: String,
-    session_token: Option<String>,
-    address: Option<IpAddr>,
     scope: Scope,
     kinds: &'static Kinds,
     pattern: Option<Pattern>,
@@ -109,30 +119,19 @@ struct Reader {
     ends: watch::Receiver<i64>,
     /// When something is to be sent at the latest.
     beat: Instant,
-    /// When it is looked at the latest whether the key is still good.
+    /// When it is looked at the latest whether anything was missed.
     check: Instant,
-    _place: OwnedSemaphorePermit,
-    _busy: Option<Busy>,
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.door.app.metrics.streams.dec();
-    }
 }
 
 impl Reader {
     /// What is sent next, as soon as there is something; nothing once the stream has ended.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<String> {
         loop {
             let mut look = *self.ends.borrow_and_update() > self.seen;
             if self.door.stopping.is_cancelled() {
                 return None;
             }
             if self.check <= Instant::now() {
-                if !self.is_welcome().await {
-                    return None;
-                }
                 self.check = Instant::now() + CHECK;
                 look = true;
             }
@@ -143,7 +142,7 @@ impl Reader {
             };
             if let Some(text) = text.or_else(|| self.heartbeat()) {
                 self.beat = Instant::now() + BEAT;
-                return Some(text.into());
+                return Some(text);
             }
             self.rest().await;
         }
@@ -168,11 +167,23 @@ impl Reader {
             }
         };
         self.seen = page.end;
-        let rows: Vec<_> = page.rows.into_iter().filter(|row| self.is_wanted(row)).collect();
-        self.told = rows.last().map(|row| row.position).or(self.told);
         let mut text = String::new();
-        for EventRow { position, kind, body, .. } in rows {
-            let _ = write!(text, "id: {position}\nevent: {kind}\ndata: {body}\n\n");
+        // Patterns of all streams are matched by one task at a time, so that they leave processors to other work.
+        let _matching = match &self.pattern {
+            Some(_) => self.door.limits.matching.acquire().await.ok(),
+            None => None,
+        };
+        let mut turn = Instant::now();
+        for row in page.rows {
+            if self.is_wanted(&row) {
+                let EventRow { position, kind, body, .. } = row;
+                let _ = write!(text, "id: {position}\nevent: {kind}\ndata: {body}\n\n");
+                self.told = Some(position);
+            }
+            if turn.elapsed() >= MATCHING_TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
         }
         Some(Some(text).filter(|text| !text.is_empty()))
     }
@@ -205,11 +216,33 @@ impl Reader {
             () = tokio::time::sleep_until(due) => {}
         }
     }
+}
 
-    /// Whether the key is still good for what it reads. A store that is away is no reason to send anybody away.
-    async fn is_welcome(&self) -> bool {
+/// The access key of a stream.
+struct Key {
+    door: Arc<Door>,
+    access_key: String,
+    session_token: Option<String>,
+    address: Option<IpAddr>,
+    scope: Scope,
+    kinds: &'static Kinds,
+}
+
+impl Key {
+    /// Waits until the key is no longer good for what it reads.
+    async fn lost(&self) {
+        loop {
+            tokio::time::sleep(CHECK).await;
+            if !self.is_good().await {
+                return;
+            }
+        }
+    }
+
+    /// A store that is away is no reason to send anybody away.
+    async fn is_good(&self) -> bool {
         let checked = async {
-            let (caller, _) = again(|| self.door.app.caller(&self.key, self.session_token.as_deref())).await?;
+            let (caller, _) = again(|| self.door.app.caller(&self.access_key, self.session_token.as_deref())).await?;
             let check = |action: &&str| authorization::check_own(&caller, &self.scope, self.address, action);
             self.kinds.actions.iter().try_for_each(check)
         };

@@ -33,6 +33,9 @@ pub struct EventArgs {
     /// Most streams of events (/_greenroom/events) at once
     #[arg(long, env = "GREENROOM_MAX_EVENT_STREAMS", default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_event_streams: u32,
+    /// Maximum event streams of one access key; further ones get 503
+    #[arg(long, env = "GREENROOM_MAX_EVENT_STREAMS_PER_KEY", default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_event_streams_per_key: u32,
     /// Seconds that events are kept
     #[arg(long, env = "GREENROOM_EVENT_RETENTION_SECONDS", default_value_t = 604_800, value_name = "S", value_parser = clap::value_parser!(u32).range(60..))]
     pub event_retention_seconds: u32,

@@ -8,8 +8,13 @@ mod rule;
 mod tests;
 
 use crate::model::json::explain;
-use rule::Rule;
+use rule::{Event, Rule};
 use serde_json::{Map, Value};
+
+/// Maximum characters of a pattern, as compact JSON: EventBridge's quota.
+const MAX_CHARACTERS: usize = 2048;
+/// Maximum combinations that `$or` may make, which EventBridge counts as the product of the lengths of all its arrays.
+const MAX_COMBINATIONS: usize = 1000;
 
 /// A pattern that was understood.
 #[derive(Clone, Debug)]
@@ -68,6 +73,16 @@ impl Pattern {
             return Err(PatternError::new("", "must be an object such as { detail-type = [\"IVS Stage Update\"] }"));
         };
         let root = Fields::of(map, "", &[])?;
+        let characters = source.to_string().chars().count();
+        if characters > MAX_CHARACTERS {
+            let problem = format!("has {characters} characters; EventBridge takes at most {MAX_CHARACTERS}");
+            return Err(PatternError::new("", problem));
+        }
+        if root.combinations() > MAX_COMBINATIONS {
+            let problem =
+                format!("$or makes more than {MAX_COMBINATIONS} combinations, which EventBridge does not take");
+            return Err(PatternError::new("", problem));
+        }
         Ok(Pattern { root, source })
     }
 
@@ -79,7 +94,7 @@ impl Pattern {
 
     /// Whether an event is meant.
     pub fn matches(&self, event: &Value) -> bool {
-        self.root.fit(Some(event), event)
+        self.root.fit(Some(event), &Event::new(event))
     }
 }
 
@@ -111,7 +126,7 @@ impl Fields {
     }
 
     /// Whether a value, or one in it if it is an array, has all that is asked for: of the same one.
-    fn fit(&self, value: Option<&Value>, event: &Value) -> bool {
+    fn fit(&self, value: Option<&Value>, event: &Event<'_>) -> bool {
         if let Some(Value::Array(items)) = value {
             return items.iter().any(|item| self.fit(Some(item), event)) || self.fit(None, event);
         }
@@ -125,6 +140,21 @@ impl Fields {
         };
         let choice = |choices: &Vec<Fields>| choices.iter().any(|fields| fields.fit(value, event));
         self.fields.iter().all(field) && self.choices.iter().all(choice)
+    }
+}
+
+impl Fields {
+    /// The product of the lengths of all `$or` arrays.
+    fn combinations(&self) -> usize {
+        let inner = self.fields.iter().map(|(_, field)| match field {
+            Field::Object(fields) => fields.combinations(),
+            Field::Leaf(_) => 1,
+        });
+        let choices = self
+            .choices
+            .iter()
+            .map(|choices| choices.iter().map(Fields::combinations).fold(choices.len(), usize::saturating_mul));
+        inner.chain(choices).fold(1, usize::saturating_mul)
     }
 }
 
@@ -154,17 +184,17 @@ impl Leaf {
         Ok(leaf)
     }
 
-    fn fits(&self, value: Option<&Value>, event: &Value) -> bool {
-        let missing = self.missing.as_ref().is_some_and(|way| !reaches(event, way));
-        missing || value.is_some_and(|value| self.fits_some(value))
+    fn fits(&self, value: Option<&Value>, event: &Event<'_>) -> bool {
+        let missing = self.missing.as_ref().is_some_and(|way| !reaches(event.root, way));
+        missing || value.is_some_and(|value| self.fits_some(value, event))
     }
 
     /// Of an array, one value is enough. An object is no value.
-    fn fits_some(&self, value: &Value) -> bool {
+    fn fits_some(&self, value: &Value, event: &Event<'_>) -> bool {
         match value {
-            Value::Array(items) => items.iter().any(|item| self.fits_some(item)),
+            Value::Array(items) => items.iter().any(|item| self.fits_some(item, event)),
             Value::Object(_) => false,
-            value => self.rules.iter().any(|rule| rule.fits(value)),
+            value => self.rules.iter().any(|rule| rule.fits(value, event)),
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Patience {
     pub head: Duration,
     /// From the end of a request until the next one.
     pub idle: Duration,
+    /// While an answer waits for the client to read on.
+    pub write: Duration,
 }
 
 /// What is to be done with a connection.
@@ -22,6 +24,8 @@ pub enum Verdict {
     Idle,
     /// The head of a request takes too long.
     Slow,
+    /// The client does not read its answers.
+    Unread,
 }
 
 /// What is known of a connection.
@@ -33,6 +37,8 @@ struct Seen {
     head: Option<Instant>,
     /// When the last request was answered.
     quiet: Instant,
+    /// Since when nothing could be written, while there is something to write.
+    blocked: Option<Instant>,
     /// Whether it is HTTP/2, where not every byte between requests belongs to a head. A slow head there is ended by
     /// `idle`.
     many: bool,
@@ -50,7 +56,7 @@ impl Activity {
     /// A connection that begins now.
     pub fn new() -> Self {
         let now = Instant::now();
-        Activity(Arc::new(Mutex::new(Seen { running: 0, head: Some(now), quiet: now, many: false })))
+        Activity(Arc::new(Mutex::new(Seen { running: 0, head: Some(now), quiet: now, blocked: None, many: false })))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
@@ -66,6 +72,11 @@ impl Activity {
         });
     }
 
+    /// Something could be written, or could not.
+    pub fn wrote(&self, written: bool) {
+        self.change(|seen| seen.blocked = if written { None } else { seen.blocked.or_else(|| Some(Instant::now())) });
+    }
+
     /// The head of a request is there.
     pub fn begin(&self, many: bool) -> Running {
         self.change(|seen| {
@@ -76,16 +87,23 @@ impl Activity {
         Running(self.clone())
     }
 
-    /// What is to be done now.
-    pub fn verdict(&self, patience: Patience) -> Verdict {
+    /// What is to be done now; `unread` is when the answer that waits longest made progress last.
+    pub fn verdict(&self, patience: Patience, unread: Option<Instant>) -> Verdict {
         let now = Instant::now();
         self.change(|seen| {
-            let idle = if seen.running == 0 { seen.quiet + patience.idle } else { now + patience.idle };
-            match seen.head.map(|began| began + patience.head) {
-                Some(due) if due <= now => Verdict::Slow,
-                _ if idle <= now => Verdict::Idle,
-                // A head that begins after this look is due no sooner than a whole wait from now.
-                due => Verdict::Wait(due.unwrap_or(now + patience.head).min(idle)),
+            // What begins after this look is due no sooner than a whole wait from now.
+            let due = |began: Option<Instant>, wait| began.unwrap_or(now) + wait;
+            let idle = due((seen.running == 0).then_some(seen.quiet), patience.idle);
+            let head = due(seen.head, patience.head);
+            let write = due(seen.blocked.into_iter().chain(unread).min(), patience.write);
+            if write <= now {
+                Verdict::Unread
+            } else if head <= now {
+                Verdict::Slow
+            } else if idle <= now {
+                Verdict::Idle
+            } else {
+                Verdict::Wait(head.min(idle).min(write))
             }
         })
     }
@@ -106,18 +124,19 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     /// The two bounds are apart so that each verdict has one cause.
-    const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+    const PATIENCE: Patience =
+        Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75), write: SECOND.saturating_mul(3600) };
 
     #[tokio::test(start_paused = true)]
     async fn the_first_head_is_expected_from_the_start() {
         let activity = Activity::new();
         let due = Instant::now() + PATIENCE.head;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Wait(due));
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Wait(due));
         tokio::time::advance(SECOND * 9).await;
         activity.read();
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Wait(due));
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Wait(due));
         tokio::time::advance(SECOND).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Slow);
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Slow);
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,9 +147,9 @@ mod tests {
         activity.read();
         tokio::time::advance(SECOND * 9).await;
         activity.read();
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Wait(Instant::now() + SECOND));
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Wait(Instant::now() + SECOND));
         tokio::time::advance(SECOND).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Slow);
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Slow);
     }
 
     #[tokio::test(start_paused = true)]
@@ -139,12 +158,16 @@ mod tests {
         let running = activity.begin(false);
         activity.read();
         tokio::time::advance(SECOND * 100).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Wait(Instant::now() + PATIENCE.head), "a request is at work");
+        assert_eq!(
+            activity.verdict(PATIENCE, None),
+            Verdict::Wait(Instant::now() + PATIENCE.head),
+            "a request is at work"
+        );
         drop(running);
         tokio::time::advance(SECOND * 74).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Wait(Instant::now() + SECOND));
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Wait(Instant::now() + SECOND));
         tokio::time::advance(SECOND).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Idle);
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Idle);
     }
 
     #[tokio::test(start_paused = true)]
@@ -154,8 +177,28 @@ mod tests {
         tokio::time::advance(SECOND).await;
         activity.read();
         tokio::time::advance(SECOND * 73).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Wait(Instant::now() + SECOND));
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Wait(Instant::now() + SECOND));
         tokio::time::advance(SECOND).await;
-        assert_eq!(activity.verdict(PATIENCE), Verdict::Idle);
+        assert_eq!(activity.verdict(PATIENCE, None), Verdict::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_must_read_on() {
+        let patience = Patience { write: SECOND * 3, ..PATIENCE };
+        let activity = Activity::new();
+        let running = activity.begin(true);
+        let began = Instant::now();
+        activity.wrote(false);
+        tokio::time::advance(SECOND * 2).await;
+        activity.wrote(false);
+        assert_eq!(activity.verdict(patience, None), Verdict::Wait(began + SECOND * 3));
+        activity.wrote(true);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(activity.verdict(patience, None), Verdict::Wait(began + SECOND * 6));
+        assert_eq!(activity.verdict(patience, Some(began)), Verdict::Unread, "an answer of HTTP/2 without a window");
+        activity.wrote(false);
+        tokio::time::advance(SECOND * 3).await;
+        assert_eq!(activity.verdict(patience, None), Verdict::Unread, "a connection without room");
+        drop(running);
     }
 }

@@ -1,19 +1,21 @@
 //! The listener: takes connections, with or without TLS, and hands their requests to the router.
 //!
-//! Every connection is bounded: how many there are, how long a handshake and a head take, how large a head is, how long
-//! a connection stays without a request. A connection that is upgraded, to a WebSocket, is in the hands of whoever has
+//! Every connection is bounded: how many there are, of all clients and of each, how long a handshake and a head take, how
+//! large a head is, how long a connection stays without a request, how long an answer waits to be read. A connection that is upgraded, to a WebSocket, is in the hands of whoever has
 //! upgraded it: it keeps its place until it ends, and is waited for at the end. What concerns one request alone (its body, its place among those at work) is
 //! in [`api`](crate::api), where refusals are rendered.
 
 mod activity;
 mod connection;
+mod io;
 mod proxies;
 pub mod tls;
 
-use crate::api::Entrance;
+use crate::api::{self, Client, Entrance, Place, Resource, Shares};
 use crate::config::ListenerArgs;
 use crate::metrics::Metrics;
 use connection::Connections;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Tls;
@@ -33,21 +35,41 @@ pub struct Listener {
     socket: TcpListener,
     places: Arc<Semaphore>,
     most: u32,
+    shares: Arc<Shares>,
     connections: Arc<Connections>,
     metrics: Option<Arc<Metrics>>,
-    reminded: Option<Instant>,
+    reminded: Reminders,
+}
+
+/// When the log said last that connections are refused.
+#[derive(Debug, Default)]
+struct Reminders {
+    all: Option<Instant>,
+    client: Option<Instant>,
+}
+
+/// Whether the log is to say so again.
+fn due(reminded: &mut Option<Instant>) -> bool {
+    let due = reminded.is_none_or(|at| at.elapsed() >= REMINDER);
+    if due {
+        *reminded = Some(Instant::now());
+    }
+    due
 }
 
 impl Listener {
     /// A listener on a socket for the requests that an entrance, or a router, answers.
     pub fn new(socket: TcpListener, entrance: impl Into<Entrance>, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
+        let entrance = entrance.into();
+        let shares = entrance.shares().unwrap_or_else(|| api::shares(args));
         Listener {
             socket,
             places: Arc::new(Semaphore::new(args.max_connections as usize)),
             most: args.max_connections,
-            connections: Arc::new(Connections::new(entrance.into(), tls, args)),
+            connections: Arc::new(Connections::new(entrance, tls, shares.clone(), args)),
+            shares,
             metrics: None,
-            reminded: None,
+            reminded: Reminders::default(),
         }
     }
 
@@ -59,6 +81,7 @@ impl Listener {
             metrics.requests.connections.set(most - free.min(most));
             metrics.requests.connections_most.set(most);
         });
+        self.connections.measured(metrics.clone());
         self.metrics = Some(metrics);
         self
     }
@@ -74,7 +97,7 @@ impl Listener {
                 biased;
                 () = &mut stop => break,
                 Some(ended) = tasks.join_next() => report(ended),
-                stream = accept(&self.socket) => self.take(stream, &mut tasks, &stopped),
+                (stream, peer) = accept(&self.socket) => self.take(stream, peer, &mut tasks, &stopped),
             }
         }
         drop(self.socket);
@@ -91,31 +114,50 @@ impl Listener {
         finished
     }
 
-    /// Serves a connection, or closes it if there are as many as there may be: a client that is refused tries again or
-    /// elsewhere, one that waits in the system's queue does neither.
-    fn take(&mut self, stream: TcpStream, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+    /// Serves a connection, or closes it if there are as many as there may be, of all clients or of this one: a client that
+    /// is refused tries again or elsewhere, one that waits in the system's queue does neither.
+    fn take(&mut self, stream: TcpStream, peer: IpAddr, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+        let client = self.shares.client(peer);
+        let Some(place) = self.place(&client) else { return };
+        let (connections, stopped) = (self.connections.clone(), stopped.clone());
+        tasks.spawn(async move { connections.serve(stream, client, place, stopped).await });
+    }
+
+    /// A place for a connection of a client. Those of a trusted proxy are of many clients.
+    fn place(&mut self, client: &Arc<Client>) -> Option<Place> {
+        let Ok(permit) = self.places.clone().try_acquire_owned() else {
             if let Some(metrics) = &self.metrics {
                 metrics.refusals.connections.inc();
             }
-            if self.reminded.is_none_or(|at| at.elapsed() >= REMINDER) {
-                self.reminded = Some(Instant::now());
+            if due(&mut self.reminded.all) {
                 tracing::warn!("connections are closed unserved: there are as many as --max-connections");
             }
-            return;
+            return None;
         };
-        let (connections, stopped) = (self.connections.clone(), stopped.clone());
-        tasks.spawn(async move { connections.serve(stream, place.into(), stopped).await });
+        if self.connections.is_proxy(client.address) {
+            return Some(Place::new(permit, None));
+        }
+        let Ok(lease) = client.take(Resource::Connections, 1) else {
+            if let Some(metrics) = &self.metrics {
+                metrics.refusals.client_connections.inc();
+            }
+            if due(&mut self.reminded.client) {
+                let client = client.address;
+                tracing::warn!(%client, "connections of a client are closed unserved: it has its --max-client-share");
+            }
+            return None;
+        };
+        Some(Place::new(permit, Some(lease)))
     }
 }
 
 /// The next connection. A connection that broke before it was taken is no one's trouble; any other failure is of the
 /// system, and passes when something else ends.
-async fn accept(socket: &TcpListener) -> TcpStream {
+async fn accept(socket: &TcpListener) -> (TcpStream, IpAddr) {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     loop {
         match socket.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, peer)) => return (stream, peer.ip().to_canonical()),
             Err(error) => match error.kind() {
                 ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted => {}
                 _ => {

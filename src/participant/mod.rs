@@ -16,7 +16,7 @@ mod refusal;
 mod target;
 mod whip;
 
-use crate::api::{self, Door, Limits, Sender, Witness};
+use crate::api::{self, Door, Exceeded, Exchange, Lease, Limits, Resource, Sender, Witness};
 use crate::app::admission::Purpose;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket};
 use crate::model::fault::Bug;
@@ -77,8 +77,12 @@ async fn other_at_root(State(Front { door, .. }): State<Front>, request: Request
 }
 
 async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) -> Response {
+    api::held(&door, request, true, |request| dispatched(plane, &door.limits, request)).await
+}
+
+async fn dispatched(plane: Arc<Plane>, limits: &Limits, request: Request) -> Response {
     let witness = Witness::of(request.extensions());
-    let mut response = match answer(&plane, &door.limits, request, witness.as_deref()).await {
+    let mut response = match answer(&plane, limits, request, witness.as_deref()).await {
         Ok(response) => response,
         Err(refusal) => {
             if let Some(witness) = &witness {
@@ -116,18 +120,32 @@ async fn answer(
         }
         return Ok(not_allowed(&target));
     }
-    let Some(_place) = limits.place() else {
-        plane.app.metrics.refusals.in_flight.inc();
-        let text = "The service is at work on as many requests as it takes at once (--max-in-flight); try again";
-        return Err(Refusal::new(RefusalCode::Busy, text));
-    };
+    let exchange = exchange(&request)?;
     match target {
         target if request.method() == Method::OPTIONS => {
+            let _place = place(plane, &exchange)?;
             options_for_participant(plane, &target, &request.into_parts().0).await
         }
-        Target::Events(topic) => events::answer(plane, topic, request).await,
-        target => whip::answer(plane, target, request, limits.body()).await,
+        Target::Events(topic) => {
+            let _place = place(plane, &exchange)?;
+            events::answer(plane, topic, request).await
+        }
+        target => whip::answer(plane, target, request, limits, &exchange).await,
     }
+}
+
+fn exchange(request: &Request) -> Result<Arc<Exchange>, Refusal> {
+    let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
+    exchange.ok_or_else(|| Refusal::new(RefusalCode::Internal, "The request has come past the layer of limits"))
+}
+
+/// A place among the requests in flight, for work that does not wait for the client.
+fn place(plane: &Plane, exchange: &Exchange) -> Result<Lease, Refusal> {
+    exchange.client.take(Resource::Requests, 1).map_err(|exceeded| busy(plane, exchange, exceeded))
+}
+
+fn busy(plane: &Plane, exchange: &Exchange, exceeded: Exceeded) -> Refusal {
+    Refusal::new(RefusalCode::Busy, api::busy(exceeded, exchange, &plane.app.metrics))
 }
 
 /// Says whose token a request came with, once it is proven.

@@ -3,8 +3,8 @@
 use super::credentials::Credentials;
 use super::plane::{Made, Plane, Wanted, no_connection};
 use super::target::Target;
-use super::{agent, ice, prove, refusal};
-use crate::api::{Unread, Witness, whole};
+use super::{agent, busy, ice, place, prove, refusal};
+use crate::api::{self, Exchange, Limits, NotReceived, Size, Witness};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
@@ -15,7 +15,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The type of offers and answers.
 pub const SDP: &str = "application/sdp";
@@ -29,14 +28,19 @@ pub async fn answer(
     plane: &Arc<Plane>,
     target: Target,
     request: Request,
-    patience: Duration,
+    limits: &Limits,
+    exchange: &Exchange,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    // The body is read whatever becomes of the request: a client that is still sending would not read its refusal.
-    let body = text(body, plane.settings.media.limits.bytes, patience).await;
-    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
-    let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, purpose).await?;
-    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
+    let ticket = match admitted(plane, &parts, exchange).await {
+        Ok(ticket) => ticket,
+        Err(refusal) => {
+            api::drain(&parts, body, DRAINED_BYTES, limits.pace).await;
+            return Err(refusal);
+        }
+    };
+    let body = text(plane, body, limits, exchange).await;
+    exchange.enter().map_err(|exceeded| busy(plane, exchange, exceeded))?;
     match target {
         Target::Publish(participant) => {
             if participant.is_some_and(|participant| participant != ticket.participant) {
@@ -53,6 +57,16 @@ pub async fn answer(
         },
         Target::Events(_) => Err(not_allowed("Events are told by a WebSocket")),
     }
+}
+
+/// Who has sent a request, which its body is not needed for.
+async fn admitted(plane: &Arc<Plane>, parts: &Parts, exchange: &Exchange) -> Result<Ticket, Refusal> {
+    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
+    let credentials = Credentials::of(&parts.headers)?;
+    let _place = place(plane, exchange)?;
+    let ticket = credentials.admit(&plane.app, purpose).await?;
+    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
+    Ok(ticket)
 }
 
 /// `POST`: an offer is answered with 201, or sent to the node that has the stage's media.
@@ -164,21 +178,28 @@ fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalCode::UnsupportedMediaType, format!("Content-Type must be {kind}")))
 }
 
-/// The whole body as text, if it is not too large and arrives in time.
-async fn text(body: Body, most: usize, patience: Duration) -> Result<String, Refusal> {
-    let bytes = tokio::time::timeout(patience, bytes(body, most)).await.unwrap_or_else(|_| {
-        let text = format!("The body did not arrive within {} seconds", patience.as_secs_f64());
-        Err(Refusal::new(RefusalCode::Timeout, text))
-    })?;
-    String::from_utf8(bytes).map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"))
-}
-
-async fn bytes(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
-    whole(body, most, DRAINED_BYTES).await.map_err(|unread| match unread {
-        Unread::TooLarge => Refusal::new(
-            RefusalCode::TooLarge,
-            format!("The body has more than {most} bytes, the limit (--max-offer-bytes)"),
-        ),
-        Unread::Incomplete => Refusal::new(RefusalCode::MalformedRequest, "The body did not arrive whole"),
-    })
+/// The whole body as text.
+async fn text(plane: &Plane, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, Refusal> {
+    let size = Size { max: plane.settings.media.limits.bytes, drained: DRAINED_BYTES };
+    let refused = match api::receive(body, size, limits.pace, &exchange.client).await {
+        Ok(received) => {
+            let text = String::from_utf8(received.into_bytes());
+            return text.map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"));
+        }
+        Err(refused) => refused,
+    };
+    let why = refused.why;
+    api::not_received(why, exchange, &plane.app.metrics);
+    refused.drain().await;
+    let code = match why {
+        NotReceived::TooLarge => RefusalCode::TooLarge,
+        NotReceived::Incomplete => RefusalCode::MalformedRequest,
+        NotReceived::Late | NotReceived::Slow => RefusalCode::Timeout,
+        NotReceived::NoRoom(_) => RefusalCode::Busy,
+    };
+    let text = match why {
+        NotReceived::TooLarge => format!("The body has more than {} bytes, the limit (--max-offer-bytes)", size.max),
+        why => limits.text_of(why, size.max),
+    };
+    Err(Refusal::new(code, text))
 }

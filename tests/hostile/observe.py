@@ -67,8 +67,12 @@ class Latencies:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def figure(server, name):
+    """A whole number on the page of metrics."""
+    page = requests.get(f"{server.endpoint}/metrics", timeout=10).text
+    return next(int(line.removeprefix(f"{name} ")) for line in page.splitlines() if line.startswith(f"{name} "))
+
+
 def refused(server, reason):
     """How many requests and connections a limit has refused or ended."""
-    page = requests.get(f"{server.endpoint}/metrics", timeout=10).text
-    line = f'greenroom_refused_total{{reason="{reason}"}} '
-    return next(int(text.removeprefix(line)) for text in page.splitlines() if text.startswith(line))
+    return figure(server, f'greenroom_refused_total{{reason="{reason}"}}')

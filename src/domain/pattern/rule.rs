@@ -3,7 +3,29 @@
 use super::PatternError;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
+
+/// An event that is matched with a pattern. Each of its texts is folded to lower case once at most.
+pub(super) struct Event<'a> {
+    pub(super) root: &'a Value,
+    /// By where a text stands in memory, and its length.
+    folded: RefCell<HashMap<(usize, usize), Rc<str>>>,
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn new(root: &'a Value) -> Self {
+        Event { root, folded: RefCell::default() }
+    }
+
+    /// A text of the event in lower case.
+    fn folded(&self, text: &str) -> Rc<str> {
+        let place = (text.as_ptr().addr(), text.len());
+        self.folded.borrow_mut().entry(place).or_insert_with(|| text.to_lowercase().into()).clone()
+    }
+}
 
 /// One alternative for a value.
 #[derive(Clone, Debug)]
@@ -79,13 +101,17 @@ impl Rule {
         }))
     }
 
-    pub(super) fn fits(&self, value: &Value) -> bool {
+    pub(super) fn fits(&self, value: &Value, event: &Event<'_>) -> bool {
         let text = value.as_str();
         match self {
             Rule::Is(wanted) => same(wanted, value),
-            Rule::Prefix(wanted) => text.is_some_and(|text| wanted.with(text, |text, wanted| text.starts_with(wanted))),
-            Rule::Suffix(wanted) => text.is_some_and(|text| wanted.with(text, |text, wanted| text.ends_with(wanted))),
-            Rule::Fold(wanted) => text.is_some_and(|text| text.to_lowercase() == *wanted),
+            Rule::Prefix(wanted) => {
+                text.is_some_and(|text| wanted.with(text, event, |text, wanted| text.starts_with(wanted)))
+            }
+            Rule::Suffix(wanted) => {
+                text.is_some_and(|text| wanted.with(text, event, |text, wanted| text.ends_with(wanted)))
+            }
+            Rule::Fold(wanted) => text.is_some_and(|text| *event.folded(text) == **wanted),
             Rule::Wildcard(pieces) => text.is_some_and(|text| wild(pieces, text)),
             Rule::Numeric(comparisons) => value
                 .as_f64()
@@ -94,7 +120,7 @@ impl Rule {
                 text.and_then(|text| text.parse::<IpAddr>().ok()).is_some_and(|address| network.contains(&address))
             }
             Rule::Any => true,
-            Rule::Not(rules) => !rules.iter().any(|rule| rule.fits(value)),
+            Rule::Not(rules) => !rules.iter().any(|rule| rule.fits(value, event)),
         }
     }
 }
@@ -131,8 +157,8 @@ impl Text {
         }
     }
 
-    fn with(&self, text: &str, test: impl Fn(&str, &str) -> bool) -> bool {
-        if self.fold { test(&text.to_lowercase(), &self.text) } else { test(text, &self.text) }
+    fn with(&self, text: &str, event: &Event<'_>, test: impl Fn(&str, &str) -> bool) -> bool {
+        if self.fold { test(&event.folded(text), &self.text) } else { test(text, &self.text) }
     }
 }
 

@@ -230,3 +230,24 @@ fn what_cannot_be_understood_is_refused_by_its_place() {
     }
     assert!(Pattern::parse("{").unwrap_err().to_string().starts_with("the pattern: is not JSON"));
 }
+
+#[test]
+fn patterns_have_the_limits_of_eventbridge() {
+    let of_length = |length: usize| json!({"source": ["x".repeat(length - json!({"source": [""]}).to_string().len())]});
+    assert!(Pattern::of(of_length(2048)).is_ok());
+    let error = Pattern::of(of_length(2049)).unwrap_err().to_string();
+    assert_eq!(error, "the pattern: has 2049 characters; EventBridge takes at most 2048");
+    let any = |count: usize| (0..count).map(|n| json!({"a": [n]})).collect::<Vec<_>>();
+    assert!(Pattern::of(json!({"$or": any(10), "detail": {"$or": any(100)}})).is_ok());
+    let error = Pattern::of(json!({"$or": any(11), "detail": {"$or": any(100)}})).unwrap_err().to_string();
+    assert!(error.contains("more than 1000 combinations"), "{error}");
+}
+
+#[test]
+fn each_text_of_an_event_is_folded_once_and_right() {
+    let event = json!({"a": "\u{c9}T\u{c9}", "b": ["\u{c9}T\u{c9}", "x"], "c": "x"});
+    let rules = |last: &str| json!([{"equals-ignore-case": "no"}, {"prefix": {"equals-ignore-case": "no"}}, {"equals-ignore-case": last}]);
+    let fits = |pattern: Value| Pattern::of(pattern).unwrap().matches(&event);
+    assert!(fits(json!({"a": rules("\u{e9}t\u{e9}"), "b": rules("X"), "c": rules("X")})));
+    assert!(!fits(json!({"a": rules("x"), "b": rules("X"), "c": rules("X")})));
+}

@@ -1,0 +1,108 @@
+"""Clients that ask for much and read nothing."""
+
+import time
+
+import pytest
+
+from http2 import Http2
+from observe import Latencies, figure, peak_rss, refused
+from sockets import connect
+from wire import head
+
+
+@pytest.fixture
+def connections():
+    """A list of connections that are closed at the end."""
+    opened = []
+    yield opened
+    for connection in opened:
+        connection.close()
+
+
+def with_large_lists(server):
+    """A tenant whose ListStages is answered with more than a megabyte."""
+    tenant = server.tenant()
+    tags = {f"{n:02}" + "k" * 126: "v" * 256 for n in range(50)}
+    for _ in range(60):
+        assert tenant.wire.call("CreateStage", {"tags": tags}).status == 200
+    return tenant
+
+
+def assert_answered(wire, arn):
+    latencies = Latencies()
+    for _ in range(20):
+        with latencies.measured():
+            assert wire.call("GetStage", {"arn": arn}).status == 200
+    assert latencies.percentile(0.99) < 5
+
+
+def wait_for_unread(server, at_least):
+    """Waits until so many connections are closed, as their clients do not read."""
+    end = time.monotonic() + 20
+    while refused(server, "unread") < at_least:
+        assert time.monotonic() < end, refused(server, "unread")
+        time.sleep(0.2)
+
+
+def test_answers_of_http2_that_are_not_read_are_bounded_and_ended(start_node, connections):
+    server = start_node("--write-timeout-seconds", "5")
+    tenant = with_large_lists(server)
+    arn = tenant.wire.call("CreateStage").json["stage"]["arn"]
+    with peak_rss(server) as memory:
+        for _ in range(8):
+            connections.append(Http2(server.endpoint, window=0))
+            for _ in range(60):
+                connections[-1].post("/ListStages", b'{"maxResults": 100}', key=tenant.account)
+        assert_answered(tenant.wire, arn)
+    assert memory.growth < 130, f"{memory.growth:.0f} MB"
+    for connection in connections:
+        connection.wait_for_end()
+    assert refused(server, "unread") >= 8
+    assert "does not read its answers" in server.stagehand.logged()
+    assert_answered(tenant.wire, arn)
+
+
+def test_pipelined_requests_whose_answers_are_not_read_are_bounded_and_ended(start_node, connections):
+    server = start_node("--write-timeout-seconds", "3")
+    tenant = with_large_lists(server)
+    arn = tenant.wire.call("CreateStage").json["stage"]["arn"]
+    body = b'{"maxResults": 100}'
+    request = head("/ListStages", body, account=tenant.account) + b"content-length: %d\r\n\r\n" % len(body) + body
+    with peak_rss(server) as memory:
+        for _ in range(20):
+            connections.append(connect(server.endpoint, receive_buffer=4096))
+            connections[-1].sendall(request * 20)
+        assert_answered(tenant.wire, arn)
+        wait_for_unread(server, at_least=8)
+    assert memory.growth < 130, f"{memory.growth:.0f} MB"
+    assert_answered(tenant.wire, arn)
+
+
+def test_one_address_holds_at_most_its_share_of_requests(start_node, connections):
+    server = start_node("--max-in-flight", "40", "--write-timeout-seconds", "5")
+    tenant = server.tenant()
+    for _ in range(2):
+        connections.append(Http2(server.endpoint, window=0, source="127.0.0.2"))
+        for _ in range(30):
+            connections[-1].post("/ListStages", key=tenant.account)
+    for _ in range(20):
+        assert tenant.wire.call("ListStages").status == 200
+    assert refused(server, "client_in_flight") >= 40
+    assert refused(server, "in_flight") == 0
+
+
+def test_unread_answers_take_the_places_of_all_requests(start_node, connections):
+    server = start_node("--max-in-flight", "1", "--write-timeout-seconds", "2")
+    tenant = server.tenant()
+    assert tenant.wire.call("ListStages").status == 200
+    connections.append(Http2(server.endpoint, window=0))
+    connections[0].post("/ListStages", key=tenant.account)
+    answer = tenant.wire.call("ListStages")
+    while answer.status == 200:
+        answer = tenant.wire.call("ListStages")
+    assert (answer.status, answer.fault) == (503, "ServiceUnavailableException")
+    assert "--max-in-flight" in answer.text and answer.headers["retry-after"] == "1"
+    assert refused(server, "in_flight") == 1
+    assert figure(server, "greenroom_requests_in_flight") == figure(server, "greenroom_requests_in_flight_limit") == 1
+    connections[0].wait_for_end()
+    assert tenant.wire.call("ListStages").status == 200
