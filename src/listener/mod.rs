@@ -118,13 +118,13 @@ impl Listener {
     /// is refused tries again or elsewhere, one that waits in the system's queue does neither.
     fn take(&mut self, stream: TcpStream, peer: IpAddr, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
         let client = self.shares.client(peer);
-        let Some(place) = self.place(&client) else { return };
+        let Some(place) = self.place(&client, peer) else { return };
         let (connections, stopped) = (self.connections.clone(), stopped.clone());
         tasks.spawn(async move { connections.serve(stream, client, place, stopped).await });
     }
 
     /// A place for a connection of a client. Those of a trusted proxy are of many clients.
-    fn place(&mut self, client: &Arc<Client>) -> Option<Place> {
+    fn place(&mut self, client: &Arc<Client>, peer: IpAddr) -> Option<Place> {
         let Ok(permit) = self.places.clone().try_acquire_owned() else {
             if let Some(metrics) = &self.metrics {
                 metrics.refusals.connections.inc();
@@ -134,7 +134,7 @@ impl Listener {
             }
             return None;
         };
-        if self.connections.is_proxy(client.address) {
+        if self.connections.is_proxy(peer) {
             return Some(Place::new(permit, None));
         }
         let Ok(lease) = client.take(Resource::Connections, 1) else {
