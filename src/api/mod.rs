@@ -30,7 +30,7 @@ pub use shares::{Client, Exceeded, Lease, Resource, Shares};
 pub use witness::{OWN, Sender, Witness};
 
 use crate::app::credentials::Caller;
-use crate::app::{App, Call, again};
+use crate::app::{App, Call};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::{Bug, Fault, RejectionKind};
