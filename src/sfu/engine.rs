@@ -211,7 +211,7 @@ impl Sfu {
         }
         let link = self.links.get_mut(&peer)?;
         let forgotten = link.learn(now, source, bytes);
-        link.check_path(source, &mut self.transmits);
+        link.check_path(now, source, &mut self.transmits);
         forgotten.map(|address| self.by_address.remove(&address));
         self.by_address.insert(source, peer);
         Some(peer)

@@ -18,6 +18,10 @@ const AMPLIFICATION: u64 = 3;
 /// seconds (RFC 7675), RTCP reports more often. It is also how long a client waits whose NAT reuses another's port.
 const HELD: Duration = Duration::from_secs(15);
 
+/// How long the active path is silent before a request from elsewhere is taken for a change of the client's address. Some
+/// clients nominate once only, and do not notice that their NAT has given them another address.
+const SILENT: Duration = Duration::from_secs(3);
+
 /// A STUN transaction id.
 pub(super) type TransactionId = [u8; 12];
 
@@ -95,9 +99,12 @@ impl Paths {
         allowed
     }
 
-    /// Whether an address is to be checked before media go there.
-    pub(super) fn wants_check(&self, source: SocketAddr) -> bool {
-        self.established && self.nominated == Some(source) && self.active != Some(source)
+    /// Whether an address that a request has come from is to be checked, for media to go there: the client has nominated
+    /// it, or the active path is silent.
+    pub(super) fn wants_check(&self, now: Instant, source: SocketAddr) -> bool {
+        let active = self.paths.iter().find(|path| self.active == Some(path.address));
+        let silent = active.is_none_or(|path| now.saturating_duration_since(path.authenticated) >= SILENT);
+        self.established && self.active != Some(source) && (silent || self.nominated == Some(source))
     }
 
     /// Records that the server checks a path.
@@ -145,5 +152,41 @@ impl Paths {
 
     fn path(&mut self, address: SocketAddr) -> Option<&mut Path> {
         self.paths.iter_mut().find(|path| path.address == address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: ([u8; 4], u16) = ([192, 0, 2, 1], 1);
+    const SECOND: ([u8; 4], u16) = ([192, 0, 2, 2], 2);
+
+    #[test]
+    fn a_client_that_does_not_nominate_again_is_followed_once_its_former_path_is_silent() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut paths = Paths::default();
+        paths.request(at(0), FIRST.into(), true);
+        paths.validate(FIRST.into());
+        paths.request(at(1_000), SECOND.into(), false);
+        assert!(!paths.wants_check(at(1_000), SECOND.into()));
+        paths.authenticated(at(2_000), FIRST.into());
+        assert!(!paths.wants_check(at(4_999), SECOND.into()));
+        assert!(paths.wants_check(at(5_000), SECOND.into()));
+        assert!(!paths.wants_check(at(5_000), FIRST.into()), "media go there already");
+        assert_eq!(paths.active(), Some(FIRST.into()), "until it has answered");
+    }
+
+    #[test]
+    fn the_number_of_paths_is_bounded_and_the_active_one_is_kept() {
+        let now = Instant::now();
+        let mut paths = Paths::default();
+        paths.request(now, FIRST.into(), true);
+        paths.validate(FIRST.into());
+        let forgotten = (3..1_000).filter_map(|port| paths.request(now, ([192, 0, 2, 3], port).into(), true));
+        assert_eq!(forgotten.count(), 997 + 1 - MOST_PATHS);
+        assert!(paths.holds(now, FIRST.into()));
+        assert_eq!(paths.paths.len(), MOST_PATHS);
     }
 }

@@ -46,10 +46,10 @@ impl Link {
         self.paths.request(now, source, nominates)
     }
 
-    /// Sends a binding request to an address that the client has nominated, if media go elsewhere. ICE-lite agents do not
-    /// have to check paths; a full agent answers all the same. A lost check is made up for by the client's next request.
-    pub(in crate::sfu) fn check_path(&mut self, address: SocketAddr, out: &mut VecDeque<Transmit>) {
-        if !self.paths.wants_check(address) {
+    /// Sends a binding request to an address that media should go to, if they go elsewhere. ICE-lite agents do not have to
+    /// check paths; a full agent answers all the same. A lost check is made up for by the client's next request.
+    pub(in crate::sfu) fn check_path(&mut self, now: Instant, address: SocketAddr, out: &mut VecDeque<Transmit>) {
+        if !self.paths.wants_check(now, address) {
             return;
         }
         self.checks += 1;
