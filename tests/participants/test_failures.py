@@ -98,15 +98,18 @@ async def test_a_client_that_never_sends_a_packet_is_told_what_to_check(hasty, h
     before = connections(hasty, **labels)
     async with doors.join(token) as guest:
         answer = await doors.ask("POST", "", token, offer(), SDP)
-        [candidate] = set(re.findall(r"a=candidate:\S+ 1 udp \d+ (\S+ \d+) ", answer.text))
-        candidate = candidate.replace(" ", ":")
+        candidates = re.findall(r"a=candidate:\S+ 1 udp \d+ (\d+\.\S+) (\d+) ", answer.text)
+        candidates = {f"{address}:{port}" for address, port in candidates}
+        assert candidates
         error = await told(guest)
         assert (error["code"], error["role"]) == ("ICE_FAILED", "publish")
-        assert candidate in error["message"] and "--media-public-ip" in error["message"]
+        assert "--media-public-ip" in error["message"]
+        assert all(candidate in error["message"] for candidate in candidates), error
         await doors.recorded(participant, "JOINED", "PUBLISH_ERROR INTERNAL_SERVER_EXCEPTION")
         assert connections(hasty, **labels) == before + 1
         [line] = logged(hasty, participant)
-        assert "WARN" in line and candidate in line and "no_stun_request" in line, line
+        assert "WARN" in line and "no_stun_request" in line, line
+        assert all(candidate in line for candidate in candidates), line
 
 
 async def test_a_publisher_without_media_is_told_and_stays(hasty, hasty_doors):
