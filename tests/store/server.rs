@@ -137,9 +137,11 @@ async fn the_clock_is_the_servers_own_and_an_embedded_store_has_none() {
         let db = Db::open(&Options { pooler, ..engine.options() }).await.unwrap();
         let before = real.now();
         let reading = db.read_clock(&wrong).await.unwrap().unwrap();
-        assert!(before <= reading.database && reading.database <= real.now(), "{reading:?}");
+        // PostgreSQL rounds milliseconds, and the clock here cuts them off.
+        let near = before.0 - 1..=real.now().0 + 1;
+        assert!(near.contains(&reading.database.0), "{reading:?} {near:?}");
         assert_eq!(reading.offset, -reading.database.0, "the wrong clock is that far behind");
-        assert_eq!(db.read_clock(&real).await.unwrap().unwrap().offset, 0);
+        assert!(db.read_clock(&real).await.unwrap().unwrap().offset.abs() <= 1);
         assert!(db.lease_time(&wrong).await.unwrap() >= reading.database);
         db.close().await;
     }

@@ -444,7 +444,7 @@ async fn a_schema_that_is_not_ours_is_refused() {
             (
                 "UPDATE _sqlx_migrations SET version = 99 WHERE version = 4",
                 "UPDATE _sqlx_migrations SET version = 4 WHERE version = 99",
-                "previously applied but is missing",
+                "a newer greenroom has used it (schema 99",
             ),
             (
                 "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 3",
@@ -460,7 +460,7 @@ async fn a_schema_that_is_not_ours_is_refused() {
         ] {
             engine.write(&[spoil]).await;
             let refused = db.migrate().await.unwrap_err();
-            assert!(matches!(refused, MigrateError::Migration(_)));
+            assert!(matches!(refused, MigrateError::Migration(_) | MigrateError::Newer(99)));
             assert!(refused.to_string().contains(words), "{refused}");
             engine.write(&[mend]).await;
         }
