@@ -774,7 +774,9 @@ fn a_pair_that_cannot_be_used_stops_the_program_with_one_line() {
         (vec!["--tls-cert", &cert, "--tls-key", &cert], "cert.pem"),
         (vec!["--tls-cert", &cert, "--tls-key", "/nowhere/key.pem"], "/nowhere/key.pem"),
     ] {
-        let ended = greenroom().args(["--database-url", "sqlite::memory:"]).args(&flags).output().unwrap();
+        let mut program = greenroom();
+        program.env("RUST_LOG", "warn").args(["--database-url", "sqlite::memory:"]).args(&flags);
+        let ended = program.output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(2), "{flags:?}: {said}");
         assert_eq!(said.trim().lines().count(), 1, "{said}");
