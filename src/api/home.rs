@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
@@ -49,8 +50,10 @@ pub fn page() -> Response {
 }
 
 /// `GET /_greenroom/docs/{file}`
-pub async fn document(Path(name): Path<String>) -> Response {
+pub async fn document(name: Result<Path<String>, PathRejection>) -> Response {
     const PLAIN: &str = "text/plain; charset=utf-8";
+    // A name that is not UTF-8 is no document's; the library's words for it do not reach the client.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     match DOCUMENTS.iter().find(|(known, ..)| *known == name) {
         Some((_, text, _)) => answer(StatusCode::OK, PLAIN, Body::from(*text)),
         None => answer(StatusCode::NOT_FOUND, PLAIN, Body::from("There is no such document\n")),

@@ -27,7 +27,7 @@ const URI_BYTES: usize = 8192;
 /// Answers up to this size are given even where unread answers fill their budget, so that refusals can be told.
 const SMALL_BYTES: usize = 4096;
 
-/// Who watches the server must be answered when nobody else is.
+/// Paths that monitoring asks for again and again: in no figures of requests, and logged at `debug` only.
 pub const NOT_COUNTED: [&str; 3] = ["/_greenroom/health", "/_greenroom/ready", METRICS];
 /// Where figures are.
 pub const METRICS: &str = "/metrics";

@@ -2,7 +2,7 @@
 //! them that one client may hold.
 //!
 //! A client is an IPv4 address, or a /64 network of IPv6, as one host usually has all of it. Amounts are taken or refused
-//! at once; nobody waits in a queue.
+//! at once; no request waits in a queue.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -62,7 +62,7 @@ pub async fn signed<T>(
     claim.check_digest(parts, &body)?;
     claim.verify(parts, &body, &secret)?;
     if let Err(error) = app.note_use(&claim.access_key).await {
-        // A note that fails is no fault of whoever was right.
+        // The request is valid whether or not its use could be noted.
         tracing::warn!(error = &error as &dyn std::error::Error, "the use of an access key was not noted");
     }
     let scope = Scope { account: caller.account.clone(), region: claim.region.clone() };

@@ -1,7 +1,7 @@
 //! Authorization of a request by the policy of its access key.
 //!
 //! A decision that depends on the tags of resources (`aws:ResourceTag`) is made on the state that the operation acts on:
-//! in the snapshot that it reads, or in the transaction that it writes in. See [`Call::read`] and [`Call::write`].
+//! in the snapshot that it reads, or in the transaction that it writes in. See `Call::read` and `Call::write`.
 
 use super::Call;
 use crate::domain::policy::{Context, Decision, Policy, Request};

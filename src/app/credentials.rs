@@ -39,7 +39,7 @@ pub struct Caller {
     pub policy: Option<Arc<Policy>>,
 }
 
-/// From when on the next use of each key is to be noted by this node.
+/// From when on the next use of each key is to be noted by this node, by the monotonic clock.
 #[derive(Debug, Default)]
 pub struct Uses {
     next: Mutex<HashMap<String, Timestamp>>,
@@ -320,8 +320,8 @@ impl App {
         if self.development_account(key).is_some() {
             return Ok(());
         }
-        let now = self.clock.now();
-        if !self.uses.due(key, now) {
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        if !self.uses.due(key, monotonic) {
             return Ok(());
         }
         let written = Box::pin(async {
@@ -330,7 +330,7 @@ impl App {
             tx.commit().await
         });
         written.await?;
-        self.uses.noted(key, now);
+        self.uses.noted(key, monotonic);
         Ok(())
     }
 

@@ -59,17 +59,15 @@ async fn check(args: &StoreArgs, clock: &Clock) -> Vec<Finding> {
     found
 }
 
-/// What the store says of itself, and how far its clock is ahead of this machine's, in milliseconds.
+/// What the store says of itself, and how far this machine's clock is ahead of the database's, in milliseconds.
 async fn inspect(args: &StoreArgs, clock: &Clock) -> Result<(Inspection, Option<i64>), String> {
     let db = Db::open_beside(&server::options(args)).await.map_err(|error| error.to_string())?;
     // The first query opens the connection; the clock is read by a quick one.
     db.ping().await.map_err(|error| error.detail())?;
     let inspection = db.inspect().await.map_err(|error| error.detail())?;
-    let before = clock.now().0;
-    let there = db.clock().await.map_err(|error| error.detail())?;
-    let after = clock.now().0;
+    let reading = db.read_clock(clock).await.map_err(|error| error.detail())?;
     db.close().await;
-    Ok((inspection, there.map(|there| there - (before + after) / 2)))
+    Ok((inspection, reading.map(|reading| reading.offset)))
 }
 
 fn schema(url: &Url, inspection: &Inspection) -> Finding {
@@ -91,7 +89,7 @@ fn schema(url: &Url, inspection: &Inspection) -> Finding {
 
 fn clock_offset(offset: i64) -> Finding {
     const CHECK: &str = "clock";
-    let text = format!("{:+.3} s from the database's clock to this machine's", -offset as f64 / 1000.0);
+    let text = format!("{:+.3} s from the database's clock to this machine's", offset as f64 / 1000.0);
     match offset.abs() {
         ms if ms <= CLOCK.0 => Finding::ok(CHECK, text),
         ms if ms <= CLOCK.1 => Finding::warning(CHECK, format!("{text}: synchronize both with NTP")),
@@ -116,7 +114,7 @@ mod tests {
         ] {
             assert_eq!(clock_offset(offset).status, status, "{offset}");
         }
-        assert!(clock_offset(20_000).text.starts_with("-20.000 s"), "{}", clock_offset(20_000).text);
+        assert!(clock_offset(20_000).text.starts_with("+20.000 s"), "{}", clock_offset(20_000).text);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Rates: how many requests a second an account may send in a region, by operation.
 //!
-//! A bucket for each holds one second's worth; each request takes one out, and time puts them back. It is small enough to
-//! be our own, as the clock is injected and a bucket that is full again need not be remembered.
+//! A bucket for each holds one second's worth.
 
+use super::bucket::{Rate, TokenBuckets};
 use crate::clock::Timestamp;
 use std::collections::HashMap;
 
@@ -23,43 +23,15 @@ pub fn aws(operation: &str) -> u32 {
 /// Whose requests are counted together: account, region, operation.
 pub type Key = (String, String, &'static str);
 
-/// Remembered buckets beyond which those that are full again are forgotten.
-const REMEMBERED: usize = 10_000;
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// Thousandths of a request.
-    left: i64,
-    at: Timestamp,
-}
-
 /// The buckets of one node.
 #[derive(Debug, Default)]
-pub struct Buckets(HashMap<Key, Bucket>);
-
-impl Bucket {
-    fn filled(self, rate: u32, now: Timestamp) -> i64 {
-        let most = i64::from(rate) * 1000;
-        let gained = now.0.saturating_sub(self.at.0).max(0).saturating_mul(i64::from(rate));
-        self.left.saturating_add(gained).min(most)
-    }
-}
+pub struct Buckets(TokenBuckets<Key>);
 
 impl Buckets {
     /// Takes one request out of a bucket; answers whether one was left.
     pub fn take(&mut self, key: Key, rates: &Rates, now: Timestamp) -> bool {
         let Some(&rate) = rates.0.get(key.2) else { return true };
-        if self.0.len() >= REMEMBERED && !self.0.contains_key(&key) {
-            let is_full = |key: &Key, bucket: &Bucket| {
-                rates.0.get(key.2).is_none_or(|rate| bucket.filled(*rate, now) >= i64::from(*rate) * 1000)
-            };
-            self.0.retain(|key, bucket| !is_full(key, bucket));
-        }
-        let bucket = self.0.entry(key).or_insert(Bucket { left: i64::from(rate) * 1000, at: now });
-        let left = bucket.filled(rate, now);
-        let taken = left >= 1000;
-        *bucket = Bucket { left: if taken { left - 1000 } else { left }, at: now };
-        taken
+        self.0.take(key, Rate::per_second(rate), now).is_ok()
     }
 }
 
@@ -101,14 +73,5 @@ mod tests {
         let (mut buckets, rates) = (Buckets::default(), rates());
         assert!(buckets.take(key("a", "ListStages"), &rates, Timestamp(1000)));
         assert!(buckets.take(key("a", "ListStages"), &rates, Timestamp(0)));
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let (mut buckets, rates) = (Buckets::default(), rates());
-        for n in 0..30_000 {
-            buckets.take(key(&n.to_string(), "ListStages"), &rates, Timestamp(n * 10));
-        }
-        assert!(buckets.0.len() <= REMEMBERED, "{}", buckets.0.len());
     }
 }

@@ -3,7 +3,7 @@
 //! Every connection is bounded: how many there are, of all clients and of each, how long a handshake and a head take, how
 //! large a head is, how long a connection stays without a request, how long an answer waits to be read. A connection that is upgraded, to a WebSocket, is in the hands of whoever has
 //! upgraded it: it keeps its place until it ends, and is waited for at the end. What concerns one request alone (its body, its place among those at work) is
-//! in [`api`](crate::api), where refusals are rendered.
+//! in [`api`], where refusals are rendered.
 
 mod activity;
 mod connection;

@@ -3,6 +3,7 @@
 use super::Front;
 use crate::app::{App, nodes};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -39,7 +40,9 @@ pub async fn page(State(front): State<Front>) -> Response {
 }
 
 /// `GET /_greenroom/demo/{file}`
-pub async fn file(Path(name): Path<String>) -> Response {
+pub async fn file(name: Result<Path<String>, PathRejection>) -> Response {
+    // A name that is not UTF-8 is no file's; the library's words for it do not reach the client.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     match FILES.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, text)) => answer(StatusCode::OK, kind, text, &policy(&[])),
         None => answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "There is no such file\n", &policy(&[])),

@@ -16,7 +16,7 @@ use std::time::Duration;
 const FIRST: usize = 0;
 /// Number of tokens that are reserved for sockets.
 pub(super) const TOKENS: usize = 2;
-/// An address that is nobody's (RFC 5737), to ask the system for the address that it would send from.
+/// An address reserved for documentation (RFC 5737), to ask the system for the address that it would send from.
 const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
 
 #[derive(Debug)]

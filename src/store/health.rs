@@ -1,7 +1,7 @@
 //! What errors say of the store as a whole: that it is damaged, or that its disk takes no writes. Each is logged once, when
 //! it begins; readiness reports it.
 
-use super::{Cause, Db, StoreError};
+use super::{Cause, Db, Pools, StoreError};
 use crate::clock::{Clock, Timestamp};
 use crate::store::sql::fetch;
 use std::sync::{Mutex, PoisonError};
@@ -101,9 +101,7 @@ impl Db {
     /// Reads the clock of PostgreSQL; `None` for an embedded store, which has no clock of its own.
     pub async fn read_clock(&self, clock: &Clock) -> Result<Option<ClockReading>, StoreError> {
         const NOW: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
-        if self.engine() == "sqlite" {
-            return Ok(None);
-        }
+        let Pools::Postgres(_) = self.pools else { return Ok(None) };
         let mut conn = self.read().await?;
         let before = clock.now();
         let (database,) = fetch!(fetch_one, conn, (i64,), NOW)?;

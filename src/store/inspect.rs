@@ -1,13 +1,12 @@
 //! What `greenroom doctor` asks of a store. Nothing is left behind.
 
-use super::sql::{execute, fetch};
-use super::{Db, Pools, StoreError};
+use super::sql::execute;
+use super::{Db, StoreError};
 
 /// Deletes no row, but needs the right to.
 const TOUCH: &str = "DELETE FROM access_keys WHERE 1 = 0";
 /// What the first migration needs the right to; it is never committed.
 const CREATE: &str = "CREATE TABLE greenroom_doctor (id BIGINT)";
-const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 /// The state of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +28,5 @@ impl Db {
         };
         let unwritable = attempt.await.err().map(|error: StoreError| error.detail());
         Ok(Inspection { schema, unwritable })
-    }
-
-    /// The time of PostgreSQL's own clock, in milliseconds since 1970. SQLite has this machine's.
-    pub async fn clock(&self) -> Result<Option<i64>, StoreError> {
-        let Pools::Postgres(_) = self.pools else { return Ok(None) };
-        let mut conn = self.read().await?;
-        fetch!(fetch_one, conn, (i64,), CLOCK).map(|(ms,)| Some(ms))
     }
 }

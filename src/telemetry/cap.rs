@@ -7,7 +7,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 /// Crates, and the finest level that is logged of each.
-const CAPS: [(&str, LevelFilter); 6] = [
+const CAPS: [(&str, LevelFilter); 7] = [
     // Session tokens, and signatures that would have been right.
     ("aws_sigv4", LevelFilter::OFF),
     // ICE: passwords of both sides.
@@ -17,6 +17,8 @@ const CAPS: [(&str, LevelFilter); 6] = [
     ("str0m_proto", LevelFilter::INFO),
     ("str0m_aws_lc_rs", LevelFilter::INFO),
     ("dimpl", LevelFilter::INFO),
+    // Messages of events WebSockets, with tokens in them, once records of the crate `log` are taken in.
+    ("tungstenite", LevelFilter::INFO),
 ];
 
 /// A layer that holds these libraries to their levels, for logs and spans alike.

@@ -204,6 +204,9 @@ def test_a_browser_finds_the_demo_and_the_documentation(start_greenroom):
         assert page.status == 200 and len(page.body) > 1000, link
     assert wire.send("HEAD", "/", signed=False).status == 200
     assert wire.send("GET", "/_greenroom/docs/LICENSE", signed=False).status == 404
+    for path in ("/_greenroom/docs/%ff", "/_greenroom/demo/%ff"):
+        answer = wire.send("GET", path, signed=False)
+        assert answer.status == 404 and b"There is no such" in answer.body, "not in the words of a library"
 
 
 def test_a_signed_request_to_the_root_is_an_aws_clients(start_greenroom):

@@ -4,7 +4,7 @@ use super::Plane;
 use super::stage::Key;
 use crate::clock::Timestamp;
 use crate::domain::admission::{Refusal, RefusalCode, Ticket};
-use crate::domain::bucket::TokenBuckets;
+use crate::domain::bucket::{Rate, TokenBuckets};
 use crate::metrics::MediaRefusal;
 use crate::participant::refusal;
 use crate::sfu::Refused;
@@ -38,26 +38,17 @@ enum Client {
     Token(String),
 }
 
-/// The rates of requests about media.
-#[derive(Debug)]
+/// Who has sent how many requests about media.
+#[derive(Debug, Default)]
 pub struct Rates {
     offers: TokenBuckets<Client>,
     patches: TokenBuckets<Client>,
 }
 
-impl Rates {
-    /// Full buckets.
-    pub fn new(limits: &Limits) -> Rates {
-        Rates {
-            offers: TokenBuckets::new(limits.offers_per_minute),
-            patches: TokenBuckets::new(limits.patches_per_minute),
-        }
-    }
-}
-
-fn take(buckets: &mut TokenBuckets<Client>, ticket: &Ticket, now: Timestamp) -> Result<(), Duration> {
-    buckets.take(Client::Participant(Key::of(ticket), ticket.participant.clone()), now)?;
-    buckets.take(Client::Token(ticket.digest.clone()), now)
+fn take(buckets: &mut TokenBuckets<Client>, ticket: &Ticket, per_minute: u32, now: Timestamp) -> Result<(), Duration> {
+    let rate = Rate::per_minute(per_minute);
+    buckets.take(Client::Participant(Key::of(ticket), ticket.participant.clone()), rate, now)?;
+    buckets.take(Client::Token(ticket.digest.clone()), rate, now)
 }
 
 /// Media connections that are open or being made: of this node, by stage and by participant.
@@ -111,13 +102,19 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 impl Plane {
     /// Takes an offer out of the participant's rate.
     pub(super) fn limit_offers(&self, ticket: &Ticket) -> Result<(), Refusal> {
-        let taken = take(&mut self.rates().offers, ticket, self.app.clock.monotonic());
+        let taken =
+            take(&mut self.rates().offers, ticket, self.settings.limits.offers_per_minute, self.app.clock.monotonic());
         taken.map_err(|wait| self.refuse(ticket, MediaRefusal::OfferRate).after(wait))
     }
 
     /// Takes a `PATCH` out of the participant's rate.
     pub(super) fn limit_patches(&self, ticket: &Ticket) -> Result<(), Refusal> {
-        let taken = take(&mut self.rates().patches, ticket, self.app.clock.monotonic());
+        let taken = take(
+            &mut self.rates().patches,
+            ticket,
+            self.settings.limits.patches_per_minute,
+            self.app.clock.monotonic(),
+        );
         taken.map_err(|wait| self.refuse(ticket, MediaRefusal::PatchRate).after(wait))
     }
 
@@ -191,15 +188,15 @@ mod tests {
 
     #[test]
     fn rates_are_of_participants_and_of_tokens() {
-        let mut rates = Rates::new(&LIMITS);
-        let mut offer = |participant, token| take(&mut rates.offers, &ticket("s", participant, token), Timestamp(0));
+        let mut rates = Rates::default();
+        let mut offer = |participant, token| take(&mut rates.offers, &ticket("s", participant, token), 2, Timestamp(0));
         assert_eq!(offer("a", "1"), Ok(()));
         assert_eq!(offer("a", "2"), Ok(()));
         assert!(offer("a", "3").is_err(), "another token does not help");
         assert_eq!(offer("b", "1"), Ok(()));
         assert!(offer("c", "1").is_err(), "nor does another participant");
         assert_eq!(
-            (0..9).filter(|_| take(&mut rates.patches, &ticket("s", "a", "1"), Timestamp(0)).is_ok()).count(),
+            (0..9).filter(|_| take(&mut rates.patches, &ticket("s", "a", "1"), 3, Timestamp(0)).is_ok()).count(),
             3
         );
     }

@@ -82,7 +82,7 @@ impl Plane {
         let (media, events) = Media::start(socket, settings.media.clone())?;
         let plane = Arc::new(Plane {
             app,
-            rates: Mutex::new(Rates::new(&settings.limits)),
+            rates: Mutex::default(),
             settings,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -41,7 +41,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut map = self.turns.map();
         drop(self.permit.take());
-        // Whoever waits or has the turn holds the semaphore, too.
+        // Each task that waits or has the turn holds the semaphore, too.
         if map.get(&self.participant).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
             map.remove(&self.participant);
         }

@@ -132,7 +132,7 @@ impl Paths {
         self.active
     }
 
-    /// Whether an address belongs to this connection for now, whoever else claims it.
+    /// Whether an address belongs to this connection for now, even if another connection claims it.
     pub(in crate::sfu) fn holds(&self, now: Instant, address: SocketAddr) -> bool {
         let held = |path: &Path| now.saturating_duration_since(path.authenticated) < HELD;
         self.paths.iter().any(|path| path.address == address && held(path))
