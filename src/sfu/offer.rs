@@ -257,9 +257,10 @@ fn bundled(sdp: &Sdp<'_>, taken: &[Taken]) -> Result<bool, Refused> {
     }
 }
 
-/// Whether an ICE user fragment or password is as RFC 8839 has it.
+/// Whether an ICE user fragment or password is as RFC 8839 has it. Characters of other forms of base64 are taken too:
+/// passwords of Elixir WebRTC end with its padding.
 pub(super) fn is_ice(text: &str, least: usize) -> bool {
-    let letters = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
     (least..=256).contains(&text.len()) && text.chars().all(letters)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::camera::{Camera, decodable, film, frames};
 use crate::world::{SERVER, World};
+use greenroom::sfu::Event;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -141,6 +142,45 @@ fn client_hello(world: &mut World, client: usize) -> Vec<u8> {
     world.run_ms(1_000);
     world.clients[client].mute = |_| true;
     HELLO.take().unwrap()
+}
+
+#[test]
+fn the_end_of_a_handshake_with_a_spoofed_source_redirects_no_media() {
+    thread_local! {
+        static FLIGHT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+        static REQUEST: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    }
+    let (mut world, mut camera, publisher, _) = live(76);
+    let attacker = world.subscribe(publisher, BOTH).unwrap();
+    let peer = world.clients[attacker].peer;
+    // It keeps its last flight, which answers the server's, and then a request.
+    world.clients[attacker].mute = |bytes| {
+        let begun = !FLIGHT.with_borrow(Vec::is_empty);
+        let hello = bytes[0] == 22 && bytes.get(13) == Some(&1);
+        if (20..64).contains(&bytes[0]) && !hello {
+            FLIGHT.with_borrow_mut(|flight| flight.push(bytes.to_vec()));
+            return true;
+        }
+        if begun && bytes[..2] == [0, 1] {
+            REQUEST.set(Some(bytes.to_vec()));
+        }
+        begun
+    };
+    let request = loop {
+        world.run_ms(50);
+        if let Some(request) = REQUEST.take() {
+            break request;
+        }
+    };
+    world.clients[attacker].mute = |_| true;
+    world.tap = Some(Vec::new());
+    for bytes in std::iter::once(request).chain(FLIGHT.take()) {
+        world.deliver(victim(), SERVER.parse().unwrap(), &bytes);
+    }
+    film(&mut world, &mut [&mut camera], seconds(2));
+    assert!(world.saw(Event::Connected(peer)));
+    let media = world.tap.iter().flatten().filter(|(to, bytes)| *to == victim() && bytes[0] >= 128);
+    assert_eq!(media.count(), 0);
 }
 
 #[test]

@@ -45,8 +45,12 @@ pub(in crate::sfu) struct Paths {
     nominated: Option<SocketAddr>,
     /// Where media and DTLS go.
     active: Option<SocketAddr>,
-    /// Whether a path was validated once. From then on, the active path is always a validated one.
+    /// Whether the DTLS handshake has ended. From then on, the active path is always a validated one, if there is one.
     established: bool,
+    /// The first address that the DTLS handshake was sent to.
+    handshake: Option<SocketAddr>,
+    /// Whether the DTLS handshake was sent to other addresses too.
+    several: bool,
 }
 
 impl Paths {
@@ -95,6 +99,7 @@ impl Paths {
         let allowed = sent <= AMPLIFICATION * path.received;
         if allowed {
             path.sent = sent;
+            self.several |= *self.handshake.get_or_insert(destination) != destination;
         }
         allowed
     }
@@ -117,6 +122,18 @@ impl Paths {
     /// Whether a response from an address has the transaction id of the server's last check of it.
     pub(super) fn answers_check(&self, source: SocketAddr, transaction: TransactionId) -> bool {
         self.paths.iter().any(|path| path.address == source && path.check == Some(transaction))
+    }
+
+    /// Records the end of the DTLS handshake. Its last message answers the server's, so it proves that the client receives
+    /// where those were sent; its source address may be spoofed. Only if both are the same is that path validated.
+    /// Otherwise, nothing is sent until the client has answered a check.
+    pub(super) fn handshake_ended(&mut self, source: SocketAddr) {
+        if self.handshake == Some(source) && !self.several {
+            self.validate(source);
+        } else {
+            self.active = None;
+            self.established = true;
+        }
     }
 
     /// Records that the client receives at an address: media go there from now on. The former path has to be validated
@@ -176,6 +193,32 @@ mod tests {
         assert!(paths.wants_check(at(5_000), SECOND.into()));
         assert!(!paths.wants_check(at(5_000), FIRST.into()), "media go there already");
         assert_eq!(paths.active(), Some(FIRST.into()), "until it has answered");
+    }
+
+    #[test]
+    fn a_handshake_validates_the_path_that_all_of_it_was_sent_to_and_no_other() {
+        let now = Instant::now();
+        let begun = |sent_to: &[([u8; 4], u16)]| {
+            let mut paths = Paths::default();
+            for address in [FIRST, SECOND] {
+                paths.request(now, address.into(), true);
+                paths.received(address.into(), 100);
+            }
+            assert!(sent_to.iter().all(|address| paths.may_send((*address).into(), 300)));
+            paths
+        };
+        let mut paths = begun(&[FIRST]);
+        paths.handshake_ended(FIRST.into());
+        assert_eq!(paths.active(), Some(FIRST.into()));
+        for sent_to in [&[FIRST][..], &[SECOND, FIRST], &[FIRST, SECOND]] {
+            let mut paths = begun(sent_to);
+            paths.handshake_ended(SECOND.into());
+            assert_eq!(paths.active(), None);
+            for address in [FIRST, SECOND] {
+                assert!(!paths.may_send(address.into(), 1));
+                assert!(paths.wants_check(now, address.into()));
+            }
+        }
     }
 
     #[test]

@@ -121,9 +121,9 @@ impl Link {
             self.paths.authenticated(now, source);
         }
         if self.connected && !connected {
-            // The handshake ends with a message that answers the server's: it has arrived where it was sent to.
             self.paths.authenticated(now, source);
-            self.paths.validate(source);
+            self.paths.handshake_ended(source);
+            self.check_path(now, source, out);
         }
         if let Some(ssrc) = stream.filter(|ssrc| !self.proved.contains(ssrc)) {
             self.unlearn(ssrc);
