@@ -81,6 +81,11 @@ pub enum ServerError {
     /// A rate for an operation that there is not.
     #[error("--rate-limits: there is no operation named '{0}'")]
     UnknownOperation(String),
+    /// The disk of the store is full, read-only or fails.
+    #[error(
+        "cannot write to the store: {0}; free some space on its disk, or name a file elsewhere with --database-url"
+    )]
+    Unwritable(String),
     /// The registration of this node.
     #[error("cannot register this server in the store: {0}")]
     Node(crate::model::fault::Fault),
@@ -233,7 +238,7 @@ impl Server {
         if let Some(given) = &given
             && credentials::ensure(&db, &secret, &ids, clock.now(), given).await?
         {
-            tracing::info!(id = given.id, account = given.account, "the access key that was given is made");
+            tracing::info!(id = given.id, account = given.account, "configured access key created");
         }
         let Sockets { api: (socket, address), media: media_socket, figures: figures_socket } = sockets;
         let media = media_socket.1;
@@ -259,7 +264,10 @@ impl Server {
             log_end: watch::Sender::new(0),
         });
         let (plane, work) = media::start(&args, media_socket, &app)?;
-        nodes::start(&app).await.map_err(ServerError::Node)?;
+        nodes::start(&app).await.map_err(|fault| match app.db.health().disk_failure() {
+            Some(cause) => ServerError::Unwritable(cause),
+            None => ServerError::Node(fault),
+        })?;
         let delivery = delivery::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
         let limits = Limits::new(&args.listener, &args.events);
         let door = Arc::new(Door::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));

@@ -246,8 +246,8 @@ where
         let text = format!("The path and the query have more than {URI_BYTES} bytes");
         return response::fault(&Fault::rejected(RejectionKind::UriTooLong, text));
     }
-    // An operation that has changed something must say so.
-    let must = operation.is_some_and(|operation| !operation.readonly);
+    // An operation that has changed something must say so, and whoever watches the server is always answered.
+    let must = operation.is_some_and(|operation| !operation.readonly) || NOT_COUNTED.contains(&request.uri().path());
     held(door, request, must, next).await
 }
 

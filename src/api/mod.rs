@@ -265,7 +265,12 @@ async fn ready(State(door): State<Arc<Door>>) -> Response {
 }
 
 /// `GET /.well-known/jwks.json`: the public halves of the keys that sign participant tokens (RFC 7517).
-async fn jwks(State(door): State<Arc<Door>>) -> Response {
+async fn jwks(State(door): State<Arc<Door>>, request: Request) -> Response {
+    // Anyone may ask, and the store is read: the request takes a place among those in flight.
+    let exchange = limits::exchange(request.extensions());
+    if let Err(fault) = exchange.and_then(|exchange| limits::enter(&exchange, &door.app.metrics)) {
+        return response::fault(&fault);
+    }
     match door.app.signing_keys().await {
         Ok(keys) => {
             let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();

@@ -26,12 +26,23 @@ pub struct ClientAddress(pub IpAddr);
 #[derive(Clone, Debug)]
 pub struct Place {
     _held: Arc<(OwnedSemaphorePermit, Option<Lease>)>,
+    is_proxied: bool,
 }
 
 impl Place {
     /// The place of a connection, and what it takes of its client's share.
     pub fn new(permit: OwnedSemaphorePermit, lease: Option<Lease>) -> Self {
-        Place { _held: Arc::new((permit, lease)) }
+        Place { _held: Arc::new((permit, lease)), is_proxied: false }
+    }
+
+    /// The same for a request that a trusted proxy sends for a client: the connection does not count in that client's share.
+    pub fn proxied(self) -> Self {
+        Place { is_proxied: true, ..self }
+    }
+
+    /// Whether the connection is a trusted proxy's, and the client of the request another one.
+    pub fn is_proxied(&self) -> bool {
+        self.is_proxied
     }
 }
 

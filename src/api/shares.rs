@@ -24,7 +24,7 @@ pub enum Resource {
 
 const RESOURCES: usize = 4;
 /// How many times what one holder takes in bytes must stay free for the others. So large bodies and answers are refused
-/// long before small ones.
+/// long before small ones. One that is larger than a quarter of the limit is taken only where nothing else is.
 const HEADROOM: usize = 3;
 /// A client's share is never less than this many connections or requests, as far as the node has them.
 const MIN_SHARE: usize = 16;
@@ -170,15 +170,18 @@ impl Lease {
     /// Takes more; refused if the node, or the client, would hold too much. A holder of bytes leaves headroom.
     pub fn grow(&mut self, more: usize) -> Result<(), Exceeded> {
         let (client, n) = (&self.client, self.resource as usize);
-        let headroom = match self.resource {
+        let total = self.amount.saturating_add(more);
+        let headroom = |limit: usize| match self.resource {
             Resource::Connections | Resource::Requests => 0,
-            Resource::BodyBytes | Resource::AnswerBytes => self.amount.saturating_add(more).saturating_mul(HEADROOM),
+            Resource::BodyBytes | Resource::AnswerBytes => {
+                total.saturating_mul(HEADROOM).min(limit.saturating_sub(total))
+            }
         };
-        if !add(&client.used[n], more, headroom, client.shares.client_limits[n]) {
-            let is_divided = client.shares.client_limits[n] < client.shares.limits[n];
-            return Err(if is_divided { Exceeded::Client } else { Exceeded::Node });
+        let (client_limit, limit) = (client.shares.client_limits[n], client.shares.limits[n]);
+        if !add(&client.used[n], more, headroom(client_limit), client_limit) {
+            return Err(if client_limit < limit { Exceeded::Client } else { Exceeded::Node });
         }
-        if !add(&client.shares.used[n], more, headroom, client.shares.limits[n]) {
+        if !add(&client.shares.used[n], more, headroom(limit), limit) {
             client.used[n].fetch_sub(more, Ordering::AcqRel);
             return Err(Exceeded::Node);
         }
@@ -243,6 +246,17 @@ mod tests {
         assert!(client.take(Resource::BodyBytes, 1000).is_ok());
         drop((large, growing));
         assert_eq!(shares.used(Resource::BodyBytes), 0);
+    }
+
+    #[test]
+    fn a_large_amount_is_taken_where_nothing_else_is() {
+        let shares = shares();
+        let client = client(&shares, "192.0.2.1");
+        let small = client.take(Resource::AnswerBytes, 1).unwrap();
+        assert_eq!(client.take(Resource::AnswerBytes, 20 * MIB).unwrap_err(), Exceeded::Client);
+        drop(small);
+        assert!(client.take(Resource::AnswerBytes, 20 * MIB).is_ok());
+        assert!(client.take(Resource::AnswerBytes, 33 * MIB).is_err());
     }
 
     #[test]

@@ -38,6 +38,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Entries of the log that are read at once.
 const PAGE: i64 = 100;
+/// Bytes of text beyond which a page ends: a page of any log fits into its client's share of unread bytes.
+const PAGE_BYTES: usize = 512 << 10;
 /// How long events are matched before other tasks get a turn.
 const MATCHING_TURN: Duration = Duration::from_millis(1);
 
@@ -166,8 +168,7 @@ impl Reader {
                 return Some(None);
             }
         };
-        self.seen = page.end;
-        let mut text = String::new();
+        let (mut text, mut seen, mut end) = (String::new(), self.seen, page.end);
         // Patterns of all streams are matched by one task at a time, so that they leave processors to other work.
         let _matching = match &self.pattern {
             Some(_) => self.door.limits.matching.acquire().await.ok(),
@@ -175,6 +176,12 @@ impl Reader {
         };
         let mut turn = Instant::now();
         for row in page.rows {
+            if text.len() >= PAGE_BYTES {
+                // The next page begins with this row, and is read at once.
+                (end, self.check) = (seen, turn);
+                break;
+            }
+            seen = row.position;
             if self.is_wanted(&row) {
                 let EventRow { position, kind, body, .. } = row;
                 let _ = write!(text, "id: {position}\nevent: {kind}\ndata: {body}\n\n");
@@ -185,6 +192,7 @@ impl Reader {
                 turn = Instant::now();
             }
         }
+        self.seen = end;
         Some(Some(text).filter(|text| !text.is_empty()))
     }
 

@@ -110,9 +110,9 @@ async fn hear(app: &App) {
         match listen(app, &mut wait).await {
             Ok(()) => return,
             Err(error) if wait == WAIT.0 => {
-                tracing::info!(error = &error as &dyn std::error::Error, "other nodes are not heard, and looked for");
+                tracing::info!(error = &error as &dyn std::error::Error, "LISTEN unavailable; polling");
             }
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "other nodes are still not heard"),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "LISTEN still unavailable"),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(WAIT.1);

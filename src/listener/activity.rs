@@ -93,7 +93,9 @@ impl Activity {
         self.change(|seen| {
             // What begins after this look is due no sooner than a whole wait from now.
             let due = |began: Option<Instant>, wait| began.unwrap_or(now) + wait;
-            let idle = due((seen.running == 0).then_some(seen.quiet), patience.idle);
+            // A connection is not idle while its client still reads an answer.
+            let is_quiet = seen.running == 0 && unread.is_none();
+            let idle = due(is_quiet.then_some(seen.quiet), patience.idle);
             let head = due(seen.head, patience.head);
             let write = due(seen.blocked.into_iter().chain(unread).min(), patience.write);
             if write <= now {

@@ -122,7 +122,8 @@ impl Connections {
             request.extensions_mut().insert(ClientAddress(client));
             request.extensions_mut().insert(self.connection(&peer, client, &unread));
             if request.headers().contains_key(UPGRADE) {
-                request.extensions_mut().insert(place.clone());
+                let place = place.clone();
+                request.extensions_mut().insert(if client == peer.0 { place } else { place.proxied() });
             }
             request.extensions_mut().insert(running.clone());
             self.entrance.answer(request).map(move |answer| {

@@ -6,7 +6,7 @@ use super::credentials::{self, Credentials};
 use super::messages::{self, Heard};
 use super::plane::{End, Entered, Farewell, Plane, Stage, State};
 use super::refusal::{self, Telling};
-use crate::api::{Place, Witness};
+use crate::api::{self, Lease, Place, Resource, Witness};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::app::views::Entry;
@@ -57,7 +57,12 @@ impl From<RefusalCode> for Parting {
 
 /// Answers a request for a WebSocket. A token that is refused is refused in the WebSocket: browsers show their pages
 /// nothing of a handshake that fails.
-pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Result<Response, Refusal> {
+pub async fn answer(
+    plane: &Arc<Plane>,
+    topic: String,
+    request: Request,
+    sender: &Arc<api::Client>,
+) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
         Refusal::new(RefusalCode::UpgradeRequired, "This path is for WebSockets (RFC 6455), over HTTP/1.1")
@@ -74,6 +79,7 @@ pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Resu
     let shown = Credentials::of_socket(&parts.headers);
     let client = agent::client(&parts.headers);
     let (plane, place) = (plane.clone(), parts.extensions.remove::<Place>());
+    let share = share(&plane, place.as_ref(), sender)?;
     let witness = Witness::of(&parts.extensions);
     let running = plane.tasks.token();
     Ok(upgrade.on_upgrade(async move |mut socket| {
@@ -99,8 +105,22 @@ pub async fn answer(plane: &Arc<Plane>, topic: String, request: Request) -> Resu
             }
         };
         drop(tokio::time::timeout(PARTING, part(&mut socket, parting)).await);
-        drop((running, place));
+        drop((running, place, share));
     }))
+}
+
+/// What a WebSocket through a trusted proxy takes of its client's share of connections. Any other WebSocket has that by its
+/// connection.
+fn share(plane: &Plane, place: Option<&Place>, sender: &Arc<api::Client>) -> Result<Option<Lease>, Refusal> {
+    if !place.is_some_and(Place::is_proxied) {
+        return Ok(None);
+    }
+    sender.take(Resource::Connections, 1).map(Some).map_err(|_| {
+        plane.app.metrics.refusals.client_connections.inc();
+        tracing::info!(reason = "client_connections", client = %sender.address, "request refused by a limit");
+        let text = "Your address has as many connections as one client may have (--max-client-share); try again";
+        Refusal::new(RefusalCode::Busy, text)
+    })
 }
 
 /// What is told of a socket to those who watch the server: the request was answered before anything was known of it.

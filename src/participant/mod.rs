@@ -128,7 +128,7 @@ async fn answer(
         }
         Target::Events(topic) => {
             let _place = place(plane, &exchange)?;
-            events::answer(plane, topic, request).await
+            events::answer(plane, topic, request, &exchange.client).await
         }
         target => whip::answer(plane, target, request, limits, &exchange).await,
     }

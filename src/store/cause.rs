@@ -37,6 +37,11 @@ impl Cause {
         }
     }
 
+    /// Whether the disk of a SQLite file is full, read-only or fails.
+    pub(super) fn is_disk(&self) -> bool {
+        matches!(self, Cause::Sqlite(error) if is_disk(error))
+    }
+
     /// Whether another transaction was in the way of this one, which has left nothing behind. PostgreSQL: serialization
     /// failure, deadlock; SQLite: busy, locked.
     pub(super) fn is_conflict(&self) -> bool {

@@ -181,7 +181,19 @@ impl Db {
     pub async fn discard_if_new(&self) {
         if let (Some(path), true) = (&self.path, self.created) {
             let _ = tokio::time::timeout(CLOSING, self.close()).await;
+            // A command has no lock: a server may have begun to use the file meanwhile.
+            let lock = match self._lock {
+                Some(_) => None,
+                None => match DatabaseFile::open(path).and_then(|file| file.lock()) {
+                    Ok(lock) => Some(lock),
+                    Err(error) => {
+                        tracing::debug!(%error, "database file of a failed command not removed");
+                        return;
+                    }
+                },
+            };
             file::remove(path);
+            drop(lock);
         }
     }
 }

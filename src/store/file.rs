@@ -65,10 +65,16 @@ impl DatabaseFile {
         }
         let lock = ServerLock { file, inode };
         match lock.file.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(self.path.clone())),
-            Err(TryLockError::Error(source)) => Err(self.failed(source)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(self.path.clone())),
+            Err(TryLockError::Error(source)) => return Err(self.failed(source)),
         }
+        // Between opening and locking, a start that failed may have removed the file: SQLite would open another one.
+        let named = std::fs::metadata(&self.path).map_err(|source| self.failed(source))?;
+        if (named.dev(), named.ino()) != inode {
+            return Err(OpenError::InUse(self.path.clone()));
+        }
+        Ok(lock)
     }
 
     /// What is locked: the database file itself, so that neither its name nor another file matters. That needs a kernel

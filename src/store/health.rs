@@ -37,6 +37,13 @@ impl Health {
                 }
                 StoreError::Disk(cause)
             }
+            // The outcome of the transaction is unknown; that the disk fails is not.
+            StoreError::Commit(cause) => {
+                if cause.is_disk() && self.is_first(|state| &mut state.disk, &cause) {
+                    tracing::error!(reason = %cause, "database cannot be written");
+                }
+                StoreError::Commit(cause)
+            }
             other => other,
         }
     }

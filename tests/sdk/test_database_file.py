@@ -173,6 +173,23 @@ def test_a_damaged_file_stops_the_start_with_one_line_that_says_what_to_do(start
     assert path.read_bytes() == before, "it is left as it was for whoever recovers it"
 
 
+def test_the_log_of_a_damaged_file_is_left_as_it_was(start_greenroom, tmp_path, database):
+    """After a crash, the log has what was written last."""
+    filled(start_greenroom, database)
+    path, copy = tmp_path / "greenroom.db", tmp_path / "crashed.db"
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("CREATE TABLE beside (x)")
+        conn.commit()
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+    damage(copy, "garbage")
+    files = [copy, tmp_path / "crashed.db-wal"]
+    before = [file.read_bytes() for file in files]
+    assert all(before)
+    one_line(start_fails(f"sqlite://{copy}"), "damaged")
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_the_check_can_be_left_out(start_greenroom, tmp_path, database):
     filled(start_greenroom, database)
     with closing(sqlite3.connect(tmp_path / "greenroom.db")) as conn:

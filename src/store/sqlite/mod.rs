@@ -24,6 +24,7 @@ use index::Index;
 use log::Log;
 use opening::Opening;
 use readers::{Reader, Readers};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, ToSql};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,7 +88,13 @@ impl Sqlite {
         let Some(file) = &self.file else { return Ok(Verdict::Sound) };
         let readers = file.readers.clone();
         let checked = tokio::task::spawn_blocking(move || check::check(&readers.open()?, level, limit)).await;
-        Ok(checked.map_err(|_| Cause::Closed)??)
+        let verdict = checked.map_err(|_| Cause::Closed)??;
+        if let Verdict::Damaged(_) = verdict {
+            // The file and its log stay as they are: the last connection that is closed would move the log and delete it.
+            let turn = self.desk.turn().await?;
+            turn.conn()?.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        Ok(verdict)
     }
 
     /// A connection to read with.
