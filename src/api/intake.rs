@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(began.elapsed().as_secs(), 5, "after the grace");
         assert_eq!(received(dripping(40, 1, 100)).await, Ok(40), "within the grace");
         assert_eq!(received(dripping(20, 1000, 1000)).await, Ok(20_000), "at the rate");
-        assert_eq!(received(dripping(10, 500, 1100)).await, Ok(5000), "the grace lasts for slow starts");
+        assert_eq!(received(dripping(10, 500, 900)).await, Ok(5000), "the grace lasts for slow starts");
         let late = Pace { timeout: Duration::from_secs(3), ..PACE };
         assert_eq!(receive(dripping(9, 1, 1000), SIZE, late, &client).await.unwrap_err().why, NotReceived::Late);
     }

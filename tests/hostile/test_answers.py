@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import requests
 
 from http2 import Http2
 from observe import Latencies, figure, peak_rss, refused
@@ -36,12 +37,16 @@ def assert_answered(wire, arn):
     assert latencies.percentile(0.99) < 5
 
 
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def wait_for_unread(server, at_least):
     """Waits until so many connections are closed, as their clients do not read."""
-    end = time.monotonic() + 20
-    while refused(server, "unread") < at_least:
-        assert time.monotonic() < end, refused(server, "unread")
-        time.sleep(0.2)
+    wait_until(lambda: refused(server, "unread") >= at_least)
 
 
 def test_answers_of_http2_that_are_not_read_are_bounded_and_ended(start_node, connections):
@@ -106,3 +111,16 @@ def test_unread_answers_take_the_places_of_all_requests(start_node, connections)
     assert figure(server, "greenroom_requests_in_flight") == figure(server, "greenroom_requests_in_flight_limit") == 1
     connections[0].wait_for_end()
     assert tenant.wire.call("ListStages").status == 200
+
+
+def test_public_keys_take_a_place_among_the_requests_in_flight(start_node, connections):
+    server = start_node("--max-in-flight", "1", "--write-timeout-seconds", "60")
+    tenant = with_large_lists(server)
+    keys = f"{server.endpoint}/.well-known/jwks.json"
+    assert requests.get(keys, timeout=30).status_code == 200
+    connections.append(Http2(server.endpoint, window=0))
+    connections[-1].post("/ListStages", b'{"maxResults": 100}', key=tenant.account)
+    wait_until(lambda: requests.get(keys, timeout=30).status_code == 503)
+    assert requests.get(f"{server.endpoint}/_greenroom/health", timeout=30).status_code == 200
+    connections.pop().close()
+    wait_until(lambda: requests.get(keys, timeout=30).status_code == 200)

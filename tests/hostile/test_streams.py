@@ -124,3 +124,15 @@ def test_costly_patterns_leave_the_processors_to_others(start_node, streams):
             assert tenant.wire.call("GetStage", {"arn": arn}).status == 200
     assert latencies.percentile(0.99) < 0.5
     assert cpu_seconds(server) - before < 10
+
+
+def test_large_records_do_not_block_a_stream(start_node, streams):
+    """A page of a hundred of them would be larger than what a client may leave unread."""
+    server = start_node(*AUDIT, "--max-buffered-bytes", str(16 << 20))
+    tenant = server.tenant()
+    for _ in range(120):
+        assert tenant.wire.call("CreateStage", {"tags": TAGS}).status == 200
+    streams.append(opened(server, tenant.account, "?kind=audit", last="0"))
+    found = streams[0].take(120)
+    assert sum(len(entry.data) for entry in found) > 4 << 20
+    assert {entry.detail["eventName"] for entry in found} == {"CreateStage"}

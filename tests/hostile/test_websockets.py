@@ -1,6 +1,10 @@
 """Clients of the events WebSocket that send without reading."""
 
 import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from websockets.exceptions import InvalidStatus
 
 from conftest import doors_of
 from observe import Latencies, peak_rss, refused
@@ -50,3 +54,24 @@ async def test_control_frames_within_the_rate_are_answered(start_node):
         for _ in range(40):
             await (await honest.socket.ping())
         assert await honest.answered("PING") == {"type": "PONG"}
+
+
+async def test_websockets_through_a_proxy_count_in_their_clients_share(start_node):
+    server = start_node(
+        *("--trusted-proxies", "127.0.0.1", "--metrics", "on"),
+        *("--max-connections", "60", "--max-client-share", "30"),
+    )
+    doors = doors_of(server)
+
+    async def enter(stack, address):
+        joined = doors.join(doors.token()[0], headers={"X-Forwarded-For": address})
+        await (await stack.enter_async_context(joined)).state()
+
+    async with AsyncExitStack() as stack:
+        for _ in range(18):
+            await enter(stack, "203.0.113.7")
+        with pytest.raises(InvalidStatus) as refusal:
+            await enter(stack, "203.0.113.7")
+        assert refusal.value.response.status_code == 503
+        assert refused(server, "client_connections") == 1
+        await enter(stack, "203.0.113.8")
