@@ -42,6 +42,11 @@ class Keys:
             file.flush()
             return self.ask("create", "--account", account, "--policy", file.name, *flags)
 
+    def none_made(self):
+        """Whether the store has no key, or is not there at all: a command that fails makes no store either."""
+        ended = self.run("list", "--output", "json")
+        return "there is no greenroom store" in ended.stderr if ended.returncode else json.loads(ended.stdout) == []
+
     def show(self, key):
         return self.ask("show", key["accessKeyId"])
 

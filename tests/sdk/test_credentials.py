@@ -9,7 +9,7 @@ import pytest
 
 from access import Keys, client, stored, unknown
 from clients import ACCOUNTS
-from server import MASTER_KEY
+from server import MASTER_KEY, run
 from tenant import refused
 from wire import Wire
 
@@ -100,6 +100,7 @@ def test_what_is_printed_for_people_says_the_same(keys, account):
 
 def test_a_store_without_keys_says_so(tmp_path):
     keys = Keys(f"sqlite://{tmp_path}/greenroom.db")
+    assert run("migrate", GREENROOM_DATABASE_URL=keys.database).returncode == 0
     assert keys.ask("list") == []
     assert "no access keys" in keys.say("list")
 

@@ -145,8 +145,10 @@ NOT_RATES = [
 ]
 
 
-@pytest.mark.parametrize("value", NOT_RATES)
-@pytest.mark.parametrize("by", ["flag", "environment"])
+# An empty variable counts as unset.
+@pytest.mark.parametrize(
+    "value, by", [(value, by) for by in ("flag", "environment") for value in NOT_RATES if value or by == "flag"]
+)
 def test_a_bad_value_stops_the_program_with_one_line_that_names_it(value, by):
     settings = {"GREENROOM_LISTEN": "127.0.0.1:0", "GREENROOM_DATABASE_URL": "sqlite::memory:"}
     if by == "flag":

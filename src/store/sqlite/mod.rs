@@ -84,17 +84,26 @@ impl Sqlite {
     }
 
     /// Checks the structure of the file, on a thread of its own; see [`check::check`]. In memory there is nothing to check.
+    ///
+    /// A file that is not sound stays as it is, and its log too: the last connection that is closed would move the log into the
+    /// file and delete it.
     pub(super) async fn check(&self, level: DatabaseCheck, limit: Option<Duration>) -> Result<Verdict, StoreError> {
         let Some(file) = &self.file else { return Ok(Verdict::Sound) };
+        self.keep_log(true).await?;
         let readers = file.readers.clone();
         let checked = tokio::task::spawn_blocking(move || check::check(&readers.open()?, level, limit)).await;
         let verdict = checked.map_err(|_| Cause::Closed)??;
-        if let Verdict::Damaged(_) = verdict {
-            // The file and its log stay as they are: the last connection that is closed would move the log and delete it.
-            let turn = self.desk.turn().await?;
-            turn.conn()?.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        if !matches!(verdict, Verdict::Damaged(_)) {
+            self.keep_log(false).await?;
         }
         Ok(verdict)
+    }
+
+    /// Whether the log is kept when the connection that writes is closed last.
+    async fn keep_log(&self, kept: bool) -> Result<(), StoreError> {
+        let turn = self.desk.turn().await?;
+        turn.conn()?.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kept)?;
+        Ok(())
     }
 
     /// A connection to read with.
