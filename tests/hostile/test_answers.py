@@ -114,14 +114,20 @@ def test_unread_answers_take_the_places_of_all_requests(start_node, connections)
 
 
 def test_public_keys_take_a_place_among_the_requests_in_flight(start_node, connections):
-    server = start_node("--max-in-flight", "1", "--write-timeout-seconds", "60")
+    server = start_node("--max-in-flight", "2", "--write-timeout-seconds", "60")
     tenant = with_large_lists(server)
-    keys = f"{server.endpoint}/.well-known/jwks.json"
-    # The place of the former request may be free a moment after its answer has arrived.
-    wait_until(lambda: requests.get(keys, timeout=30).status_code == 200)
-    connections.append(Http2(server.endpoint, window=0))
-    connections[-1].post("/ListStages", b'{"maxResults": 100}', key=tenant.account)
-    wait_until(lambda: requests.get(keys, timeout=30).status_code == 503)
+
+    def keys():
+        return requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).status_code
+
+    def is_full():
+        # One that is refused, as the place of the former request is not free yet, takes none.
+        connections.append(Http2(server.endpoint, window=0))
+        connections[-1].post("/ListStages", b'{"maxResults": 100}', key=tenant.account)
+        return keys() == 503
+
+    wait_until(is_full)
     assert requests.get(f"{server.endpoint}/_greenroom/health", timeout=30).status_code == 200
-    connections.pop().close()
-    wait_until(lambda: requests.get(keys, timeout=30).status_code == 200)
+    while connections:
+        connections.pop().close()
+    wait_until(lambda: keys() == 200)
