@@ -235,7 +235,7 @@ impl Link {
     pub(super) fn restart(&mut self, ufrag: &str, password: &str) -> String {
         reseed();
         let own = IceCreds::new();
-        let answer = self.restart.answer(&own.ufrag, &own.pass);
+        let answer = self.restart.answer(&own.ufrag, &own.pass, self.paths.active().map(|address| address.ip()));
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(own);
         api.set_remote_ice_credentials(IceCreds { ufrag: ufrag.to_owned(), pass: password.to_owned() });
