@@ -2,6 +2,7 @@
 
 use super::log;
 use crate::config::Synchronous;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,8 @@ impl Opening {
         let conn = self.open(OpenFlags::SQLITE_OPEN_CREATE)?;
         conn.busy_timeout(self.patience)?;
         if self.path.is_some() {
+            // A file that cannot be read is left as it is, with its log, when the connection is closed.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             self.synchronize(&conn)?;
             log::watch(&conn);
@@ -46,6 +49,7 @@ impl Opening {
             if mode.eq_ignore_ascii_case("wal") {
                 conn.busy_timeout(Duration::ZERO)?;
             }
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         }
         Ok(conn)
     }
