@@ -74,7 +74,9 @@ describe("AWS SDK for JavaScript v2", () => {
 
     const { arn } = stage;
     assert.deepEqual((await call("getStage", { arn })).stage, stage);
-    assert.deepEqual((await call("listStages")).stages, [{ arn, name: "first", tags: { team: "blue" } }]);
+    assert.deepEqual((await call("listStages")).stages, [
+      { arn, name: "first", activeSessionId: "", tags: { team: "blue" } },
+    ]);
     assert.deepEqual((await call("updateStage", { arn, name: "second" })).stage, { ...stage, name: "second" });
     assert.deepEqual(await call("deleteStage", { arn }), {});
     assert.deepEqual((await call("listStages")).stages, []);

@@ -104,7 +104,7 @@ describe("AWS SDK for JavaScript v3", () => {
 
     assert.deepEqual((await call("GetStage", { arn: stage.arn })).stage, stage);
     const { arn, name, tags } = stage;
-    assert.deepEqual((await call("ListStages")).stages, [{ arn, name, tags }]);
+    assert.deepEqual((await call("ListStages")).stages, [{ arn, name, activeSessionId: "", tags }]);
 
     const updated = await call("UpdateStage", { arn, name: "second" });
     assert.deepEqual(updated.stage, { ...stage, name: "second" });
