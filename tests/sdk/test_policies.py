@@ -106,7 +106,7 @@ def test_wildcards_match_as_in_iam(holder, resource, action, passes):
         ({"NotAction": ["ivs:Get*", "ivs:Delete*"], "Resource": "*"}, False, True),
         ({"NotAction": "ivs:List*", "Resource": "*"}, True, False),
         ({"Action": "*", "NotResource": "arn:aws:ivs:*:*:stage/*"}, False, False),
-        ({"Action": "*", "NotResource": "arn:aws:ivs:us-east-1:ACCOUNT:stage/*x*x*"}, True, True),
+        ({"Action": "*", "NotResource": "arn:aws:ivs:us-east-1:ACCOUNT:stage/*_*x*"}, True, True),
         ({"Action": "*", "NotResource": ["arn:aws:ivs:eu-west-1:*:*", "arn:aws:ivs:*:*:composition/*"]}, True, True),
         ({"NotAction": "ivs:ListStages", "NotResource": "arn:aws:s3:::bucket"}, True, False),
     ],
