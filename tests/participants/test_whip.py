@@ -557,7 +557,8 @@ async def test_nobody_publishes_or_watches_for_ever(start_node):
     await viewer.sees(3)
     await publisher.over()
     await viewer.over()
-    await until(lambda: doors.participant(bob_id)["state"] == "DISCONNECTED")
+    for participant in (alice_id, bob_id):
+        await until(lambda: doors.participant(participant)["state"] == "DISCONNECTED")  # noqa: B023
     assert "PUBLISH_ERROR STREAM_DURATION_EXCEEDED" in doors.events_of(alice_id)
     assert doors.events_of(alice_id)[-1] == "LEFT"
 
