@@ -1,11 +1,11 @@
 # syntax=docker/dockerfile:1
 FROM rust:1-bookworm AS build
 WORKDIR /src
-COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY README.md README.md
 COPY docs docs
 COPY migrations migrations
+COPY crates crates
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin greenroom \

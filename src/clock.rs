@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,12 @@ pub enum Clock {
     System,
     /// A clock that stands still until it is told to move.
     Manual(Arc<AtomicI64>),
+}
+
+/// The machine's wall-clock time, for code that takes a plain function.
+#[allow(clippy::disallowed_methods)]
+pub fn system_time() -> SystemTime {
+    SystemTime::now()
 }
 
 impl Clock {

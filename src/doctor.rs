@@ -9,8 +9,8 @@ mod turn;
 
 use crate::clock::Clock;
 use crate::config::{DoctorArgs, Output, ServeArgs};
+use crate::http::tls::Tls;
 use crate::ids::Ids;
-use crate::listener::tls::Tls;
 use finding::{Finding, Status};
 
 /// Runs every check: the report, and whether nothing failed.

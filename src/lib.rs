@@ -19,12 +19,13 @@
 //! | [`store`] | the only place that knows SQL; one text for two engines |
 //! | [`app`] | one async function per operation; the only place where the others meet |
 //! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
-//! | [`participant`] | the participants' front door: events WebSocket, WHIP, subscribing; [`participant::plane`] holds connections |
-//! | [`sfu`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
-//! | [`delivery`] | events out: the outbox put in order, and delivered to the targets of a file |
-//! | [`listener`] | takes connections, with or without TLS; bounds them; knows who the client is |
+//! | [`signaling`] | the participants' front door: events WebSocket, WHIP, subscribing |
+//! | [`connections`] | the connections of participants that this node holds |
+//! | [`greenroom_media`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
+//! | [`events`] | events out: the outbox put in order, and delivered to the targets of a file |
+//! | [`http`] | takes connections, with or without TLS; bounds them; knows who the client is |
 //! | [`config`] | flags and environment variables, each its own manual |
-//! | [`client`] | the other end: participants with real media, one or many, for users and tests |
+//! | [`greenroom_client`] | the other end: participants with real media, one or many, for users and tests |
 //! | [`admin`] | the commands beside a running server: schema, signing keys, access keys, targets of events, backups |
 //! | [`doctor`] | checks of settings, network, database and machine, for operators |
 //! | [`backup`] | a store as one file: written, read, encrypted for the way |
@@ -90,7 +91,7 @@
 //!
 //! Every target has such a place; of several nodes one delivers to it, as its lease says. What a target does not take is
 //! parked, with what comes behind it of its stage, or the target as a whole is waited for: which of the two is decided
-//! without I/O, as what is sent next is ([`delivery`]).
+//! without I/O, as what is sent next is ([`events`]).
 //!
 //! ## Departures from the first design
 //!
@@ -113,20 +114,19 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod backup;
-pub mod client;
 pub mod clock;
 pub mod config;
-pub mod delivery;
+pub mod connections;
 pub mod doctor;
 pub mod domain;
+pub mod events;
+pub mod http;
 pub mod ids;
-pub mod listener;
 pub mod metrics;
 pub mod model;
-pub mod participant;
 pub mod secret;
 pub mod server;
-pub mod sfu;
+pub mod signaling;
 pub mod store;
 pub mod telemetry;
 pub mod token;

@@ -5,18 +5,18 @@ use greenroom::admin::{self, AdminError};
 use greenroom::api::openapi;
 use greenroom::app::credentials::CredentialsError;
 use greenroom::backup::BackupError;
-use greenroom::client::{self, ClientError};
-use greenroom::clock::Clock;
+use greenroom::clock::{self, Clock};
 use greenroom::config::{
     self, Cli, Command, DoctorArgs, HealthArgs, JoinArgs, KeysCommand, LoadArgs, ServeArgs, Switch,
 };
-use greenroom::delivery;
 use greenroom::doctor;
+use greenroom::events;
+use greenroom::http::tls::{self, Tls};
 use greenroom::ids::Ids;
-use greenroom::listener::tls::{self, Tls};
 use greenroom::server::{Server, ServerError, reachable};
 use greenroom::store::OpenError;
 use greenroom::telemetry;
+use greenroom_client::ClientError;
 use std::convert::Infallible;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -112,13 +112,13 @@ fn ended(done: Result<(), ServerError>) -> ExitCode {
 async fn join(args: JoinArgs) -> ExitCode {
     telemetry::start();
     let (mut out, terminal) = (std::io::stdout(), std::io::stdout().is_terminal());
-    client_ended(client::join::run(args, &mut out, terminal, stop()).await)
+    client_ended(greenroom_client::join::run(args.into(), &mut out, terminal, stop()).await)
 }
 
 async fn load(args: LoadArgs) -> ExitCode {
     telemetry::start();
     let (mut out, mut progress) = (std::io::stdout(), std::io::stderr());
-    client_ended(client::load::run(args, Clock::System, &mut out, &mut progress, stop()).await)
+    client_ended(greenroom_client::load::run(args.into(), clock::system_time, &mut out, &mut progress, stop()).await)
 }
 
 async fn examine(args: DoctorArgs) -> ExitCode {
@@ -228,7 +228,7 @@ async fn answer(args: ServeArgs) -> Result<(), ServerError> {
 
 /// Reads the certificate and its key, and the file of targets, again at each SIGHUP. Without either, and without signal
 /// handlers, the system's own apply.
-async fn reload(tls: Option<Arc<Tls>>, targets: Arc<delivery::Config>) -> Infallible {
+async fn reload(tls: Option<Arc<Tls>>, targets: Arc<events::Config>) -> Infallible {
     let hangup = (tls.is_some() || targets.has_file()).then(|| signal(SignalKind::hangup()));
     let Some(Ok(mut hangup)) = hangup else { return std::future::pending().await };
     loop {

@@ -17,16 +17,16 @@ use crate::clock::Clock;
 use crate::config::{
     Listen, Pooler, PublicUrl, RateLimits, Regions, Secret, ServeArgs, Served, StoreArgs, Switch, Url,
 };
-use crate::delivery::targets::TargetsError;
-use crate::delivery::{self, Config};
+use crate::connections::{Plane, Work};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
+use crate::events::targets::TargetsError;
+use crate::events::{self, Config};
+use crate::http::Listener;
+use crate::http::tls::{Tls, TlsError};
 use crate::ids::Ids;
-use crate::listener::Listener;
-use crate::listener::tls::{Tls, TlsError};
-use crate::participant;
-use crate::participant::plane::{Plane, Work};
 use crate::secret::SecretError;
+use crate::signaling;
 use crate::store::{Db, MigrateError, OpenError, Options};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -140,7 +140,7 @@ pub struct Server {
     door: Arc<Door>,
     plane: Arc<Plane>,
     work: Work,
-    delivery: delivery::Work,
+    delivery: events::Work,
     grace: Duration,
 }
 
@@ -268,13 +268,13 @@ impl Server {
             Some(cause) => ServerError::Unwritable(cause),
             None => ServerError::Node(fault),
         })?;
-        let delivery = delivery::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
+        let delivery = events::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
         let limits = Limits::new(&args.listener, &args.events);
         let door = Arc::new(Door::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));
         figures::watch(&metrics, &door, &plane);
         let (figures_socket, figures) = figures_socket.unzip();
         let figures_listener = figures_socket.map(|socket| figures::listener(socket, &door, &args.listener));
-        let participants = participant::router(door.clone(), plane.clone());
+        let participants = signaling::router(door.clone(), plane.clone());
         let router = api::router(door.clone(), participants, served == Served::WithApi);
         let entrance = Entrance::new(door.clone(), router);
         let listener = Listener::new(socket, entrance.clone(), tls.clone(), &args.listener);

@@ -7,8 +7,8 @@ mod service;
 mod whole;
 
 use clap::Parser as _;
-use greenroom::client::{self, ClientError};
 use greenroom::config::{Cli, Command, JoinArgs};
+use greenroom_client::ClientError;
 use serde_json::Value;
 use service::Service;
 use std::io::Write;
@@ -52,7 +52,8 @@ impl Joined {
         let stop = Arc::new(Notify::new());
         let (args, heard) = (join_args(token, more), stop.clone());
         let task = tokio::spawn(async move {
-            client::join::run(args, &mut Lines(sender), false, async move { heard.notified().await }).await
+            greenroom_client::join::run(args.into(), &mut Lines(sender), false, async move { heard.notified().await })
+                .await
         });
         Joined { lines, past: 0, stop, task }
     }

@@ -8,8 +8,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ids", &[]),
     ("config", &[]),
-    // Spans go out as this program's own requests do.
-    ("telemetry", &["client"]),
+    ("telemetry", &[]),
     // Knows nothing of ours: numbers and names.
     ("metrics", &[]),
     ("secret", &[]),
@@ -21,34 +20,31 @@ const MAY: &[(&str, &[&str])] = &[
     ("store", &["metrics", "model", "domain", "clock", "config"]),
     ("app", &["metrics", "domain", "store", "token", "model", "clock", "ids", "secret", "config"]),
     ("api", &["metrics", "telemetry", "app", "domain", "model", "clock", "config"]),
-    ("listener", &["metrics", "api", "config"]),
-    ("delivery", &["metrics", "app", "clock", "config", "domain", "ids", "model", "store"]),
-    ("admin", &["app", "backup", "clock", "config", "delivery", "domain", "ids", "secret", "server", "store"]),
+    ("http", &["metrics", "api", "config"]),
+    ("events", &["metrics", "app", "clock", "config", "domain", "ids", "model", "store"]),
+    ("admin", &["app", "backup", "clock", "config", "domain", "events", "ids", "secret", "server", "store"]),
     // Checks what `server` would run with, from outside and inside.
-    ("doctor", &["client", "clock", "config", "ids", "listener", "server", "sfu", "store"]),
+    ("doctor", &["clock", "config", "http", "ids", "server", "store"]),
     // A file to and from a store. `app` knows what secrets are sealed under.
     ("backup", &["app", "clock", "ids", "secret", "store"]),
-    ("participant", &["metrics", "api", "app", "domain", "model", "clock", "config", "sfu"]),
-    // Knows nothing of ours: connections, packets and time.
-    ("sfu", &[]),
-    // The other end: it knows the service from outside. Its requests are signed with the time.
-    ("client", &["clock", "config"]),
+    ("signaling", &["metrics", "api", "app", "connections", "domain", "model", "clock", "config"]),
+    ("connections", &["metrics", "api", "app", "domain", "model", "clock", "config", "signaling"]),
     (
         "server",
         &[
-            "participant",
-            "sfu",
             "api",
             "app",
             "clock",
             "config",
-            "delivery",
+            "connections",
             "domain",
+            "events",
+            "http",
             "ids",
-            "listener",
             "metrics",
             "model",
             "secret",
+            "signaling",
             "store",
         ],
     ),
@@ -110,14 +106,14 @@ fn libraries_stay_in_their_rooms() {
     for (library, homes) in [
         ("sqlx::", &["store"][..]),
         ("rusqlite::", &["store"]),
-        ("axum::", &["api", "listener", "participant", "server", "config"]),
-        ("str0m::", &["sfu", "client"]),
-        ("hyper", &["delivery", "listener", "client"]),
+        ("axum::", &["api", "http", "signaling", "server", "config"]),
+        ("str0m::", &[]),
+        ("hyper", &["events", "http"]),
         ("opentelemetry", &["telemetry"]),
         ("prometheus_client", &["metrics"]),
-        ("tokio_rustls", &["delivery", "listener", "client"]),
-        ("toml::", &["delivery"]),
-        ("aws_sdk_eventbridge", &["delivery"]),
+        ("tokio_rustls", &["events", "http"]),
+        ("toml::", &["events"]),
+        ("aws_sdk_eventbridge", &["events"]),
     ] {
         for (room, path, text) in rooms() {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

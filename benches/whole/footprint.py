@@ -16,7 +16,7 @@ from .world import ROOT, say
 
 MIB = 2**20
 # Measures that are benches of their own.
-BENCHES = {"inside": "shares", "sfu": "sfu"}
+BENCHES = {"inside": ("greenroom", "shares"), "sfu": ("greenroom-media", "forwarding")}
 
 
 def start(world):
@@ -96,7 +96,7 @@ def after(world, store, requests):
 
 def inside(world):
     """What verification, policy, logs and metrics take of a request, from within."""
-    told = bench("shares")
+    told = bench(*BENCHES["inside"])
     without = told["without_us"]
     parts = ", ".join(f"{name} {took:.1f} µs" for name, took in told["parts"].items())
     what = "cost of verification, policy, logs and metrics, in process"
@@ -105,7 +105,7 @@ def inside(world):
 
 def sfu(world):
     quick = {"SFU_ROUNDS": "1", "SFU_SUBSCRIBERS": "50"} if world.quick else {}
-    for row in bench("sfu", **quick)["rows"]:
+    for row in bench(*BENCHES["sfu"], **quick)["rows"]:
         if row["bytes"] != 1200 or not row.get("thread_ratio"):
             continue
         aim = at_least(0.5) if row["subscribers"] == 50 else None
@@ -120,10 +120,10 @@ def sfu(world):
         )
 
 
-def bench(name, **environment):
+def bench(package, name, **environment):
     """What the bench says in its last line."""
     say(f"cargo bench --bench {name}")
-    command = ["cargo", "bench", "--locked", "-q", "--bench", name]
+    command = ["cargo", "bench", "--locked", "-q", "-p", package, "--bench", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
     if done.returncode:
         raise RuntimeError(f"cargo bench --bench {name}: {done.stderr[-500:]}")

@@ -3,7 +3,7 @@
 use super::{AdminError, open};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{CheckArgs, ChosenArgs, DeadArgs, EventsArgs, EventsCommand, ForgetArgs, Output, TargetsArgs};
-use crate::delivery::targets::{self, Target};
+use crate::events::targets::{self, Target};
 use crate::store::{Conn, Db, DeliveryCounts, DeliveryRow, StoreError, TargetRow};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};

@@ -1,9 +1,8 @@
 //! Checks of the machine's limits, as Linux tells them.
 
 use super::finding::Finding;
-use crate::client::process;
 use crate::config::ServeArgs;
-use crate::sfu;
+use greenroom_client::process;
 
 /// Files that a server has open beside its connections: the store, media, logs, its own requests.
 const SPARE: u64 = 64;
@@ -31,7 +30,7 @@ pub fn buffers() -> Vec<Finding> {
         let path = format!("/proc/sys/net/core/{name}");
         std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok())
     };
-    let (wanted, mut found) = (sfu::BUFFER, Vec::new());
+    let (wanted, mut found) = (greenroom_media::BUFFER, Vec::new());
     for (name, direction) in [("rmem_max", "received"), ("wmem_max", "sent")] {
         found.push(match limit(name) {
             None => Finding::skipped("buffers", format!("the system does not tell net.core.{name}")),

@@ -1,8 +1,8 @@
 //! Checks of STUN and TURN servers: a Binding, or an Allocate with the credentials that participants get.
 
 use super::stun::{self, Message};
-use crate::client::net::{Net, NetError, Stream, Target};
 use crate::config::{IceServer, TurnCredentials};
+use greenroom_client::net::{Net, NetError, Stream, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

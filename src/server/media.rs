@@ -3,8 +3,7 @@
 use super::{ServerError, reachable, seconds};
 use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
-use crate::participant::plane::{Limits, Plane, Settings, Work};
-use crate::sfu;
+use crate::connections::{Limits, Plane, Settings, Work};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<(UdpSocket, SocketAd
     let next = if args.listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
     let address = args.participants.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
     let failed = |error| ServerError::Media(address, error);
-    let socket = sfu::bind(address).map_err(failed)?;
+    let socket = greenroom_media::bind(address).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     Ok((socket, bound))
 }
@@ -34,11 +33,11 @@ pub fn start(
         events_timeout: seconds(chosen.events_timeout_seconds),
         stream_most: seconds(chosen.stream_max_seconds),
         ice: chosen.ice.clone(),
-        media: sfu::Settings {
+        media: greenroom_media::Settings {
             public_ips,
             timeout: seconds(chosen.ice_timeout_seconds),
             strict: chosen.strict_ivs == Switch::On,
-            limits: sfu::OfferLimits {
+            limits: greenroom_media::OfferLimits {
                 bytes: chosen.max_offer_bytes as usize,
                 sections: chosen.max_offer_sections as usize,
             },

@@ -3,8 +3,8 @@
 //! decide whether there is anything to do.
 
 use super::trace;
-use crate::client::http::{Ask, Http};
-use crate::client::net::{Net, NetError};
+use greenroom_client::http::{Ask, Http};
+use greenroom_client::net::{Net, NetError};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};

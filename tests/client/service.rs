@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use clap::Parser as _;
 use greenroom::config::Cli;
-use greenroom::listener::Listener;
-use greenroom::sfu::{self, Media, Peer};
+use greenroom::http::Listener;
+use greenroom_media::{Media, Peer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -50,12 +50,12 @@ struct Shared {
 
 impl Service {
     pub async fn start() -> Service {
-        let socket = sfu::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let settings = sfu::Settings {
+        let socket = greenroom_media::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let settings = greenroom_media::Settings {
             public_ips: vec![],
             timeout: Duration::from_secs(15),
             strict: false,
-            limits: sfu::OfferLimits::default(),
+            limits: greenroom_media::OfferLimits::default(),
         };
         let (media, mut events) = Media::start(socket, settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -136,13 +136,13 @@ impl Drop for Service {
 }
 
 impl Shared {
-    fn happened(&self, event: sfu::Event) {
+    fn happened(&self, event: greenroom_media::Event) {
         let publishers = self.publishers.lock().unwrap();
         let name = |peer| publishers.iter().find(|(_, known)| **known == peer).map(|(id, _)| id.clone());
         let (peer, publishing) = match event {
-            sfu::Event::MediaStarted(peer) => (peer, true),
-            sfu::Event::Closed(peer, _) => (peer, false),
-            sfu::Event::Connected(_) | sfu::Event::MediaMissing(..) => return,
+            greenroom_media::Event::MediaStarted(peer) => (peer, true),
+            greenroom_media::Event::Closed(peer, _) => (peer, false),
+            greenroom_media::Event::Connected(_) | greenroom_media::Event::MediaMissing(..) => return,
         };
         if let Some(id) = name(peer) {
             self.stage.send_modify(|stage| {

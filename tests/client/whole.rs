@@ -3,12 +3,12 @@
 use super::{DEADLINE, Joined, Lines, plays};
 use clap::Parser as _;
 use greenroom::app::{Call, participants, sessions, stages, tokens};
-use greenroom::client::{self, ClientError};
-use greenroom::clock::Clock;
+use greenroom::clock::{self, Clock};
 use greenroom::config::{Cli, Command, Url};
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
 use greenroom::server::Server;
+use greenroom_client::ClientError;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot, watch};
@@ -157,7 +157,7 @@ async fn load_until(
     };
     let (sender, lines) = watch::channel(Vec::new());
     let mut lines_out = Lines(sender);
-    let run = client::load::run(*args, Clock::System, &mut lines_out, &mut progress, stop);
+    let run = greenroom_client::load::run((*args).into(), clock::system_time, &mut lines_out, &mut progress, stop);
     let done = tokio::time::timeout(DEADLINE, run).await.unwrap();
     let report = lines.borrow().first().unwrap().clone();
     (done, report)
@@ -282,7 +282,7 @@ fn vp8() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_are_published_whole() {
     let folder = Folder::new("files");
-    let clip = |name: &str| format!("{}/src/client/clip/{name}", env!("CARGO_MANIFEST_DIR"));
+    let clip = |name: &str| format!("{}/crates/greenroom-client/src/clip/{name}", env!("CARGO_MANIFEST_DIR"));
     let ivf = folder.file("vp8.ivf", &vp8());
     let house = House::start(&[]).await;
     for files in [[clip("pattern.h264"), clip("pattern.ogg")], [clip("pattern.ogg"), ivf]] {

@@ -1,0 +1,148 @@
+//! Buses of EventBridge, through AWS's own client.
+
+use super::{Entry, Outcome, Refusal, chain};
+use crate::config::Secret;
+use crate::events::targets::{Bus, Target};
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::config::Credentials;
+use aws_sdk_eventbridge::error::ProvideErrorMetadata as _;
+use aws_sdk_eventbridge::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Most entries of one request.
+pub(super) const BATCH: usize = 10;
+/// Most bytes of a request, and so of an entry.
+const MOST: usize = 256 * 1024;
+
+/// Puts events on one bus.
+#[derive(Debug)]
+pub(in crate::events) struct Putter {
+    client: Client,
+    bus: String,
+    source: Option<String>,
+    id_member: Option<String>,
+}
+
+/// What of an envelope a bus is given.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    source: String,
+    time: String,
+    resources: Vec<String>,
+    detail: Map<String, Value>,
+}
+
+impl Putter {
+    pub(super) async fn new(bus: &Bus, target: &Target) -> Self {
+        // Tries are counted and spread here, not there.
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(bus.timeout).build());
+        if let Some(region) = &bus.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(endpoint) = &bus.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        if let Some((id, Secret(secret))) = &bus.credentials {
+            loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "greenroom"));
+        }
+        Putter {
+            client: Client::new(&loader.load().await),
+            bus: bus.bus.clone(),
+            source: target.source.clone(),
+            id_member: bus.id_member.clone(),
+        }
+    }
+
+    /// Puts events on the bus, in as few requests as their sizes allow.
+    pub(super) async fn put(&self, entries: &[Arc<Entry>]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        let (mut request, mut bytes) = (Vec::new(), 0);
+        // Outcomes come in the order of the events: what cannot be sent at all ends a request.
+        for entry in entries {
+            let made = self.entry(entry);
+            let more = made.as_ref().map_or(0, |(_, size)| *size);
+            if made.is_err() || bytes + more > MOST {
+                outcomes.extend(self.ask(std::mem::take(&mut request)).await);
+                bytes = 0;
+            }
+            match made {
+                Ok((entry, size)) => {
+                    request.push(entry);
+                    bytes += size;
+                }
+                Err(refusal) => outcomes.push(Outcome::Refused(refusal)),
+            }
+        }
+        outcomes.extend(self.ask(request).await);
+        outcomes
+    }
+
+    /// An event as the bus takes it, and its size as AWS counts it.
+    fn entry(&self, entry: &Entry) -> Result<(PutEventsRequestEntry, usize), Refusal> {
+        let hopeless = |reason: String| Refusal { hopeless: true, ..Refusal::new(reason) };
+        let envelope: Envelope =
+            serde_json::from_str(&entry.body).map_err(|error| hopeless(format!("it is no envelope: {error}")))?;
+        let Envelope { detail_type, source, time, resources, mut detail } = envelope;
+        let source = self.source.clone().unwrap_or(source);
+        if let Some(member) = &self.id_member {
+            detail.insert(member.clone(), entry.id.clone().into());
+        }
+        let detail = Value::Object(detail).to_string();
+        let resource_bytes: usize = resources.iter().map(String::len).sum();
+        let size = 14 + source.len() + detail_type.len() + detail.len() + resource_bytes;
+        if size > MOST {
+            return Err(hopeless(format!("it has {size} bytes, and a bus takes {MOST} at most")));
+        }
+        let made = PutEventsRequestEntry::builder()
+            .event_bus_name(&self.bus)
+            .set_time(DateTime::from_str(&time, DateTimeFormat::DateTime).ok())
+            .source(source)
+            .detail_type(detail_type)
+            .detail(detail)
+            .set_resources(Some(resources))
+            .build();
+        Ok((made, size))
+    }
+
+    async fn ask(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Outcome> {
+        let count = entries.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let answer = match self.client.put_events().set_entries(Some(entries)).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let reason = match (error.code(), error.message()) {
+                    (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
+                    (None, _) => chain(&error),
+                };
+                return vec![Outcome::Refused(Refusal::new(reason)); count];
+            }
+        };
+        let results = answer.entries();
+        if results.len() != count {
+            let reason = format!("it was sent {count} entries and answered {}", results.len());
+            return vec![Outcome::Refused(Refusal::new(reason)); count];
+        }
+        results
+            .iter()
+            .map(|result| match result.error_code() {
+                None => Outcome::Taken,
+                Some(code) => {
+                    let message = result.error_message().unwrap_or_default();
+                    Outcome::Refused(Refusal::new(format!("{code}: {message}")))
+                }
+            })
+            .collect()
+    }
+}

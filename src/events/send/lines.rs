@@ -1,0 +1,104 @@
+//! JSON lines, in a file or on standard output.
+
+use super::{Entry, Outcome, Refusal, body};
+use crate::events::targets::Target;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most lines that are written at once.
+pub(super) const BATCH: usize = 500;
+
+/// Writes a line for each event.
+#[derive(Clone, Debug)]
+pub(in crate::events) struct Writer {
+    /// Standard output without one.
+    path: Option<PathBuf>,
+    source: Option<String>,
+    file: Arc<Mutex<Option<File>>>,
+}
+
+impl Writer {
+    pub(super) fn new(path: Option<PathBuf>, target: &Target) -> Self {
+        Writer { path, source: target.source.clone(), file: Arc::default() }
+    }
+
+    /// Writes events, all or none of them, and waits until they are on the disk.
+    pub(super) async fn write(&self, entries: &[Arc<Entry>]) -> Outcome {
+        let mut text = String::new();
+        for entry in entries {
+            text.push_str(&body(entry, self.source.as_deref()));
+            text.push('\n');
+        }
+        let writer = self.clone();
+        let written = tokio::task::spawn_blocking(move || writer.write_all(&text)).await;
+        match written.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
+            Ok(()) => Outcome::Taken,
+            Err(error) => Outcome::Refused(Refusal::new(error.to_string())),
+        }
+    }
+
+    fn write_all(&self, text: &str) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            let mut out = io::stdout().lock();
+            return out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        };
+        let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = match held.take() {
+            Some(file) => file,
+            None => open(path)?,
+        };
+        let (length, regular) = (file.metadata()?.len(), file.metadata()?.is_file());
+        // A pipe or a device cannot be synchronized.
+        let synchronize = |file: &File| if regular { file.sync_data() } else { Ok(()) };
+        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| synchronize(&file)) {
+            // Lines that were written in part would be there twice.
+            let _ = file.set_len(length);
+            return Err(error);
+        }
+        *held = Some(file);
+        Ok(())
+    }
+}
+
+/// Opens a file to append to. A last line without an end was cut off by a crash, and comes again whole.
+fn open(path: &Path) -> io::Result<File> {
+    /// More than any line has.
+    const LONGEST: u64 = 4 * 1024 * 1024;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(LONGEST);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    io::Read::by_ref(&mut file).take(LONGEST).read_to_end(&mut tail)?;
+    let whole = match tail.iter().rposition(|byte| *byte == b'\n') {
+        Some(last) => start + last as u64 + 1,
+        None if start == 0 => 0,
+        None => return Err(io::Error::other("the file does not end with a line: name another one")),
+    };
+    if whole < length {
+        tracing::warn!(file = %path.display(), bytes = length - whole, "a last line that was cut off is removed");
+        file.set_len(whole)?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_is_removed_and_the_rest_is_kept() {
+        let path = std::env::temp_dir().join(format!("greenroom-lines-{}", std::process::id()));
+        for (before, after) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"a\"", "{}\n"), ("{\"a\"", "")] {
+            std::fs::write(&path, before).unwrap();
+            open(&path).unwrap().write_all(b"[]\n").unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{after}[]\n"), "{before}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

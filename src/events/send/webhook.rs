@@ -1,0 +1,174 @@
+//! Webhooks, signed after the Standard Webhooks specification: <https://www.standardwebhooks.com>.
+
+use super::{Entry, Outcome, Refusal, body, chain};
+use crate::clock::{Clock, Timestamp};
+use crate::events::targets::{Key, Target, Webhook};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::DateTime;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::time::Duration;
+use tokio_rustls::rustls::crypto::aws_lc_rs as provider;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+/// Most bytes of an answer that are read, so that its connection can be used again.
+const MOST_READ: usize = 64 * 1024;
+/// How long a connection without a request is kept.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Posts events to one server, on connections of its own.
+#[derive(Debug)]
+pub(in crate::events) struct Poster {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    url: Uri,
+    keys: Vec<hmac::Key>,
+    timeout: Duration,
+    source: Option<String>,
+    clock: Clock,
+}
+
+impl Poster {
+    pub(super) fn new(webhook: &Webhook, target: &Target, clock: Clock) -> Result<Self, rustls::Error> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(webhook)?);
+        let connector = tls.https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(webhook.concurrency)
+            .build(connector);
+        Ok(Poster {
+            client,
+            url: webhook.url.clone(),
+            keys: webhook.keys.iter().map(|Key(key)| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(),
+            timeout: webhook.timeout,
+            source: target.source.clone(),
+            clock,
+        })
+    }
+
+    /// Posts an event.
+    pub(super) async fn post(&self, entry: &Entry) -> Outcome {
+        match tokio::time::timeout(self.timeout, self.ask(entry)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let seconds = self.timeout.as_secs();
+                Outcome::Refused(Refusal::new(format!("there was no answer within {seconds} seconds")))
+            }
+        }
+    }
+
+    async fn ask(&self, entry: &Entry) -> Outcome {
+        let now = self.clock.now();
+        let body = body(entry, self.source.as_deref());
+        let request = Request::post(&self.url)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("greenroom/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", &entry.id)
+            .header("webhook-timestamp", now.unix_seconds())
+            .header("webhook-signature", signatures(&self.keys, &entry.id, now, &body))
+            .body(Full::new(Bytes::from(body)));
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Outcome::Refused(Refusal::new(error.to_string())),
+        };
+        let response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) => return Outcome::Refused(Refusal::new(chain(&error))),
+        };
+        let (head, body) = response.into_parts();
+        // What it says is read so that the connection can be used again, and is of no interest.
+        let _ = Limited::new(body, MOST_READ).collect().await;
+        judge(head.status, &head.headers, now)
+    }
+}
+
+/// What an answer means. Redirects are not followed: what is signed goes where the operator said, and nowhere else.
+fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
+    if status.is_success() {
+        return Outcome::Taken;
+    }
+    let more = match status {
+        status if status.is_redirection() => "; redirects are not followed",
+        StatusCode::GONE => "; remove the target if it is not wanted any more",
+        _ => "",
+    };
+    let mut refusal = Refusal::new(format!("it answered {status}{more}"));
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        refusal.hold = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
+    }
+    Outcome::Refused(refusal)
+}
+
+/// Seconds, or a time.
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(text.trim()).ok()?.timestamp_millis();
+    Some(Duration::from_millis(u64::try_from(at.saturating_sub(now.0)).ok()?))
+}
+
+/// A signature by each key, for receivers that know either of two while one replaces the other.
+fn signatures(keys: &[hmac::Key], id: &str, at: Timestamp, body: &str) -> String {
+    let signed = format!("{id}.{}.{body}", at.unix_seconds());
+    let signature = |key: &hmac::Key| format!("v1,{}", STANDARD.encode(hmac::sign(key, signed.as_bytes())));
+    keys.iter().map(signature).collect::<Vec<_>>().join(" ")
+}
+
+fn tls(webhook: &Webhook) -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(webhook.ca.iter().cloned());
+    let provider = std::sync::Arc::new(provider::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification's reference implementations.
+    #[test]
+    fn a_signature_is_the_one_of_the_specification() {
+        let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let keys = [hmac::Key::new(hmac::HMAC_SHA256, &key), hmac::Key::new(hmac::HMAC_SHA256, b"another")];
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let made = signatures(&keys[..1], id, Timestamp(1_614_265_330_000), r#"{"test": 2432232314}"#);
+        assert_eq!(made, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(signatures(&keys, id, Timestamp(0), "").split(' ').count(), 2);
+    }
+
+    #[test]
+    fn only_success_is_success() {
+        let headers = HeaderMap::new();
+        let judge = |status: u16| judge(StatusCode::from_u16(status).unwrap(), &headers, Timestamp(0));
+        for status in [200, 201, 202, 204] {
+            assert_eq!(judge(status), Outcome::Taken);
+        }
+        for status in [301, 307, 400, 404, 410, 429, 500, 503] {
+            let Outcome::Refused(refusal) = judge(status) else { panic!("{status}") };
+            assert!(refusal.reason.contains(&status.to_string()) && !refusal.hopeless, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_says_when_it_wants_more_in_seconds_or_as_a_time() {
+        let now = Timestamp(1_700_000_000_000);
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Tue, 14 Nov 2023 22:14:20 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("Tue, 14 Nov 2023 22:00:00 GMT", now), None, "past");
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

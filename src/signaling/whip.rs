@@ -1,0 +1,205 @@
+//! WHIP (RFC 9725) to publish, and the same exchange to subscribe.
+
+use super::credentials::Credentials;
+use super::target::Target;
+use super::{agent, busy, ice, place, prove, refusal};
+use crate::api::{self, Exchange, Limits, NotReceived, Size, Witness};
+use crate::app::admission::Purpose;
+use crate::app::connections;
+use crate::connections::{Made, Plane, Wanted, no_connection};
+use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use std::sync::Arc;
+
+/// The type of offers and answers.
+pub const SDP: &str = "application/sdp";
+/// The type of candidates (RFC 8840).
+pub const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// Most bytes of a body too large that are read and thrown away, so that the client gets to read its refusal.
+const DRAINED_BYTES: usize = 1 << 20;
+
+/// Answers a request about media.
+pub async fn answer(
+    plane: &Arc<Plane>,
+    target: Target,
+    request: Request,
+    limits: &Limits,
+    exchange: &Exchange,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let ticket = match admitted(plane, &parts, exchange).await {
+        Ok(ticket) => ticket,
+        Err(refusal) => {
+            api::drain(&parts, body, DRAINED_BYTES, limits.pace).await;
+            return Err(refusal);
+        }
+    };
+    let body = text(plane, body, limits, exchange).await;
+    exchange.enter().map_err(|exceeded| busy(plane, exchange, exceeded))?;
+    match target {
+        Target::Publish(participant) => {
+            if participant.is_some_and(|participant| participant != ticket.participant) {
+                return Err(not_allowed("The token is another participant's than the path names"));
+            }
+            offer(plane, &parts, body, ticket, Wish::Publish).await
+        }
+        Target::Subscribe(remote) => offer(plane, &parts, body, ticket, Wish::Subscribe(remote)).await,
+        Target::Resource(id) => match elsewhere(plane, &ticket, &id).await? {
+            Some(url) => redirect(&parts, &url),
+            None if parts.method == Method::PATCH => change(plane, &parts, body, &ticket, &id).await,
+            None if plane.hang_up(&id, &ticket).await => Ok(Response::new(Body::empty())),
+            None => Err(no_connection()),
+        },
+        Target::Events(_) => Err(not_allowed("Events are told by a WebSocket")),
+    }
+}
+
+/// Who has sent a request, which its body is not needed for.
+async fn admitted(plane: &Arc<Plane>, parts: &Parts, exchange: &Exchange) -> Result<Ticket, Refusal> {
+    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
+    let credentials = Credentials::of(&parts.headers)?;
+    let _place = place(plane, exchange)?;
+    let ticket = credentials.admit(&plane.app, purpose).await?;
+    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
+    Ok(ticket)
+}
+
+/// `POST`: an offer is answered with 201, or sent to the node that has the stage's media.
+async fn offer(
+    plane: &Arc<Plane>,
+    parts: &Parts,
+    body: Result<String, Refusal>,
+    ticket: Ticket,
+    wish: Wish,
+) -> Result<Response, Refusal> {
+    is_of(parts, SDP)?;
+    let client = agent::client(&parts.headers);
+    let participant = ticket.participant.clone();
+    let wanted = Wanted { ticket: Arc::new(ticket), wish, offer: body?, client };
+    let (id, tag, answer) = match plane.join(wanted).await? {
+        Made::Here { id, tag, answer } => (id, tag, answer),
+        Made::Elsewhere(url) => return redirect(parts, &url),
+    };
+    let mut response = with_type(StatusCode::CREATED, SDP, answer);
+    let headers = response.headers_mut();
+    let place = format!("{}/whip/resource/{id}", plane.app.settings.participation.node_url);
+    headers.insert(LOCATION, header(&place)?);
+    headers.insert(ETAG, header(&format!("\"{tag}\""))?);
+    headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
+    link(plane, &participant, headers);
+    Ok(response)
+}
+
+/// `PATCH`: candidates are taken, or ICE is restarted.
+async fn change(
+    plane: &Arc<Plane>,
+    parts: &Parts,
+    body: Result<String, Refusal>,
+    ticket: &Ticket,
+    id: &str,
+) -> Result<Response, Refusal> {
+    is_of(parts, FRAGMENT)?;
+    let named = parts.headers.get(IF_MATCH).map(|named| named.to_str().unwrap_or_default().to_owned());
+    let names = |tag: &str| match named.as_deref().map(str::trim) {
+        None => Err(Refusal::new(RefusalCode::PreconditionRequired, "If-Match must name the ICE session by its ETag")),
+        // RFC 9725 writes the asterisk in quotes, RFC 9110 without.
+        Some("*" | "\"*\"") => Ok(()),
+        Some(named) if named.trim_matches('"') == tag => Ok(()),
+        Some(_) => Err(Refusal::new(RefusalCode::PreconditionFailed, "If-Match names another ICE session")),
+    };
+    let Some((answer, tag)) = plane.trickle(id, ticket, names, body?).await? else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
+    };
+    let mut response = with_type(StatusCode::OK, FRAGMENT, answer);
+    response.headers_mut().insert(ETAG, header(&format!("\"{tag}\""))?);
+    link(plane, &ticket.participant, response.headers_mut());
+    Ok(response)
+}
+
+/// The node that holds a connection, if another one does.
+async fn elsewhere(plane: &Plane, ticket: &Ticket, id: &str) -> Result<Option<String>, Refusal> {
+    let found = connections::elsewhere(&plane.app, &ticket.scope, &ticket.stage, id).await;
+    found.map_err(|fault| refusal::internal(&fault))
+}
+
+/// Names the ICE servers, with credentials for a participant.
+fn link(plane: &Plane, participant: &str, headers: &mut HeaderMap) {
+    ice::link(&plane.settings.ice, participant, plane.app.clock.now(), headers);
+}
+
+/// The same path on another node; the one of WHIP for `/`.
+pub fn redirect(parts: &Parts, node: &str) -> Result<Response, Refusal> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = if parts.uri.path() == "/" { "/whip" } else { path };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, header(&format!("{node}{path}"))?);
+    Ok(response)
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn header(text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(text).map_err(|_| Refusal::new(RefusalCode::Internal, "The answer has no valid header"))
+}
+
+fn not_allowed(text: &str) -> Refusal {
+    Refusal::new(RefusalCode::TokenNotAllowed, text)
+}
+
+/// Whether the body is an offer, by its type.
+pub fn is_offer(headers: &HeaderMap) -> bool {
+    has_type(headers, SDP)
+}
+
+/// Whether the body has a type; parameters of the type do not matter.
+fn has_type(headers: &HeaderMap, kind: &str) -> bool {
+    let sent = headers.get(CONTENT_TYPE).and_then(|sent| sent.to_str().ok()).unwrap_or_default();
+    sent.split(';').next().is_some_and(|sent| sent.trim().eq_ignore_ascii_case(kind))
+}
+
+/// Refuses a body of another type.
+fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
+    if has_type(&parts.headers, kind) {
+        return Ok(());
+    }
+    Err(Refusal::new(RefusalCode::UnsupportedMediaType, format!("Content-Type must be {kind}")))
+}
+
+/// The whole body as text.
+async fn text(plane: &Plane, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, Refusal> {
+    let size = Size { max: plane.settings.media.limits.bytes, drained: DRAINED_BYTES };
+    let refused = match api::receive(body, size, limits.pace, &exchange.client).await {
+        Ok(received) => {
+            let text = String::from_utf8(received.into_bytes());
+            return text.map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"));
+        }
+        Err(refused) => refused,
+    };
+    let why = refused.why;
+    api::not_received(why, exchange, &plane.app.metrics);
+    refused.drain().await;
+    let code = match why {
+        NotReceived::TooLarge => RefusalCode::TooLarge,
+        NotReceived::Incomplete => RefusalCode::MalformedRequest,
+        NotReceived::Late | NotReceived::Slow => RefusalCode::Timeout,
+        NotReceived::NoRoom(_) => RefusalCode::Busy,
+    };
+    let text = match why {
+        NotReceived::TooLarge => format!("The body has more than {} bytes, the limit (--max-offer-bytes)", size.max),
+        why => limits.text_of(why, size.max),
+    };
+    Err(Refusal::new(code, text))
+}
