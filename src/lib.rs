@@ -67,7 +67,7 @@
 //! ([`app::quota`]).
 //!
 //! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
-//! for it, and nobody is taken for dead: see [`app::nodes::Pulse`].
+//! for it, and nobody is taken for dead: see [`app::nodes::HeartbeatHistory`].
 //!
 //! ## The record
 //!

@@ -7,17 +7,17 @@ mod media;
 pub(crate) use master_key::KeySource;
 
 use crate::api::operations::OPERATIONS;
-use crate::api::{self, Door, Entrance, Limits};
+use crate::api::{self, ApiService, ApiState, Limits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
 use crate::app::lease_clock::LeaseClock;
 use crate::app::readiness::Readiness;
-use crate::app::views::Bell;
+use crate::app::views::ChangeNotifier;
 use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
 use crate::clock::Clock;
 use crate::config::{
     Listen, Pooler, PublicUrl, RateLimits, Regions, Secret, ServeArgs, Served, StoreArgs, Switch, Url,
 };
-use crate::connections::{Plane, Work};
+use crate::connections::{Connections, Work};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::events::targets::TargetsError;
@@ -136,9 +136,9 @@ pub struct Server {
     pub targets: Arc<Config>,
     listener: Listener,
     figures_listener: Option<Listener>,
-    entrance: Entrance,
-    door: Arc<Door>,
-    plane: Arc<Plane>,
+    entrance: ApiService,
+    door: Arc<ApiState>,
+    plane: Arc<Connections>,
     work: Work,
     delivery: events::Work,
     grace: Duration,
@@ -257,10 +257,10 @@ impl Server {
             opened: Opened::default(),
             buckets: Mutex::default(),
             node: RwLock::new(node),
-            pulse: nodes::Pulse::default(),
+            pulse: nodes::HeartbeatHistory::default(),
             readiness: Readiness::default(),
             lease_clock: LeaseClock::default(),
-            bell: Bell::default(),
+            bell: ChangeNotifier::default(),
             log_end: watch::Sender::new(0),
         });
         let (plane, work) = media::start(&args, media_socket, &app)?;
@@ -270,13 +270,13 @@ impl Server {
         })?;
         let delivery = events::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
         let limits = Limits::new(&args.listener, &args.events);
-        let door = Arc::new(Door::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));
+        let door = Arc::new(ApiState::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));
         figures::watch(&metrics, &door, &plane);
         let (figures_socket, figures) = figures_socket.unzip();
         let figures_listener = figures_socket.map(|socket| figures::listener(socket, &door, &args.listener));
         let participants = signaling::router(door.clone(), plane.clone());
         let router = api::router(door.clone(), participants, served == Served::WithApi);
-        let entrance = Entrance::new(door.clone(), router);
+        let entrance = ApiService::new(door.clone(), router);
         let listener = Listener::new(socket, entrance.clone(), tls.clone(), &args.listener);
         Ok(Server {
             figures: figures::url(served, figures, address, tls.is_some()),
@@ -297,7 +297,7 @@ impl Server {
     }
 
     /// Every path that the server answers, without a socket.
-    pub fn entrance(&self) -> Entrance {
+    pub fn entrance(&self) -> ApiService {
         self.entrance.clone()
     }
 

@@ -25,9 +25,9 @@ use axum::body::Body;
 use axum::routing::get;
 use clap::Parser as _;
 use engines::Engine;
-use greenroom::api::{Door, Entrance, Limits, protect};
-use greenroom::app::Call;
-use greenroom::app::presence::{self, Act, Newcomer};
+use greenroom::api::{ApiService, ApiState, Limits, protect};
+use greenroom::app::OperationContext;
+use greenroom::app::presence::{self, Act, NewParticipant};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{Cli, Url};
 use greenroom::domain::participant::Client as ClientInfo;
@@ -44,7 +44,7 @@ use tower::ServiceExt as _;
 
 /// Hands the SDK's requests to the router.
 #[derive(Clone, Debug)]
-struct InProcess(Entrance);
+struct InProcess(ApiService);
 
 impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -99,13 +99,13 @@ impl House {
         House { client: Client::from_conf(config), server, _engine: engine }
     }
 
-    fn call(&self) -> Call {
+    fn call(&self) -> OperationContext {
         let scope = Scope { account: ACCOUNT.into(), region: REGION.into() };
-        Call::new(self.server.app.clone(), scope)
+        OperationContext::new(self.server.app.clone(), scope)
     }
 
     async fn join(&self, stage: &str, participant: &str) -> String {
-        let newcomer = Newcomer {
+        let newcomer = NewParticipant {
             id: participant.into(),
             user_id: "alice".into(),
             attributes: ParticipantAttributes::default(),
@@ -353,7 +353,7 @@ async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
     let house = House::on(Engine::sqlite()).await;
     let args = Cli::parse_from(["greenroom"]).serve;
     let limits = Limits::new(&args.listener, &args.events);
-    let door = Arc::new(Door::new(house.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
+    let door = Arc::new(ApiState::new(house.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
     let router = protect(paths.route("/well", get(async || "well")), Router::new(), door);
     for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {

@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// A token, and the id of the stage that it is for.
-type Ticket = (String, String);
+type VerifiedToken = (String, String);
 type Socket = WebSocketStream<tokio::net::TcpStream>;
 
 pub fn run(args: Args) -> Result<Value, String> {
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<Value, String> {
     runtime.map_err(|error| error.to_string())?.block_on(join(args, tickets))
 }
 
-async fn join(args: Args, tickets: Vec<Ticket>) -> Result<Value, String> {
+async fn join(args: Args, tickets: Vec<VerifiedToken>) -> Result<Value, String> {
     let cpu = |pid| (report::cpu_seconds(None), report::cpu_seconds(pid));
     let count = tickets.len();
     let queue = Arc::new(Mutex::new(VecDeque::from(tickets)));
@@ -104,7 +104,7 @@ struct Done {
     held: Vec<Socket>,
 }
 
-async fn work(args: Args, queue: Arc<Mutex<VecDeque<Ticket>>>) -> Result<Done, String> {
+async fn work(args: Args, queue: Arc<Mutex<VecDeque<VerifiedToken>>>) -> Result<Done, String> {
     let mut done = Done::default();
     loop {
         let next = queue.lock().expect("nobody panics").pop_front();
@@ -124,7 +124,7 @@ async fn work(args: Args, queue: Arc<Mutex<VecDeque<Ticket>>>) -> Result<Done, S
 }
 
 /// Comes in: who is told how the stage looks is in the record.
-async fn enter(target: &Target, (token, stage): &Ticket) -> Result<Socket, String> {
+async fn enter(target: &Target, (token, stage): &VerifiedToken) -> Result<Socket, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("joining {stage}: {error}");
     let mut request =
         format!("ws://{}/events/{stage}", target.target).into_client_request().map_err(|error| wrong(&error))?;
@@ -147,7 +147,7 @@ async fn leave(socket: &mut Socket) {
 }
 
 /// A token for each participant, made by `CreateParticipantToken`.
-fn tickets(args: &Args, stages: &[&str]) -> Result<Vec<Ticket>, String> {
+fn tickets(args: &Args, stages: &[&str]) -> Result<Vec<VerifiedToken>, String> {
     let share = args.count.div_ceil(MAKERS);
     let make = |from: usize| {
         let stream = TcpStream::connect(args.target.target).map_err(|error| error.to_string())?;
@@ -157,13 +157,13 @@ fn tickets(args: &Args, stages: &[&str]) -> Result<Vec<Ticket>, String> {
     };
     std::thread::scope(|scope| {
         let makers: Vec<_> = (0..args.count).step_by(share).map(|from| scope.spawn(move || make(from))).collect();
-        let made: Result<Vec<Vec<Ticket>>, String> =
+        let made: Result<Vec<Vec<VerifiedToken>>, String> =
             makers.into_iter().map(|maker| maker.join().expect("it does not panic")).collect();
         Ok(made?.concat())
     })
 }
 
-fn ticket(args: &Args, stream: &mut BufReader<TcpStream>, arn: &str) -> Result<Ticket, String> {
+fn ticket(args: &Args, stream: &mut BufReader<TcpStream>, arn: &str) -> Result<VerifiedToken, String> {
     let body = json!({"stageArn": arn, "duration": 60}).to_string();
     let request = args.target.signed("/CreateParticipantToken", &body)?;
     let failed = |error: std::io::Error| error.to_string();

@@ -7,8 +7,8 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;
-use greenroom::api::{ClientAddress, Entrance};
-use greenroom::app::{App, Call, credentials, stages};
+use greenroom::api::{ApiService, ClientAddress};
+use greenroom::app::{App, OperationContext, credentials, stages};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{Cli, Figures, Url};
 use greenroom::domain::policy::Policy;
@@ -47,9 +47,9 @@ pub struct Signed(pub Parts, pub Bytes);
 pub struct World {
     runtime: Runtime,
     server: Server,
-    entrance: Entrance,
+    entrance: ApiService,
     /// Of whoever calls an operation without the door.
-    pub call: Call,
+    pub call: OperationContext,
     /// The id of a stage, and its ARN.
     pub stage: String,
     pub arn: StageArn,
@@ -68,7 +68,7 @@ impl World {
         let scope = Scope { account: ACCOUNT.into(), region: REGION.into() };
         let (server, call, arn) = runtime.block_on(async {
             let server = Server::start(args, Clock::manual(NOW), Ids::seeded(1)).await.expect("the server starts");
-            let call = Call::new(server.app.clone(), scope);
+            let call = OperationContext::new(server.app.clone(), scope);
             let mut arn = None;
             for _ in 0..100 {
                 let create: CreateStageRequest = serde_json::from_str("{}").expect("an empty request");

@@ -2,7 +2,7 @@
 //! has nothing to do with it stays, and nothing is sent to a stranger.
 #![no_main]
 
-use greenroom::sfu::{Event, Failure, Peer, Reason, Sfu, Why};
+use greenroom_media::{Event, Failure, Peer, Reason, Sfu, Why};
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Offers and fragments: whatever is answered is SDP with a section for each that was offered, and nothing is left behind.
 #![no_main]
 
-use greenroom::sfu::{Peer, Sfu};
+use greenroom_media::{Peer, Sfu};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};

@@ -3,11 +3,11 @@
 //! A call is recorded once it is known whose it is, whatever becomes of it, before it is answered. Values that the model
 //! calls sensitive are hidden, and members that it does not know are left out.
 
-use super::Witness;
+use super::RequestContext;
 use super::operations::Operation;
 use super::request::ClientAddress;
 use crate::app::credentials::Caller;
-use crate::app::{Call, audit};
+use crate::app::{OperationContext, audit};
 use crate::clock::Timestamp;
 use crate::model::fault::Fault;
 use axum::http::header::USER_AGENT;
@@ -28,13 +28,19 @@ pub struct Attempt {
 
 impl Attempt {
     /// A call by the holder of a key.
-    pub fn new(operation: &'static Operation, parts: &Parts, key: &str, caller: &Caller, call: &Call) -> Attempt {
+    pub fn new(
+        operation: &'static Operation,
+        parts: &Parts,
+        key: &str,
+        caller: &Caller,
+        call: &OperationContext,
+    ) -> Attempt {
         let agent = parts.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let agent: Option<String> = agent.map(|agent| agent.chars().take(AGENT).collect());
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0.to_string());
         let at: Timestamp = call.app.clock.now().whole_seconds();
         let id = call.app.ids.event();
-        let witness = Witness::of(&parts.extensions);
+        let witness = RequestContext::of(&parts.extensions);
         let record = json!({
             "eventVersion": VERSION,
             "userIdentity": {
@@ -71,7 +77,7 @@ impl Attempt {
 
     /// Writes what became of the call. If it cannot be written, the log has it: what is done is done, and a client that
     /// was told otherwise would do it again.
-    pub async fn write(mut self, call: &Call, done: &Result<Vec<u8>, Fault>) {
+    pub async fn write(mut self, call: &OperationContext, done: &Result<Vec<u8>, Fault>) {
         match done {
             Ok(answer) => {
                 let answer = serde_json::from_slice(answer).unwrap_or_default();

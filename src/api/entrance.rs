@@ -3,7 +3,7 @@
 use super::exchange::{Connection, Exchange};
 use super::operations::Operation;
 use super::shares::Shares;
-use super::{Door, dispatched, limits, operation, panicked, witness};
+use super::{ApiState, dispatched, limits, operation, panicked, witness};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -17,27 +17,27 @@ use tower::Service as _;
 /// Every path that a server answers. A request for an operation takes no way through the router, which would copy its
 /// services for it, and box what each layer has to do; the layers are the same as [there](super::router).
 #[derive(Clone, Debug)]
-pub struct Entrance {
-    door: Option<Arc<Door>>,
+pub struct ApiService {
+    door: Option<Arc<ApiState>>,
     router: Router,
 }
 
 /// A router alone.
-impl From<Router> for Entrance {
+impl From<Router> for ApiService {
     fn from(router: Router) -> Self {
-        Entrance { door: None, router }
+        ApiService { door: None, router }
     }
 }
 
-impl Entrance {
+impl ApiService {
     /// What its clients share; none for a router alone.
     pub fn shares(&self) -> Option<Arc<Shares>> {
         self.door.as_ref().map(|door| door.limits.shares.clone())
     }
 
     /// The entrance of a router that answers for `door`, made by [`router`](super::router).
-    pub fn new(door: Arc<Door>, router: Router) -> Self {
-        Entrance { door: Some(door), router }
+    pub fn new(door: Arc<ApiState>, router: Router) -> Self {
+        ApiService { door: Some(door), router }
     }
 
     /// Answers a request.
@@ -69,7 +69,7 @@ async fn route(mut router: Router, request: Request, alone: bool) -> Response {
     }
 }
 
-async fn operate(door: Arc<Door>, operation: &'static Operation, request: Request) -> Response {
+async fn operate(door: Arc<ApiState>, operation: &'static Operation, request: Request) -> Response {
     let answer = |request| {
         caught(limits::admitted(&door, Some(operation), request, |request| dispatched(&door, Some(operation), request)))
     };

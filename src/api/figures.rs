@@ -1,6 +1,6 @@
 //! `GET /metrics`: figures for Prometheus.
 
-use super::{Door, limits, response};
+use super::{ApiState, limits, response};
 use crate::metrics::Form;
 use axum::Router;
 use axum::extract::State;
@@ -11,12 +11,12 @@ use axum::routing::get;
 use std::sync::Arc;
 
 /// The router of a listener that serves nothing else.
-pub fn router(door: Arc<Door>) -> Router {
+pub fn router(door: Arc<ApiState>) -> Router {
     Router::new().route(limits::METRICS, get(page)).with_state(door)
 }
 
 /// The page, in the form that the client takes.
-pub(super) async fn page(State(door): State<Arc<Door>>, headers: HeaderMap) -> Response {
+pub(super) async fn page(State(door): State<Arc<ApiState>>, headers: HeaderMap) -> Response {
     let app = &door.app;
     app.count().await;
     app.db.sample(&app.metrics);

@@ -5,7 +5,7 @@ use super::intake::{self, NotReceived, Pace, Received, Size};
 use super::operations::Operation;
 use super::request::{BODY_BYTES, DRAINED_BYTES};
 use super::shares::{Amounts, Client, Exceeded, Lease, Resource, Shares};
-use super::{Door, response};
+use super::{ApiState, response};
 use crate::config::{EventArgs, ListenerArgs};
 use crate::metrics::Metrics;
 use crate::model::fault::{Fault, RejectionKind};
@@ -228,13 +228,13 @@ pub fn enter(exchange: &Exchange, metrics: &Metrics) -> Result<(), Fault> {
 }
 
 /// Lets a request in, or refuses it at once: a queue would only make everyone wait until they have given up.
-pub async fn admit(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+pub async fn admit(State(door): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     admitted(&door, None, request, |request| next.run(request)).await
 }
 
 /// The same in front of whatever answers.
 pub(super) async fn admitted<F>(
-    door: &Door,
+    door: &ApiState,
     operation: Option<&'static Operation>,
     request: Request,
     next: impl FnOnce(Request) -> F,
@@ -253,7 +253,7 @@ where
 
 /// Runs a request as an [`Exchange`], which its answer holds until it is written. An answer that `must` be given is given
 /// even where unread answers fill their budget.
-pub async fn held<F>(door: &Door, mut request: Request, must: bool, next: impl FnOnce(Request) -> F) -> Response
+pub async fn held<F>(door: &ApiState, mut request: Request, must: bool, next: impl FnOnce(Request) -> F) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -283,7 +283,7 @@ pub fn hold(response: Response, exchange: Arc<Exchange>, must: bool) -> Result<R
 }
 
 /// What a page of an event stream takes of the unread answers; none if that is too much.
-pub fn page(door: &Door, client: &Arc<Client>, bytes: usize) -> Option<Lease> {
+pub fn page(door: &ApiState, client: &Arc<Client>, bytes: usize) -> Option<Lease> {
     if bytes <= SMALL_BYTES {
         return Some(client.take_anyway(Resource::AnswerBytes, bytes));
     }

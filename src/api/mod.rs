@@ -21,16 +21,16 @@ mod signed;
 mod stream;
 mod witness;
 
-pub use entrance::Entrance;
+pub use entrance::ApiService;
 pub use exchange::{Connection, Exchange, Unread};
 pub use figures::router as figures;
 pub use intake::{NotReceived, Received, Size, drain, receive};
 pub use limits::{Limits, busy, held, not_received, shares};
 pub use shares::{Client, Exceeded, Lease, Resource, Shares};
-pub use witness::{OWN, Sender, Witness};
+pub use witness::{OWN, RequestContext, Sender};
 
 use crate::app::credentials::Caller;
-use crate::app::{App, Call};
+use crate::app::{App, OperationContext};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::{Bug, Fault, RejectionKind};
@@ -43,7 +43,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
-pub use request::{Busy, ClientAddress, Place};
+pub use request::{ClientAddress, KeepAlive, Place};
 use signature::Claim;
 use signed::{Signed, signed};
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ use tracing::Instrument as _;
 
 /// The front door's own state.
 #[derive(Debug)]
-pub struct Door {
+pub struct ApiState {
     /// The service.
     pub app: Arc<App>,
     /// When the server was started, for its uptime.
@@ -69,10 +69,10 @@ pub struct Door {
     tasks: TaskTracker,
 }
 
-impl Door {
+impl ApiState {
     /// A door that is open until `stopping` is done.
     pub fn new(app: Arc<App>, started_at: Timestamp, limits: Limits, stopping: CancellationToken) -> Self {
-        Door { app, started_at, limits, stopping, tasks: TaskTracker::new() }
+        ApiState { app, started_at, limits, stopping, tasks: TaskTracker::new() }
     }
 
     /// Waits for calls that nobody waits for, once there are no new ones.
@@ -84,9 +84,9 @@ impl Door {
     }
 }
 
-/// Every path that the server answers but those of operations, which [`Entrance`] knows; those of `others` beside our own, and
+/// Every path that the server answers but those of operations, which [`ApiService`] knows; those of `others` beside our own, and
 /// figures if they are served here.
-pub fn router(door: Arc<Door>, others: Router<Arc<Door>>, with_figures: bool) -> Router {
+pub fn router(door: Arc<ApiState>, others: Router<Arc<ApiState>>, with_figures: bool) -> Router {
     let figures = match with_figures {
         true => Router::new().route(limits::METRICS, get(figures::page)),
         false => Router::new(),
@@ -105,7 +105,7 @@ pub fn router(door: Arc<Door>, others: Router<Arc<Door>>, with_figures: bool) ->
 }
 
 /// Gives every answer an id, and makes an answer of every panic in our own paths; others have their own form for that.
-pub fn protect(paths: Router<Arc<Door>>, others: Router<Arc<Door>>, door: Arc<Door>) -> Router {
+pub fn protect(paths: Router<Arc<ApiState>>, others: Router<Arc<ApiState>>, door: Arc<ApiState>) -> Router {
     let paths = paths.layer(CatchPanicLayer::custom(panicked)).merge(others);
     paths.layer(from_fn_with_state(door.clone(), witness::watch)).with_state(door)
 }
@@ -116,18 +116,18 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 /// Answers a request that no path of the server takes.
-pub async fn unrouted(door: &Door, request: Request) -> Response {
+pub async fn unrouted(door: &ApiState, request: Request) -> Response {
     limits::admitted(door, None, request, |request| without_operation(door, request)).await
 }
 
 /// Answers what is asked of no path.
-async fn dispatch(State(door): State<Arc<Door>>, request: Request) -> Response {
+async fn dispatch(State(door): State<Arc<ApiState>>, request: Request) -> Response {
     without_operation(&door, request).await
 }
 
-async fn without_operation(door: &Door, request: Request) -> Response {
+async fn without_operation(door: &ApiState, request: Request) -> Response {
     if home::is_asked_for(request.method(), request.uri().path(), request.headers()) {
-        if let Some(witness) = Witness::of(request.extensions()) {
+        if let Some(witness) = RequestContext::of(request.extensions()) {
             witness.operation(witness::HOME);
         }
         return home::page();
@@ -135,11 +135,11 @@ async fn without_operation(door: &Door, request: Request) -> Response {
     dispatched(door, None, request).await
 }
 
-async fn dispatched(door: &Door, operation: Option<&'static Operation>, request: Request) -> Response {
+async fn dispatched(door: &ApiState, operation: Option<&'static Operation>, request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return response::preflight();
     }
-    let witness = Witness::of(request.extensions());
+    let witness = RequestContext::of(request.extensions());
     match answer(door, operation, request, witness.as_deref()).await {
         Ok(body) => response::success(body),
         Err(fault) => response::fault(&fault),
@@ -147,10 +147,10 @@ async fn dispatched(door: &Door, operation: Option<&'static Operation>, request:
 }
 
 async fn answer(
-    door: &Door,
+    door: &ApiState,
     operation: Option<&'static Operation>,
     request: Request,
-    witness: Option<&Witness>,
+    witness: Option<&RequestContext>,
 ) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
     let asked = asked(&parts, operation, witness);
@@ -159,7 +159,7 @@ async fn answer(
         witness.caller(&scope, &claim.access_key);
     }
     limit(door, operation, &scope)?;
-    let call = Call::new(door.app.clone(), scope);
+    let call = OperationContext::new(door.app.clone(), scope);
     if operation.readonly || !door.app.settings.events.audit {
         return perform(operation, &parts, &body, &caller, call, None).await;
     }
@@ -183,7 +183,7 @@ async fn perform(
     parts: &Parts,
     body: &[u8],
     caller: &Caller,
-    call: Call,
+    call: OperationContext,
     attempt: Option<&mut Attempt>,
 ) -> Result<Vec<u8>, Fault> {
     // What is not valid is refused as such, whoever sent it.
@@ -203,7 +203,7 @@ async fn perform(
 fn asked(
     parts: &Parts,
     operation: Option<&'static Operation>,
-    witness: Option<&Witness>,
+    witness: Option<&RequestContext>,
 ) -> Result<(&'static Operation, Claim), Fault> {
     let (method, path) = (&parts.method, parts.uri.path());
     request::check_path(path)?;
@@ -216,7 +216,7 @@ fn asked(
 }
 
 /// Refuses a request beyond its rate.
-fn limit(door: &Door, operation: &Operation, scope: &Scope) -> Result<(), Fault> {
+fn limit(door: &ApiState, operation: &Operation, scope: &Scope) -> Result<(), Fault> {
     let rates = &door.app.settings.rates;
     if rates.0.is_empty() {
         return Ok(());
@@ -241,7 +241,7 @@ fn operation(method: &Method, path: &str) -> Option<&'static Operation> {
 }
 
 /// `GET /_greenroom/health`: 200 while the process lives.
-async fn health(State(door): State<Arc<Door>>) -> Response {
+async fn health(State(door): State<Arc<ApiState>>) -> Response {
     let now = door.app.clock.monotonic();
     let health = serde_json::json!({
         "status": "ok",
@@ -253,7 +253,7 @@ async fn health(State(door): State<Arc<Door>>) -> Response {
 }
 
 /// `GET /_greenroom/ready`: 503 with every reason while this node cannot serve.
-async fn ready(State(door): State<Arc<Door>>) -> Response {
+async fn ready(State(door): State<Arc<ApiState>>) -> Response {
     let reasons = door.app.not_ready().await;
     if reasons.is_empty() {
         return response::json(StatusCode::OK, &serde_json::json!({"status": "ready"}));
@@ -265,7 +265,7 @@ async fn ready(State(door): State<Arc<Door>>) -> Response {
 }
 
 /// `GET /.well-known/jwks.json`: the public halves of the keys that sign participant tokens (RFC 7517).
-async fn jwks(State(door): State<Arc<Door>>, request: Request) -> Response {
+async fn jwks(State(door): State<Arc<ApiState>>, request: Request) -> Response {
     // Anyone may ask, and the store is read: the request takes a place among those in flight.
     let exchange = limits::exchange(request.extensions());
     if let Err(fault) = exchange.and_then(|exchange| limits::enter(&exchange, &door.app.metrics)) {

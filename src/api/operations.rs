@@ -6,8 +6,8 @@
 
 use super::authorization::Target::{self, Every, Everything, In};
 use crate::app::{
-    Call, again, compositions, encoder_configurations, ingest_configurations, participants, public_keys, replications,
-    sessions, stages, storage_configurations, tags, tokens,
+    OperationContext, again, compositions, encoder_configurations, ingest_configurations, participants, public_keys,
+    replications, sessions, stages, storage_configurations, tags, tokens,
 };
 use crate::model::arn::ResourceKind::{
     self, Composition, EncoderConfiguration, IngestConfiguration, PublicKey, Stage, StorageConfiguration,
@@ -17,7 +17,7 @@ use crate::model::fault::FaultKind::{
     Validation,
 };
 use crate::model::fault::{Fault, RejectionKind};
-use crate::model::shape::{At, Broken, Def, Shape};
+use crate::model::shape::{Def, FieldPath, Shape, ValidationErrors};
 use axum::http::Method;
 use serde::Serialize;
 use serde_json::Value;
@@ -56,7 +56,7 @@ pub trait ValidRequest: Send {
     fn input(&self) -> Result<Value, Fault>;
 
     /// Runs the operation and encodes its output.
-    fn run(self: Box<Self>, call: Call) -> Answer;
+    fn run(self: Box<Self>, call: OperationContext) -> Answer;
 }
 
 struct Decoded<I, F> {
@@ -74,7 +74,7 @@ fn read<I, O, F, R>(operation: F, input: Value) -> Result<Box<dyn ValidRequest>,
 where
     I: Shape + Clone + Serialize + Send + Sync + 'static,
     O: Serialize + Send,
-    F: Fn(Call, I) -> R + Send + Sync + 'static,
+    F: Fn(OperationContext, I) -> R + Send + Sync + 'static,
     R: Future<Output = Result<O, Fault>> + Send + 'static,
 {
     Ok(Box::new(Decoded { input: decode::<I>(input)?, operation }))
@@ -84,14 +84,14 @@ impl<I, O, F, R> ValidRequest for Decoded<I, F>
 where
     I: Clone + Serialize + Send + Sync + 'static,
     O: Serialize + Send,
-    F: Fn(Call, I) -> R + Send + Sync + 'static,
+    F: Fn(OperationContext, I) -> R + Send + Sync + 'static,
     R: Future<Output = Result<O, Fault>> + Send + 'static,
 {
     fn input(&self) -> Result<Value, Fault> {
         serde_json::to_value(&self.input).map_err(Fault::internal)
     }
 
-    fn run(self: Box<Self>, call: Call) -> Answer {
+    fn run(self: Box<Self>, call: OperationContext) -> Answer {
         Box::pin(async move {
             let done = again(|| (self.operation)(call.clone(), self.input.clone())).await?;
             let mut body = Vec::with_capacity(BODY);
@@ -103,8 +103,8 @@ where
 
 /// Parses a request: wrong JSON types make it unreadable, broken constraints make it invalid.
 pub fn decode<I: Shape>(input: Value) -> Result<I, Fault> {
-    let mut broken = Broken::default();
-    let decoded = I::decode(input, At::Root, &mut broken)
+    let mut broken = ValidationErrors::default();
+    let decoded = I::decode(input, FieldPath::Root, &mut broken)
         .map_err(|wrong| Fault::rejected(RejectionKind::Serialization, wrong.0))?;
     match (broken.text(), decoded) {
         (None, Some(input)) => Ok(input),
@@ -112,11 +112,11 @@ pub fn decode<I: Shape>(input: Value) -> Result<I, Fault> {
     }
 }
 
-fn input_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
+fn input_of<I: Shape, O, F: Future<Output = Result<O, Fault>>>(_: impl Fn(OperationContext, I) -> F) -> &'static Def {
     I::def()
 }
 
-fn output_of<I, O: Shape, F: Future<Output = Result<O, Fault>>>(_: impl Fn(Call, I) -> F) -> &'static Def {
+fn output_of<I, O: Shape, F: Future<Output = Result<O, Fault>>>(_: impl Fn(OperationContext, I) -> F) -> &'static Def {
     O::def()
 }
 

@@ -49,18 +49,18 @@ impl Place {
 /// Keeps a connection from being idle, which the listener gives to each request as an extension. An answer that lasts
 /// holds it until it ends.
 #[derive(Clone)]
-pub struct Busy {
+pub struct KeepAlive {
     _held: Arc<dyn Send + Sync>,
 }
 
-impl Busy {
+impl KeepAlive {
     /// Whatever has to be held.
     pub fn new<T: Send + Sync + 'static>(held: T) -> Self {
-        Busy { _held: Arc::new(held) }
+        KeepAlive { _held: Arc::new(held) }
     }
 }
 
-impl std::fmt::Debug for Busy {
+impl std::fmt::Debug for KeepAlive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Busy")
     }

@@ -6,7 +6,7 @@
 use super::intake::Received;
 use super::request::BODY_BYTES;
 use super::signature::Claim;
-use super::{Door, limits};
+use super::{ApiState, limits};
 use crate::app::again;
 use crate::app::credentials::{Caller, Secret};
 use crate::model::arn::Scope;
@@ -27,7 +27,7 @@ pub struct Signed {
 /// Receives the body of a request and verifies who has signed it. `asked` is what the head asks for and claims. A request
 /// that gets this far has a place among the requests in flight until its answer is written.
 pub async fn signed<T>(
-    door: &Door,
+    door: &ApiState,
     parts: &Parts,
     body: Body,
     asked: Result<(T, Claim), Fault>,
@@ -70,6 +70,6 @@ pub async fn signed<T>(
 }
 
 /// Whose key it is, and the secret that it must have signed with.
-async fn identified(door: &Door, claim: &Claim) -> Result<(Caller, Arc<Secret>), Fault> {
+async fn identified(door: &ApiState, claim: &Claim) -> Result<(Caller, Arc<Secret>), Fault> {
     again(|| door.app.caller(&claim.access_key, claim.session_token.as_deref())).await
 }

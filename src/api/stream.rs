@@ -7,10 +7,10 @@ mod wanted;
 mod writing;
 
 use super::exchange::Unread;
-use super::request::{Busy, ClientAddress};
+use super::request::{ClientAddress, KeepAlive};
 use super::shares::{Client, Exceeded};
 use super::signed::{Signed, signed};
-use super::{Connection, Door, Witness, authorization, limits, response, signature};
+use super::{ApiState, Connection, RequestContext, authorization, limits, response, signature};
 use crate::app::again;
 use crate::app::log::{self, EventRow};
 use crate::domain::pattern::Pattern;
@@ -44,18 +44,18 @@ const PAGE_BYTES: usize = 512 << 10;
 const MATCHING_TURN: Duration = Duration::from_millis(1);
 
 /// Answers a request for the stream.
-pub async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+pub async fn answer(State(door): State<Arc<ApiState>>, request: Request) -> Response {
     match open(door, request).await {
         Ok((reader, key, connection)) => response::stream(writing::body(reader, key, connection)),
         Err(fault) => response::fault(&fault),
     }
 }
 
-async fn open(door: Arc<Door>, request: Request) -> Result<(Reader, Key, writing::Connection), Fault> {
+async fn open(door: Arc<ApiState>, request: Request) -> Result<(Reader, Key, writing::Connection), Fault> {
     let (mut parts, body) = request.into_parts();
     let claimed = signature::claim(&parts).map(|claim| ((), claim));
     let ((), Signed { claim, caller, scope, .. }) = signed(&door, &parts, body, claimed).await?;
-    if let Some(witness) = Witness::of(&parts.extensions) {
+    if let Some(witness) = RequestContext::of(&parts.extensions) {
         witness.caller(&scope, &claim.access_key);
     }
     let wanted = Wanted::of(&parts)?;
@@ -89,7 +89,7 @@ async fn open(door: Arc<Door>, request: Request) -> Result<(Reader, Key, writing
     Ok((reader, key, connection))
 }
 
-fn too_many(door: &Door, exceeded: Exceeded, client: &Client) -> Fault {
+fn too_many(door: &ApiState, exceeded: Exceeded, client: &Client) -> Fault {
     let refusals = &door.app.metrics.refusals;
     let (counter, reason, text) = match exceeded {
         Exceeded::Node => (
@@ -110,7 +110,7 @@ fn too_many(door: &Door, exceeded: Exceeded, client: &Client) -> Fault {
 
 /// A client that reads the log.
 struct Reader {
-    door: Arc<Door>,
+    door: Arc<ApiState>,
     scope: Scope,
     kinds: &'static Kinds,
     pattern: Option<Pattern>,
@@ -228,7 +228,7 @@ impl Reader {
 
 /// The access key of a stream.
 struct Key {
-    door: Arc<Door>,
+    door: Arc<ApiState>,
     access_key: String,
     session_token: Option<String>,
     address: Option<IpAddr>,

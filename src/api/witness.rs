@@ -1,7 +1,7 @@
 //! What becomes of a request: its id, its line in the log, its figures and its span. The one place where a request of
 //! either door begins and ends.
 
-use super::{ClientAddress, Door};
+use super::{ApiState, ClientAddress};
 use crate::app::App;
 use crate::model::arn::Scope;
 use crate::telemetry::trace;
@@ -41,7 +41,7 @@ pub struct Sender {
 
 /// What is known of a request. Whoever learns something of it says so here.
 #[derive(Debug)]
-pub struct Witness {
+pub struct RequestContext {
     app: Arc<App>,
     /// Its id.
     pub id: String,
@@ -61,16 +61,16 @@ pub struct Witness {
 }
 
 /// Gives every answer the id of its request, and bears witness of both.
-pub async fn watch(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+pub async fn watch(State(door): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     watched(&door, request, |request| next.run(request)).await
 }
 
 /// The same around whatever answers.
-pub(super) async fn watched<F>(door: &Door, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub(super) async fn watched<F>(door: &ApiState, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
 where
     F: Future<Output = Response>,
 {
-    let (witness, span) = Witness::new(&door.app, &request);
+    let (witness, span) = RequestContext::new(&door.app, &request);
     let witness = Arc::new(witness);
     request.extensions_mut().insert(witness.clone());
     let waiting = Waiting(&witness);
@@ -85,7 +85,7 @@ where
 }
 
 /// A request whose answer is waited for. Dropped, nobody waits any more.
-struct Waiting<'a>(&'a Witness);
+struct Waiting<'a>(&'a RequestContext);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -108,9 +108,9 @@ fn own(method: &Method, path: &str) -> Option<&'static str> {
     }
 }
 
-impl Witness {
+impl RequestContext {
     /// The witness of a request, and the request's span.
-    fn new(app: &Arc<App>, request: &Request) -> (Witness, Span) {
+    fn new(app: &Arc<App>, request: &Request) -> (RequestContext, Span) {
         let (id, method, path) = (app.ids.request(), request.method(), request.uri().path());
         let span = if trace::is_sent() {
             tracing::info_span!("request", id, %method, path, trace_id = Empty, otel.kind = "server")
@@ -122,7 +122,7 @@ impl Witness {
         if let Some(trace) = &trace {
             span.record("trace_id", trace);
         }
-        let witness = Witness {
+        let witness = RequestContext {
             app: app.clone(),
             since: Instant::now(),
             client: request.extensions().get::<ClientAddress>().map(|client| client.0),
@@ -141,8 +141,8 @@ impl Witness {
     }
 
     /// The witness of a request, by its extensions; none where a router is driven without its layers.
-    pub fn of(extensions: &Extensions) -> Option<Arc<Witness>> {
-        extensions.get::<Arc<Witness>>().cloned()
+    pub fn of(extensions: &Extensions) -> Option<Arc<RequestContext>> {
+        extensions.get::<Arc<RequestContext>>().cloned()
     }
 
     /// Which operation is asked for.

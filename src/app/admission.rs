@@ -1,8 +1,8 @@
 //! Tokens at the doors: who signed them, what they say, and whether it still holds.
 
 use super::App;
-use crate::domain::admission::{self, Refusal, RefusalCode, Rules, Ticket};
-use crate::domain::participant::HeldToken;
+use crate::domain::admission::{self, Refusal, RefusalCode, Rules, VerifiedToken};
+use crate::domain::participant::CurrentToken;
 use crate::domain::public_key;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -23,7 +23,7 @@ pub enum Purpose {
 
 /// Reads a token and checks everything that does not depend on what it is used for: signature, time, stage, members,
 /// revocation, and that no other token has taken its place. Capabilities are for the caller to check.
-pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Ticket, Refusal> {
+pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, Refusal> {
     decided(|| async {
         let mut conn = app.db.read().await?;
         let (verified, signer) = believed(app, &mut conn, token).await?;
@@ -43,7 +43,7 @@ pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Tick
 }
 
 /// Checks a connection token that came with a participant token, and notes its id in the ticket.
-pub async fn admit_connection(app: &Arc<App>, ticket: &mut Ticket, token: &str) -> Result<(), Refusal> {
+pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token: &str) -> Result<(), Refusal> {
     let scope = ticket.scope.clone();
     let id = decided(|| async {
         let mut conn = app.db.read().await?;
@@ -102,20 +102,20 @@ where
     })
 }
 
-pub(super) fn no_stage(ticket: &Ticket) -> Refusal {
+pub(super) fn no_stage(ticket: &VerifiedToken) -> Refusal {
     let arn = ticket.scope.arn(ResourceKind::Stage, &ticket.stage);
     Refusal::new(RefusalCode::StageDeleted, format!("{arn} was deleted, or never was"))
 }
 
 /// Refuses a participant that was disconnected for good.
-pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &Ticket) -> Result<(), No> {
+pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &VerifiedToken) -> Result<(), No> {
     if !conn.is_participant_revoked(&ticket.scope, &ticket.stage, &ticket.participant).await? {
         return Ok(());
     }
     Err(disconnected(ticket).into())
 }
 
-pub(super) fn disconnected(ticket: &Ticket) -> Refusal {
+pub(super) fn disconnected(ticket: &VerifiedToken) -> Refusal {
     let text = format!("the participant {} was disconnected; its tokens open no door again", ticket.participant);
     Refusal::new(RefusalCode::ParticipantDisconnected, text)
 }
@@ -130,7 +130,7 @@ pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Res
 }
 
 /// Refuses a token in whose place its participant has put `held`.
-pub(super) fn not_superseded(held: Option<&HeldToken>, ticket: &Ticket) -> Result<(), Refusal> {
+pub(super) fn not_superseded(held: Option<&CurrentToken>, ticket: &VerifiedToken) -> Result<(), Refusal> {
     if !held.is_some_and(|held| held.supersedes(ticket.issued_at, &ticket.digest)) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The audit trail: a record of every call that changes something, on the same road as events.
 
-use super::outbox::{self, Told};
-use super::{Call, again};
+use super::outbox::{self, OutboxEvent};
+use super::{OperationContext, again};
 use crate::domain::event::Detail;
 use crate::model::fault::Fault;
 use crate::store::{self, StoreError, Written};
@@ -11,9 +11,9 @@ use serde_json::Value;
 const DETAIL_TYPE: &str = "AWS API Call via CloudTrail";
 
 /// Writes a record. It has no part in the order of any stage: records are told in the order of their times.
-pub async fn record(call: &Call, id: &str, detail: Value) -> Result<(), Fault> {
+pub async fn record(call: &OperationContext, id: &str, detail: Value) -> Result<(), Fault> {
     let (scope, at) = (&call.scope, call.now());
-    let told = Told { detail_type: DETAIL_TYPE, resource: String::new(), at, detail: Detail::Call(detail) };
+    let told = OutboxEvent { detail_type: DETAIL_TYPE, resource: String::new(), at, detail: Detail::Call(detail) };
     let body = outbox::envelope(scope, id, &told);
     let row = Written { stage: "", number: at.0, id, kind: store::AUDIT, body: &body, written_at: at.0 };
     again(|| async {

@@ -1,9 +1,9 @@
 //! Authorization of a request by the policy of its access key.
 //!
 //! A decision that depends on the tags of resources (`aws:ResourceTag`) is made on the state that the operation acts on:
-//! in the snapshot that it reads, or in the transaction that it writes in. See `Call::read` and `Call::write`.
+//! in the snapshot that it reads, or in the transaction that it writes in. See `OperationContext::read` and `OperationContext::write`.
 
-use super::Call;
+use super::OperationContext;
 use crate::domain::policy::{Context, Decision, Policy, Request};
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -84,10 +84,10 @@ fn named<'a>(scope: &Scope, needed: &'a Permission) -> Option<(ResourceKind, &'a
     scope.own(&needed.resource).filter(|id| *id != "*").map(|id| (kind, id))
 }
 
-impl Call {
+impl OperationContext {
     /// Checks what a request needs before anything is done, and again in the state that the operation acts on if tags
     /// in the store decide.
-    pub async fn authorize(self, request: AuthorizationRequest) -> Result<Call, Fault> {
+    pub async fn authorize(self, request: AuthorizationRequest) -> Result<OperationContext, Fault> {
         if !request.depends_on_tags(&self.scope) {
             request.check()?;
             return Ok(self);
@@ -98,6 +98,6 @@ impl Call {
             request.check_in(&self.scope, &mut conn).await
         };
         super::again(check).await?;
-        Ok(Call { authorization: Some(request), ..self })
+        Ok(OperationContext { authorization: Some(request), ..self })
     }
 }

@@ -1,6 +1,6 @@
 //! Compositions: several participants in one picture, sent to a channel or recorded.
 
-use super::{Call, place, quota};
+use super::{OperationContext, place, quota};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::composition::{History, PlannedDestination, Progress, Status};
@@ -23,7 +23,7 @@ pub(super) use course::{advance, end_with_stage, retime, settle};
 const USE: &str = "compositions";
 
 /// Starts a composition of a stage.
-pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCompositionResponse, Fault> {
+pub async fn start(call: OperationContext, input: StartCompositionRequest) -> Result<StartCompositionResponse, Fault> {
     let request_digest = request_digest(&input);
     let token = input.idempotency_token.as_deref().unwrap_or_default().to_owned();
     domain::composition::check_destinations(&input.destinations)?;
@@ -82,14 +82,14 @@ pub async fn start(call: Call, input: StartCompositionRequest) -> Result<StartCo
 }
 
 /// Shows a composition.
-pub async fn get(call: Call, input: GetCompositionRequest) -> Result<GetCompositionResponse, Fault> {
+pub async fn get(call: OperationContext, input: GetCompositionRequest) -> Result<GetCompositionResponse, Fault> {
     let id = call.own(&input.arn)?;
     let row = existing(&call, &mut call.read().await?, &input.arn, id).await?;
     Ok(GetCompositionResponse { composition: Some(composition(&call, row)) })
 }
 
 /// Lists compositions, the newest first; of one stage, with one encoder configuration, or both, on request.
-pub async fn list(call: Call, input: ListCompositionsRequest) -> Result<ListCompositionsResponse, Fault> {
+pub async fn list(call: OperationContext, input: ListCompositionsRequest) -> Result<ListCompositionsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxCompositionResults(100)).0;
     let stage_arn = input.filter_by_stage_arn.as_deref().unwrap_or_default();
     let encoder_arn = input.filter_by_encoder_configuration_arn.as_deref().unwrap_or_default();
@@ -131,7 +131,7 @@ pub async fn list(call: Call, input: ListCompositionsRequest) -> Result<ListComp
 }
 
 /// Stops a composition. One that has begun to stop is left to it.
-pub async fn stop(call: Call, input: StopCompositionRequest) -> Result<StopCompositionResponse, Fault> {
+pub async fn stop(call: OperationContext, input: StopCompositionRequest) -> Result<StopCompositionResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     let row = existing(&call, &mut tx, &input.arn, id).await?;
@@ -146,7 +146,7 @@ pub async fn stop(call: Call, input: StopCompositionRequest) -> Result<StopCompo
 }
 
 /// What a composition is now.
-fn status(call: &Call, row: &CompositionRow) -> Status {
+fn status(call: &OperationContext, row: &CompositionRow) -> Status {
     history(row).at(call.now(), &call.app.settings.compositions)
 }
 
@@ -159,7 +159,7 @@ fn history(row: &CompositionRow) -> History {
 }
 
 /// The composition that was started with an idempotency token; one that no longer exists gives its token up.
-async fn by_token(call: &Call, tx: &mut Conn, token: &str) -> Result<Option<CompositionRow>, StoreError> {
+async fn by_token(call: &OperationContext, tx: &mut Conn, token: &str) -> Result<Option<CompositionRow>, StoreError> {
     let Some(row) = tx.composition_by_token(&call.scope, token).await? else { return Ok(None) };
     if !status(call, &row).gone {
         return Ok(Some(row));
@@ -169,25 +169,30 @@ async fn by_token(call: &Call, tx: &mut Conn, token: &str) -> Result<Option<Comp
 }
 
 /// The composition `id`, unless it ended so long ago that it no longer exists.
-pub(super) async fn existing(call: &Call, conn: &mut Conn, arn: &str, id: &str) -> Result<CompositionRow, Fault> {
+pub(super) async fn existing(
+    call: &OperationContext,
+    conn: &mut Conn,
+    arn: &str,
+    id: &str,
+) -> Result<CompositionRow, Fault> {
     let row = conn.composition(&call.scope, id).await?.filter(|row| !status(call, row).gone);
     row.ok_or_else(|| Fault::not_found(arn))
 }
 
 /// Every composition that has not ended; none is started before this transaction ends.
-pub(super) async fn running(call: &Call, tx: &mut Conn) -> Result<Vec<CompositionRow>, StoreError> {
+pub(super) async fn running(call: &OperationContext, tx: &mut Conn) -> Result<Vec<CompositionRow>, StoreError> {
     tx.lock(&call.scope, USE).await?;
     let mut rows = tx.all_compositions(&call.scope).await?;
     rows.retain(|row| is_running(call, row));
     Ok(rows)
 }
 
-fn is_running(call: &Call, row: &CompositionRow) -> bool {
+fn is_running(call: &OperationContext, row: &CompositionRow) -> bool {
     !matches!(status(call, row).state, CompositionState::Stopped | CompositionState::Failed)
 }
 
 /// Refuses one more composition than the quotas allow. The lock of the account is held.
-async fn within_quotas(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+async fn within_quotas(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
     if let Some(limit) = call.app.settings.account_quotas.compositions {
         let of_account = tx.compositions_of_account(&call.scope.account).await?;
         if of_account.iter().filter(|row| is_running(call, row)).count() >= limit as usize {
@@ -216,7 +221,11 @@ struct Uses {
     storage: String,
 }
 
-async fn uses(call: &Call, tx: &mut Conn, destinations: &[DestinationConfiguration]) -> Result<Uses, Fault> {
+async fn uses(
+    call: &OperationContext,
+    tx: &mut Conn,
+    destinations: &[DestinationConfiguration],
+) -> Result<Uses, Fault> {
     let mut uses = Uses::default();
     for destination in destinations {
         if let Some(channel) = &destination.channel {
@@ -239,7 +248,7 @@ async fn uses(call: &Call, tx: &mut Conn, destinations: &[DestinationConfigurati
     Ok(uses)
 }
 
-async fn encoder(call: &Call, tx: &mut Conn, arn: &str) -> Result<String, Fault> {
+async fn encoder(call: &OperationContext, tx: &mut Conn, arn: &str) -> Result<String, Fault> {
     let row = tx.encoder_configuration(&call.scope, call.own(arn)?).await?;
     Ok(row.ok_or_else(|| Fault::not_found(arn))?.id)
 }
@@ -251,7 +260,7 @@ fn request_digest(input: &StartCompositionRequest) -> String {
     digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn composition(call: &Call, row: CompositionRow) -> Composition {
+fn composition(call: &OperationContext, row: CompositionRow) -> Composition {
     let status = status(call, &row);
     Composition {
         arn: CompositionArn::new(&call.scope, &row.id),

@@ -4,12 +4,12 @@
 mod ends;
 
 use super::admission::{self, No, Purpose, decided};
-use super::presence::{self, Act, Newcomer};
-use super::{App, Call, again};
+use super::presence::{self, Act, NewParticipant};
+use super::{App, OperationContext, again};
 use crate::clock::Timestamp;
 use crate::domain;
-use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
-use crate::domain::participant::{Client, HeldToken};
+use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use crate::domain::participant::{Client, CurrentToken};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::{EventErrorCode, EventName, ParticipantProtocol, ParticipantState};
@@ -33,7 +33,7 @@ pub enum Found {
 
 /// Finds where a wish is fulfilled, and refuses what cannot be, without changing anything: called before media are set
 /// up for it. Checks capabilities and quotas, and that whom to subscribe to is connected to publish.
-pub async fn find(app: &Arc<App>, ticket: &Ticket, wish: &Wish) -> Result<Found, Refusal> {
+pub async fn find(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent) -> Result<Found, Refusal> {
     let call = &of(app, &ticket.scope);
     decided(|| async {
         let mut conn = call.read().await?;
@@ -48,8 +48,8 @@ pub async fn find(app: &Arc<App>, ticket: &Ticket, wish: &Wish) -> Result<Found,
 /// of the stage's change: `Elsewhere` and refusals leave nothing behind.
 pub async fn open(
     app: &Arc<App>,
-    ticket: &Ticket,
-    wish: &Wish,
+    ticket: &VerifiedToken,
+    wish: &Intent,
     id: &str,
     client: Client,
 ) -> Result<(Found, i64), Refusal> {
@@ -67,7 +67,7 @@ pub async fn open(
             (false, false) => return Err(super::nodes::dead().into()),
             (false, true) => {}
         }
-        if *wish == Wish::Publish && super::nodes::bury_home(call, &mut tx, &stage).await? {
+        if *wish == Intent::Publish && super::nodes::bury_home(call, &mut tx, &stage).await? {
             // Whom the dead node held has left, and the session may be over.
             stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
         }
@@ -89,12 +89,12 @@ pub async fn open(
             kind: kind(wish).to_owned(),
             remote_id: remote(wish).to_owned(),
             connection_token_id: ticket.connection_token.clone().unwrap_or_default(),
-            started: *wish == Wish::Events,
+            started: *wish == Intent::Events,
             opened_at: call.now().0,
         };
         replace(call, &mut tx, at, &row).await?;
         tx.insert_connection(&call.scope, &stage.id, &row).await?;
-        if *wish == Wish::Publish {
+        if *wish == Intent::Publish {
             tx.set_media_home(&call.scope, &stage.id, &row.node_id).await?;
         }
         let revision = tx.note_change(&call.scope, &stage.id, call.app.lease_now().0, false).await?;
@@ -106,7 +106,7 @@ pub async fn open(
 
 /// Notes that a publisher's media have begun, or that a subscriber is connected. Of a connection that is no longer
 /// there, nothing.
-pub async fn started(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<(), Fault> {
+pub async fn started(app: &Arc<App>, ticket: &VerifiedToken, id: &str) -> Result<(), Fault> {
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
@@ -130,7 +130,7 @@ pub async fn started(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<(), Fa
 
 /// Notes that a connection has ended, and why where the model has a name for it; with the last one, the participant
 /// leaves. Of a connection that is no longer there, nothing.
-pub async fn ended(app: &Arc<App>, ticket: &Ticket, id: &str, why: Option<EventErrorCode>) -> Result<(), Fault> {
+pub async fn ended(app: &Arc<App>, ticket: &VerifiedToken, id: &str, why: Option<EventErrorCode>) -> Result<(), Fault> {
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
@@ -147,7 +147,7 @@ pub async fn ended(app: &Arc<App>, ticket: &Ticket, id: &str, why: Option<EventE
 
 /// Puts a new token in the place of the one that `holder` came with; rights that are lost end what they were for.
 /// Answers the ticket to hold from now on.
-pub async fn exchange(app: &Arc<App>, holder: &Ticket, token: &str) -> Result<Ticket, Refusal> {
+pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Result<VerifiedToken, Refusal> {
     domain::admission::may_exchange(holder)?;
     let mut ticket = admission::admit(app, token, Purpose::Join).await?;
     domain::admission::exchange(holder, &ticket)?;
@@ -180,14 +180,14 @@ pub async fn exchange(app: &Arc<App>, holder: &Ticket, token: &str) -> Result<Ti
 
 /// Writes a refusal down as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for
 /// it and the participant is in the open session's list. The same once more within a second is not written again.
-pub async fn refused(app: &Arc<App>, ticket: &Ticket, wish: &Wish, refusal: &Refusal) {
+pub async fn refused(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, refusal: &Refusal) {
     if let Some(code) = refusal.code.event() {
         failed(app, ticket, wish, code).await;
     }
 }
 
 /// Writes an error event of a participant in the open session, as [`refused`] does.
-pub async fn failed(app: &Arc<App>, ticket: &Ticket, wish: &Wish, code: EventErrorCode) {
+pub async fn failed(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, code: EventErrorCode) {
     let call = &of(app, &ticket.scope);
     let noted = again(|| async {
         let mut tx = call.write().await?;
@@ -215,7 +215,7 @@ pub async fn failed(app: &Arc<App>, ticket: &Ticket, wish: &Wish, code: EventErr
 }
 
 /// Whether another events WebSocket of the participant has taken the place of the one whose connection was `id`.
-pub async fn is_reused(app: &Arc<App>, ticket: &Ticket, id: &str) -> Result<bool, Fault> {
+pub async fn is_reused(app: &Arc<App>, ticket: &VerifiedToken, id: &str) -> Result<bool, Fault> {
     let call = &of(app, &ticket.scope);
     again(|| async {
         let rows = call.read().await?.connections_of(&ticket.scope, &ticket.stage, &ticket.participant).await?;
@@ -240,12 +240,17 @@ pub(super) fn is_connected(row: &ParticipantRow) -> bool {
 }
 
 /// A call of whoever the stage belongs to.
-pub(super) fn of(app: &Arc<App>, scope: &Scope) -> Call {
-    Call::new(app.clone(), scope.clone())
+pub(super) fn of(app: &Arc<App>, scope: &Scope) -> OperationContext {
+    OperationContext::new(app.clone(), scope.clone())
 }
 
 /// What a participant is in the open session, if it was in it before; refuses a token that may not speak for who is in it.
-async fn present(call: &Call, tx: &mut Conn, stage: &StageRow, ticket: &Ticket) -> Result<Option<ParticipantRow>, No> {
+async fn present(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &StageRow,
+    ticket: &VerifiedToken,
+) -> Result<Option<ParticipantRow>, No> {
     let Some(session) = &stage.active_session else { return Ok(None) };
     let at = Place { scope: &call.scope, stage: &stage.id, session };
     let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(None) };
@@ -261,15 +266,20 @@ async fn present(call: &Call, tx: &mut Conn, stage: &StageRow, ticket: &Ticket) 
 }
 
 /// A connection, inside a transaction that holds its stage from now on; `None` where either is gone.
-async fn hold(call: &Call, tx: &mut Conn, ticket: &Ticket, id: &str) -> Result<Option<ConnectionRow>, Fault> {
+async fn hold(
+    call: &OperationContext,
+    tx: &mut Conn,
+    ticket: &VerifiedToken,
+    id: &str,
+) -> Result<Option<ConnectionRow>, Fault> {
     if call.hold(tx, &ticket.stage).await?.is_none() {
         return Ok(None);
     }
     Ok(tx.connection(&call.scope, &ticket.stage, id).await?)
 }
 
-fn newcomer(ticket: &Ticket, client: Client) -> Newcomer {
-    Newcomer {
+fn newcomer(ticket: &VerifiedToken, client: Client) -> NewParticipant {
+    NewParticipant {
         id: ticket.participant.clone(),
         user_id: ticket.user_id.clone(),
         attributes: ticket.attributes.clone(),
@@ -280,8 +290,8 @@ fn newcomer(ticket: &Ticket, client: Client) -> Newcomer {
     }
 }
 
-fn held(ticket: &Ticket) -> HeldToken {
-    HeldToken {
+fn held(ticket: &VerifiedToken) -> CurrentToken {
+    CurrentToken {
         issued_at: ticket.issued_at,
         expires_at: ticket.expires_at,
         digest: ticket.digest.clone(),
@@ -289,18 +299,18 @@ fn held(ticket: &Ticket) -> HeldToken {
     }
 }
 
-fn kind(wish: &Wish) -> &'static str {
+fn kind(wish: &Intent) -> &'static str {
     match wish {
-        Wish::Events => EVENTS,
-        Wish::Publish => PUBLISH,
-        Wish::Subscribe(_) => SUBSCRIBE,
+        Intent::Events => EVENTS,
+        Intent::Publish => PUBLISH,
+        Intent::Subscribe(_) => SUBSCRIBE,
     }
 }
 
-fn remote(wish: &Wish) -> &str {
+fn remote(wish: &Intent) -> &str {
     match wish {
-        Wish::Subscribe(remote) => remote,
-        Wish::Events | Wish::Publish => "",
+        Intent::Subscribe(remote) => remote,
+        Intent::Events | Intent::Publish => "",
     }
 }
 

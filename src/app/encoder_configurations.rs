@@ -1,6 +1,6 @@
 //! Encoder configurations.
 
-use super::{Call, place, quota};
+use super::{OperationContext, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::encoder_configuration::{
@@ -15,7 +15,7 @@ use crate::store::{EncoderConfigurationRow, Json};
 
 /// Creates an encoder configuration.
 pub async fn create(
-    call: Call,
+    call: OperationContext,
     input: CreateEncoderConfigurationRequest,
 ) -> Result<CreateEncoderConfigurationResponse, Fault> {
     let row = EncoderConfigurationRow {
@@ -33,7 +33,10 @@ pub async fn create(
 }
 
 /// Shows an encoder configuration.
-pub async fn get(call: Call, input: GetEncoderConfigurationRequest) -> Result<GetEncoderConfigurationResponse, Fault> {
+pub async fn get(
+    call: OperationContext,
+    input: GetEncoderConfigurationRequest,
+) -> Result<GetEncoderConfigurationResponse, Fault> {
     let row = call.read().await?.encoder_configuration(&call.scope, call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })
@@ -41,7 +44,7 @@ pub async fn get(call: Call, input: GetEncoderConfigurationRequest) -> Result<Ge
 
 /// Lists encoder configurations in the order of their creation.
 pub async fn list(
-    call: Call,
+    call: OperationContext,
     input: ListEncoderConfigurationsRequest,
 ) -> Result<ListEncoderConfigurationsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxEncoderConfigurationResults(100)).0;
@@ -61,7 +64,7 @@ pub async fn list(
 
 /// Deletes an encoder configuration that no running composition uses.
 pub async fn delete(
-    call: Call,
+    call: OperationContext,
     input: DeleteEncoderConfigurationRequest,
 ) -> Result<DeleteEncoderConfigurationResponse, Fault> {
     let id = call.own(&input.arn)?;

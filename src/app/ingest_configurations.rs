@@ -1,6 +1,6 @@
 //! Ingest configurations: who may publish from an encoder, and to which stage.
 
-use super::{Call, place, quota};
+use super::{OperationContext, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -21,7 +21,7 @@ const INACTIVE: &str = IngestConfigurationState::Inactive.as_str();
 
 /// Creates an ingest configuration, with a stream key and a participant of its own.
 pub async fn create(
-    call: Call,
+    call: OperationContext,
     input: CreateIngestConfigurationRequest,
 ) -> Result<CreateIngestConfigurationResponse, Fault> {
     let attributes = input.attributes.unwrap_or_default();
@@ -60,7 +60,10 @@ pub async fn create(
 }
 
 /// Shows an ingest configuration, with its secrets.
-pub async fn get(call: Call, input: GetIngestConfigurationRequest) -> Result<GetIngestConfigurationResponse, Fault> {
+pub async fn get(
+    call: OperationContext,
+    input: GetIngestConfigurationRequest,
+) -> Result<GetIngestConfigurationResponse, Fault> {
     let row = call.read().await?.ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
@@ -68,7 +71,7 @@ pub async fn get(call: Call, input: GetIngestConfigurationRequest) -> Result<Get
 
 /// Lists ingest configurations in the order of their creation, of one stage or in one state on request.
 pub async fn list(
-    call: Call,
+    call: OperationContext,
     input: ListIngestConfigurationsRequest,
 ) -> Result<ListIngestConfigurationsResponse, Fault> {
     if input.filter_by_stage_arn.is_some() && input.filter_by_state.is_some() {
@@ -105,7 +108,7 @@ pub async fn list(
 
 /// Attaches an ingest configuration to a stage, detaches it (`stageArn` `""`), or makes its ingest redundant or not.
 pub async fn update(
-    call: Call,
+    call: OperationContext,
     input: UpdateIngestConfigurationRequest,
 ) -> Result<UpdateIngestConfigurationResponse, Fault> {
     let id = call.own(&input.arn)?;
@@ -136,7 +139,7 @@ pub async fn update(
 
 /// Deletes an ingest configuration; one that publishes only with `force`, which disconnects it first.
 pub async fn delete(
-    call: Call,
+    call: OperationContext,
     input: DeleteIngestConfigurationRequest,
 ) -> Result<DeleteIngestConfigurationResponse, Fault> {
     let id = call.own(&input.arn)?;
@@ -160,7 +163,7 @@ pub async fn delete(
 
 /// An ingest configuration and the stage that it feeds, for this transaction alone: first the stage, then the
 /// configuration, unless somebody has moved it to another stage meanwhile, whereupon all begins anew.
-async fn locked(call: &Call, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
+async fn locked(call: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
     let seen = tx.ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     tx.lock_stage(&call.scope, &seen.stage_id).await?;
     let row = tx.lock_ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
@@ -184,7 +187,7 @@ pub(super) fn participants(row: &IngestConfigurationRow) -> Vec<String> {
 
 /// Notes that an encoder began or ceased to publish.
 pub async fn set_state(
-    call: &Call,
+    call: &OperationContext,
     arn: &IngestConfigurationArn,
     state: IngestConfigurationState,
 ) -> Result<(), Fault> {
@@ -212,12 +215,12 @@ async fn stage_of(
     Ok(tx.lock_stage(scope, id).await?.map(|stage| stage.id))
 }
 
-fn stream_key(call: &Call, id: &str) -> StreamKey {
+fn stream_key(call: &OperationContext, id: &str) -> StreamKey {
     let Scope { account, region } = &call.scope;
     StreamKey(format!("rt_{account}_{region}_{id}_{}", call.app.ids.alphanumeric(30)))
 }
 
-fn credentials(call: &Call, id: &str, redundant: bool) -> RedundantIngestCredentials {
+fn credentials(call: &OperationContext, id: &str, redundant: bool) -> RedundantIngestCredentials {
     let credential = |_| RedundantIngestCredential {
         participant_id: Some(ParticipantId(call.app.ids.resource())),
         stream_key: Some(stream_key(call, id)),

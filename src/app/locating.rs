@@ -1,27 +1,27 @@
 //! Where a participant's wish is fulfilled, and whether it may be.
 
-use super::Call;
+use super::OperationContext;
 use super::admission::No;
 use super::connections::{Found, is_connected};
-use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
 use crate::model::fault::Fault;
 use crate::store::{Conn, ConnectionRow, Place, StageRow};
 
 /// Finds the node for a wish; refuses what the token does not allow, what is too much, and what is not there.
 pub(super) async fn locate(
-    call: &Call,
+    call: &OperationContext,
     conn: &mut Conn,
     stage: &StageRow,
-    ticket: &Ticket,
-    wish: &Wish,
+    ticket: &VerifiedToken,
+    wish: &Intent,
 ) -> Result<Found, No> {
     if let Some(needed) = wish.capability().filter(|needed| !ticket.capabilities.contains(needed)) {
         let text = format!("capabilities: the token does not give {}", needed.as_str());
         return Err(Refusal::new(RefusalCode::InsufficientCapabilities, text).into());
     }
     match wish {
-        Wish::Events => Ok(here("")),
-        Wish::Publish => {
+        Intent::Events => Ok(here("")),
+        Intent::Publish => {
             within_publishers(call, conn, ticket).await?;
             let home = conn.media_home(&call.scope, &stage.id).await?;
             let url = match home {
@@ -30,7 +30,7 @@ pub(super) async fn locate(
             };
             Ok(url.map_or_else(|| here(""), Found::Elsewhere))
         }
-        Wish::Subscribe(remote) => {
+        Intent::Subscribe(remote) => {
             within_subscribers(call, conn, ticket).await?;
             let text = format!("{remote} does not publish to this stage");
             let nobody = || Refusal::new(RefusalCode::PublisherNotFound, text);
@@ -48,7 +48,7 @@ fn here(publisher: &str) -> Found {
 /// The connection that `remote` publishes by: to this stage, or, as a replica, to the one that it comes from. That of a
 /// node that is dead is none.
 async fn publisher(
-    call: &Call,
+    call: &OperationContext,
     conn: &mut Conn,
     stage: &StageRow,
     remote: &str,
@@ -65,13 +65,13 @@ async fn publisher(
     Ok(super::nodes::lives(call, conn, &row.node_id).await?.then_some(row))
 }
 
-async fn within_publishers(call: &Call, conn: &mut Conn, ticket: &Ticket) -> Result<(), No> {
+async fn within_publishers(call: &OperationContext, conn: &mut Conn, ticket: &VerifiedToken) -> Result<(), No> {
     let Some(limit) = call.app.settings.quotas.publishers else { return Ok(()) };
     let others = conn.count_other_publishers(&call.scope, &ticket.stage, &ticket.participant).await?;
     within(others, limit, "publishers")
 }
 
-async fn within_subscribers(call: &Call, conn: &mut Conn, ticket: &Ticket) -> Result<(), No> {
+async fn within_subscribers(call: &OperationContext, conn: &mut Conn, ticket: &VerifiedToken) -> Result<(), No> {
     let Some(limit) = call.app.settings.quotas.subscribers else { return Ok(()) };
     if conn.is_subscriber(&call.scope, &ticket.stage, &ticket.participant).await? {
         return Ok(());

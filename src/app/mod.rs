@@ -31,7 +31,7 @@ pub mod views;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AccountQuotas, Quotas, Regions};
-use crate::domain::Broken;
+use crate::domain::ValidationErrors;
 use crate::domain::composition::Durations;
 use crate::domain::rate::{Buckets, Rates};
 use crate::ids::Ids;
@@ -75,13 +75,13 @@ pub struct App {
     /// The name of this node; another one after it was taken for dead.
     pub node: RwLock<String>,
     /// Since when this node's signs of life have got through.
-    pub pulse: nodes::Pulse,
+    pub pulse: nodes::HeartbeatHistory,
     /// What is known of whether this node can serve.
     pub readiness: readiness::Readiness,
     /// The clock that leases are measured with.
     pub lease_clock: lease_clock::LeaseClock,
     /// Rung after every change of who is in a stage, and whatever is told.
-    pub bell: views::Bell,
+    pub bell: views::ChangeNotifier,
     /// The highest position of the log that is known.
     pub log_end: watch::Sender<i64>,
 }
@@ -194,7 +194,7 @@ where
 
 /// One request: the service, and whose resources it sees.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct OperationContext {
     /// The service.
     pub app: Arc<App>,
     /// The account and the region.
@@ -203,16 +203,16 @@ pub struct Call {
     authorization: Option<Arc<AuthorizationRequest>>,
 }
 
-impl From<Broken> for Fault {
-    fn from(broken: Broken) -> Self {
+impl From<ValidationErrors> for Fault {
+    fn from(broken: ValidationErrors) -> Self {
         Fault::validation(broken.0)
     }
 }
 
-impl Call {
+impl OperationContext {
     /// A request that needs no further authorization.
     pub fn new(app: Arc<App>, scope: Scope) -> Self {
-        Call { app, scope, authorization: None }
+        OperationContext { app, scope, authorization: None }
     }
 
     /// A connection to read with. If tags decide whether the request is allowed, it sees one state of the store, in which

@@ -3,7 +3,7 @@
 //! Leases are measured with the database's clock ([`super::lease_clock`]), so that the nodes' clocks need not agree.
 
 use super::connections::{self, of};
-use super::{App, Call, again};
+use super::{App, OperationContext, again};
 use crate::clock::Timestamp;
 use crate::model::fault::Fault;
 use crate::store::{Conn, NodeRow, Place, StageKey, StageRow};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What a sign of life is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Liveness {
     /// The node is known.
     Known,
     /// It was taken for dead: others have ended what it held. It goes on under a new name, and must drop every
@@ -25,9 +25,9 @@ pub enum Standing {
 /// After an outage of the store, everybody's lease is over, although everybody may be alive. So a node judges others
 /// only once its own signs have got through for a whole lease: as long as the others have had then to give theirs.
 #[derive(Debug, Default)]
-pub struct Pulse(Mutex<Option<(Timestamp, Timestamp)>>);
+pub struct HeartbeatHistory(Mutex<Option<(Timestamp, Timestamp)>>);
 
-impl Pulse {
+impl HeartbeatHistory {
     /// Notes a sign that got through, or one that did not.
     fn note(&self, through: bool, now: Timestamp, lease: Duration) {
         let mut pulse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,16 +79,16 @@ pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
 }
 
 /// Gives this node's sign of life.
-pub async fn beat(app: &Arc<App>) -> Result<Standing, Fault> {
+pub async fn beat(app: &Arc<App>) -> Result<Liveness, Fault> {
     let beaten = again(|| async {
         app.read_lease_clock().await?;
         let mut tx = app.db.write().await?;
-        let mut standing = Standing::Known;
+        let mut standing = Liveness::Known;
         let mut node = app.node();
         if !tx.beat_node(&node, url(app), expiry(app)).await? {
             node = app.ids.resource();
             tx.insert_node(&node, url(app), expiry(app)).await?;
-            standing = Standing::Lost;
+            standing = Liveness::Lost;
         }
         tx.commit().await?;
         app.db.health().written();
@@ -140,7 +140,7 @@ pub(super) fn dead() -> Fault {
 }
 
 /// Whether a node is this one or gives signs of life.
-pub(super) async fn lives(call: &Call, conn: &mut Conn, node: &str) -> Result<bool, Fault> {
+pub(super) async fn lives(call: &OperationContext, conn: &mut Conn, node: &str) -> Result<bool, Fault> {
     let row = if node == call.app.node() { return Ok(true) } else { conn.node(node).await? };
     let app = &call.app;
     // Who was at this node's address before it is not there any more.
@@ -149,7 +149,11 @@ pub(super) async fn lives(call: &Call, conn: &mut Conn, node: &str) -> Result<bo
 }
 
 /// URL of a node that lives and is not this one.
-pub(super) async fn url_elsewhere(call: &Call, conn: &mut Conn, node: &str) -> Result<Option<String>, Fault> {
+pub(super) async fn url_elsewhere(
+    call: &OperationContext,
+    conn: &mut Conn,
+    node: &str,
+) -> Result<Option<String>, Fault> {
     if node == call.app.node() || !lives(call, conn, node).await? {
         return Ok(None);
     }
@@ -158,7 +162,7 @@ pub(super) async fn url_elsewhere(call: &Call, conn: &mut Conn, node: &str) -> R
 
 /// If the media of a stage are with a node that is dead, ends what it holds of the stage, so that another may have them.
 /// Answers whether that was so.
-pub(super) async fn bury_home(call: &Call, tx: &mut Conn, stage: &StageRow) -> Result<bool, Fault> {
+pub(super) async fn bury_home(call: &OperationContext, tx: &mut Conn, stage: &StageRow) -> Result<bool, Fault> {
     let Some(home) = tx.media_home(&call.scope, &stage.id).await? else { return Ok(false) };
     if lives(call, tx, &home).await? {
         return Ok(false);
@@ -277,7 +281,7 @@ async fn forget(app: &Arc<App>) -> Result<(), Fault> {
 
 /// Ends some of the connections that a node holds to a stage, in a transaction that holds it; answers whether there may
 /// be more.
-async fn end_some(call: &Call, tx: &mut Conn, stage: &str, node: &str) -> Result<bool, Fault> {
+async fn end_some(call: &OperationContext, tx: &mut Conn, stage: &str, node: &str) -> Result<bool, Fault> {
     let rows = tx.connections_of_node(&call.scope, stage, node, AT_ONCE).await?;
     for row in &rows {
         let at = Place { scope: &call.scope, stage, session: &row.session_id };

@@ -1,6 +1,6 @@
 //! What happened, on its way to others: written with the change itself, then put in order.
 
-use super::{App, Call, again};
+use super::{App, OperationContext, again};
 use crate::clock::Timestamp;
 use crate::domain::event::Detail;
 use crate::model::arn::Scope;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::domain::event::Told;
+pub use crate::domain::event::OutboxEvent;
 
 /// Entries that one transaction moves to the log, or forgets, at most.
 const AT_ONCE: i64 = 500;
@@ -31,7 +31,12 @@ struct Envelope<'a> {
 }
 
 /// Writes what happened in a stage, in the transaction in which it does.
-pub(super) async fn tell(call: &Call, tx: &mut Conn, stage: &str, told: &[Told]) -> Result<(), StoreError> {
+pub(super) async fn tell(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &str,
+    told: &[OutboxEvent],
+) -> Result<(), StoreError> {
     if told.is_empty() {
         return Ok(());
     }
@@ -47,7 +52,7 @@ pub(super) async fn tell(call: &Call, tx: &mut Conn, stage: &str, told: &[Told])
     Ok(())
 }
 
-pub(super) fn envelope(scope: &Scope, id: &str, told: &Told) -> String {
+pub(super) fn envelope(scope: &Scope, id: &str, told: &OutboxEvent) -> String {
     let envelope = Envelope {
         version: "0",
         id,

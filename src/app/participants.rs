@@ -1,6 +1,6 @@
 //! Participants and their events, as the AWS operations show them.
 
-use super::{Call, place};
+use super::{OperationContext, place};
 use crate::clock::Timestamp;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -19,7 +19,7 @@ use crate::model::stage::StageArn;
 use crate::store::{ParticipantFilter, ParticipantRow, Place};
 
 /// Shows a participant of a session.
-pub async fn get(call: Call, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
+pub async fn get(call: OperationContext, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
     let stage = call.own(&input.stage_arn)?;
     super::replications::settle_for_reading(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
@@ -32,7 +32,7 @@ pub async fn get(call: Call, input: GetParticipantRequest) -> Result<GetParticip
 }
 
 /// Lists the participants of a session in the order of first joining; at most one filter.
-pub async fn list(call: Call, input: ListParticipantsRequest) -> Result<ListParticipantsResponse, Fault> {
+pub async fn list(call: OperationContext, input: ListParticipantsRequest) -> Result<ListParticipantsResponse, Fault> {
     let given = [
         input.filter_by_user_id.is_some(),
         input.filter_by_published.is_some(),
@@ -85,7 +85,10 @@ pub async fn list(call: Call, input: ListParticipantsRequest) -> Result<ListPart
 }
 
 /// Lists what happened to a participant of a session, the oldest first.
-pub async fn events(call: Call, input: ListParticipantEventsRequest) -> Result<ListParticipantEventsResponse, Fault> {
+pub async fn events(
+    call: OperationContext,
+    input: ListParticipantEventsRequest,
+) -> Result<ListParticipantEventsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxParticipantEventResults(50)).0;
     let filters = [&*input.stage_arn, &*input.session_id, &*input.participant_id];
     let page = call.page("ListParticipantEvents", &filters, Position::first(), input.next_token, size)?;
@@ -104,7 +107,7 @@ pub async fn events(call: Call, input: ListParticipantEventsRequest) -> Result<L
 /// Ends a participant's connection and bars its id from the stage, so that its token opens no door again. Whoever has
 /// not joined yet is barred all the same.
 pub async fn disconnect(
-    call: Call,
+    call: OperationContext,
     input: DisconnectParticipantRequest,
 ) -> Result<DisconnectParticipantResponse, Fault> {
     if input.participant_id.is_empty() {

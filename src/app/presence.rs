@@ -5,10 +5,10 @@
 
 mod rows;
 
-use super::Call;
+use super::OperationContext;
 use crate::clock::Timestamp;
-use crate::domain::event::{self, Failure, Recording, Told};
-use crate::domain::participant::{Client, HeldToken, Illegal, Participant, Transition};
+use crate::domain::event::{self, Failure, OutboxEvent, Recording};
+use crate::domain::participant::{Client, CurrentToken, Illegal, Participant, Transition};
 use crate::model::fault::Fault;
 use crate::model::participant::{
     EventErrorCode, EventName, ExchangedParticipantToken, ParticipantAttributes, ParticipantProtocol,
@@ -22,7 +22,7 @@ pub(super) use rows::{is_replica, save, scene, state, told, written};
 
 /// Who comes in.
 #[derive(Clone, Debug)]
-pub struct Newcomer {
+pub struct NewParticipant {
     /// The participant's id.
     pub id: String,
     /// The customer's name for it, or `""`.
@@ -63,9 +63,9 @@ pub enum Act {
         /// The customer's data, from now on.
         attributes: ParticipantAttributes,
         /// The token before.
-        before: HeldToken,
+        before: CurrentToken,
         /// The token from now on.
-        after: HeldToken,
+        after: CurrentToken,
     },
     /// Is recorded, or no longer.
     Record {
@@ -87,7 +87,7 @@ impl From<Illegal> for Fault {
 }
 
 /// Lets somebody into a stage; opens a session if none is open. Answers the session's id.
-pub async fn join(call: &Call, stage: &StageArn, newcomer: Newcomer) -> Result<String, Fault> {
+pub async fn join(call: &OperationContext, stage: &StageArn, newcomer: NewParticipant) -> Result<String, Fault> {
     let mut tx = call.write().await?;
     let row = held(call, &mut tx, stage).await?;
     if tx.is_participant_revoked(&call.scope, &row.id, &newcomer.id).await? {
@@ -99,7 +99,7 @@ pub async fn join(call: &Call, stage: &StageArn, newcomer: Newcomer) -> Result<S
 }
 
 /// Notes what a participant of the open session does.
-pub async fn act(call: &Call, stage: &StageArn, participant: &str, act: Act) -> Result<(), Fault> {
+pub async fn act(call: &OperationContext, stage: &StageArn, participant: &str, act: Act) -> Result<(), Fault> {
     let mut tx = call.write().await?;
     let row = held(call, &mut tx, stage).await?;
     let session = row.active_session.clone().ok_or(Illegal::NotConnected)?;
@@ -109,7 +109,7 @@ pub async fn act(call: &Call, stage: &StageArn, participant: &str, act: Act) -> 
 }
 
 /// Ends the open session; whoever is in it leaves.
-pub async fn end_session(call: &Call, stage: &StageArn) -> Result<(), Fault> {
+pub async fn end_session(call: &OperationContext, stage: &StageArn) -> Result<(), Fault> {
     let mut tx = call.write().await?;
     let row = held(call, &mut tx, stage).await?;
     let session = row.active_session.clone().ok_or_else(|| Fault::conflict("no session is open"))?;
@@ -118,13 +118,13 @@ pub async fn end_session(call: &Call, stage: &StageArn) -> Result<(), Fault> {
 }
 
 /// The stage that an ARN names, for one transaction alone.
-async fn held(call: &Call, tx: &mut Conn, arn: &StageArn) -> Result<StageRow, Fault> {
+async fn held(call: &OperationContext, tx: &mut Conn, arn: &StageArn) -> Result<StageRow, Fault> {
     call.hold(tx, call.own(arn)?).await?.ok_or_else(|| Fault::not_found(arn))
 }
 
 /// Makes a participant of the open session leave, if there is one and it is there. Answers whether it was.
 pub(super) async fn leave_if_present(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     stage: &str,
     participant: &str,
@@ -140,7 +140,12 @@ pub(super) async fn leave_if_present(
 }
 
 /// The door's inner side: joins, or joins again, inside a transaction that holds the stage.
-pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer) -> Result<String, Fault> {
+pub(super) async fn enter(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &StageRow,
+    newcomer: NewParticipant,
+) -> Result<String, Fault> {
     let row = match &stage.active_session {
         Some(session) => tx.participant(Place { scope: &call.scope, stage: &stage.id, session }, &newcomer.id).await?,
         None => None,
@@ -152,10 +157,10 @@ pub(super) async fn enter(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer
 
 /// The same for who was `row` in the open session, if it was in it before. The stage's change is for the caller to note.
 pub(super) async fn enter_from(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     stage: &StageRow,
-    newcomer: Newcomer,
+    newcomer: NewParticipant,
     row: Option<ParticipantRow>,
 ) -> Result<String, Fault> {
     let now = call.now();
@@ -177,7 +182,7 @@ pub(super) async fn enter_from(
 
 /// Lets a participant do something at `now`, inside a transaction that holds the stage.
 pub(super) async fn perform(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     participant: &str,
@@ -190,7 +195,7 @@ pub(super) async fn perform(
 
 /// The same for a participant whose row has been read.
 pub(super) async fn perform_as(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     row: ParticipantRow,
@@ -237,7 +242,12 @@ pub(super) async fn perform_as(
 }
 
 /// What is told of a change of a participant's recording, and since when it goes on afterwards, in milliseconds.
-fn recorded(at: Place<'_>, row: &ParticipantRow, after: Recording<'_>, now: Timestamp) -> (Option<Told>, Option<i64>) {
+fn recorded(
+    at: Place<'_>,
+    row: &ParticipantRow,
+    after: Recording<'_>,
+    now: Timestamp,
+) -> (Option<OutboxEvent>, Option<i64>) {
     let state = ParticipantRecordingState::parse(&row.recording_state).unwrap_or(ParticipantRecordingState::Disabled);
     let before = (state, row.recording_started_at.map(Timestamp));
     let (told, since) = event::of_recording(scene(at), &row.id, before, after, now);
@@ -246,7 +256,7 @@ fn recorded(at: Place<'_>, row: &ParticipantRow, after: Recording<'_>, now: Time
 
 /// Does what follows from a participant's publishing, or no longer: for its replicas, the session and the stage.
 async fn follow(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     before: &ParticipantRow,
@@ -268,7 +278,13 @@ async fn follow(
     Ok(())
 }
 
-fn transition(call: &Call, row: &ParticipantRow, act: &Act, of_replica: bool, now: Timestamp) -> Transition {
+fn transition(
+    call: &OperationContext,
+    row: &ParticipantRow,
+    act: &Act,
+    of_replica: bool,
+    now: Timestamp,
+) -> Transition {
     let participant = state(row);
     match act {
         Act::Publish(_) => participant.publish(now),
@@ -278,12 +294,13 @@ fn transition(call: &Call, row: &ParticipantRow, act: &Act, of_replica: bool, no
         Act::Leave | Act::LeaveBehindNothing => participant.leave(now),
         Act::Fail(name, code, remote) => Ok(participant.fail(*name, *code, remote.as_deref(), now)),
         Act::Exchange { user_id, attributes, before, after } => {
-            let token = |user: &str, attributes: &ParticipantAttributes, token: &HeldToken| ExchangedParticipantToken {
-                capabilities: Some(token.capabilities.clone()),
-                attributes: Some(ParticipantTokenAttributes(attributes.0.clone())),
-                user_id: Some(ParticipantTokenUserId(user.to_owned())),
-                expiration_time: Some(Timestamp(token.expires_at * 1000).into()),
-            };
+            let token =
+                |user: &str, attributes: &ParticipantAttributes, token: &CurrentToken| ExchangedParticipantToken {
+                    capabilities: Some(token.capabilities.clone()),
+                    attributes: Some(ParticipantTokenAttributes(attributes.0.clone())),
+                    user_id: Some(ParticipantTokenUserId(user.to_owned())),
+                    expiration_time: Some(Timestamp(token.expires_at * 1000).into()),
+                };
             let previous = token(&row.user_id, &row.attributes, before);
             participant.exchange(previous, token(user_id, attributes, after), now)
         }

@@ -1,6 +1,6 @@
 //! Public keys that customers sign participant tokens with.
 
-use super::{Call, place, quota};
+use super::{OperationContext, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -13,7 +13,7 @@ use crate::model::public_key::{
 use crate::store::{Json, PublicKeyRow, StoreError};
 
 /// Imports a P-384 public key.
-pub async fn import(call: Call, input: ImportPublicKeyRequest) -> Result<ImportPublicKeyResponse, Fault> {
+pub async fn import(call: OperationContext, input: ImportPublicKeyRequest) -> Result<ImportPublicKeyResponse, Fault> {
     let fingerprint = domain::public_key::fingerprint(&input.public_key_material)?;
     let tags = domain::tag::given(input.tags)?;
     let row = PublicKeyRow {
@@ -40,14 +40,14 @@ pub async fn import(call: Call, input: ImportPublicKeyRequest) -> Result<ImportP
 }
 
 /// Shows a public key.
-pub async fn get(call: Call, input: GetPublicKeyRequest) -> Result<GetPublicKeyResponse, Fault> {
+pub async fn get(call: OperationContext, input: GetPublicKeyRequest) -> Result<GetPublicKeyResponse, Fault> {
     let row = call.read().await?.public_key(&call.scope, call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetPublicKeyResponse { public_key: Some(public_key(&call.scope, row)) })
 }
 
 /// Lists public keys in the order of their import.
-pub async fn list(call: Call, input: ListPublicKeysRequest) -> Result<ListPublicKeysResponse, Fault> {
+pub async fn list(call: OperationContext, input: ListPublicKeysRequest) -> Result<ListPublicKeysResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxPublicKeyResults(50)).0;
     let page = call.page("ListPublicKeys", &[], Position::first(), input.next_token, size)?;
     let mut rows = call.read().await?.public_keys(&call.scope, &page.start, page.limit()).await?;
@@ -61,7 +61,7 @@ pub async fn list(call: Call, input: ListPublicKeysRequest) -> Result<ListPublic
 }
 
 /// Deletes a public key: tokens signed with its private half no longer open doors.
-pub async fn delete(call: Call, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
+pub async fn delete(call: OperationContext, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
     let mut tx = call.write().await?;
     if !tx.delete_resource(&call.scope, ResourceKind::PublicKey, call.own(&input.arn)?).await? {
         return Err(Fault::not_found(&input.arn));

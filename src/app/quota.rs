@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Call;
+use super::OperationContext;
 
 /// More than all nodes together can make in a second.
 const A_SECOND: i64 = 10_000;
@@ -49,7 +49,7 @@ impl Far {
 
 /// The quotas on resources of a kind that are created and deleted, in a region and over all regions; compositions, which
 /// end by themselves, are counted in [`super::compositions`].
-fn limits(call: &Call, kind: ResourceKind) -> (Option<u32>, Option<u32>) {
+fn limits(call: &OperationContext, kind: ResourceKind) -> (Option<u32>, Option<u32>) {
     let (region, account) = (&call.app.settings.quotas, &call.app.settings.account_quotas);
     match kind {
         ResourceKind::Stage => (region.stages, account.stages),
@@ -67,14 +67,14 @@ pub(super) fn everywhere(scope: &Scope) -> Scope {
 }
 
 /// Whether one more resource of a kind is certain to be within the quotas.
-pub(super) fn is_far(call: &Call, kind: ResourceKind) -> bool {
+pub(super) fn is_far(call: &OperationContext, kind: ResourceKind) -> bool {
     let (of_region, of_account) = limits(call, kind);
     let is_far = |scope: &Scope| call.app.far_from_quota.is_far(scope, kind, call.now());
     (of_region.is_none() || is_far(&call.scope)) && (of_account.is_none() || is_far(&everywhere(&call.scope)))
 }
 
 /// Refuses one more resource of a kind than the quotas allow.
-pub(super) async fn within(call: &Call, tx: &mut Conn, kind: ResourceKind) -> Result<(), Fault> {
+pub(super) async fn within(call: &OperationContext, tx: &mut Conn, kind: ResourceKind) -> Result<(), Fault> {
     let (of_region, of_account) = limits(call, kind);
     // The lock of the account is taken before that of the region (lock order).
     if let Some(limit) = of_account {
@@ -86,7 +86,13 @@ pub(super) async fn within(call: &Call, tx: &mut Conn, kind: ResourceKind) -> Re
     }
 }
 
-async fn within_one(call: &Call, tx: &mut Conn, scope: &Scope, kind: ResourceKind, limit: u32) -> Result<(), Fault> {
+async fn within_one(
+    call: &OperationContext,
+    tx: &mut Conn,
+    scope: &Scope,
+    kind: ResourceKind,
+    limit: u32,
+) -> Result<(), Fault> {
     let now = call.now();
     if call.app.far_from_quota.is_far(scope, kind, now) {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Replication: a publisher of one stage appears in another.
 
-use super::presence::{self, Act, Newcomer};
-use super::{Call, place, quota};
+use super::presence::{self, Act, NewParticipant};
+use super::{OperationContext, place, quota};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::model::fault::Fault;
@@ -23,7 +23,7 @@ const STOPPED: &str = ReplicationState::Stopped.as_str();
 
 /// Shows a publisher of one stage in another one of the same account and region.
 pub async fn start(
-    call: Call,
+    call: OperationContext,
     input: StartParticipantReplicationRequest,
 ) -> Result<StartParticipantReplicationResponse, Fault> {
     let added = input.attributes.unwrap_or_default();
@@ -68,7 +68,7 @@ pub async fn start(
 
 /// Takes a replica out of its stage again.
 pub async fn stop(
-    call: Call,
+    call: OperationContext,
     input: StopParticipantReplicationRequest,
 ) -> Result<StopParticipantReplicationResponse, Fault> {
     let (mut tx, source, destination) = both(&call, &input.source_stage_arn, &input.destination_stage_arn).await?;
@@ -84,7 +84,10 @@ pub async fn stop(
 }
 
 /// Lists where a participant of a stage is, or was, replicated to, in the order of starting.
-pub async fn list(call: Call, input: ListParticipantReplicasRequest) -> Result<ListParticipantReplicasResponse, Fault> {
+pub async fn list(
+    call: OperationContext,
+    input: ListParticipantReplicasRequest,
+) -> Result<ListParticipantReplicasResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxParticipantReplicaResults(50)).0;
     let filters = [&*input.source_stage_arn, &*input.participant_id];
     let page = call.page("ListParticipantReplicas", &filters, Position::first(), input.next_token, size)?;
@@ -105,7 +108,7 @@ pub async fn list(call: Call, input: ListParticipantReplicasRequest) -> Result<L
 }
 
 /// Ends every replication from or to a stage that is being deleted, and forgets them.
-pub(super) async fn end_all_of_stage(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+pub(super) async fn end_all_of_stage(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
     for row in tx.replications_of_stage(&call.scope, stage).await? {
         if row.state == ACTIVE {
             Box::pin(end(call, tx, row)).await?;
@@ -116,7 +119,12 @@ pub(super) async fn end_all_of_stage(call: &Call, tx: &mut Conn, stage: &str) ->
 
 /// A publisher ceased: its replicas leave. The replications are over at once, or when their reconnect windows have run
 /// out.
-pub(super) async fn source_stopped(call: &Call, tx: &mut Conn, at: Place<'_>, participant: &str) -> Result<(), Fault> {
+pub(super) async fn source_stopped(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    participant: &str,
+) -> Result<(), Fault> {
     for mut row in of_source(call, tx, at, participant).await? {
         if row.reconnect_window_seconds == 0 {
             Box::pin(end(call, tx, row)).await?;
@@ -131,7 +139,7 @@ pub(super) async fn source_stopped(call: &Call, tx: &mut Conn, at: Place<'_>, pa
 
 /// A publisher is back within the reconnect window: its replicas come back too.
 pub(super) async fn source_published(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     source: &ParticipantRow,
@@ -154,7 +162,7 @@ pub(super) async fn source_published(
 /// Ends what is due: the replications from or to a stage whose reconnect windows have run out. Whoever reads them, or
 /// changes the stage, does this first, so that nothing has to wait for the moment itself.
 /// Answers whether anything was.
-pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<bool, Fault> {
+pub(super) async fn settle(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<bool, Fault> {
     let due = tx.due_replications(&call.scope, stage, call.now().0).await?;
     let any = !due.is_empty();
     for row in due {
@@ -164,7 +172,7 @@ pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<bo
 }
 
 /// The same before a read.
-pub(super) async fn settle_for_reading(call: &Call, stage: &str) -> Result<(), Fault> {
+pub(super) async fn settle_for_reading(call: &OperationContext, stage: &str) -> Result<(), Fault> {
     if call.read().await?.due_replications(&call.scope, stage, call.now().0).await?.is_empty() {
         return Ok(());
     }
@@ -174,14 +182,19 @@ pub(super) async fn settle_for_reading(call: &Call, stage: &str) -> Result<(), F
 }
 
 /// The active replications of a participant of `at`.
-async fn of_source(call: &Call, tx: &mut Conn, at: Place<'_>, participant: &str) -> Result<Vec<ReplicationRow>, Fault> {
+async fn of_source(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    participant: &str,
+) -> Result<Vec<ReplicationRow>, Fault> {
     let mut rows = tx.replications_of_stage(&call.scope, at.stage).await?;
     rows.retain(|row| row.source_stage_id == at.stage && row.participant_id == participant && row.state == ACTIVE);
     Ok(rows)
 }
 
-fn newcomer(source: &ParticipantRow, attributes: ParticipantAttributes, from: Place<'_>) -> Newcomer {
-    Newcomer {
+fn newcomer(source: &ParticipantRow, attributes: ParticipantAttributes, from: Place<'_>) -> NewParticipant {
+    NewParticipant {
         id: source.id.clone(),
         user_id: source.user_id.clone(),
         attributes,
@@ -193,7 +206,12 @@ fn newcomer(source: &ParticipantRow, attributes: ParticipantAttributes, from: Pl
 }
 
 /// Lets a replica into its stage, where it publishes; answers the session's id.
-async fn put_in(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer) -> Result<String, Fault> {
+async fn put_in(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &StageRow,
+    newcomer: NewParticipant,
+) -> Result<String, Fault> {
     let id = newcomer.id.clone();
     let session = presence::enter(call, tx, stage, newcomer).await?;
     let to = Place { scope: &call.scope, stage: &stage.id, session: &session };
@@ -202,7 +220,7 @@ async fn put_in(call: &Call, tx: &mut Conn, stage: &StageRow, newcomer: Newcomer
 }
 
 /// Makes a replica leave its stage, if it is there.
-async fn take_out(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Result<(), Fault> {
+async fn take_out(call: &OperationContext, tx: &mut Conn, row: &ReplicationRow) -> Result<(), Fault> {
     let to = Place { scope: &call.scope, stage: &row.destination_stage_id, session: &row.destination_session_id };
     let replica = tx.participant(to, &row.participant_id).await?;
     if replica.is_some_and(|replica| replica.state == ParticipantState::Connected.as_str()) {
@@ -212,7 +230,7 @@ async fn take_out(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Result<()
 }
 
 /// Takes the replica out, then notes at the source that it is over.
-async fn end(call: &Call, tx: &mut Conn, mut row: ReplicationRow) -> Result<(), Fault> {
+async fn end(call: &OperationContext, tx: &mut Conn, mut row: ReplicationRow) -> Result<(), Fault> {
     row.state = STOPPED.to_owned();
     tx.put_replication(&call.scope, &row).await?;
     Box::pin(take_out(call, tx, &row)).await?;
@@ -225,7 +243,7 @@ async fn end(call: &Call, tx: &mut Conn, mut row: ReplicationRow) -> Result<(), 
 }
 
 /// Writes the event of a replication's start or stop, and what the source is from now on.
-async fn note_at_source(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Result<(), Fault> {
+async fn note_at_source(call: &OperationContext, tx: &mut Conn, row: &ReplicationRow) -> Result<(), Fault> {
     let at = Place { scope: &call.scope, stage: &row.source_stage_id, session: &row.source_session_id };
     let Some(before) = tx.participant(at, &row.participant_id).await? else { return Ok(()) };
     let name = if row.state == ACTIVE { EventName::ReplicationStarted } else { EventName::ReplicationStopped };
@@ -245,7 +263,11 @@ async fn note_at_source(call: &Call, tx: &mut Conn, row: &ReplicationRow) -> Res
 
 /// Both stages, for one transaction alone; always in the same order, so that two such transactions cannot wait for each
 /// other.
-async fn both(call: &Call, source: &StageArn, destination: &StageArn) -> Result<(Conn, StageRow, StageRow), Fault> {
+async fn both(
+    call: &OperationContext,
+    source: &StageArn,
+    destination: &StageArn,
+) -> Result<(Conn, StageRow, StageRow), Fault> {
     if source == destination {
         return Err(Fault::validation("destinationStageArn: must be another stage than sourceStageArn"));
     }
@@ -265,7 +287,7 @@ async fn both(call: &Call, source: &StageArn, destination: &StageArn) -> Result<
 
 /// The participant of the open session of `stage`, who must be publishing; and that session's id.
 async fn publisher(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     arn: &StageArn,
     stage: &StageRow,

@@ -1,7 +1,7 @@
 //! Stage sessions.
 
 use super::presence::{self, Act};
-use super::{Call, outbox, place};
+use super::{OperationContext, outbox, place};
 use crate::clock::Timestamp;
 use crate::domain::event;
 use crate::model::fault::Fault;
@@ -13,7 +13,7 @@ use crate::model::session::{
 use crate::store::{Conn, Place, StageRow, StoreError};
 
 /// Shows a session of a stage.
-pub async fn get(call: Call, input: GetStageSessionRequest) -> Result<GetStageSessionResponse, Fault> {
+pub async fn get(call: OperationContext, input: GetStageSessionRequest) -> Result<GetStageSessionResponse, Fault> {
     let stage = call.own(&input.stage_arn)?;
     let mut conn = call.read().await?;
     let Some(row) = conn.session(&call.scope, stage, &input.session_id).await? else {
@@ -28,7 +28,7 @@ pub async fn get(call: Call, input: GetStageSessionRequest) -> Result<GetStageSe
 }
 
 /// Lists the sessions of a stage, the newest first.
-pub async fn list(call: Call, input: ListStageSessionsRequest) -> Result<ListStageSessionsResponse, Fault> {
+pub async fn list(call: OperationContext, input: ListStageSessionsRequest) -> Result<ListStageSessionsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxStageSessionResults(50)).0;
     let filters = [&*input.stage_arn];
     let page = call.page("ListStageSessions", &filters, Position::last(), input.next_token, size)?;
@@ -46,7 +46,12 @@ pub async fn list(call: Call, input: ListStageSessionsRequest) -> Result<ListSta
 
 /// The open session of a stage that somebody is about to enter; one is opened if there is none. Inside a transaction that
 /// holds the stage, like what follows.
-pub(super) async fn open(call: &Call, tx: &mut Conn, stage: &StageRow, now: Timestamp) -> Result<String, StoreError> {
+pub(super) async fn open(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &StageRow,
+    now: Timestamp,
+) -> Result<String, StoreError> {
     let ends_at = silence(call, now);
     let Some(session) = &stage.active_session else {
         let id = call.app.ids.session();
@@ -62,17 +67,27 @@ pub(super) async fn open(call: &Call, tx: &mut Conn, stage: &StageRow, now: Time
 }
 
 /// Somebody publishes: nothing ends the session by itself.
-pub(super) async fn published(call: &Call, tx: &mut Conn, at: Place<'_>) -> Result<(), StoreError> {
+pub(super) async fn published(call: &OperationContext, tx: &mut Conn, at: Place<'_>) -> Result<(), StoreError> {
     tx.set_session_due(&call.scope, at.stage, at.session, None).await
 }
 
 /// Nobody publishes any more.
-pub(super) async fn silent(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn silent(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     tx.set_session_due(&call.scope, at.stage, at.session, silence(call, now)).await
 }
 
 /// Somebody left, perhaps the last one.
-pub(super) async fn left(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn left(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let wait = call.app.settings.participation.session_end;
     if !wait.is_zero() {
         return tx.set_empty_session_due(&call.scope, at.stage, at.session, Some(now.plus(wait).0)).await;
@@ -84,7 +99,12 @@ pub(super) async fn left(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timesta
 }
 
 /// Ends the open session of a stage if its time has come: at that time, not when somebody looked. Answers whether it did.
-pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &StageRow, ends_at: Option<i64>) -> Result<bool, Fault> {
+pub(super) async fn settle(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &StageRow,
+    ends_at: Option<i64>,
+) -> Result<bool, Fault> {
     let due = stage.active_session.as_ref().zip(ends_at.map(Timestamp));
     let Some((session, due)) = due.filter(|(_, due)| *due <= call.now()) else { return Ok(false) };
     end(call, tx, &stage.id, session, due).await?;
@@ -92,7 +112,13 @@ pub(super) async fn settle(call: &Call, tx: &mut Conn, stage: &StageRow, ends_at
 }
 
 /// Ends a session; whoever is in it leaves.
-pub(super) async fn end(call: &Call, tx: &mut Conn, stage: &str, session: &str, now: Timestamp) -> Result<(), Fault> {
+pub(super) async fn end(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &str,
+    session: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
     let at = Place { scope: &call.scope, stage, session };
     for participant in tx.connected_participants(at).await? {
         Box::pin(presence::perform(call, tx, at, &participant.id, Act::Leave, now)).await?;
@@ -101,7 +127,7 @@ pub(super) async fn end(call: &Call, tx: &mut Conn, stage: &str, session: &str, 
 }
 
 /// Notes that a session is over, unless it was before.
-async fn close(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
+async fn close(call: &OperationContext, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), StoreError> {
     if tx.end_session(&call.scope, at.stage, at.session, now.0).await? && call.app.settings.events.extended {
         outbox::tell(call, tx, at.stage, &[event::of_session_end(presence::scene(at), now)]).await?;
     }
@@ -110,7 +136,12 @@ async fn close(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Res
 
 /// Ends the open session of a stage that is being deleted with all that is known of it: those who publish leave, as
 /// others must be told of it; the others only where that is told too.
-pub(super) async fn end_with_stage(call: &Call, tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), Fault> {
+pub(super) async fn end_with_stage(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    now: Timestamp,
+) -> Result<(), Fault> {
     for publisher in tx.publishers(at, i64::MAX).await? {
         Box::pin(presence::perform(call, tx, at, &publisher.id, Act::Leave, now)).await?;
     }
@@ -126,6 +157,6 @@ pub(super) async fn end_with_stage(call: &Call, tx: &mut Conn, at: Place<'_>, no
 }
 
 /// When a session ends in which nobody publishes from `now` on.
-fn silence(call: &Call, now: Timestamp) -> Option<i64> {
+fn silence(call: &OperationContext, now: Timestamp) -> Option<i64> {
     call.app.settings.participation.session_silent.map(|wait| now.plus(wait).0)
 }

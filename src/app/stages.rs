@@ -1,6 +1,6 @@
 //! Stages.
 
-use super::{Call, place, quota};
+use super::{OperationContext, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -14,7 +14,7 @@ use crate::model::stage::{
 use crate::store::{Conn, Json, Place, StageRow, StoreError};
 
 /// Creates a stage, and participant tokens for it on request.
-pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
+pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
     let tags = domain::tag::given(input.tags)?;
     let configurations = input.participant_token_configurations.unwrap_or_default().0;
     for (n, configuration) in configurations.iter().enumerate() {
@@ -66,14 +66,14 @@ pub async fn create(call: Call, input: CreateStageRequest) -> Result<CreateStage
 }
 
 /// Shows a stage.
-pub async fn get(call: Call, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
+pub async fn get(call: OperationContext, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
     let row = call.stage(call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetStageResponse { stage: Some(stage(&call, row)) })
 }
 
 /// Lists the stages of the account in the region, in the order of their creation.
-pub async fn list(call: Call, input: ListStagesRequest) -> Result<ListStagesResponse, Fault> {
+pub async fn list(call: OperationContext, input: ListStagesRequest) -> Result<ListStagesResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxStageResults(50));
     let page = call.page("ListStages", &[], Position::first(), input.next_token, size.0)?;
     let mut rows = call.read().await?.stages(&call.scope, &page.start, page.limit()).await?;
@@ -88,7 +88,7 @@ pub async fn list(call: Call, input: ListStagesRequest) -> Result<ListStagesResp
 }
 
 /// Changes the name and the recording of a stage; what is not sent stays.
-pub async fn update(call: Call, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
+pub async fn update(call: OperationContext, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     if input.auto_participant_recording_configuration.is_some() {
@@ -117,7 +117,7 @@ pub async fn update(call: Call, input: UpdateStageRequest) -> Result<UpdateStage
 }
 
 /// Ends the open session, disconnects everybody and deletes the stage with its history.
-pub async fn delete(call: Call, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
+pub async fn delete(call: OperationContext, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     let stage = call.hold(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
@@ -152,7 +152,7 @@ async fn is_recording(tx: &mut Conn, scope: &Scope, row: &StageRow) -> Result<bo
 /// The id of the storage configuration that a recording uses, or `""`; `Err` is an ARN that does not exist. Nobody
 /// deletes it before this transaction ends.
 async fn storage_of(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     recording: &AutoParticipantRecordingConfiguration,
 ) -> Result<Result<String, String>, StoreError> {
@@ -171,7 +171,7 @@ fn active_session_id(session: Option<String>) -> Option<StageSessionId> {
     Some(StageSessionId(session.unwrap_or_default()))
 }
 
-fn stage(call: &Call, row: StageRow) -> Stage {
+fn stage(call: &OperationContext, row: StageRow) -> Stage {
     let endpoints = &call.app.settings.endpoints;
     let endpoint = |url: &String| Some(StageEndpoint(url.clone()));
     Stage {

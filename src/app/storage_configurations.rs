@@ -1,6 +1,6 @@
 //! Storage configurations.
 
-use super::{Call, place, quota};
+use super::{OperationContext, place, quota};
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -18,7 +18,7 @@ pub(super) const USE: &str = "use of storage configurations";
 
 /// Creates a storage configuration. The bucket itself is not touched.
 pub async fn create(
-    call: Call,
+    call: OperationContext,
     input: CreateStorageConfigurationRequest,
 ) -> Result<CreateStorageConfigurationResponse, Fault> {
     let row = StorageConfigurationRow {
@@ -36,7 +36,10 @@ pub async fn create(
 }
 
 /// Shows a storage configuration.
-pub async fn get(call: Call, input: GetStorageConfigurationRequest) -> Result<GetStorageConfigurationResponse, Fault> {
+pub async fn get(
+    call: OperationContext,
+    input: GetStorageConfigurationRequest,
+) -> Result<GetStorageConfigurationResponse, Fault> {
     let row = call.read().await?.storage_configuration(&call.scope, call.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     Ok(GetStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })
@@ -44,7 +47,7 @@ pub async fn get(call: Call, input: GetStorageConfigurationRequest) -> Result<Ge
 
 /// Lists storage configurations in the order of their creation.
 pub async fn list(
-    call: Call,
+    call: OperationContext,
     input: ListStorageConfigurationsRequest,
 ) -> Result<ListStorageConfigurationsResponse, Fault> {
     // AWS: the quota or 100, whichever is smaller.
@@ -67,7 +70,7 @@ pub async fn list(
 
 /// Deletes a storage configuration that no stage records to and no running composition uses.
 pub async fn delete(
-    call: Call,
+    call: OperationContext,
     input: DeleteStorageConfigurationRequest,
 ) -> Result<DeleteStorageConfigurationResponse, Fault> {
     let id = call.own(&input.arn)?;

@@ -1,6 +1,6 @@
 //! Tags of every taggable resource.
 
-use super::Call;
+use super::OperationContext;
 use crate::domain;
 use crate::model::arn::ResourceKind;
 use crate::model::fault::Fault;
@@ -11,7 +11,10 @@ use crate::model::tag::{
 use crate::store::Conn;
 
 /// Shows the tags of a resource.
-pub async fn list(call: Call, input: ListTagsForResourceRequest) -> Result<ListTagsForResourceResponse, Fault> {
+pub async fn list(
+    call: OperationContext,
+    input: ListTagsForResourceRequest,
+) -> Result<ListTagsForResourceResponse, Fault> {
     let (kind, id) = taggable(&call, &input.resource_arn)?;
     let mut conn = call.read().await?;
     refuse_gone(&call, &mut conn, kind, id, &input.resource_arn).await?;
@@ -21,18 +24,22 @@ pub async fn list(call: Call, input: ListTagsForResourceRequest) -> Result<ListT
 }
 
 /// Adds tags to a resource, and writes over those of the same keys.
-pub async fn tag(call: Call, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
+pub async fn tag(call: OperationContext, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
     change(&call, &input.resource_arn, |tags| Ok(domain::tag::merged(tags, input.tags)?)).await?;
     Ok(TagResourceResponse {})
 }
 
 /// Removes tags from a resource; keys that it does not have are no error.
-pub async fn untag(call: Call, input: UntagResourceRequest) -> Result<UntagResourceResponse, Fault> {
+pub async fn untag(call: OperationContext, input: UntagResourceRequest) -> Result<UntagResourceResponse, Fault> {
     change(&call, &input.resource_arn, |tags| Ok(domain::tag::without(tags, &input.tag_keys))).await?;
     Ok(UntagResourceResponse {})
 }
 
-async fn change(call: &Call, arn: &ResourceArn, change: impl FnOnce(Tags) -> Result<Tags, Fault>) -> Result<(), Fault> {
+async fn change(
+    call: &OperationContext,
+    arn: &ResourceArn,
+    change: impl FnOnce(Tags) -> Result<Tags, Fault>,
+) -> Result<(), Fault> {
     let (kind, id) = taggable(call, arn)?;
     let mut tx = call.write().await?;
     refuse_gone(call, &mut tx, kind, id, arn).await?;
@@ -41,7 +48,7 @@ async fn change(call: &Call, arn: &ResourceArn, change: impl FnOnce(Tags) -> Res
     Ok(tx.commit().await?)
 }
 
-fn taggable<'a>(call: &Call, arn: &'a ResourceArn) -> Result<(ResourceKind, &'a str), Fault> {
+fn taggable<'a>(call: &OperationContext, arn: &'a ResourceArn) -> Result<(ResourceKind, &'a str), Fault> {
     let Some(kind) = arn.kind() else {
         let kinds = ResourceKind::ALL.map(ResourceKind::as_str).join(", ");
         return Err(Fault::validation(format!(
@@ -54,7 +61,7 @@ fn taggable<'a>(call: &Call, arn: &'a ResourceArn) -> Result<(ResourceKind, &'a 
 
 /// A composition that ended some time ago no longer exists, though its row may still be there.
 async fn refuse_gone(
-    call: &Call,
+    call: &OperationContext,
     conn: &mut Conn,
     kind: ResourceKind,
     id: &str,

@@ -1,6 +1,6 @@
 //! Participant tokens and the revocation of connection tokens.
 
-use super::Call;
+use super::OperationContext;
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::model::arn::{ResourceKind, Scope};
@@ -13,7 +13,10 @@ use crate::store::{Conn, Place, StoreError};
 use crate::token::{Claims, SigningKey, VERSION};
 
 /// Makes a token for a stage. Its text is not stored.
-pub async fn create(call: Call, input: CreateParticipantTokenRequest) -> Result<CreateParticipantTokenResponse, Fault> {
+pub async fn create(
+    call: OperationContext,
+    input: CreateParticipantTokenRequest,
+) -> Result<CreateParticipantTokenResponse, Fault> {
     domain::token::attributes("attributes", &input.attributes.clone().unwrap_or_default())?;
     let id = call.own(&input.stage_arn)?;
     call.stage(id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
@@ -31,7 +34,7 @@ pub async fn create(call: Call, input: CreateParticipantTokenRequest) -> Result<
 
 /// Signs a token for the stage `stage`.
 pub(super) fn mint(
-    call: &Call,
+    call: &OperationContext,
     key: &SigningKey,
     stage: &str,
     configuration: ParticipantTokenConfiguration,
@@ -68,7 +71,7 @@ pub(super) fn mint(
 
 /// Bars a connection token for good; the connections that were opened with it are ended.
 pub async fn revoke_connection(
-    call: Call,
+    call: OperationContext,
     input: RevokeConnectionTokenRequest,
 ) -> Result<RevokeConnectionTokenResponse, Fault> {
     /// Connections that one transaction ends at most.

@@ -111,7 +111,7 @@ fn change(row: ChangeRow) -> Change {
 /// Wakes those who look for what was written, as soon as this node has written, or heard that another one has. Nothing
 /// depends on it: whoever listens also looks from time to time.
 #[derive(Debug)]
-pub struct Bell {
+pub struct ChangeNotifier {
     /// What this node has written.
     own: watch::Sender<()>,
     /// What others have.
@@ -124,16 +124,16 @@ pub struct Bell {
     pub messages: Messages,
 }
 
-impl Default for Bell {
+impl Default for ChangeNotifier {
     fn default() -> Self {
         /// As many transactions may be waiting to be heard of.
         const ROOM: usize = 1024;
         let (own, others, any) = Default::default();
-        Bell { own, others, any, noted: broadcast::Sender::new(ROOM), messages: Messages::default() }
+        ChangeNotifier { own, others, any, noted: broadcast::Sender::new(ROOM), messages: Messages::default() }
     }
 }
 
-impl Bell {
+impl ChangeNotifier {
     /// Says which stages this node has changed, for those who need not look for it then.
     pub(super) fn tell(&self, noted: Vec<ChangeRow>) {
         if !noted.is_empty() {
@@ -160,26 +160,26 @@ impl Bell {
     }
 
     /// Hears whatever was written, from now on.
-    pub fn listen(&self) -> Ear {
-        Ear(self.any.subscribe())
+    pub fn listen(&self) -> ChangeSubscription {
+        ChangeSubscription(self.any.subscribe())
     }
 
     /// Hears what others have written, from now on.
-    pub fn listen_to_others(&self) -> Ear {
-        Ear(self.others.subscribe())
+    pub fn listen_to_others(&self) -> ChangeSubscription {
+        ChangeSubscription(self.others.subscribe())
     }
 
     /// Hears what this node has written, from now on.
-    pub fn listen_to_own(&self) -> Ear {
-        Ear(self.own.subscribe())
+    pub fn listen_to_own(&self) -> ChangeSubscription {
+        ChangeSubscription(self.own.subscribe())
     }
 }
 
-/// Hears a [`Bell`].
+/// Hears a [`ChangeNotifier`].
 #[derive(Debug)]
-pub struct Ear(watch::Receiver<()>);
+pub struct ChangeSubscription(watch::Receiver<()>);
 
-impl Ear {
+impl ChangeSubscription {
     /// Waits for a ring; one that came since the last is not lost, and several are heard as one.
     pub async fn heard(&mut self) {
         if self.0.changed().await.is_err() {

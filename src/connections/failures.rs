@@ -1,10 +1,10 @@
 //! Media connections that fail: what the log, the metrics, the record and the participant's events WebSocket say of them.
 
-use super::Plane;
+use super::Connections;
 use super::stage::Key;
 use crate::app::connections;
 use crate::app::notices::ParticipantMessage;
-use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
 use crate::model::arn::Scope;
 use crate::model::participant::EventErrorCode;
 use crate::signaling::{messages, refusal};
@@ -26,7 +26,7 @@ struct Report {
     event: Option<EventErrorCode>,
 }
 
-impl Plane {
+impl Connections {
     /// Reports that a connection failed or was lost. Returns the error code for the record.
     pub(super) fn media_failed(&self, id: &str, failure: Failure) -> Option<EventErrorCode> {
         let (ticket, wish) = self.who(id)?;
@@ -49,7 +49,7 @@ impl Plane {
     }
 
     /// Reports an offer that was refused as no codec could be agreed.
-    pub(super) fn codec_refused(&self, ticket: &Ticket, wish: &Wish, refusal: &Refusal) {
+    pub(super) fn codec_refused(&self, ticket: &VerifiedToken, wish: &Intent, refusal: &Refusal) {
         let (RefusalCode::InvalidAudioCodec | RefusalCode::InvalidVideoCodec | RefusalCode::CodecMismatch) =
             refusal.code
         else {
@@ -70,12 +70,12 @@ impl Plane {
         self.message(ticket, wish, code, &refusal.message);
     }
 
-    fn who(&self, id: &str) -> Option<(Arc<Ticket>, Wish)> {
+    fn who(&self, id: &str) -> Option<(Arc<VerifiedToken>, Intent)> {
         let held = self.held();
         held.connections.get(id).map(|connection| (connection.ticket.clone(), connection.wish.clone()))
     }
 
-    fn announce(&self, ticket: &Ticket, wish: &Wish, failure: Failure, report: &Report) {
+    fn announce(&self, ticket: &VerifiedToken, wish: &Intent, failure: Failure, report: &Report) {
         let lost = failure.reason == Reason::Silence;
         let (outcome, reason) = (if lost { "lost" } else { "failed" }, failure.reason.name());
         self.app.metrics.media.connection(role(wish), outcome, reason);
@@ -106,10 +106,10 @@ impl Plane {
     }
 
     /// Sends an error message on the participant's events WebSocket, on whatever node that is.
-    fn message(&self, ticket: &Ticket, wish: &Wish, code: &str, text: &str) {
+    fn message(&self, ticket: &VerifiedToken, wish: &Intent, code: &str, text: &str) {
         let publisher = match wish {
-            Wish::Subscribe(publisher) => Some(publisher.as_str()),
-            Wish::Events | Wish::Publish => None,
+            Intent::Subscribe(publisher) => Some(publisher.as_str()),
+            Intent::Events | Intent::Publish => None,
         };
         let text = messages::media_error(code, text, role(wish), publisher);
         if self.held().send(&Key::of(ticket), &ticket.participant, &text.as_str().into()) {
@@ -233,11 +233,11 @@ fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Repor
 const CERTIFICATES: &str = "check that its certificate is ECDSA (P-256 or P-384): RSA certificates, which GStreamer's \
                             webrtcbin makes in all versions so far, are not supported";
 
-fn role(wish: &Wish) -> &'static str {
+fn role(wish: &Intent) -> &'static str {
     match wish {
-        Wish::Events => "events",
-        Wish::Publish => "publish",
-        Wish::Subscribe(_) => "subscribe",
+        Intent::Events => "events",
+        Intent::Publish => "publish",
+        Intent::Subscribe(_) => "subscribe",
     }
 }
 

@@ -4,7 +4,7 @@
 use super::limits::Counts;
 use super::stage::{Key, Stage};
 use crate::clock::Timestamp;
-use crate::domain::admission::{Ticket, Wish};
+use crate::domain::admission::{Intent, VerifiedToken};
 use crate::metrics::Kind;
 use crate::model::participant::EventErrorCode;
 use axum::extract::ws::Utf8Bytes;
@@ -19,7 +19,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Why a WebSocket is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum CloseReason {
     /// The record does not know it any more; why is for the socket to find out.
     Forgotten,
     /// The stage was deleted.
@@ -32,7 +32,7 @@ pub enum Farewell {
 #[derive(Debug)]
 pub enum Carrier {
     /// An events WebSocket: when to close it, and messages to send on it.
-    Socket(watch::Sender<Option<Farewell>>, mpsc::Sender<Utf8Bytes>),
+    Socket(watch::Sender<Option<CloseReason>>, mpsc::Sender<Utf8Bytes>),
     /// Media; and the tag of its ICE session.
     Media(Peer, String),
 }
@@ -41,9 +41,9 @@ pub enum Carrier {
 #[derive(Debug)]
 pub struct Connection {
     /// Who holds it.
-    pub ticket: Arc<Ticket>,
+    pub ticket: Arc<VerifiedToken>,
     /// What for.
-    pub wish: Wish,
+    pub wish: Intent,
     /// What it goes through.
     pub carrier: Carrier,
     /// Since when the record has it, by the monotonic clock.
@@ -67,16 +67,16 @@ pub enum End {
     /// By itself or from here; the record is to be told.
     Here(Option<EventErrorCode>),
     /// By somebody else, as the record says; what its socket is told, if it is one.
-    Elsewhere(Farewell),
+    Elsewhere(CloseReason),
 }
 
 /// What is to be written down next of a connection.
 #[derive(Clone, Debug)]
 pub enum Note {
     /// Its media have begun to flow.
-    Started(Arc<Ticket>),
+    Started(Arc<VerifiedToken>),
     /// It has ended.
-    Ended(Arc<Ticket>, Option<EventErrorCode>),
+    Ended(Arc<VerifiedToken>, Option<EventErrorCode>),
 }
 
 /// Whose a connection was that has ended.
@@ -110,7 +110,7 @@ pub struct Held {
 
 impl Connection {
     /// One that is being made.
-    pub fn new(ticket: Arc<Ticket>, wish: Wish, carrier: Carrier) -> Self {
+    pub fn new(ticket: Arc<VerifiedToken>, wish: Intent, carrier: Carrier) -> Self {
         let (_settled, settled) = watch::channel(());
         Connection {
             ticket,
@@ -140,18 +140,18 @@ impl Connection {
     }
 
     /// Tells a socket to close; why counts the first time.
-    pub fn dismiss(&self, farewell: Farewell) {
+    pub fn dismiss(&self, farewell: CloseReason) {
         if let Carrier::Socket(close, _) = &self.carrier {
             close.send_if_modified(|said| said.is_none() && said.replace(farewell).is_none());
         }
     }
 
-    fn is_of(&self, ticket: &Ticket) -> bool {
+    fn is_of(&self, ticket: &VerifiedToken) -> bool {
         same(&self.ticket, &Key::of(ticket), &ticket.participant)
     }
 }
 
-fn same(ticket: &Ticket, key: &Key, participant: &str) -> bool {
+fn same(ticket: &VerifiedToken, key: &Key, participant: &str) -> bool {
     Key::of(ticket) == *key && ticket.participant == participant
 }
 
@@ -241,14 +241,14 @@ impl Held {
         }
         let ticket = connection.ticket.clone();
         let note = match connection.ended {
-            Some(End::Elsewhere(Farewell::StageDeleted | Farewell::GoingAway)) => {
+            Some(End::Elsewhere(CloseReason::StageDeleted | CloseReason::GoingAway)) => {
                 self.remove(id, now);
                 return None;
             }
             _ if connection.flowing && !connection.started => Some(Note::Started(ticket)),
             Some(End::Here(why)) => Some(Note::Ended(ticket, why)),
             // A subscription to a replica that is gone is ended by whoever holds it.
-            Some(End::Elsewhere(Farewell::Forgotten)) => Some(Note::Ended(ticket, None)),
+            Some(End::Elsewhere(CloseReason::Forgotten)) => Some(Note::Ended(ticket, None)),
             None => None,
         };
         connection.at_work = note.is_some();
@@ -274,7 +274,7 @@ impl Held {
         for held in open {
             let kind = match (&held.carrier, &held.wish) {
                 (Carrier::Socket(..), _) => 0,
-                (Carrier::Media(..), Wish::Subscribe(_)) => 2,
+                (Carrier::Media(..), Intent::Subscribe(_)) => 2,
                 (Carrier::Media(..), _) => 1,
             };
             counts[kind].1 += 1;
@@ -305,7 +305,7 @@ impl Held {
     }
 
     /// A connection that carries media, if it is the ticket's own.
-    pub fn own(&mut self, id: &str, ticket: &Ticket) -> Option<&mut Connection> {
+    pub fn own(&mut self, id: &str, ticket: &VerifiedToken) -> Option<&mut Connection> {
         let held = self.connections.get_mut(id);
         held.filter(|held| held.peer().is_some() && held.opened.is_some() && held.is_of(ticket))
     }
@@ -316,7 +316,7 @@ impl Held {
     }
 
     /// Whether a connection was the ticket's own and ended not long ago.
-    pub fn was_own(&self, id: &str, ticket: &Ticket) -> bool {
+    pub fn was_own(&self, id: &str, ticket: &VerifiedToken) -> bool {
         self.tombstones.get(id).is_some_and(|tombstone| same(ticket, &tombstone.key, &tombstone.participant))
     }
 

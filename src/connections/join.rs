@@ -1,10 +1,10 @@
 //! Making a media connection, from the offer to the answer.
 
-use super::Plane;
-use super::held::{Carrier, Connection, End, Farewell};
+use super::Connections;
+use super::held::{Carrier, CloseReason, Connection, End};
 use super::stage::{Key, Stage};
 use crate::app::connections::{self, Found};
-use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
 use crate::domain::participant::Client;
 use axum::extract::ws::Utf8Bytes;
 use greenroom_media::Peer;
@@ -27,9 +27,9 @@ const WRITTEN: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Wanted {
     /// Who asks.
-    pub ticket: Arc<Ticket>,
+    pub ticket: Arc<VerifiedToken>,
     /// What for.
-    pub wish: Wish,
+    pub wish: Intent,
     /// The offer, SDP.
     pub offer: String,
     /// With what software.
@@ -58,7 +58,7 @@ pub struct Entered {
     /// Its connection's id.
     pub id: String,
     /// Tells when it is to be closed, and why.
-    pub closing: watch::Receiver<Option<Farewell>>,
+    pub closing: watch::Receiver<Option<CloseReason>>,
     /// Messages to send on it.
     pub messages: mpsc::Receiver<Utf8Bytes>,
     /// The stage.
@@ -67,7 +67,7 @@ pub struct Entered {
     pub revision: i64,
 }
 
-impl Plane {
+impl Connections {
     /// An id for a connection.
     pub fn id(&self) -> String {
         self.app.ids.alphanumeric(ID)
@@ -97,20 +97,20 @@ impl Plane {
     }
 
     /// Lets an events WebSocket in.
-    pub async fn enter(self: &Arc<Self>, ticket: Arc<Ticket>, client: Client) -> Result<Entered, Refusal> {
+    pub async fn enter(self: &Arc<Self>, ticket: Arc<VerifiedToken>, client: Client) -> Result<Entered, Refusal> {
         let entered = self.let_in(&ticket, client).await;
         if let Err(refusal) = &entered {
-            connections::refused(&self.app, &ticket, &Wish::Events, refusal).await;
+            connections::refused(&self.app, &ticket, &Intent::Events, refusal).await;
         }
         entered
     }
 
-    async fn let_in(self: &Arc<Self>, ticket: &Arc<Ticket>, client: Client) -> Result<Entered, Refusal> {
+    async fn let_in(self: &Arc<Self>, ticket: &Arc<VerifiedToken>, client: Client) -> Result<Entered, Refusal> {
         let (close, closing) = watch::channel(None);
         let (send, messages) = mpsc::channel(MESSAGES);
         let id = self.id();
-        self.take(&id, Connection::new(ticket.clone(), Wish::Events, Carrier::Socket(close, send)))?;
-        match connections::open(&self.app, ticket, &Wish::Events, &id, client).await {
+        self.take(&id, Connection::new(ticket.clone(), Intent::Events, Carrier::Socket(close, send)))?;
+        match connections::open(&self.app, ticket, &Intent::Events, &id, client).await {
             Ok((_, revision)) => match self.opened(&id, ticket, Some(revision)) {
                 Some(stage) => Ok(Entered { id, closing, messages, stage, revision }),
                 None => Err(stopping()),
@@ -124,7 +124,7 @@ impl Plane {
 
     /// Forgets a connection that the record has refused. Where the record has failed, whether it has the connection is
     /// not known; if it has, it is ended.
-    fn not_opened(self: &Arc<Self>, id: &str, ticket: &Ticket, refusal: &Refusal) {
+    fn not_opened(self: &Arc<Self>, id: &str, ticket: &VerifiedToken, refusal: &Refusal) {
         if refusal.code == RefusalCode::Internal {
             self.opened(id, ticket, None);
         }
@@ -157,7 +157,7 @@ impl Plane {
                     self.end(&id, End::Here(None));
                 }
                 if self.held().connections.get(&id).is_none_or(Connection::has_ended) {
-                    return Err(if wish == Wish::Publish { too_late() } else { no_publisher() });
+                    return Err(if wish == Intent::Publish { too_late() } else { no_publisher() });
                 }
                 Ok(Made::Here { id, tag, answer })
             }
@@ -176,20 +176,20 @@ impl Plane {
     /// The answer to an offer, once it is the participant's turn.
     async fn answer(
         &self,
-        ticket: &Ticket,
+        ticket: &VerifiedToken,
         peer: Peer,
-        wish: &Wish,
+        wish: &Intent,
         publisher: &str,
         offer: String,
     ) -> Result<String, Refusal> {
         let _turn = self.turns.take(Key::of(ticket), ticket.participant.clone()).await;
         let answered = match wish {
-            Wish::Publish => self.media.publish(peer, offer).await,
-            Wish::Subscribe(_) => {
+            Intent::Publish => self.media.publish(peer, offer).await,
+            Intent::Subscribe(_) => {
                 let target = self.held().connections.get(publisher).and_then(Connection::peer);
                 self.media.subscribe(peer, target.ok_or_else(no_publisher)?, offer).await
             }
-            Wish::Events => return Err(Refusal::new(RefusalCode::Internal, "events are no media")),
+            Intent::Events => return Err(Refusal::new(RefusalCode::Internal, "events are no media")),
         };
         answered.map_err(|refused| self.refuse_media(ticket, refused))
     }
@@ -198,7 +198,7 @@ impl Plane {
     pub async fn trickle(
         &self,
         id: &str,
-        ticket: &Ticket,
+        ticket: &VerifiedToken,
         names: impl FnOnce(&str) -> Result<(), Refusal>,
         fragment: String,
     ) -> Result<Option<(String, String)>, Refusal> {
@@ -221,7 +221,7 @@ impl Plane {
 
     /// Ends a media connection for its client, and waits until that is written. Answers whether it is, or was not long
     /// ago, the client's own.
-    pub async fn hang_up(self: &Arc<Self>, id: &str, ticket: &Ticket) -> bool {
+    pub async fn hang_up(self: &Arc<Self>, id: &str, ticket: &VerifiedToken) -> bool {
         let settled = {
             let mut held = self.held();
             if held.own(id, ticket).is_none() {

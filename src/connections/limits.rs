@@ -1,9 +1,9 @@
 //! Limits of what one participant may ask of this node's media: requests per minute, and connections.
 
-use super::Plane;
+use super::Connections;
 use super::stage::Key;
 use crate::clock::Timestamp;
-use crate::domain::admission::{Refusal, RefusalCode, Ticket};
+use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
 use crate::domain::bucket::{Rate, TokenBuckets};
 use crate::metrics::MediaRefusal;
 use crate::signaling::refusal;
@@ -45,7 +45,12 @@ pub struct Rates {
     patches: TokenBuckets<Client>,
 }
 
-fn take(buckets: &mut TokenBuckets<Client>, ticket: &Ticket, per_minute: u32, now: Timestamp) -> Result<(), Duration> {
+fn take(
+    buckets: &mut TokenBuckets<Client>,
+    ticket: &VerifiedToken,
+    per_minute: u32,
+    now: Timestamp,
+) -> Result<(), Duration> {
     let rate = Rate::per_minute(per_minute);
     buckets.take(Client::Participant(Key::of(ticket), ticket.participant.clone()), rate, now)?;
     buckets.take(Client::Token(ticket.digest.clone()), rate, now)
@@ -61,7 +66,7 @@ pub struct Counts {
 
 impl Counts {
     /// Which limit one more connection of a participant would exceed, if any.
-    pub fn exceeded(&self, ticket: &Ticket, limits: &Limits) -> Option<MediaRefusal> {
+    pub fn exceeded(&self, ticket: &VerifiedToken, limits: &Limits) -> Option<MediaRefusal> {
         let key = Key::of(ticket);
         let count = |counted: Option<&usize>| counted.copied().unwrap_or(0);
         if self.node >= limits.per_node {
@@ -75,7 +80,7 @@ impl Counts {
     }
 
     /// Counts a connection.
-    pub fn add(&mut self, ticket: &Ticket) {
+    pub fn add(&mut self, ticket: &VerifiedToken) {
         let key = Key::of(ticket);
         self.node += 1;
         *self.stages.entry(key.clone()).or_default() += 1;
@@ -83,7 +88,7 @@ impl Counts {
     }
 
     /// Counts it no longer.
-    pub fn remove(&mut self, ticket: &Ticket) {
+    pub fn remove(&mut self, ticket: &VerifiedToken) {
         let key = Key::of(ticket);
         self.node = self.node.saturating_sub(1);
         decrement(&mut self.stages, &key);
@@ -99,16 +104,16 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-impl Plane {
+impl Connections {
     /// Takes an offer out of the participant's rate.
-    pub(super) fn limit_offers(&self, ticket: &Ticket) -> Result<(), Refusal> {
+    pub(super) fn limit_offers(&self, ticket: &VerifiedToken) -> Result<(), Refusal> {
         let taken =
             take(&mut self.rates().offers, ticket, self.settings.limits.offers_per_minute, self.app.clock.monotonic());
         taken.map_err(|wait| self.refuse(ticket, MediaRefusal::OfferRate).after(wait))
     }
 
     /// Takes a `PATCH` out of the participant's rate.
-    pub(super) fn limit_patches(&self, ticket: &Ticket) -> Result<(), Refusal> {
+    pub(super) fn limit_patches(&self, ticket: &VerifiedToken) -> Result<(), Refusal> {
         let taken = take(
             &mut self.rates().patches,
             ticket,
@@ -119,7 +124,7 @@ impl Plane {
     }
 
     /// What the media thread does not take, as a refusal.
-    pub(super) fn refuse_media(&self, ticket: &Ticket, refused: Refused) -> Refusal {
+    pub(super) fn refuse_media(&self, ticket: &VerifiedToken, refused: Refused) -> Refusal {
         match refused {
             Refused::Busy => self.refuse(ticket, MediaRefusal::Busy),
             refused => refusal::of_media(refused),
@@ -127,7 +132,7 @@ impl Plane {
     }
 
     /// Refuses a request that is in order, but one too many; counts and logs it.
-    pub(super) fn refuse(&self, ticket: &Ticket, reason: MediaRefusal) -> Refusal {
+    pub(super) fn refuse(&self, ticket: &VerifiedToken, reason: MediaRefusal) -> Refusal {
         self.app.metrics.refusals.media(reason);
         tracing::info!(
             reason = reason.name(),
@@ -170,8 +175,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { offers_per_minute: 2, patches_per_minute: 3, per_participant: 2, per_stage: 3, per_node: 4 };
 
-    fn ticket(stage: &str, participant: &str, token: &str) -> Ticket {
-        Ticket {
+    fn ticket(stage: &str, participant: &str, token: &str) -> VerifiedToken {
+        VerifiedToken {
             scope: Scope { account: "1".into(), region: "r".into() },
             stage: stage.into(),
             participant: participant.into(),

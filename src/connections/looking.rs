@@ -1,10 +1,10 @@
 //! Looking at what the record says: which stages have changed, how they look now, and what of ours it does not know any
 //! more.
 
-use super::held::{End, Farewell};
+use super::held::{CloseReason, End};
 use super::stage::{Key, Stage};
 use super::upkeep::anew;
-use super::{Plane, Work};
+use super::{Connections, Work};
 use crate::app::nodes;
 use crate::app::views::{self, Change, View};
 use crate::clock::Timestamp;
@@ -26,7 +26,7 @@ const OVERLAP: Duration = Duration::from_secs(5);
 const ANYWAY: Duration = Duration::from_secs(30);
 
 /// Works for a stage until its last connection is gone.
-pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
+pub async fn watch(plane: Arc<Connections>, stage: Arc<Stage>) {
     let mut begun = false;
     let work = anew("looking at a stage", || {
         // What was asked for before a bug is asked for still.
@@ -42,7 +42,7 @@ pub async fn watch(plane: Arc<Plane>, stage: Arc<Stage>) {
     }
 }
 
-async fn watching(plane: Arc<Plane>, stage: Arc<Stage>) {
+async fn watching(plane: Arc<Connections>, stage: Arc<Stage>) {
     loop {
         stage.wanted().await;
         // What is opened after this may be missing in what is read, and is none of its business.
@@ -70,7 +70,7 @@ fn is_missed(now: &[String], ours: &[String], view: &View) -> bool {
     now.iter().any(|id| !ours.contains(id) && !view.connections.contains(id))
 }
 
-impl Plane {
+impl Connections {
     /// Tells how a stage looks, and drops what the record does not have.
     async fn seen(self: &Arc<Self>, stage: &Stage, ours: &[String], view: &View) {
         let gone: Vec<_> = ours.iter().filter(|id| view.deleted || !view.connections.contains(*id)).collect();
@@ -95,19 +95,19 @@ impl Plane {
     }
 
     /// Why the record does not have a connection of this node.
-    async fn farewell(&self, view: &View) -> Farewell {
+    async fn farewell(&self, view: &View) -> CloseReason {
         match view.deleted {
-            true => Farewell::StageDeleted,
+            true => CloseReason::StageDeleted,
             // It may be seen here before the next sign of life is refused.
-            false if nodes::is_dead(&self.app).await.unwrap_or(false) => Farewell::GoingAway,
-            false => Farewell::Forgotten,
+            false if nodes::is_dead(&self.app).await.unwrap_or(false) => CloseReason::GoingAway,
+            false => CloseReason::Forgotten,
         }
     }
 }
 
 impl Work {
     /// Looks for changes of the stages that this node holds.
-    pub(super) async fn look(plane: Arc<Plane>) {
+    pub(super) async fn look(plane: Arc<Connections>) {
         let tick = if plane.app.db.engine() == "sqlite" { SELDOM } else { OFTEN };
         let mut looked = plane.app.lease_now();
         let (mut ear, mut noted) = (plane.app.bell.listen_to_others(), plane.app.bell.listen_to_noted());

@@ -12,14 +12,14 @@ mod turns;
 mod upkeep;
 mod writing;
 
-pub use held::{End, Farewell};
+pub use held::{CloseReason, End};
 pub use join::{Entered, Made, Wanted, no_connection};
 pub use limits::Limits;
 pub use stage::{Stage, State};
 
 use crate::app::App;
 use crate::config::IceArgs;
-use crate::domain::admission::{Refusal, Ticket};
+use crate::domain::admission::{Refusal, VerifiedToken};
 use crate::metrics::{Datagrams, Metrics};
 use greenroom_media::Media;
 use held::{Connection, Held};
@@ -53,7 +53,7 @@ pub struct Settings {
 
 /// The connections of participants that this node holds.
 #[derive(Debug)]
-pub struct Plane {
+pub struct Connections {
     /// The service.
     pub app: Arc<App>,
     /// What the operator chose.
@@ -72,15 +72,15 @@ pub struct Plane {
 /// What has to be done all the time; see [`Work::run`].
 #[derive(Debug)]
 pub struct Work {
-    plane: Arc<Plane>,
+    plane: Arc<Connections>,
     events: mpsc::Receiver<greenroom_media::Event>,
 }
 
-impl Plane {
+impl Connections {
     /// Begins with nothing, on a bound socket for media.
-    pub fn start(app: Arc<App>, socket: UdpSocket, settings: Settings) -> std::io::Result<(Arc<Plane>, Work)> {
+    pub fn start(app: Arc<App>, socket: UdpSocket, settings: Settings) -> std::io::Result<(Arc<Connections>, Work)> {
         let (media, events) = Media::start(socket, settings.media.clone())?;
-        let plane = Arc::new(Plane {
+        let plane = Arc::new(Connections {
             app,
             rates: Mutex::default(),
             settings,
@@ -131,7 +131,7 @@ impl Plane {
 
     /// Notes that the record has a connection, since the change `revision` of its stage if that is known; answers the
     /// stage.
-    pub fn opened(self: &Arc<Self>, id: &str, ticket: &Ticket, revision: Option<i64>) -> Option<Arc<Stage>> {
+    pub fn opened(self: &Arc<Self>, id: &str, ticket: &VerifiedToken, revision: Option<i64>) -> Option<Arc<Stage>> {
         let stage = {
             let mut held = self.held();
             held.opened(id, self.app.clock.monotonic());
@@ -143,7 +143,7 @@ impl Plane {
     }
 
     /// Puts a new ticket in the place of the one that a socket came with.
-    pub fn renew(&self, id: &str, ticket: Arc<Ticket>) {
+    pub fn renew(&self, id: &str, ticket: Arc<VerifiedToken>) {
         if let Some(connection) = self.held().connections.get_mut(id) {
             connection.ticket = ticket;
         }

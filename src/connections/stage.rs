@@ -1,7 +1,7 @@
 //! A stage of which this node holds connections: how it looks, told to all its sockets in one text.
 
 use crate::app::views::{Entry, View};
-use crate::domain::admission::Ticket;
+use crate::domain::admission::VerifiedToken;
 use crate::model::arn::Scope;
 use crate::signaling::messages;
 use axum::extract::ws::Utf8Bytes;
@@ -22,7 +22,7 @@ pub struct Key {
 
 impl Key {
     /// The stage of a ticket.
-    pub fn of(ticket: &Ticket) -> Key {
+    pub fn of(ticket: &VerifiedToken) -> Key {
         Key { scope: ticket.scope.clone(), id: ticket.stage.clone() }
     }
 }

@@ -1,9 +1,9 @@
 //! What has to be done all the time: media events, signs of life, what is due, and the end.
 
-use super::held::{Connection, End, Farewell};
-use super::{Plane, Work};
-use crate::app::nodes::{self, Standing};
-use crate::domain::admission::Wish;
+use super::held::{CloseReason, Connection, End};
+use super::{Connections, Work};
+use crate::app::nodes::{self, Liveness};
+use crate::domain::admission::Intent;
 use crate::model::fault::{Bug, Fault};
 use crate::model::participant::EventErrorCode;
 use futures_util::FutureExt as _;
@@ -64,12 +64,12 @@ pub(super) async fn anew<W: Future<Output = ()>>(what: &'static str, mut work: i
     }
 }
 
-impl Plane {
+impl Connections {
     /// Takes no more connections, and tells the sockets to close.
     fn close(&self) {
         let mut held = self.held();
         held.closed = true;
-        held.connections.values().for_each(|connection| connection.dismiss(Farewell::GoingAway));
+        held.connections.values().for_each(|connection| connection.dismiss(CloseReason::GoingAway));
     }
 
     /// Ends every connection of this node in the record.
@@ -122,7 +122,7 @@ impl Plane {
     fn flows(self: &Arc<Self>, id: &str, media: bool) {
         let (publishes, news) = {
             let mut held = self.held();
-            let publishes = held.connections.get(id).is_some_and(|connection| connection.wish == Wish::Publish);
+            let publishes = held.connections.get(id).is_some_and(|connection| connection.wish == Intent::Publish);
             if publishes && !media {
                 return;
             }
@@ -147,11 +147,11 @@ impl Plane {
     /// Gives one, and answers whether it got through.
     async fn beat(self: &Arc<Self>) -> bool {
         match nodes::beat(&self.app).await {
-            Ok(Standing::Known) => true,
-            Ok(Standing::Lost) => {
+            Ok(Liveness::Known) => true,
+            Ok(Liveness::Lost) => {
                 tracing::warn!("this node was taken for dead: every connection is dropped");
                 let ids: Vec<_> = self.held().connections.keys().cloned().collect();
-                ids.iter().for_each(|id| self.end(id, End::Elsewhere(Farewell::GoingAway)));
+                ids.iter().for_each(|id| self.end(id, End::Elsewhere(CloseReason::GoingAway)));
                 true
             }
             Err(fault) => {

@@ -1,7 +1,7 @@
 //! Writing down what becomes of connections: in order for each of them, again until it is written.
 
 use super::held::Note;
-use super::{Plane, upkeep};
+use super::{Connections, upkeep};
 use crate::app::connections;
 use crate::model::fault::Fault;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long to wait before something is written again, at first and at most.
 const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-impl Plane {
+impl Connections {
     /// Writes what there is to write of a connection, unless somebody is at it.
     pub(super) fn write(self: &Arc<Self>, id: &str) {
         // What is not written when the server stops is ended with the whole node.

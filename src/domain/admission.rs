@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What somebody wants of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Intent {
     /// To be told what happens in it.
     Events,
     /// To send media.
@@ -22,7 +22,7 @@ pub enum Wish {
 
 /// A token that holds: who comes, where to, and what it may.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ticket {
+pub struct VerifiedToken {
     /// The account and the region of the stage.
     pub scope: Scope,
     /// Id of the stage.
@@ -122,13 +122,13 @@ pub enum RefusalCode {
     Internal,
 }
 
-impl Wish {
+impl Intent {
     /// What a token must let its holder do.
     pub fn capability(&self) -> Option<Capability> {
         match self {
-            Wish::Events => None,
-            Wish::Publish => Some(Capability::Publish),
-            Wish::Subscribe(_) => Some(Capability::Subscribe),
+            Intent::Events => None,
+            Intent::Publish => Some(Capability::Publish),
+            Intent::Subscribe(_) => Some(Capability::Subscribe),
         }
     }
 }
@@ -173,7 +173,7 @@ impl Refusal {
 }
 
 /// Refuses the exchange of a token that this service has signed.
-pub fn may_exchange(holder: &Ticket) -> Result<(), Refusal> {
+pub fn may_exchange(holder: &VerifiedToken) -> Result<(), Refusal> {
     if holder.self_signed {
         return Ok(());
     }
@@ -181,7 +181,7 @@ pub fn may_exchange(holder: &Ticket) -> Result<(), Refusal> {
 }
 
 /// Checks that a token may take the place of the one that `holder` came with: who it is for, and where, stays.
-pub fn exchange(holder: &Ticket, new: &Ticket) -> Result<(), Refusal> {
+pub fn exchange(holder: &VerifiedToken, new: &VerifiedToken) -> Result<(), Refusal> {
     may_exchange(new)?;
     let stays = |member: &str| Err(not_allowed(format!("{member}: must be that of the token that is exchanged")));
     if (&holder.scope, &holder.stage) != (&new.scope, &new.stage) {

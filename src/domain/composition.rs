@@ -8,7 +8,7 @@ mod course;
 
 pub use course::{Course, Progress};
 
-use super::Broken;
+use super::ValidationErrors;
 use super::stage::thumbnail_storage;
 use crate::clock::Timestamp;
 use crate::model::composition::{
@@ -183,7 +183,7 @@ fn thumbnail(given: CompositionThumbnailConfiguration) -> CompositionThumbnailCo
 }
 
 /// Checks that each destination is of one kind and that there is at most one of each kind.
-pub fn check_destinations(destinations: &[DestinationConfiguration]) -> Result<(), Broken> {
+pub fn check_destinations(destinations: &[DestinationConfiguration]) -> Result<(), ValidationErrors> {
     let mut channels = 0;
     let mut storages = 0;
     for (n, destination) in destinations.iter().enumerate() {
@@ -191,7 +191,7 @@ pub fn check_destinations(destinations: &[DestinationConfiguration]) -> Result<(
             (Some(_), None) => channels += 1,
             (None, Some(_)) => storages += 1,
             (None, None) | (Some(_), Some(_)) => {
-                return Err(Broken(format!(
+                return Err(ValidationErrors(format!(
                     "destinations.{}.member: exactly one of channel and s3 must be given",
                     n + 1
                 )));
@@ -199,16 +199,16 @@ pub fn check_destinations(destinations: &[DestinationConfiguration]) -> Result<(
         }
     }
     if channels > 1 || storages > 1 {
-        return Err(Broken("destinations: at most one channel and at most one s3 are allowed".into()));
+        return Err(ValidationErrors("destinations: at most one channel and at most one s3 are allowed".into()));
     }
     Ok(())
 }
 
 /// Fills the layout's defaults in; the default layout is a grid.
-pub fn layout(given: Option<LayoutConfiguration>) -> Result<LayoutConfiguration, Broken> {
+pub fn layout(given: Option<LayoutConfiguration>) -> Result<LayoutConfiguration, ValidationErrors> {
     match given.unwrap_or(LayoutConfiguration { grid: None, pip: None }) {
         LayoutConfiguration { grid: Some(_), pip: Some(_) } => {
-            Err(Broken("layout: only one of grid and pip may be given".into()))
+            Err(ValidationErrors("layout: only one of grid and pip may be given".into()))
         }
         LayoutConfiguration { grid: None, pip: Some(given) } => {
             Ok(LayoutConfiguration { grid: None, pip: Some(pip(given)) })

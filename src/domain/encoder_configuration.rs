@@ -1,23 +1,23 @@
 //! Encoder configurations: defaults and the rule of even sizes.
 
-use super::Broken;
+use super::ValidationErrors;
 use crate::model::encoder_configuration::{Bitrate, Framerate, Height, Video, Width};
 
 /// Most pixels a picture may have: 1920 × 1080, lying or standing.
 const MOST_PIXELS: i64 = 2_073_600;
 
 /// Fills the defaults in (AWS: 1280×720, 30 frames and 2,500,000 bits a second) and checks the size.
-pub fn video(given: Option<Video>) -> Result<Video, Broken> {
+pub fn video(given: Option<Video>) -> Result<Video, ValidationErrors> {
     let given = given.unwrap_or(Video { width: None, height: None, framerate: None, bitrate: None });
     let width = given.width.unwrap_or(Width(1280));
     let height = given.height.unwrap_or(Height(720));
     for (member, value) in [("video.width", width.0), ("video.height", height.0)] {
         if value % 2 != 0 {
-            return Err(Broken(format!("{member}: {value} is odd; width and height must be even")));
+            return Err(ValidationErrors(format!("{member}: {value} is odd; width and height must be even")));
         }
     }
     if width.0 * height.0 > MOST_PIXELS {
-        return Err(Broken(format!(
+        return Err(ValidationErrors(format!(
             "video: {} x {} is {} pixels; at most {MOST_PIXELS} are allowed",
             width.0,
             height.0,
@@ -36,7 +36,7 @@ pub fn video(given: Option<Video>) -> Result<Video, Broken> {
 mod tests {
     use super::*;
 
-    fn sized(width: i64, height: i64) -> Result<Video, Broken> {
+    fn sized(width: i64, height: i64) -> Result<Video, ValidationErrors> {
         video(Some(Video { width: Some(Width(width)), height: Some(Height(height)), framerate: None, bitrate: None }))
     }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that is told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct OutboxEvent {
     /// What kind of thing it is, as EventBridge names it.
     pub detail_type: &'static str,
     /// ARN of what it is about.
@@ -117,7 +117,7 @@ pub struct Failure {
 
 /// Which session of which stage something happened in.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub struct EventContext<'a> {
     /// Whose stage it is.
     pub scope: &'a Scope,
     /// The stage's id.
@@ -160,7 +160,7 @@ const fn name(event: EventName) -> (&'static str, bool) {
 }
 
 /// What is told of a participant's events; with `extended`, also of those that AWS does not tell of.
-pub fn of_participant(scene: Scene<'_>, whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<Told> {
+pub fn of_participant(scene: EventContext<'_>, whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<OutboxEvent> {
     let told = |event: &Event| {
         let (name, of_aws) = name(event.name?);
         let at = event.event_time?.0;
@@ -197,16 +197,16 @@ pub fn of_participant(scene: Scene<'_>, whom: Whom<'_>, events: &[Event], extend
 }
 
 /// What is told of the beginning of a session, where events are told that AWS does not have.
-pub fn of_session_start(scene: Scene<'_>, at: Timestamp) -> Told {
+pub fn of_session_start(scene: EventContext<'_>, at: Timestamp) -> OutboxEvent {
     scene.update(EXTENDED_STAGE_UPDATE, scene.bare("Session Started", at), at)
 }
 
 /// What is told of the end of a session, where events are told that AWS does not have.
-pub fn of_session_end(scene: Scene<'_>, at: Timestamp) -> Told {
+pub fn of_session_end(scene: EventContext<'_>, at: Timestamp) -> OutboxEvent {
     scene.update(EXTENDED_STAGE_UPDATE, scene.bare("Session Ended", at), at)
 }
 
-impl Scene<'_> {
+impl EventContext<'_> {
     fn bare(&self, event_name: &'static str, at: Timestamp) -> StageUpdate {
         StageUpdate {
             session_id: self.session.to_owned(),
@@ -223,12 +223,12 @@ impl Scene<'_> {
         }
     }
 
-    fn update(&self, detail_type: &'static str, update: StageUpdate, at: Timestamp) -> Told {
+    fn update(&self, detail_type: &'static str, update: StageUpdate, at: Timestamp) -> OutboxEvent {
         self.told(detail_type, at, Detail::Stage(Box::new(update)))
     }
 
-    fn told(&self, detail_type: &'static str, at: Timestamp, detail: Detail) -> Told {
-        Told { detail_type, resource: self.scope.arn(ResourceKind::Stage, self.stage), at, detail }
+    fn told(&self, detail_type: &'static str, at: Timestamp, detail: Detail) -> OutboxEvent {
+        OutboxEvent { detail_type, resource: self.scope.arn(ResourceKind::Stage, self.stage), at, detail }
     }
 }
 

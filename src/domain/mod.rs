@@ -17,4 +17,4 @@ pub mod token;
 /// Why an input breaks a rule that the shapes cannot express: a sentence that names the member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Broken(pub String);
+pub struct ValidationErrors(pub String);

@@ -77,7 +77,7 @@ impl Client {
 /// What is kept of the token that a participant has exchanged its first one for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HeldToken {
+pub struct CurrentToken {
     /// Unix seconds of its making.
     pub issued_at: i64,
     /// Unix seconds after which it opens no door.
@@ -88,7 +88,7 @@ pub struct HeldToken {
     pub capabilities: ParticipantTokenCapabilities,
 }
 
-impl HeldToken {
+impl CurrentToken {
     /// Whether it has taken the place of the token that was made at `issued_at` and has `digest`.
     pub fn supersedes(&self, issued_at: i64, digest: &str) -> bool {
         issued_at < self.issued_at || (issued_at == self.issued_at && digest != self.digest)
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn what_is_known_of_software_fits_what_the_api_shows() {
         use crate::model::participant::ParticipantClientAttribute;
-        use crate::model::shape::{At, Broken, Shape as _};
+        use crate::model::shape::{FieldPath, Shape as _, ValidationErrors};
         for (given, expected) in [
             ("Mobile Safari UI/WKWebView", "Mobile Safari UI WKWebView"),
             ("  Mac\tOS\u{a0}X (Intel)  ", "Mac OS X Intel"),
@@ -319,15 +319,15 @@ mod tests {
             let fitted = Client { os_name: given.into(), ..Client::default() }.fit();
             assert_eq!(fitted.os_name, expected);
             assert_eq!(fitted.clone().fit(), fitted);
-            let mut broken = Broken::default();
-            let shown = ParticipantClientAttribute::decode(fitted.os_name.clone().into(), At::Root, &mut broken);
+            let mut broken = ValidationErrors::default();
+            let shown = ParticipantClientAttribute::decode(fitted.os_name.clone().into(), FieldPath::Root, &mut broken);
             assert!(matches!(shown, Ok(Some(_))) && broken.text().is_none(), "{given}");
         }
     }
 
     #[test]
     fn a_held_token_takes_the_place_of_older_ones_and_of_others_of_its_second() {
-        let held = HeldToken { issued_at: 10, digest: "held".into(), ..HeldToken::default() };
+        let held = CurrentToken { issued_at: 10, digest: "held".into(), ..CurrentToken::default() };
         for (issued_at, digest, superseded) in
             [(9, "held", true), (9, "x", true), (10, "x", true), (10, "held", false), (11, "x", false)]
         {

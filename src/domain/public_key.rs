@@ -1,6 +1,6 @@
 //! Public keys: what may be imported, and how it is recognised.
 
-use super::Broken;
+use super::ValidationErrors;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
@@ -29,21 +29,21 @@ const OTHERS: [(&str, &[u8]); 8] = [
 
 /// Reads a P-384 public key from PEM (LF or CRLF) and answers its fingerprint: the MD5 of the DER as colon-separated
 /// hex. AWS does not say how it makes its own.
-pub fn fingerprint(pem: &str) -> Result<String, Broken> {
+pub fn fingerprint(pem: &str) -> Result<String, ValidationErrors> {
     let der = der(pem)?;
     let hex = |byte: &u8| format!("{byte:02x}");
     Ok(Md5::digest(der).iter().map(hex).collect::<Vec<_>>().join(":"))
 }
 
 /// The uncompressed point of a P-384 public key in PEM.
-pub fn point(pem: &str) -> Result<Vec<u8>, Broken> {
+pub fn point(pem: &str) -> Result<Vec<u8>, ValidationErrors> {
     Ok(der(pem)?.split_off(P384.len()))
 }
 
 /// The DER inside the PEM, if it is a P-384 public key.
-pub fn der(pem: &str) -> Result<Vec<u8>, Broken> {
+pub fn der(pem: &str) -> Result<Vec<u8>, ValidationErrors> {
     let refuse = |found: &str| {
-        Err(Broken(format!(
+        Err(ValidationErrors(format!(
             "publicKeyMaterial: must be the PEM of a P-384 (secp384r1) public key as SubjectPublicKeyInfo; found {found}"
         )))
     };
@@ -99,7 +99,7 @@ mod tests {
             (pem(&off_curve, "\n"), "not on the curve"),
             (String::new(), "no PUBLIC KEY block"),
         ] {
-            let Broken(text) = fingerprint(&pem).unwrap_err();
+            let ValidationErrors(text) = fingerprint(&pem).unwrap_err();
             assert!(text.contains(found), "{text}");
         }
     }

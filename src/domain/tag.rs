@@ -1,6 +1,6 @@
 //! Tags: what a resource may carry.
 
-use super::Broken;
+use super::ValidationErrors;
 use crate::model::tag::{TagKey, Tags};
 
 /// Most tags a resource may have (AWS: tag naming limits and requirements).
@@ -9,19 +9,19 @@ pub const MOST: usize = 50;
 const RESERVED: &str = "aws:";
 
 /// The tags of a new resource.
-pub fn given(tags: Option<Tags>) -> Result<Tags, Broken> {
+pub fn given(tags: Option<Tags>) -> Result<Tags, ValidationErrors> {
     merged(Tags::default(), tags.unwrap_or_default())
 }
 
 /// `present` with `added` written over it.
-pub fn merged(mut present: Tags, added: Tags) -> Result<Tags, Broken> {
+pub fn merged(mut present: Tags, added: Tags) -> Result<Tags, ValidationErrors> {
     let reserved = |key: &&TagKey| key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED));
     if let Some(key) = added.keys().find(reserved) {
-        return Err(Broken(format!("tags: the key '{}' begins with 'aws:', which is reserved", &**key)));
+        return Err(ValidationErrors(format!("tags: the key '{}' begins with 'aws:', which is reserved", &**key)));
     }
     present.0.extend(added.0);
     if present.len() > MOST {
-        return Err(Broken(format!(
+        return Err(ValidationErrors(format!(
             "tags: the resource would have {} tags; at most {MOST} are allowed",
             present.len()
         )));

@@ -1,6 +1,6 @@
 //! Participant tokens: what may be in one.
 
-use super::Broken;
+use super::ValidationErrors;
 use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability as Capability};
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ pub const ATTRIBUTE_BYTES: usize = 1024;
 pub const DEFAULT_MINUTES: i64 = 720;
 
 /// Checks the size of a participant's attributes; `member` is what the request calls them.
-pub fn attributes(member: &str, attributes: &BTreeMap<String, String>) -> Result<(), Broken> {
+pub fn attributes(member: &str, attributes: &BTreeMap<String, String>) -> Result<(), ValidationErrors> {
     let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > ATTRIBUTE_BYTES {
-        return Err(Broken(format!(
+        return Err(ValidationErrors(format!(
             "{member}: keys and values have {bytes} bytes of UTF-8 together; at most {ATTRIBUTE_BYTES} are allowed"
         )));
     }

@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use super::send::{Entry, Outcome, Sender};
 use super::targets::Target;
 use super::window::Window;
-use crate::app::views::Ear;
+use crate::app::views::ChangeSubscription;
 use crate::app::{App, outbox};
 use crate::clock::Timestamp;
 use crate::metrics;
@@ -51,7 +51,7 @@ struct Worker {
     figures: metrics::Target,
     stop: CancellationToken,
     log_end: watch::Receiver<i64>,
-    ear: Ear,
+    ear: ChangeSubscription,
     /// Whether the store was away when last asked.
     away: bool,
 }

@@ -3,7 +3,7 @@
 use super::activity::{Activity, Patience, Verdict};
 use super::io::Watched;
 use super::{proxies, tls::Tls};
-use crate::api::{Busy, Client, ClientAddress, Connection, Entrance, Place, Shares, Unread};
+use crate::api::{ApiService, Client, ClientAddress, Connection, KeepAlive, Place, Shares, Unread};
 use crate::config::{ListenerArgs, Networks};
 use crate::metrics::Metrics;
 use axum::body::Body;
@@ -33,7 +33,7 @@ const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// What all connections have in common.
 #[derive(Debug)]
 pub struct Connections {
-    entrance: Entrance,
+    entrance: ApiService,
     tls: Option<Arc<Tls>>,
     shares: Arc<Shares>,
     proxies: Networks,
@@ -44,7 +44,7 @@ pub struct Connections {
 
 impl Connections {
     /// As the operator has set it.
-    pub fn new(entrance: Entrance, tls: Option<Arc<Tls>>, shares: Arc<Shares>, args: &ListenerArgs) -> Self {
+    pub fn new(entrance: ApiService, tls: Option<Arc<Tls>>, shares: Arc<Shares>, args: &ListenerArgs) -> Self {
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let mut http = Builder::new(TokioExecutor::new());
         // hyper's own clock for heads runs between requests too, and not before the first byte: see `Activity`.
@@ -116,7 +116,7 @@ impl Connections {
         let (activity, unread) = (Activity::new(), Arc::<Unread>::default());
         let io = TokioIo::new(Watched::new(io, activity.clone()));
         let service = service_fn(|request: axum::http::Request<Incoming>| {
-            let running = Busy::new(activity.begin(request.version() == Version::HTTP_2));
+            let running = KeepAlive::new(activity.begin(request.version() == Version::HTTP_2));
             let mut request = request.map(Body::new);
             let client = proxies::client(&self.proxies, peer.0, request.headers());
             request.extensions_mut().insert(ClientAddress(client));

@@ -11,7 +11,7 @@ mod io;
 mod proxies;
 pub mod tls;
 
-use crate::api::{self, Client, Entrance, Place, Resource, Shares};
+use crate::api::{self, ApiService, Client, Place, Resource, Shares};
 use crate::config::ListenerArgs;
 use crate::metrics::Metrics;
 use connection::Connections;
@@ -59,7 +59,12 @@ fn due(reminded: &mut Option<Instant>) -> bool {
 
 impl Listener {
     /// A listener on a socket for the requests that an entrance, or a router, answers.
-    pub fn new(socket: TcpListener, entrance: impl Into<Entrance>, tls: Option<Arc<Tls>>, args: &ListenerArgs) -> Self {
+    pub fn new(
+        socket: TcpListener,
+        entrance: impl Into<ApiService>,
+        tls: Option<Arc<Tls>>,
+        args: &ListenerArgs,
+    ) -> Self {
         let entrance = entrance.into();
         let shares = entrance.shares().unwrap_or_else(|| api::shares(args));
         Listener {

@@ -112,7 +112,7 @@ struct Visit {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Door {
+struct ApiState {
     door: &'static str,
 }
 
@@ -121,7 +121,7 @@ struct Door {
 pub struct Doors {
     on: bool,
     visits: Family<Visit, Counter>,
-    seconds: Family<Door, Histogram>,
+    seconds: Family<ApiState, Histogram>,
 }
 
 impl Doors {
@@ -139,7 +139,7 @@ impl Doors {
     pub fn answered(&self, door: &'static str, outcome: &'static str, took: Duration) {
         if self.on {
             self.visits.get_or_create(&Visit { door, outcome }).inc();
-            self.seconds.get_or_create(&Door { door }).observe(took.as_secs_f64());
+            self.seconds.get_or_create(&ApiState { door }).observe(took.as_secs_f64());
         }
     }
 }

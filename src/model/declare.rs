@@ -16,8 +16,8 @@ macro_rules! shape {
             }
             fn decode(
                 $value: serde_json::Value,
-                $at: $crate::model::shape::At<'_>,
-                $broken: &mut $crate::model::shape::Broken,
+                $at: $crate::model::shape::FieldPath<'_>,
+                $broken: &mut $crate::model::shape::ValidationErrors,
             ) -> Result<Option<Self>, $crate::model::shape::WrongType> $decode
         }
     };

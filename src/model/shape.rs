@@ -90,22 +90,22 @@ pub struct Member {
 
 /// The place of a value inside a request, for error texts: `destinations.1.member.s3`.
 #[derive(Clone, Copy)]
-pub enum At<'a> {
+pub enum FieldPath<'a> {
     /// The request itself.
     Root,
     /// A member of the structure before it.
-    Member(&'a At<'a>, &'a str),
+    Member(&'a FieldPath<'a>, &'a str),
     /// An element of the list before it, counted from 1.
-    Element(&'a At<'a>, usize),
+    Element(&'a FieldPath<'a>, usize),
 }
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for FieldPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            At::Root => Ok(()),
-            At::Member(At::Root, name) => f.write_str(name),
-            At::Member(parent, name) => write!(f, "{parent}.{name}"),
-            At::Element(parent, n) => write!(f, "{parent}.{n}.member"),
+            FieldPath::Root => Ok(()),
+            FieldPath::Member(FieldPath::Root, name) => f.write_str(name),
+            FieldPath::Member(parent, name) => write!(f, "{parent}.{name}"),
+            FieldPath::Element(parent, n) => write!(f, "{parent}.{n}.member"),
         }
     }
 }
@@ -116,16 +116,16 @@ pub struct WrongType(pub String);
 
 /// The constraints that a request broke, in the words that AWS services use.
 #[derive(Debug, Default)]
-pub struct Broken(Vec<String>);
+pub struct ValidationErrors(Vec<String>);
 
 /// As many broken constraints as one answer lists; a hostile request could break hundreds of thousands.
 const BROKEN_LISTED: usize = 20;
 /// As much of an offending value as an answer repeats, in code points.
 const VALUE_SHOWN: usize = 256;
 
-impl Broken {
+impl ValidationErrors {
     /// Notes that `value` at `at` breaks `rule`.
-    pub fn rule(&mut self, value: &dyn fmt::Display, at: At<'_>, rule: fmt::Arguments<'_>) {
+    pub fn rule(&mut self, value: &dyn fmt::Display, at: FieldPath<'_>, rule: fmt::Arguments<'_>) {
         if self.0.len() >= BROKEN_LISTED {
             return;
         }
@@ -138,7 +138,7 @@ impl Broken {
     }
 
     /// Notes that the required member at `at` is missing.
-    pub fn missing(&mut self, at: At<'_>) {
+    pub fn missing(&mut self, at: FieldPath<'_>) {
         self.0.push(format!("Value null at '{at}' failed to satisfy constraint: Member must not be null"));
     }
 
@@ -155,7 +155,7 @@ pub trait Shape: Sized {
     fn def() -> &'static Def;
 
     /// Parses `value`. `Ok(None)` means that a constraint was broken and noted in `broken`.
-    fn decode(value: Value, at: At<'_>, broken: &mut Broken) -> Result<Option<Self>, WrongType>;
+    fn decode(value: Value, at: FieldPath<'_>, broken: &mut ValidationErrors) -> Result<Option<Self>, WrongType>;
 
     /// What stands for a member that was not sent; `None` for a required one.
     fn absent() -> Option<Self> {
@@ -172,7 +172,7 @@ impl<T: Shape> Shape for Option<T> {
     fn def() -> &'static Def {
         T::def()
     }
-    fn decode(value: Value, at: At<'_>, broken: &mut Broken) -> Result<Option<Self>, WrongType> {
+    fn decode(value: Value, at: FieldPath<'_>, broken: &mut ValidationErrors) -> Result<Option<Self>, WrongType> {
         Ok(T::decode(value, at, broken)?.map(Some))
     }
     fn absent() -> Option<Self> {
@@ -190,7 +190,7 @@ pub struct Members {
 }
 
 /// The members of what should be a structure of type `T`.
-pub fn members<T: Shape>(value: Value, at: At<'_>) -> Result<Members, WrongType> {
+pub fn members<T: Shape>(value: Value, at: FieldPath<'_>) -> Result<Members, WrongType> {
     let Value::Object(object) = value else { return Err(wrong_type(&value, at, "a Structure")) };
     let Kind::Structure { members } = &T::def().kind else { unreachable!("only structures have members") };
     Ok(Members { object, described: members.iter() })
@@ -198,9 +198,9 @@ pub fn members<T: Shape>(value: Value, at: At<'_>) -> Result<Members, WrongType>
 
 impl Members {
     /// Takes the next member and parses it. `null` counts as absent.
-    pub fn take<T: Shape>(&mut self, at: At<'_>, broken: &mut Broken) -> Result<Option<T>, WrongType> {
+    pub fn take<T: Shape>(&mut self, at: FieldPath<'_>, broken: &mut ValidationErrors) -> Result<Option<T>, WrongType> {
         let member = self.described.next().expect("as many are taken as are described");
-        let at = At::Member(&at, &member.name);
+        let at = FieldPath::Member(&at, &member.name);
         match self.object.remove(&member.name) {
             None | Some(Value::Null) => {
                 let absent = T::absent();
@@ -232,7 +232,7 @@ pub fn wire_name(field: &str) -> String {
 }
 
 /// The refusal of a value whose JSON type is not `wanted`.
-pub fn wrong_type(value: &Value, at: At<'_>, wanted: &str) -> WrongType {
+pub fn wrong_type(value: &Value, at: FieldPath<'_>, wanted: &str) -> WrongType {
     let found = match value {
         Value::Null => "NULL_VALUE",
         Value::Bool(_) => "BOOLEAN_VALUE",
@@ -249,8 +249,8 @@ pub fn wrong_type(value: &Value, at: At<'_>, wanted: &str) -> WrongType {
 /// Parses text and holds it to its constraints.
 pub fn text(
     value: Value,
-    at: At<'_>,
-    broken: &mut Broken,
+    at: FieldPath<'_>,
+    broken: &mut ValidationErrors,
     (min, max): (Option<usize>, Option<usize>),
     pattern: Option<(&'static str, &regex::Regex)>,
     sensitive: bool,
@@ -286,8 +286,8 @@ const WIDEST: i64 = i32::MAX as i64;
 /// Parses a whole number and holds it to its bounds. `5.0` is whole.
 pub fn integer(
     value: Value,
-    at: At<'_>,
-    broken: &mut Broken,
+    at: FieldPath<'_>,
+    broken: &mut ValidationErrors,
     (min, max): (Option<i64>, Option<i64>),
 ) -> Result<Option<i64>, WrongType> {
     /// Beyond it, a double no longer tells neighbouring whole numbers apart.
@@ -309,7 +309,12 @@ pub fn integer(
 }
 
 /// Checks the number of elements or entries.
-pub fn size(count: usize, at: At<'_>, broken: &mut Broken, (min, max): (Option<usize>, Option<usize>)) -> bool {
+pub fn size(
+    count: usize,
+    at: FieldPath<'_>,
+    broken: &mut ValidationErrors,
+    (min, max): (Option<usize>, Option<usize>),
+) -> bool {
     if let Some(max) = max.filter(|max| count > *max) {
         broken.rule(
             &format_args!("{count} elements"),
@@ -332,15 +337,15 @@ pub fn size(count: usize, at: At<'_>, broken: &mut Broken, (min, max): (Option<u
 /// Parses a list, each element in its turn, and checks its length.
 pub fn list<T: Shape>(
     value: Value,
-    at: At<'_>,
-    broken: &mut Broken,
+    at: FieldPath<'_>,
+    broken: &mut ValidationErrors,
     bounds: (Option<usize>, Option<usize>),
 ) -> Result<Option<Vec<T>>, WrongType> {
     let Value::Array(values) = value else { return Err(wrong_type(&value, at, "a List")) };
     let mut valid = size(values.len(), at, broken, bounds);
     let mut items = Vec::new();
     for (n, value) in values.into_iter().enumerate() {
-        let at = At::Element(&at, n + 1);
+        let at = FieldPath::Element(&at, n + 1);
         if value.is_null() {
             broken.missing(at);
             valid = false;
@@ -357,8 +362,8 @@ pub fn list<T: Shape>(
 /// Parses a map, each entry in its turn, and checks its size. A `null` value drops its entry.
 pub fn map<K: Shape + Ord, V: Shape>(
     value: Value,
-    at: At<'_>,
-    broken: &mut Broken,
+    at: FieldPath<'_>,
+    broken: &mut ValidationErrors,
     bounds: (Option<usize>, Option<usize>),
 ) -> Result<Option<BTreeMap<K, V>>, WrongType> {
     let Value::Object(object) = value else { return Err(wrong_type(&value, at, "a Map")) };

@@ -2,9 +2,9 @@
 
 use super::{ServerError, reachable};
 use crate::api::operations::OPERATIONS;
-use crate::api::{self, Door};
+use crate::api::{self, ApiState};
 use crate::config::{ListenerArgs, Served};
-use crate::connections::Plane;
+use crate::connections::Connections;
 use crate::http::Listener;
 use crate::metrics::Metrics;
 use crate::store::Db;
@@ -19,8 +19,8 @@ pub fn counted(served: Served, db: &Db) -> Metrics {
 }
 
 /// Has what does not count itself looked at for each page. The figures keep nothing alive.
-pub fn watch(metrics: &Metrics, door: &Arc<Door>, plane: &Arc<Plane>) {
-    let (door, plane): (Weak<Door>, Weak<Plane>) = (Arc::downgrade(door), Arc::downgrade(plane));
+pub fn watch(metrics: &Metrics, door: &Arc<ApiState>, plane: &Arc<Connections>) {
+    let (door, plane): (Weak<ApiState>, Weak<Connections>) = (Arc::downgrade(door), Arc::downgrade(plane));
     metrics.sample(move |metrics| {
         if let Some(plane) = plane.upgrade() {
             plane.sample(metrics);
@@ -44,7 +44,7 @@ pub async fn bind(served: Served) -> Result<Option<(TcpListener, SocketAddr)>, S
 }
 
 /// That listener.
-pub fn listener(socket: TcpListener, door: &Arc<Door>, args: &ListenerArgs) -> Listener {
+pub fn listener(socket: TcpListener, door: &Arc<ApiState>, args: &ListenerArgs) -> Listener {
     Listener::new(socket, api::figures(door.clone()), None, args)
 }
 

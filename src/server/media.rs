@@ -3,7 +3,7 @@
 use super::{ServerError, reachable, seconds};
 use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
-use crate::connections::{Limits, Plane, Settings, Work};
+use crate::connections::{Connections, Limits, Settings, Work};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub fn start(
     args: &ServeArgs,
     (socket, bound): (UdpSocket, SocketAddr),
     app: &Arc<App>,
-) -> Result<(Arc<Plane>, Work), ServerError> {
+) -> Result<(Arc<Connections>, Work), ServerError> {
     let chosen = &args.participants;
     let mut public_ips = chosen.media_public_ip.clone();
     if public_ips.is_empty() && bound.ip().is_unspecified() {
@@ -44,7 +44,7 @@ pub fn start(
         },
         limits: limits(&chosen.limits),
     };
-    Plane::start(app.clone(), socket, settings).map_err(|error| ServerError::Media(bound, error))
+    Connections::start(app.clone(), socket, settings).map_err(|error| ServerError::Media(bound, error))
 }
 
 fn limits(args: &MediaLimitArgs) -> Limits {

@@ -108,7 +108,7 @@ fn fit(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::shape::{At, Broken};
+    use crate::model::shape::{FieldPath, ValidationErrors};
 
     fn of(agent: &str) -> [String; 4] {
         let headers = HeaderMap::from_iter([(USER_AGENT, agent.parse().unwrap())]);
@@ -153,8 +153,8 @@ mod tests {
         let client = client(&headers);
         assert_eq!(client.sdk_version, "1.2.3 xscript");
         for value in [client.browser_name, client.browser_version, client.sdk_version] {
-            let mut broken = Broken::default();
-            assert!(ParticipantClientAttribute::decode(value.into(), At::Root, &mut broken).unwrap().is_some());
+            let mut broken = ValidationErrors::default();
+            assert!(ParticipantClientAttribute::decode(value.into(), FieldPath::Root, &mut broken).unwrap().is_some());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::app::admission::{self, Purpose, is_of_connection};
-use crate::domain::admission::{Refusal, RefusalCode, Ticket};
+use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Credentials {
     }
 
     /// Checks the tokens for a purpose.
-    pub async fn admit(&self, app: &Arc<App>, purpose: Purpose) -> Result<Ticket, Refusal> {
+    pub async fn admit(&self, app: &Arc<App>, purpose: Purpose) -> Result<VerifiedToken, Refusal> {
         let mut ticket = admission::admit(app, &self.token, purpose).await?;
         if let Some(token) = &self.connection {
             admission::admit_connection(app, &mut ticket, token).await?;

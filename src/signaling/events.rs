@@ -4,13 +4,13 @@ use super::agent;
 use super::control_frames::ControlFrames;
 use super::credentials::{self, Credentials};
 use super::messages::{self, Heard};
-use super::refusal::{self, Telling};
-use crate::api::{self, Lease, Place, Resource, Witness};
+use super::refusal::{self, ErrorSpec};
+use crate::api::{self, Lease, Place, RequestContext, Resource};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::app::views::Entry;
-use crate::connections::{End, Entered, Farewell, Plane, Stage, State};
-use crate::domain::admission::{Refusal, RefusalCode, Ticket};
+use crate::connections::{CloseReason, Connections, End, Entered, Stage, State};
+use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
 use crate::domain::participant::Client;
 use crate::metrics::Metrics;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -35,30 +35,30 @@ const PARTING: Duration = Duration::from_secs(2);
 
 /// How a WebSocket ends: the code, and a word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Parting(u16, &'static str);
+struct CloseStatus(u16, &'static str);
 
-const GOING_AWAY: Parting = Parting(1001, "GOING_AWAY");
-const IDLE: Parting = Parting(4408, "IDLE");
-const SLOW_READER: Parting = Parting(4413, "SLOW_READER");
-const SESSION_ENDED: Parting = Parting(4409, "SESSION_ENDED");
-const MALFORMED: Parting = Parting(4400, "MALFORMED_REQUEST");
+const GOING_AWAY: CloseStatus = CloseStatus(1001, "GOING_AWAY");
+const IDLE: CloseStatus = CloseStatus(4408, "IDLE");
+const SLOW_READER: CloseStatus = CloseStatus(4413, "SLOW_READER");
+const SESSION_ENDED: CloseStatus = CloseStatus(4409, "SESSION_ENDED");
+const MALFORMED: CloseStatus = CloseStatus(4400, "MALFORMED_REQUEST");
 /// Policy violation (RFC 6455, section 7.4.1).
-const TOO_MANY_CONTROL_FRAMES: Parting = Parting(1008, "TOO_MANY_CONTROL_FRAMES");
-const TOKEN_REUSED: Parting = Parting(4403, "TOKEN_REUSED");
+const TOO_MANY_CONTROL_FRAMES: CloseStatus = CloseStatus(1008, "TOO_MANY_CONTROL_FRAMES");
+const TOKEN_REUSED: CloseStatus = CloseStatus(4403, "TOKEN_REUSED");
 /// Message of the error that comes before [`TOKEN_REUSED`].
 const REUSED: &str = "another events WebSocket of this participant was opened and has taken the place of this one";
 
-impl From<RefusalCode> for Parting {
+impl From<RefusalCode> for CloseStatus {
     fn from(code: RefusalCode) -> Self {
-        let Telling { name, close, .. } = refusal::telling(code);
-        Parting(close, name)
+        let ErrorSpec { name, close, .. } = refusal::telling(code);
+        CloseStatus(close, name)
     }
 }
 
 /// Answers a request for a WebSocket. A token that is refused is refused in the WebSocket: browsers show their pages
 /// nothing of a handshake that fails.
 pub async fn answer(
-    plane: &Arc<Plane>,
+    plane: &Arc<Connections>,
     topic: String,
     request: Request,
     sender: &Arc<api::Client>,
@@ -80,7 +80,7 @@ pub async fn answer(
     let client = agent::client(&parts.headers);
     let (plane, place) = (plane.clone(), parts.extensions.remove::<Place>());
     let share = share(&plane, place.as_ref(), sender)?;
-    let witness = Witness::of(&parts.extensions);
+    let witness = RequestContext::of(&parts.extensions);
     let running = plane.tasks.token();
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let visit = Visit { metrics: plane.app.metrics.clone(), witness };
@@ -97,7 +97,7 @@ pub async fn answer(
                 parting
             }
             Err(refusal) => {
-                let Telling { name, .. } = refusal::telling(refusal.code);
+                let ErrorSpec { name, .. } = refusal::telling(refusal.code);
                 visit.begins(name);
                 let told = socket.send(Message::Text(messages::error(name, &refusal.message).into()));
                 drop(tokio::time::timeout(PARTING, told).await);
@@ -111,7 +111,7 @@ pub async fn answer(
 
 /// What a WebSocket through a trusted proxy takes of its client's share of connections. Any other WebSocket has that by its
 /// connection.
-fn share(plane: &Plane, place: Option<&Place>, sender: &Arc<api::Client>) -> Result<Option<Lease>, Refusal> {
+fn share(plane: &Connections, place: Option<&Place>, sender: &Arc<api::Client>) -> Result<Option<Lease>, Refusal> {
     if !place.is_some_and(Place::is_proxied) {
         return Ok(None);
     }
@@ -126,7 +126,7 @@ fn share(plane: &Plane, place: Option<&Place>, sender: &Arc<api::Client>) -> Res
 /// What is told of a socket to those who watch the server: the request was answered before anything was known of it.
 struct Visit {
     metrics: Arc<Metrics>,
-    witness: Option<Arc<Witness>>,
+    witness: Option<Arc<RequestContext>>,
 }
 
 impl Visit {
@@ -140,7 +140,7 @@ impl Visit {
     }
 
     /// Writes down that it has ended, and how.
-    fn ends(&self, ticket: &Ticket, parting: Option<Parting>) {
+    fn ends(&self, ticket: &VerifiedToken, parting: Option<CloseStatus>) {
         match parting {
             Some(TOO_MANY_CONTROL_FRAMES) => {
                 self.metrics.refusals.control_frames.inc();
@@ -158,8 +158,8 @@ impl Visit {
             region = ticket.scope.region,
             stage = ticket.stage,
             participant = ticket.participant,
-            code = parting.map(|Parting(code, _)| code),
-            reason = parting.map(|Parting(_, reason)| reason),
+            code = parting.map(|CloseStatus(code, _)| code),
+            reason = parting.map(|CloseStatus(_, reason)| reason),
             duration_ms = witness.age().as_micros() as f64 / 1000.0,
             "a socket has ended"
         );
@@ -168,8 +168,8 @@ impl Visit {
 
 /// Says why the socket is closed, unless the client has closed it, and waits until either's word has reached the other:
 /// the answer to a client's is written while the socket is read.
-async fn part(socket: &mut WebSocket, parting: Option<Parting>) {
-    if let Some(Parting(code, reason)) = parting {
+async fn part(socket: &mut WebSocket, parting: Option<CloseStatus>) {
+    if let Some(CloseStatus(code, reason)) = parting {
         let close = CloseFrame { code, reason: reason.into() };
         if socket.send(Message::Close(Some(close))).await.is_err() {
             return;
@@ -180,11 +180,11 @@ async fn part(socket: &mut WebSocket, parting: Option<Parting>) {
 
 /// A participant on a WebSocket.
 struct Guest {
-    plane: Arc<Plane>,
+    plane: Arc<Connections>,
     id: String,
-    ticket: Arc<Ticket>,
+    ticket: Arc<VerifiedToken>,
     credentials: Credentials,
-    closing: watch::Receiver<Option<Farewell>>,
+    closing: watch::Receiver<Option<CloseReason>>,
     /// Messages to send, besides the stage's state.
     messages: mpsc::Receiver<Utf8Bytes>,
     stage: Arc<Stage>,
@@ -200,13 +200,13 @@ enum Next {
     Heard(Option<Result<Message, axum::Error>>),
     Look,
     Say(Utf8Bytes),
-    Part(Parting),
+    Part(CloseStatus),
 }
 
 impl Guest {
     /// Lets somebody in.
     async fn come(
-        plane: Arc<Plane>,
+        plane: Arc<Connections>,
         shown: Result<Credentials, Refusal>,
         topic: &str,
         client: Client,
@@ -225,7 +225,7 @@ impl Guest {
     }
 
     /// Tells and hears, until somebody ends it. Answers how, unless the client has gone already.
-    async fn stay(&mut self, socket: &mut WebSocket) -> Option<Parting> {
+    async fn stay(&mut self, socket: &mut WebSocket) -> Option<CloseStatus> {
         let mut alive = Instant::now();
         let mut control_frames = ControlFrames::new();
         loop {
@@ -293,7 +293,7 @@ impl Guest {
     }
 
     /// The answer to a message.
-    async fn reply(&mut self, text: &str) -> Result<Utf8Bytes, Parting> {
+    async fn reply(&mut self, text: &str) -> Result<Utf8Bytes, CloseStatus> {
         Ok(match messages::heard(text) {
             Heard::Ping => Utf8Bytes::from_static(messages::PONG),
             Heard::TokenExchange(token) => self.exchange(token).await.into(),
@@ -323,7 +323,10 @@ impl Guest {
     }
 
     /// Waits for a write. A client that does not read in time is dropped, as is one that is to go.
-    async fn in_time(&mut self, writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Option<Parting>> {
+    async fn in_time(
+        &mut self,
+        writing: impl Future<Output = Result<(), axum::Error>>,
+    ) -> Result<(), Option<CloseStatus>> {
         let slow = tokio::time::sleep(SLOW.min(self.plane.settings.events_timeout));
         tokio::select! {
             biased;
@@ -338,7 +341,7 @@ impl Guest {
 
     /// Why the record does not know the connection any more: what is wrong with its token now, that another WebSocket of
     /// the participant has taken its place, or that its session has ended.
-    async fn why(&self) -> Parting {
+    async fn why(&self) -> CloseStatus {
         if let Err(refusal) = self.credentials.admit(&self.plane.app, Purpose::Hold).await {
             return refusal.code.into();
         }
@@ -351,10 +354,10 @@ impl Guest {
 }
 
 /// Waits until the socket is to be closed.
-async fn dismissed(closing: &mut watch::Receiver<Option<Farewell>>) -> Parting {
+async fn dismissed(closing: &mut watch::Receiver<Option<CloseReason>>) -> CloseStatus {
     match closing.wait_for(Option::is_some).await.ok().and_then(|farewell| *farewell) {
-        Some(Farewell::StageDeleted) => RefusalCode::StageDeleted.into(),
-        Some(Farewell::GoingAway) => GOING_AWAY,
-        Some(Farewell::Forgotten) | None => SESSION_ENDED,
+        Some(CloseReason::StageDeleted) => RefusalCode::StageDeleted.into(),
+        Some(CloseReason::GoingAway) => GOING_AWAY,
+        Some(CloseReason::Forgotten) | None => SESSION_ENDED,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::app::views::Entry;
 use crate::clock::Timestamp;
-use crate::domain::admission::Ticket;
+use crate::domain::admission::VerifiedToken;
 use crate::model::participant::ParticipantAttributes;
 use crate::model::token::ParticipantTokenCapabilities;
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ pub fn with(stage_state: &str, own: &Entry) -> String {
 }
 
 /// What a new token says.
-pub fn token_exchanged(ticket: &Ticket) -> String {
+pub fn token_exchanged(ticket: &VerifiedToken) -> String {
     text(&Say::TokenExchanged {
         user_id: &ticket.user_id,
         attributes: &ticket.attributes,

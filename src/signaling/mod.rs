@@ -16,10 +16,10 @@ pub(crate) mod refusal;
 mod target;
 mod whip;
 
-use crate::api::{self, Door, Exceeded, Exchange, Lease, Limits, Resource, Sender, Witness};
+use crate::api::{self, ApiState, Exceeded, Exchange, Lease, Limits, RequestContext, Resource, Sender};
 use crate::app::admission::Purpose;
-use crate::connections::Plane;
-use crate::domain::admission::{Refusal, RefusalCode, Ticket};
+use crate::connections::Connections;
+use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
 use crate::model::fault::Bug;
 use axum::Router;
 use axum::body::Body;
@@ -49,12 +49,12 @@ const CORS: [(&str, &str); 5] = [
 /// The participants' front door's own state.
 #[derive(Clone, Debug)]
 struct Front {
-    plane: Arc<Plane>,
-    door: Arc<Door>,
+    plane: Arc<Connections>,
+    door: Arc<ApiState>,
 }
 
 /// Every path that participants use.
-pub fn router(door: Arc<Door>, plane: Arc<Plane>) -> Router<Arc<Door>> {
+pub fn router(door: Arc<ApiState>, plane: Arc<Connections>) -> Router<Arc<ApiState>> {
     let paths = ["/events", "/events/", "/events/{*rest}", "/whip", "/whip/", "/whip/{*rest}"];
     let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(dispatch)));
     // AWS's samples publish at the root of AWS's WHIP host.
@@ -80,8 +80,8 @@ async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) 
     api::held(&door, request, true, |request| dispatched(plane, &door.limits, request)).await
 }
 
-async fn dispatched(plane: Arc<Plane>, limits: &Limits, request: Request) -> Response {
-    let witness = Witness::of(request.extensions());
+async fn dispatched(plane: Arc<Connections>, limits: &Limits, request: Request) -> Response {
+    let witness = RequestContext::of(request.extensions());
     let mut response = match answer(&plane, limits, request, witness.as_deref()).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -98,10 +98,10 @@ async fn dispatched(plane: Arc<Plane>, limits: &Limits, request: Request) -> Res
 }
 
 async fn answer(
-    plane: &Arc<Plane>,
+    plane: &Arc<Connections>,
     limits: &Limits,
     request: Request,
-    witness: Option<&Witness>,
+    witness: Option<&RequestContext>,
 ) -> Result<Response, Refusal> {
     let target = Target::of(request.uri());
     if let Some(witness) = witness {
@@ -140,25 +140,25 @@ fn exchange(request: &Request) -> Result<Arc<Exchange>, Refusal> {
 }
 
 /// A place among the requests in flight, for work that does not wait for the client.
-fn place(plane: &Plane, exchange: &Exchange) -> Result<Lease, Refusal> {
+fn place(plane: &Connections, exchange: &Exchange) -> Result<Lease, Refusal> {
     exchange.client.take(Resource::Requests, 1).map_err(|exceeded| busy(plane, exchange, exceeded))
 }
 
-fn busy(plane: &Plane, exchange: &Exchange, exceeded: Exceeded) -> Refusal {
+fn busy(plane: &Connections, exchange: &Exchange, exceeded: Exceeded) -> Refusal {
     Refusal::new(RefusalCode::Busy, api::busy(exceeded, exchange, &plane.app.metrics))
 }
 
 /// Says whose token a request came with, once it is proven.
-fn prove(witness: Option<&Witness>, ticket: &Ticket) {
+fn prove(witness: Option<&RequestContext>, ticket: &VerifiedToken) {
     let Some(witness) = witness else { return };
     let participant = Some((ticket.stage.clone(), ticket.participant.clone()));
     witness.sender(Sender { scope: ticket.scope.clone(), access_key: None, participant });
 }
 
 /// `OPTIONS` with a token: the ICE servers and their credentials for this participant, before it makes an offer.
-async fn options_for_participant(plane: &Plane, target: &Target, parts: &Parts) -> Result<Response, Refusal> {
+async fn options_for_participant(plane: &Connections, target: &Target, parts: &Parts) -> Result<Response, Refusal> {
     let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, Purpose::Join).await?;
-    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
+    prove(RequestContext::of(&parts.extensions).as_deref(), &ticket);
     let now = plane.app.clock.now();
     let mut response = options(target, |headers| ice::link(&plane.settings.ice, &ticket.participant, now, headers));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

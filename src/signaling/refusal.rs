@@ -10,7 +10,7 @@ use greenroom_media::Refused;
 
 /// How a refusal is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Telling {
+pub struct ErrorSpec {
     /// Its name.
     pub name: &'static str,
     /// The status of the answer.
@@ -20,7 +20,7 @@ pub struct Telling {
 }
 
 /// How each refusal is told.
-pub fn telling(code: RefusalCode) -> Telling {
+pub fn telling(code: RefusalCode) -> ErrorSpec {
     use RefusalCode as Code;
     let (name, status, close) = match code {
         Code::TokenMissing => ("TOKEN_MISSING", 401, 4401),
@@ -59,7 +59,7 @@ pub fn telling(code: RefusalCode) -> Telling {
         Code::Busy => ("BUSY", 503, 4503),
         Code::CapacityExceeded => ("CAPACITY_EXCEEDED", 503, 4503),
     };
-    Telling { name, status, close }
+    ErrorSpec { name, status, close }
 }
 
 /// The answer to a request that is refused.

@@ -2,7 +2,7 @@
 
 use crate::domain::admission::{Refusal, RefusalCode};
 use crate::model::participant::ParticipantId;
-use crate::model::shape::{At, Broken, Shape as _};
+use crate::model::shape::{FieldPath, Shape as _, ValidationErrors};
 use axum::http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
@@ -67,8 +67,8 @@ fn id(segment: &str) -> Result<String, Refusal> {
     let wrong =
         || Refusal::new(RefusalCode::MalformedRequest, "an id in a path has at most 64 of A-Z, a-z, 0-9, - and _");
     let text = percent_decode_str(segment).decode_utf8().map_err(|_| wrong())?;
-    let mut broken = Broken::default();
-    let id = ParticipantId::decode(text.into(), At::Root, &mut broken).ok().flatten();
+    let mut broken = ValidationErrors::default();
+    let id = ParticipantId::decode(text.into(), FieldPath::Root, &mut broken).ok().flatten();
     id.filter(|_| broken.text().is_none()).map(|id| id.0).ok_or_else(wrong)
 }
 

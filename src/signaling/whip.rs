@@ -3,11 +3,11 @@
 use super::credentials::Credentials;
 use super::target::Target;
 use super::{agent, busy, ice, place, prove, refusal};
-use crate::api::{self, Exchange, Limits, NotReceived, Size, Witness};
+use crate::api::{self, Exchange, Limits, NotReceived, RequestContext, Size};
 use crate::app::admission::Purpose;
 use crate::app::connections;
-use crate::connections::{Made, Plane, Wanted, no_connection};
-use crate::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use crate::connections::{Connections, Made, Wanted, no_connection};
+use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
@@ -25,7 +25,7 @@ const DRAINED_BYTES: usize = 1 << 20;
 
 /// Answers a request about media.
 pub async fn answer(
-    plane: &Arc<Plane>,
+    plane: &Arc<Connections>,
     target: Target,
     request: Request,
     limits: &Limits,
@@ -46,9 +46,9 @@ pub async fn answer(
             if participant.is_some_and(|participant| participant != ticket.participant) {
                 return Err(not_allowed("The token is another participant's than the path names"));
             }
-            offer(plane, &parts, body, ticket, Wish::Publish).await
+            offer(plane, &parts, body, ticket, Intent::Publish).await
         }
-        Target::Subscribe(remote) => offer(plane, &parts, body, ticket, Wish::Subscribe(remote)).await,
+        Target::Subscribe(remote) => offer(plane, &parts, body, ticket, Intent::Subscribe(remote)).await,
         Target::Resource(id) => match elsewhere(plane, &ticket, &id).await? {
             Some(url) => redirect(&parts, &url),
             None if parts.method == Method::PATCH => change(plane, &parts, body, &ticket, &id).await,
@@ -60,22 +60,22 @@ pub async fn answer(
 }
 
 /// Who has sent a request, which its body is not needed for.
-async fn admitted(plane: &Arc<Plane>, parts: &Parts, exchange: &Exchange) -> Result<Ticket, Refusal> {
+async fn admitted(plane: &Arc<Connections>, parts: &Parts, exchange: &Exchange) -> Result<VerifiedToken, Refusal> {
     let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
     let credentials = Credentials::of(&parts.headers)?;
     let _place = place(plane, exchange)?;
     let ticket = credentials.admit(&plane.app, purpose).await?;
-    prove(Witness::of(&parts.extensions).as_deref(), &ticket);
+    prove(RequestContext::of(&parts.extensions).as_deref(), &ticket);
     Ok(ticket)
 }
 
 /// `POST`: an offer is answered with 201, or sent to the node that has the stage's media.
 async fn offer(
-    plane: &Arc<Plane>,
+    plane: &Arc<Connections>,
     parts: &Parts,
     body: Result<String, Refusal>,
-    ticket: Ticket,
-    wish: Wish,
+    ticket: VerifiedToken,
+    wish: Intent,
 ) -> Result<Response, Refusal> {
     is_of(parts, SDP)?;
     let client = agent::client(&parts.headers);
@@ -97,10 +97,10 @@ async fn offer(
 
 /// `PATCH`: candidates are taken, or ICE is restarted.
 async fn change(
-    plane: &Arc<Plane>,
+    plane: &Arc<Connections>,
     parts: &Parts,
     body: Result<String, Refusal>,
-    ticket: &Ticket,
+    ticket: &VerifiedToken,
     id: &str,
 ) -> Result<Response, Refusal> {
     is_of(parts, FRAGMENT)?;
@@ -124,13 +124,13 @@ async fn change(
 }
 
 /// The node that holds a connection, if another one does.
-async fn elsewhere(plane: &Plane, ticket: &Ticket, id: &str) -> Result<Option<String>, Refusal> {
+async fn elsewhere(plane: &Connections, ticket: &VerifiedToken, id: &str) -> Result<Option<String>, Refusal> {
     let found = connections::elsewhere(&plane.app, &ticket.scope, &ticket.stage, id).await;
     found.map_err(|fault| refusal::internal(&fault))
 }
 
 /// Names the ICE servers, with credentials for a participant.
-fn link(plane: &Plane, participant: &str, headers: &mut HeaderMap) {
+fn link(plane: &Connections, participant: &str, headers: &mut HeaderMap) {
     ice::link(&plane.settings.ice, participant, plane.app.clock.now(), headers);
 }
 
@@ -179,7 +179,7 @@ fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
 }
 
 /// The whole body as text.
-async fn text(plane: &Plane, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, Refusal> {
+async fn text(plane: &Connections, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, Refusal> {
     let size = Size { max: plane.settings.media.limits.bytes, drained: DRAINED_BYTES };
     let refused = match api::receive(body, size, limits.pace, &exchange.client).await {
         Ok(received) => {

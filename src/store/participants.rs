@@ -2,7 +2,7 @@
 
 use super::sql::{execute, fetch, page, rows};
 use super::{Conn, Json, StoreError};
-use crate::domain::participant::{Client, HeldToken};
+use crate::domain::participant::{Client, CurrentToken};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::participant::{Event, ParticipantAttributes};
@@ -54,7 +54,7 @@ rows! {
         /// The ingest configuration it publishes with, or `""`.
         ingest_configuration_id: String,
         /// The token that it has exchanged its first one for.
-        token: Json<Option<HeldToken>>,
+        token: Json<Option<CurrentToken>>,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, Json, StoreError};
-use crate::domain::participant::HeldToken;
+use crate::domain::participant::CurrentToken;
 use crate::model::arn::Scope;
 
 rows! {
@@ -12,7 +12,7 @@ rows! {
         /// Whether its id is barred from the stage.
         revoked: bool,
         /// The token that it has exchanged its first one for; none unless it is connected.
-        token: Option<Json<Option<HeldToken>>>,
+        token: Option<Json<Option<CurrentToken>>>,
     }
 }
 

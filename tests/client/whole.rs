@@ -2,7 +2,7 @@
 
 use super::{DEADLINE, Joined, Lines, plays};
 use clap::Parser as _;
-use greenroom::app::{Call, participants, sessions, stages, tokens};
+use greenroom::app::{OperationContext, participants, sessions, stages, tokens};
 use greenroom::clock::{self, Clock};
 use greenroom::config::{Cli, Command, Url};
 use greenroom::ids::Ids;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 /// A server that runs, with a stage.
 struct House {
-    call: Call,
+    call: OperationContext,
     url: String,
     stage: String,
     stop: Option<oneshot::Sender<()>>,
@@ -38,7 +38,7 @@ impl House {
         args.store.database_url = Url::Memory;
         let server = Server::start(args, Clock::System, Ids::Random).await.unwrap();
         let scope = Scope { account: "000000000000".into(), region: "us-east-1".into() };
-        let (call, url) = (Call::new(server.app.clone(), scope), server.endpoint());
+        let (call, url) = (OperationContext::new(server.app.clone(), scope), server.endpoint());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
         let mut house = House { call, url, stage: String::new(), stop: Some(stop), task };

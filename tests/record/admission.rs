@@ -4,12 +4,12 @@ use crate::house::{Node, code, each, from, scope, shared, subscribe};
 use crate::tokens::{Key, claims, connection};
 use greenroom::app::admission::{Purpose, admit, admit_connection};
 use greenroom::app::{connections, keys, public_keys, tokens};
-use greenroom::domain::admission::{RefusalCode, Ticket, Wish};
+use greenroom::domain::admission::{Intent, RefusalCode, VerifiedToken};
 use greenroom::model::arn::Scope;
 use greenroom::model::stage::StageArn;
 use serde_json::json;
 
-async fn join(node: &Node, token: &str) -> Result<Ticket, greenroom::domain::admission::Refusal> {
+async fn join(node: &Node, token: &str) -> Result<VerifiedToken, greenroom::domain::admission::Refusal> {
     admit(&node.0, token, Purpose::Join).await
 }
 
@@ -85,7 +85,7 @@ async fn a_key_opens_no_stage_of_another_account_or_region() {
             let stranger = Scope { account: other.0.into(), region: other.1.into() };
             let mut key = Key::new();
             let input = json!({"publicKeyMaterial": key.pem});
-            let call = greenroom::app::Call::new(node.call().app, stranger.clone());
+            let call = greenroom::app::OperationContext::new(node.call().app, stranger.clone());
             key.arn = public_keys::import(call, from(input)).await.unwrap().public_key.unwrap().arn.unwrap().0;
             let token = key.sign(&claims(&stage, "me", 0, json!({})));
             assert_eq!(code(join(&node, &token).await), RefusalCode::TokenNotAllowed);
@@ -106,8 +106,8 @@ async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_
         let less = json!({"user_id": "new", "attributes": {"k": "v"}, "capabilities": {"allow_subscribe": true}});
         let new = key.sign(&claims(&stage, "me", -30, less));
         let holder = join(&node, &old).await.unwrap();
-        node.open(&holder, Wish::Events, "e").await.unwrap();
-        node.run(&holder, Wish::Publish, "p").await;
+        node.open(&holder, Intent::Events, "e").await.unwrap();
+        node.run(&holder, Intent::Publish, "p").await;
         node.run(&holder, subscribe("me"), "s").await;
         let ticket = connections::exchange(&node.0, &holder, &new).await.unwrap();
         assert_eq!((ticket.user_id.as_str(), ticket.expires_at), ("new", crate::house::START.unix_seconds() + 3570));
@@ -150,7 +150,7 @@ async fn an_exchange_is_for_the_same_participant_of_the_same_stage() {
             RefusalCode::TokenNotAllowed,
             "not connected"
         );
-        node.open(&holder, Wish::Events, "e").await.unwrap();
+        node.open(&holder, Intent::Events, "e").await.unwrap();
         for (claims, expected) in [
             (claims(&stage, "you", 0, json!({})), RefusalCode::TokenNotAllowed),
             (claims(&other, "me", 0, json!({})), RefusalCode::TokenNotAllowed),
@@ -166,7 +166,7 @@ async fn an_exchange_is_for_the_same_participant_of_the_same_stage() {
         let here = made_here(&node, &stage).await;
         assert_eq!(code(connections::exchange(&node.0, &holder, &here).await), RefusalCode::TokenNotAllowed);
         let service = join(&node, &here).await.unwrap();
-        node.open(&service, Wish::Events, "f").await.unwrap();
+        node.open(&service, Intent::Events, "f").await.unwrap();
         let other = key.sign(&claims(&stage, &service.participant, 0, json!({})));
         assert_eq!(code(connections::exchange(&node.0, &service, &other).await), RefusalCode::TokenNotAllowed);
         assert_eq!(node.story(&stage, "me").await, ["JOINED"]);
@@ -184,18 +184,18 @@ async fn revoking_a_connection_token_ends_what_was_opened_with_it() {
             let mut ticket = join(&node, &key.sign(&claims(stage, "me", 0, json!({})))).await.unwrap();
             admit_connection(&node.0, &mut ticket, &key.sign(&connection("phone", json!({})))).await.unwrap();
             assert_eq!(ticket.connection_token.as_deref(), Some("phone"));
-            node.open(&ticket, Wish::Events, "e").await.unwrap();
+            node.open(&ticket, Intent::Events, "e").await.unwrap();
             tickets.push(ticket);
         }
-        let plain = Ticket { connection_token: None, ..tickets[0].clone() };
-        node.run(&plain, Wish::Publish, "p").await;
+        let plain = VerifiedToken { connection_token: None, ..tickets[0].clone() };
+        node.run(&plain, Intent::Publish, "p").await;
         let revoke = async || tokens::revoke_connection(node.call(), from(json!({"tokenId": "phone"}))).await.unwrap();
         revoke().await;
         revoke().await;
         assert_eq!(node.held(&stage).await, ["p"], "what came without it stays");
         assert_eq!((node.story(&stage, "me").await.len(), node.story(&other, "me").await.len()), (2, 2));
         assert_eq!(node.story(&other, "me").await, ["JOINED", "LEFT"]);
-        assert_eq!(code(node.open(&tickets[0], Wish::Events, "x").await), RefusalCode::ConnectionTokenRevoked);
+        assert_eq!(code(node.open(&tickets[0], Intent::Events, "x").await), RefusalCode::ConnectionTokenRevoked);
         let mut ticket = plain;
         let token = key.sign(&connection("phone", json!({})));
         assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::ConnectionTokenRevoked);

@@ -3,7 +3,7 @@
 use crate::engines::Engine;
 use crate::house::{House, Node, each, from, scope, ticket};
 use greenroom::app::{compositions, nodes};
-use greenroom::domain::admission::Wish;
+use greenroom::domain::admission::Intent;
 use greenroom::model::composition::{CompositionArn, StartCompositionRequest, StopCompositionRequest};
 use greenroom::model::stage::StageArn;
 use serde_json::json;
@@ -99,14 +99,14 @@ async fn a_publisher_keeps_a_composition_going_until_a_minute_after_its_leaving(
         let a = ticket(&node, &stage, "a");
         start(&node, &stage).await;
         house.advance(30, &[&node]).await;
-        node.run(&a, Wish::Publish, "1").await;
+        node.run(&a, Intent::Publish, "1").await;
         house.advance(100, &[&node]).await;
         assert_eq!(course(&node, &stage).await, told(&START));
         node.ended(&a, "1").await;
         house.advance(60, &[&node]).await;
         assert_eq!(course(&node, &stage).await, told(&START), "130 + 60: it is stopping");
         let b = ticket(&node, &stage, "b");
-        node.run(&b, Wish::Publish, "2").await;
+        node.run(&b, Intent::Publish, "2").await;
         house.advance(1, &[&node]).await;
         let all = [&START[..], &[(191, "Destination End"), (191, "Session End")]].concat();
         assert_eq!(course(&node, &stage).await, told(&all), "too late to keep it");

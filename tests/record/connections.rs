@@ -2,7 +2,7 @@
 
 use crate::house::{code, each, here, subscribe, ticket};
 use greenroom::app::connections;
-use greenroom::domain::admission::{Refusal, RefusalCode, Wish};
+use greenroom::domain::admission::{Intent, Refusal, RefusalCode};
 use greenroom::domain::participant::Client;
 use greenroom::model::participant::EventErrorCode;
 use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
@@ -12,7 +12,7 @@ async fn a_participant_is_in_the_session_while_it_has_a_connection() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        for (id, wish) in [("one", Wish::Events), ("two", Wish::Publish)] {
+        for (id, wish) in [("one", Intent::Events), ("two", Intent::Publish)] {
             assert_eq!(node.open(&a, wish, id).await, here(""));
         }
         assert_eq!(node.story(&stage, "a").await, ["JOINED"]);
@@ -34,12 +34,12 @@ async fn a_second_events_connection_takes_the_place_of_the_first_and_of_nothing_
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.open(&b, Wish::Events, "other").await.unwrap();
-        node.open(&a, Wish::Events, "first").await.unwrap();
-        node.open(&a, Wish::Publish, "pub").await.unwrap();
+        node.open(&b, Intent::Events, "other").await.unwrap();
+        node.open(&a, Intent::Events, "first").await.unwrap();
+        node.open(&a, Intent::Publish, "pub").await.unwrap();
         node.started(&a, "pub").await;
         assert!(!connections::is_reused(&node.0, &a, "first").await.unwrap());
-        node.open(&a, Wish::Events, "second").await.unwrap();
+        node.open(&a, Intent::Events, "second").await.unwrap();
         assert_eq!(node.held(&stage).await, ["other", "pub", "second"]);
         assert!(connections::is_reused(&node.0, &a, "first").await.unwrap());
         assert!(!connections::is_reused(&node.0, &a, "second").await.unwrap());
@@ -54,7 +54,7 @@ async fn publishing_starts_with_the_media_and_stops_before_leaving() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        assert_eq!(node.open(&a, Wish::Publish, "pub").await, here(""));
+        assert_eq!(node.open(&a, Intent::Publish, "pub").await, here(""));
         let row = node.participant(&stage, "a").await;
         assert_eq!((row.published, row.publishing, row.protocol.as_str()), (false, false, "UNKNOWN"));
         node.started(&a, "pub").await;
@@ -80,9 +80,9 @@ async fn a_second_publish_or_subscription_takes_the_place_of_the_first() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.run(&a, Wish::Publish, "p1").await;
+        node.run(&a, Intent::Publish, "p1").await;
         node.run(&b, subscribe("a"), "s1").await;
-        node.open(&a, Wish::Publish, "p2").await.unwrap();
+        node.open(&a, Intent::Publish, "p2").await.unwrap();
         assert_eq!(node.held(&stage).await, ["p2", "s1"]);
         assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED"]);
         node.ended(&a, "p1").await;
@@ -103,20 +103,20 @@ async fn whom_nobody_can_see_cannot_be_subscribed_to() {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
         assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
-        node.open(&a, Wish::Events, "e").await.unwrap();
-        node.open(&b, Wish::Events, "f").await.unwrap();
+        node.open(&a, Intent::Events, "e").await.unwrap();
+        node.open(&b, Intent::Events, "f").await.unwrap();
         let refusal = node.open(&b, subscribe("a"), "s").await.unwrap_err();
         assert_eq!(refusal.code, RefusalCode::PublisherNotFound);
         for _ in 0..3 {
             connections::refused(&node.0, &b, &subscribe("a"), &refusal).await;
         }
         assert_eq!(node.story(&stage, "b").await, ["JOINED", "SUBSCRIBE_ERROR a PUBLISHER_NOT_FOUND"]);
-        node.open(&a, Wish::Publish, "p").await.unwrap();
+        node.open(&a, Intent::Publish, "p").await.unwrap();
         assert_eq!(node.find(&b, subscribe("a")).await, here("p"), "its media are about to come");
         node.ended(&a, "p").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
         let stranger = ticket(&node, &stage, "never joined");
-        connections::refused(&node.0, &stranger, &Wish::Publish, &refusal).await;
+        connections::refused(&node.0, &stranger, &Intent::Publish, &refusal).await;
         assert_eq!(node.view(&stage).await.participants.len(), 2, "who is not in the list has no events");
     })
     .await;
@@ -129,15 +129,15 @@ async fn a_token_gives_no_more_than_it_says() {
         let list = |one| ParticipantTokenCapabilities(vec![one]);
         let mut a = ticket(&node, &stage, "a");
         a.capabilities = list(ParticipantTokenCapability::Subscribe);
-        assert_eq!(code(node.find(&a, Wish::Publish).await), RefusalCode::InsufficientCapabilities);
-        assert_eq!(code(node.open(&a, Wish::Publish, "p").await), RefusalCode::InsufficientCapabilities);
-        assert_eq!(node.open(&a, Wish::Events, "e").await, here(""));
+        assert_eq!(code(node.find(&a, Intent::Publish).await), RefusalCode::InsufficientCapabilities);
+        assert_eq!(code(node.open(&a, Intent::Publish, "p").await), RefusalCode::InsufficientCapabilities);
+        assert_eq!(node.open(&a, Intent::Events, "e").await, here(""));
         let mut b = ticket(&node, &stage, "b");
         b.capabilities = list(ParticipantTokenCapability::Publish);
-        node.open(&b, Wish::Publish, "p").await.unwrap();
+        node.open(&b, Intent::Publish, "p").await.unwrap();
         assert_eq!(code(node.find(&b, subscribe("b")).await), RefusalCode::InsufficientCapabilities);
         let refusal = Refusal::new(RefusalCode::InsufficientCapabilities, "");
-        connections::refused(&node.0, &a, &Wish::Publish, &refusal).await;
+        connections::refused(&node.0, &a, &Intent::Publish, &refusal).await;
         assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES"]);
     })
     .await;
@@ -148,21 +148,21 @@ async fn one_more_than_the_quota_is_refused_until_somebody_goes() {
     each(&["--quotas", "publishers=2,subscribers=2"], async |_, node| {
         let stage = node.stage().await;
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| ticket(&node, &stage, id));
-        node.open(&a, Wish::Publish, "pa").await.unwrap();
-        node.run(&b, Wish::Publish, "pb").await;
-        for answer in [node.find(&c, Wish::Publish).await, node.open(&c, Wish::Publish, "pc").await] {
+        node.open(&a, Intent::Publish, "pa").await.unwrap();
+        node.run(&b, Intent::Publish, "pb").await;
+        for answer in [node.find(&c, Intent::Publish).await, node.open(&c, Intent::Publish, "pc").await] {
             assert_eq!(code(answer), RefusalCode::QuotaExceeded, "also while the media of the first have not come");
         }
-        node.open(&a, Wish::Publish, "pa2").await.expect("it takes its own place");
+        node.open(&a, Intent::Publish, "pa2").await.expect("it takes its own place");
         for (ticket, id) in [(&a, "sa"), (&b, "sb")] {
             node.run(ticket, subscribe("a"), id).await;
         }
         node.open(&b, subscribe("b"), "sb2").await.expect("a subscriber counts once");
         assert_eq!(code(node.open(&c, subscribe("a"), "sc").await), RefusalCode::QuotaExceeded);
-        node.open(&c, Wish::Events, "ec").await.expect("watching is not subscribing");
+        node.open(&c, Intent::Events, "ec").await.expect("watching is not subscribing");
         node.ended(&b, "pb").await;
         node.ended(&a, "sa").await;
-        node.open(&c, Wish::Publish, "pc").await.unwrap();
+        node.open(&c, Intent::Publish, "pc").await.unwrap();
         node.open(&d, subscribe("a"), "sd").await.unwrap();
     })
     .await;
@@ -173,8 +173,8 @@ async fn an_end_has_its_reason_in_the_record() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        node.open(&a, Wish::Events, "e").await.unwrap();
-        node.run(&a, Wish::Publish, "p").await;
+        node.open(&a, Intent::Events, "e").await.unwrap();
+        node.run(&a, Intent::Publish, "p").await;
         let why = Some(EventErrorCode::BitrateExceeded);
         connections::ended(&node.0, &a, "p", why).await.unwrap();
         connections::ended(&node.0, &a, "e", Some(EventErrorCode::InternalServerException)).await.unwrap();
@@ -198,7 +198,7 @@ async fn whoever_comes_again_may_bring_other_software() {
         let mut a = ticket(&node, &stage, "a");
         let client = |name: &str| Client { browser_name: name.into(), os_name: "x".repeat(500), ..Client::default() };
         let open = async |ticket: &_, id: &str, name: &str| {
-            connections::open(&node.0, ticket, &Wish::Events, id, client(name)).await.unwrap();
+            connections::open(&node.0, ticket, &Intent::Events, id, client(name)).await.unwrap();
             node.participant(&stage, "a").await
         };
         let row = open(&a, "1", "Chrome (\u{1F600})<script>").await;
@@ -219,15 +219,15 @@ async fn disconnecting_ends_every_connection_and_bars_the_way() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.run(&b, Wish::Publish, "pb").await;
-        node.open(&a, Wish::Events, "e").await.unwrap();
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&b, Intent::Publish, "pb").await;
+        node.open(&a, Intent::Events, "e").await.unwrap();
+        node.run(&a, Intent::Publish, "pa").await;
         node.run(&a, subscribe("b"), "sa").await;
         node.disconnect(&stage, "a").await.unwrap();
         let end = ["SUBSCRIBE_STOPPED b", "PUBLISH_STOPPED", "LEFT"];
         assert_eq!(node.story(&stage, "a").await[3..], end);
         assert_eq!(node.held(&stage).await, ["pb"]);
-        for answer in [node.open(&a, Wish::Events, "x").await, node.open(&a, Wish::Publish, "y").await] {
+        for answer in [node.open(&a, Intent::Events, "x").await, node.open(&a, Intent::Publish, "y").await] {
             assert_eq!(code(answer), RefusalCode::ParticipantDisconnected);
         }
         for id in ["e", "pa", "sa"] {
@@ -243,7 +243,7 @@ async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
     each(&[], async |house, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        node.run(&a, Wish::Publish, "p").await;
+        node.run(&a, Intent::Publish, "p").await;
         house.advance(2, &[&node]).await;
         let since = node.0.clock.now();
         node.delete(&stage).await.unwrap();
@@ -251,7 +251,7 @@ async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
         assert!(view.deleted && view.connections.is_empty() && view.participants.is_empty(), "{view:?}");
         let changes = greenroom::app::views::changes(&node.0, since).await.unwrap();
         assert_eq!(changes.iter().map(|change| change.stage.as_str()).collect::<Vec<_>>(), [stage.as_str()]);
-        for answer in [node.find(&a, Wish::Events).await, node.open(&a, Wish::Events, "x").await] {
+        for answer in [node.find(&a, Intent::Events).await, node.open(&a, Intent::Events, "x").await] {
             assert_eq!(code(answer), RefusalCode::StageDeleted);
         }
         node.started(&a, "p").await;

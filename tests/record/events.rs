@@ -5,9 +5,9 @@ use crate::log::Entry;
 use crate::replicas::replicate;
 use greenroom::app::presence::{self, Act};
 use greenroom::app::{again, connections, outbox};
-use greenroom::domain::admission::{RefusalCode, Wish};
+use greenroom::domain::admission::{Intent, RefusalCode};
 use greenroom::domain::event::Failure;
-use greenroom::domain::participant::HeldToken;
+use greenroom::domain::participant::CurrentToken;
 use greenroom::model::participant::{ParticipantAttributes, ParticipantRecordingState};
 use greenroom::model::stage::StageArn;
 use greenroom::model::token::ParticipantTokenCapability;
@@ -34,7 +34,7 @@ async fn everything_is_told_in_its_order_where_it_is_asked_for() {
     each(&["--extended-events"], async |house, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, Intent::Publish, "pa").await;
         house.advance(5, &[&node]).await;
         node.run(&b, subscribe("a"), "sb").await;
         house.advance(5, &[&node]).await;
@@ -65,10 +65,10 @@ async fn otherwise_only_what_aws_tells_of_is_told() {
         let stage = node.stage().await;
         let [a, mut b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
         b.capabilities.0.retain(|capability| *capability == ParticipantTokenCapability::Subscribe);
-        node.run(&a, Wish::Publish, "pa").await;
-        node.open(&b, Wish::Events, "eb").await.unwrap();
+        node.run(&a, Intent::Publish, "pa").await;
+        node.open(&b, Intent::Events, "eb").await.unwrap();
         node.run(&b, subscribe("a"), "sb").await;
-        for wish in [Wish::Publish, subscribe("nobody")] {
+        for wish in [Intent::Publish, subscribe("nobody")] {
             let refusal = node.open(&b, wish.clone(), "x").await.unwrap_err();
             connections::refused(&node.0, &b, &wish, &refusal).await;
         }
@@ -86,7 +86,7 @@ async fn a_replica_is_told_of_in_its_stage_and_its_replication_where_it_comes_fr
     each(&[], async |house, node| {
         let (here, there) = (node.stage().await, node.stage().await);
         let a = ticket(&node, &here, "a");
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, Intent::Publish, "pa").await;
         replicate(&node, "a", &here, &there, 30).await.unwrap();
         house.advance(5, &[&node]).await;
         node.ended(&a, "pa").await;
@@ -120,7 +120,7 @@ async fn a_stage_that_is_deleted_tells_who_is_gone() {
         each(flags, async |house, node| {
             let (here, there) = (node.stage().await, node.stage().await);
             let [a, b] = ["a", "b"].map(|id| ticket(&node, &here, id));
-            node.run(&a, Wish::Publish, "pa").await;
+            node.run(&a, Intent::Publish, "pa").await;
             node.run(&b, subscribe("a"), "sb").await;
             replicate(&node, "a", &here, &there, 30).await.unwrap();
             house.advance(5, &[&node]).await;
@@ -154,7 +154,7 @@ async fn a_recording_is_told_of_with_how_long_it_was() {
     use ParticipantRecordingState::{Active, Failed, Starting, Stopped};
     each(&[], async |house, node| {
         let stage = node.stage().await;
-        node.run(&ticket(&node, &stage, "a"), Wish::Publish, "pa").await;
+        node.run(&ticket(&node, &stage, "a"), Intent::Publish, "pa").await;
         for (state, failure) in
             [(Starting, None), (Active, None), (Stopped, None), (Starting, None), (Failed, Some("gone"))]
         {
@@ -178,7 +178,7 @@ async fn no_change_without_its_event_and_no_event_without_its_change() {
     each(&[], async |house, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        node.open(&a, Wish::Publish, "pa").await.unwrap();
+        node.open(&a, Intent::Publish, "pa").await.unwrap();
         for (away, back) in [
             ("ALTER TABLE outbox RENAME TO away", "ALTER TABLE away RENAME TO outbox"),
             ("ALTER TABLE participant_events RENAME TO away", "ALTER TABLE away RENAME TO participant_events"),
@@ -210,7 +210,7 @@ async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
         let a = ticket(&node, &stage, "a");
         let again = async || {
             for _ in 0..2 {
-                node.run(&a, Wish::Publish, "pa").await;
+                node.run(&a, Intent::Publish, "pa").await;
                 node.ended(&a, "pa").await;
             }
         };
@@ -239,7 +239,7 @@ async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
 
 /// Somebody whose token is exchanged by several at once: each exchange says which one it follows.
 async fn exchange(node: &Node, stage: &str, name: &str, count: usize) {
-    let token = |digest: &str| HeldToken { digest: digest.to_owned(), ..HeldToken::default() };
+    let token = |digest: &str| CurrentToken { digest: digest.to_owned(), ..CurrentToken::default() };
     for n in 0..count {
         let user_id = format!("{name}-{n}");
         let attributes = ParticipantAttributes::default();
@@ -257,7 +257,7 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
         let mut stages = Vec::new();
         for _ in 0..STAGES {
             let stage = nodes[0].stage().await;
-            nodes[0].open(&ticket(&nodes[0], &stage, "a"), Wish::Events, &format!("e{stage}")).await.unwrap();
+            nodes[0].open(&ticket(&nodes[0], &stage, "a"), Intent::Events, &format!("e{stage}")).await.unwrap();
             stages.push(stage);
         }
         let left = std::sync::Arc::new(AtomicUsize::new(STAGES * nodes.len()));
@@ -308,12 +308,12 @@ async fn whoever_waits_hears_of_what_is_told() {
         let stage = node.stage().await;
         let mut ear = node.0.bell.listen();
         let mut end = node.0.log_end.subscribe();
-        node.run(&ticket(&node, &stage, "a"), Wish::Publish, "pa").await;
+        node.run(&ticket(&node, &stage, "a"), Intent::Publish, "pa").await;
         let patience = Duration::from_secs(30);
         tokio::time::timeout(patience, ear.heard()).await.unwrap();
         outbox::relay(&node.0).await.unwrap();
         tokio::time::timeout(patience, end.wait_for(|end| *end == 1)).await.unwrap().unwrap();
-        assert_eq!(code(node.open(&ticket(&node, "none", "a"), Wish::Publish, "x").await), RefusalCode::StageDeleted);
+        assert_eq!(code(node.open(&ticket(&node, "none", "a"), Intent::Publish, "x").await), RefusalCode::StageDeleted);
         house.advance(1, &[&node]).await;
         outbox::relay(&node.0).await.unwrap();
         assert_eq!(*end.borrow_and_update(), 1, "nothing more was told");

@@ -3,10 +3,10 @@
 use crate::engines::Engine;
 use clap::Parser;
 use greenroom::app::connections::{self, Found};
-use greenroom::app::{App, Call, nodes, participants, stages, views};
+use greenroom::app::{App, OperationContext, nodes, participants, stages, views};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
-use greenroom::domain::admission::{Refusal, RefusalCode, Ticket, Wish};
+use greenroom::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
 use greenroom::domain::participant::Client;
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
@@ -108,9 +108,9 @@ impl House {
 }
 
 /// A ticket as a token made now would give it.
-pub fn ticket(node: &Node, stage: &str, participant: &str) -> Ticket {
+pub fn ticket(node: &Node, stage: &str, participant: &str) -> VerifiedToken {
     let now = node.0.clock.now().unix_seconds();
-    Ticket {
+    VerifiedToken {
         scope: scope(),
         stage: stage.into(),
         participant: participant.into(),
@@ -125,8 +125,8 @@ pub fn ticket(node: &Node, stage: &str, participant: &str) -> Ticket {
     }
 }
 
-pub fn subscribe(remote: &str) -> Wish {
-    Wish::Subscribe(remote.into())
+pub fn subscribe(remote: &str) -> Intent {
+    Intent::Subscribe(remote.into())
 }
 
 pub fn here(publisher: &str) -> Result<Found, Refusal> {
@@ -139,8 +139,8 @@ pub fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> RefusalCode {
 }
 
 impl Node {
-    pub fn call(&self) -> Call {
-        Call::new(self.0.clone(), scope())
+    pub fn call(&self) -> OperationContext {
+        OperationContext::new(self.0.clone(), scope())
     }
 
     /// Creates a stage; answers its id.
@@ -159,24 +159,24 @@ impl Node {
         greenroom::app::again(|| participants::disconnect(self.call(), from(input.clone()))).await.map(drop)
     }
 
-    pub async fn open(&self, ticket: &Ticket, wish: Wish, id: &str) -> Result<Found, Refusal> {
+    pub async fn open(&self, ticket: &VerifiedToken, wish: Intent, id: &str) -> Result<Found, Refusal> {
         connections::open(&self.0, ticket, &wish, id, Client::default()).await.map(|(found, _)| found)
     }
 
-    pub async fn find(&self, ticket: &Ticket, wish: Wish) -> Result<Found, Refusal> {
+    pub async fn find(&self, ticket: &VerifiedToken, wish: Intent) -> Result<Found, Refusal> {
         connections::find(&self.0, ticket, &wish).await
     }
 
-    pub async fn started(&self, ticket: &Ticket, id: &str) {
+    pub async fn started(&self, ticket: &VerifiedToken, id: &str) {
         connections::started(&self.0, ticket, id).await.unwrap();
     }
 
-    pub async fn ended(&self, ticket: &Ticket, id: &str) {
+    pub async fn ended(&self, ticket: &VerifiedToken, id: &str) {
         connections::ended(&self.0, ticket, id, None).await.unwrap();
     }
 
     /// Opens a connection and lets its media begin.
-    pub async fn run(&self, ticket: &Ticket, wish: Wish, id: &str) {
+    pub async fn run(&self, ticket: &VerifiedToken, wish: Intent, id: &str) {
         self.open(ticket, wish, id).await.unwrap();
         self.started(ticket, id).await;
     }

@@ -4,7 +4,7 @@ use crate::house::{House, Node, START, each, scope, subscribe, ticket};
 use crate::replicas::replicate;
 use greenroom::app::{connections, nodes};
 use greenroom::clock::Timestamp;
-use greenroom::domain::admission::{RefusalCode, Ticket, Wish};
+use greenroom::domain::admission::{Intent, RefusalCode, VerifiedToken};
 use greenroom::model::fault::FaultKind;
 use greenroom::model::participant::{Event, EventName};
 use greenroom::store::{ConnectionRow, PUBLISH, ParticipantRow, SUBSCRIBE};
@@ -31,7 +31,7 @@ struct Actor {
     dice: Dice,
     name: String,
     made: usize,
-    open: VecDeque<(Ticket, String)>,
+    open: VecDeque<(VerifiedToken, String)>,
 }
 
 impl Actor {
@@ -39,8 +39,8 @@ impl Actor {
         let (stage, who) = (self.dice.pick(stages).clone(), *self.dice.pick(people));
         let ticket = ticket(&self.node, &stage, who);
         match self.dice.roll(100) {
-            0..20 => self.open(&ticket, Wish::Events).await,
-            20..35 => self.open(&ticket, Wish::Publish).await,
+            0..20 => self.open(&ticket, Intent::Events).await,
+            20..35 => self.open(&ticket, Intent::Publish).await,
             35..50 => self.open(&ticket, subscribe(self.dice.pick::<&str>(people))).await,
             50..65 => {
                 if let Some((ticket, id)) = self.open.back() {
@@ -69,7 +69,7 @@ impl Actor {
         }
     }
 
-    async fn open(&mut self, ticket: &Ticket, wish: Wish) {
+    async fn open(&mut self, ticket: &VerifiedToken, wish: Intent) {
         self.made += 1;
         let was = self.node.0.node();
         let id = format!("{}-{}", self.name, self.made);

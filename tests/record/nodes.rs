@@ -2,8 +2,8 @@
 
 use crate::house::{House, Node, each, here, scope, shared, subscribe, ticket};
 use greenroom::app::connections::{self, Found};
-use greenroom::app::nodes::{self, Standing};
-use greenroom::domain::admission::Wish;
+use greenroom::app::nodes::{self, Liveness};
+use greenroom::domain::admission::Intent;
 use std::time::Duration;
 
 async fn two(house: &House, one: Node) -> (Node, Node) {
@@ -16,14 +16,14 @@ async fn the_media_of_a_stage_live_on_one_node_while_somebody_publishes() {
         let (one, two) = two(house, one).await;
         let stage = one.stage().await;
         let [a, b, c] = ["a", "b", "c"].map(|id| ticket(&one, &stage, id));
-        one.run(&a, Wish::Publish, "pa").await;
+        one.run(&a, Intent::Publish, "pa").await;
         let other = |node: &str| Ok(Found::Elsewhere(node.to_owned()));
-        assert_eq!(two.find(&b, Wish::Publish).await, other("http://one"));
-        assert_eq!(two.open(&b, Wish::Publish, "pb").await, other("http://one"));
+        assert_eq!(two.find(&b, Intent::Publish).await, other("http://one"));
+        assert_eq!(two.open(&b, Intent::Publish, "pb").await, other("http://one"));
         assert_eq!(two.find(&b, subscribe("a")).await, other("http://one"));
         assert_eq!(two.open(&b, subscribe("a"), "sb").await, other("http://one"));
         assert!(one.rows(&stage, "b").await.is_empty(), "nothing is left behind");
-        assert_eq!(two.open(&b, Wish::Events, "eb").await, here(""), "anybody may watch from anywhere");
+        assert_eq!(two.open(&b, Intent::Events, "eb").await, here(""), "anybody may watch from anywhere");
         assert_eq!(one.open(&c, subscribe("a"), "sc").await, here("pa"));
         let elsewhere = async |node: &Node, id| connections::elsewhere(&node.0, &scope(), &stage, id).await.unwrap();
         assert_eq!(elsewhere(&two, "pa").await.as_deref(), Some("http://one"));
@@ -34,8 +34,8 @@ async fn the_media_of_a_stage_live_on_one_node_while_somebody_publishes() {
             (vec!["pa".into(), "sc".into()], vec!["eb".into()])
         );
         one.ended(&a, "pa").await;
-        assert_eq!(two.open(&b, Wish::Publish, "pb").await, here(""), "nobody needs the first one any more");
-        assert_eq!(one.find(&a, Wish::Publish).await, other("http://two/rt"));
+        assert_eq!(two.open(&b, Intent::Publish, "pb").await, here(""), "nobody needs the first one any more");
+        assert_eq!(one.find(&a, Intent::Publish).await, other("http://two/rt"));
     })
     .await;
 }
@@ -47,10 +47,10 @@ async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
         let three = house.node("http://three").await;
         let stage = one.stage().await;
         let [a, b, c] = ["a", "b", "c"].map(|id| ticket(&one, &stage, id));
-        one.run(&a, Wish::Publish, "pa").await;
+        one.run(&a, Intent::Publish, "pa").await;
         one.run(&b, subscribe("a"), "sb").await;
-        two.open(&b, Wish::Events, "eb").await.unwrap();
-        two.open(&c, Wish::Events, "ec").await.unwrap();
+        two.open(&b, Intent::Events, "eb").await.unwrap();
+        two.open(&c, Intent::Events, "ec").await.unwrap();
         house.live(9, &[&two, &three]).await;
         assert_eq!(one.story(&stage, "a").await.len(), 2, "its lease is not over");
         house.clock.advance(Duration::from_secs(1));
@@ -63,12 +63,12 @@ async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
         assert_eq!(two.story(&stage, "b").await, ["JOINED", "SUBSCRIBE_STARTED a", "SUBSCRIBE_STOPPED a"]);
         assert_eq!(two.story(&stage, "c").await, ["JOINED"]);
         let was = one.0.node();
-        assert!(one.open(&a, Wish::Events, "late").await.is_err(), "what the dead open nobody would end");
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Lost);
+        assert!(one.open(&a, Intent::Events, "late").await.is_err(), "what the dead open nobody would end");
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
         assert_ne!(one.0.node(), was);
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Known);
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
         assert!(one.held(&stage).await.is_empty());
-        assert_eq!(one.open(&a, Wish::Publish, "again").await, here(""));
+        assert_eq!(one.open(&a, Intent::Publish, "again").await, here(""));
     })
     .await;
 }
@@ -79,18 +79,18 @@ async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
         let (one, two) = two(house, one).await;
         let stage = one.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
-        one.run(&a, Wish::Publish, "pa").await;
+        one.run(&a, Intent::Publish, "pa").await;
         for _ in 0..11 {
             house.clock.advance(Duration::from_secs(1));
             nodes::beat(&two.0).await.unwrap();
         }
         assert!(two.find(&b, subscribe("a")).await.is_err(), "the publisher is gone with its node");
-        assert_eq!(two.find(&a, Wish::Publish).await, here(""));
-        assert_eq!(two.open(&a, Wish::Publish, "pa2").await, here(""));
+        assert_eq!(two.find(&a, Intent::Publish).await, here(""));
+        assert_eq!(two.open(&a, Intent::Publish, "pa2").await, here(""));
         two.started(&a, "pa2").await;
         let story = ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT", "JOINED", "PUBLISH_STARTED"];
         assert_eq!(two.story(&stage, "a").await, story);
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Lost);
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
         assert_eq!(two.open(&b, subscribe("a"), "sb").await, here("pa2"));
     })
     .await;
@@ -102,14 +102,14 @@ async fn after_an_outage_everybody_has_a_lease_to_give_a_sign_of_life() {
         let (one, two) = two(house, one).await;
         let stage = one.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
-        one.run(&a, Wish::Publish, "pa").await;
+        one.run(&a, Intent::Publish, "pa").await;
         house.live(20, &[&one, &two]).await;
         // Nobody reaches the store; then the second one does, long after every lease is over.
         house.clock.advance(Duration::from_secs(60));
         house.advance(1, &[&two]).await;
-        assert_eq!(two.find(&b, Wish::Publish).await, Ok(Found::Elsewhere("http://one".into())));
+        assert_eq!(two.find(&b, Intent::Publish).await, Ok(Found::Elsewhere("http://one".into())));
         house.live(9, &[&two]).await;
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Known);
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
         house.live(30, &[&one, &two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
         // Who is gone for good is found out, and so is one who was alone in not reaching the store.
@@ -118,7 +118,7 @@ async fn after_an_outage_everybody_has_a_lease_to_give_a_sign_of_life() {
         assert_eq!(two.story(&stage, "a").await.len(), 2, "not before a lease has passed");
         house.live(1, &[&two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Standing::Lost);
+        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
     })
     .await;
 }
@@ -128,7 +128,7 @@ async fn a_node_that_stops_leaves_nothing() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, Intent::Publish, "pa").await;
         node.run(&b, subscribe("a"), "sb").await;
         nodes::retire(&node.0).await.unwrap();
         assert!(node.held(&stage).await.is_empty());
@@ -143,7 +143,7 @@ async fn a_server_that_starts_again_ends_what_its_predecessor_held() {
     each(&[], async |house, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, Intent::Publish, "pa").await;
         let crate::engines::Engine::Sqlite(_) = house.engine else { return };
         node.0.db.close().await;
         drop(node);

@@ -3,7 +3,7 @@
 use crate::house::{Node, code, each, from, here, scope, shared, subscribe, ticket};
 use greenroom::app::connections::Found;
 use greenroom::app::replications;
-use greenroom::domain::admission::{RefusalCode, Wish};
+use greenroom::domain::admission::{Intent, RefusalCode};
 use greenroom::model::stage::StageArn;
 use serde_json::json;
 
@@ -27,7 +27,7 @@ async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
         let (source, destination) = (node.stage().await, node.stage().await);
         let a = ticket(&node, &source, "a");
         let b = ticket(&node, &destination, "b");
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, Intent::Publish, "pa").await;
         replicate(&node, "a", &source, &destination, 30).await.unwrap();
         let entry = node.view(&destination).await.participants.remove(0);
         assert_eq!((entry.id.as_str(), entry.publishing), ("a", true));
@@ -38,17 +38,17 @@ async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
         assert!(events.pop().unwrap().replica.unwrap().0);
         assert_eq!(node.held(&destination).await, ["sb"]);
         let pretender = ticket(&node, &destination, "a");
-        assert_eq!(code(node.open(&pretender, Wish::Events, "x").await), RefusalCode::TokenNotAllowed);
+        assert_eq!(code(node.open(&pretender, Intent::Events, "x").await), RefusalCode::TokenNotAllowed);
         node.ended(&a, "pa").await;
         assert!(node.held(&destination).await.is_empty(), "the replica is gone; the door ends the subscription");
         node.ended(&b, "sb").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
         house.advance(10, &[&node]).await;
-        node.run(&a, Wish::Publish, "pa2").await;
+        node.run(&a, Intent::Publish, "pa2").await;
         assert_eq!(node.open(&b, subscribe("a"), "sb2").await, here("pa2"), "back within its window");
         node.ended(&a, "pa2").await;
         house.advance(31, &[&node]).await;
-        node.run(&a, Wish::Publish, "pa3").await;
+        node.run(&a, Intent::Publish, "pa3").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound, "the window was over");
     })
     .await;
@@ -59,9 +59,9 @@ async fn stopping_a_replication_ends_its_subscriptions_while_the_publisher_goes_
     each(&[], async |_, node| {
         let (source, destination) = (node.stage().await, node.stage().await);
         let [a, b] = [(&source, "a"), (&destination, "b")].map(|(stage, id)| ticket(&node, stage, id));
-        node.run(&a, Wish::Publish, "pa").await;
+        node.run(&a, Intent::Publish, "pa").await;
         replicate(&node, "a", &source, &destination, 0).await.unwrap();
-        node.open(&b, Wish::Events, "eb").await.unwrap();
+        node.open(&b, Intent::Events, "eb").await.unwrap();
         node.run(&b, subscribe("a"), "sb").await;
         let input = json!({
             "sourceStageArn": StageArn::new(&scope(), &source), "participantId": "a",
@@ -81,13 +81,13 @@ async fn a_full_stage_takes_no_replica_and_a_replica_fills_a_stage() {
     each(&["--quotas", "publishers=1"], async |_, node| {
         let (source, destination) = (node.stage().await, node.stage().await);
         let [a, b] = [(&source, "a"), (&destination, "b")].map(|(stage, id)| ticket(&node, stage, id));
-        node.run(&a, Wish::Publish, "pa").await;
-        node.run(&b, Wish::Publish, "pb").await;
+        node.run(&a, Intent::Publish, "pa").await;
+        node.run(&b, Intent::Publish, "pb").await;
         let fault = replicate(&node, "a", &source, &destination, 0).await.unwrap_err();
         assert_eq!(fault.name(), "ServiceQuotaExceededException");
         node.ended(&b, "pb").await;
         replicate(&node, "a", &source, &destination, 0).await.unwrap();
-        assert_eq!(code(node.find(&b, Wish::Publish).await), RefusalCode::QuotaExceeded);
+        assert_eq!(code(node.find(&b, Intent::Publish).await), RefusalCode::QuotaExceeded);
     })
     .await;
 }
@@ -99,8 +99,8 @@ async fn the_media_of_a_replica_are_where_its_source_is() {
         let (source, destination) = (one.stage().await, one.stage().await);
         let [a, b, c] =
             [(&source, "a"), (&destination, "b"), (&destination, "c")].map(|(stage, id)| ticket(&one, stage, id));
-        one.run(&a, Wish::Publish, "pa").await;
-        two.run(&b, Wish::Publish, "pb").await;
+        one.run(&a, Intent::Publish, "pa").await;
+        two.run(&b, Intent::Publish, "pb").await;
         replicate(&one, "a", &source, &destination, 0).await.unwrap();
         assert_eq!(two.find(&c, subscribe("a")).await, Ok(Found::Elsewhere("http://one".into())));
         assert_eq!(one.open(&c, subscribe("a"), "sa").await, here("pa"));

@@ -1,21 +1,21 @@
 //! When sessions begin and end.
 
 use crate::house::{each, ticket};
-use greenroom::domain::admission::Wish;
+use greenroom::domain::admission::Intent;
 
 #[tokio::test]
 async fn a_session_ends_a_minute_after_the_last_participant_left_however_late_that_is_noticed() {
     each(&[], async |house, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        node.open(&a, Wish::Events, "1").await.unwrap();
+        node.open(&a, Intent::Events, "1").await.unwrap();
         house.advance(10, &[&node]).await;
         node.ended(&a, "1").await;
         house.advance(59, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, None);
         house.advance(300, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, Some(70_000));
-        node.open(&a, Wish::Events, "2").await.unwrap();
+        node.open(&a, Intent::Events, "2").await.unwrap();
         let sessions = node.sessions(&stage).await;
         assert_eq!((sessions.len(), sessions[0].1, sessions[0].2), (2, 369_000, None));
         assert_eq!(node.story(&stage, "a").await, ["JOINED"], "a new session begins from nothing");
@@ -29,7 +29,7 @@ async fn whoever_comes_back_in_time_finds_the_session_open_and_who_comes_late_a_
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         for round in 0..3 {
-            node.open(&a, Wish::Events, "1").await.unwrap();
+            node.open(&a, Intent::Events, "1").await.unwrap();
             house.clock.advance(std::time::Duration::from_secs(100));
             greenroom::app::nodes::sweep(&node.0).await.unwrap();
             node.ended(&a, "1").await;
@@ -37,7 +37,7 @@ async fn whoever_comes_back_in_time_finds_the_session_open_and_who_comes_late_a_
             house.clock.advance(std::time::Duration::from_secs(59));
         }
         house.clock.advance(std::time::Duration::from_secs(1));
-        node.open(&a, Wish::Events, "2").await.expect("before any sweep");
+        node.open(&a, Intent::Events, "2").await.expect("before any sweep");
         let sessions = node.sessions(&stage).await;
         assert_eq!((sessions.len(), sessions[1].2, sessions[0].1), (2, Some(478_000), 478_000));
     })
@@ -49,13 +49,13 @@ async fn without_a_wait_it_ends_with_the_last_leaving() {
     each(&["--session-end-seconds", "0"], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.open(&a, Wish::Events, "1").await.unwrap();
-        node.run(&b, Wish::Publish, "2").await;
+        node.open(&a, Intent::Events, "1").await.unwrap();
+        node.run(&b, Intent::Publish, "2").await;
         node.ended(&a, "1").await;
         assert_eq!(node.sessions(&stage).await[0].2, None);
         node.disconnect(&stage, "b").await.unwrap();
         assert_eq!(node.sessions(&stage).await[0].2, Some(0));
-        node.open(&a, Wish::Events, "3").await.unwrap();
+        node.open(&a, Intent::Events, "3").await.unwrap();
         assert_eq!(node.sessions(&stage).await.len(), 2);
     })
     .await;
@@ -66,9 +66,9 @@ async fn silence_ends_a_session_where_the_operator_says_so() {
     each(&["--session-silent-seconds", "180"], async |house, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        node.open(&a, Wish::Events, "1").await.unwrap();
+        node.open(&a, Intent::Events, "1").await.unwrap();
         house.advance(100, &[&node]).await;
-        node.run(&b, Wish::Publish, "2").await;
+        node.run(&b, Intent::Publish, "2").await;
         house.advance(500, &[&node]).await;
         node.ended(&b, "2").await;
         house.advance(179, &[&node]).await;

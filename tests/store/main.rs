@@ -5,7 +5,7 @@ mod engines;
 
 use engines::Engine;
 use greenroom::clock::Timestamp;
-use greenroom::domain::participant::{Client, HeldToken, Participant};
+use greenroom::domain::participant::{Client, CurrentToken, Participant};
 use greenroom::model::arn::{ResourceKind, Scope};
 use greenroom::model::page::Position;
 use greenroom::store::{
@@ -308,7 +308,7 @@ conformance! {
         let here = Place { scope: &scope, stage: "s", session: &session };
         let guest = |token, revoked| Some(GuestRow { revoked, token: Some(Json(token)) });
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(None, false));
-        let token = HeldToken { issued_at: 3, digest: "d".into(), ..HeldToken::default() };
+        let token = CurrentToken { issued_at: 3, digest: "d".into(), ..CurrentToken::default() };
         let row = ParticipantRow { token: Json(Some(token.clone())), ..participant("p", 1) };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
         tx.revoke_participant(&scope, "s", "p", "why", 1).await.unwrap();
@@ -807,7 +807,7 @@ conformance! {
             let row = ParticipantRow {
                 publishing,
                 state: state.into(),
-                token: Json(Some(HeldToken::default())),
+                token: Json(Some(CurrentToken::default())),
                 recording_started_at: Some(joined),
                 ..participant(id, joined)
             };

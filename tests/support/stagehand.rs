@@ -4,12 +4,12 @@
 //! and answers each with one line: `{"ok": …}` or `{"error": …}`. At the end of its input it stops.
 
 use clap::Parser;
-use greenroom::app::presence::{self, Act, Newcomer};
-use greenroom::app::{Call, ingest_configurations, nodes, outbox};
+use greenroom::app::presence::{self, Act, NewParticipant};
+use greenroom::app::{OperationContext, ingest_configurations, nodes, outbox};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
 use greenroom::domain::event::Failure;
-use greenroom::domain::participant::{Client, HeldToken};
+use greenroom::domain::participant::{Client, CurrentToken};
 use greenroom::ids::Ids;
 use greenroom::model::arn::{Parts, Scope};
 use greenroom::model::fault::Fault;
@@ -151,10 +151,10 @@ fn say(value: &Value) {
     writeln!(out, "{value}").and_then(|()| out.flush()).expect("standard output is open");
 }
 
-fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<Call, Fault> {
+fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext, Fault> {
     let parts = Parts::of(arn).ok_or_else(|| Fault::validation("not an ARN"))?;
     let scope = Scope { account: parts.account.to_owned(), region: parts.region.to_owned() };
-    Ok(Call::new(app.clone(), scope))
+    Ok(OperationContext::new(app.clone(), scope))
 }
 
 async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value, Fault> {
@@ -176,7 +176,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             outbox::relay(app).await?;
         }
         Command::Join { stage, participant, user_id, attributes, protocol, client } => {
-            let newcomer = Newcomer {
+            let newcomer = NewParticipant {
                 id: participant,
                 user_id,
                 attributes,
@@ -203,7 +203,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
         Command::Exchange { stage, participant, user_id, attributes, capabilities } => {
             let both = ParticipantTokenCapability::ALL.to_vec();
             let issued_at = app.clock.now().unix_seconds();
-            let token = |capabilities, digest: &str| HeldToken {
+            let token = |capabilities, digest: &str| CurrentToken {
                 issued_at,
                 expires_at: issued_at + 12 * 3600,
                 digest: digest.to_owned(),

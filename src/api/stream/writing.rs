@@ -2,7 +2,7 @@
 //! whether or not the client reads, and ends the stream of a client that does not.
 
 use super::super::limits::{self, StreamPermit};
-use super::{Busy, Client, Key, Reader, Unread};
+use super::{Client, KeepAlive, Key, Reader, Unread};
 use crate::api::shares::Lease;
 use axum::body::{Body, Bytes};
 use futures_util::stream;
@@ -17,7 +17,7 @@ pub struct Connection {
     /// None where a router is driven without a listener.
     pub unread: Option<Arc<Unread>>,
     pub permit: StreamPermit,
-    pub busy: Option<Busy>,
+    pub busy: Option<KeepAlive>,
 }
 
 /// Text that counts among the unread answers.

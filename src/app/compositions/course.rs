@@ -3,7 +3,7 @@
 
 use super::{history, status};
 use crate::app::connections::of;
-use crate::app::{App, Call, again, outbox};
+use crate::app::{App, OperationContext, again, outbox};
 use crate::domain::composition::{Course, Progress};
 use crate::domain::event::{self, STAGE_DELETED};
 use crate::model::arn::ResourceKind;
@@ -16,7 +16,7 @@ const SEEN: i64 = 100;
 
 /// Before somebody begins to publish to a quiet stage: what has stopped of itself for want of a publisher is noted, as
 /// the stage will no longer tell.
-pub(in crate::app) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
+pub(in crate::app) async fn settle(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
     for row in tx.compositions_of_stage(&call.scope, stage).await? {
         if let Some(at) = status(call, &row).stopping_at {
             tx.stop_composition(&call.scope, &row.id, at.0, "").await?;
@@ -27,7 +27,7 @@ pub(in crate::app) async fn settle(call: &Call, tx: &mut Conn, stage: &str) -> R
 
 /// Sets anew when something is next to be told of the compositions of a stage, whose history has changed. Inside a
 /// transaction that holds the stage.
-pub(in crate::app) async fn retime(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
+pub(in crate::app) async fn retime(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
     for row in tx.compositions_of_stage(&call.scope, stage).await? {
         let next = course(call, &row).after(Progress::of(row.told)).0;
         if next != row.next_at {
@@ -38,7 +38,11 @@ pub(in crate::app) async fn retime(call: &Call, tx: &mut Conn, stage: &str) -> R
 }
 
 /// Ends the compositions of a stage that is being deleted.
-pub(in crate::app) async fn end_with_stage(call: &Call, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
+pub(in crate::app) async fn end_with_stage(
+    call: &OperationContext,
+    tx: &mut Conn,
+    stage: &str,
+) -> Result<(), StoreError> {
     let now = call.now();
     for row in tx.compositions_of_stage(&call.scope, stage).await? {
         let (at, why) = status(call, &row).stopping_at.map_or((now, STAGE_DELETED), |at| (at, ""));
@@ -59,7 +63,7 @@ pub(in crate::app) async fn advance(app: &Arc<App>) -> Result<(), Fault> {
     done
 }
 
-async fn tell(call: &Call, key: &CompositionKey) -> Result<(), Fault> {
+async fn tell(call: &OperationContext, key: &CompositionKey) -> Result<(), Fault> {
     let mut tx = call.write().await?;
     call.hold(&mut tx, &key.stage_id).await?;
     let Some(row) = tx.lock_composition(&call.scope, &key.id).await? else { return Ok(()) };
@@ -78,6 +82,6 @@ async fn tell(call: &Call, key: &CompositionKey) -> Result<(), Fault> {
     Ok(call.commit(tx).await?)
 }
 
-fn course(call: &Call, row: &CompositionRow) -> Course {
+fn course(call: &OperationContext, row: &CompositionRow) -> Course {
     history(row).course(&call.app.settings.compositions)
 }

@@ -1,10 +1,10 @@
 //! How connections end: by themselves, in favour of others, for want of a right.
 
 use super::{error, is_connected};
-use crate::app::Call;
+use crate::app::OperationContext;
 use crate::app::presence::{self, Act};
 use crate::clock::Timestamp;
-use crate::domain::admission::Ticket;
+use crate::domain::admission::VerifiedToken;
 use crate::model::fault::Fault;
 use crate::model::participant::EventErrorCode;
 use crate::model::token::ParticipantTokenCapability as Capability;
@@ -13,7 +13,7 @@ use crate::store::{Conn, ConnectionRow, PUBLISH, ParticipantRow, Place, SUBSCRIB
 /// Ends one connection inside a transaction that holds the stage, and what it was for; with its last one, the
 /// participant leaves.
 pub(in crate::app) async fn end(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     row: &ConnectionRow,
@@ -25,7 +25,7 @@ pub(in crate::app) async fn end(
 
 /// The same for a connection that is gone already.
 pub(super) async fn settle(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     row: &ConnectionRow,
@@ -54,7 +54,7 @@ pub(super) async fn settle(
 
 /// Forgets every connection of somebody who has left.
 pub(in crate::app) async fn forget_all(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     participant: &str,
@@ -67,7 +67,12 @@ pub(in crate::app) async fn forget_all(
 
 /// Ends the connections in whose place `new` is put: a participant has one events WebSocket, publishes once, and
 /// subscribes once to each publisher.
-pub(super) async fn replace(call: &Call, tx: &mut Conn, at: Place<'_>, new: &ConnectionRow) -> Result<(), Fault> {
+pub(super) async fn replace(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    new: &ConnectionRow,
+) -> Result<(), Fault> {
     for old in tx.connections_of(at.scope, at.stage, &new.participant_id).await? {
         if (&old.kind, &old.remote_id) != (&new.kind, &new.remote_id) {
             continue;
@@ -84,7 +89,12 @@ pub(super) async fn replace(call: &Call, tx: &mut Conn, at: Place<'_>, new: &Con
 }
 
 /// Ends the connections for which a participant has no right any more.
-pub(super) async fn end_unlawful(call: &Call, tx: &mut Conn, at: Place<'_>, ticket: &Ticket) -> Result<(), Fault> {
+pub(super) async fn end_unlawful(
+    call: &OperationContext,
+    tx: &mut Conn,
+    at: Place<'_>,
+    ticket: &VerifiedToken,
+) -> Result<(), Fault> {
     for row in tx.connections_of(at.scope, at.stage, &ticket.participant).await? {
         let needed = match row.kind.as_str() {
             PUBLISH => Capability::Publish,
@@ -113,7 +123,7 @@ async fn note(tx: &mut Conn, at: Place<'_>, now: Timestamp) -> Result<(), Fault>
 
 /// Notes that a participant no longer does what a connection was for.
 async fn cease(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     participant: ParticipantRow,

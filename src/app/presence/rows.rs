@@ -1,9 +1,9 @@
 //! Between a participant as the domain knows it and its row in the store.
 
-use super::Newcomer;
-use crate::app::{Call, outbox};
+use super::NewParticipant;
+use crate::app::{OperationContext, outbox};
 use crate::clock::Timestamp;
-use crate::domain::event::{self, Scene, Told, Whom};
+use crate::domain::event::{self, EventContext, OutboxEvent, Whom};
 use crate::domain::participant::{Participant, Presence};
 use crate::model::participant::{Event, ParticipantRecordingState, ParticipantState};
 use crate::store::{Conn, Json, ParticipantRow, Place, StoreError};
@@ -42,13 +42,13 @@ pub(in crate::app) fn written(row: &ParticipantRow, next: &Participant) -> Parti
 
 /// Writes what became of `before`, its events, and what is told of them and `also`.
 pub(in crate::app) async fn save(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     before: &ParticipantRow,
     after: ParticipantRow,
     events: &[Event],
-    also: Option<Told>,
+    also: Option<OutboxEvent>,
 ) -> Result<(), StoreError> {
     let after = ParticipantRow { events: before.events + events.len() as i64, ..after };
     if !tx.update_participant(at, before.events, &after).await? {
@@ -61,7 +61,7 @@ pub(in crate::app) async fn save(
 
 /// Writes somebody who is new to a session, its events, and what is told of them.
 pub(super) async fn insert(
-    call: &Call,
+    call: &OperationContext,
     tx: &mut Conn,
     at: Place<'_>,
     row: ParticipantRow,
@@ -74,19 +74,24 @@ pub(super) async fn insert(
 }
 
 /// What is told of a participant's events.
-pub(in crate::app) fn told(call: &Call, at: Place<'_>, row: &ParticipantRow, events: &[Event]) -> Vec<Told> {
+pub(in crate::app) fn told(
+    call: &OperationContext,
+    at: Place<'_>,
+    row: &ParticipantRow,
+    events: &[Event],
+) -> Vec<OutboxEvent> {
     let source = is_replica(row).then_some((&*row.source_stage_id, &*row.source_session_id));
     let whom = Whom { id: &row.id, user_id: &row.user_id, source };
     event::of_participant(scene(at), whom, events, call.app.settings.events.extended)
 }
 
 /// Where something happens that is told.
-pub(in crate::app) fn scene(at: Place<'_>) -> Scene<'_> {
-    Scene { scope: at.scope, stage: at.stage, session: at.session }
+pub(in crate::app) fn scene(at: Place<'_>) -> EventContext<'_> {
+    EventContext { scope: at.scope, stage: at.stage, session: at.session }
 }
 
 /// The row of somebody who joins again, perhaps with other software, or as what it was not before.
-pub(super) fn rejoined(row: ParticipantRow, newcomer: Newcomer) -> ParticipantRow {
+pub(super) fn rejoined(row: ParticipantRow, newcomer: NewParticipant) -> ParticipantRow {
     let replica = newcomer.source.is_some();
     let (source_stage_id, source_session_id) = newcomer.source.unwrap_or_default();
     let was_replica = is_replica(&row);
@@ -120,7 +125,7 @@ pub(in crate::app) fn is_replica(row: &ParticipantRow) -> bool {
     !row.source_stage_id.is_empty()
 }
 
-pub(super) fn first_row(newcomer: Newcomer, participant: &Participant, now: Timestamp) -> ParticipantRow {
+pub(super) fn first_row(newcomer: NewParticipant, participant: &Participant, now: Timestamp) -> ParticipantRow {
     let replica = newcomer.source.is_some();
     let (source_stage_id, source_session_id) = newcomer.source.unwrap_or_default();
     let row = ParticipantRow {

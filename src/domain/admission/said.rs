@@ -1,6 +1,6 @@
 //! What a token says, member by member, and whether it holds now and here.
 
-use super::{Refusal, RefusalCode, Ticket, not_allowed};
+use super::{Refusal, RefusalCode, VerifiedToken, not_allowed};
 use crate::clock::Timestamp;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::participant::ParticipantAttributes;
@@ -39,7 +39,7 @@ pub fn is_participant(id: &str) -> bool {
 
 /// Reads a participant token whose signature is right, and checks all that it says by itself; `digest` tells it from
 /// others.
-pub fn participant(payload: &Map<String, Value>, digest: String, rules: &Rules<'_>) -> Result<Ticket, Refusal> {
+pub fn participant(payload: &Map<String, Value>, digest: String, rules: &Rules<'_>) -> Result<VerifiedToken, Refusal> {
     let members = Members(payload);
     let (issued_at, expires_at) = members.times(LONGEST)?;
     let participant = members.id()?.to_owned();
@@ -56,7 +56,7 @@ pub fn participant(payload: &Map<String, Value>, digest: String, rules: &Rules<'
     rules.signed_for(&scope, "resource")?;
     rules.made_for("events_url", events_url, rules.events_url)?;
     rules.made_for("whip_url", whip_url, rules.whip_url)?;
-    Ok(Ticket {
+    Ok(VerifiedToken {
         scope,
         stage,
         participant,

@@ -48,7 +48,7 @@ fn connections(others: Value) -> Map<String, Value> {
     with(claims, &others)
 }
 
-fn read(others: Value) -> Result<Ticket, Refusal> {
+fn read(others: Value) -> Result<VerifiedToken, Refusal> {
     participant(&customers(others), "digest".into(), &rules(Some(&scope())))
 }
 
@@ -181,7 +181,7 @@ fn a_token_takes_the_place_of_an_older_one_of_the_same_participant() {
     ] {
         assert_eq!(exchange(&holder, &read(others.clone()).unwrap()).unwrap_err().code, code, "{others}");
     }
-    let service = Ticket { self_signed: false, ..holder.clone() };
+    let service = VerifiedToken { self_signed: false, ..holder.clone() };
     assert_eq!(may_exchange(&service).unwrap_err().code, RefusalCode::TokenNotAllowed);
     assert_eq!(exchange(&holder, &service).unwrap_err().code, RefusalCode::TokenNotAllowed);
 }

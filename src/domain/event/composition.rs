@@ -1,6 +1,6 @@
 //! What is told of a composition.
 
-use super::{Detail, Failure, Told};
+use super::{Detail, Failure, OutboxEvent};
 use crate::clock::Timestamp;
 use crate::domain::composition::{Course, Progress};
 use crate::model::arn::{ResourceKind, Scope};
@@ -50,13 +50,13 @@ pub fn of_composition(
     course: &Course,
     from: Progress,
     to: Progress,
-) -> Vec<Told> {
+) -> Vec<OutboxEvent> {
     let stage_arn = composition.scope.arn(ResourceKind::Stage, composition.stage);
     let told = |name: &'static str, id: Option<&str>, failure: Option<Failure>, at: Timestamp| {
         let id = id.map(str::to_owned);
         let change = CompositionChange { event_name: name, stage_arn: stage_arn.clone(), id, failure };
         let resource = composition.scope.arn(ResourceKind::Composition, composition.id);
-        Told { detail_type: DETAIL_TYPE, resource, at, detail: Detail::Composition(Box::new(change)) }
+        OutboxEvent { detail_type: DETAIL_TYPE, resource, at, detail: Detail::Composition(Box::new(change)) }
     };
     let mut all = Vec::new();
     if let Some(at) = course.active_at.filter(|_| from < Progress::Started && to >= Progress::Started) {

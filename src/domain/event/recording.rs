@@ -1,6 +1,6 @@
 //! What is told of the recording of a participant.
 
-use super::{Detail, Failure, Scene, Told};
+use super::{Detail, EventContext, Failure, OutboxEvent};
 use crate::clock::Timestamp;
 use crate::model::participant::ParticipantRecordingState;
 use serde::Serialize;
@@ -37,12 +37,12 @@ pub struct Recording<'a> {
 /// What is told of a recording that was in the phase `before`, going on `since` then, and changes at `at`; and since when
 /// it goes on from then.
 pub fn of_recording(
-    scene: Scene<'_>,
+    scene: EventContext<'_>,
     participant: &str,
     (before, since): (ParticipantRecordingState, Option<Timestamp>),
     after: Recording<'_>,
     at: Timestamp,
-) -> (Option<Told>, Option<Timestamp>) {
+) -> (Option<OutboxEvent>, Option<Timestamp>) {
     use ParticipantRecordingState::{Active, Disabled, Failed, Starting, Stopped, Stopping};
     let (event_name, goes_on) = match (after.state, since) {
         (Active, None) => ("Recording Start", Some(at)),

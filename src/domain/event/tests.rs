@@ -15,8 +15,8 @@ fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "eu-west-1".into() }
 }
 
-fn scene(scope: &Scope) -> Scene<'_> {
-    Scene { scope, stage: "Stage1", session: "st-Session1" }
+fn scene(scope: &Scope) -> EventContext<'_> {
+    EventContext { scope, stage: "Stage1", session: "st-Session1" }
 }
 
 const WHOM: Whom<'static> = Whom { id: "Anna1", user_id: "anna", source: None };
@@ -29,7 +29,7 @@ fn arn(kind: &str, id: &str) -> String {
 fn told(whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<Value> {
     let scope = scope();
     let all = of_participant(scene(&scope), whom, events, extended);
-    let detail = |told: Told| {
+    let detail = |told: OutboxEvent| {
         assert_eq!((told.resource, told.at), (arn("stage", "Stage1"), NOW));
         let detail = serde_json::to_value(told.detail).unwrap();
         let of_aws = ["Published", "Unpublished", "Publish Error", "Replication Start", "Replication End"];
@@ -215,7 +215,7 @@ fn composed(course: &Course, error_code: &str, from: Progress, to: Progress) -> 
     let scope = scope();
     let composition = Composition { scope: &scope, id: "Compo1", stage: "Stage1", error_code };
     let all = of_composition(composition, &["Dest1", "Dest2"], course, from, to);
-    let shown = |told: Told| {
+    let shown = |told: OutboxEvent| {
         assert_eq!(told.detail_type, "IVS Composition State Change");
         assert_eq!(told.resource, arn("composition", "Compo1"));
         let mut detail = serde_json::to_value(told.detail).unwrap();
