@@ -1,4 +1,4 @@
-"""What a test of the command line needs: a stagehand of its own, and the `aws` and `curl` commands pointed at it."""
+"""What a test of the command line needs: a test server of its own, and the `aws` and `curl` commands pointed at it."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from likeness import ACCOUNT
-from server import Stagehand, run
+from conformance import ACCOUNT
+from server import TestServer, run
 from world import PUBLIC_KEYS, World
 
 
@@ -32,32 +32,32 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def stagehand(store):
-    # The clocks of commands go on while that of the stagehand is moved.
-    hand = Stagehand("--database-url", f"sqlite://{store}", "--clock-skew-seconds", "1000000000")
+def test_server(store):
+    # The clocks of commands go on while that of the test server is moved.
+    hand = TestServer("--database-url", f"sqlite://{store}", "--clock-skew-seconds", "1000000000")
     yield hand
     assert hand.stop() == 0, hand.logged()
 
 
 @pytest.fixture
-def world(stagehand):
+def world(test_server):
     """Gives the world of a region: a client there, of the account that the examples print."""
 
     def in_region(region):
         client = boto3.client(
             "ivs-realtime",
-            endpoint_url=stagehand.endpoint,
+            endpoint_url=test_server.endpoint,
             region_name=region,
             aws_access_key_id=ACCOUNT,
             aws_secret_access_key="test",
         )
-        return World(client, stagehand)
+        return World(client, test_server)
 
     return in_region
 
 
 @pytest.fixture
-def shell(stagehand, tmp_path):
+def shell(test_server, tmp_path):
     """Runs a command line as typed, by bash, with a home, a configuration and a folder of its own."""
     # Version 1 prints times as they come, unless told to print them as version 2 and the examples do.
     (tmp_path / "config").write_text("[default]\ncli_timestamp_format = iso8601\n")
@@ -68,7 +68,7 @@ def shell(stagehand, tmp_path):
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(tmp_path),
             "AWS_CONFIG_FILE": str(tmp_path / "config"),
-            "AWS_ENDPOINT_URL": stagehand.endpoint,
+            "AWS_ENDPOINT_URL": test_server.endpoint,
             "AWS_DEFAULT_REGION": region,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -86,7 +86,7 @@ def shell(stagehand, tmp_path):
 
 
 @pytest.fixture
-def curl(stagehand, shell):
+def curl(test_server, shell):
     """Runs `curl` with a signature, the arguments as typed, and gives the status and the answer."""
     if shutil.which("curl") is None and os.environ.get("CI") == "true":
         pytest.fail("curl is missing, and CI tests what the README says of it")
@@ -95,7 +95,7 @@ def curl(stagehand, shell):
 
     def run(path, arguments="", user=f"{ACCOUNT}:test", region="us-east-1"):
         signature = f"--aws-sigv4 aws:amz:{region}:ivs --user {user} -H 'Content-Type: application/json'"
-        ran = shell(f"curl -sS -w '\\n%{{http_code}}' {signature} {arguments} '{stagehand.endpoint}{path}'", region)
+        ran = shell(f"curl -sS -w '\\n%{{http_code}}' {signature} {arguments} '{test_server.endpoint}{path}'", region)
         assert (ran.stderr, ran.returncode) == ("", 0)
         body, _, status = ran.stdout.rpartition("\n")
         return int(status), json.loads(body)

@@ -111,7 +111,7 @@ def walk(world, send):
     names = furnish(world)
     for row in ROWS:
         for verb, members in row.before:
-            world.stagehand.do(verb, **filled(members, names))
+            world.test_server.do(verb, **filled(members, names))
         answer = send(row.operation, filled(row.asked, names))
         found = list(differences(row.shown, answer, names))
         assert found == [], f"{row.operation} answered {answer}"
@@ -127,7 +127,7 @@ def furnish(world):
         "$spare-ingest": world.ingest()["arn"],
         "$spare-key": world.public_key(1),
     }
-    world.stagehand.advance(1)
+    world.test_server.advance(1)
     return names
 
 

@@ -18,7 +18,7 @@ def in_turn(world, printed, make):
     ours = {}
     for number, key in enumerate(printed, 1):
         ours[key] = tail(make(number))
-        world.stagehand.advance(1)
+        world.test_server.advance(1)
     return ours
 
 
@@ -70,7 +70,7 @@ def list_stages(world):
     for number, (stage_id, session) in enumerate(printed.items(), 1):
         stage = world.stage(name=f"stage{number}")
         ours |= {f"stage/{stage_id}": tail(stage), session: world.join(stage)}
-        world.stagehand.advance(1)
+        world.test_server.advance(1)
     yield ours
 
 
@@ -87,9 +87,9 @@ def disconnect_participant(world):
 def ended_session(world):
     stage = world.stage()
     session = world.join(stage)
-    world.stagehand.advance(360)
+    world.test_server.advance(360)
     world.leave(stage)
-    world.stagehand.do("end-session", stage=stage)
+    world.test_server.do("end-session", stage=stage)
     yield {"stage/abcdABCDefgh": tail(stage), "st-a1b2c3d4e5f6g": session}
 
 
@@ -160,7 +160,7 @@ def here(stage, session):
 def past_publisher(world):
     stage = world.stage()
     session = world.publish(stage)
-    world.stagehand.advance(354)
+    world.test_server.advance(354)
     world.leave(stage)
     yield here(stage, session)
 
@@ -170,11 +170,11 @@ def past_replication(world):
     stage, destination = world.stage(), world.stage()
     session = world.publish(stage)
     destination_session = world.replicate(stage, destination)
-    world.stagehand.advance(120)
+    world.test_server.advance(120)
     world.client.stop_participant_replication(
         sourceStageArn=stage, destinationStageArn=destination, participantId=PARTICIPANT
     )
-    world.stagehand.advance(234)
+    world.test_server.advance(234)
     world.leave(stage)
     yield here(stage, session) | there(destination, destination_session)
 
@@ -317,7 +317,7 @@ def delete_ingest(world):
 @contextmanager
 def delete_active_ingest(world):
     ingest = world.ingest(stageArn=world.stage())
-    world.stagehand.do("ingest", configuration=ingest["arn"], state="ACTIVE")
+    world.test_server.do("ingest", configuration=ingest["arn"], state="ACTIVE")
     yield {"ingest-configuration/AbCdEfGh1234": tail(ingest["arn"])}
     world.gone("get_ingest_configuration", ingest["arn"])
 
@@ -344,7 +344,7 @@ def running_composition(printed_id, **s3_members):
         stage, encoder, storage = world.stage(), world.encoder(), world.storage()
         s3 = {"encoderConfigurationArns": [encoder], "storageConfigurationArn": storage, **s3_members}
         composition = world.compose(stage, [channel(encoder), {"s3": s3}], **layout)
-        world.stagehand.advance(2)
+        world.test_server.advance(2)
         yield composition_ids(stage, encoder, storage) | {f"composition/{printed_id}": tail(composition)}
 
     return play
@@ -358,7 +358,7 @@ def channel(encoder):
 @contextmanager
 def stop_composition(world):
     composition = world.compose(world.stage(), [channel(world.encoder())])
-    world.stagehand.advance(2)
+    world.test_server.advance(2)
     yield {"composition/abcdABCDefgh": tail(composition)}
     assert world.client.get_composition(arn=composition)["composition"]["state"] == "STOPPING"
 
@@ -369,11 +369,11 @@ def two_compositions(world):
     s3 = {"s3": {"encoderConfigurationArns": [encoder], "storageConfigurationArn": storage}}
     old_stage, new_stage = world.stage(), world.stage()
     old = world.compose(old_stage, [channel(encoder), s3])
-    world.stagehand.advance(2)
+    world.test_server.advance(2)
     world.client.stop_composition(arn=old)
-    world.stagehand.advance(1)
+    world.test_server.advance(1)
     new = world.compose(new_stage, [channel(encoder)])
-    world.stagehand.advance(2)
+    world.test_server.advance(2)
     yield {
         "composition/abcdABCDefgh": tail(new),
         "stage/defgABCDabcd": tail(new_stage),

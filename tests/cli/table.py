@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import scenes
-from likeness import ACCOUNT
+from conformance import ACCOUNT
 from scenes import GRID, PIP
 
 

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from likeness import ACCOUNT
+from conformance import ACCOUNT
 from test_readme import ENDPOINT, README
 
 
-def test_the_command_in_the_readme_creates_a_stage(curl, shell, stagehand):
+def test_the_command_in_the_readme_creates_a_stage(curl, shell, test_server):
     [command] = [block for block in re.findall(r"^```sh\n(.*?)^```", README, re.M | re.S) if "--aws-sigv4" in block]
-    ran = shell(command.replace(ENDPOINT, stagehand.endpoint.removeprefix("http://")), "us-east-1")
+    ran = shell(command.replace(ENDPOINT, test_server.endpoint.removeprefix("http://")), "us-east-1")
     assert ran.returncode == 0, ran.stderr
     stage = json.loads(ran.stdout)["stage"]
     assert stage["name"] == "hello"
@@ -37,6 +37,6 @@ def test_a_wrong_secret_and_an_unknown_key_are_refused(curl, user, fault):
         assert (status, fault in answer["message"]) == (403, True), answer
 
 
-def test_a_request_without_a_signature_is_refused(curl, stagehand, shell):
-    ran = shell(f"curl -sS -X POST '{stagehand.endpoint}/ListStages'", "us-east-1")
+def test_a_request_without_a_signature_is_refused(curl, test_server, shell):
+    ran = shell(f"curl -sS -X POST '{test_server.endpoint}/ListStages'", "us-east-1")
     assert json.loads(ran.stdout)["message"] == "Missing Authentication Token"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from likeness import differences
+from conformance import differences
 from rst import examples
 from table import SCENES
 

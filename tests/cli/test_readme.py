@@ -41,9 +41,9 @@ def masked(text):
 
 
 @pytest.fixture
-def here(stagehand):
+def here(test_server):
     """Gives a text with the endpoint of this test's server in the place of the printed one."""
-    return lambda text: text.replace(ENDPOINT, stagehand.endpoint.removeprefix("http://"))
+    return lambda text: text.replace(ENDPOINT, test_server.endpoint.removeprefix("http://"))
 
 
 def test_every_flag_stands_in_the_table_with_its_variable_and_its_default():

@@ -1,4 +1,4 @@
-"""A world for the examples to play in: resources through boto3, people through the stagehand."""
+"""A world for the examples to play in: resources through boto3, people through the test server."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -26,11 +26,11 @@ xo3zmFwaPTGK9xtbeRdJt/gA/io7WsaR
 
 
 class World:
-    """A stagehand and a boto3 client of it, with the few things that many examples take for granted."""
+    """A test server and a boto3 client of it, with the few things that many examples take for granted."""
 
-    def __init__(self, client, stagehand):
+    def __init__(self, client, test_server):
         self.client = client
-        self.stagehand = stagehand
+        self.test_server = test_server
 
     def stage(self, **members):
         return self.client.create_stage(**members)["stage"]["arn"]
@@ -54,21 +54,21 @@ class World:
 
     def join(self, stage, participant=PARTICIPANT):
         """Joins, as the browser of the examples, and gives the session."""
-        return self.stagehand.do("join", stage=stage, participant=participant, client=BROWSER)["sessionId"]
+        return self.test_server.do("join", stage=stage, participant=participant, client=BROWSER)["sessionId"]
 
     def publish(self, stage, participant=PARTICIPANT):
         session = self.join(stage, participant)
-        self.stagehand.do("publish", stage=stage, participant=participant)
+        self.test_server.do("publish", stage=stage, participant=participant)
         return session
 
     def leave(self, stage, participant=PARTICIPANT):
-        self.stagehand.do("leave", stage=stage, participant=participant)
+        self.test_server.do("leave", stage=stage, participant=participant)
 
     def record(self, stage, session, state="ACTIVE"):
         """Sets a participant's recording, under the prefix that the examples print."""
         prefix = f"{bare(stage)}/{session}/{PARTICIPANT}/1234567890"
         arguments = {"stage": stage, "participant": PARTICIPANT, "bucket": "bucket-name", "prefix": prefix}
-        self.stagehand.do("recording", state=state, **arguments)
+        self.test_server.do("recording", state=state, **arguments)
 
     def replicate(self, source, destination, **members):
         """Starts a replication and gives the destination's session."""

@@ -7,7 +7,7 @@ import pytest
 from clients import Server
 from receiver import Receiver, table
 from running import assert_ended_well, engine, new_file, new_store, start_server  # noqa: F401 (fixtures)
-from server import MASTER_KEY, Stagehand
+from server import MASTER_KEY, TestServer
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
 # The clock of a server under test stands still or is moved by days, and the signatures of its clients are of today.
@@ -15,7 +15,7 @@ ANY_CLOCK = ("--clock-skew-seconds", "1000000000")
 
 
 @pytest.fixture(scope="session")
-def start_stagehand(engine, new_store):
+def start_test_server(engine, new_store):
     """A function that starts a server whose clock stands still until it is told, on a store of its own unless one is
     named. Those that still run at the end are asked to end, and must do so in good order."""
     started = []
@@ -23,12 +23,12 @@ def start_stagehand(engine, new_store):
     def start(*flags, store=None):
         store = store or new_store()
         flags = ("--database-url", store, *ANY_CLOCK, *flags)
-        stagehand = Stagehand(*flags, GREENROOM_MASTER_KEY=MASTER_KEY, RUST_LOG="trace")
-        started.append(stagehand)
-        return Server(engine, stagehand, store)
+        test_server = TestServer(*flags, GREENROOM_MASTER_KEY=MASTER_KEY, RUST_LOG="trace")
+        started.append(test_server)
+        return Server(engine, test_server, store)
 
     yield start
-    assert_ended_well(started, Stagehand.stop)
+    assert_ended_well(started, TestServer.stop)
 
 
 @pytest.fixture

@@ -178,8 +178,8 @@ def table(name, **keys):
 
 
 def log(server):
-    """Every event of a stage in the log of a stagehand, in its order."""
-    entries = server.stagehand.do("log", limit=100_000)["events"]
+    """Every event of a stage in the log of a test server, in its order."""
+    entries = server.test_server.do("log", limit=100_000)["events"]
     return [entry["body"] for entry in entries if entry["kind"] == "event"]
 
 

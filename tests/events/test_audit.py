@@ -30,8 +30,8 @@ CHANGING = {name for name, model in BY_NAME.items() if not is_readonly(model)}
 
 
 @pytest.fixture(scope="module")
-def server(start_stagehand):
-    return start_stagehand("--audit")
+def server(start_test_server):
+    return start_test_server("--audit")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def trail(server, account, region="us-east-1"):
     """Every record of an account so far. A stage of another name each time marks the end of them, and is left out."""
     mark = f"mark-{next(MARKS)}"
     # Records of the same time may come in any order.
-    server.stagehand.advance(1)
+    server.test_server.advance(1)
     server.client(account, region).create_stage(name=mark)
     with records(server, account, region=region) as stream:
         entries = stream.until(named(mark))
@@ -183,8 +183,8 @@ def test_nobody_knows_whose_a_call_is_that_is_not_signed_well_so_it_leaves_none(
     assert details(server, tenant.account) == []
 
 
-def test_a_call_beyond_its_rate_leaves_none(start_stagehand):
-    server = start_stagehand("--audit", "--rate-limits", "DeletePublicKey=1")
+def test_a_call_beyond_its_rate_leaves_none(start_test_server):
+    server = start_test_server("--audit", "--rate-limits", "DeletePublicKey=1")
     account = str(next(ACCOUNTS))
     wire = server.wire(account)
     key = f"arn:aws:ivs:us-east-1:{account}:public-key/abcdefghijkl"
@@ -217,16 +217,16 @@ def test_no_secret_is_in_any_record(server, tenant):
     assert shown["responseElements"]["participantTokens"] == [{**token, "token": HIDDEN}]
 
 
-def test_there_is_no_trail_unless_it_is_asked_for(start_stagehand):
-    server = start_stagehand()
+def test_there_is_no_trail_unless_it_is_asked_for(start_test_server):
+    server = start_test_server()
     tenant = server.tenant()
     for operation, request in furnish(tenant).items():
         assert tenant.wire.call(operation, request).status == 200
     assert not [row for table, row in rows(server) if table in ("outbox", "events") and "CloudTrail" in row]
 
 
-def test_the_address_is_the_clients_own_behind_a_proxy_that_is_trusted(start_stagehand):
-    server = start_stagehand("--audit", "--trusted-proxies", "127.0.0.0/8")
+def test_the_address_is_the_clients_own_behind_a_proxy_that_is_trusted(start_test_server):
+    server = start_test_server("--audit", "--trusted-proxies", "127.0.0.0/8")
     tenant = server.tenant()
     headers = {"x-forwarded-for": "203.0.113.7", "user-agent": "x" * 2000}
     tenant.wire.call("CreateStage", {"name": "far"}, headers=headers)
@@ -270,7 +270,7 @@ def test_a_record_that_cannot_be_written_is_in_the_log_and_the_call_is_answered(
         )
     answer = server.wire(str(next(ACCOUNTS))).call("CreateStage", {"name": "unrecorded"})
     assert answer.status == 200
-    lines = [json.loads(line) for line in server.stagehand.logged().splitlines() if "could not be written" in line]
+    lines = [json.loads(line) for line in server.test_server.logged().splitlines() if "could not be written" in line]
     [line] = [line for line in lines if line["level"] == "ERROR"]
     record = json.loads(line["fields"]["record"])
     assert record["requestParameters"] == {"name": "unrecorded"}

@@ -21,8 +21,8 @@ def fussy():
         yield bus
 
 
-def test_events_go_through_a_rule_into_a_queue(start_stagehand, targets, moto):
-    server = start_stagehand("--events-config", targets(bus=moto.target(id_member="greenroom_id")))
+def test_events_go_through_a_rule_into_a_queue(start_test_server, targets, moto):
+    server = start_test_server("--events-config", targets(bus=moto.target(id_member="greenroom_id")))
     tenant = server.tenant()
     turn(tenant, crowd(tenant, 3), 4)
     told = log(server)
@@ -39,8 +39,8 @@ def test_events_go_through_a_rule_into_a_queue(start_stagehand, targets, moto):
     assert (len(came), status(server, "bus")["delivered"]) == (24, 24)
 
 
-def test_entries_come_in_batches_with_one_of_each_stage_and_what_is_refused_comes_again(start_stagehand, targets, fussy):
-    server = start_stagehand("--events-config", targets(bus=fussy.target(concurrency=1)))
+def test_entries_come_in_batches_with_one_of_each_stage_and_what_is_refused_comes_again(start_test_server, targets, fussy):
+    server = start_test_server("--events-config", targets(bus=fussy.target(concurrency=1)))
     tenant = server.tenant()
     people = crowd(tenant, 12)
     somebody = people[0][1]
@@ -63,9 +63,9 @@ def test_entries_come_in_batches_with_one_of_each_stage_and_what_is_refused_come
         assert names == ["Participant Published", "Participant Unpublished"] * 5
 
 
-def test_a_bus_that_is_not_there_is_tried_until_it_is(start_stagehand, targets, moto, receiver):
+def test_a_bus_that_is_not_there_is_tried_until_it_is(start_test_server, targets, moto, receiver):
     config = targets(bus=moto.target(endpoint_url="http://127.0.0.1:1"), hook=receiver.target())
-    server = start_stagehand("--events-config", config)
+    server = start_test_server("--events-config", config)
     tenant = server.tenant()
     turn(tenant, crowd(tenant, 2))
     receiver.has(4)
@@ -73,11 +73,11 @@ def test_a_bus_that_is_not_there_is_tried_until_it_is(start_stagehand, targets, 
     assert status(server, "bus")["error"]
 
 
-def test_a_bus_that_does_not_know_us_is_told_of_without_secrets(start_stagehand, targets, moto):
+def test_a_bus_that_does_not_know_us_is_told_of_without_secrets(start_test_server, targets, moto):
     target = moto.target(bus="no-such-bus")
-    server = start_stagehand("--events-config", targets(bus=target))
+    server = start_test_server("--events-config", targets(bus=target))
     tenant = server.tenant()
     turn(tenant, crowd(tenant, 1))
     until(lambda: status(server, "bus")["error"] or status(server, "bus")["delivered"])
-    logged = server.stagehand.logged()
+    logged = server.test_server.logged()
     assert target["secret_access_key"] not in logged

@@ -46,13 +46,13 @@ PATTERNS = [
 ]
 
 
-def test_every_target_gets_what_its_pattern_means(start_stagehand, targets, tmp_path):
+def test_every_target_gets_what_its_pattern_means(start_test_server, targets, tmp_path):
     path = tmp_path / "lines"
     path.mkdir()
     tables = {
         f"p{n}": {"type": "file", "path": str(path / str(n)), "pattern": pattern} for n, pattern in enumerate(PATTERNS)
     }
-    server = start_stagehand("--events-config", targets(**tables))
+    server = start_test_server("--events-config", targets(**tables))
     tenant = server.tenant()
     stage, other = tenant.stage(), tenant.stage()
     _, ada = tenant.publish(stage, userId="ada")

@@ -56,9 +56,9 @@ def test_whoever_comes_hears_what_happens_from_then_on(server, tenant):
         assert entry.envelope["account"] == tenant.account
 
 
-def test_events_that_aws_does_not_have_are_no_stage_updates_of_ivs(start_stagehand):
+def test_events_that_aws_does_not_have_are_no_stage_updates_of_ivs(start_test_server):
     """A rule for AWS's events must not get them."""
-    server = start_stagehand("--extended-events", "on")
+    server = start_test_server("--extended-events", "on")
     tenant = server.tenant()
     stage = tenant.stage()
     with opened(server, tenant.account) as stream:
@@ -128,8 +128,8 @@ def test_what_happens_between_the_first_words_and_the_coming_back_is_there(serve
         assert names(stream.take(1)) == ["meanwhile"]
 
 
-def test_a_time_names_where_to_begin(start_stagehand):
-    server = start_stagehand(*AUDIT)
+def test_a_time_names_where_to_begin(start_test_server):
+    server = start_test_server(*AUDIT)
     tenant = server.tenant()
     for number in range(3):
         tenant.stage(name=f"n{number}")
@@ -311,13 +311,13 @@ def test_an_open_stream_ends_when_the_server_does(start_server, new_store):
     stream = opened(server, tenant.account, RECORDS)
     tenant.stage(name="last")
     assert names(stream.take(1)) == ["last"]
-    assert server.stagehand.end() == 0
+    assert server.test_server.end() == 0
     assert stream.rest() == []
-    assert "cut off" not in server.stagehand.logged()
+    assert "cut off" not in server.test_server.logged()
 
 
-def test_what_is_kept_no_longer_is_refused_rather_than_passed_over(start_stagehand):
-    server = start_stagehand(*AUDIT, "--event-retention-seconds", "3600")
+def test_what_is_kept_no_longer_is_refused_rather_than_passed_over(start_test_server):
+    server = start_test_server(*AUDIT, "--event-retention-seconds", "3600")
     tenant = server.tenant()
     tenant.stage(name="old")
     with records(server, tenant.account) as stream:
@@ -352,13 +352,13 @@ def told(entries, stage):
 
 
 @pytest.fixture(scope="module")
-def stagehand(start_stagehand):
-    return start_stagehand()
+def test_server(start_test_server):
+    return start_test_server()
 
 
-def test_events_of_each_stage_come_in_the_order_in_which_they_happened(stagehand):
-    tenant = stagehand.tenant()
-    with opened(stagehand, tenant.account) as stream:
+def test_events_of_each_stage_come_in_the_order_in_which_they_happened(test_server):
+    tenant = test_server.tenant()
+    with opened(test_server, tenant.account) as stream:
         stages = [tenant.stage() for _ in range(3)]
         publishers = [tenant.publish(stage)[1] for stage in stages]
         for _ in range(4):
@@ -374,15 +374,15 @@ def test_events_of_each_stage_come_in_the_order_in_which_they_happened(stagehand
     # Whoever comes later, or in between, reads the very same.
     first = str(int(entries[0].id) - 1)
     for last, rest in [(first, entries), (entries[12].id, entries[13:])]:
-        with opened(stagehand, tenant.account, last=last) as again:
+        with opened(test_server, tenant.account, last=last) as again:
             assert again.take(len(rest)) == rest
 
 
-def test_a_pattern_says_what_is_meant(stagehand):
-    tenant = stagehand.tenant()
+def test_a_pattern_says_what_is_meant(test_server):
+    tenant = test_server.tenant()
     stage, other = tenant.stage(), tenant.stage()
     pattern = {"resources": [stage], "detail": {"event_name": [{"prefix": "Participant Unp"}]}}
-    with opened(stagehand, tenant.account, f"?pattern={quote(json.dumps(pattern), safe='')}") as stream:
+    with opened(test_server, tenant.account, f"?pattern={quote(json.dumps(pattern), safe='')}") as stream:
         _, participant = tenant.publish(stage)
         _, somebody = tenant.publish(other)
         tenant.act("leave", other, somebody)
@@ -391,11 +391,11 @@ def test_a_pattern_says_what_is_meant(stagehand):
         assert entry.envelope["resources"] == [stage]
         assert entry.detail["event_name"] == "Participant Unpublished"
         # The place goes on although the others were left out.
-        with opened(stagehand, tenant.account, last=stream.seen) as rest:
+        with opened(test_server, tenant.account, last=stream.seen) as rest:
             tenant.publish(stage)
             entries = rest.until(lambda entry: entry.envelope["resources"] == [stage])
             assert told(entries, stage) == ["Participant Published"]
-    status, fault, text = refused(stagehand, tenant.account, "?pattern=%7B%22source%22%3A1%7D")
+    status, fault, text = refused(test_server, tenant.account, "?pattern=%7B%22source%22%3A1%7D")
     assert (status, fault) == (400, "ValidationException")
     assert text.startswith("pattern: source: ")
 

@@ -60,10 +60,10 @@ def test_a_file_is_checked_and_shown_without_its_secrets(tmp_path, targets, rece
     assert [target["type"] for target in shown["targets"]] == ["webhook", "stdout"]
 
 
-def test_lines_are_appended_to_a_file_one_for_each_event(start_stagehand, targets, tmp_path):
+def test_lines_are_appended_to_a_file_one_for_each_event(start_test_server, targets, tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"whole": 1}\n{"cut off": "by a cra')
-    server = start_stagehand("--events-config", targets(lines={"type": "file", "path": str(path)}))
+    server = start_test_server("--events-config", targets(lines={"type": "file", "path": str(path)}))
     tenant = server.tenant()
     turn(tenant, crowd(tenant), 5)
     until(lambda: len(lines(path)) == 31)
@@ -71,9 +71,9 @@ def test_lines_are_appended_to_a_file_one_for_each_event(start_stagehand, target
     until(lambda: status(server, "lines")["delivered"] == 30)
 
 
-def test_a_file_that_cannot_be_written_is_tried_until_it_can(start_stagehand, targets, tmp_path):
+def test_a_file_that_cannot_be_written_is_tried_until_it_can(start_test_server, targets, tmp_path):
     path = tmp_path / "later" / "events.jsonl"
-    server = start_stagehand("--events-config", targets(lines={"type": "file", "path": str(path)}))
+    server = start_test_server("--events-config", targets(lines={"type": "file", "path": str(path)}))
     tenant = server.tenant()
     turn(tenant, crowd(tenant))
     until(lambda: status(server, "lines")["error"])
@@ -112,9 +112,9 @@ def test_the_file_is_read_again_at_sighup(start_server, new_store, targets, rece
     def reload(said, text=None):
         if text is not None:
             config.write_text(text)
-        before = server.stagehand.logged().count(said)
-        server.stagehand.process.send_signal(signal.SIGHUP)
-        until(lambda: server.stagehand.logged().count(said) > before)
+        before = server.test_server.logged().count(said)
+        server.test_server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.test_server.logged().count(said) > before)
 
     first = make_stages(server, 3)
     old.has(3)
@@ -141,8 +141,8 @@ def test_the_file_is_read_again_at_sighup(start_server, new_store, targets, rece
     assert {target["name"] for target in command(server, "targets")} == {"new", "lines"}
 
 
-def test_what_is_not_there_is_refused_by_name(start_stagehand, targets, receiver):
-    server = start_stagehand("--events-config", targets(hook=receiver.target()), *LONG_LEASE)
+def test_what_is_not_there_is_refused_by_name(start_test_server, targets, receiver):
+    server = start_test_server("--events-config", targets(hook=receiver.target()), *LONG_LEASE)
     until(lambda: status(server, "hook")["node"])
     for arguments, culprit in (
         (("dead", "--target", "nobody"), "there is no target 'nobody'"),
@@ -154,19 +154,19 @@ def test_what_is_not_there_is_refused_by_name(start_stagehand, targets, receiver
         assert ended.returncode != 0 and culprit in ended.stderr, (arguments, ended)
 
 
-def test_nothing_is_missing_after_kills_and_what_comes_twice_has_the_same_id(start_stagehand, new_store, targets, receiver, tmp_path):
+def test_nothing_is_missing_after_kills_and_what_comes_twice_has_the_same_id(start_test_server, new_store, targets, receiver, tmp_path):
     store, path = new_store(), tmp_path / "events.jsonl"
     flags = ("--events-config", targets(hook=receiver.target(), lines={"type": "file", "path": str(path)}))
     # Answers take a while, so that many are on their way at any time.
     receiver.answer = lambda event: time.sleep(0.01) or Reply()
-    server = start_stagehand(*flags, store=store)
+    server = start_test_server(*flags, store=store)
     tenant = server.tenant()
     people = crowd(tenant, 6)
     account, rounds = tenant.account, 5
     for number in range(rounds):
         turn(tenant, people, 5)
-        server.stagehand.kill()
-        server = start_stagehand(*flags, store=store)
+        server.test_server.kill()
+        server = start_test_server(*flags, store=store)
         tenant = server.tenant(account)
         # The lease of the one that was killed is over, whose clock was ahead by what it was moved; nobody in the stages
         # is lost: they are nobody's connections.
@@ -183,13 +183,13 @@ def test_nothing_is_missing_after_kills_and_what_comes_twice_has_the_same_id(sta
           f"{len(lines(path)) - len(told)} lines written twice")
 
 
-def test_of_two_nodes_one_delivers_and_the_other_takes_over(start_stagehand, fresh_postgres, engine, targets, receiver):
+def test_of_two_nodes_one_delivers_and_the_other_takes_over(start_test_server, fresh_postgres, engine, targets, receiver):
     if engine != "postgres":
         pytest.skip("an embedded store has one node")
     store = fresh_postgres()
     flags = ("--events-config", targets(hook=receiver.target()), *LONG_LEASE)
     nodes = [
-        start_stagehand(*flags, "--node-url", f"http://node-{n}.example.org", store=store) for n in range(2)
+        start_test_server(*flags, "--node-url", f"http://node-{n}.example.org", store=store) for n in range(2)
     ]
     tenants = [nodes[0].tenant()]
     tenants.append(nodes[1].tenant(tenants[0].account))
@@ -201,7 +201,7 @@ def test_of_two_nodes_one_delivers_and_the_other_takes_over(start_stagehand, fre
     assert len(came) == len(told) == 48, "each once, by one of them"
     assert by_stage(delivery.event for delivery in came) == by_stage(told)
     holder = int(status(nodes[0], "hook")["node"].split("-")[1][0])
-    nodes[holder].stagehand.kill()
+    nodes[holder].test_server.kill()
     other = tenants[1 - holder]
     turn(other, people)
     # Whatever looks for a lease that is over has looked by now.
@@ -214,16 +214,16 @@ def test_of_two_nodes_one_delivers_and_the_other_takes_over(start_stagehand, fre
     print("\ntaken over once the lease was over: 0 missing, 0 twice")
 
 
-def test_a_server_that_stops_lets_another_deliver_at_once(start_stagehand, fresh_postgres, engine, targets, receiver):
+def test_a_server_that_stops_lets_another_deliver_at_once(start_test_server, fresh_postgres, engine, targets, receiver):
     if engine != "postgres":
         pytest.skip("an embedded store has one node")
     store = fresh_postgres()
     flags = ("--events-config", targets(hook=receiver.target()), *LONG_LEASE)
-    first = start_stagehand(*flags, store=store)
+    first = start_test_server(*flags, store=store)
     until(lambda: status(first, "hook")["node"])
-    second = start_stagehand(*flags, store=store)
+    second = start_test_server(*flags, store=store)
     tenant = second.tenant()
-    assert first.stagehand.stop() == 0
+    assert first.test_server.stop() == 0
     turn(tenant, crowd(tenant, 2))
     receiver.has(4)
 

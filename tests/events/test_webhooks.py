@@ -23,8 +23,8 @@ def turn(tenant, people, times=1):
                 tenant.act(verb, stage, participant)
 
 
-def test_events_are_posted_signed_whole_and_in_the_order_of_their_stages(start_stagehand, targets, receiver):
-    server = start_stagehand("--events-config", targets(hook=receiver.target()))
+def test_events_are_posted_signed_whole_and_in_the_order_of_their_stages(start_test_server, targets, receiver):
+    server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     people = crowd(tenant)
     turn(tenant, people, 5)
@@ -41,19 +41,19 @@ def test_events_are_posted_signed_whole_and_in_the_order_of_their_stages(start_s
     assert shown["delivered"] == 30
 
 
-def test_while_a_secret_is_replaced_both_are_good(start_stagehand, targets, receiver):
+def test_while_a_secret_is_replaced_both_are_good(start_test_server, targets, receiver):
     receiver.secrets.append("whsec_" + "QUFB" * 8)
-    server = start_stagehand("--events-config", targets(hook=receiver.target(secret=receiver.secrets)))
+    server = start_test_server("--events-config", targets(hook=receiver.target(secret=receiver.secrets)))
     tenant = server.tenant()
     turn(tenant, crowd(tenant, 1))
     receiver.has(2)
 
 
-def test_a_target_gets_what_its_pattern_means_under_its_own_source(start_stagehand, targets, receivers):
+def test_a_target_gets_what_its_pattern_means_under_its_own_source(start_test_server, targets, receivers):
     some, all_of_them = receivers(), receivers()
     wanted = {"detail": {"event_name": [{"suffix": "Unpublished"}]}, "source": ["aws.ivs"]}
     config = targets(some=some.target(pattern=wanted, source="acme.ivs"), all_of_them=all_of_them.target())
-    server = start_stagehand("--events-config", config)
+    server = start_test_server("--events-config", config)
     tenant = server.tenant()
     turn(tenant, crowd(tenant, 2), 2)
     all_of_them.has(8)
@@ -63,13 +63,13 @@ def test_a_target_gets_what_its_pattern_means_under_its_own_source(start_stageha
     until(lambda: status(server, "some")["lagEvents"] == 0)
 
 
-def test_a_slow_and_a_dead_receiver_hold_up_no_other_and_no_call(start_stagehand, targets, receivers):
+def test_a_slow_and_a_dead_receiver_hold_up_no_other_and_no_call(start_test_server, targets, receivers):
     good, slow, dead = receivers(), receivers(), receivers()
     dead.close()
     free = threading.Event()
     slow.answer = lambda event: free.wait(120) and Reply() or Reply()
     config = targets(good=good.target(), slow=slow.target(timeout_seconds=300), dead=dead.target())
-    server = start_stagehand("--events-config", config)
+    server = start_test_server("--events-config", config)
     tenant = server.tenant()
     people = crowd(tenant)
     began = time.monotonic()
@@ -85,8 +85,8 @@ def test_a_slow_and_a_dead_receiver_hold_up_no_other_and_no_call(start_stagehand
     assert status(server, "dead")["lagEvents"] > 0
 
 
-def test_a_receiver_that_was_away_for_an_hour_gets_everything_in_order(start_stagehand, targets, receiver):
-    server = start_stagehand("--events-config", targets(hook=receiver.target()))
+def test_a_receiver_that_was_away_for_an_hour_gets_everything_in_order(start_test_server, targets, receiver):
+    server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     people = crowd(tenant, 5)
     turn(tenant, people)
@@ -116,8 +116,8 @@ def test_a_receiver_that_was_away_for_an_hour_gets_everything_in_order(start_sta
     assert status(server, "hook")["failingSince"] is None
 
 
-def test_an_event_that_is_not_liked_holds_up_its_stage_alone(start_stagehand, targets, receiver):
-    server = start_stagehand("--events-config", targets(hook=receiver.target()))
+def test_an_event_that_is_not_liked_holds_up_its_stage_alone(start_test_server, targets, receiver):
+    server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     people = crowd(tenant, 4)
     bad, fine = people[0][0], people[1:]
@@ -137,9 +137,9 @@ def test_an_event_that_is_not_liked_holds_up_its_stage_alone(start_stagehand, ta
     until(lambda: status(server, "hook")["parked"] == 0)
 
 
-def test_what_is_not_taken_in_time_is_dead_until_it_is_sent_again_or_dropped(start_stagehand, targets, receiver):
+def test_what_is_not_taken_in_time_is_dead_until_it_is_sent_again_or_dropped(start_test_server, targets, receiver):
     hook = receiver.target(retry_seconds=600)
-    server = start_stagehand("--events-config", targets(hook=hook))
+    server = start_test_server("--events-config", targets(hook=hook))
     tenant = server.tenant()
     people = crowd(tenant, 3)
     bad = people[0][0]
@@ -176,9 +176,9 @@ def test_what_is_not_taken_in_time_is_dead_until_it_is_sent_again_or_dropped(sta
     assert command(server, "dead")["dead"] == []
 
 
-def test_a_receiver_that_is_away_for_too_long_loses_nothing_but_its_patience(start_stagehand, targets, receiver):
+def test_a_receiver_that_is_away_for_too_long_loses_nothing_but_its_patience(start_test_server, targets, receiver):
     receiver.close()
-    server = start_stagehand("--events-config", targets(hook=receiver.target(retry_seconds=600)))
+    server = start_test_server("--events-config", targets(hook=receiver.target(retry_seconds=600)))
     tenant = server.tenant()
     people = crowd(tenant, 10)
     turn(tenant, people)
@@ -210,8 +210,8 @@ def test_a_receiver_that_is_away_for_too_long_loses_nothing_but_its_patience(sta
     ],
     ids=["garbage", "nothing", "gone", "redirect"],
 )
-def test_what_is_no_success_is_tried_again(start_stagehand, targets, receiver, reply, said):
-    server = start_stagehand("--events-config", targets(hook=receiver.target()))
+def test_what_is_no_success_is_tried_again(start_test_server, targets, receiver, reply, said):
+    server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     receiver.answer = lambda event: reply
     turn(tenant, crowd(tenant, 1))
@@ -222,8 +222,8 @@ def test_what_is_no_success_is_tried_again(start_stagehand, targets, receiver, r
     receiver.has(2)
 
 
-def test_a_receiver_that_says_when_is_left_alone_until_then(start_stagehand, targets, receiver):
-    server = start_stagehand("--events-config", targets(hook=receiver.target()))
+def test_a_receiver_that_says_when_is_left_alone_until_then(start_test_server, targets, receiver):
+    server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     receiver.answer = lambda event: Reply(429, {"retry-after": "600"})
     turn(tenant, crowd(tenant, 1))
@@ -238,8 +238,8 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(start_stagehand, tar
     receiver.has(4)
 
 
-def test_an_answer_that_does_not_come_in_time_is_none(start_stagehand, targets, receiver):
-    server = start_stagehand("--events-config", targets(hook=receiver.target(timeout_seconds=1)))
+def test_an_answer_that_does_not_come_in_time_is_none(start_test_server, targets, receiver):
+    server = start_test_server("--events-config", targets(hook=receiver.target(timeout_seconds=1)))
     tenant = server.tenant()
     free = threading.Event()
     receiver.answer = lambda event: free.wait(120) and Reply() or Reply()

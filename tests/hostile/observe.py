@@ -10,13 +10,13 @@ import requests
 
 def rss_mb(server):
     """The resident memory of a server's process, in megabytes."""
-    status = Path(f"/proc/{server.stagehand.process.pid}/status").read_text()
+    status = Path(f"/proc/{server.test_server.process.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) / 1024
 
 
 def cpu_seconds(server):
     """The processor time that a server's process has taken since its start."""
-    fields = Path(f"/proc/{server.stagehand.process.pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{server.test_server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 

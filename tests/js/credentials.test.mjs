@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { IVSRealTimeClient, CreateStageCommand, ListStagesCommand } from "@aws-sdk/client-ivs-realtime";
-import { REGION, Stagehand } from "./greenroom.mjs";
+import { REGION, TestServer } from "./greenroom.mjs";
 
 process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = "1";
 const AWS = createRequire(import.meta.url)("aws-sdk");
@@ -42,15 +42,15 @@ const SDKS = {
 };
 
 describe("access keys", () => {
-  let stagehand;
+  let testServer;
   const folder = mkdtempSync(join(tmpdir(), "greenroom-"));
   const store = ["--database-url", `sqlite://${folder}/greenroom.db`];
 
   before(async () => {
-    stagehand = await Stagehand.start(...store);
+    testServer = await TestServer.start(...store);
   });
   after(async () => {
-    await stagehand.stop();
+    await testServer.stop();
     rmSync(folder, { recursive: true });
   });
 
@@ -70,29 +70,29 @@ describe("access keys", () => {
 
   for (const [sdk, connect] of Object.entries(SDKS)) {
     test(`${sdk}: a key that was made opens its account`, async () => {
-      const { stage } = await connect(stagehand.endpoint, made()).createStage({});
+      const { stage } = await connect(testServer.endpoint, made()).createStage({});
       assert.match(stage.arn, new RegExp(`^arn:aws:ivs:${REGION}:${ACCOUNT}:stage/`));
     });
 
     test(`${sdk}: a key with a session token is good only with it`, async () => {
       const key = made("--session-token");
-      await connect(stagehand.endpoint, key).listStages();
+      await connect(testServer.endpoint, key).listStages();
       const without = { ...key, sessionToken: undefined };
-      await refused("UnrecognizedClientException", /token/, connect(stagehand.endpoint, without).listStages());
+      await refused("UnrecognizedClientException", /token/, connect(testServer.endpoint, without).listStages());
     });
 
     test(`${sdk}: a wrong secret and an unknown key are refused by name`, async () => {
       const wrong = { ...made(), secretAccessKey: "wrong" };
-      await refused("InvalidSignatureException", /signature/, connect(stagehand.endpoint, wrong).listStages());
+      await refused("InvalidSignatureException", /signature/, connect(testServer.endpoint, wrong).listStages());
       const unknown = { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "test" };
-      await refused("UnrecognizedClientException", /token/, connect(stagehand.endpoint, unknown).listStages());
+      await refused("UnrecognizedClientException", /token/, connect(testServer.endpoint, unknown).listStages());
     });
 
     test(`${sdk}: what a policy does not allow is an AccessDeniedException`, async () => {
       const policy = join(folder, "policy.json");
       const statement = { Effect: "Allow", Action: "ivs:CreateStage", Resource: "*" };
       writeFileSync(policy, JSON.stringify({ Version: "2012-10-17", Statement: [statement] }));
-      const client = connect(stagehand.endpoint, made("--name", "alice", "--policy", policy));
+      const client = connect(testServer.endpoint, made("--name", "alice", "--policy", policy));
       await client.createStage({});
       const text = `^User: arn:aws:iam::${ACCOUNT}:user/alice is not authorized to perform: ivs:ListStages on resource: `;
       await refused("AccessDeniedException", new RegExp(text), client.listStages());

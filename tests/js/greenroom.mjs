@@ -1,4 +1,4 @@
-/** What the tests of both JavaScript SDKs share: a stagehand, accounts, a key, and sentences to check errors with. */
+/** What the tests of both JavaScript SDKs share: a test server, accounts, a key, and sentences to check errors with. */
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -8,15 +8,15 @@ import { createInterface } from "node:readline";
 
 export const REGION = "eu-west-1";
 
-/** The SDKs' clocks go on while that of the stagehand is moved. */
+/** The SDKs' clocks go on while that of the test server is moved. */
 const ANY_TIME = ["--clock-skew-seconds", "1000000000"];
 
 /** A server whose clock stands still and whose participants move by command, one JSON line each way. */
-export class Stagehand {
+export class TestServer {
   static async start(...flags) {
     const store = flags.includes("--database-url") ? [] : ["--database-url", "sqlite::memory:"];
     const arguments_ = ["--listen", "127.0.0.1:0", ...store, ...ANY_TIME, ...flags];
-    const hand = new Stagehand(spawn(process.env.STAGEHAND_BIN, arguments_, { stdio: ["pipe", "pipe", "inherit"] }));
+    const hand = new TestServer(spawn(process.env.TEST_SERVER_BIN, arguments_, { stdio: ["pipe", "pipe", "inherit"] }));
     hand.endpoint = (await hand.#answer()).endpoint;
     return hand;
   }
@@ -57,7 +57,7 @@ export class Stagehand {
 
   async #answer() {
     const { value, done } = await this.#lines.next();
-    assert.ok(!done, "the stagehand said nothing more");
+    assert.ok(!done, "the test server said nothing more");
     return JSON.parse(value);
   }
 }

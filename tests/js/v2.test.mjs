@@ -13,7 +13,7 @@ import {
   REGION,
   SESSION_ID,
   sorted,
-  Stagehand,
+  TestServer,
   walk,
 } from "./greenroom.mjs";
 
@@ -21,19 +21,19 @@ process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = "1";
 const AWS = createRequire(import.meta.url)("aws-sdk");
 
 describe("AWS SDK for JavaScript v2", () => {
-  let stagehand;
+  let testServer;
   const answered = new Set();
   const paths = [];
 
   before(async () => {
-    stagehand = await Stagehand.start();
+    testServer = await TestServer.start();
   });
-  after(() => stagehand.stop());
+  after(() => testServer.stop());
 
   /** A client of a fresh account that notes which operations were answered, and the paths they went to. */
   function tenant() {
     const credentials = freshAccount();
-    const client = new AWS.IVSRealTime({ endpoint: stagehand.endpoint, region: REGION, credentials, maxRetries: 0 });
+    const client = new AWS.IVSRealTime({ endpoint: testServer.endpoint, region: REGION, credentials, maxRetries: 0 });
     client.customizeRequests((request) => {
       request.on("send", ({ request }) => paths.push(`${request.httpRequest.method} ${request.httpRequest.path}`));
       request.on("success", (response) => {
@@ -100,7 +100,7 @@ describe("AWS SDK for JavaScript v2", () => {
     const { call } = who;
     const stageArn = await stageOf(who);
     const participantId = "aaaaaaaaaaaa";
-    const sessionId = await stagehand.publish(stageArn, participantId, { userId: "alice" });
+    const sessionId = await testServer.publish(stageArn, participantId, { userId: "alice" });
     assert.match(sessionId, SESSION_ID);
 
     const { stageSession } = await call("getStageSession", { stageArn, sessionId });
@@ -196,7 +196,7 @@ describe("AWS SDK for JavaScript v2", () => {
     const { compositions } = await call("listCompositions");
     assert.deepEqual(compositions.map(({ arn, state }) => [arn, state]), [[arn, "STARTING"]]);
     assert.deepEqual(await call("stopComposition", { arn }), {});
-    await stagehand.advance(1);
+    await testServer.advance(1);
     assert.equal((await call("getComposition", { arn })).composition.state, "STOPPED");
   });
 

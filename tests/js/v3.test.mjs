@@ -13,23 +13,23 @@ import {
   REGION,
   SESSION_ID,
   sorted,
-  Stagehand,
+  TestServer,
 } from "./greenroom.mjs";
 
 describe("AWS SDK for JavaScript v3", () => {
-  let stagehand;
+  let testServer;
   const answered = new Set();
   const paths = [];
 
   before(async () => {
-    stagehand = await Stagehand.start();
+    testServer = await TestServer.start();
   });
-  after(() => stagehand.stop());
+  after(() => testServer.stop());
 
   /** A client of a fresh account that notes which commands were answered, and the paths they went to. */
   function tenant() {
     const credentials = freshAccount();
-    const { endpoint } = stagehand;
+    const { endpoint } = testServer;
     const client = new sdk.IVSRealTimeClient({ endpoint, region: REGION, credentials, maxAttempts: 1 });
     const note = (next, context) => async (request) => {
       const result = await next(request);
@@ -156,10 +156,10 @@ describe("AWS SDK for JavaScript v3", () => {
     const { call } = who;
     const stageArn = await stageOf(who);
     const [publisher, viewer] = ["aaaaaaaaaaaa", "bbbbbbbbbbbb"];
-    const sessionId = await stagehand.publish(stageArn, publisher, { userId: "alice", attributes: { role: "host" } });
+    const sessionId = await testServer.publish(stageArn, publisher, { userId: "alice", attributes: { role: "host" } });
     assert.match(sessionId, SESSION_ID);
-    await stagehand.do("join", { stage: stageArn, participant: viewer });
-    await stagehand.do("subscribe", { stage: stageArn, participant: viewer, remote: publisher });
+    await testServer.do("join", { stage: stageArn, participant: viewer });
+    await testServer.do("subscribe", { stage: stageArn, participant: viewer, remote: publisher });
 
     const { stage } = await call("GetStage", { arn: stageArn });
     assert.equal(stage.activeSessionId, sessionId);
@@ -267,7 +267,7 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.deepEqual([listed.ingestConfigurations.length, row.arn, row.participantId], [1, arn, participantId]);
     assert.ok(!("streamKey" in row));
 
-    await stagehand.do("ingest", { configuration: arn, state: "ACTIVE" });
+    await testServer.do("ingest", { configuration: arn, state: "ACTIVE" });
     await call("DeleteIngestConfiguration", { arn, force: true });
     assert.deepEqual((await call("ListIngestConfigurations")).ingestConfigurations, []);
   });
@@ -322,7 +322,7 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.equal(s3.detail.s3.recordingPrefix, `${ids.join("/")}/${s3.id}/composite`);
     assert.deepEqual((await call("StartComposition", input)).composition, composition);
 
-    await stagehand.advance(2);
+    await testServer.advance(2);
     const active = (await call("GetComposition", { arn })).composition;
     assert.deepEqual([active.state, ...active.destinations.map(({ state }) => state)], ["ACTIVE", "ACTIVE", "ACTIVE"]);
     assert.ok(active.destinations[0].startTime instanceof Date);
@@ -331,7 +331,7 @@ describe("AWS SDK for JavaScript v3", () => {
 
     await call("StopComposition", { arn });
     assert.equal((await call("GetComposition", { arn })).composition.state, "STOPPING");
-    await stagehand.advance(1);
+    await testServer.advance(1);
     const stopped = (await call("GetComposition", { arn })).composition;
     assert.equal(stopped.state, "STOPPED");
     assert.ok(stopped.endTime > stopped.startTime);
@@ -342,7 +342,7 @@ describe("AWS SDK for JavaScript v3", () => {
     const { call } = who;
     const [sourceStageArn, destinationStageArn] = [await stageOf(who), await stageOf(who)];
     const participantId = "cccccccccccc";
-    const sourceSessionId = await stagehand.publish(sourceStageArn, participantId);
+    const sourceSessionId = await testServer.publish(sourceStageArn, participantId);
     const input = { sourceStageArn, destinationStageArn, participantId };
 
     const started = await call("StartParticipantReplication", { ...input, attributes: { from: "elsewhere" } });

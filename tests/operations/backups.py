@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from clients import Server
-from server import MASTER_KEY, Stagehand, run
+from server import MASTER_KEY, TestServer, run
 
 
 def key_of(name):
@@ -39,13 +39,13 @@ def stage_a_server():
     running = []
 
     def start(store, master=MASTER_KEY):
-        stagehand = Stagehand("--database-url", store, *TIMELESS, GREENROOM_MASTER_KEY=master, RUST_LOG="debug")
-        running.append(stagehand)
-        return Server("postgres" if store.startswith("postgres") else "sqlite", stagehand, store)
+        test_server = TestServer("--database-url", store, *TIMELESS, GREENROOM_MASTER_KEY=master, RUST_LOG="debug")
+        running.append(test_server)
+        return Server("postgres" if store.startswith("postgres") else "sqlite", test_server, store)
 
     yield start
-    for stagehand in running:
-        stagehand.kill()
+    for test_server in running:
+        test_server.kill()
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def lived_in(server):
     tenant.act("error", stage, bob, event="SUBSCRIBE_ERROR", code="QUOTA_EXCEEDED")
     tenant.act("recording", stage, alice, state="ACTIVE", bucket="bucket", prefix="a-b")
     tenant.ivs.disconnect_participant(stageArn=stage, participantId=bob, reason="enough")
-    tenant.stagehand.do("end-session", stage=stage)
+    tenant.test_server.do("end-session", stage=stage)
     tenant.publish(stage)
     recording = {"storageConfigurationArn": tenant.storage()}
     tenant.ivs.update_stage(arn=stage, autoParticipantRecordingConfiguration=recording)
@@ -59,7 +59,7 @@ def test_everything_comes_over_to_the_other_engine_and_back(engine, new_store, s
     newer = tenant.token(tenant.stage())["token"]
     told = {region: listing(Wire(first.endpoint, tenant.account, region)) for region in ("us-east-1", "eu-west-1")}
     listed, published = keys.ask("list"), key_set(first.endpoint).json
-    assert first.stagehand.stop() == 0
+    assert first.test_server.stop() == 0
     backups.fill(store)
 
     done(export(store, file))
@@ -108,7 +108,7 @@ def test_page_tokens_hold_with_the_same_master_key_alone(new_store, store, stage
     for _ in range(3):
         tenant.stage()
     page = tenant.ivs.list_stages(maxResults=1)
-    first.stagehand.stop()
+    first.test_server.stop()
     done(export(store, file))
     for master, expected in ((MASTER_KEY, 200), (OTHER_MASTER_KEY, 400)):
         place = new_store()
@@ -116,7 +116,7 @@ def test_page_tokens_hold_with_the_same_master_key_alone(new_store, store, stage
         second = stage_a_server(place, master)
         wire = Wire(second.endpoint, tenant.account, "us-east-1")
         assert wire.call("ListStages", {"maxResults": 1, "nextToken": page["nextToken"]}).status == expected
-        second.stagehand.stop()
+        second.test_server.stop()
 
 
 def test_who_was_connected_has_left_in_the_new_store(engine, new_store, store, start_server, file):
@@ -158,7 +158,7 @@ def test_a_file_is_for_its_owner_and_takes_the_place_of_an_older_one(store, file
 
 
 def test_a_file_can_go_through_pipes(new_store, store, stage_a_server, file):
-    stage_a_server(store).stagehand.stop()
+    stage_a_server(store).test_server.stop()
     place = new_store()
     flow = "set -o pipefail; $BIN export - --database-url $FROM | gzip | gunzip | $BIN import - --database-url $TO"
     keys = {"GREENROOM_MASTER_KEY": MASTER_KEY, "GREENROOM_EXPORT_KEY": EXPORT_KEY}
@@ -169,7 +169,7 @@ def test_a_file_can_go_through_pipes(new_store, store, stage_a_server, file):
 
 
 def test_totals_are_json_where_that_is_asked_for(store, new_store, stage_a_server, file):
-    stage_a_server(store).stagehand.stop()
+    stage_a_server(store).test_server.stop()
     for verb, place in (("export", store), ("import", new_store())):
         totals = json.loads(done(backups.command(verb, place, file, MASTER_KEY, EXPORT_KEY, "--output", "json")))
         assert (totals["rows"], totals["tables"]) == (1, {"signing_keys": 1})
@@ -177,7 +177,7 @@ def test_totals_are_json_where_that_is_asked_for(store, new_store, stage_a_serve
 
 
 def test_no_secret_is_in_the_file(store, stage_a_server, file):
-    stage_a_server(store).stagehand.stop()
+    stage_a_server(store).test_server.stop()
     key = Keys(store).create("210000000000", "--session-token")
     done(export(store, file))
     text = file.read_text()

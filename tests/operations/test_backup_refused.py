@@ -15,7 +15,7 @@ def exported(new_store, stage_a_server, file):
     tenant = server.tenant()
     for name in ("a", "b", "c"):
         tenant.stage(name=name)
-    server.stagehand.stop()
+    server.test_server.stop()
     done(export(place, file))
     return file
 
@@ -25,7 +25,7 @@ def nothing_in(store):
 
 
 def test_a_store_that_is_not_empty_is_refused_and_stays_as_it_is(store, stage_a_server, exported):
-    stage_a_server(store).stagehand.stop()
+    stage_a_server(store).test_server.stop()
     before = backups.counts(store)
     refused(import_(store, exported), "not empty", "signing_keys")
     assert backups.counts(store) == before == {"signing_keys": 1}
@@ -132,7 +132,7 @@ def test_the_wrong_keys_are_told_from_each_other(store, exported, new_store, sta
     ended = import_(store, exported, key=None)
     assert ended.returncode == 2 and "--export-key" in ended.stderr
     source = new_store()
-    stage_a_server(source).stagehand.stop()
+    stage_a_server(source).test_server.stop()
     ended = export(source, tmp_path / "other", OTHER_MASTER_KEY)
     assert "GREENROOM_MASTER_KEY" in ended.stderr and ended.returncode == 2
     assert not (tmp_path / "other").exists()

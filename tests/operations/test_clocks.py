@@ -65,14 +65,14 @@ async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_no
         await crowd.joins(there, 2)
         await asyncio.sleep(LEASE_SECONDS * 2.5)
         assert await crowd.still_there() == 5
-        log = wrong.stagehand.logged()
+        log = wrong.test_server.logged()
         assert log.count('"clock differs from the database') == 1
-        assert "this node was taken for dead" not in log + right.stagehand.logged()
+        assert "this node was taken for dead" not in log + right.test_server.logged()
         page = requests.get(f"{wrong.endpoint}/metrics", timeout=30).text
         [offset] = [line.split()[-1] for line in page.splitlines() if line.startswith("greenroom_clock_offset_seconds ")]
         assert AHEAD_SECONDS - 1 < float(offset) < AHEAD_SECONDS + 1
         # A node that dies is still found dead by the healthy one.
-        wrong.stagehand.process.kill()
+        wrong.test_server.process.kill()
         gone = [(doors, who) for doors, who, _ in crowd.guests[3:]]
         left = lambda: all(doors.events_of(who)[-1] == "LEFT" for doors, who in gone)  # noqa: E731
         await asyncio.to_thread(until, left, "the dead node's participants have left", LEASE_SECONDS * 5)

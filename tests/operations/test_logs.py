@@ -27,7 +27,7 @@ def lines(server, **wanted):
     """The lines about requests that have these fields, once there is one."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        entries = [json.loads(line) for line in server.stagehand.logged().splitlines() if line.endswith("}")]
+        entries = [json.loads(line) for line in server.test_server.logged().splitlines() if line.endswith("}")]
         told = [entry for entry in entries if entry["target"] == "greenroom::requests"]
         found = [entry for entry in told if wanted.items() <= entry["fields"].items()]
         if found:
@@ -74,7 +74,7 @@ def test_what_nothing_answers_is_told_by_its_path_without_the_query(server):
     long = requests.get(f"{server.endpoint}/{'x' * 500}", timeout=30)
     [line] = lines(server, id=long.headers["x-amzn-requestid"])
     assert len(line["fields"]["path"]) == 64
-    assert "hidden" not in server.stagehand.logged()
+    assert "hidden" not in server.test_server.logged()
 
 
 def test_the_trace_of_a_request_is_in_its_line(server, tenant):
@@ -102,8 +102,8 @@ async def test_participants_have_lines_without_their_tokens(server, tenant):
     assert ended["fields"]["id"] == opened["fields"]["id"]
     assert (await doors.refused("no-token"))[0] == "TOKEN_MALFORMED"
     lines(server, message="a socket was refused", fault="TOKEN_MALFORMED")
-    assert_no_secret(server.stagehand.logged())
-    assert token not in server.stagehand.logged()
+    assert_no_secret(server.test_server.logged())
+    assert token not in server.test_server.logged()
 
 
 def test_who_asks_how_the_server_is_is_in_the_log_at_debug_only(server, start_server, new_file):
@@ -120,4 +120,4 @@ def test_who_asks_how_the_server_is_is_in_the_log_at_debug_only(server, start_se
 def test_the_lines_of_requests_can_be_silenced_alone(start_server, new_file):
     server = start_server(new_file(), RUST_LOG="info,greenroom::requests=off")
     server.tenant().stage()
-    assert "greenroom::requests" not in server.stagehand.logged()
+    assert "greenroom::requests" not in server.test_server.logged()

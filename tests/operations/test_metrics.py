@@ -319,7 +319,7 @@ def test_figures_are_shown_to_others_than_this_machine_only_if_the_operator_says
         assert requests.get(f"{server.endpoint}/metrics", timeout=30).status_code == status, flags
     off = start_server(new_file(), "--metrics", "off", "--metrics-listen", "127.0.0.1:0")
     assert requests.get(f"{off.endpoint}/metrics", timeout=30).status_code == 404
-    assert not any(line.strip().startswith("metrics") for line in off.stagehand.lines)
+    assert not any(line.strip().startswith("metrics") for line in off.test_server.lines)
 
 
 def test_an_address_that_cannot_be_had_for_figures_is_named(server):
@@ -331,6 +331,6 @@ def test_an_address_that_cannot_be_had_for_figures_is_named(server):
 
 def said(server, what):
     """What the program says of something when it starts."""
-    while not (line := server.stagehand.line()).lstrip().startswith(what):
+    while not (line := server.test_server.line()).lstrip().startswith(what):
         pass
     return line.split()[-1]

@@ -119,7 +119,7 @@ async def test_what_a_dead_node_held_is_ended_exactly_once(start_node, fresh_pos
         # One of the stages has somebody on another node, and goes on.
         await others.joins(stages[0].on(living[0]), 1)
         await asyncio.sleep(LEASE_SECONDS * 1.5)
-        dead.stagehand.process.send_signal(signal.SIGKILL)
+        dead.test_server.process.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         for doors in stages:
             doors.tenant.ivs = client(living[1].endpoint, ACCOUNT)

@@ -45,10 +45,10 @@ def test_a_media_thread_that_does_not_answer_is_not_ready(start_server, new_stor
     tenant = server.tenant()
     doors = Doors(tenant, tenant.stage())
     assert ready(server) == (200, [])
-    with stopped_thread(server.stagehand.process.pid, "media"):
+    with stopped_thread(server.test_server.process.pid, "media"):
         until(lambda: ready(server) == (503, ["media-thread-silent"]), lambda: ready(server))
         # What needs no media goes on.
         assert doors.token()
     until(lambda: ready(server) == (200, []), lambda: ready(server))
-    log = server.stagehand.logged()
+    log = server.test_server.logged()
     assert log.count('"media thread does not answer"') == 1 and "media thread answers again" in log

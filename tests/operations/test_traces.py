@@ -103,7 +103,7 @@ def test_a_request_continues_the_trace_that_it_came_with(start_sending, collecto
     assert resource["service.name"] == "greenroom" and resource["service.version"]
     assert collector.paths[0] == "/v1/traces"
     assert collector.headers[0]["x-team"] == "greenroom" and collector.headers[0]["x-other"] == "1"
-    assert f'"trace_id":"{TRACE}"' in server.stagehand.logged()
+    assert f'"trace_id":"{TRACE}"' in server.test_server.logged()
 
 
 def test_a_request_of_no_trace_begins_one_that_its_line_names(start_sending, collector):
@@ -115,14 +115,14 @@ def test_a_request_of_no_trace_begins_one_that_its_line_names(start_sending, col
     assert span.name == "GetStage" and not span.parent_span_id
     assert attributes(span)["cloud.account.id"] == tenant.account
     assert (resource["service.name"], resource["deployment.environment"]) == ("stages", "test")
-    [line] = [line for line in server.stagehand.logged().splitlines() if id in line and '"request"' in line]
+    [line] = [line for line in server.test_server.logged().splitlines() if id in line and '"request"' in line]
     assert span.trace_id.hex() in line
 
 
 def test_the_last_spans_are_sent_before_the_server_ends(start_sending, collector):
     server = start_sending(OTEL_BSP_SCHEDULE_DELAY="3600000")
     id = requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).headers["x-amzn-requestid"]
-    assert server.stagehand.end() == 0
+    assert server.test_server.end() == 0
     assert id in {attributes(span)["aws.request_id"] for span, _ in collector.spans()}
 
 
@@ -139,11 +139,11 @@ def test_the_last_spans_are_sent_before_the_server_ends(start_sending, collector
 def test_spans_stay_here_when_they_are_not_wanted(start_sending, collector, variables):
     server = start_sending(**variables)
     assert requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).status_code == 200
-    assert server.stagehand.end() == 0
+    assert server.test_server.end() == 0
     assert not collector.spans()
     for name, value in variables.items():
         wrong = name.endswith(("PROTOCOL", "CERTIFICATE"))
-        assert (name in server.stagehand.logged()) == wrong, (name, value)
+        assert (name in server.test_server.logged()) == wrong, (name, value)
 
 
 def test_a_trace_that_is_not_sampled_is_not_sent(start_sending, collector):
@@ -161,11 +161,11 @@ def test_a_collector_that_fails_is_told_of_once_and_harms_nobody(start_sending, 
     for _ in range(20):
         assert requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).status_code == 200
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while "spans are not taken" not in server.stagehand.logged():
+    while "spans are not taken" not in server.test_server.logged():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert server.stagehand.end() == 0
-    assert server.stagehand.logged().count("spans are not taken") == 1
+    assert server.test_server.end() == 0
+    assert server.test_server.logged().count("spans are not taken") == 1
 
 
 async def test_spans_have_no_secrets(start_sending, collector):
@@ -180,7 +180,7 @@ async def test_spans_have_no_secrets(start_sending, collector):
     tenant.ingest(stageArn=stage, insecureIngest=True, ingestProtocol="RTMP")
     answer = requests.get(f"{server.endpoint}/x?jwt={token}", timeout=30)
     collector.wait_for(**{"aws.request_id": answer.headers["x-amzn-requestid"]})
-    assert server.stagehand.end() == 0
+    assert server.test_server.end() == 0
     sent = b"".join(collector.bodies).decode(errors="replace")
     assert {"CreateStage", "publish", "events"} <= {span.name for span, _ in collector.spans()}
     assert_no_secret(sent)

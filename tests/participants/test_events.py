@@ -353,7 +353,7 @@ async def test_a_server_that_stops_says_so_and_leaves_a_record_that_is_right(sta
         await publish(doors.whip, alice)
         await two.sees(alice_id + "*", bob_id)
         began = time.monotonic()
-        code = asyncio.create_task(asyncio.to_thread(node.stagehand.end))
+        code = asyncio.create_task(asyncio.to_thread(node.test_server.end))
         assert await one.closed() == (1001, "GOING_AWAY")
         assert await two.closed() == (1001, "GOING_AWAY")
         assert await code == 0 and time.monotonic() - began < 8

@@ -42,7 +42,7 @@ def connections(node, **labels):
 
 def logged(node, participant):
     """The lines of the log about failed media connections of a participant."""
-    lines = node.stagehand.logged().splitlines()
+    lines = node.test_server.logged().splitlines()
     return [line for line in lines if "media connection failed" in line and participant in line]
 
 

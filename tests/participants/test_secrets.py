@@ -33,6 +33,6 @@ async def test_no_ice_password_and_no_token_reach_the_log(start_server, new_stor
     assert ended.status_code == 200
     secrets = {token, *PASSWORD.findall(text), *PASSWORD.findall(answer.text), *PASSWORD.findall(patched.text)}
     assert len(secrets) >= 3
-    log = server.stagehand.logged()
+    log = server.test_server.logged()
     assert '"level":"DEBUG"' in log
     assert [secret for secret in secrets if secret in log] == []

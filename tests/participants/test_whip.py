@@ -334,13 +334,13 @@ async def test_credentials_do_not_stand_in_the_log(turned, turned_doors):
     links = (await turned_doors.ask("OPTIONS", "", token)).headers["Link"]
     await turned_doors.ask("POST", "", token, offer(), SDP)
     made = re.search(r'credential="([^"]+)"', links).group(1)
-    log = turned.stagehand.logged()
+    log = turned.test_server.logged()
     for secret in (TURN_SECRET, made, "p@ss", "p%40ss"):
         assert secret not in log
 
 
 def test_a_turn_server_that_browsers_would_not_use_is_pointed_out(iced):
-    warned = [line for line in iced.stagehand.logged().splitlines() if "TURN server without credentials" in line]
+    warned = [line for line in iced.test_server.logged().splitlines() if "TURN server without credentials" in line]
     assert len(warned) == 1 and "turn:turn.example.org" in warned[0]
 
 

@@ -1,6 +1,6 @@
 //! Tokens at the doors, against keys, stages and revocations in the store.
 
-use crate::house::{Node, code, each, from, scope, shared, subscribe};
+use crate::cluster::{Node, code, each, from, scope, shared, subscribe};
 use crate::tokens::{Key, claims, connection};
 use greenroom::app::admission::{Purpose, admit, admit_connection};
 use greenroom::app::{connections, keys, public_keys, tokens};
@@ -21,15 +21,15 @@ async fn made_here(node: &Node, stage: &str) -> String {
 
 #[tokio::test]
 async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
-    each(&["--token-leeway-seconds", "5"], async |house, node| {
+    each(&["--token-leeway-seconds", "5"], async |cluster, node| {
         let stage = node.stage().await;
         let token = made_here(&node, &stage).await;
         let ticket = join(&node, &token).await.unwrap();
         assert_eq!((ticket.stage.as_str(), ticket.user_id.as_str(), ticket.self_signed), (stage.as_str(), "u", false));
         assert_eq!(ticket.capabilities.iter().map(|c| c.as_str()).collect::<Vec<_>>(), ["SUBSCRIBE"]);
-        house.clock.advance(std::time::Duration::from_secs(12 * 3600 + 4));
+        cluster.clock.advance(std::time::Duration::from_secs(12 * 3600 + 4));
         assert!(join(&node, &token).await.is_ok(), "clocks differ a little");
-        house.clock.advance(std::time::Duration::from_secs(1));
+        cluster.clock.advance(std::time::Duration::from_secs(1));
         assert_eq!(code(join(&node, &token).await), RefusalCode::TokenExpired);
         admit(&node.0, &token, Purpose::Hold).await.expect("whoever is in may end what it has");
         assert_eq!(code(join(&node, "").await), RefusalCode::TokenMissing);
@@ -41,8 +41,8 @@ async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
 
 #[tokio::test]
 async fn a_key_that_another_node_made_is_known_at_once() {
-    shared(&[], async |house, one| {
-        let two = house.node("http://two").await;
+    shared(&[], async |cluster, one| {
+        let two = cluster.node("http://two").await;
         let stage = one.stage().await;
         join(&two, &made_here(&one, &stage).await).await.unwrap();
         keys::rotate(&one.0.db, &one.0.secret, &one.0.clock, &one.0.ids).await.unwrap();
@@ -110,7 +110,7 @@ async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_
         node.run(&holder, Intent::Publish, "p").await;
         node.run(&holder, subscribe("me"), "s").await;
         let ticket = connections::exchange(&node.0, &holder, &new).await.unwrap();
-        assert_eq!((ticket.user_id.as_str(), ticket.expires_at), ("new", crate::house::START.unix_seconds() + 3570));
+        assert_eq!((ticket.user_id.as_str(), ticket.expires_at), ("new", crate::cluster::START.unix_seconds() + 3570));
         assert_eq!(node.held(&stage).await, ["e", "s"], "the right to publish is gone, and what it was for");
         let story = node.story(&stage, "me").await;
         assert_eq!(story[3..], ["TOKEN_EXCHANGED", "PUBLISH_STOPPED"]);
@@ -120,7 +120,7 @@ async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_
         assert_eq!((&*before.user_id.unwrap(), &*after.user_id.unwrap()), ("old", "new"));
         assert_eq!((before.capabilities.unwrap().len(), after.capabilities.unwrap().len()), (2, 1));
         let times = [before.expiration_time.unwrap(), after.expiration_time.unwrap()]
-            .map(|time| time.0.0 - crate::house::START.0);
+            .map(|time| time.0.0 - crate::cluster::START.0);
         assert_eq!(times, [3_540_000, 3_570_000]);
         let row = node.participant(&stage, "me").await;
         assert_eq!((row.user_id.as_str(), row.attributes.0["k"].as_str()), ("new", "v"));
@@ -156,7 +156,7 @@ async fn an_exchange_is_for_the_same_participant_of_the_same_stage() {
             (claims(&other, "me", 0, json!({})), RefusalCode::TokenNotAllowed),
             (claims(&stage, "me", -1, json!({})), RefusalCode::TokenSuperseded),
             (
-                claims(&stage, "me", -3601, json!({"exp": crate::house::START.unix_seconds() - 5})),
+                claims(&stage, "me", -3601, json!({"exp": crate::cluster::START.unix_seconds() - 5})),
                 RefusalCode::TokenExpired,
             ),
             (claims(&stage, "me", 0, json!({"whip_url": "http://other"})), RefusalCode::TokenNotAllowed),

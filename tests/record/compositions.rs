@@ -1,7 +1,7 @@
 //! The course of compositions, as others are told of it.
 
+use crate::cluster::{Cluster, Node, each, from, scope, ticket};
 use crate::engines::Engine;
-use crate::house::{House, Node, each, from, scope, ticket};
 use greenroom::app::{compositions, nodes};
 use greenroom::domain::admission::Intent;
 use greenroom::model::composition::{CompositionArn, StartCompositionRequest, StopCompositionRequest};
@@ -33,22 +33,22 @@ fn told(events: &[(i64, &str)]) -> Vec<(i64, String)> {
 }
 
 /// This node, and another one where the store can be shared.
-async fn two(house: &House, one: Node) -> Vec<Node> {
+async fn two(cluster: &Cluster, one: Node) -> Vec<Node> {
     let mut nodes = vec![one];
-    if let Engine::Postgres(..) = house.engine {
-        nodes.push(house.node("http://two").await);
+    if let Engine::Postgres(..) = cluster.engine {
+        nodes.push(cluster.node("http://two").await);
     }
     nodes
 }
 
 /// Moves the clock; every node gives its sign of life, then all sweep at once, several times.
-async fn advance(house: &House, nodes: &[Node], seconds: u64) {
-    house.clock.advance(std::time::Duration::from_secs(seconds));
+async fn advance(cluster: &Cluster, nodes: &[Node], seconds: u64) {
+    cluster.clock.advance(std::time::Duration::from_secs(seconds));
     for node in nodes {
         nodes::beat(&node.0).await.unwrap();
     }
     for _ in 0..3 {
-        house.sweep_together(&nodes.iter().collect::<Vec<_>>()).await;
+        cluster.sweep_together(&nodes.iter().collect::<Vec<_>>()).await;
     }
 }
 
@@ -56,23 +56,23 @@ const START: [(i64, &str); 2] = [(2, "Session Start"), (2, "Destination Start")]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_told_once_when_it_is_due_whoever_looks() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let nodes = two(house, node).await;
+        let nodes = two(cluster, node).await;
         start(&nodes[0], &stage).await;
-        advance(house, &nodes, 1).await;
+        advance(cluster, &nodes, 1).await;
         assert_eq!(course(&nodes[0], &stage).await, []);
-        advance(house, &nodes, 1).await;
+        advance(cluster, &nodes, 1).await;
         assert_eq!(course(&nodes[0], &stage).await, told(&START));
-        advance(house, &nodes, 58).await;
+        advance(cluster, &nodes, 58).await;
         assert_eq!(course(&nodes[0], &stage).await, told(&START), "it is stopping");
-        advance(house, &nodes, 1).await;
+        advance(cluster, &nodes, 1).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         assert_eq!(course(&nodes[0], &stage).await, told(&all));
-        advance(house, &nodes, 299).await;
+        advance(cluster, &nodes, 299).await;
         let rows = async || nodes[0].0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().len();
         assert_eq!(rows().await, 1);
-        advance(house, &nodes, 1).await;
+        advance(cluster, &nodes, 1).await;
         assert_eq!(rows().await, 0, "it is forgotten");
         assert_eq!(course(&nodes[0], &stage).await, told(&all));
     })
@@ -81,10 +81,10 @@ async fn each_step_is_told_once_when_it_is_due_whoever_looks() {
 
 #[tokio::test]
 async fn what_nobody_saw_in_time_is_told_with_the_times_at_which_it_was() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         start(&node, &stage).await;
-        house.advance(100_000, &[&node]).await;
+        cluster.advance(100_000, &[&node]).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         assert_eq!(course(&node, &stage).await, told(&all));
         assert!(node.0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
@@ -94,20 +94,20 @@ async fn what_nobody_saw_in_time_is_told_with_the_times_at_which_it_was() {
 
 #[tokio::test]
 async fn a_publisher_keeps_a_composition_going_until_a_minute_after_its_leaving() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         start(&node, &stage).await;
-        house.advance(30, &[&node]).await;
+        cluster.advance(30, &[&node]).await;
         node.run(&a, Intent::Publish, "1").await;
-        house.advance(100, &[&node]).await;
+        cluster.advance(100, &[&node]).await;
         assert_eq!(course(&node, &stage).await, told(&START));
         node.ended(&a, "1").await;
-        house.advance(60, &[&node]).await;
+        cluster.advance(60, &[&node]).await;
         assert_eq!(course(&node, &stage).await, told(&START), "130 + 60: it is stopping");
         let b = ticket(&node, &stage, "b");
         node.run(&b, Intent::Publish, "2").await;
-        house.advance(1, &[&node]).await;
+        cluster.advance(1, &[&node]).await;
         let all = [&START[..], &[(191, "Destination End"), (191, "Session End")]].concat();
         assert_eq!(course(&node, &stage).await, told(&all), "too late to keep it");
     })
@@ -116,17 +116,17 @@ async fn a_publisher_keeps_a_composition_going_until_a_minute_after_its_leaving(
 
 #[tokio::test]
 async fn one_that_is_stopped_ends_a_second_later_and_one_that_had_not_started_only_ends() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let early = start(&node, &stage).await;
-        house.advance(1, &[&node]).await;
+        cluster.advance(1, &[&node]).await;
         stop(&node, &early).await;
         let late = start(&node, &stage).await;
-        house.advance(1, &[&node]).await;
+        cluster.advance(1, &[&node]).await;
         assert_eq!(course(&node, &stage).await, told(&[(2, "Session End")]));
-        house.advance(8, &[&node]).await;
+        cluster.advance(8, &[&node]).await;
         stop(&node, &late).await;
-        house.advance(1, &[&node]).await;
+        cluster.advance(1, &[&node]).await;
         let all = [
             (2, "Session End"),
             (3, "Session Start"),
@@ -141,14 +141,14 @@ async fn one_that_is_stopped_ends_a_second_later_and_one_that_had_not_started_on
 
 #[tokio::test]
 async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let one = start(&node, &stage).await;
         start(&node, &stage).await;
-        house.advance(10, &[&node]).await;
+        cluster.advance(10, &[&node]).await;
         stop(&node, &one).await;
         node.delete(&stage).await.unwrap();
-        house.advance(1, &[&node]).await;
+        cluster.advance(1, &[&node]).await;
         let mut ends: Vec<_> = course(&node, &stage).await.split_off(4);
         ends.sort();
         let all = [(11, "Destination End"), (11, "Destination End"), (11, "Session End"), (11, "Session Failure")];
@@ -157,7 +157,7 @@ async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
         let failure = log.iter().find(|entry| entry.name() == "Session Failure").unwrap();
         assert_eq!(failure.body["detail"]["error_code"], "StageDeleted");
         assert_ne!(failure.body["resources"][0].as_str(), Some(&*one), "that one was stopped before");
-        house.advance(300, &[&node]).await;
+        cluster.advance(300, &[&node]).await;
         assert!(node.0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
     })
     .await;
@@ -165,7 +165,7 @@ async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
 
 #[tokio::test]
 async fn a_token_of_a_composition_that_is_forgotten_starts_another() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let input = json!({
             "stageArn": StageArn::new(&scope(), &stage), "idempotencyToken": "again",
@@ -176,11 +176,11 @@ async fn a_token_of_a_composition_that_is_forgotten_starts_another() {
             answer.composition.unwrap().arn
         };
         let first = start().await;
-        house.clock.advance(std::time::Duration::from_secs(60));
+        cluster.clock.advance(std::time::Duration::from_secs(60));
         assert_eq!(start().await, first);
-        house.clock.advance(std::time::Duration::from_secs(3600));
+        cluster.clock.advance(std::time::Duration::from_secs(3600));
         assert_ne!(start().await, first);
-        house.advance(2, &[&node]).await;
+        cluster.advance(2, &[&node]).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         let all = [&all[..], &[(3662, "Session Start"), (3662, "Destination Start")]].concat();
         assert_eq!(course(&node, &stage).await, told(&all), "the first one is told of all the same");

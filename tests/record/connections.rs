@@ -1,6 +1,6 @@
 //! One connection after the other.
 
-use crate::house::{code, each, here, subscribe, ticket};
+use crate::cluster::{code, each, here, subscribe, ticket};
 use greenroom::app::connections;
 use greenroom::domain::admission::{Intent, Refusal, RefusalCode};
 use greenroom::domain::participant::Client;
@@ -240,11 +240,11 @@ async fn disconnecting_ends_every_connection_and_bars_the_way() {
 
 #[tokio::test]
 async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         node.run(&a, Intent::Publish, "p").await;
-        house.advance(2, &[&node]).await;
+        cluster.advance(2, &[&node]).await;
         let since = node.0.clock.now();
         node.delete(&stage).await.unwrap();
         let view = node.view(&stage).await;
@@ -256,9 +256,9 @@ async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
         }
         node.started(&a, "p").await;
         node.ended(&a, "p").await;
-        house.advance(14 * 24 * 3600, &[&node]).await;
+        cluster.advance(14 * 24 * 3600, &[&node]).await;
         assert_eq!(greenroom::app::views::changes(&node.0, since).await.unwrap().len(), 1);
-        house.advance(2 * 24 * 3600, &[&node]).await;
+        cluster.advance(2 * 24 * 3600, &[&node]).await;
         assert!(greenroom::app::views::changes(&node.0, since).await.unwrap().is_empty(), "no token is good that long");
     })
     .await;

@@ -1,6 +1,6 @@
 //! What others are told: with the change or not at all; in order; once.
 
-use crate::house::{Node, START, code, each, scope, shared, subscribe, ticket};
+use crate::cluster::{Node, START, code, each, scope, shared, subscribe, ticket};
 use crate::log::Entry;
 use crate::replicas::replicate;
 use greenroom::app::presence::{self, Act};
@@ -31,16 +31,16 @@ async fn told(node: &Node, stage: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn everything_is_told_in_its_order_where_it_is_asked_for() {
-    each(&["--extended-events"], async |house, node| {
+    each(&["--extended-events"], async |cluster, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
         node.run(&a, Intent::Publish, "pa").await;
-        house.advance(5, &[&node]).await;
+        cluster.advance(5, &[&node]).await;
         node.run(&b, subscribe("a"), "sb").await;
-        house.advance(5, &[&node]).await;
+        cluster.advance(5, &[&node]).await;
         node.ended(&b, "sb").await;
         node.ended(&a, "pa").await;
-        house.advance(600, &[&node]).await;
+        cluster.advance(600, &[&node]).await;
         let all = [
             "0 Session Started",
             "0 Participant Joined a",
@@ -83,14 +83,14 @@ async fn otherwise_only_what_aws_tells_of_is_told() {
 
 #[tokio::test]
 async fn a_replica_is_told_of_in_its_stage_and_its_replication_where_it_comes_from() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let (here, there) = (node.stage().await, node.stage().await);
         let a = ticket(&node, &here, "a");
         node.run(&a, Intent::Publish, "pa").await;
         replicate(&node, "a", &here, &there, 30).await.unwrap();
-        house.advance(5, &[&node]).await;
+        cluster.advance(5, &[&node]).await;
         node.ended(&a, "pa").await;
-        house.advance(100, &[&node]).await;
+        cluster.advance(100, &[&node]).await;
         let of_source = [
             "0 Participant Published a",
             "0 Participant Replication Start a",
@@ -117,15 +117,15 @@ async fn a_replica_is_told_of_in_its_stage_and_its_replication_where_it_comes_fr
 #[tokio::test]
 async fn a_stage_that_is_deleted_tells_who_is_gone() {
     for (flags, also) in [(&[][..], false), (&["--extended-events"][..], true)] {
-        each(flags, async |house, node| {
+        each(flags, async |cluster, node| {
             let (here, there) = (node.stage().await, node.stage().await);
             let [a, b] = ["a", "b"].map(|id| ticket(&node, &here, id));
             node.run(&a, Intent::Publish, "pa").await;
             node.run(&b, subscribe("a"), "sb").await;
             replicate(&node, "a", &here, &there, 30).await.unwrap();
-            house.advance(5, &[&node]).await;
+            cluster.advance(5, &[&node]).await;
             node.delete(&here).await.unwrap();
-            house.advance(500, &[&node]).await;
+            cluster.advance(500, &[&node]).await;
             let at_the_end =
                 |all: Vec<String>| all.into_iter().filter(|line| line.starts_with("5 ")).collect::<Vec<_>>();
             let (source, replica) = (at_the_end(told(&node, &here).await), at_the_end(told(&node, &there).await));
@@ -152,7 +152,7 @@ async fn a_stage_that_is_deleted_tells_who_is_gone() {
 #[tokio::test]
 async fn a_recording_is_told_of_with_how_long_it_was() {
     use ParticipantRecordingState::{Active, Failed, Starting, Stopped};
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         node.run(&ticket(&node, &stage, "a"), Intent::Publish, "pa").await;
         for (state, failure) in
@@ -161,7 +161,7 @@ async fn a_recording_is_told_of_with_how_long_it_was() {
             let failure = failure.map(|reason| Failure { error_code: "X".into(), reason: reason.into() });
             let (bucket, prefix) = ("films".to_owned(), "a/b".to_owned());
             act(&node, &stage, "a", Act::Record { state, bucket, prefix, failure }).await;
-            house.clock.advance(Duration::from_millis(1500));
+            cluster.clock.advance(Duration::from_millis(1500));
         }
         let all =
             ["0 Participant Published a", "1 Recording Start a", "3 Recording End a", "6 Recording Start Failure a"];
@@ -175,7 +175,7 @@ async fn a_recording_is_told_of_with_how_long_it_was() {
 
 #[tokio::test]
 async fn no_change_without_its_event_and_no_event_without_its_change() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         node.open(&a, Intent::Publish, "pa").await.unwrap();
@@ -184,7 +184,7 @@ async fn no_change_without_its_event_and_no_event_without_its_change() {
             ("ALTER TABLE participant_events RENAME TO away", "ALTER TABLE away RENAME TO participant_events"),
             ("ALTER TABLE media_homes RENAME TO away", "ALTER TABLE away RENAME TO media_homes"),
         ] {
-            house.engine.write(&[away]).await;
+            cluster.engine.write(&[away]).await;
             // The one that is last in its transaction is the media's home, which goes with the leaving.
             let done = if away.contains("media_homes") {
                 node.started(&a, "pa").await;
@@ -193,7 +193,7 @@ async fn no_change_without_its_event_and_no_event_without_its_change() {
                 connections::started(&node.0, &a, "pa").await
             };
             assert!(done.is_err(), "{away}");
-            house.engine.write(&[back]).await;
+            cluster.engine.write(&[back]).await;
         }
         assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
         assert_eq!(told(&node, &stage).await, ["0 Participant Published a"]);
@@ -205,7 +205,7 @@ async fn no_change_without_its_event_and_no_event_without_its_change() {
 
 #[tokio::test]
 async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
-    each(&["--event-retention-seconds", "3600"], async |house, node| {
+    each(&["--event-retention-seconds", "3600"], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         let again = async || {
@@ -222,7 +222,7 @@ async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
         assert!(conn.claim_event_target("slow", "n", START.0 + 2 * 3600 * 1000, START.0).await.unwrap());
         conn.commit().await.unwrap();
         let kept = async |seconds: u64| {
-            house.advance(seconds, &[&node]).await;
+            cluster.advance(seconds, &[&node]).await;
             outbox::relay(&node.0).await.unwrap();
             outbox::trim(&node.0).await.unwrap();
             let log = outbox::page(&node.0, 0, 100).await.unwrap();
@@ -252,8 +252,8 @@ async fn exchange(node: &Node, stage: &str, name: &str, count: usize) {
 async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order() {
     const STAGES: usize = 3;
     const EACH: usize = 25;
-    shared(&[], async |house, one| {
-        let nodes = [one, house.node("http://two").await];
+    shared(&[], async |cluster, one| {
+        let nodes = [one, cluster.node("http://two").await];
         let mut stages = Vec::new();
         for _ in 0..STAGES {
             let stage = nodes[0].stage().await;
@@ -304,7 +304,7 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
 
 #[tokio::test]
 async fn whoever_waits_hears_of_what_is_told() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let mut ear = node.0.bell.listen();
         let mut end = node.0.log_end.subscribe();
@@ -314,7 +314,7 @@ async fn whoever_waits_hears_of_what_is_told() {
         outbox::relay(&node.0).await.unwrap();
         tokio::time::timeout(patience, end.wait_for(|end| *end == 1)).await.unwrap().unwrap();
         assert_eq!(code(node.open(&ticket(&node, "none", "a"), Intent::Publish, "x").await), RefusalCode::StageDeleted);
-        house.advance(1, &[&node]).await;
+        cluster.advance(1, &[&node]).await;
         outbox::relay(&node.0).await.unwrap();
         assert_eq!(*end.borrow_and_update(), 1, "nothing more was told");
     })

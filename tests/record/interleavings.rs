@@ -1,6 +1,6 @@
 //! Whatever people do at once, on whatever node: the record adds up.
 
-use crate::house::{House, Node, START, each, scope, subscribe, ticket};
+use crate::cluster::{Cluster, Node, START, each, scope, subscribe, ticket};
 use crate::replicas::replicate;
 use greenroom::app::{connections, nodes};
 use greenroom::clock::Timestamp;
@@ -87,7 +87,7 @@ impl Actor {
     }
 }
 
-async fn play(house: &House, nodes: &[Node], seed: u64) -> Vec<String> {
+async fn play(cluster: &Cluster, nodes: &[Node], seed: u64) -> Vec<String> {
     let mut stages = Vec::new();
     for _ in 0..2 {
         stages.push(nodes[0].stage().await);
@@ -111,7 +111,7 @@ async fn play(house: &House, nodes: &[Node], seed: u64) -> Vec<String> {
     for node in nodes {
         nodes::beat(&node.0).await.unwrap();
     }
-    house.advance(0, &nodes.iter().collect::<Vec<_>>()).await;
+    cluster.advance(0, &nodes.iter().collect::<Vec<_>>()).await;
     stages
 }
 
@@ -119,13 +119,13 @@ const FLAGS: [&str; 5] = ["--session-end-seconds", "7", "--quotas", "publishers=
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_adds_up_whatever_happens_at_once() {
-    each(&FLAGS, async |house, one| {
+    each(&FLAGS, async |cluster, one| {
         let mut nodes = vec![one];
-        if let crate::engines::Engine::Postgres(..) = house.engine {
-            nodes.push(house.node("http://two").await);
+        if let crate::engines::Engine::Postgres(..) = cluster.engine {
+            nodes.push(cluster.node("http://two").await);
         }
         for seed in 0..6 {
-            let stages = play(house, &nodes, seed).await;
+            let stages = play(cluster, &nodes, seed).await;
             for stage in &stages {
                 check(&nodes, stage).await;
                 heard(&nodes[0], stage, true).await;
@@ -133,7 +133,7 @@ async fn the_record_adds_up_whatever_happens_at_once() {
             if seed == 5 && nodes.len() == 2 {
                 // One dies, and nothing of it is left.
                 let dead = nodes.pop().unwrap();
-                house.live(11, &[&nodes[0]]).await;
+                cluster.live(11, &[&nodes[0]]).await;
                 for stage in &stages {
                     check(&nodes, stage).await;
                     assert!(dead.held(stage).await.is_empty());
@@ -147,9 +147,9 @@ async fn the_record_adds_up_whatever_happens_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_being_asked_for_what_aws_does_not_tell_of_is_not_told() {
-    each(&FLAGS[..4], async |house, node| {
+    each(&FLAGS[..4], async |cluster, node| {
         let nodes = [node];
-        for stage in &play(house, &nodes, 7).await {
+        for stage in &play(cluster, &nodes, 7).await {
             heard(&nodes[0], stage, false).await;
         }
     })

@@ -1,7 +1,7 @@
 //! Keys, as a node finds them: what becomes of one takes effect at once, however seldom its row is read.
 
+use crate::cluster::{Node, START, each, scope};
 use crate::engines::Engine;
-use crate::house::{Node, START, each, scope};
 use greenroom::app::credentials::{self, NewKey};
 use greenroom::app::keys;
 use greenroom::metrics::Form;
@@ -27,8 +27,8 @@ async fn call(node: &Node, key: &str) -> (bool, u64) {
 
 #[tokio::test]
 async fn a_key_is_read_again_where_anything_was_written_and_holds_at_once() {
-    each(&["--metrics-listen", "127.0.0.1:0"], async |house, node| {
-        let (app, file) = (&node.0, matches!(house.engine, Engine::Sqlite(_)));
+    each(&["--metrics-listen", "127.0.0.1:0"], async |cluster, node| {
+        let (app, file) = (&node.0, matches!(cluster.engine, Engine::Sqlite(_)));
         let new = |name: &str| NewKey {
             account: scope().account,
             name: name.into(),
@@ -45,19 +45,19 @@ async fn a_key_is_read_again_where_anything_was_written_and_holds_at_once() {
         assert_eq!(call(&node, &key).await, (false, 5), "of what is no key nothing is kept");
         assert!(credentials::enable(&app.db, &key, true).await.unwrap());
         assert_eq!(call(&node, &key).await, (true, once));
-        house.engine.write(&["UPDATE access_keys SET name = 'two'"]).await;
+        cluster.engine.write(&["UPDATE access_keys SET name = 'two'"]).await;
         assert_eq!(call(&node, &key).await, (true, once));
         assert!(node.0.caller(&key, None).await.unwrap().0.user.ends_with(":user/two"));
-        house.engine.write(&["UPDATE access_keys SET enabled = FALSE"]).await;
+        cluster.engine.write(&["UPDATE access_keys SET enabled = FALSE"]).await;
         assert_eq!(call(&node, &key).await, (false, 5));
         // A minute after the start.
-        house.engine.write(&["UPDATE access_keys SET enabled = TRUE, expires_at = 1767225660000"]).await;
+        cluster.engine.write(&["UPDATE access_keys SET enabled = TRUE, expires_at = 1767225660000"]).await;
         assert_eq!(call(&node, &key).await, (true, once));
-        house.advance(60, &[]).await;
+        cluster.advance(60, &[]).await;
         assert!(!call(&node, &key).await.0, "nothing was written, but it is late");
-        house.engine.write(&["UPDATE access_keys SET expires_at = NULL"]).await;
+        cluster.engine.write(&["UPDATE access_keys SET expires_at = NULL"]).await;
         assert_eq!(call(&node, &key).await, (true, once));
-        house.engine.write(&["DELETE FROM access_keys"]).await;
+        cluster.engine.write(&["DELETE FROM access_keys"]).await;
         assert_eq!(call(&node, &key).await, (false, 5));
     })
     .await;
@@ -65,8 +65,8 @@ async fn a_key_is_read_again_where_anything_was_written_and_holds_at_once() {
 
 #[tokio::test]
 async fn a_token_is_signed_by_the_newest_key_which_is_read_again_where_anything_was_written() {
-    each(&["--metrics-listen", "127.0.0.1:0"], async |house, node| {
-        let (app, file) = (&node.0, matches!(house.engine, Engine::Sqlite(_)));
+    each(&["--metrics-listen", "127.0.0.1:0"], async |cluster, node| {
+        let (app, file) = (&node.0, matches!(cluster.engine, Engine::Sqlite(_)));
         // The keys that sign a few times, and how often the store was read for it.
         let sign = async || {
             let before = reads(&node);
@@ -86,9 +86,9 @@ async fn a_token_is_signed_by_the_newest_key_which_is_read_again_where_anything_
             assert_eq!(signed, newest);
             assert!(!file || count == 2, "which is the newest, and that one: {count}");
         }
-        house.engine.write(&["CREATE TABLE beside (number BIGINT)"]).await;
+        cluster.engine.write(&["CREATE TABLE beside (number BIGINT)"]).await;
         assert_eq!(sign().await, (newest.clone(), if file { 1 } else { 5 }));
-        house.engine.write(&["UPDATE signing_keys SET created_at = -created_at"]).await;
+        cluster.engine.write(&["UPDATE signing_keys SET created_at = -created_at"]).await;
         assert_eq!(sign().await.0, first, "it is the newest now");
     })
     .await;

@@ -1,6 +1,6 @@
 //! The log as a test reads it.
 
-use crate::house::{House, Node, scope};
+use crate::cluster::{Cluster, Node, scope};
 use greenroom::app::outbox;
 use greenroom::clock::Timestamp;
 use greenroom::model::arn::{ResourceKind, Scope};
@@ -40,7 +40,7 @@ impl Entry {
     /// When it happened, in whole seconds since the test began.
     pub fn second(&self) -> i64 {
         let time: Timestamp = serde_json::from_value(self.body["time"].clone()).unwrap();
-        (time.0 - crate::house::START.0) / 1000
+        (time.0 - crate::cluster::START.0) / 1000
     }
 }
 
@@ -88,7 +88,7 @@ fn read(row: EventRow) -> Entry {
     Entry { row, body }
 }
 
-impl House {
+impl Cluster {
     /// Relays and sweeps on every node at once.
     pub async fn sweep_together(&self, nodes: &[&Node]) {
         let each = nodes.iter().map(|node| async {

@@ -6,10 +6,10 @@
 mod engines;
 
 mod admission;
+mod cluster;
 mod compositions;
 mod connections;
 mod events;
-mod house;
 mod interleavings;
 mod keys;
 mod log;

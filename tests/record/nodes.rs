@@ -1,19 +1,19 @@
 //! Several nodes, and the death of one.
 
-use crate::house::{House, Node, each, here, scope, shared, subscribe, ticket};
+use crate::cluster::{Cluster, Node, each, here, scope, shared, subscribe, ticket};
 use greenroom::app::connections::{self, Found};
 use greenroom::app::nodes::{self, Liveness};
 use greenroom::domain::admission::Intent;
 use std::time::Duration;
 
-async fn two(house: &House, one: Node) -> (Node, Node) {
-    (one, house.node("http://two/rt").await)
+async fn two(cluster: &Cluster, one: Node) -> (Node, Node) {
+    (one, cluster.node("http://two/rt").await)
 }
 
 #[tokio::test]
 async fn the_media_of_a_stage_live_on_one_node_while_somebody_publishes() {
-    shared(&[], async |house, one| {
-        let (one, two) = two(house, one).await;
+    shared(&[], async |cluster, one| {
+        let (one, two) = two(cluster, one).await;
         let stage = one.stage().await;
         let [a, b, c] = ["a", "b", "c"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
@@ -42,18 +42,18 @@ async fn the_media_of_a_stage_live_on_one_node_while_somebody_publishes() {
 
 #[tokio::test]
 async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
-    shared(&[], async |house, one| {
-        let (one, two) = two(house, one).await;
-        let three = house.node("http://three").await;
+    shared(&[], async |cluster, one| {
+        let (one, two) = two(cluster, one).await;
+        let three = cluster.node("http://three").await;
         let stage = one.stage().await;
         let [a, b, c] = ["a", "b", "c"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
         one.run(&b, subscribe("a"), "sb").await;
         two.open(&b, Intent::Events, "eb").await.unwrap();
         two.open(&c, Intent::Events, "ec").await.unwrap();
-        house.live(9, &[&two, &three]).await;
+        cluster.live(9, &[&two, &three]).await;
         assert_eq!(one.story(&stage, "a").await.len(), 2, "its lease is not over");
-        house.clock.advance(Duration::from_secs(1));
+        cluster.clock.advance(Duration::from_secs(1));
         for node in [&two, &three] {
             nodes::beat(&node.0).await.unwrap();
         }
@@ -75,13 +75,13 @@ async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
 
 #[tokio::test]
 async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
-    shared(&[], async |house, one| {
-        let (one, two) = two(house, one).await;
+    shared(&[], async |cluster, one| {
+        let (one, two) = two(cluster, one).await;
         let stage = one.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
         for _ in 0..11 {
-            house.clock.advance(Duration::from_secs(1));
+            cluster.clock.advance(Duration::from_secs(1));
             nodes::beat(&two.0).await.unwrap();
         }
         assert!(two.find(&b, subscribe("a")).await.is_err(), "the publisher is gone with its node");
@@ -98,25 +98,25 @@ async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
 
 #[tokio::test]
 async fn after_an_outage_everybody_has_a_lease_to_give_a_sign_of_life() {
-    shared(&[], async |house, one| {
-        let (one, two) = two(house, one).await;
+    shared(&[], async |cluster, one| {
+        let (one, two) = two(cluster, one).await;
         let stage = one.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
-        house.live(20, &[&one, &two]).await;
+        cluster.live(20, &[&one, &two]).await;
         // Nobody reaches the store; then the second one does, long after every lease is over.
-        house.clock.advance(Duration::from_secs(60));
-        house.advance(1, &[&two]).await;
+        cluster.clock.advance(Duration::from_secs(60));
+        cluster.advance(1, &[&two]).await;
         assert_eq!(two.find(&b, Intent::Publish).await, Ok(Found::Elsewhere("http://one".into())));
-        house.live(9, &[&two]).await;
+        cluster.live(9, &[&two]).await;
         assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
-        house.live(30, &[&one, &two]).await;
+        cluster.live(30, &[&one, &two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
         // Who is gone for good is found out, and so is one who was alone in not reaching the store.
-        house.clock.advance(Duration::from_secs(60));
-        house.live(10, &[&two]).await;
+        cluster.clock.advance(Duration::from_secs(60));
+        cluster.live(10, &[&two]).await;
         assert_eq!(two.story(&stage, "a").await.len(), 2, "not before a lease has passed");
-        house.live(1, &[&two]).await;
+        cluster.live(1, &[&two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
         assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
     })
@@ -140,14 +140,14 @@ async fn a_node_that_stops_leaves_nothing() {
 
 #[tokio::test]
 async fn a_server_that_starts_again_ends_what_its_predecessor_held() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         node.run(&a, Intent::Publish, "pa").await;
-        let crate::engines::Engine::Sqlite(_) = house.engine else { return };
+        let crate::engines::Engine::Sqlite(_) = cluster.engine else { return };
         node.0.db.close().await;
         drop(node);
-        let next = house.node("http://one").await;
+        let next = cluster.node("http://one").await;
         assert_eq!(next.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
     })
     .await;

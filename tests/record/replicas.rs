@@ -1,6 +1,6 @@
 //! Publishers that appear in another stage.
 
-use crate::house::{Node, code, each, from, here, scope, shared, subscribe, ticket};
+use crate::cluster::{Node, code, each, from, here, scope, shared, subscribe, ticket};
 use greenroom::app::connections::Found;
 use greenroom::app::replications;
 use greenroom::domain::admission::{Intent, RefusalCode};
@@ -23,7 +23,7 @@ pub async fn replicate(
 
 #[tokio::test]
 async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let (source, destination) = (node.stage().await, node.stage().await);
         let a = ticket(&node, &source, "a");
         let b = ticket(&node, &destination, "b");
@@ -43,11 +43,11 @@ async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
         assert!(node.held(&destination).await.is_empty(), "the replica is gone; the door ends the subscription");
         node.ended(&b, "sb").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
-        house.advance(10, &[&node]).await;
+        cluster.advance(10, &[&node]).await;
         node.run(&a, Intent::Publish, "pa2").await;
         assert_eq!(node.open(&b, subscribe("a"), "sb2").await, here("pa2"), "back within its window");
         node.ended(&a, "pa2").await;
-        house.advance(31, &[&node]).await;
+        cluster.advance(31, &[&node]).await;
         node.run(&a, Intent::Publish, "pa3").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound, "the window was over");
     })
@@ -94,8 +94,8 @@ async fn a_full_stage_takes_no_replica_and_a_replica_fills_a_stage() {
 
 #[tokio::test]
 async fn the_media_of_a_replica_are_where_its_source_is() {
-    shared(&[], async |house, one| {
-        let two = house.node("http://two").await;
+    shared(&[], async |cluster, one| {
+        let two = cluster.node("http://two").await;
         let (source, destination) = (one.stage().await, one.stage().await);
         let [a, b, c] =
             [(&source, "a"), (&destination, "b"), (&destination, "c")].map(|(stage, id)| ticket(&one, stage, id));

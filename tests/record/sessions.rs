@@ -1,19 +1,19 @@
 //! When sessions begin and end.
 
-use crate::house::{each, ticket};
+use crate::cluster::{each, ticket};
 use greenroom::domain::admission::Intent;
 
 #[tokio::test]
 async fn a_session_ends_a_minute_after_the_last_participant_left_however_late_that_is_noticed() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         node.open(&a, Intent::Events, "1").await.unwrap();
-        house.advance(10, &[&node]).await;
+        cluster.advance(10, &[&node]).await;
         node.ended(&a, "1").await;
-        house.advance(59, &[&node]).await;
+        cluster.advance(59, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, None);
-        house.advance(300, &[&node]).await;
+        cluster.advance(300, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, Some(70_000));
         node.open(&a, Intent::Events, "2").await.unwrap();
         let sessions = node.sessions(&stage).await;
@@ -25,18 +25,18 @@ async fn a_session_ends_a_minute_after_the_last_participant_left_however_late_th
 
 #[tokio::test]
 async fn whoever_comes_back_in_time_finds_the_session_open_and_who_comes_late_a_new_one() {
-    each(&[], async |house, node| {
+    each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         for round in 0..3 {
             node.open(&a, Intent::Events, "1").await.unwrap();
-            house.clock.advance(std::time::Duration::from_secs(100));
+            cluster.clock.advance(std::time::Duration::from_secs(100));
             greenroom::app::nodes::sweep(&node.0).await.unwrap();
             node.ended(&a, "1").await;
             assert_eq!(node.sessions(&stage).await.len(), 1, "round {round}");
-            house.clock.advance(std::time::Duration::from_secs(59));
+            cluster.clock.advance(std::time::Duration::from_secs(59));
         }
-        house.clock.advance(std::time::Duration::from_secs(1));
+        cluster.clock.advance(std::time::Duration::from_secs(1));
         node.open(&a, Intent::Events, "2").await.expect("before any sweep");
         let sessions = node.sessions(&stage).await;
         assert_eq!((sessions.len(), sessions[1].2, sessions[0].1), (2, Some(478_000), 478_000));
@@ -63,23 +63,23 @@ async fn without_a_wait_it_ends_with_the_last_leaving() {
 
 #[tokio::test]
 async fn silence_ends_a_session_where_the_operator_says_so() {
-    each(&["--session-silent-seconds", "180"], async |house, node| {
+    each(&["--session-silent-seconds", "180"], async |cluster, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
         node.open(&a, Intent::Events, "1").await.unwrap();
-        house.advance(100, &[&node]).await;
+        cluster.advance(100, &[&node]).await;
         node.run(&b, Intent::Publish, "2").await;
-        house.advance(500, &[&node]).await;
+        cluster.advance(500, &[&node]).await;
         node.ended(&b, "2").await;
-        house.advance(179, &[&node]).await;
+        cluster.advance(179, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, None);
         assert_eq!(node.held(&stage).await, ["1"]);
-        house.advance(5, &[&node]).await;
+        cluster.advance(5, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, Some(780_000));
         assert_eq!(node.story(&stage, "a").await, ["JOINED", "LEFT"]);
         let session = node.sessions(&stage).await.remove(0).0;
         let left = node.events_in(&stage, &session, "a").await.remove(1);
-        assert_eq!(left.event_time.unwrap().0.0, crate::house::START.0 + 780_000, "when it was due");
+        assert_eq!(left.event_time.unwrap().0.0, crate::cluster::START.0 + 780_000, "when it was due");
         assert!(node.held(&stage).await.is_empty(), "whoever was in it is out");
         node.ended(&a, "1").await;
     })

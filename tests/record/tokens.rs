@@ -1,6 +1,6 @@
 //! Tokens that the customer signs, and a key to sign them with.
 
-use crate::house::{Node, START, from, scope};
+use crate::cluster::{Node, START, from, scope};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use greenroom::app::public_keys;

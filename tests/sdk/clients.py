@@ -8,7 +8,7 @@ import boto3
 from botocore.config import Config
 
 from aws_model import answer_problems
-from server import MASTER_KEY, Stagehand, run
+from server import MASTER_KEY, TestServer, run
 from signing import SECRET
 from tenant import Tenant
 from wire import Wire
@@ -25,12 +25,12 @@ class Server:
     """A running server, and clients for any account and region of it."""
 
     engine: str
-    stagehand: Stagehand
+    test_server: TestServer
     database: str
 
     @property
     def endpoint(self):
-        return self.stagehand.endpoint
+        return self.test_server.endpoint
 
     def client(self, account, region="us-east-1", secret=SECRET, token=None):
         """A boto3 client whose every answer is held to the model. An account is the development key of its number."""

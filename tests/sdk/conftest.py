@@ -9,7 +9,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from clients import Server
 from leaks import assert_no_secret
-from server import MASTER_KEY, Greenroom, Stagehand
+from server import MASTER_KEY, Greenroom, TestServer
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
 SMALL_QUOTAS = (
@@ -30,7 +30,7 @@ def engine(request):
 
 
 @pytest.fixture(scope="session")
-def start_stagehand(engine, fresh_postgres, tmp_path_factory):
+def start_test_server(engine, fresh_postgres, tmp_path_factory):
     """A function that starts a server on the current engine with further flags; all are stopped at the end."""
     running = []
 
@@ -40,28 +40,28 @@ def start_stagehand(engine, fresh_postgres, tmp_path_factory):
         else:
             url = fresh_postgres()
         skew = () if "--clock-skew-seconds" in flags else ANY_CLOCK
-        stagehand = Stagehand("--database-url", url, *skew, *flags, GREENROOM_MASTER_KEY=MASTER_KEY, RUST_LOG="trace")
-        running.append(stagehand)
-        return Server(engine, stagehand, url)
+        test_server = TestServer("--database-url", url, *skew, *flags, GREENROOM_MASTER_KEY=MASTER_KEY, RUST_LOG="trace")
+        running.append(test_server)
+        return Server(engine, test_server, url)
 
     yield start
-    codes = [stagehand.stop() for stagehand in running]
-    assert codes == [0] * len(codes), [stagehand.logged()[-2000:] for stagehand in running]
+    codes = [test_server.stop() for test_server in running]
+    assert codes == [0] * len(codes), [test_server.logged()[-2000:] for test_server in running]
     # Whatever the whole suite has sent and been answered: the fullest log has no secret in it.
-    for stagehand in running:
-        assert_no_secret(stagehand.logged())
+    for test_server in running:
+        assert_no_secret(test_server.logged())
 
 
 @pytest.fixture(scope="session")
-def greenroom(start_stagehand):
+def greenroom(start_test_server):
     """The server that most tests share, with the default quotas."""
-    return start_stagehand()
+    return start_test_server()
 
 
 @pytest.fixture(scope="session")
-def frugal(start_stagehand):
+def frugal(start_test_server):
     """A server with the smallest quotas that can still be filled."""
-    return start_stagehand("--quotas", SMALL_QUOTAS)
+    return start_test_server("--quotas", SMALL_QUOTAS)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The programs under test: stagehand (the server with a manual clock) and greenroom itself, as child processes."""
+"""The programs under test: test_server (the server with a manual clock) and greenroom itself, as child processes."""
 
 import json
 import os
@@ -69,11 +69,13 @@ class Program:
         self.process.stdout.close()
 
 
-class Stagehand(Program):
+class TestServer(Program):
     """A server whose clock stands still until told, and whose participants move by command."""
 
+    __test__ = False
+
     def __init__(self, *flags, **env):
-        super().__init__(binary("STAGEHAND_BIN"), "--listen", "127.0.0.1:0", *flags, **env)
+        super().__init__(binary("TEST_SERVER_BIN"), "--listen", "127.0.0.1:0", *flags, **env)
         self.endpoint = json.loads(self.line())["endpoint"]
 
     def ask(self, verb, **members):

@@ -15,7 +15,7 @@ class Tenant:
 
     def __init__(self, server, account, region):
         self.server, self.account, self.region = server, account, region
-        self.stagehand = server.stagehand
+        self.test_server = server.test_server
         self.ivs = server.client(account, region)
 
     @property
@@ -61,20 +61,20 @@ class Tenant:
     def join(self, stage, participant=None, **members):
         """Somebody joins: a new participant unless one is named. Answers the session's and the participant's id."""
         participant = participant or self.token(stage)["participantId"]
-        joined = self.stagehand.do("join", stage=stage, participant=participant, **members)
+        joined = self.test_server.do("join", stage=stage, participant=participant, **members)
         return joined["sessionId"], participant
 
     def publish(self, stage, **members):
         """Somebody new joins and publishes."""
         session, participant = self.join(stage, **members)
-        self.stagehand.do("publish", stage=stage, participant=participant)
+        self.test_server.do("publish", stage=stage, participant=participant)
         return session, participant
 
     def act(self, verb, stage, participant, **members):
-        self.stagehand.do(verb, stage=stage, participant=participant, **members)
+        self.test_server.do(verb, stage=stage, participant=participant, **members)
 
     def advance(self, seconds):
-        self.stagehand.advance(seconds)
+        self.test_server.advance(seconds)
 
     # What tests look up
 

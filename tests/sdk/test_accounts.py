@@ -51,8 +51,8 @@ class Neighbours:
 
 
 @pytest.fixture(scope="module")
-def neighbours(start_stagehand):
-    return Neighbours(start_stagehand())
+def neighbours(start_test_server):
+    return Neighbours(start_test_server())
 
 
 @pytest.fixture
@@ -137,8 +137,8 @@ def test_what_one_does_changes_nothing_of_another_one(neighbours, operation):
             assert row.startswith(f"('{tenant.account}', '{tenant.region}', "), table
 
 
-def test_what_one_does_is_seen_by_nobody_else(start_stagehand):
-    neighbours = Neighbours(start_stagehand())
+def test_what_one_does_is_seen_by_nobody_else(start_test_server):
+    neighbours = Neighbours(start_test_server())
     for tenant, requests in zip(neighbours.tenants, neighbours.requests, strict=True):
         others, mine = neighbours.others(tenant), listing(tenant.wire)
         assert [tenant.wire.call(*request).status for request in requests.items()] == [200] * len(BY_NAME)
@@ -146,8 +146,8 @@ def test_what_one_does_is_seen_by_nobody_else(start_stagehand):
         assert listing(tenant.wire) != mine
 
 
-def test_what_is_one_of_a_kind_is_so_in_each_account_and_region(start_stagehand):
-    one = start_stagehand().tenant()
+def test_what_is_one_of_a_kind_is_so_in_each_account_and_region(start_test_server):
+    one = start_test_server().tenant()
     two = one.server.tenant()
     tenants = [one, one.elsewhere(), two, two.elsewhere()]
     key, made, started = pem(), [], []
@@ -158,8 +158,8 @@ def test_what_is_one_of_a_kind_is_so_in_each_account_and_region(start_stagehand)
     assert [listed["arn"] for tenant in tenants for listed in tenant.ivs.list_compositions()["compositions"]] == started
 
 
-def test_the_account_is_that_of_the_key_and_the_region_that_of_the_signature(start_stagehand):
-    server = start_stagehand()
+def test_the_account_is_that_of_the_key_and_the_region_that_of_the_signature(start_test_server):
+    server = start_test_server()
     accounts = ("210000000601", "210000000602")
     keys = [server.credentials("create", "--account", account) for account in accounts for _ in range(2)]
     for region in ("us-east-1", "ap-northeast-2"):

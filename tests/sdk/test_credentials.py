@@ -111,7 +111,7 @@ def test_a_secret_is_shown_by_create_and_is_nowhere_else(keys, account, greenroo
     secrets = [key["secretAccessKey"], key["sessionToken"]]
     shown = [keys.say(*arguments) for arguments in (["list"], ["show", key["accessKeyId"]])]
     shown += [keys.say(*arguments, "--output", "json") for arguments in (["list"], ["show", key["accessKeyId"]])]
-    places = {"shown": "".join(shown), "logged": greenroom.stagehand.logged(), "stored": stored(greenroom.database)}
+    places = {"shown": "".join(shown), "logged": greenroom.test_server.logged(), "stored": stored(greenroom.database)}
     assert key["accessKeyId"] in places["stored"]
     assert [place for place, text in places.items() for secret in secrets if secret in text] == []
 
@@ -159,32 +159,32 @@ def test_a_key_without_a_session_token_is_refused_with_one(keys, account, greenr
         client(greenroom, {**keys.create(account), "sessionToken": token}).list_stages()
 
 
-def test_a_key_is_good_until_it_expires(start_stagehand, account):
-    server = start_stagehand()
+def test_a_key_is_good_until_it_expires(start_test_server, account):
+    server = start_test_server()
     keys = Keys(server.database)
     lasting, brief = keys.create(account), keys.create(account, "--expires-in", "3600")
     assert brief["expiresAt"][:14] != brief["createdAt"][:14]
     assert client(server, brief).list_stages()["stages"] == []
     # The server's clock stood still while the key was made by the machine's.
-    server.stagehand.advance(3700)
+    server.test_server.advance(3700)
     with refused("ExpiredTokenException", "expired"):
         client(server, brief).list_stages()
     assert client(server, lasting).list_stages()["stages"] == []
     assert keys.show(brief)["enabled"] is True
 
 
-def test_the_last_use_is_noted_once_a_minute(start_stagehand, account):
-    server = start_stagehand()
+def test_the_last_use_is_noted_once_a_minute(start_test_server, account):
+    server = start_test_server()
     keys = Keys(server.database)
     key = keys.create(account)
     ivs = client(server, key)
     ivs.list_stages()
     first = keys.show(key)["lastUsedAt"]
     assert first is not None
-    server.stagehand.advance(30)
+    server.test_server.advance(30)
     ivs.list_stages()
     assert keys.show(key)["lastUsedAt"] == first
-    server.stagehand.advance(31)
+    server.test_server.advance(31)
     ivs.list_stages()
     assert keys.show(key)["lastUsedAt"] > first
     [listed] = keys.ask("list")
@@ -221,17 +221,17 @@ def alter(server, statement):
             store.execute(statement)
 
 
-def test_a_use_that_could_not_be_noted_is_noted_a_little_later(start_stagehand, account):
-    server = start_stagehand()
+def test_a_use_that_could_not_be_noted_is_noted_a_little_later(start_test_server, account):
+    server = start_test_server()
     keys = Keys(server.database)
     key = keys.create(account)
     ivs = client(server, key)
     with no_use_can_be_noted(server):
         for _ in range(2):
             assert ivs.list_stages()["stages"] == []
-    assert server.stagehand.logged().count("the use of an access key was not noted") == 1
+    assert server.test_server.logged().count("the use of an access key was not noted") == 1
     assert keys.show(key)["lastUsedAt"] is None
-    server.stagehand.advance(5)
+    server.test_server.advance(5)
     ivs.list_stages()
     assert keys.show(key)["lastUsedAt"] is not None
 

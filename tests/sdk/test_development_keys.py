@@ -38,13 +38,13 @@ def test_a_development_key_has_no_other_secret_than_test(greenroom, key, secret)
         client(greenroom, development(key, secret)).list_stages()
 
 
-def test_a_session_token_left_over_in_the_environment_is_ignored_and_the_log_says_so_once(start_stagehand):
-    server = start_stagehand()
+def test_a_session_token_left_over_in_the_environment_is_ignored_and_the_log_says_so_once(start_test_server):
+    server = start_test_server()
     for key in ("test", "210000000103", "test"):
         assert client(server, development(key, token="FwoGZXIvYXdzEXAMPLETOKEN")).list_stages()["stages"] == []
-    warned = [line for line in server.stagehand.logged().splitlines() if "session token ignored" in line]
+    warned = [line for line in server.test_server.logged().splitlines() if "session token ignored" in line]
     assert len(warned) == 1 and "WARN" in warned[0] and "development access keys" in warned[0], warned
-    assert "EXAMPLETOKEN" not in server.stagehand.logged()
+    assert "EXAMPLETOKEN" not in server.test_server.logged()
 
 
 def test_a_session_token_of_a_development_key_is_signed_like_any_other(greenroom):
@@ -63,8 +63,8 @@ def test_no_other_key_is_good_before_it_is_made(greenroom, key):
         client(greenroom, development(key)).list_stages()
 
 
-def test_turned_off_they_are_unknown_and_made_keys_are_not(start_stagehand):
-    server = start_stagehand("--dev-credentials=off")
+def test_turned_off_they_are_unknown_and_made_keys_are_not(start_test_server):
+    server = start_test_server("--dev-credentials=off")
     for key in ("test", "000000000000", "210000000103"):
         with unknown():
             client(server, development(key)).list_stages()

@@ -53,7 +53,7 @@ class House:
         self.good, self.disabled = self.key("--name", "good"), self.key("--name", "disabled")
         self.expired = self.key("--name", "expired", "--expires-in", "1")
         server.credentials("disable", self.disabled["accessKeyId"])
-        server.stagehand.advance(24 * 60 * 60)
+        server.test_server.advance(24 * 60 * 60)
         self.requests = furnish(self.owner)
 
     def key(self, *flags, account=None):
@@ -82,8 +82,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(start_stagehand, tmp_path_factory):
-    return House(start_stagehand(), tmp_path_factory.mktemp("policies"))
+def house(start_test_server, tmp_path_factory):
+    return House(start_test_server(), tmp_path_factory.mktemp("policies"))
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_an_update_names_a_stage_that_exists_here(tenant, greenroom):
 
 def test_an_active_ingest_is_neither_updated_nor_deleted_without_force(tenant, ivs):
     arn = tenant.ingest(stageArn=tenant.stage())["arn"]
-    tenant.stagehand.do("ingest", configuration=arn, state="ACTIVE")
+    tenant.test_server.do("ingest", configuration=arn, state="ACTIVE")
     assert found(tenant, arn)["state"] == "ACTIVE"
     for call in (
         lambda: ivs.update_ingest_configuration(arn=arn, stageArn=""),
@@ -136,8 +136,8 @@ def test_an_active_ingest_is_neither_updated_nor_deleted_without_force(tenant, i
 
 def test_an_ingest_that_stopped_can_be_deleted(tenant, ivs):
     arn = tenant.ingest(stageArn=tenant.stage())["arn"]
-    tenant.stagehand.do("ingest", configuration=arn, state="ACTIVE")
-    tenant.stagehand.do("ingest", configuration=arn, state="INACTIVE")
+    tenant.test_server.do("ingest", configuration=arn, state="ACTIVE")
+    tenant.test_server.do("ingest", configuration=arn, state="INACTIVE")
     updated(tenant, arn, stageArn="")
     ivs.delete_ingest_configuration(arn=arn)
     with missing(arn):
@@ -164,7 +164,7 @@ def test_one_filter_at_a_time_narrows_the_list(tenant):
     attached = tenant.ingest(stageArn=stage)["arn"]
     tenant.advance(1)
     active = tenant.ingest(stageArn=stage)["arn"]
-    tenant.stagehand.do("ingest", configuration=active, state="ACTIVE")
+    tenant.test_server.do("ingest", configuration=active, state="ACTIVE")
 
     def arns(**filters):
         whole = [i["arn"] for i in listed(tenant, **filters)]

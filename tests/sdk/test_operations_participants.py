@@ -233,7 +233,7 @@ def test_a_disconnected_participant_has_left_and_cannot_return(tenant, ivs):
     ivs.disconnect_participant(stageArn=stage, participantId=participant, reason="enough")
     assert tenant.participant(stage, session, participant)["state"] == "DISCONNECTED"
     assert names(tenant.events(stage, session, participant))[-2:] == ["PUBLISH_STOPPED", "LEFT"]
-    assert "error" in tenant.stagehand.ask("join", stage=stage, participant=participant)
+    assert "error" in tenant.test_server.ask("join", stage=stage, participant=participant)
     ivs.disconnect_participant(stageArn=stage, participantId=participant)
     assert names(tenant.events(stage, session, participant)).count("LEFT") == 1
 
@@ -242,7 +242,7 @@ def test_a_participant_who_has_not_joined_yet_is_kept_out_of_that_stage_only(ten
     stage, other = tenant.stage(), tenant.stage()
     participant = tenant.token(stage)["participantId"]
     ivs.disconnect_participant(stageArn=stage, participantId=participant)
-    assert "error" in tenant.stagehand.ask("join", stage=stage, participant=participant)
+    assert "error" in tenant.test_server.ask("join", stage=stage, participant=participant)
     tenant.join(other, participant)
 
 

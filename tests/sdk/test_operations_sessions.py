@@ -33,7 +33,7 @@ def test_an_ended_session_has_an_end_time_and_nobody_connected(tenant, ivs):
     stage = tenant.stage()
     session, participant = tenant.join(stage)
     tenant.advance(5)
-    tenant.stagehand.do("end-session", stage=stage)
+    tenant.test_server.do("end-session", stage=stage)
     found = ivs.get_stage_session(stageArn=stage, sessionId=session)["stageSession"]
     assert (found["endTime"] - found["startTime"]).total_seconds() == 5
     assert sessions(tenant, stage) == [found]
@@ -44,7 +44,7 @@ def test_an_ended_session_has_an_end_time_and_nobody_connected(tenant, ivs):
 def test_joining_after_the_end_opens_a_new_session_which_is_listed_first(tenant):
     stage = tenant.stage()
     first, participant = tenant.join(stage)
-    tenant.stagehand.do("end-session", stage=stage)
+    tenant.test_server.do("end-session", stage=stage)
     tenant.advance(1)
     second, _ = tenant.join(stage, participant)
     assert second != first

@@ -181,7 +181,7 @@ def test_deleting_a_stage_takes_its_session_participants_and_history_with_it(ten
     assert ivs.list_stage_sessions(stageArn=stage)["stageSessions"] == []
     assert ivs.list_participants(stageArn=stage, sessionId=session)["participants"] == []
     assert tenant.events(stage, session, participant) == []
-    assert "error" in tenant.stagehand.ask("join", stage=stage, participant=participant)
+    assert "error" in tenant.test_server.ask("join", stage=stage, participant=participant)
 
 
 def test_deleting_a_stage_detaches_its_ingest_configurations(tenant, ivs):

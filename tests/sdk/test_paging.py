@@ -48,7 +48,7 @@ def sessions(tenant):
     stage, made = tenant.stage(), []
     for _ in range(5):
         made.append(create_apart(tenant, lambda: tenant.join(stage)[0]))
-        tenant.stagehand.do("end-session", stage=stage)
+        tenant.test_server.do("end-session", stage=stage)
     return made[::-1], {"stageArn": stage}
 
 

@@ -193,8 +193,8 @@ def test_tags_of_what_a_composition_uses_decide_too(greenroom):
         alice.ivs.start_composition(stageArn=stage, destinations=destinations)
 
 
-def test_a_change_that_tags_decide_is_in_the_audit_trail(start_stagehand):
-    server = start_stagehand("--audit", "on")
+def test_a_change_that_tags_decide_is_in_the_audit_trail(start_test_server):
+    server = start_test_server("--audit", "on")
     alice = Holder(server, allow("ivs:DeleteStage", Condition=BY_TAG))
     arn = alice.owner.create_stage(tags=BLUE)["stage"]["arn"]
     client(server, alice.key).delete_stage(arn=arn)

@@ -27,9 +27,9 @@ def rate_of(operation):
 
 
 @pytest.fixture(scope="session")
-def limited(start_stagehand):
+def limited(start_test_server):
     """A server with AWS's rates. Its clock stands still, so that nothing is refilled by itself."""
-    return start_stagehand("--rate-limits", "aws")
+    return start_test_server("--rate-limits", "aws")
 
 
 def passed(tenant, operation, attempts):
@@ -67,14 +67,14 @@ def test_a_refused_request_does_nothing(limited):
 def test_a_second_on_the_clock_refills_and_no_more_than_that(limited):
     tenant = limited.tenant()
     for waited in (0, 1, 1, 60):
-        limited.stagehand.advance(waited)
+        limited.test_server.advance(waited)
         assert passed(tenant, "GetStage", 8) == 5
 
 
 def test_what_was_not_used_up_is_not_saved(limited):
     tenant = limited.tenant()
     assert passed(tenant, "GetStage", 2) == 2
-    limited.stagehand.advance(1)
+    limited.test_server.advance(1)
     assert passed(tenant, "GetStage", 8) == 5
 
 
@@ -118,23 +118,23 @@ def test_by_default_there_are_no_rates(tenant):
     assert passed(tenant, "GetPublicKey", 30) == 30
 
 
-def test_off_is_the_default_by_name(start_stagehand):
-    assert passed(start_stagehand("--rate-limits", "off").tenant(), "GetPublicKey", 30) == 30
+def test_off_is_the_default_by_name(start_test_server):
+    assert passed(start_test_server("--rate-limits", "off").tenant(), "GetPublicKey", 30) == 30
 
 
-def test_single_rates_stand_beside_awss(start_stagehand):
-    tenant = start_stagehand("--rate-limits", "aws,CreateStage=7,GetPublicKey=1").tenant()
+def test_single_rates_stand_beside_awss(start_test_server):
+    tenant = start_test_server("--rate-limits", "aws,CreateStage=7,GetPublicKey=1").tenant()
     assert passed(tenant, "CreateStage", 9) == 7
     assert passed(tenant, "GetPublicKey", 3) == 1
     assert passed(tenant, "GetStage", 7) == 5
 
 
-def test_single_rates_stand_alone(start_stagehand):
-    server = start_stagehand("--rate-limits", "GetStage=2")
+def test_single_rates_stand_alone(start_test_server):
+    server = start_test_server("--rate-limits", "GetStage=2")
     tenant = server.tenant()
     assert passed(tenant, "GetStage", 4) == 2
     assert passed(tenant, "GetPublicKey", 30) == 30
-    server.stagehand.advance(1)
+    server.test_server.advance(1)
     assert passed(tenant, "GetStage", 4) == 2
 
 
@@ -192,7 +192,7 @@ def waits(monkeypatch):
 @pytest.mark.parametrize("mode", ["standard", "legacy"])
 def test_boto3_takes_the_refusal_for_throttling_and_tries_again(limited, waits, mode):
     tenant = limited.tenant()
-    waited = waits(lambda: limited.stagehand.advance(1))
+    waited = waits(lambda: limited.test_server.advance(1))
     ivs = patient(limited, tenant, mode)
     retries = [ivs.list_public_keys()["ResponseMetadata"]["RetryAttempts"] for _ in range(7)]
     assert retries == [0, 0, 0, 1, 0, 0, 1]

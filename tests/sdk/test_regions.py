@@ -14,10 +14,10 @@ INVALID = "InvalidSignatureException"
 
 
 @pytest.fixture(scope="module")
-def limited(start_stagehand):
+def limited(start_test_server):
     """A server with two regions, and quotas over both."""
     quotas = "stages=3,public-keys=2,encoder-configurations=1,storage-configurations=1,ingest-configurations=1,compositions=1"
-    return start_stagehand("--regions", "us-east-1,lab-1", "--region", "lab-1", "--account-quotas", quotas)
+    return start_test_server("--regions", "us-east-1,lab-1", "--region", "lab-1", "--account-quotas", quotas)
 
 
 def test_the_regions_of_aws_are_served_and_no_others(greenroom):
@@ -88,7 +88,7 @@ def test_compositions_of_all_regions_are_counted_while_they_run(limited):
     with over_quota("1 compositions over all regions"):
         start(lab, stages[1])
     east.ivs.stop_composition(arn=running)
-    limited.stagehand.advance(10)
+    limited.test_server.advance(10)
     start(lab, stages[1])
 
 

@@ -22,9 +22,9 @@ LATE = re.compile(rf"Signature expired: {TIME} is now earlier than {TIME} \({TIM
 
 
 @pytest.fixture(scope="module")
-def punctual(start_stagehand):
+def punctual(start_test_server):
     """A server that looks at the clock."""
-    return start_stagehand("--clock-skew-seconds", "300")
+    return start_test_server("--clock-skew-seconds", "300")
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ FAULTS = [
 ]
 
 
-def test_of_several_refusals_the_first_in_order_is_given(start_stagehand):
-    server = start_stagehand("--clock-skew-seconds", "300")
+def test_of_several_refusals_the_first_in_order_is_given(start_test_server):
+    server = start_test_server("--clock-skew-seconds", "300")
     good, expired = key_of(server), key_of(server, "--expires-in", "1")
     disabled = key_of(server, "--expires-in", "1")
     server.credentials("disable", disabled["key"])
-    server.stagehand.advance(24 * 60 * 60)
+    server.test_server.advance(24 * 60 * 60)
     wire = server.wire(ACCOUNT)
     keys = {"good": good, "expired": expired, "disabled": disabled}
     wrong = {"at": later(time_of(wire), 0)}
@@ -141,7 +141,7 @@ def test_a_signature_wears_out_as_time_passes(punctual, wire):
     signature = Signature(wire.account, at=later(time_of(wire), 0))
     headers = signature.headers("POST", f"{wire.endpoint}/ListStages", b"{}")
     for seconds, status in ((0, 200), (300, 200), (1, 403)):
-        punctual.stagehand.advance(seconds)
+        punctual.test_server.advance(seconds)
         assert wire.send_as_it_is("POST", "/ListStages", b"{}", headers).status == status
     assert signed(wire, later(time_of(wire), 0)).status == 200
 
@@ -154,8 +154,8 @@ def test_a_time_far_off_is_as_wrong_as_any(wire, at):
 
 
 @pytest.mark.parametrize(("allowed", "minutes"), [(0, 0), (60, 1), (3600, 60)])
-def test_the_skew_is_a_setting(start_stagehand, allowed, minutes):
-    wire = start_stagehand("--clock-skew-seconds", str(allowed)).tenant().wire
+def test_the_skew_is_a_setting(start_test_server, allowed, minutes):
+    wire = start_test_server("--clock-skew-seconds", str(allowed)).tenant().wire
     told = re.search(r"\((\d{8}T\d{6}Z) - (\d+) min\.\)", signed(wire, LONG_AGO).text)
     time = datetime.strptime(told[1], SECONDS)
     assert int(told[2]) == minutes
@@ -176,7 +176,7 @@ def test_a_client_whose_clock_is_wrong_can_set_it_by_the_refusal(start_greenroom
 
 
 def test_boto3_tells_the_refusal_by_its_name(punctual):
-    punctual.stagehand.advance(3600)
+    punctual.test_server.advance(3600)
     with pytest.raises(ClientError) as caught:
         punctual.tenant().ivs.list_stages()
     assert caught.value.response["Error"]["Code"] == INVALID

@@ -204,8 +204,8 @@ class Recorder(Signer):
         return self.signed
 
 
-def test_the_log_has_what_the_server_signed_without_secrets(start_stagehand):
-    server = start_stagehand()
+def test_the_log_has_what_the_server_signed_without_secrets(start_test_server):
+    server = start_test_server()
     wire = server.wire(str(next(ACCOUNTS)))
     token = "eyJhbGciOiJFUzM4NCIsInR5cCI6IkpXVCJ9.eyJqdGkiOiJhYmNkZWZnaGlqa2wifQ.c2lnbmF0dXJlc2lnbmF0dXJl"
     path = "/tags/arn%3Aaws%3Aivs%3Aus-east-1%3A123456789012%3Astage%2Fabc?tagKeys=b&tagKeys=a&t=hidden-query"
@@ -214,7 +214,7 @@ def test_the_log_has_what_the_server_signed_without_secrets(start_stagehand):
     signer = Recorder(Signature(wire.account, secret="wrong", token="hidden-token"))
     signer.add_auth(request)
     assert wire.send_as_it_is("DELETE", path, b"", dict(request.headers.items())).fault == INVALID
-    log = server.stagehand.logged()
+    log = server.test_server.logged()
     [line] = [line for line in log.splitlines() if "signature mismatch" in line]
     assert "DEBUG" in line
     hidden = [token, "hidden-query", "hidden-header", "hidden-token"]

@@ -53,8 +53,8 @@ class Safe:
 
 
 @pytest.fixture(scope="module")
-def safe(start_stagehand):
-    return Safe(start_stagehand())
+def safe(start_test_server):
+    return Safe(start_test_server())
 
 
 def spots(rng, text, alphabet, samples=SAMPLES):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from likeness import differences
+from conformance import differences
 from rst import parse
 
 REGION = "us-west-2"

@@ -31,7 +31,7 @@ struct Cli {
 pub const START: Timestamp = Timestamp(1_767_225_600_000);
 
 /// One service on one store; several nodes where the store can be shared.
-pub struct House {
+pub struct Cluster {
     pub engine: Engine,
     pub clock: Clock,
     flags: Vec<String>,
@@ -50,26 +50,26 @@ pub fn from<T: DeserializeOwned>(value: Value) -> T {
 }
 
 /// Runs a check on each engine, with flags of `greenroom serve`.
-pub async fn each(flags: &[&str], check: impl AsyncFn(&House, Node)) {
+pub async fn each(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
     for engine in Engine::both().await {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let house = House { engine, clock: Clock::manual(START), flags };
-        let node = house.node("http://one").await;
-        check(&house, node).await;
+        let cluster = Cluster { engine, clock: Clock::manual(START), flags };
+        let node = cluster.node("http://one").await;
+        check(&cluster, node).await;
     }
 }
 
 /// The same on the engine that several nodes can share, where it is there.
-pub async fn shared(flags: &[&str], check: impl AsyncFn(&House, Node)) {
-    each(flags, async |house, node| {
-        if let Engine::Postgres(..) = house.engine {
-            check(house, node).await;
+pub async fn shared(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
+    each(flags, async |cluster, node| {
+        if let Engine::Postgres(..) = cluster.engine {
+            check(cluster, node).await;
         }
     })
     .await;
 }
 
-impl House {
+impl Cluster {
     /// Starts a node.
     pub async fn node(&self, url: &str) -> Node {
         let store = match self.engine.url() {

@@ -30,7 +30,7 @@ FORMS = {
 ARN = re.compile(r"arn:aws:ivs:(?P<region>[a-z0-9-]+):(?P<account>\d+):(?P<type>[a-z-]+)/(?P<id>[A-Za-z0-9-]+)")
 
 
-class Likeness:
+class Conformance:
     """One comparison. `ours` maps what is printed (an id, a key's text) to what this server has in its place."""
 
     def __init__(self, ours, region):
@@ -122,6 +122,6 @@ class Likeness:
 
 def differences(printed, actual, ours, region):
     """The ways in which `actual` is not like `printed`; none when it is."""
-    likeness = Likeness(ours, region)
-    likeness.compare(printed, actual)
-    return likeness.differences
+    conformance = Conformance(ours, region)
+    conformance.compare(printed, actual)
+    return conformance.differences

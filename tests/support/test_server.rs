@@ -124,7 +124,7 @@ async fn main() {
     let server = match Server::start(args, clock, Ids::Random).await {
         Ok(server) => server,
         Err(error) => {
-            eprintln!("stagehand: {error}");
+            eprintln!("test_server: {error}");
             std::process::exit(1);
         }
     };
