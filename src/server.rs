@@ -375,7 +375,7 @@ fn rates(chosen: &RateLimits) -> Result<Rates, ServerError> {
     let names = || OPERATIONS.iter().map(|operation| operation.name);
     let mut rates = Rates::default();
     if chosen.aws {
-        rates.0.extend(names().map(|name| (name.to_owned(), rate::aws(name))));
+        rates.0.extend(names().map(|name| (name.to_owned(), rate::aws_rate(name))));
     }
     for (name, rate) in &chosen.single {
         if !names().any(|known| known == name) {

@@ -1,7 +1,7 @@
 //! Tokens at the doors: who signed them, what they say, and whether it still holds.
 
 use super::App;
-use crate::domain::admission::{self, Refusal, RefusalCode, Rules, VerifiedToken};
+use crate::domain::admission::{self, Rules, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::CurrentToken;
 use crate::domain::public_key;
 use crate::model::arn::{Parts, ResourceKind, Scope};
@@ -23,12 +23,12 @@ pub enum Purpose {
 
 /// Reads a token and checks everything that does not depend on what it is used for: signature, time, stage, members,
 /// revocation, and that no other token has taken its place. Capabilities are for the caller to check.
-pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, Refusal> {
+pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
     decided(|| async {
         let mut conn = app.db.read().await?;
         let (verified, signer) = believed(app, &mut conn, token).await?;
         let rules = Rules { expired: purpose == Purpose::Hold, ..rules(app, signer.as_ref()) };
-        let ticket = admission::participant(&verified.payload, verified.digest, &rules)?;
+        let ticket = admission::verify_participant_claims(&verified.payload, verified.digest, &rules)?;
         let guest = conn.guest(&ticket.scope, &ticket.stage, &ticket.participant).await?;
         let guest = guest.ok_or_else(|| no_stage(&ticket))?;
         if guest.revoked {
@@ -43,16 +43,16 @@ pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Veri
 }
 
 /// Checks a connection token that came with a participant token, and notes its id in the ticket.
-pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token: &str) -> Result<(), Refusal> {
+pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token: &str) -> Result<(), SignalingError> {
     let scope = ticket.scope.clone();
     let id = decided(|| async {
         let mut conn = app.db.read().await?;
         let (verified, signer) = believed(app, &mut conn, token).await?;
         if signer.is_none() {
             let text = "a connection token must be signed with a key of the customer's, not of this service";
-            return Err(Refusal::new(RefusalCode::TokenNotAllowed, text).into());
+            return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
         }
-        let id = admission::connection(&verified.payload, &scope, &rules(app, signer.as_ref()))?;
+        let id = admission::verify_connection_claims(&verified.payload, &scope, &rules(app, signer.as_ref()))?;
         not_revoked(&mut conn, &scope, &id).await?;
         Ok(id)
     })
@@ -64,13 +64,13 @@ pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token:
 /// Why something was not done at a door.
 pub(super) enum No {
     /// Whoever asked may not.
-    Refused(Refusal),
+    Refused(SignalingError),
     /// The service failed.
     Failed(Fault),
 }
 
-impl From<Refusal> for No {
-    fn from(refusal: Refusal) -> Self {
+impl From<SignalingError> for No {
+    fn from(refusal: SignalingError) -> Self {
         No::Refused(refusal)
     }
 }
@@ -82,7 +82,7 @@ impl<E: Into<Fault>> From<E> for No {
 }
 
 /// Runs an attempt, again while other writers are in its way. What the service fails at is logged here.
-pub(super) async fn decided<T, F>(attempt: impl Fn() -> F) -> Result<T, Refusal>
+pub(super) async fn decided<T, F>(attempt: impl Fn() -> F) -> Result<T, SignalingError>
 where
     F: Future<Output = Result<T, No>>,
 {
@@ -95,16 +95,16 @@ where
     });
     done.await.unwrap_or_else(|fault| {
         if fault.is_unavailable() {
-            return Err(Refusal::new(RefusalCode::Busy, fault.message()));
+            return Err(SignalingError::new(SignalingErrorCode::Busy, fault.message()));
         }
         tracing::error!(error = &fault as &dyn std::error::Error, "a door failed");
-        Err(Refusal::new(RefusalCode::Internal, "Unexpected error while the request was processed."))
+        Err(SignalingError::new(SignalingErrorCode::Internal, "Unexpected error while the request was processed."))
     })
 }
 
-pub(super) fn no_stage(ticket: &VerifiedToken) -> Refusal {
+pub(super) fn no_stage(ticket: &VerifiedToken) -> SignalingError {
     let arn = ticket.scope.arn(ResourceKind::Stage, &ticket.stage);
-    Refusal::new(RefusalCode::StageDeleted, format!("{arn} was deleted, or never was"))
+    SignalingError::new(SignalingErrorCode::StageDeleted, format!("{arn} was deleted, or never was"))
 }
 
 /// Refuses a participant that was disconnected for good.
@@ -115,9 +115,9 @@ pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &VerifiedToken) ->
     Err(disconnected(ticket).into())
 }
 
-pub(super) fn disconnected(ticket: &VerifiedToken) -> Refusal {
+pub(super) fn disconnected(ticket: &VerifiedToken) -> SignalingError {
     let text = format!("the participant {} was disconnected; its tokens open no door again", ticket.participant);
-    Refusal::new(RefusalCode::ParticipantDisconnected, text)
+    SignalingError::new(SignalingErrorCode::ParticipantDisconnected, text)
 }
 
 /// Refuses a connection token that was revoked.
@@ -126,16 +126,16 @@ pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Res
         return Ok(());
     }
     let text = "the connection token was revoked; get a new one";
-    Err(Refusal::new(RefusalCode::ConnectionTokenRevoked, text).into())
+    Err(SignalingError::new(SignalingErrorCode::ConnectionTokenRevoked, text).into())
 }
 
 /// Refuses a token in whose place its participant has put `held`.
-pub(super) fn not_superseded(held: Option<&CurrentToken>, ticket: &VerifiedToken) -> Result<(), Refusal> {
+pub(super) fn not_superseded(held: Option<&CurrentToken>, ticket: &VerifiedToken) -> Result<(), SignalingError> {
     if !held.is_some_and(|held| held.supersedes(ticket.issued_at, &ticket.digest)) {
         return Ok(());
     }
     let text = "iat: the participant has exchanged this token for a newer one; use that, or one made after it";
-    Err(Refusal::new(RefusalCode::TokenSuperseded, text))
+    Err(SignalingError::new(SignalingErrorCode::TokenSuperseded, text))
 }
 
 fn rules<'a>(app: &'a App, signer: Option<&'a Scope>) -> Rules<'a> {
@@ -153,7 +153,7 @@ fn rules<'a>(app: &'a App, signer: Option<&'a Scope>) -> Rules<'a> {
 /// Checks the signature of a token; answers what it says, and whose key has signed it, if not this service's.
 async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(Verified, Option<Scope>), No> {
     if token.is_empty() {
-        return Err(Refusal::new(RefusalCode::TokenMissing, "a participant token is needed").into());
+        return Err(SignalingError::new(SignalingErrorCode::TokenMissing, "a participant token is needed").into());
     }
     let unverified = token::read(token).map_err(disbelieved)?;
     let (point, signer) = match signer(unverified.key()) {
@@ -164,7 +164,7 @@ async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(Verified, 
         None => (app.service_key(conn, unverified.key()).await?.map(|key| key.point().to_vec()), None),
     };
     let text = "kid: there is no such key; import the public key, or have a new token made";
-    let point = point.ok_or_else(|| Refusal::new(RefusalCode::TokenKeyUnknown, text))?;
+    let point = point.ok_or_else(|| SignalingError::new(SignalingErrorCode::TokenKeyUnknown, text))?;
     Ok((unverified.verify(&point).map_err(disbelieved)?, signer))
 }
 
@@ -174,10 +174,10 @@ fn signer(key: &str) -> Option<(Scope, &str)> {
     Some((Scope { account: parts.account.to_owned(), region: parts.region.to_owned() }, parts.id))
 }
 
-fn disbelieved(error: TokenError) -> Refusal {
+fn disbelieved(error: TokenError) -> SignalingError {
     let code = match error {
-        TokenError::Malformed(_) => RefusalCode::TokenMalformed,
-        TokenError::Signature => RefusalCode::TokenSignatureInvalid,
+        TokenError::Malformed(_) => SignalingErrorCode::TokenMalformed,
+        TokenError::Signature => SignalingErrorCode::TokenSignatureInvalid,
     };
-    Refusal::new(code, error.to_string())
+    SignalingError::new(code, error.to_string())
 }

@@ -8,7 +8,7 @@ use super::presence::{self, Act, NewParticipant};
 use super::{App, OperationContext, again};
 use crate::clock::Timestamp;
 use crate::domain;
-use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::{Client, CurrentToken};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
@@ -33,7 +33,7 @@ pub enum Found {
 
 /// Finds where a wish is fulfilled, and refuses what cannot be, without changing anything: called before media are set
 /// up for it. Checks capabilities and quotas, and that whom to subscribe to is connected to publish.
-pub async fn find(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent) -> Result<Found, Refusal> {
+pub async fn find(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent) -> Result<Found, SignalingError> {
     let call = &of(app, &ticket.scope);
     decided(|| async {
         let mut conn = call.read().await?;
@@ -52,7 +52,7 @@ pub async fn open(
     wish: &Intent,
     id: &str,
     client: Client,
-) -> Result<(Found, i64), Refusal> {
+) -> Result<(Found, i64), SignalingError> {
     let call = &of(app, &ticket.scope);
     decided(|| async {
         let mut tx = call.write().await?;
@@ -147,10 +147,10 @@ pub async fn ended(app: &Arc<App>, ticket: &VerifiedToken, id: &str, why: Option
 
 /// Puts a new token in the place of the one that `holder` came with; rights that are lost end what they were for.
 /// Answers the ticket to hold from now on.
-pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Result<VerifiedToken, Refusal> {
-    domain::admission::may_exchange(holder)?;
+pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Result<VerifiedToken, SignalingError> {
+    domain::admission::check_exchangeable(holder)?;
     let mut ticket = admission::admit(app, token, Purpose::Join).await?;
-    domain::admission::exchange(holder, &ticket)?;
+    domain::admission::check_exchange(holder, &ticket)?;
     ticket.connection_token = holder.connection_token.clone();
     let (call, ticket) = (&of(app, &ticket.scope), &ticket);
     decided(|| async {
@@ -160,7 +160,10 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
         let session = stage.active_session.as_deref().unwrap_or_default();
         let at = Place { scope: &call.scope, stage: &stage.id, session };
         let row = tx.participant(at, &ticket.participant).await?.filter(is_connected).ok_or_else(|| {
-            Refusal::new(RefusalCode::TokenNotAllowed, "the participant is not connected; join with the new token")
+            SignalingError::new(
+                SignalingErrorCode::TokenNotAllowed,
+                "the participant is not connected; join with the new token",
+            )
         })?;
         admission::not_superseded(row.token.0.as_ref(), ticket)?;
         let before = row.token.0.unwrap_or_else(|| held(holder));
@@ -180,7 +183,7 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
 
 /// Writes a refusal down as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for
 /// it and the participant is in the open session's list. The same once more within a second is not written again.
-pub async fn refused(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, refusal: &Refusal) {
+pub async fn refused(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, refusal: &SignalingError) {
     if let Some(code) = refusal.code.event() {
         failed(app, ticket, wish, code).await;
     }
@@ -203,7 +206,7 @@ pub async fn failed(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, code:
         }) {
             return Ok(());
         }
-        let about = Some(remote(wish)).filter(|remote| domain::admission::is_participant(remote));
+        let about = Some(remote(wish)).filter(|remote| domain::admission::is_participant_id(remote));
         let fail = Act::Fail(name, code, about.map(str::to_owned));
         presence::perform(call, &mut tx, at, &row.id, fail, call.now()).await?;
         Ok(call.commit(tx).await?)
@@ -259,7 +262,7 @@ async fn present(
     }
     if presence::is_replica(&row) {
         let text = format!("jti: {} is a replica of a participant of another stage", row.id);
-        return Err(Refusal::new(RefusalCode::TokenNotAllowed, text).into());
+        return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
     }
     admission::not_superseded(row.token.0.as_ref(), ticket)?;
     Ok(Some(row))

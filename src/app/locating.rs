@@ -3,7 +3,7 @@
 use super::OperationContext;
 use super::admission::No;
 use super::connections::{Found, is_connected};
-use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::fault::Fault;
 use crate::store::{Conn, ConnectionRow, Place, StageRow};
 
@@ -17,7 +17,7 @@ pub(super) async fn locate(
 ) -> Result<Found, No> {
     if let Some(needed) = wish.capability().filter(|needed| !ticket.capabilities.contains(needed)) {
         let text = format!("capabilities: the token does not give {}", needed.as_str());
-        return Err(Refusal::new(RefusalCode::InsufficientCapabilities, text).into());
+        return Err(SignalingError::new(SignalingErrorCode::InsufficientCapabilities, text).into());
     }
     match wish {
         Intent::Events => Ok(here("")),
@@ -33,7 +33,7 @@ pub(super) async fn locate(
         Intent::Subscribe(remote) => {
             within_subscribers(call, conn, ticket).await?;
             let text = format!("{remote} does not publish to this stage");
-            let nobody = || Refusal::new(RefusalCode::PublisherNotFound, text);
+            let nobody = || SignalingError::new(SignalingErrorCode::PublisherNotFound, text);
             let publisher = publisher(call, conn, stage, remote).await?.ok_or_else(nobody)?;
             let url = super::nodes::url_elsewhere(call, conn, &publisher.node_id).await?;
             Ok(url.map_or_else(|| here(&publisher.id), Found::Elsewhere))
@@ -83,5 +83,6 @@ fn within(count: i64, limit: u32, what: &str) -> Result<(), No> {
     if count < i64::from(limit) {
         return Ok(());
     }
-    Err(Refusal::new(RefusalCode::QuotaExceeded, format!("the stage has its {limit} {what} already")).into())
+    Err(SignalingError::new(SignalingErrorCode::QuotaExceeded, format!("the stage has its {limit} {what} already"))
+        .into())
 }

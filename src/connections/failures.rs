@@ -4,7 +4,7 @@ use super::Connections;
 use super::stage::Key;
 use crate::app::connections;
 use crate::app::notices::ParticipantMessage;
-use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::arn::Scope;
 use crate::model::participant::EventErrorCode;
 use crate::signaling::{messages, refusal};
@@ -49,9 +49,10 @@ impl Connections {
     }
 
     /// Reports an offer that was refused as no codec could be agreed.
-    pub(super) fn codec_refused(&self, ticket: &VerifiedToken, wish: &Intent, refusal: &Refusal) {
-        let (RefusalCode::InvalidAudioCodec | RefusalCode::InvalidVideoCodec | RefusalCode::CodecMismatch) =
-            refusal.code
+    pub(super) fn codec_refused(&self, ticket: &VerifiedToken, wish: &Intent, refusal: &SignalingError) {
+        let (SignalingErrorCode::InvalidAudioCodec
+        | SignalingErrorCode::InvalidVideoCodec
+        | SignalingErrorCode::CodecMismatch) = refusal.code
         else {
             return;
         };

@@ -4,7 +4,7 @@ use super::Connections;
 use super::held::{Carrier, CloseReason, Connection, End};
 use super::stage::{Key, Stage};
 use crate::app::connections::{self, Found};
-use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
 use axum::extract::ws::Utf8Bytes;
 use greenroom_media::Peer;
@@ -79,7 +79,7 @@ impl Connections {
     }
 
     /// Makes a connection. Refusals are written down, as far as the record has a name for them.
-    pub async fn join(self: &Arc<Self>, wanted: Wanted) -> Result<Made, Refusal> {
+    pub async fn join(self: &Arc<Self>, wanted: Wanted) -> Result<Made, SignalingError> {
         self.limit_offers(&wanted.ticket)?;
         let (plane, Wanted { ticket, wish, .. }) = (self.clone(), &wanted);
         let (ticket, wish) = (ticket.clone(), wish.clone());
@@ -87,7 +87,7 @@ impl Connections {
         let made = self.tasks.spawn(async move { plane.make(wanted).await }).await;
         let made = made.unwrap_or_else(|bug| {
             tracing::error!(error = &bug as &dyn std::error::Error, "a connection was not made, by a bug");
-            Err(Refusal::new(RefusalCode::Internal, "The service failed; try again"))
+            Err(SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again"))
         });
         if let Err(refusal) = &made {
             self.codec_refused(&ticket, &wish, refusal);
@@ -97,7 +97,11 @@ impl Connections {
     }
 
     /// Lets an events WebSocket in.
-    pub async fn enter(self: &Arc<Self>, ticket: Arc<VerifiedToken>, client: Client) -> Result<Entered, Refusal> {
+    pub async fn enter(
+        self: &Arc<Self>,
+        ticket: Arc<VerifiedToken>,
+        client: Client,
+    ) -> Result<Entered, SignalingError> {
         let entered = self.let_in(&ticket, client).await;
         if let Err(refusal) = &entered {
             connections::refused(&self.app, &ticket, &Intent::Events, refusal).await;
@@ -105,7 +109,7 @@ impl Connections {
         entered
     }
 
-    async fn let_in(self: &Arc<Self>, ticket: &Arc<VerifiedToken>, client: Client) -> Result<Entered, Refusal> {
+    async fn let_in(self: &Arc<Self>, ticket: &Arc<VerifiedToken>, client: Client) -> Result<Entered, SignalingError> {
         let (close, closing) = watch::channel(None);
         let (send, messages) = mpsc::channel(MESSAGES);
         let id = self.id();
@@ -124,17 +128,17 @@ impl Connections {
 
     /// Forgets a connection that the record has refused. Where the record has failed, whether it has the connection is
     /// not known; if it has, it is ended.
-    fn not_opened(self: &Arc<Self>, id: &str, ticket: &VerifiedToken, refusal: &Refusal) {
-        if refusal.code == RefusalCode::Internal {
+    fn not_opened(self: &Arc<Self>, id: &str, ticket: &VerifiedToken, refusal: &SignalingError) {
+        if refusal.code == SignalingErrorCode::Internal {
             self.opened(id, ticket, None);
         }
         self.end(id, End::Here(None));
-        if refusal.code != RefusalCode::Internal {
+        if refusal.code != SignalingErrorCode::Internal {
             self.forget(id);
         }
     }
 
-    async fn make(self: Arc<Self>, wanted: Wanted) -> Result<Made, Refusal> {
+    async fn make(self: Arc<Self>, wanted: Wanted) -> Result<Made, SignalingError> {
         let Wanted { ticket, wish, offer, client } = wanted;
         let publisher = match connections::find(&self.app, &ticket, &wish).await? {
             Found::Here { publisher } => publisher,
@@ -181,7 +185,7 @@ impl Connections {
         wish: &Intent,
         publisher: &str,
         offer: String,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, SignalingError> {
         let _turn = self.turns.take(Key::of(ticket), ticket.participant.clone()).await;
         let answered = match wish {
             Intent::Publish => self.media.publish(peer, offer).await,
@@ -189,7 +193,7 @@ impl Connections {
                 let target = self.held().connections.get(publisher).and_then(Connection::peer);
                 self.media.subscribe(peer, target.ok_or_else(no_publisher)?, offer).await
             }
-            Intent::Events => return Err(Refusal::new(RefusalCode::Internal, "events are no media")),
+            Intent::Events => return Err(SignalingError::new(SignalingErrorCode::Internal, "events are no media")),
         };
         answered.map_err(|refused| self.refuse_media(ticket, refused))
     }
@@ -199,9 +203,9 @@ impl Connections {
         &self,
         id: &str,
         ticket: &VerifiedToken,
-        names: impl FnOnce(&str) -> Result<(), Refusal>,
+        names: impl FnOnce(&str) -> Result<(), SignalingError>,
         fragment: String,
-    ) -> Result<Option<(String, String)>, Refusal> {
+    ) -> Result<Option<(String, String)>, SignalingError> {
         self.limit_patches(ticket)?;
         let peer = {
             let mut held = self.held();
@@ -239,19 +243,19 @@ impl Connections {
     }
 }
 
-pub(super) fn stopping() -> Refusal {
-    Refusal::new(RefusalCode::Busy, "The server stops; try again")
+pub(super) fn stopping() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::Busy, "The server stops; try again")
 }
 
-fn too_late() -> Refusal {
-    Refusal::new(RefusalCode::Busy, "The connection has ended before it was made; try again")
+fn too_late() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::Busy, "The connection has ended before it was made; try again")
 }
 
-fn no_publisher() -> Refusal {
-    Refusal::new(RefusalCode::PublisherNotFound, "The participant does not publish any more")
+fn no_publisher() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::PublisherNotFound, "The participant does not publish any more")
 }
 
 /// What a path names that is not there, or not the ticket's own.
-pub fn no_connection() -> Refusal {
-    Refusal::new(RefusalCode::ConnectionNotFound, "There is no such connection of this participant")
+pub fn no_connection() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::ConnectionNotFound, "There is no such connection of this participant")
 }

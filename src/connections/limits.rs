@@ -3,7 +3,7 @@
 use super::Connections;
 use super::stage::Key;
 use crate::clock::Timestamp;
-use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::bucket::{Rate, TokenBuckets};
 use crate::metrics::MediaRefusal;
 use crate::signaling::refusal;
@@ -106,14 +106,14 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 
 impl Connections {
     /// Takes an offer out of the participant's rate.
-    pub(super) fn limit_offers(&self, ticket: &VerifiedToken) -> Result<(), Refusal> {
+    pub(super) fn limit_offers(&self, ticket: &VerifiedToken) -> Result<(), SignalingError> {
         let taken =
             take(&mut self.rates().offers, ticket, self.settings.limits.offers_per_minute, self.app.clock.monotonic());
         taken.map_err(|wait| self.refuse(ticket, MediaRefusal::OfferRate).after(wait))
     }
 
     /// Takes a `PATCH` out of the participant's rate.
-    pub(super) fn limit_patches(&self, ticket: &VerifiedToken) -> Result<(), Refusal> {
+    pub(super) fn limit_patches(&self, ticket: &VerifiedToken) -> Result<(), SignalingError> {
         let taken = take(
             &mut self.rates().patches,
             ticket,
@@ -124,7 +124,7 @@ impl Connections {
     }
 
     /// What the media thread does not take, as a refusal.
-    pub(super) fn refuse_media(&self, ticket: &VerifiedToken, refused: Refused) -> Refusal {
+    pub(super) fn refuse_media(&self, ticket: &VerifiedToken, refused: Refused) -> SignalingError {
         match refused {
             Refused::Busy => self.refuse(ticket, MediaRefusal::Busy),
             refused => refusal::of_media(refused),
@@ -132,7 +132,7 @@ impl Connections {
     }
 
     /// Refuses a request that is in order, but one too many; counts and logs it.
-    pub(super) fn refuse(&self, ticket: &VerifiedToken, reason: MediaRefusal) -> Refusal {
+    pub(super) fn refuse(&self, ticket: &VerifiedToken, reason: MediaRefusal) -> SignalingError {
         self.app.metrics.refusals.media(reason);
         tracing::info!(
             reason = reason.name(),
@@ -143,25 +143,25 @@ impl Connections {
         let limits = &self.settings.limits;
         let (code, text) = match reason {
             MediaRefusal::OfferRate => {
-                (RefusalCode::RateExceeded, format!("More than {} offers per minute", limits.offers_per_minute))
+                (SignalingErrorCode::RateExceeded, format!("More than {} offers per minute", limits.offers_per_minute))
             }
             MediaRefusal::PatchRate => (
-                RefusalCode::RateExceeded,
+                SignalingErrorCode::RateExceeded,
                 format!("More than {} PATCH requests per minute", limits.patches_per_minute),
             ),
             MediaRefusal::Participant => (
-                RefusalCode::TooManyConnections,
+                SignalingErrorCode::TooManyConnections,
                 format!("The participant has {} media connections, which is the limit", limits.per_participant),
             ),
             MediaRefusal::Stage => {
-                (RefusalCode::CapacityExceeded, "The stage has as many media connections as it may".to_owned())
+                (SignalingErrorCode::CapacityExceeded, "The stage has as many media connections as it may".to_owned())
             }
             MediaRefusal::Node => {
-                (RefusalCode::CapacityExceeded, "The server has as many media connections as it may".to_owned())
+                (SignalingErrorCode::CapacityExceeded, "The server has as many media connections as it may".to_owned())
             }
-            MediaRefusal::Busy => (RefusalCode::Busy, "Too many offers wait to be answered".to_owned()),
+            MediaRefusal::Busy => (SignalingErrorCode::Busy, "Too many offers wait to be answered".to_owned()),
         };
-        Refusal::new(code, format!("{text}; try again later")).after(LATER)
+        SignalingError::new(code, format!("{text}; try again later")).after(LATER)
     }
 }
 

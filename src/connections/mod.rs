@@ -19,7 +19,7 @@ pub use stage::{Stage, State};
 
 use crate::app::App;
 use crate::config::IceArgs;
-use crate::domain::admission::{Refusal, VerifiedToken};
+use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{Datagrams, Metrics};
 use greenroom_media::Media;
 use held::{Connection, Held};
@@ -113,7 +113,7 @@ impl Connections {
     }
 
     /// Takes a connection in, unless the server stops or a limit of media connections is reached.
-    pub fn take(self: &Arc<Self>, id: &str, connection: Connection) -> Result<(), Refusal> {
+    pub fn take(self: &Arc<Self>, id: &str, connection: Connection) -> Result<(), SignalingError> {
         let mut held = self.held();
         if held.closed {
             return Err(join::stopping());

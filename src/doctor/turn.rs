@@ -2,7 +2,7 @@
 
 use super::stun::{self, Message};
 use crate::config::{IceServer, TurnCredentials};
-use greenroom_client::net::{Net, NetError, Stream, Target};
+use greenroom_client::connector::{ConnectError, Connector, Origin, Stream};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +20,7 @@ pub enum TurnError {
     #[error("'{0}' cannot be resolved; check the name")]
     Name(String),
     #[error(transparent)]
-    Connect(#[from] NetError),
+    Connect(#[from] ConnectError),
     #[error("no answer within {} s; check address, port, transport and firewalls", PATIENCE.as_secs())]
     Silent,
     #[error("the connection broke: {0}")]
@@ -72,8 +72,8 @@ impl Channel {
             return Err(TurnError::Dtls);
         }
         if *tcp {
-            let target = Target { secure: *secure, host: host.clone(), port: *port };
-            let (stream, _) = Net::default().connect(&target).await?;
+            let target = Origin { secure: *secure, host: host.clone(), port: *port };
+            let (stream, _) = Connector::default().connect(&target).await?;
             return Ok(Channel::Stream(stream));
         }
         let unknown = || TurnError::Name(host.clone());

@@ -1,8 +1,8 @@
 //! Who may come in: what a participant token must say, and the names of refusals.
 
-mod said;
+mod claims;
 
-pub use said::{LONGEST, LONGEST_CONNECTION, Rules, connection, is_participant, participant};
+pub use claims::{Rules, is_participant_id, verify_connection_claims, verify_participant_claims};
 
 use crate::model::arn::Scope;
 use crate::model::participant::{EventErrorCode, ParticipantAttributes};
@@ -49,7 +49,7 @@ pub struct VerifiedToken {
 
 /// Names of refusals at the doors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RefusalCode {
+pub enum SignalingErrorCode {
     /// No token was sent.
     TokenMissing,
     /// It is not a token, or a member of it is missing or of a wrong form.
@@ -136,44 +136,46 @@ impl Intent {
 /// Why somebody does not come in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
+pub struct SignalingError {
     /// Its name.
-    pub code: RefusalCode,
+    pub code: SignalingErrorCode,
     /// What is wrong, and the way out.
     pub message: String,
     /// When to try again, if that is known; in whole seconds.
     pub retry_after: Option<u64>,
 }
 
-impl RefusalCode {
+impl SignalingErrorCode {
     /// How the record names it, where the model has a name for it.
     pub fn event(self) -> Option<EventErrorCode> {
         match self {
-            RefusalCode::InsufficientCapabilities => Some(EventErrorCode::InsufficientCapabilities),
-            RefusalCode::QuotaExceeded => Some(EventErrorCode::QuotaExceeded),
-            RefusalCode::PublisherNotFound => Some(EventErrorCode::PublisherNotFound),
-            RefusalCode::InvalidAudioCodec => Some(EventErrorCode::InvalidAudioCodec),
+            SignalingErrorCode::InsufficientCapabilities => Some(EventErrorCode::InsufficientCapabilities),
+            SignalingErrorCode::QuotaExceeded => Some(EventErrorCode::QuotaExceeded),
+            SignalingErrorCode::PublisherNotFound => Some(EventErrorCode::PublisherNotFound),
+            SignalingErrorCode::InvalidAudioCodec => Some(EventErrorCode::InvalidAudioCodec),
             // Audio is Opus everywhere: a mismatch is one of video.
-            RefusalCode::InvalidVideoCodec | RefusalCode::CodecMismatch => Some(EventErrorCode::InvalidVideoCodec),
+            SignalingErrorCode::InvalidVideoCodec | SignalingErrorCode::CodecMismatch => {
+                Some(EventErrorCode::InvalidVideoCodec)
+            }
             _ => None,
         }
     }
 }
 
-impl Refusal {
+impl SignalingError {
     /// A refusal with its name and a sentence.
-    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Refusal { code, message: message.into(), retry_after: None }
+    pub fn new(code: SignalingErrorCode, message: impl Into<String>) -> Self {
+        SignalingError { code, message: message.into(), retry_after: None }
     }
 
     /// The same, with the time after which the client may try again.
     pub fn after(self, wait: Duration) -> Self {
-        Refusal { retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)), ..self }
+        SignalingError { retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)), ..self }
     }
 }
 
 /// Refuses the exchange of a token that this service has signed.
-pub fn may_exchange(holder: &VerifiedToken) -> Result<(), Refusal> {
+pub fn check_exchangeable(holder: &VerifiedToken) -> Result<(), SignalingError> {
     if holder.self_signed {
         return Ok(());
     }
@@ -181,8 +183,8 @@ pub fn may_exchange(holder: &VerifiedToken) -> Result<(), Refusal> {
 }
 
 /// Checks that a token may take the place of the one that `holder` came with: who it is for, and where, stays.
-pub fn exchange(holder: &VerifiedToken, new: &VerifiedToken) -> Result<(), Refusal> {
-    may_exchange(new)?;
+pub fn check_exchange(holder: &VerifiedToken, new: &VerifiedToken) -> Result<(), SignalingError> {
+    check_exchangeable(new)?;
     let stays = |member: &str| Err(not_allowed(format!("{member}: must be that of the token that is exchanged")));
     if (&holder.scope, &holder.stage) != (&new.scope, &new.stage) {
         return stays("resource, topic");
@@ -192,11 +194,11 @@ pub fn exchange(holder: &VerifiedToken, new: &VerifiedToken) -> Result<(), Refus
     }
     if new.issued_at < holder.issued_at {
         let text = "iat: the token is older than the one that it is exchanged for";
-        return Err(Refusal::new(RefusalCode::TokenSuperseded, text));
+        return Err(SignalingError::new(SignalingErrorCode::TokenSuperseded, text));
     }
     Ok(())
 }
 
-fn not_allowed(message: impl Into<String>) -> Refusal {
-    Refusal::new(RefusalCode::TokenNotAllowed, message)
+fn not_allowed(message: impl Into<String>) -> SignalingError {
+    SignalingError::new(SignalingErrorCode::TokenNotAllowed, message)
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 pub struct Rates(pub HashMap<String, u32>);
 
 /// AWS's rates, which cannot be adjusted there: 50 for participant tokens, 10 for tags, 3 for public keys, else 5.
-pub fn aws(operation: &str) -> u32 {
+pub fn aws_rate(operation: &str) -> u32 {
     match operation {
         "CreateParticipantToken" => 50,
         "TagResource" | "UntagResource" | "ListTagsForResource" => 10,

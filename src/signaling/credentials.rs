@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::app::admission::{self, Purpose, is_of_connection};
-use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Credentials {
 
 impl Credentials {
     /// Those in the headers of a request.
-    pub fn of(headers: &HeaderMap) -> Result<Credentials, Refusal> {
+    pub fn of(headers: &HeaderMap) -> Result<Credentials, SignalingError> {
         let token = bearer(headers)?.ok_or_else(missing)?.to_owned();
         let connection = headers.get(CONNECTION_TOKEN).map(text).transpose()?.map(str::to_owned);
         Ok(Credentials { token, connection })
@@ -39,7 +39,7 @@ impl Credentials {
 
     /// Those of a WebSocket, which a browser can only offer as subprotocols; any other client may send them as it would
     /// with a request.
-    pub fn of_socket(headers: &HeaderMap) -> Result<Credentials, Refusal> {
+    pub fn of_socket(headers: &HeaderMap) -> Result<Credentials, SignalingError> {
         let (mut token, mut connection) = (None, None);
         for offer in offered(headers) {
             let place = if is_of_connection(offer) { &mut connection } else { &mut token };
@@ -56,7 +56,7 @@ impl Credentials {
     }
 
     /// Checks the tokens for a purpose.
-    pub async fn admit(&self, app: &Arc<App>, purpose: Purpose) -> Result<VerifiedToken, Refusal> {
+    pub async fn admit(&self, app: &Arc<App>, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
         let mut ticket = admission::admit(app, &self.token, purpose).await?;
         if let Some(token) = &self.connection {
             admission::admit_connection(app, &mut ticket, token).await?;
@@ -81,7 +81,7 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     lists.flat_map(|list| list.split(',')).map(str::trim).filter(|offer| !offer.is_empty()).take(OFFERED)
 }
 
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, SignalingError> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return if headers.contains_key(AUTHORIZATION) { Err(malformed()) } else { Ok(None) };
@@ -95,18 +95,18 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }
 }
 
-fn text(value: &HeaderValue) -> Result<&str, Refusal> {
+fn text(value: &HeaderValue) -> Result<&str, SignalingError> {
     value.to_str().map_err(|_| malformed())
 }
 
-fn malformed() -> Refusal {
-    Refusal::new(RefusalCode::TokenMalformed, "The token must be sent as: Authorization: Bearer TOKEN")
+fn malformed() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::TokenMalformed, "The token must be sent as: Authorization: Bearer TOKEN")
 }
 
-fn missing() -> Refusal {
+fn missing() -> SignalingError {
     let text =
         "A participant token is needed, as: Authorization: Bearer TOKEN; a WebSocket may offer it as subprotocol";
-    Refusal::new(RefusalCode::TokenMissing, text)
+    SignalingError::new(SignalingErrorCode::TokenMissing, text)
 }
 
 #[cfg(test)]
@@ -135,11 +135,14 @@ mod tests {
     #[test]
     fn what_is_no_bearer_token_is_told_from_none() {
         let code = |sent: &[(&str, &str)]| Credentials::of(&headers(sent)).unwrap_err().code;
-        assert_eq!(code(&[]), RefusalCode::TokenMissing);
-        assert_eq!(code(&[("authorization", "Bearer  ")]), RefusalCode::TokenMissing);
-        assert_eq!(code(&[("authorization", "Bearer")]), RefusalCode::TokenMalformed);
-        assert_eq!(code(&[("authorization", "Basic t")]), RefusalCode::TokenMalformed);
-        assert_eq!(code(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]), RefusalCode::TokenMalformed);
+        assert_eq!(code(&[]), SignalingErrorCode::TokenMissing);
+        assert_eq!(code(&[("authorization", "Bearer  ")]), SignalingErrorCode::TokenMissing);
+        assert_eq!(code(&[("authorization", "Bearer")]), SignalingErrorCode::TokenMalformed);
+        assert_eq!(code(&[("authorization", "Basic t")]), SignalingErrorCode::TokenMalformed);
+        assert_eq!(
+            code(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]),
+            SignalingErrorCode::TokenMalformed
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::app::views::Entry;
 use crate::connections::{CloseReason, Connections, End, Entered, Stage, State};
-use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
 use crate::metrics::Metrics;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -48,8 +48,8 @@ const TOKEN_REUSED: CloseStatus = CloseStatus(4403, "TOKEN_REUSED");
 /// Message of the error that comes before [`TOKEN_REUSED`].
 const REUSED: &str = "another events WebSocket of this participant was opened and has taken the place of this one";
 
-impl From<RefusalCode> for CloseStatus {
-    fn from(code: RefusalCode) -> Self {
+impl From<SignalingErrorCode> for CloseStatus {
+    fn from(code: SignalingErrorCode) -> Self {
         let ErrorSpec { name, close, .. } = refusal::telling(code);
         CloseStatus(close, name)
     }
@@ -62,10 +62,13 @@ pub async fn answer(
     topic: String,
     request: Request,
     sender: &Arc<api::Client>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, SignalingError> {
     let (mut parts, _) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
-        Refusal::new(RefusalCode::UpgradeRequired, "This path is for WebSockets (RFC 6455), over HTTP/1.1")
+        SignalingError::new(
+            SignalingErrorCode::UpgradeRequired,
+            "This path is for WebSockets (RFC 6455), over HTTP/1.1",
+        )
     })?;
     let mut upgrade = upgrade
         .max_message_size(MESSAGE_BYTES)
@@ -111,7 +114,11 @@ pub async fn answer(
 
 /// What a WebSocket through a trusted proxy takes of its client's share of connections. Any other WebSocket has that by its
 /// connection.
-fn share(plane: &Connections, place: Option<&Place>, sender: &Arc<api::Client>) -> Result<Option<Lease>, Refusal> {
+fn share(
+    plane: &Connections,
+    place: Option<&Place>,
+    sender: &Arc<api::Client>,
+) -> Result<Option<Lease>, SignalingError> {
     if !place.is_some_and(Place::is_proxied) {
         return Ok(None);
     }
@@ -119,7 +126,7 @@ fn share(plane: &Connections, place: Option<&Place>, sender: &Arc<api::Client>) 
         plane.app.metrics.refusals.client_connections.inc();
         tracing::info!(reason = "client_connections", client = %sender.address, "request refused by a limit");
         let text = "Your address has as many connections as one client may have (--max-client-share); try again";
-        Refusal::new(RefusalCode::Busy, text)
+        SignalingError::new(SignalingErrorCode::Busy, text)
     })
 }
 
@@ -207,15 +214,15 @@ impl Guest {
     /// Lets somebody in.
     async fn come(
         plane: Arc<Connections>,
-        shown: Result<Credentials, Refusal>,
+        shown: Result<Credentials, SignalingError>,
         topic: &str,
         client: Client,
-    ) -> Result<Guest, Refusal> {
+    ) -> Result<Guest, SignalingError> {
         let credentials = shown?;
         let ticket = Arc::new(credentials.admit(&plane.app, Purpose::Join).await?);
         if ticket.stage != topic {
-            return Err(Refusal::new(
-                RefusalCode::TokenNotAllowed,
+            return Err(SignalingError::new(
+                SignalingErrorCode::TokenNotAllowed,
                 "The token is for another stage than the path names",
             ));
         }
@@ -299,7 +306,7 @@ impl Guest {
             Heard::TokenExchange(token) => self.exchange(token).await.into(),
             Heard::Unknown => {
                 let text = "A message is a PING or a TOKEN_EXCHANGE";
-                messages::error(refusal::telling(RefusalCode::MalformedRequest).name, text).into()
+                messages::error(refusal::telling(SignalingErrorCode::MalformedRequest).name, text).into()
             }
             Heard::Noise => return Err(MALFORMED),
         })
@@ -356,7 +363,7 @@ impl Guest {
 /// Waits until the socket is to be closed.
 async fn dismissed(closing: &mut watch::Receiver<Option<CloseReason>>) -> CloseStatus {
     match closing.wait_for(Option::is_some).await.ok().and_then(|farewell| *farewell) {
-        Some(CloseReason::StageDeleted) => RefusalCode::StageDeleted.into(),
+        Some(CloseReason::StageDeleted) => SignalingErrorCode::StageDeleted.into(),
         Some(CloseReason::GoingAway) => GOING_AWAY,
         Some(CloseReason::Forgotten) | None => SESSION_ENDED,
     }

@@ -19,7 +19,7 @@ mod whip;
 use crate::api::{self, ApiState, Exceeded, Exchange, Lease, Limits, RequestContext, Resource, Sender};
 use crate::app::admission::Purpose;
 use crate::connections::Connections;
-use crate::domain::admission::{Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::fault::Bug;
 use axum::Router;
 use axum::body::Body;
@@ -102,13 +102,13 @@ async fn answer(
     limits: &Limits,
     request: Request,
     witness: Option<&RequestContext>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, SignalingError> {
     let target = Target::of(request.uri());
     if let Some(witness) = witness {
         witness.door(target.as_ref().ok().and_then(Option::as_ref).map_or("other", Target::door));
     }
     let Some(target) = target? else {
-        return Err(Refusal::new(RefusalCode::NotFound, "Participants use /events/… and /whip…"));
+        return Err(SignalingError::new(SignalingErrorCode::NotFound, "Participants use /events/… and /whip…"));
     };
     // Browsers ask before they send a token; whoever sends one is told the ICE servers' credentials too.
     if request.method() == Method::OPTIONS && !request.headers().contains_key(AUTHORIZATION) {
@@ -116,7 +116,7 @@ async fn answer(
     }
     if request.method() != Method::OPTIONS && !target.methods().contains(request.method()) {
         if let Some(witness) = witness {
-            witness.outcome(refusal::telling(RefusalCode::MethodNotAllowed).name);
+            witness.outcome(refusal::telling(SignalingErrorCode::MethodNotAllowed).name);
         }
         return Ok(not_allowed(&target));
     }
@@ -134,18 +134,20 @@ async fn answer(
     }
 }
 
-fn exchange(request: &Request) -> Result<Arc<Exchange>, Refusal> {
+fn exchange(request: &Request) -> Result<Arc<Exchange>, SignalingError> {
     let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
-    exchange.ok_or_else(|| Refusal::new(RefusalCode::Internal, "The request has come past the layer of limits"))
+    exchange.ok_or_else(|| {
+        SignalingError::new(SignalingErrorCode::Internal, "The request has come past the layer of limits")
+    })
 }
 
 /// A place among the requests in flight, for work that does not wait for the client.
-fn place(plane: &Connections, exchange: &Exchange) -> Result<Lease, Refusal> {
+fn place(plane: &Connections, exchange: &Exchange) -> Result<Lease, SignalingError> {
     exchange.client.take(Resource::Requests, 1).map_err(|exceeded| busy(plane, exchange, exceeded))
 }
 
-fn busy(plane: &Connections, exchange: &Exchange, exceeded: Exceeded) -> Refusal {
-    Refusal::new(RefusalCode::Busy, api::busy(exceeded, exchange, &plane.app.metrics))
+fn busy(plane: &Connections, exchange: &Exchange, exceeded: Exceeded) -> SignalingError {
+    SignalingError::new(SignalingErrorCode::Busy, api::busy(exceeded, exchange, &plane.app.metrics))
 }
 
 /// Says whose token a request came with, once it is proven.
@@ -156,7 +158,11 @@ fn prove(witness: Option<&RequestContext>, ticket: &VerifiedToken) {
 }
 
 /// `OPTIONS` with a token: the ICE servers and their credentials for this participant, before it makes an offer.
-async fn options_for_participant(plane: &Connections, target: &Target, parts: &Parts) -> Result<Response, Refusal> {
+async fn options_for_participant(
+    plane: &Connections,
+    target: &Target,
+    parts: &Parts,
+) -> Result<Response, SignalingError> {
     let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, Purpose::Join).await?;
     prove(RequestContext::of(&parts.extensions).as_deref(), &ticket);
     let now = plane.app.clock.now();
@@ -179,7 +185,7 @@ fn options(target: &Target, link: impl FnOnce(&mut HeaderMap)) -> Response {
 }
 
 fn not_allowed(target: &Target) -> Response {
-    let refusal = Refusal::new(RefusalCode::MethodNotAllowed, "The path does not take this method");
+    let refusal = SignalingError::new(SignalingErrorCode::MethodNotAllowed, "The path does not take this method");
     let mut response = refusal::response(&refusal);
     response.headers_mut().insert(ALLOW, allowed(target));
     response
@@ -200,7 +206,8 @@ fn allow_origins(headers: &mut HeaderMap) {
 /// A bug of ours: the client learns that it happened, the log learns what.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!(text = %Bug::from(panic), "a participant's request failed by a bug");
-    let mut response = refusal::response(&Refusal::new(RefusalCode::Internal, "The service failed; try again"));
+    let mut response =
+        refusal::response(&SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again"));
     allow_origins(response.headers_mut());
     response
 }

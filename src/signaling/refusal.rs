@@ -1,6 +1,6 @@
 //! Refusals: the one place where they become an answer or the end of a WebSocket.
 
-use crate::domain::admission::{Refusal, RefusalCode};
+use crate::domain::admission::{SignalingError, SignalingErrorCode};
 use crate::model::fault::Fault;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
@@ -20,8 +20,8 @@ pub struct ErrorSpec {
 }
 
 /// How each refusal is told.
-pub fn telling(code: RefusalCode) -> ErrorSpec {
-    use RefusalCode as Code;
+pub fn telling(code: SignalingErrorCode) -> ErrorSpec {
+    use SignalingErrorCode as Code;
     let (name, status, close) = match code {
         Code::TokenMissing => ("TOKEN_MISSING", 401, 4401),
         Code::TokenMalformed => ("TOKEN_MALFORMED", 401, 4401),
@@ -63,7 +63,7 @@ pub fn telling(code: RefusalCode) -> ErrorSpec {
 }
 
 /// The answer to a request that is refused.
-pub fn response(refusal: &Refusal) -> Response {
+pub fn response(refusal: &SignalingError) -> Response {
     let telling = telling(refusal.code);
     tracing::debug!(code = telling.name, message = refusal.message, "a participant was refused");
     let text = serde_json::json!({"code": telling.name, "message": refusal.message}).to_string();
@@ -73,7 +73,7 @@ pub fn response(refusal: &Refusal) -> Response {
     header(CONTENT_TYPE, "application/json");
     header(CACHE_CONTROL, "no-store");
     match telling.status {
-        401 if refusal.code == RefusalCode::TokenMissing => header(WWW_AUTHENTICATE, "Bearer"),
+        401 if refusal.code == SignalingErrorCode::TokenMissing => header(WWW_AUTHENTICATE, "Bearer"),
         401 => header(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
         426 => header(UPGRADE, "websocket"),
         _ => None,
@@ -85,26 +85,26 @@ pub fn response(refusal: &Refusal) -> Response {
 }
 
 /// A refusal for what went wrong in the service. What lies behind it goes to the log.
-pub fn internal(fault: &Fault) -> Refusal {
+pub fn internal(fault: &Fault) -> SignalingError {
     if fault.is_unavailable() {
-        return Refusal::new(RefusalCode::Busy, fault.message());
+        return SignalingError::new(SignalingErrorCode::Busy, fault.message());
     }
     tracing::error!(error = fault as &dyn std::error::Error, "a participant's request failed");
-    Refusal::new(RefusalCode::Internal, "The service failed; try again")
+    SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again")
 }
 
 /// A refusal for an offer or a change that the media thread does not take.
-pub fn of_media(refused: Refused) -> Refusal {
+pub fn of_media(refused: Refused) -> SignalingError {
     let code = match &refused {
-        Refused::Malformed(_) => RefusalCode::MalformedOffer,
-        Refused::OfferTooLarge(_) => RefusalCode::OfferTooLarge,
-        Refused::AudioCodec => RefusalCode::InvalidAudioCodec,
-        Refused::VideoCodec(_) => RefusalCode::InvalidVideoCodec,
-        Refused::CodecMismatch => RefusalCode::CodecMismatch,
-        Refused::NoPublisher => RefusalCode::PublisherNotFound,
-        Refused::NoPeer => RefusalCode::ConnectionNotFound,
-        Refused::Unsupported(_) => RefusalCode::Unprocessable,
-        Refused::Busy => RefusalCode::Busy,
+        Refused::Malformed(_) => SignalingErrorCode::MalformedOffer,
+        Refused::OfferTooLarge(_) => SignalingErrorCode::OfferTooLarge,
+        Refused::AudioCodec => SignalingErrorCode::InvalidAudioCodec,
+        Refused::VideoCodec(_) => SignalingErrorCode::InvalidVideoCodec,
+        Refused::CodecMismatch => SignalingErrorCode::CodecMismatch,
+        Refused::NoPublisher => SignalingErrorCode::PublisherNotFound,
+        Refused::NoPeer => SignalingErrorCode::ConnectionNotFound,
+        Refused::Unsupported(_) => SignalingErrorCode::Unprocessable,
+        Refused::Busy => SignalingErrorCode::Busy,
     };
-    Refusal::new(code, refused.to_string())
+    SignalingError::new(code, refused.to_string())
 }

@@ -1,6 +1,6 @@
 //! What a path names, and which methods it takes.
 
-use crate::domain::admission::{Refusal, RefusalCode};
+use crate::domain::admission::{SignalingError, SignalingErrorCode};
 use crate::model::participant::ParticipantId;
 use crate::model::shape::{FieldPath, Shape as _, ValidationErrors};
 use axum::http::{Method, Uri};
@@ -21,7 +21,7 @@ pub enum Target {
 
 impl Target {
     /// Reads a path. Slashes that are one too many do not matter: there are clients that add them.
-    pub fn of(uri: &Uri) -> Result<Option<Target>, Refusal> {
+    pub fn of(uri: &Uri) -> Result<Option<Target>, SignalingError> {
         let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
         Ok(Some(match segments[..] {
             ["events", topic] => Target::Events(id(topic)?),
@@ -63,9 +63,13 @@ impl Target {
 }
 
 /// An id in a path. Stages, participants and connections are all named by the letters that a participant's id may have.
-fn id(segment: &str) -> Result<String, Refusal> {
-    let wrong =
-        || Refusal::new(RefusalCode::MalformedRequest, "an id in a path has at most 64 of A-Z, a-z, 0-9, - and _");
+fn id(segment: &str) -> Result<String, SignalingError> {
+    let wrong = || {
+        SignalingError::new(
+            SignalingErrorCode::MalformedRequest,
+            "an id in a path has at most 64 of A-Z, a-z, 0-9, - and _",
+        )
+    };
     let text = percent_decode_str(segment).decode_utf8().map_err(|_| wrong())?;
     let mut broken = ValidationErrors::default();
     let id = ParticipantId::decode(text.into(), FieldPath::Root, &mut broken).ok().flatten();
@@ -76,7 +80,7 @@ fn id(segment: &str) -> Result<String, Refusal> {
 mod tests {
     use super::*;
 
-    fn of(path: &str) -> Result<Option<Target>, RefusalCode> {
+    fn of(path: &str) -> Result<Option<Target>, SignalingErrorCode> {
         Target::of(&path.parse().unwrap()).map_err(|refusal| refusal.code)
     }
 
@@ -101,7 +105,7 @@ mod tests {
         let long = "a".repeat(65);
         for id in ["a%20b", "%ff", "%00", "a%2Fb", "..", "%2e%2e", "é", &long, "a%"] {
             let path = format!("/whip/publish/{}", percent_encoding::utf8_percent_encode(id, KEPT));
-            assert_eq!(of(&path), Err(RefusalCode::MalformedRequest), "{id}");
+            assert_eq!(of(&path), Err(SignalingErrorCode::MalformedRequest), "{id}");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::api::{self, Exchange, Limits, NotReceived, RequestContext, Size};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::connections::{Connections, Made, Wanted, no_connection};
-use crate::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
@@ -30,7 +30,7 @@ pub async fn answer(
     request: Request,
     limits: &Limits,
     exchange: &Exchange,
-) -> Result<Response, Refusal> {
+) -> Result<Response, SignalingError> {
     let (parts, body) = request.into_parts();
     let ticket = match admitted(plane, &parts, exchange).await {
         Ok(ticket) => ticket,
@@ -60,7 +60,11 @@ pub async fn answer(
 }
 
 /// Who has sent a request, which its body is not needed for.
-async fn admitted(plane: &Arc<Connections>, parts: &Parts, exchange: &Exchange) -> Result<VerifiedToken, Refusal> {
+async fn admitted(
+    plane: &Arc<Connections>,
+    parts: &Parts,
+    exchange: &Exchange,
+) -> Result<VerifiedToken, SignalingError> {
     let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
     let credentials = Credentials::of(&parts.headers)?;
     let _place = place(plane, exchange)?;
@@ -73,10 +77,10 @@ async fn admitted(plane: &Arc<Connections>, parts: &Parts, exchange: &Exchange) 
 async fn offer(
     plane: &Arc<Connections>,
     parts: &Parts,
-    body: Result<String, Refusal>,
+    body: Result<String, SignalingError>,
     ticket: VerifiedToken,
     wish: Intent,
-) -> Result<Response, Refusal> {
+) -> Result<Response, SignalingError> {
     is_of(parts, SDP)?;
     let client = agent::client(&parts.headers);
     let participant = ticket.participant.clone();
@@ -99,18 +103,23 @@ async fn offer(
 async fn change(
     plane: &Arc<Connections>,
     parts: &Parts,
-    body: Result<String, Refusal>,
+    body: Result<String, SignalingError>,
     ticket: &VerifiedToken,
     id: &str,
-) -> Result<Response, Refusal> {
+) -> Result<Response, SignalingError> {
     is_of(parts, FRAGMENT)?;
     let named = parts.headers.get(IF_MATCH).map(|named| named.to_str().unwrap_or_default().to_owned());
     let names = |tag: &str| match named.as_deref().map(str::trim) {
-        None => Err(Refusal::new(RefusalCode::PreconditionRequired, "If-Match must name the ICE session by its ETag")),
+        None => Err(SignalingError::new(
+            SignalingErrorCode::PreconditionRequired,
+            "If-Match must name the ICE session by its ETag",
+        )),
         // RFC 9725 writes the asterisk in quotes, RFC 9110 without.
         Some("*" | "\"*\"") => Ok(()),
         Some(named) if named.trim_matches('"') == tag => Ok(()),
-        Some(_) => Err(Refusal::new(RefusalCode::PreconditionFailed, "If-Match names another ICE session")),
+        Some(_) => {
+            Err(SignalingError::new(SignalingErrorCode::PreconditionFailed, "If-Match names another ICE session"))
+        }
     };
     let Some((answer, tag)) = plane.trickle(id, ticket, names, body?).await? else {
         let mut response = Response::new(Body::empty());
@@ -124,7 +133,7 @@ async fn change(
 }
 
 /// The node that holds a connection, if another one does.
-async fn elsewhere(plane: &Connections, ticket: &VerifiedToken, id: &str) -> Result<Option<String>, Refusal> {
+async fn elsewhere(plane: &Connections, ticket: &VerifiedToken, id: &str) -> Result<Option<String>, SignalingError> {
     let found = connections::elsewhere(&plane.app, &ticket.scope, &ticket.stage, id).await;
     found.map_err(|fault| refusal::internal(&fault))
 }
@@ -135,7 +144,7 @@ fn link(plane: &Connections, participant: &str, headers: &mut HeaderMap) {
 }
 
 /// The same path on another node; the one of WHIP for `/`.
-pub fn redirect(parts: &Parts, node: &str) -> Result<Response, Refusal> {
+pub fn redirect(parts: &Parts, node: &str) -> Result<Response, SignalingError> {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if parts.uri.path() == "/" { "/whip" } else { path };
     let mut response = Response::new(Body::empty());
@@ -151,12 +160,13 @@ fn with_type(status: StatusCode, kind: &'static str, body: String) -> Response {
     response
 }
 
-fn header(text: &str) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_str(text).map_err(|_| Refusal::new(RefusalCode::Internal, "The answer has no valid header"))
+fn header(text: &str) -> Result<HeaderValue, SignalingError> {
+    HeaderValue::from_str(text)
+        .map_err(|_| SignalingError::new(SignalingErrorCode::Internal, "The answer has no valid header"))
 }
 
-fn not_allowed(text: &str) -> Refusal {
-    Refusal::new(RefusalCode::TokenNotAllowed, text)
+fn not_allowed(text: &str) -> SignalingError {
+    SignalingError::new(SignalingErrorCode::TokenNotAllowed, text)
 }
 
 /// Whether the body is an offer, by its type.
@@ -171,20 +181,20 @@ fn has_type(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 /// Refuses a body of another type.
-fn is_of(parts: &Parts, kind: &str) -> Result<(), Refusal> {
+fn is_of(parts: &Parts, kind: &str) -> Result<(), SignalingError> {
     if has_type(&parts.headers, kind) {
         return Ok(());
     }
-    Err(Refusal::new(RefusalCode::UnsupportedMediaType, format!("Content-Type must be {kind}")))
+    Err(SignalingError::new(SignalingErrorCode::UnsupportedMediaType, format!("Content-Type must be {kind}")))
 }
 
 /// The whole body as text.
-async fn text(plane: &Connections, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, Refusal> {
+async fn text(plane: &Connections, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, SignalingError> {
     let size = Size { max: plane.settings.media.limits.bytes, drained: DRAINED_BYTES };
     let refused = match api::receive(body, size, limits.pace, &exchange.client).await {
         Ok(received) => {
             let text = String::from_utf8(received.into_bytes());
-            return text.map_err(|_| Refusal::new(RefusalCode::MalformedOffer, "The body is not UTF-8"));
+            return text.map_err(|_| SignalingError::new(SignalingErrorCode::MalformedOffer, "The body is not UTF-8"));
         }
         Err(refused) => refused,
     };
@@ -192,14 +202,14 @@ async fn text(plane: &Connections, body: Body, limits: &Limits, exchange: &Excha
     api::not_received(why, exchange, &plane.app.metrics);
     refused.drain().await;
     let code = match why {
-        NotReceived::TooLarge => RefusalCode::TooLarge,
-        NotReceived::Incomplete => RefusalCode::MalformedRequest,
-        NotReceived::Late | NotReceived::Slow => RefusalCode::Timeout,
-        NotReceived::NoRoom(_) => RefusalCode::Busy,
+        NotReceived::TooLarge => SignalingErrorCode::TooLarge,
+        NotReceived::Incomplete => SignalingErrorCode::MalformedRequest,
+        NotReceived::Late | NotReceived::Slow => SignalingErrorCode::Timeout,
+        NotReceived::NoRoom(_) => SignalingErrorCode::Busy,
     };
     let text = match why {
         NotReceived::TooLarge => format!("The body has more than {} bytes, the limit (--max-offer-bytes)", size.max),
         why => limits.text_of(why, size.max),
     };
-    Err(Refusal::new(code, text))
+    Err(SignalingError::new(code, text))
 }

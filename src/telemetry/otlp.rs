@@ -3,8 +3,8 @@
 //! decide whether there is anything to do.
 
 use super::trace;
-use greenroom_client::http::{Ask, Http};
-use greenroom_client::net::{Net, NetError};
+use greenroom_client::connector::{ConnectError, Connector};
+use greenroom_client::http::{self, HttpRequest};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
@@ -27,7 +27,7 @@ pub(super) enum OtlpError {
     Variable(&'static str, String, &'static str),
     /// Certificates.
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
-    Net(#[from] NetError),
+    Connect(#[from] ConnectError),
     /// What the library says of the other variables.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
@@ -77,8 +77,9 @@ impl Otlp {
             return Ok(None);
         }
         let ca = of_traces("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
-        let net = Net::new(ca.as_ref().map(|(_, path)| path.as_ref()))?;
-        let sender = Sender { http: Http::own(net), runtime: Handle::current(), failing: AtomicBool::new(false) };
+        let net = Connector::new(ca.as_ref().map(|(_, path)| path.as_ref()))?;
+        let sender =
+            Sender { http: http::HttpClient::own(net), runtime: Handle::current(), failing: AtomicBool::new(false) };
         let exporter =
             SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_http_client(sender).build()?;
         let provider = SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
@@ -120,7 +121,7 @@ fn resource() -> Resource {
 /// Sends requests for the library's own thread, on the program's runtime.
 #[derive(Debug)]
 struct Sender {
-    http: Http,
+    http: http::HttpClient,
     runtime: Handle,
     failing: AtomicBool,
 }
@@ -129,7 +130,7 @@ struct Sender {
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (parts, body) = request.into_parts();
-        let ask = Ask { method: parts.method, url: parts.uri, headers: parts.headers, body };
+        let ask = HttpRequest { method: parts.method, url: parts.uri, headers: parts.headers, body };
         let http = self.http.clone();
         let answer = self.runtime.spawn(async move { http.ask(ask).await }).await?;
         let problem = match &answer {

@@ -4,12 +4,12 @@ use crate::cluster::{Node, code, each, from, scope, shared, subscribe};
 use crate::tokens::{Key, claims, connection};
 use greenroom::app::admission::{Purpose, admit, admit_connection};
 use greenroom::app::{connections, keys, public_keys, tokens};
-use greenroom::domain::admission::{Intent, RefusalCode, VerifiedToken};
+use greenroom::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use greenroom::model::arn::Scope;
 use greenroom::model::stage::StageArn;
 use serde_json::json;
 
-async fn join(node: &Node, token: &str) -> Result<VerifiedToken, greenroom::domain::admission::Refusal> {
+async fn join(node: &Node, token: &str) -> Result<VerifiedToken, greenroom::domain::admission::SignalingError> {
     admit(&node.0, token, Purpose::Join).await
 }
 
@@ -30,11 +30,11 @@ async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
         cluster.clock.advance(std::time::Duration::from_secs(12 * 3600 + 4));
         assert!(join(&node, &token).await.is_ok(), "clocks differ a little");
         cluster.clock.advance(std::time::Duration::from_secs(1));
-        assert_eq!(code(join(&node, &token).await), RefusalCode::TokenExpired);
+        assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenExpired);
         admit(&node.0, &token, Purpose::Hold).await.expect("whoever is in may end what it has");
-        assert_eq!(code(join(&node, "").await), RefusalCode::TokenMissing);
+        assert_eq!(code(join(&node, "").await), SignalingErrorCode::TokenMissing);
         node.delete(&stage).await.unwrap();
-        assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), RefusalCode::StageDeleted);
+        assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), SignalingErrorCode::StageDeleted);
     })
     .await;
 }
@@ -63,16 +63,16 @@ async fn a_token_of_the_customers_key_opens_the_stages_of_its_account_while_the_
         let another = Key { arn: key.arn.clone(), ..Key::new() };
         assert_eq!(
             code(join(&node, &another.sign(&claims(&stage, "me", 0, json!({})))).await),
-            RefusalCode::TokenSignatureInvalid
+            SignalingErrorCode::TokenSignatureInvalid
         );
         for arn in ["unknown", "arn:aws:ivs:us-west-2:123456789012:public-key/unknown", "arn:aws:ivs:::stage/x"] {
             let unknown = Key { arn: arn.into(), ..Key::new() };
             let token = unknown.sign(&claims(&stage, "me", 0, json!({})));
-            assert_eq!(code(join(&node, &token).await), RefusalCode::TokenKeyUnknown, "{arn}");
+            assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenKeyUnknown, "{arn}");
         }
         let input = json!({"arn": key.arn});
         public_keys::delete(node.call(), from(input)).await.unwrap();
-        assert_eq!(code(join(&node, &token).await), RefusalCode::TokenKeyUnknown);
+        assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenKeyUnknown);
     })
     .await;
 }
@@ -88,10 +88,10 @@ async fn a_key_opens_no_stage_of_another_account_or_region() {
             let call = greenroom::app::OperationContext::new(node.call().app, stranger.clone());
             key.arn = public_keys::import(call, from(input)).await.unwrap().public_key.unwrap().arn.unwrap().0;
             let token = key.sign(&claims(&stage, "me", 0, json!({})));
-            assert_eq!(code(join(&node, &token).await), RefusalCode::TokenNotAllowed);
+            assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenNotAllowed);
             let mine = stranger.arn(greenroom::model::arn::ResourceKind::Stage, &stage);
             let token = key.sign(&claims(&stage, "me", 0, json!({"resource": mine})));
-            assert_eq!(code(join(&node, &token).await), RefusalCode::StageDeleted, "it has no such stage");
+            assert_eq!(code(join(&node, &token).await), SignalingErrorCode::StageDeleted, "it has no such stage");
         }
     })
     .await;
@@ -125,10 +125,10 @@ async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_
         let row = node.participant(&stage, "me").await;
         assert_eq!((row.user_id.as_str(), row.attributes.0["k"].as_str()), ("new", "v"));
 
-        assert_eq!(code(join(&node, &old).await), RefusalCode::TokenSuperseded);
-        assert_eq!(code(node.open(&holder, subscribe("me"), "x").await), RefusalCode::TokenSuperseded);
+        assert_eq!(code(join(&node, &old).await), SignalingErrorCode::TokenSuperseded);
+        assert_eq!(code(node.open(&holder, subscribe("me"), "x").await), SignalingErrorCode::TokenSuperseded);
         admit(&node.0, &old, Purpose::Hold).await.expect("to end what it has opened");
-        assert_eq!(code(connections::exchange(&node.0, &ticket, &old).await), RefusalCode::TokenSuperseded);
+        assert_eq!(code(connections::exchange(&node.0, &ticket, &old).await), SignalingErrorCode::TokenSuperseded);
         let again = connections::exchange(&node.0, &holder, &new).await.unwrap();
         assert_eq!((again, node.story(&stage, "me").await.len()), (ticket.clone(), 5), "nothing is new");
         node.ended(&ticket, "e").await;
@@ -147,28 +147,28 @@ async fn an_exchange_is_for_the_same_participant_of_the_same_stage() {
         let new = key.sign(&claims(&stage, "me", 1, json!({})));
         assert_eq!(
             code(connections::exchange(&node.0, &holder, &new).await),
-            RefusalCode::TokenNotAllowed,
+            SignalingErrorCode::TokenNotAllowed,
             "not connected"
         );
         node.open(&holder, Intent::Events, "e").await.unwrap();
         for (claims, expected) in [
-            (claims(&stage, "you", 0, json!({})), RefusalCode::TokenNotAllowed),
-            (claims(&other, "me", 0, json!({})), RefusalCode::TokenNotAllowed),
-            (claims(&stage, "me", -1, json!({})), RefusalCode::TokenSuperseded),
+            (claims(&stage, "you", 0, json!({})), SignalingErrorCode::TokenNotAllowed),
+            (claims(&other, "me", 0, json!({})), SignalingErrorCode::TokenNotAllowed),
+            (claims(&stage, "me", -1, json!({})), SignalingErrorCode::TokenSuperseded),
             (
                 claims(&stage, "me", -3601, json!({"exp": crate::cluster::START.unix_seconds() - 5})),
-                RefusalCode::TokenExpired,
+                SignalingErrorCode::TokenExpired,
             ),
-            (claims(&stage, "me", 0, json!({"whip_url": "http://other"})), RefusalCode::TokenNotAllowed),
+            (claims(&stage, "me", 0, json!({"whip_url": "http://other"})), SignalingErrorCode::TokenNotAllowed),
         ] {
             assert_eq!(code(connections::exchange(&node.0, &holder, &key.sign(&claims)).await), expected, "{claims}");
         }
         let here = made_here(&node, &stage).await;
-        assert_eq!(code(connections::exchange(&node.0, &holder, &here).await), RefusalCode::TokenNotAllowed);
+        assert_eq!(code(connections::exchange(&node.0, &holder, &here).await), SignalingErrorCode::TokenNotAllowed);
         let service = join(&node, &here).await.unwrap();
         node.open(&service, Intent::Events, "f").await.unwrap();
         let other = key.sign(&claims(&stage, &service.participant, 0, json!({})));
-        assert_eq!(code(connections::exchange(&node.0, &service, &other).await), RefusalCode::TokenNotAllowed);
+        assert_eq!(code(connections::exchange(&node.0, &service, &other).await), SignalingErrorCode::TokenNotAllowed);
         assert_eq!(node.story(&stage, "me").await, ["JOINED"]);
     })
     .await;
@@ -195,14 +195,17 @@ async fn revoking_a_connection_token_ends_what_was_opened_with_it() {
         assert_eq!(node.held(&stage).await, ["p"], "what came without it stays");
         assert_eq!((node.story(&stage, "me").await.len(), node.story(&other, "me").await.len()), (2, 2));
         assert_eq!(node.story(&other, "me").await, ["JOINED", "LEFT"]);
-        assert_eq!(code(node.open(&tickets[0], Intent::Events, "x").await), RefusalCode::ConnectionTokenRevoked);
+        assert_eq!(code(node.open(&tickets[0], Intent::Events, "x").await), SignalingErrorCode::ConnectionTokenRevoked);
         let mut ticket = plain;
         let token = key.sign(&connection("phone", json!({})));
-        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::ConnectionTokenRevoked);
+        assert_eq!(
+            code(admit_connection(&node.0, &mut ticket, &token).await),
+            SignalingErrorCode::ConnectionTokenRevoked
+        );
         let token = key.sign(&connection("tablet", json!({"account_id": "999999999999"})));
-        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::TokenNotAllowed);
+        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), SignalingErrorCode::TokenNotAllowed);
         let token = made_here(&node, &stage).await;
-        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), RefusalCode::TokenNotAllowed);
+        assert_eq!(code(admit_connection(&node.0, &mut ticket, &token).await), SignalingErrorCode::TokenNotAllowed);
         assert_eq!(ticket.connection_token, None);
     })
     .await;

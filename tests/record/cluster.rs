@@ -6,7 +6,7 @@ use greenroom::app::connections::{self, Found};
 use greenroom::app::{App, OperationContext, nodes, participants, stages, views};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
-use greenroom::domain::admission::{Intent, Refusal, RefusalCode, VerifiedToken};
+use greenroom::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use greenroom::domain::participant::Client;
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
@@ -129,12 +129,12 @@ pub fn subscribe(remote: &str) -> Intent {
     Intent::Subscribe(remote.into())
 }
 
-pub fn here(publisher: &str) -> Result<Found, Refusal> {
+pub fn here(publisher: &str) -> Result<Found, SignalingError> {
     Ok(Found::Here { publisher: publisher.into() })
 }
 
 /// The name of a refusal.
-pub fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> RefusalCode {
+pub fn code<T: std::fmt::Debug>(answer: Result<T, SignalingError>) -> SignalingErrorCode {
     answer.unwrap_err().code
 }
 
@@ -159,11 +159,11 @@ impl Node {
         greenroom::app::again(|| participants::disconnect(self.call(), from(input.clone()))).await.map(drop)
     }
 
-    pub async fn open(&self, ticket: &VerifiedToken, wish: Intent, id: &str) -> Result<Found, Refusal> {
+    pub async fn open(&self, ticket: &VerifiedToken, wish: Intent, id: &str) -> Result<Found, SignalingError> {
         connections::open(&self.0, ticket, &wish, id, Client::default()).await.map(|(found, _)| found)
     }
 
-    pub async fn find(&self, ticket: &VerifiedToken, wish: Intent) -> Result<Found, Refusal> {
+    pub async fn find(&self, ticket: &VerifiedToken, wish: Intent) -> Result<Found, SignalingError> {
         connections::find(&self.0, ticket, &wish).await
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::{code, each, here, subscribe, ticket};
 use greenroom::app::connections;
-use greenroom::domain::admission::{Intent, Refusal, RefusalCode};
+use greenroom::domain::admission::{Intent, SignalingError, SignalingErrorCode};
 use greenroom::domain::participant::Client;
 use greenroom::model::participant::EventErrorCode;
 use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
@@ -102,11 +102,11 @@ async fn whom_nobody_can_see_cannot_be_subscribed_to() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
+        assert_eq!(code(node.find(&b, subscribe("a")).await), SignalingErrorCode::PublisherNotFound);
         node.open(&a, Intent::Events, "e").await.unwrap();
         node.open(&b, Intent::Events, "f").await.unwrap();
         let refusal = node.open(&b, subscribe("a"), "s").await.unwrap_err();
-        assert_eq!(refusal.code, RefusalCode::PublisherNotFound);
+        assert_eq!(refusal.code, SignalingErrorCode::PublisherNotFound);
         for _ in 0..3 {
             connections::refused(&node.0, &b, &subscribe("a"), &refusal).await;
         }
@@ -114,7 +114,7 @@ async fn whom_nobody_can_see_cannot_be_subscribed_to() {
         node.open(&a, Intent::Publish, "p").await.unwrap();
         assert_eq!(node.find(&b, subscribe("a")).await, here("p"), "its media are about to come");
         node.ended(&a, "p").await;
-        assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
+        assert_eq!(code(node.find(&b, subscribe("a")).await), SignalingErrorCode::PublisherNotFound);
         let stranger = ticket(&node, &stage, "never joined");
         connections::refused(&node.0, &stranger, &Intent::Publish, &refusal).await;
         assert_eq!(node.view(&stage).await.participants.len(), 2, "who is not in the list has no events");
@@ -129,14 +129,14 @@ async fn a_token_gives_no_more_than_it_says() {
         let list = |one| ParticipantTokenCapabilities(vec![one]);
         let mut a = ticket(&node, &stage, "a");
         a.capabilities = list(ParticipantTokenCapability::Subscribe);
-        assert_eq!(code(node.find(&a, Intent::Publish).await), RefusalCode::InsufficientCapabilities);
-        assert_eq!(code(node.open(&a, Intent::Publish, "p").await), RefusalCode::InsufficientCapabilities);
+        assert_eq!(code(node.find(&a, Intent::Publish).await), SignalingErrorCode::InsufficientCapabilities);
+        assert_eq!(code(node.open(&a, Intent::Publish, "p").await), SignalingErrorCode::InsufficientCapabilities);
         assert_eq!(node.open(&a, Intent::Events, "e").await, here(""));
         let mut b = ticket(&node, &stage, "b");
         b.capabilities = list(ParticipantTokenCapability::Publish);
         node.open(&b, Intent::Publish, "p").await.unwrap();
-        assert_eq!(code(node.find(&b, subscribe("b")).await), RefusalCode::InsufficientCapabilities);
-        let refusal = Refusal::new(RefusalCode::InsufficientCapabilities, "");
+        assert_eq!(code(node.find(&b, subscribe("b")).await), SignalingErrorCode::InsufficientCapabilities);
+        let refusal = SignalingError::new(SignalingErrorCode::InsufficientCapabilities, "");
         connections::refused(&node.0, &a, &Intent::Publish, &refusal).await;
         assert_eq!(node.story(&stage, "a").await, ["JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES"]);
     })
@@ -151,14 +151,18 @@ async fn one_more_than_the_quota_is_refused_until_somebody_goes() {
         node.open(&a, Intent::Publish, "pa").await.unwrap();
         node.run(&b, Intent::Publish, "pb").await;
         for answer in [node.find(&c, Intent::Publish).await, node.open(&c, Intent::Publish, "pc").await] {
-            assert_eq!(code(answer), RefusalCode::QuotaExceeded, "also while the media of the first have not come");
+            assert_eq!(
+                code(answer),
+                SignalingErrorCode::QuotaExceeded,
+                "also while the media of the first have not come"
+            );
         }
         node.open(&a, Intent::Publish, "pa2").await.expect("it takes its own place");
         for (ticket, id) in [(&a, "sa"), (&b, "sb")] {
             node.run(ticket, subscribe("a"), id).await;
         }
         node.open(&b, subscribe("b"), "sb2").await.expect("a subscriber counts once");
-        assert_eq!(code(node.open(&c, subscribe("a"), "sc").await), RefusalCode::QuotaExceeded);
+        assert_eq!(code(node.open(&c, subscribe("a"), "sc").await), SignalingErrorCode::QuotaExceeded);
         node.open(&c, Intent::Events, "ec").await.expect("watching is not subscribing");
         node.ended(&b, "pb").await;
         node.ended(&a, "sa").await;
@@ -228,7 +232,7 @@ async fn disconnecting_ends_every_connection_and_bars_the_way() {
         assert_eq!(node.story(&stage, "a").await[3..], end);
         assert_eq!(node.held(&stage).await, ["pb"]);
         for answer in [node.open(&a, Intent::Events, "x").await, node.open(&a, Intent::Publish, "y").await] {
-            assert_eq!(code(answer), RefusalCode::ParticipantDisconnected);
+            assert_eq!(code(answer), SignalingErrorCode::ParticipantDisconnected);
         }
         for id in ["e", "pa", "sa"] {
             node.ended(&a, id).await;
@@ -252,7 +256,7 @@ async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
         let changes = greenroom::app::views::changes(&node.0, since).await.unwrap();
         assert_eq!(changes.iter().map(|change| change.stage.as_str()).collect::<Vec<_>>(), [stage.as_str()]);
         for answer in [node.find(&a, Intent::Events).await, node.open(&a, Intent::Events, "x").await] {
-            assert_eq!(code(answer), RefusalCode::StageDeleted);
+            assert_eq!(code(answer), SignalingErrorCode::StageDeleted);
         }
         node.started(&a, "p").await;
         node.ended(&a, "p").await;

@@ -5,7 +5,7 @@ use crate::log::Entry;
 use crate::replicas::replicate;
 use greenroom::app::presence::{self, Act};
 use greenroom::app::{again, connections, outbox};
-use greenroom::domain::admission::{Intent, RefusalCode};
+use greenroom::domain::admission::{Intent, SignalingErrorCode};
 use greenroom::domain::event::Failure;
 use greenroom::domain::participant::CurrentToken;
 use greenroom::model::participant::{ParticipantAttributes, ParticipantRecordingState};
@@ -313,7 +313,10 @@ async fn whoever_waits_hears_of_what_is_told() {
         tokio::time::timeout(patience, ear.heard()).await.unwrap();
         outbox::relay(&node.0).await.unwrap();
         tokio::time::timeout(patience, end.wait_for(|end| *end == 1)).await.unwrap().unwrap();
-        assert_eq!(code(node.open(&ticket(&node, "none", "a"), Intent::Publish, "x").await), RefusalCode::StageDeleted);
+        assert_eq!(
+            code(node.open(&ticket(&node, "none", "a"), Intent::Publish, "x").await),
+            SignalingErrorCode::StageDeleted
+        );
         cluster.advance(1, &[&node]).await;
         outbox::relay(&node.0).await.unwrap();
         assert_eq!(*end.borrow_and_update(), 1, "nothing more was told");

@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, Node, START, each, scope, subscribe, ticket};
 use crate::replicas::replicate;
 use greenroom::app::{connections, nodes};
 use greenroom::clock::Timestamp;
-use greenroom::domain::admission::{Intent, RefusalCode, VerifiedToken};
+use greenroom::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use greenroom::model::fault::FaultKind;
 use greenroom::model::participant::{Event, EventName};
 use greenroom::store::{ConnectionRow, PUBLISH, ParticipantRow, SUBSCRIBE};
@@ -76,7 +76,7 @@ impl Actor {
         match self.node.open(ticket, wish.clone(), &id).await {
             Ok(connections::Found::Here { .. }) => self.open.push_back((ticket.clone(), id)),
             Ok(connections::Found::Elsewhere(_)) => {}
-            Err(refusal) if refusal.code == RefusalCode::Internal => {
+            Err(refusal) if refusal.code == SignalingErrorCode::Internal => {
                 // Taken for dead, as its beat was late; anything else is a failure.
                 nodes::beat(&self.node.0).await.unwrap();
                 assert_ne!(self.node.0.node(), was, "{refusal:?}");

@@ -3,7 +3,7 @@
 use crate::cluster::{Node, code, each, from, here, scope, shared, subscribe, ticket};
 use greenroom::app::connections::Found;
 use greenroom::app::replications;
-use greenroom::domain::admission::{Intent, RefusalCode};
+use greenroom::domain::admission::{Intent, SignalingErrorCode};
 use greenroom::model::stage::StageArn;
 use serde_json::json;
 
@@ -38,18 +38,22 @@ async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
         assert!(events.pop().unwrap().replica.unwrap().0);
         assert_eq!(node.held(&destination).await, ["sb"]);
         let pretender = ticket(&node, &destination, "a");
-        assert_eq!(code(node.open(&pretender, Intent::Events, "x").await), RefusalCode::TokenNotAllowed);
+        assert_eq!(code(node.open(&pretender, Intent::Events, "x").await), SignalingErrorCode::TokenNotAllowed);
         node.ended(&a, "pa").await;
         assert!(node.held(&destination).await.is_empty(), "the replica is gone; the door ends the subscription");
         node.ended(&b, "sb").await;
-        assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound);
+        assert_eq!(code(node.find(&b, subscribe("a")).await), SignalingErrorCode::PublisherNotFound);
         cluster.advance(10, &[&node]).await;
         node.run(&a, Intent::Publish, "pa2").await;
         assert_eq!(node.open(&b, subscribe("a"), "sb2").await, here("pa2"), "back within its window");
         node.ended(&a, "pa2").await;
         cluster.advance(31, &[&node]).await;
         node.run(&a, Intent::Publish, "pa3").await;
-        assert_eq!(code(node.find(&b, subscribe("a")).await), RefusalCode::PublisherNotFound, "the window was over");
+        assert_eq!(
+            code(node.find(&b, subscribe("a")).await),
+            SignalingErrorCode::PublisherNotFound,
+            "the window was over"
+        );
     })
     .await;
 }
@@ -87,7 +91,7 @@ async fn a_full_stage_takes_no_replica_and_a_replica_fills_a_stage() {
         assert_eq!(fault.name(), "ServiceQuotaExceededException");
         node.ended(&b, "pb").await;
         replicate(&node, "a", &source, &destination, 0).await.unwrap();
-        assert_eq!(code(node.find(&b, Intent::Publish).await), RefusalCode::QuotaExceeded);
+        assert_eq!(code(node.find(&b, Intent::Publish).await), SignalingErrorCode::QuotaExceeded);
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! The one operation of the API that a load needs: tokens for its participants.
 
 use super::doors::DoorError;
-use super::http::{Ask, Http, Refusal};
+use super::http::{HttpClient, HttpRequest, ServiceError};
 use crate::options::Now;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -19,7 +19,7 @@ const SERVICE: &str = "ivs";
 #[derive(Debug)]
 pub struct Api {
     /// Sends requests.
-    pub http: Http,
+    pub http: HttpClient,
     /// Where it is, without a slash at the end.
     pub endpoint: Uri,
     /// The region of the stage.
@@ -47,11 +47,11 @@ impl Api {
         let body = json!({"stageArn": stage, "capabilities": [capability], "userId": user_id, "duration": 1500});
         let base = self.endpoint.to_string();
         let url = format!("{}/CreateParticipantToken", base.trim_end_matches('/'));
-        let unsigned = |why: String| Refusal { code: "UNSIGNED".into(), message: why };
+        let unsigned = |why: String| ServiceError { code: "UNSIGNED".into(), message: why };
         let url: Uri = url.parse().map_err(|_| unsigned(format!("'{url}' is not a URL")))?;
         let body = body.to_string();
         let headers = self.signed(&url, &body).map_err(|error| unsigned(error.to_string()))?;
-        let answer = self.http.ask(Ask { method: Method::POST, url, headers, body: Bytes::from(body) }).await?;
+        let answer = self.http.ask(HttpRequest { method: Method::POST, url, headers, body: Bytes::from(body) }).await?;
         let read = (answer.status == StatusCode::OK).then(|| serde_json::from_slice::<Created>(&answer.body).ok());
         match read.flatten() {
             Some(created) => Ok(created.participant_token.token),
@@ -85,7 +85,7 @@ impl Api {
 }
 
 /// An error of the API, as AWS words it.
-fn fault(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+fn fault(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ServiceError {
     #[derive(Deserialize)]
     struct Text {
         message: String,
@@ -94,8 +94,8 @@ fn fault(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
     let text = serde_json::from_slice::<Text>(body).ok();
     match (kind, text) {
         (Some(kind), Some(Text { message })) => {
-            Refusal { code: kind.split(':').next().unwrap_or(kind).to_owned(), message }
+            ServiceError { code: kind.split(':').next().unwrap_or(kind).to_owned(), message }
         }
-        _ => Refusal::of(status, body),
+        _ => ServiceError::of(status, body),
     }
 }

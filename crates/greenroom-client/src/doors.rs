@@ -3,7 +3,7 @@
 use super::clip::Clip;
 use super::events::{Events, EventsError};
 use super::figures::{Figures, State};
-use super::http::{Answer, Ask, Http, HttpError, Refusal, location};
+use super::http::{HttpClient, HttpError, HttpRequest, HttpResponse, ServiceError, location};
 use super::link::{Link, LinkError};
 use super::peer::{Identity, Peer, PeerError};
 use super::token::{Token, TokenError};
@@ -18,7 +18,7 @@ use std::time::Instant;
 pub enum DoorError {
     /// The service says no.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ServiceError),
     /// The service does not answer.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -62,7 +62,7 @@ impl DoorError {
 #[derive(Clone, Debug)]
 pub struct Doors {
     /// Sends requests.
-    pub http: Http,
+    pub http: HttpClient,
     /// What the connections share.
     pub identity: Identity,
     /// Who comes.
@@ -81,7 +81,7 @@ pub struct Connection {
 impl Doors {
     /// Opens the events WebSocket.
     pub async fn events(&self) -> Result<Events, DoorError> {
-        let Http { net, user_agent } = &self.http;
+        let HttpClient { net, user_agent } = &self.http;
         Ok(Events::open(net, self.token.events()?, &self.token.text, user_agent).await?)
     }
 
@@ -116,21 +116,21 @@ impl Doors {
 
     async fn exchange(&self, url: Uri, peer: Peer, offer: String) -> Result<Connection, DoorError> {
         let answer = self.http.ask(self.ask(Method::POST, url, offer.into())).await?;
-        let Answer { status: StatusCode::CREATED, .. } = answer else {
-            return Err(Refusal::of(answer.status, &answer.body).into());
+        let HttpResponse { status: StatusCode::CREATED, .. } = answer else {
+            return Err(ServiceError::of(answer.status, &answer.body).into());
         };
         let text = String::from_utf8_lossy(&answer.body);
         let link = Link::start(peer, &text, answer.peer).await?;
         Ok(Connection { link, resource: location(&answer.url, &answer.headers) })
     }
 
-    fn ask(&self, method: Method, url: Uri, body: Bytes) -> Ask {
+    fn ask(&self, method: Method, url: Uri, body: Bytes) -> HttpRequest {
         // A token has no character that a header may not have.
         let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token.text)).ok();
         let mut headers: HeaderMap = bearer.map(|bearer| (AUTHORIZATION, bearer)).into_iter().collect();
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
         }
-        Ask { method, url, headers, body }
+        HttpRequest { method, url, headers, body }
     }
 }

@@ -1,7 +1,7 @@
 //! The events WebSocket, from the client's end.
 
-use super::http::{PATIENCE, REDIRECTIONS, Refusal, SDK_VERSION, location};
-use super::net::{Net, NetError, Stream, Target};
+use super::connector::{ConnectError, Connector, Origin, Stream};
+use super::http::{PATIENCE, REDIRECTIONS, SDK_VERSION, ServiceError, location};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{StatusCode, Uri};
@@ -28,10 +28,10 @@ const PROTOCOL: &str = "sec-websocket-protocol";
 pub enum EventsError {
     /// No connection.
     #[error(transparent)]
-    Net(#[from] NetError),
+    Connect(#[from] ConnectError),
     /// Refused.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ServiceError),
     /// Not a WebSocket, or a broken one.
     #[error("the events WebSocket {0}: {1}")]
     Protocol(Uri, Box<Error>),
@@ -66,7 +66,7 @@ pub enum Heard {
     /// Who is there.
     State(Vec<Participant>),
     /// Something was refused.
-    Error(Refusal),
+    Error(ServiceError),
     /// The socket is closed: by the server with a code and a word, or by the network.
     Closed(Option<(u16, String)>),
 }
@@ -96,7 +96,7 @@ fn read(text: &str) -> Result<Option<Heard>, serde_json::Error> {
 pub struct Events {
     socket: WebSocketStream<Box<dyn Stream>>,
     /// The last message, if it was an error.
-    refused: Option<Refusal>,
+    refused: Option<ServiceError>,
 }
 
 impl std::fmt::Debug for dyn Stream {
@@ -107,7 +107,7 @@ impl std::fmt::Debug for dyn Stream {
 
 impl Events {
     /// Opens the socket, wherever it is redirected to.
-    pub async fn open(net: &Net, url: Uri, token: &str, user_agent: &HeaderValue) -> Result<Events, EventsError> {
+    pub async fn open(net: &Connector, url: Uri, token: &str, user_agent: &HeaderValue) -> Result<Events, EventsError> {
         let mut at = url;
         for _ in 0..=REDIRECTIONS {
             let knock = Events::knock(net, &at, token, user_agent);
@@ -122,20 +122,20 @@ impl Events {
 
     /// Asks at one place: the socket, or the next place.
     async fn knock(
-        net: &Net,
+        net: &Connector,
         url: &Uri,
         token: &str,
         user_agent: &HeaderValue,
     ) -> Result<Result<Events, Uri>, EventsError> {
         let request = request(url, token, user_agent).map_err(|error| protocol(url, error))?;
-        let (stream, _) = net.connect(&Target::of(url)?).await?;
+        let (stream, _) = net.connect(&Origin::of(url)?).await?;
         let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
         match client_async_with_config(request, stream, Some(limits)).await {
             Ok((socket, _)) => Ok(Ok(Events { socket, refused: None })),
             Err(Error::Http(answer)) => {
                 if !matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
                     let body = answer.body().as_deref().unwrap_or_default();
-                    return Err(Refusal::of(answer.status(), body).into());
+                    return Err(ServiceError::of(answer.status(), body).into());
                 }
                 let next = location(url, answer.headers()).and_then(|next| web_socket(&next));
                 Ok(Err(next.ok_or_else(|| EventsError::Redirection(url.clone()))?))
@@ -170,7 +170,7 @@ impl Events {
     }
 
     /// The error that was the last message on this socket, if it was one.
-    pub fn refused(&self) -> Option<&Refusal> {
+    pub fn refused(&self) -> Option<&ServiceError> {
         self.refused.as_ref()
     }
 
@@ -201,7 +201,7 @@ fn request(url: &Uri, token: &str, user_agent: &HeaderValue) -> Result<Request, 
 
 /// The same place as a WebSocket is named: a redirection may name it as HTTP does.
 fn web_socket(url: &Uri) -> Option<Uri> {
-    let scheme = if Target::of(url).ok()?.secure { "wss" } else { "ws" };
+    let scheme = if Origin::of(url).ok()?.secure { "wss" } else { "ws" };
     format!("{scheme}://{}{}", url.authority()?, url.path_and_query()?).parse().ok()
 }
 

@@ -1,6 +1,6 @@
 //! Requests to the doors, one a connection, and the redirections that they are answered with.
 
-use super::net::{Net, NetError, Target};
+use super::connector::{ConnectError, Connector, Origin};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
@@ -25,7 +25,7 @@ const LARGEST: usize = 1024 * 1024;
 pub enum HttpError {
     /// No connection.
     #[error(transparent)]
-    Net(#[from] NetError),
+    Connect(#[from] ConnectError),
     /// A connection that broke.
     #[error("{0} does not answer as HTTP does: {1}")]
     Protocol(Uri, hyper::Error),
@@ -48,7 +48,7 @@ pub enum HttpError {
 
 /// A request, as often as it has to be sent.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct HttpRequest {
     /// Its method.
     pub method: Method,
     /// Where it goes first.
@@ -61,7 +61,7 @@ pub struct Ask {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Where it came from, after redirections.
     pub url: Uri,
     /// The address that it came from.
@@ -77,44 +77,44 @@ pub struct Answer {
 /// A refusal, as the doors word it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
-pub struct Refusal {
+pub struct ServiceError {
     /// Its name.
     pub code: String,
     /// What is wrong.
     pub message: String,
 }
 
-impl Refusal {
+impl ServiceError {
     /// Reads the body of a refusal; whoever words it otherwise is named by the status.
-    pub fn of(status: StatusCode, body: &[u8]) -> Refusal {
+    pub fn of(status: StatusCode, body: &[u8]) -> ServiceError {
         serde_json::from_slice(body).unwrap_or_else(|_| {
             let text = String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned();
             let reason = status.canonical_reason().unwrap_or("no reason given");
             let message = if text.is_empty() { reason.to_owned() } else { text };
-            Refusal { code: format!("HTTP_{}", status.as_u16()), message }
+            ServiceError { code: format!("HTTP_{}", status.as_u16()), message }
         })
     }
 }
 
 /// Sends requests.
 #[derive(Clone, Debug)]
-pub struct Http {
+pub struct HttpClient {
     /// Makes the connections.
-    pub net: Net,
+    pub net: Connector,
     /// What this client calls itself.
     pub user_agent: HeaderValue,
 }
 
-impl Http {
+impl HttpClient {
     /// A client that calls itself what this program is called.
-    pub fn own(net: Net) -> Http {
+    pub fn own(net: Connector) -> HttpClient {
         let name = concat!("greenroom/", env!("CARGO_PKG_VERSION"));
-        Http { net, user_agent: HeaderValue::from_static(name) }
+        HttpClient { net, user_agent: HeaderValue::from_static(name) }
     }
 
     /// Sends a request, and again to wherever it is sent on with 307 or 308. The token goes with it: the doors of one
     /// service send to each other, never from HTTPS to HTTP.
-    pub async fn ask(&self, mut ask: Ask) -> Result<Answer, HttpError> {
+    pub async fn ask(&self, mut ask: HttpRequest) -> Result<HttpResponse, HttpError> {
         for _ in 0..=REDIRECTIONS {
             let answer = self.once(&ask).await?;
             match redirection(&answer)? {
@@ -126,27 +126,27 @@ impl Http {
     }
 
     /// Sends a request once.
-    async fn once(&self, ask: &Ask) -> Result<Answer, HttpError> {
+    async fn once(&self, ask: &HttpRequest) -> Result<HttpResponse, HttpError> {
         let slow = |_| HttpError::Slow(ask.url.clone());
         tokio::time::timeout(PATIENCE, self.exchange(ask)).await.map_err(slow)?
     }
 
-    async fn exchange(&self, ask: &Ask) -> Result<Answer, HttpError> {
+    async fn exchange(&self, ask: &HttpRequest) -> Result<HttpResponse, HttpError> {
         let broken = |error| HttpError::Protocol(ask.url.clone(), error);
         let request = self.request(ask).map_err(|error| HttpError::Request(ask.url.clone(), error))?;
-        let (stream, peer) = self.net.connect(&Target::of(&ask.url)?).await?;
+        let (stream, peer) = self.net.connect(&Origin::of(&ask.url)?).await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let exchange = async move {
             let (parts, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
             let body = Limited::new(body, LARGEST).collect().await;
             let body = body.map_err(|error| HttpError::Body(ask.url.clone(), error))?.to_bytes();
-            Ok(Answer { url: ask.url.clone(), peer, status: parts.status, headers: parts.headers, body })
+            Ok(HttpResponse { url: ask.url.clone(), peer, status: parts.status, headers: parts.headers, body })
         };
         // The connection is driven here too; how it ends does not matter once the answer is there.
         tokio::join!(exchange, connection).0
     }
 
-    fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    fn request(&self, ask: &HttpRequest) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         let path = ask.url.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::builder().method(ask.method.clone()).uri(path).body(Full::new(ask.body.clone()))?;
         let headers = request.headers_mut();
@@ -160,7 +160,7 @@ impl Http {
 }
 
 /// Where an answer sends on to.
-fn redirection(answer: &Answer) -> Result<Option<Uri>, HttpError> {
+fn redirection(answer: &HttpResponse) -> Result<Option<Uri>, HttpError> {
     if !matches!(answer.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
         return Ok(None);
     }
@@ -177,7 +177,7 @@ pub fn location(from: &Uri, headers: &HeaderMap) -> Option<Uri> {
     } else {
         text.parse().ok()?
     };
-    let (before, after) = (Target::of(from).ok()?, Target::of(&to).ok()?);
+    let (before, after) = (Origin::of(from).ok()?, Origin::of(&to).ok()?);
     (after.secure || !before.secure).then_some(to)
 }
 
@@ -203,9 +203,9 @@ mod tests {
 
     #[test]
     fn refusals_are_read_and_others_are_named_by_their_status() {
-        let worded = Refusal::of(StatusCode::FORBIDDEN, br#"{"code":"QUOTA_EXCEEDED","message":"full","more":1}"#);
+        let worded = ServiceError::of(StatusCode::FORBIDDEN, br#"{"code":"QUOTA_EXCEEDED","message":"full","more":1}"#);
         assert_eq!(worded.to_string(), "QUOTA_EXCEEDED: full");
-        assert_eq!(Refusal::of(StatusCode::BAD_GATEWAY, b"").to_string(), "HTTP_502: Bad Gateway");
-        assert_eq!(Refusal::of(StatusCode::BAD_GATEWAY, b" no \n").to_string(), "HTTP_502: no");
+        assert_eq!(ServiceError::of(StatusCode::BAD_GATEWAY, b"").to_string(), "HTTP_502: Bad Gateway");
+        assert_eq!(ServiceError::of(StatusCode::BAD_GATEWAY, b" no \n").to_string(), "HTTP_502: no");
     }
 }

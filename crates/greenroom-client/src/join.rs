@@ -4,7 +4,7 @@ use super::clip::Clip;
 use super::doors::{Connection, DoorError, Doors};
 use super::events::{Events, Heard, PING_EVERY, Participant};
 use super::figures::Figures;
-use super::http::Refusal;
+use super::http::ServiceError;
 use super::peer::Identity;
 use super::token::Token;
 use super::view::{Lane, View};
@@ -135,18 +135,18 @@ impl Visit<'_> {
     }
 
     /// Why the events WebSocket was closed, in one word and a sentence.
-    fn reason(&self, why: Option<(u16, String)>) -> Refusal {
+    fn reason(&self, why: Option<(u16, String)>) -> ServiceError {
         if let Some(refusal) = self.events.refused() {
             return refusal.clone();
         }
         let Some((code, word)) = why else {
-            return Refusal {
+            return ServiceError {
                 code: "CONNECTION_LOST".into(),
                 message: "the events WebSocket broke off without a word".into(),
             };
         };
         let name = if word.is_empty() { format!("CLOSED_{code}") } else { word };
-        Refusal { code: name, message: format!("the service closed the events WebSocket ({code})") }
+        ServiceError { code: name, message: format!("the service closed the events WebSocket ({code})") }
     }
 
     /// Subscribes to whom is wanted and there, and leaves whom is not there any longer.
@@ -173,7 +173,7 @@ impl Visit<'_> {
             // Asked again before long.
             Err(error) if PASSING.contains(&error.code()) => {}
             Err(error) => {
-                let refusal = Refusal { code: error.code().to_owned(), message: error.to_string() };
+                let refusal = ServiceError { code: error.code().to_owned(), message: error.to_string() };
                 self.view.refused(Some(&lane), &refusal);
                 self.given_up.insert(id);
             }
@@ -212,7 +212,7 @@ impl Visit<'_> {
         }
         let state = state.map_or("over", |state| state.name());
         let message = format!("what this participant publishes was ended by the service or the network ({state})");
-        Err(ClientError::Ended(Refusal { code: "PUBLISH_ENDED".into(), message }))
+        Err(ClientError::Ended(ServiceError { code: "PUBLISH_ENDED".into(), message }))
     }
 
     fn print(&mut self) {

@@ -10,6 +10,7 @@
 //! is used here, so that what works here works from anywhere.
 
 pub mod clip;
+pub mod connector;
 pub mod doors;
 pub mod events;
 pub mod figures;
@@ -17,7 +18,6 @@ pub mod http;
 pub mod join;
 pub mod link;
 pub mod load;
-pub mod net;
 pub mod options;
 pub mod peer;
 pub mod player;
@@ -32,7 +32,7 @@ mod wanted;
 
 use crate::options::ConnectOptions;
 use doors::DoorError;
-use http::{Http, Refusal};
+use http::{HttpClient, ServiceError};
 use hyper::header::HeaderValue;
 
 /// Why a command of the client failed; each text is one line for the user.
@@ -49,7 +49,7 @@ pub enum ClientError {
     Clip(#[from] clip::ClipError),
     /// The certificates to trust.
     #[error("--ca: {0}")]
-    Net(#[from] net::NetError),
+    Connect(#[from] connector::ConnectError),
     /// What the client calls itself.
     #[error("--user-agent must be one line of plain text")]
     UserAgent,
@@ -67,7 +67,7 @@ pub enum ClientError {
     Door(#[from] DoorError),
     /// The service has ended what was going on.
     #[error(transparent)]
-    Ended(Refusal),
+    Ended(ServiceError),
     /// Some of many did not join.
     #[error("{0} of {1} did not join")]
     Missing(u32, u32),
@@ -76,13 +76,13 @@ pub enum ClientError {
 impl ClientError {
     /// Whether the command was worded wrongly, rather than refused.
     pub fn is_usage(&self) -> bool {
-        use ClientError::{Clip, Endpoint, Input, Net, Process, Stage, Token, UserAgent};
-        matches!(self, Token(_) | Input(_) | Clip(_) | Net(_) | UserAgent | Stage(_) | Endpoint(_) | Process(_))
+        use ClientError::{Clip, Connect, Endpoint, Input, Process, Stage, Token, UserAgent};
+        matches!(self, Token(_) | Input(_) | Clip(_) | Connect(_) | UserAgent | Stage(_) | Endpoint(_) | Process(_))
     }
 }
 
 /// What sends the requests of a command.
-fn http(args: &ConnectOptions) -> Result<Http, ClientError> {
+fn http(args: &ConnectOptions) -> Result<HttpClient, ClientError> {
     let user_agent = HeaderValue::from_str(&args.user_agent).map_err(|_| ClientError::UserAgent)?;
-    Ok(Http { net: net::Net::new(args.ca.as_deref())?, user_agent })
+    Ok(HttpClient { net: connector::Connector::new(args.ca.as_deref())?, user_agent })
 }

@@ -64,7 +64,7 @@ fn warn_of_sockets(args: &LoadOptions) {
     let events = if args.no_events { 0 } else { publishers + subscribers };
     // Requests, the standard ones, and some to spare.
     let needed = media + events + u64::from(args.ramp) + 64;
-    if process::most_open().is_some_and(|most| most < needed) {
+    if process::max_open_files().is_some_and(|most| most < needed) {
         tracing::warn!("this load needs some {needed} sockets, more than this process may open: see ulimit -n");
     }
 }

@@ -5,7 +5,7 @@ use super::clip::Clip;
 use super::doors::{Connection, DoorError, Doors};
 use super::events::{Events, Heard, PING_EVERY};
 use super::figures::State;
-use super::http::{Http, PATIENCE, Refusal};
+use super::http::{HttpClient, PATIENCE, ServiceError};
 use super::link::Watch;
 use super::peer::Identity;
 use super::token::Token;
@@ -46,7 +46,7 @@ pub enum Notice {
 /// What all participants share.
 pub struct Crowd {
     api: Api,
-    http: Http,
+    http: HttpClient,
     identity: Identity,
     clip: Arc<Clip>,
     stage: String,
@@ -144,7 +144,7 @@ impl Inside {
             Role::Subscribe(remotes) => {
                 if remotes.is_empty() {
                     let message = "nobody publishes whom to subscribe to".into();
-                    return Err(Refusal { code: "PUBLISHER_NOT_FOUND".into(), message }.into());
+                    return Err(ServiceError { code: "PUBLISHER_NOT_FOUND".into(), message }.into());
                 }
                 for remote in remotes {
                     self.connections.push(subscribe(&self.doors, remote).await?);
@@ -156,7 +156,7 @@ impl Inside {
             let state = timeout(PATIENCE, connected).await.map(|now| now.state);
             if state != Ok(State::Connected) {
                 let message = "the media connection did not come about".into();
-                return Err(Refusal { code: "MEDIA_NOT_CONNECTED".into(), message }.into());
+                return Err(ServiceError { code: "MEDIA_NOT_CONNECTED".into(), message }.into());
             }
             crowd.watch(role, connection.link.watch());
         }

@@ -39,7 +39,7 @@ impl Sample {
 }
 
 /// How many files and sockets this process may have open at once.
-pub fn most_open() -> Option<u64> {
+pub fn max_open_files() -> Option<u64> {
     most_open_of(&std::fs::read_to_string("/proc/self/limits").ok()?)
 }
 
@@ -79,7 +79,7 @@ mod tests {
         let limits = "Max processes   unlimited   unlimited   processes\nMax open files   1024   4096   files\n";
         assert_eq!(most_open_of(limits), Some(1024));
         assert_eq!(most_open_of("Max open files   unlimited   unlimited   files"), None);
-        assert!(most_open().is_none_or(|most| most > 0));
+        assert!(max_open_files().is_none_or(|most| most > 0));
     }
 
     #[test]

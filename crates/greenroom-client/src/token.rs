@@ -1,6 +1,6 @@
 //! What a participant token says of where to go; whether it is good is for the doors to say.
 
-use super::net::Target;
+use super::connector::Origin;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Uri;
@@ -93,7 +93,7 @@ impl Token {
 fn url(text: Option<&str>) -> Result<Uri, TokenError> {
     let text = text.unwrap_or_default();
     let url: Option<Uri> = text.parse().ok();
-    url.filter(|url| Target::of(url).is_ok()).ok_or_else(|| TokenError::Url(text.to_owned()))
+    url.filter(|url| Origin::of(url).is_ok()).ok_or_else(|| TokenError::Url(text.to_owned()))
 }
 
 /// A URL with more parts of a path; what would not stay one part is escaped.

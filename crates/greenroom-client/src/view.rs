@@ -2,7 +2,7 @@
 
 use super::events::Participant;
 use super::figures::{Figures, millis, seconds};
-use super::http::Refusal;
+use super::http::ServiceError;
 use crate::options::OutputFormat;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -113,8 +113,8 @@ impl<'a> View<'a> {
     }
 
     /// Says that something was refused, and that the rest goes on.
-    pub fn refused(&mut self, lane: Option<&Lane>, refusal: &Refusal) {
-        let Refusal { code, message } = refusal;
+    pub fn refused(&mut self, lane: Option<&Lane>, refusal: &ServiceError) {
+        let ServiceError { code, message } = refusal;
         let what = lane.map_or("events".into(), ToString::to_string);
         let value = json!({
             "type": "refused",
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_terminal_is_not_commanded_by_others() {
-        let refusal = Refusal { code: "X".into(), message: "\x1b]0;boo\x07".into() };
+        let refusal = ServiceError { code: "X".into(), message: "\x1b]0;boo\x07".into() };
         let text = printed(OutputFormat::Human, true, |view| view.refused(None, &refusal));
         assert!(!text.contains('\x1b') && text.contains("boo"), "{text:?}");
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::admission::{exchange, may_exchange};
+use crate::domain::admission::{check_exchange, check_exchangeable};
 use serde_json::json;
 
 const NOW: i64 = 1_800_000_000;
@@ -48,8 +48,8 @@ fn connections(others: Value) -> Map<String, Value> {
     with(claims, &others)
 }
 
-fn read(others: Value) -> Result<VerifiedToken, Refusal> {
-    participant(&customers(others), "digest".into(), &rules(Some(&scope())))
+fn read(others: Value) -> Result<VerifiedToken, SignalingError> {
+    verify_participant_claims(&customers(others), "digest".into(), &rules(Some(&scope())))
 }
 
 #[test]
@@ -66,15 +66,15 @@ fn a_token_that_says_what_it_must_is_a_ticket() {
 #[test]
 fn the_service_writes_another_version_than_customers() {
     let service = customers(json!({"version": "0.0"}));
-    let ticket = participant(&service, String::new(), &rules(None)).unwrap();
+    let ticket = verify_participant_claims(&service, String::new(), &rules(None)).unwrap();
     assert!(!ticket.self_signed);
-    let refusal = participant(&customers(json!({})), String::new(), &rules(None)).unwrap_err();
-    assert_eq!(refusal.code, RefusalCode::TokenMalformed);
+    let refusal = verify_participant_claims(&customers(json!({})), String::new(), &rules(None)).unwrap_err();
+    assert_eq!(refusal.code, SignalingErrorCode::TokenMalformed);
 }
 
 #[test]
 fn every_check_has_its_refusal_which_names_the_member() {
-    use RefusalCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
+    use SignalingErrorCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
     let day = 24 * 3600;
     let mut table = vec![
         (json!({"exp": NOW - 5, "iat": NOW - 60}), TokenExpired, "exp"),
@@ -139,15 +139,15 @@ fn limits_are_met_exactly() {
     let old = customers(json!({"exp": NOW - 1000, "iat": NOW - 2000}));
     let rules = Rules { expired: true, ..rules(None) };
     let old = with(Value::Object(old), &json!({"version": "0.0"}));
-    assert!(participant(&old, String::new(), &rules).is_ok(), "whoever is in may be past the time");
+    assert!(verify_participant_claims(&old, String::new(), &rules).is_ok(), "whoever is in may be past the time");
 }
 
 #[test]
 fn a_connection_token_is_of_the_account_and_region_of_its_key_and_of_the_stage() {
-    use RefusalCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
+    use SignalingErrorCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
     let day = 24 * 3600;
     let mine = scope();
-    let of = |others: Value, stage: &Scope| connection(&connections(others), stage, &rules(Some(&mine)));
+    let of = |others: Value, stage: &Scope| verify_connection_claims(&connections(others), stage, &rules(Some(&mine)));
     assert_eq!(of(json!({"exp": NOW + 28 * day}), &mine), Ok("c1".into()));
     for (others, code) in [
         (json!({"exp": NOW + 28 * day + 1}), TokenMalformed),
@@ -170,18 +170,18 @@ fn a_connection_token_is_of_the_account_and_region_of_its_key_and_of_the_stage()
 #[test]
 fn a_token_takes_the_place_of_an_older_one_of_the_same_participant() {
     let holder = read(json!({})).unwrap();
-    assert_eq!(exchange(&holder, &read(json!({"user_id": "new", "iat": NOW + 1})).unwrap()), Ok(()));
+    assert_eq!(check_exchange(&holder, &read(json!({"user_id": "new", "iat": NOW + 1})).unwrap()), Ok(()));
     for (others, code) in [
-        (json!({"jti": "other"}), RefusalCode::TokenNotAllowed),
+        (json!({"jti": "other"}), SignalingErrorCode::TokenNotAllowed),
         (
             json!({"topic": "s2", "resource": "arn:aws:ivs:us-west-2:123456789012:stage/s2"}),
-            RefusalCode::TokenNotAllowed,
+            SignalingErrorCode::TokenNotAllowed,
         ),
-        (json!({"iat": NOW - 1}), RefusalCode::TokenSuperseded),
+        (json!({"iat": NOW - 1}), SignalingErrorCode::TokenSuperseded),
     ] {
-        assert_eq!(exchange(&holder, &read(others.clone()).unwrap()).unwrap_err().code, code, "{others}");
+        assert_eq!(check_exchange(&holder, &read(others.clone()).unwrap()).unwrap_err().code, code, "{others}");
     }
     let service = VerifiedToken { self_signed: false, ..holder.clone() };
-    assert_eq!(may_exchange(&service).unwrap_err().code, RefusalCode::TokenNotAllowed);
-    assert_eq!(exchange(&holder, &service).unwrap_err().code, RefusalCode::TokenNotAllowed);
+    assert_eq!(check_exchangeable(&service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
+    assert_eq!(check_exchange(&holder, &service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
 }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 /// Why a connection does not come about.
 #[derive(Debug, thiserror::Error)]
-pub enum NetError {
+pub enum ConnectError {
     /// The URL.
     #[error("'{0}' is not a URL to connect to: use http://, https://, ws:// or wss://, and a host")]
     Url(String),
@@ -41,13 +41,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Makes connections.
 #[derive(Clone, Default)]
-pub struct Net {
+pub struct Connector {
     /// Certificates to trust besides the system's.
     extra: Vec<CertificateDer<'static>>,
     tls: Arc<OnceLock<TlsConnector>>,
 }
 
-impl std::fmt::Debug for Net {
+impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Net").finish_non_exhaustive()
     }
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Net {
 
 /// Where a URL leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Origin {
     /// Whether inside TLS.
     pub secure: bool,
     /// The name or the address, without brackets.
@@ -64,10 +64,10 @@ pub struct Target {
     pub port: u16,
 }
 
-impl Target {
+impl Origin {
     /// Reads a URL.
-    pub fn of(url: &Uri) -> Result<Target, NetError> {
-        let wrong = || NetError::Url(url.to_string());
+    pub fn of(url: &Uri) -> Result<Origin, ConnectError> {
+        let wrong = || ConnectError::Url(url.to_string());
         let secure = match url.scheme_str() {
             Some("http" | "ws") => false,
             Some("https" | "wss") => true,
@@ -75,42 +75,42 @@ impl Target {
         };
         let host = url.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        Ok(Target { secure, host: host.trim_matches(['[', ']']).to_owned(), port })
+        Ok(Origin { secure, host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
 
-impl Net {
+impl Connector {
     /// Connections that trust the system's certificates, and those in a file.
-    pub fn new(ca: Option<&Path>) -> Result<Net, NetError> {
-        let Some(path) = ca else { return Ok(Net::default()) };
+    pub fn new(ca: Option<&Path>) -> Result<Connector, ConnectError> {
+        let Some(path) = ca else { return Ok(Connector::default()) };
         let extra = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let extra = extra.map_err(|error| NetError::Ca(path.to_owned(), error))?;
+        let extra = extra.map_err(|error| ConnectError::Ca(path.to_owned(), error))?;
         if extra.is_empty() {
-            return Err(NetError::NoCa(path.to_owned()));
+            return Err(ConnectError::NoCa(path.to_owned()));
         }
         for certificate in &extra {
             let fits = RootCertStore::empty().add(certificate.clone());
-            fits.map_err(|error| NetError::BadCa(path.to_owned(), error))?;
+            fits.map_err(|error| ConnectError::BadCa(path.to_owned(), error))?;
         }
-        Ok(Net { extra, tls: Arc::default() })
+        Ok(Connector { extra, tls: Arc::default() })
     }
 
     /// Connects, and tells who is at the other end.
-    pub async fn connect(&self, target: &Target) -> Result<(Box<dyn Stream>, IpAddr), NetError> {
-        let failed = |error| NetError::Connect(format!("{}:{}", target.host, target.port), error);
+    pub async fn connect(&self, target: &Origin) -> Result<(Box<dyn Stream>, IpAddr), ConnectError> {
+        let failed = |error| ConnectError::Connect(format!("{}:{}", target.host, target.port), error);
         let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
         let peer = tcp.peer_addr().map_err(failed)?.ip();
         if !target.secure {
             return Ok((Box::new(tcp), peer));
         }
-        let name = ServerName::try_from(target.host.clone()).map_err(|_| NetError::Url(target.host.clone()))?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| ConnectError::Url(target.host.clone()))?;
         let tls = self.connector()?.connect(name, tcp).await.map_err(failed)?;
         Ok((Box::new(tls), peer))
     }
 
     /// The system's certificates are read when TLS is first needed: it takes a while.
-    fn connector(&self) -> Result<&TlsConnector, NetError> {
+    fn connector(&self) -> Result<&TlsConnector, ConnectError> {
         if let Some(connector) = self.tls.get() {
             return Ok(connector);
         }
@@ -130,17 +130,17 @@ mod tests {
 
     #[test]
     fn urls_say_where_and_whether_inside_tls() {
-        let target = |url: &str| Target::of(&url.parse().unwrap());
+        let target = |url: &str| Origin::of(&url.parse().unwrap());
         for (url, secure, host, port) in [
             ("http://127.0.0.1:4600/whip", false, "127.0.0.1", 4600),
             ("https://ivs.example.com/whip", true, "ivs.example.com", 443),
             ("ws://[::1]:4600/events/x", false, "::1", 4600),
             ("wss://ivs.example.com", true, "ivs.example.com", 443),
         ] {
-            assert_eq!(target(url).unwrap(), Target { secure, host: host.into(), port }, "{url}");
+            assert_eq!(target(url).unwrap(), Origin { secure, host: host.into(), port }, "{url}");
         }
         for bad in ["ftp://x/", "/whip", "x:80"] {
-            assert!(matches!(target(bad), Err(NetError::Url(_))), "{bad}");
+            assert!(matches!(target(bad), Err(ConnectError::Url(_))), "{bad}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a token says, member by member, and whether it holds now and here.
 
-use super::{Refusal, RefusalCode, VerifiedToken, not_allowed};
+use super::{SignalingError, SignalingErrorCode, VerifiedToken, not_allowed};
 use crate::clock::Timestamp;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::participant::ParticipantAttributes;
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest that a participant token may be good for: 14 days.
-pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const MAX_PARTICIPANT_TOKEN_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Longest that a connection token may be good for: four weeks.
-pub const LONGEST_CONNECTION: Duration = Duration::from_secs(28 * 24 * 3600);
+pub const MAX_CONNECTION_TOKEN_LIFETIME: Duration = Duration::from_secs(28 * 24 * 3600);
 
 /// What a token is held against.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +32,20 @@ pub struct Rules<'a> {
 }
 
 /// Whether a text can be the id of a participant.
-pub fn is_participant(id: &str) -> bool {
+pub fn is_participant_id(id: &str) -> bool {
     let fits = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     fits && (1..=64).contains(&id.len())
 }
 
 /// Reads a participant token whose signature is right, and checks all that it says by itself; `digest` tells it from
 /// others.
-pub fn participant(payload: &Map<String, Value>, digest: String, rules: &Rules<'_>) -> Result<VerifiedToken, Refusal> {
+pub fn verify_participant_claims(
+    payload: &Map<String, Value>,
+    digest: String,
+    rules: &Rules<'_>,
+) -> Result<VerifiedToken, SignalingError> {
     let members = Members(payload);
-    let (issued_at, expires_at) = members.times(LONGEST)?;
+    let (issued_at, expires_at) = members.times(MAX_PARTICIPANT_TOKEN_LIFETIME)?;
     let participant = members.id()?.to_owned();
     let (scope, stage) = members.stage()?;
     if members.text("topic")? != stage {
@@ -73,9 +77,13 @@ pub fn participant(payload: &Map<String, Value>, digest: String, rules: &Rules<'
 
 /// Reads a connection token whose signature is right, and checks all that it says by itself. It must be of `scope`.
 /// Answers its id.
-pub fn connection(payload: &Map<String, Value>, scope: &Scope, rules: &Rules<'_>) -> Result<String, Refusal> {
+pub fn verify_connection_claims(
+    payload: &Map<String, Value>,
+    scope: &Scope,
+    rules: &Rules<'_>,
+) -> Result<String, SignalingError> {
     let members = Members(payload);
-    let (issued_at, expires_at) = members.times(LONGEST_CONNECTION)?;
+    let (issued_at, expires_at) = members.times(MAX_CONNECTION_TOKEN_LIFETIME)?;
     let id = members.id()?.to_owned();
     let of = Scope { account: members.text("account_id")?.to_owned(), region: members.text("region")?.to_owned() };
     let events_url = members.text("events_url")?;
@@ -90,20 +98,23 @@ pub fn connection(payload: &Map<String, Value>, scope: &Scope, rules: &Rules<'_>
 }
 
 impl Rules<'_> {
-    fn time(&self, issued_at: i64, expires_at: i64) -> Result<(), Refusal> {
+    fn time(&self, issued_at: i64, expires_at: i64) -> Result<(), SignalingError> {
         let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
         let now = self.now.unix_seconds();
         if issued_at > now.saturating_add(leeway) {
             let text = "iat: the token was made in the future; set the clock of whoever makes tokens";
-            return Err(Refusal::new(RefusalCode::TokenNotYetValid, text));
+            return Err(SignalingError::new(SignalingErrorCode::TokenNotYetValid, text));
         }
         if !self.expired && expires_at <= now.saturating_sub(leeway) {
-            return Err(Refusal::new(RefusalCode::TokenExpired, "exp: the time of the token is over; get a new one"));
+            return Err(SignalingError::new(
+                SignalingErrorCode::TokenExpired,
+                "exp: the time of the token is over; get a new one",
+            ));
         }
         Ok(())
     }
 
-    fn signed_for(&self, scope: &Scope, member: &str) -> Result<(), Refusal> {
+    fn signed_for(&self, scope: &Scope, member: &str) -> Result<(), SignalingError> {
         if self.signer.is_some_and(|signer| signer != scope) {
             let text = format!("{member}: not of the account and region of the key that signed the token");
             return Err(not_allowed(text));
@@ -111,7 +122,7 @@ impl Rules<'_> {
         Ok(())
     }
 
-    fn made_for(&self, member: &str, given: &str, ours: &str) -> Result<(), Refusal> {
+    fn made_for(&self, member: &str, given: &str, ours: &str) -> Result<(), SignalingError> {
         if given != ours {
             return Err(not_allowed(format!("{member}: must be {ours}, as GetStage shows it")));
         }
@@ -119,25 +130,25 @@ impl Rules<'_> {
     }
 }
 
-fn malformed(message: impl Into<String>) -> Refusal {
-    Refusal::new(RefusalCode::TokenMalformed, message)
+fn malformed(message: impl Into<String>) -> SignalingError {
+    SignalingError::new(SignalingErrorCode::TokenMalformed, message)
 }
 
 /// The members of a token, read one by one.
 struct Members<'a>(&'a Map<String, Value>);
 
 impl<'a> Members<'a> {
-    fn text(&self, name: &str) -> Result<&'a str, Refusal> {
+    fn text(&self, name: &str) -> Result<&'a str, SignalingError> {
         let text = self.0.get(name).and_then(Value::as_str);
         text.ok_or_else(|| malformed(format!("{name}: must be there, and a string")))
     }
 
-    fn seconds(&self, name: &str) -> Result<i64, Refusal> {
+    fn seconds(&self, name: &str) -> Result<i64, SignalingError> {
         let seconds = self.0.get(name).and_then(Value::as_i64).filter(|seconds| (0..MOST_SECONDS).contains(seconds));
         seconds.ok_or_else(|| malformed(format!("{name}: must be there, and a whole number of seconds since 1970")))
     }
 
-    fn times(&self, longest: Duration) -> Result<(i64, i64), Refusal> {
+    fn times(&self, longest: Duration) -> Result<(i64, i64), SignalingError> {
         let [iat, exp] = [self.seconds("iat")?, self.seconds("exp")?];
         if exp <= iat {
             return Err(malformed("exp: must be after iat"));
@@ -148,28 +159,28 @@ impl<'a> Members<'a> {
         Ok((iat, exp))
     }
 
-    fn id(&self) -> Result<&'a str, Refusal> {
+    fn id(&self) -> Result<&'a str, SignalingError> {
         let id = self.text("jti")?;
-        if !is_participant(id) {
+        if !is_participant_id(id) {
             return Err(malformed("jti: must be 1 to 64 letters, digits, hyphens and underscores"));
         }
         Ok(id)
     }
 
-    fn stage(&self) -> Result<(Scope, String), Refusal> {
+    fn stage(&self) -> Result<(Scope, String), SignalingError> {
         let parts = Parts::of(self.text("resource")?).filter(|parts| parts.kind == ResourceKind::Stage.as_str());
         let parts = parts.ok_or_else(|| malformed("resource: must be the ARN of a stage"))?;
         Ok((Scope { account: parts.account.to_owned(), region: parts.region.to_owned() }, parts.id.to_owned()))
     }
 
-    fn version(&self, version: &str) -> Result<(), Refusal> {
+    fn version(&self, version: &str) -> Result<(), SignalingError> {
         if self.text("version")? != version {
             return Err(malformed(format!("version: must be \"{version}\"")));
         }
         Ok(())
     }
 
-    fn capabilities(&self) -> Result<ParticipantTokenCapabilities, Refusal> {
+    fn capabilities(&self) -> Result<ParticipantTokenCapabilities, SignalingError> {
         let wrong = || malformed("capabilities: must be an object with the booleans allow_publish and allow_subscribe");
         let given = self.0.get("capabilities").and_then(Value::as_object).ok_or_else(wrong)?;
         let mut capabilities = Vec::new();
@@ -183,7 +194,7 @@ impl<'a> Members<'a> {
         Ok(ParticipantTokenCapabilities(capabilities))
     }
 
-    fn user_id(&self) -> Result<String, Refusal> {
+    fn user_id(&self) -> Result<String, SignalingError> {
         if !self.0.contains_key("user_id") {
             return Ok(String::new());
         }
@@ -191,7 +202,7 @@ impl<'a> Members<'a> {
         Ok(text.ok_or_else(|| malformed("user_id: must be a string of at most 128 characters"))?.to_owned())
     }
 
-    fn attributes(&self) -> Result<ParticipantAttributes, Refusal> {
+    fn attributes(&self) -> Result<ParticipantAttributes, SignalingError> {
         let Some(given) = self.0.get("attributes") else { return Ok(ParticipantAttributes::default()) };
         let wrong = || malformed("attributes: must be an object with strings");
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
