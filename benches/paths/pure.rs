@@ -5,7 +5,7 @@ use super::world::{Key, NOW, Signed, signed};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use greenroom::api::operations::OPERATIONS;
-use greenroom::api::signature;
+use greenroom::api::sigv4::SigV4Authorization;
 use greenroom::app::credentials::Secret;
 use greenroom::config::Regions;
 use greenroom::domain::policy::{Context, Decision, Policy, Request};
@@ -131,10 +131,10 @@ static REGIONS: LazyLock<Regions> = LazyLock::new(|| "us-east-1".parse().expect(
 
 /// All that is done to believe a request.
 pub fn check(Signed(parts, body): &Signed, secret: &Secret) {
-    let claim = signature::claim(black_box(parts)).expect("a claim");
-    claim.check_head(&REGIONS, NOW, Duration::from_secs(300)).expect("the right scope and time");
-    claim.check_digest(parts, body).expect("the right digest");
-    claim.verify(parts, body, secret).expect("the right signature");
+    let authorization = SigV4Authorization::parse(black_box(parts)).expect("an Authorization header");
+    authorization.check_head(&REGIONS, NOW, Duration::from_secs(300)).expect("the right scope and time");
+    authorization.check_digest(parts, body).expect("the right digest");
+    authorization.verify(parts, body, secret).expect("the right signature");
 }
 
 fn check_signature() -> Path {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use axum::http::Request;
-use greenroom::api::signature::claim;
+use greenroom::api::sigv4::SigV4Authorization;
 use greenroom::app::credentials::Secret;
 use greenroom::clock::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -17,11 +17,11 @@ fuzz_target!(|text: &str| {
     }
     let Ok(request) = request.body(()) else { return };
     let parts = request.into_parts().0;
-    match claim(&parts) {
-        Ok(claim) => {
-            let _ = claim.check_head(&"us-east-1".parse().unwrap(), Timestamp(0), Duration::from_secs(300));
+    match SigV4Authorization::parse(&parts) {
+        Ok(authorization) => {
+            let _ = authorization.check_head(&"us-east-1".parse().unwrap(), Timestamp(0), Duration::from_secs(300));
             let secret = Secret::from("secret".to_owned());
-            assert!(claim.verify(&parts, b"{}", &secret).is_err(), "nobody guesses a signature");
+            assert!(authorization.verify(&parts, b"{}", &secret).is_err(), "no signature is guessed");
         }
         Err(fault) => assert_eq!(fault.status(), 403, "{fault}"),
     }

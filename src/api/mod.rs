@@ -16,8 +16,8 @@ pub mod operations;
 mod request;
 mod response;
 mod shares;
-pub mod signature;
 mod signed;
+pub mod sigv4;
 mod stream;
 mod witness;
 
@@ -44,8 +44,8 @@ use axum::response::Response;
 use axum::routing::get;
 use operations::{OPERATIONS, Operation};
 pub use request::{ClientAddress, KeepAlive, Place};
-use signature::Claim;
 use signed::{Signed, signed};
+use sigv4::SigV4Authorization;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
@@ -154,9 +154,9 @@ async fn answer(
 ) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
     let asked = asked(&parts, operation, witness);
-    let (operation, Signed { claim, caller, scope, body }) = signed(door, &parts, body, asked).await?;
+    let (operation, Signed { authorization, caller, scope, body }) = signed(door, &parts, body, asked).await?;
     if let Some(witness) = witness {
-        witness.caller(&scope, &claim.access_key);
+        witness.caller(&scope, &authorization.access_key);
     }
     limit(door, operation, &scope)?;
     let call = OperationContext::new(door.app.clone(), scope);
@@ -165,7 +165,7 @@ async fn answer(
     }
     // Whoever hangs up does not leave a change without its record.
     let task = async move {
-        let mut attempt = Attempt::new(operation, &parts, &claim.access_key, &caller, &call);
+        let mut attempt = Attempt::new(operation, &parts, &authorization.access_key, &caller, &call);
         let done = perform(operation, &parts, &body, &caller, call.clone(), Some(&mut attempt)).await;
         attempt.write(&call, &done).await;
         done
@@ -204,7 +204,7 @@ fn asked(
     parts: &Parts,
     operation: Option<&'static Operation>,
     witness: Option<&RequestContext>,
-) -> Result<(&'static Operation, Claim), Fault> {
+) -> Result<(&'static Operation, SigV4Authorization), Fault> {
     let (method, path) = (&parts.method, parts.uri.path());
     request::check_path(path)?;
     let unknown = || Fault::rejected(RejectionKind::UnknownOperation, format!("No operation answers {method} {path}"));
@@ -212,7 +212,7 @@ fn asked(
     if let Some(witness) = witness {
         witness.operation(operation.name);
     }
-    Ok((operation, signature::claim(parts)?))
+    Ok((operation, SigV4Authorization::parse(parts)?))
 }
 
 /// Refuses a request beyond its rate.

@@ -5,7 +5,7 @@
 
 use super::intake::Received;
 use super::request::BODY_BYTES;
-use super::signature::Claim;
+use super::sigv4::SigV4Authorization;
 use super::{ApiState, limits};
 use crate::app::again;
 use crate::app::credentials::{Caller, Secret};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// A request whose signature is right.
 pub struct Signed {
-    pub claim: Claim,
+    pub authorization: SigV4Authorization,
     pub caller: Caller,
     /// The account of the access key, the region of the signature.
     pub scope: Scope,
@@ -30,22 +30,22 @@ pub async fn signed<T>(
     door: &ApiState,
     parts: &Parts,
     body: Body,
-    asked: Result<(T, Claim), Fault>,
+    asked: Result<(T, SigV4Authorization), Fault>,
 ) -> Result<(T, Signed), Fault> {
     let (app, exchange) = (&door.app, limits::exchange(&parts.extensions)?);
     let declared = body.size_hint().lower();
     let head = async {
-        let (asked, claim) = asked?;
+        let (asked, authorization) = asked?;
         if declared > BODY_BYTES as u64 {
             let text = format!("The body has more than {BODY_BYTES} bytes");
             return Err(Fault::rejected(RejectionKind::TooLarge, text));
         }
         let _place = limits::place(&exchange, &app.metrics)?;
-        let known = identified(door, &claim).await?;
-        claim.check_head(&app.settings.regions, app.clock.now(), app.settings.clock_skew)?;
-        Ok((asked, claim, known))
+        let known = identified(door, &authorization).await?;
+        authorization.check_head(&app.settings.regions, app.clock.now(), app.settings.clock_skew)?;
+        Ok((asked, authorization, known))
     };
-    let (asked, claim, mut known) = match head.await {
+    let (asked, authorization, mut known) = match head.await {
         Ok(head) => head,
         Err(fault) => {
             door.limits.drain(parts, body).await;
@@ -56,20 +56,20 @@ pub async fn signed<T>(
     limits::enter(&exchange, &app.metrics)?;
     if body.waited {
         // The key may have been disabled meanwhile.
-        known = identified(door, &claim).await?;
+        known = identified(door, &authorization).await?;
     }
     let (caller, secret) = known;
-    claim.check_digest(parts, &body)?;
-    claim.verify(parts, &body, &secret)?;
-    if let Err(error) = app.note_use(&claim.access_key).await {
+    authorization.check_digest(parts, &body)?;
+    authorization.verify(parts, &body, &secret)?;
+    if let Err(error) = app.note_use(&authorization.access_key).await {
         // The request is valid whether or not its use could be noted.
         tracing::warn!(error = &error as &dyn std::error::Error, "the use of an access key was not noted");
     }
-    let scope = Scope { account: caller.account.clone(), region: claim.region.clone() };
-    Ok((asked, Signed { claim, caller, scope, body }))
+    let scope = Scope { account: caller.account.clone(), region: authorization.region.clone() };
+    Ok((asked, Signed { authorization, caller, scope, body }))
 }
 
 /// Whose key it is, and the secret that it must have signed with.
-async fn identified(door: &ApiState, claim: &Claim) -> Result<(Caller, Arc<Secret>), Fault> {
-    again(|| door.app.caller(&claim.access_key, claim.session_token.as_deref())).await
+async fn identified(door: &ApiState, authorization: &SigV4Authorization) -> Result<(Caller, Arc<Secret>), Fault> {
+    again(|| door.app.caller(&authorization.access_key, authorization.session_token.as_deref())).await
 }

@@ -10,7 +10,8 @@ use super::exchange::Unread;
 use super::request::{ClientAddress, KeepAlive};
 use super::shares::{Client, Exceeded};
 use super::signed::{Signed, signed};
-use super::{ApiState, Connection, RequestContext, authorization, limits, response, signature};
+use super::sigv4::SigV4Authorization;
+use super::{ApiState, Connection, RequestContext, authorization, limits, response};
 use crate::app::again;
 use crate::app::log::{self, EventRow};
 use crate::domain::pattern::Pattern;
@@ -53,10 +54,10 @@ pub async fn answer(State(door): State<Arc<ApiState>>, request: Request) -> Resp
 
 async fn open(door: Arc<ApiState>, request: Request) -> Result<(Reader, Key, writing::Connection), Fault> {
     let (mut parts, body) = request.into_parts();
-    let claimed = signature::claim(&parts).map(|claim| ((), claim));
-    let ((), Signed { claim, caller, scope, .. }) = signed(&door, &parts, body, claimed).await?;
+    let head = SigV4Authorization::parse(&parts).map(|authorization| ((), authorization));
+    let ((), Signed { authorization, caller, scope, .. }) = signed(&door, &parts, body, head).await?;
     if let Some(witness) = RequestContext::of(&parts.extensions) {
-        witness.caller(&scope, &claim.access_key);
+        witness.caller(&scope, &authorization.access_key);
     }
     let wanted = Wanted::of(&parts)?;
     let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
@@ -64,8 +65,10 @@ async fn open(door: Arc<ApiState>, request: Request) -> Result<(Reader, Key, wri
         authorization::check_own(&caller, &scope, address, action)?;
     }
     let exchange = limits::exchange(&parts.extensions)?;
-    let permit =
-        door.limits.stream(&claim.access_key).map_err(|exceeded| too_many(&door, exceeded, &exchange.client))?;
+    let permit = door
+        .limits
+        .stream(&authorization.access_key)
+        .map_err(|exceeded| too_many(&door, exceeded, &exchange.client))?;
     // Before the place is looked up, so that nothing that comes in between is slept through.
     let ends = door.app.log_end.subscribe();
     let seen = log::begin(&door.app, wanted.start).await?;
@@ -78,8 +81,8 @@ async fn open(door: Arc<ApiState>, request: Request) -> Result<(Reader, Key, wri
     let (now, kinds) = (Instant::now(), wanted.kinds);
     let key = Key {
         door: door.clone(),
-        access_key: claim.access_key,
-        session_token: claim.session_token,
+        access_key: authorization.access_key,
+        session_token: authorization.session_token,
         address,
         scope: scope.clone(),
         kinds,
