@@ -2,7 +2,7 @@
 //! has nothing to do with it stays, and nothing is sent to a stranger.
 #![no_main]
 
-use greenroom_media::{Event, Failure, Peer, Reason, Sfu, Why};
+use greenroom_media::{MediaEvent, Failure, TransportId, FailureReason, Sfu, CloseReason};
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl World {
         api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
         api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
-        let answer = sfu.publish(now, Peer(1), &offer.to_sdp_string()).unwrap();
+        let answer = sfu.publish(now, TransportId(1), &offer.to_sdp_string()).unwrap();
         let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
         client.sdp_api().accept_answer(pending, answer).unwrap();
         World { sfu, now, client, at, connected: false }
@@ -83,9 +83,9 @@ impl World {
 }
 
 /// Whether a connection ended because its client did not go on.
-fn is_timeout(why: Why) -> bool {
-    use Reason::{DtlsTimeout, NoStunRequest, NotNominated, Silence, StunNotVerified};
-    let Why::Failed(Failure { reason, .. }) = why else { return false };
+fn is_timeout(why: CloseReason) -> bool {
+    use FailureReason::{DtlsTimeout, NoStunRequest, NotNominated, Silence, StunNotVerified};
+    let CloseReason::Failed(Failure { reason, .. }) = why else { return false };
     matches!(reason, NoStunRequest | StunNotVerified | NotNominated | DtlsTimeout | Silence)
 }
 
@@ -110,6 +110,6 @@ fuzz_target!(|data: &[u8]| {
     world.run(64, |_| {});
     while let Some(event) = world.sfu.poll_event() {
         // Noise in the client's name may keep it from connecting, no more; once connected, it stays.
-        assert!(!matches!(event, Event::Closed(_, why) if !is_timeout(why) && world.connected), "{event:?}");
+        assert!(!matches!(event, MediaEvent::Closed(_, why) if !is_timeout(why) && world.connected), "{event:?}");
     }
 });

@@ -1,7 +1,7 @@
 //! Offers and fragments: whatever is answered is SDP with a section for each that was offered, and nothing is left behind.
 #![no_main]
 
-use greenroom_media::{Peer, Sfu};
+use greenroom_media::{TransportId, Sfu};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fuzz_target!(|text: &str| {
     let now = Instant::now();
     ENGINES.with_borrow_mut(|engines| {
         for sfu in engines {
-            let (publisher, subscriber) = (Peer(1), Peer(2));
+            let (publisher, subscriber) = (TransportId(1), TransportId(2));
             if let Ok(answer) = sfu.publish(now, publisher, offer) {
                 assert!(answer.starts_with("v=0\r\n"));
                 assert_eq!(sections(&answer), sections(offer));

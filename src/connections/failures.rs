@@ -8,7 +8,7 @@ use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, Verif
 use crate::model::arn::Scope;
 use crate::model::participant::EventErrorCode;
 use crate::signaling::{messages, refusal};
-use greenroom_media::{Failure, Reason};
+use greenroom_media::{Failure, FailureReason};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
@@ -77,7 +77,7 @@ impl Connections {
     }
 
     fn announce(&self, ticket: &VerifiedToken, wish: &Intent, failure: Failure, report: &Report) {
-        let lost = failure.reason == Reason::Silence;
+        let lost = failure.reason == FailureReason::Silence;
         let (outcome, reason) = (if lost { "lost" } else { "failed" }, failure.reason.name());
         self.app.metrics.media.connection(role(wish), outcome, reason);
         let remote = failure.remote.map(tracing::field::display);
@@ -144,10 +144,10 @@ impl Connections {
     }
 }
 
-fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Report {
+fn report(reason: FailureReason, candidates: &str, remote: &str, timeout: f64) -> Report {
     use EventErrorCode::{InternalServerException, InvalidInput};
     let (code, event, text) = match reason {
-        Reason::NoStunRequest => (
+        FailureReason::NoStunRequest => (
             "ICE_FAILED",
             Some(InternalServerException),
             format!(
@@ -155,7 +155,7 @@ fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Repor
                  reach these addresses (--media-addr, --media-public-ip) and that no firewall blocks UDP to their port"
             ),
         ),
-        Reason::StunNotVerified => (
+        FailureReason::StunNotVerified => (
             "ICE_FAILED",
             Some(InvalidInput),
             format!(
@@ -163,7 +163,7 @@ fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Repor
                  uses the answer to its own offer, and that no other client sends from the same address"
             ),
         ),
-        Reason::NotNominated => (
+        FailureReason::NotNominated => (
             "ICE_FAILED",
             Some(InternalServerException),
             format!(
@@ -171,7 +171,7 @@ fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Repor
                  UDP packets of the server ({candidates}) reach the client, and come from the address that it sends to"
             ),
         ),
-        Reason::DtlsTimeout => (
+        FailureReason::DtlsTimeout => (
             "DTLS_FAILED",
             Some(InternalServerException),
             format!(
@@ -179,29 +179,29 @@ fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Repor
                  drops large UDP packets, and that the client is still running"
             ),
         ),
-        Reason::DtlsAlert(alert) if CERTIFICATE_ALERTS.contains(&alert) => (
+        FailureReason::DtlsAlert(alert) if CERTIFICATE_ALERTS.contains(&alert) => (
             "DTLS_FAILED",
             Some(InvalidInput),
             format!("the client refused the DTLS handshake (alert {alert}); {CERTIFICATES}"),
         ),
-        Reason::DtlsAlert(alert) => (
+        FailureReason::DtlsAlert(alert) => (
             "DTLS_FAILED",
             Some(InvalidInput),
             format!("the client refused the DTLS handshake (alert {alert}); the client's log may say why"),
         ),
-        Reason::DtlsFailed => (
+        FailureReason::DtlsFailed => (
             "DTLS_FAILED",
             Some(InvalidInput),
             format!("the DTLS handshake with {remote} failed; {CERTIFICATES}"),
         ),
-        Reason::FingerprintMismatch => (
+        FailureReason::FingerprintMismatch => (
             "DTLS_FAILED",
             Some(InvalidInput),
             "the client's DTLS certificate is not the one that its offer names; check that nothing changes the offer's \
              a=fingerprint"
                 .to_owned(),
         ),
-        Reason::NoMedia => (
+        FailureReason::NoMedia => (
             "NO_MEDIA",
             Some(InvalidInput),
             format!(
@@ -209,19 +209,19 @@ fn report(reason: Reason, candidates: &str, remote: &str, timeout: f64) -> Repor
                  are live and that its encoder runs"
             ),
         ),
-        Reason::MediaNotAgreed => (
+        FailureReason::MediaNotAgreed => (
             "NO_MEDIA",
             Some(InvalidInput),
             "connected, but all audio and video packets are of streams or payload types that are not in the answer; check \
              that the client sends the codecs that the answer accepts"
                 .to_owned(),
         ),
-        Reason::Silence => (
+        FailureReason::Silence => (
             "MEDIA_LOST",
             None,
             format!("no packet has come from {remote} for {timeout} seconds; the client's network may have changed"),
         ),
-        Reason::Internal => (
+        FailureReason::Internal => (
             "MEDIA_FAILED",
             Some(InternalServerException),
             "the server could not go on with the connection; connect again, and report this if it happens again".to_owned(),

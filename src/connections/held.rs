@@ -8,7 +8,7 @@ use crate::domain::admission::{Intent, VerifiedToken};
 use crate::metrics::Kind;
 use crate::model::participant::EventErrorCode;
 use axum::extract::ws::Utf8Bytes;
-use greenroom_media::Peer;
+use greenroom_media::TransportId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub enum Carrier {
     /// An events WebSocket: when to close it, and messages to send on it.
     Socket(watch::Sender<Option<CloseReason>>, mpsc::Sender<Utf8Bytes>),
     /// Media; and the tag of its ICE session.
-    Media(Peer, String),
+    Media(TransportId, String),
 }
 
 /// A connection.
@@ -99,7 +99,7 @@ struct Crowd {
 pub struct Held {
     /// By id.
     pub connections: HashMap<String, Connection>,
-    peers: HashMap<Peer, String>,
+    peers: HashMap<TransportId, String>,
     stages: HashMap<Key, Crowd>,
     tombstones: HashMap<String, Tombstone>,
     /// Media connections that have not ended.
@@ -132,7 +132,7 @@ impl Connection {
     }
 
     /// Its peer, if it carries media.
-    pub fn peer(&self) -> Option<Peer> {
+    pub fn peer(&self) -> Option<TransportId> {
         match &self.carrier {
             Carrier::Media(peer, _) => Some(*peer),
             Carrier::Socket(..) => None,
@@ -283,7 +283,7 @@ impl Held {
     }
 
     /// The id of a peer's connection.
-    pub fn id_of(&self, peer: Peer) -> Option<&String> {
+    pub fn id_of(&self, peer: TransportId) -> Option<&String> {
         self.peers.get(&peer)
     }
 

@@ -7,7 +7,7 @@ use crate::app::connections::{self, Found};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
 use axum::extract::ws::Utf8Bytes;
-use greenroom_media::Peer;
+use greenroom_media::TransportId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -144,7 +144,7 @@ impl Connections {
             Found::Here { publisher } => publisher,
             Found::Elsewhere(url) => return Ok(Made::Elsewhere(url)),
         };
-        let (id, tag, peer) = (self.id(), self.tag(), self.media.peer());
+        let (id, tag, peer) = (self.id(), self.tag(), self.media.new_transport_id());
         let carrier = Carrier::Media(peer, tag.clone());
         self.take(&id, Connection::new(ticket.clone(), wish.clone(), carrier))?;
         let answer = match self.answer(&ticket, peer, &wish, &publisher, offer).await {
@@ -181,7 +181,7 @@ impl Connections {
     async fn answer(
         &self,
         ticket: &VerifiedToken,
-        peer: Peer,
+        peer: TransportId,
         wish: &Intent,
         publisher: &str,
         offer: String,

@@ -7,7 +7,7 @@ use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken
 use crate::domain::bucket::{Rate, TokenBuckets};
 use crate::metrics::MediaRefusal;
 use crate::signaling::refusal;
-use greenroom_media::Refused;
+use greenroom_media::OfferError;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
@@ -124,9 +124,9 @@ impl Connections {
     }
 
     /// What the media thread does not take, as a refusal.
-    pub(super) fn refuse_media(&self, ticket: &VerifiedToken, refused: Refused) -> SignalingError {
+    pub(super) fn refuse_media(&self, ticket: &VerifiedToken, refused: OfferError) -> SignalingError {
         match refused {
-            Refused::Busy => self.refuse(ticket, MediaRefusal::Busy),
+            OfferError::Busy => self.refuse(ticket, MediaRefusal::Busy),
             refused => refusal::of_media(refused),
         }
     }

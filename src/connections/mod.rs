@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::config::IceArgs;
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{Datagrams, Metrics};
-use greenroom_media::Media;
+use greenroom_media::MediaHandle;
 use held::{Connection, Held};
 use limits::Rates;
 use stage::Key;
@@ -46,7 +46,7 @@ pub struct Settings {
     /// ICE servers for participants.
     pub ice: IceArgs,
     /// What the media thread is told.
-    pub media: greenroom_media::Settings,
+    pub media: greenroom_media::MediaConfig,
     /// How much participants may ask of it.
     pub limits: Limits,
 }
@@ -62,7 +62,7 @@ pub struct Connections {
     pub stopping: CancellationToken,
     /// Everything that runs for a connection or a stage, and is waited for at the end.
     pub tasks: TaskTracker,
-    media: Media,
+    media: MediaHandle,
     held: Mutex<Held>,
     rates: Mutex<Rates>,
     turns: Turns,
@@ -73,13 +73,13 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Work {
     plane: Arc<Connections>,
-    events: mpsc::Receiver<greenroom_media::Event>,
+    events: mpsc::Receiver<greenroom_media::MediaEvent>,
 }
 
 impl Connections {
     /// Begins with nothing, on a bound socket for media.
     pub fn start(app: Arc<App>, socket: UdpSocket, settings: Settings) -> std::io::Result<(Arc<Connections>, Work)> {
-        let (media, events) = Media::start(socket, settings.media.clone())?;
+        let (media, events) = MediaHandle::start(socket, settings.media.clone())?;
         let plane = Arc::new(Connections {
             app,
             rates: Mutex::default(),
@@ -107,9 +107,10 @@ impl Connections {
         let (counts, stages) = self.held().counts();
         counts.into_iter().for_each(|(kind, count)| metrics.media.held(kind, count));
         metrics.media.stages.set(i64::try_from(stages).unwrap_or(i64::MAX));
-        let traffic = self.media.traffic();
-        let datagrams = |(packets, bytes)| Datagrams { packets, bytes };
-        metrics.media.counted(datagrams(traffic.received), datagrams(traffic.sent), traffic.unsent, traffic.dropped);
+        let stats = self.media.socket_stats();
+        let received = Datagrams { packets: stats.received_datagrams, bytes: stats.received_bytes };
+        let sent = Datagrams { packets: stats.sent_datagrams, bytes: stats.sent_bytes };
+        metrics.media.counted(received, sent, stats.send_drops, stats.event_drops);
     }
 
     /// Takes a connection in, unless the server stops or a limit of media connections is reached.

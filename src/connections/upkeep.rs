@@ -7,7 +7,7 @@ use crate::domain::admission::Intent;
 use crate::model::fault::{Bug, Fault};
 use crate::model::participant::EventErrorCode;
 use futures_util::FutureExt as _;
-use greenroom_media::{Event, Peer, Why};
+use greenroom_media::{self as media, MediaEvent, TransportId};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,34 +86,36 @@ impl Connections {
     }
 
     /// Hears what becomes of peers.
-    async fn hear(self: Arc<Self>, events: Arc<Mutex<mpsc::Receiver<Event>>>) {
+    async fn hear(self: Arc<Self>, events: Arc<Mutex<mpsc::Receiver<MediaEvent>>>) {
         let mut events = events.lock().await;
         while let Some(event) = events.recv().await {
             match event {
-                Event::Connected(peer) | Event::MediaStarted(peer) => {
+                MediaEvent::Connected(peer) | MediaEvent::MediaStarted(peer) => {
                     let id = self.held().id_of(peer).cloned();
-                    id.into_iter().for_each(|id| self.flows(&id, matches!(event, Event::MediaStarted(_))));
+                    id.into_iter().for_each(|id| self.flows(&id, matches!(event, MediaEvent::MediaStarted(_))));
                 }
-                Event::MediaMissing(peer, failure) => {
+                MediaEvent::MediaMissing(peer, failure) => {
                     let id = self.held().id_of(peer).cloned();
                     id.into_iter().for_each(|id| self.media_missing(&id, failure));
                 }
-                Event::Closed(peer, why) => self.closed(peer, why),
+                MediaEvent::Closed(peer, why) => self.closed(peer, why),
             }
         }
         tracing::error!("the media thread has ended");
     }
 
     /// A media connection has ended.
-    fn closed(self: &Arc<Self>, peer: Peer, why: Why) {
+    fn closed(self: &Arc<Self>, peer: TransportId, why: media::CloseReason) {
         let Some(id) = self.held().id_of(peer).cloned() else { return };
         tracing::debug!(?peer, ?why, id, "media connection closed");
         let code = match why {
-            Why::Failed(failure) => self.media_failed(&id, failure),
-            Why::Bitrate => Some(EventErrorCode::BitrateExceeded),
-            Why::Resolution => Some(EventErrorCode::ResolutionExceeded),
-            Why::BFrames => Some(EventErrorCode::BFramePresent),
-            Why::Asked | Why::Hangup | Why::PublisherGone => None,
+            media::CloseReason::Failed(failure) => self.media_failed(&id, failure),
+            media::CloseReason::BitrateExceeded => Some(EventErrorCode::BitrateExceeded),
+            media::CloseReason::ResolutionExceeded => Some(EventErrorCode::ResolutionExceeded),
+            media::CloseReason::BFramesPresent => Some(EventErrorCode::BFramePresent),
+            media::CloseReason::Requested
+            | media::CloseReason::ClosedByClient
+            | media::CloseReason::PublisherClosed => None,
         };
         self.end(&id, End::Here(code));
     }
@@ -188,9 +190,9 @@ impl Connections {
             }
             self.age();
             passed += 1;
-            if passed >= COMPARED || self.media.dropped() > dropped {
+            if passed >= COMPARED || self.media.socket_stats().event_drops > dropped {
                 passed = 0;
-                dropped = self.media.dropped();
+                dropped = self.media.socket_stats().event_drops;
                 self.compare().await;
             }
         }
@@ -216,11 +218,11 @@ impl Connections {
             media.filter_map(|(id, connection)| Some((id.clone(), connection.peer()?))).collect()
         };
         let Ok(peers) = self.media.snapshot().await else { return };
-        let peers: std::collections::HashMap<_, _> = peers.into_iter().map(|state| (state.peer, state)).collect();
+        let peers: std::collections::HashMap<_, _> = peers.into_iter().map(|state| (state.id, state)).collect();
         for (id, peer) in ours {
             match peers.get(&peer) {
                 None => self.end(&id, End::Here(None)),
-                Some(state) if state.media || state.connected => self.flows(&id, state.media),
+                Some(state) if state.media_received || state.connected => self.flows(&id, state.media_received),
                 Some(_) => {}
             }
         }

@@ -30,7 +30,7 @@ pub fn buffers() -> Vec<Finding> {
         let path = format!("/proc/sys/net/core/{name}");
         std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok())
     };
-    let (wanted, mut found) = (greenroom_media::BUFFER, Vec::new());
+    let (wanted, mut found) = (greenroom_media::SOCKET_BUFFER_BYTES, Vec::new());
     for (name, direction) in [("rmem_max", "received"), ("wmem_max", "sent")] {
         found.push(match limit(name) {
             None => Finding::skipped("buffers", format!("the system does not tell net.core.{name}")),

@@ -33,13 +33,13 @@ pub fn start(
         events_timeout: seconds(chosen.events_timeout_seconds),
         stream_most: seconds(chosen.stream_max_seconds),
         ice: chosen.ice.clone(),
-        media: greenroom_media::Settings {
+        media: greenroom_media::MediaConfig {
             public_ips,
             timeout: seconds(chosen.ice_timeout_seconds),
-            strict: chosen.strict_ivs == Switch::On,
-            limits: greenroom_media::OfferLimits {
-                bytes: chosen.max_offer_bytes as usize,
-                sections: chosen.max_offer_sections as usize,
+            strict_ivs: chosen.strict_ivs == Switch::On,
+            offer_limits: greenroom_media::OfferLimits {
+                max_bytes: chosen.max_offer_bytes as usize,
+                max_media_sections: chosen.max_offer_sections as usize,
             },
         },
         limits: limits(&chosen.limits),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use greenroom_media::Refused;
+use greenroom_media::OfferError;
 
 /// How a refusal is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,17 +94,17 @@ pub fn internal(fault: &Fault) -> SignalingError {
 }
 
 /// A refusal for an offer or a change that the media thread does not take.
-pub fn of_media(refused: Refused) -> SignalingError {
+pub fn of_media(refused: OfferError) -> SignalingError {
     let code = match &refused {
-        Refused::Malformed(_) => SignalingErrorCode::MalformedOffer,
-        Refused::OfferTooLarge(_) => SignalingErrorCode::OfferTooLarge,
-        Refused::AudioCodec => SignalingErrorCode::InvalidAudioCodec,
-        Refused::VideoCodec(_) => SignalingErrorCode::InvalidVideoCodec,
-        Refused::CodecMismatch => SignalingErrorCode::CodecMismatch,
-        Refused::NoPublisher => SignalingErrorCode::PublisherNotFound,
-        Refused::NoPeer => SignalingErrorCode::ConnectionNotFound,
-        Refused::Unsupported(_) => SignalingErrorCode::Unprocessable,
-        Refused::Busy => SignalingErrorCode::Busy,
+        OfferError::Malformed(_) => SignalingErrorCode::MalformedOffer,
+        OfferError::TooLarge(_) => SignalingErrorCode::OfferTooLarge,
+        OfferError::UnsupportedAudioCodec => SignalingErrorCode::InvalidAudioCodec,
+        OfferError::UnsupportedVideoCodec(_) => SignalingErrorCode::InvalidVideoCodec,
+        OfferError::CodecMismatch => SignalingErrorCode::CodecMismatch,
+        OfferError::PublisherNotFound => SignalingErrorCode::PublisherNotFound,
+        OfferError::TransportNotFound => SignalingErrorCode::ConnectionNotFound,
+        OfferError::Unsupported(_) => SignalingErrorCode::Unprocessable,
+        OfferError::Busy => SignalingErrorCode::Busy,
     };
     SignalingError::new(code, refused.to_string())
 }

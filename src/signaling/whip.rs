@@ -190,7 +190,7 @@ fn is_of(parts: &Parts, kind: &str) -> Result<(), SignalingError> {
 
 /// The whole body as text.
 async fn text(plane: &Connections, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, SignalingError> {
-    let size = Size { max: plane.settings.media.limits.bytes, drained: DRAINED_BYTES };
+    let size = Size { max: plane.settings.media.offer_limits.max_bytes, drained: DRAINED_BYTES };
     let refused = match api::receive(body, size, limits.pace, &exchange.client).await {
         Ok(received) => {
             let text = String::from_utf8(received.into_bytes());

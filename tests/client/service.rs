@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 use clap::Parser as _;
 use greenroom::config::Cli;
 use greenroom::http::Listener;
-use greenroom_media::{Media, Peer};
+use greenroom_media::{MediaHandle, TransportId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -39,9 +39,9 @@ pub struct Service {
 
 struct Shared {
     url: String,
-    media: Media,
+    media: MediaHandle,
     stage: watch::Sender<Stage>,
-    publishers: Mutex<BTreeMap<String, Peer>>,
+    publishers: Mutex<BTreeMap<String, TransportId>>,
     /// Where everybody is sent to.
     elsewhere: Mutex<Option<String>>,
     /// Paths that were asked for, with the bearer.
@@ -51,13 +51,13 @@ struct Shared {
 impl Service {
     pub async fn start() -> Service {
         let socket = greenroom_media::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let settings = greenroom_media::Settings {
+        let settings = greenroom_media::MediaConfig {
             public_ips: vec![],
             timeout: Duration::from_secs(15),
-            strict: false,
-            limits: greenroom_media::OfferLimits::default(),
+            strict_ivs: false,
+            offer_limits: greenroom_media::OfferLimits::default(),
         };
-        let (media, mut events) = Media::start(socket, settings).unwrap();
+        let (media, mut events) = MediaHandle::start(socket, settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Shared {
@@ -136,13 +136,13 @@ impl Drop for Service {
 }
 
 impl Shared {
-    fn happened(&self, event: greenroom_media::Event) {
+    fn happened(&self, event: greenroom_media::MediaEvent) {
         let publishers = self.publishers.lock().unwrap();
         let name = |peer| publishers.iter().find(|(_, known)| **known == peer).map(|(id, _)| id.clone());
         let (peer, publishing) = match event {
-            greenroom_media::Event::MediaStarted(peer) => (peer, true),
-            greenroom_media::Event::Closed(peer, _) => (peer, false),
-            greenroom_media::Event::Connected(_) | greenroom_media::Event::MediaMissing(..) => return,
+            greenroom_media::MediaEvent::MediaStarted(peer) => (peer, true),
+            greenroom_media::MediaEvent::Closed(peer, _) => (peer, false),
+            greenroom_media::MediaEvent::Connected(_) | greenroom_media::MediaEvent::MediaMissing(..) => return,
         };
         if let Some(id) = name(peer) {
             self.stage.send_modify(|stage| {
@@ -160,7 +160,7 @@ impl Shared {
         Some((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{url}{path}"))]).into_response())
     }
 
-    fn made(&self, answer: String, peer: Peer) -> Response {
+    fn made(&self, answer: String, peer: TransportId) -> Response {
         let place = format!("{}/whip/resource/{}", self.url, peer.0);
         let headers = [(header::LOCATION, place), (header::CONTENT_TYPE, "application/sdp".into())];
         (StatusCode::CREATED, headers, answer).into_response()
@@ -178,7 +178,7 @@ async fn publish(State(ours): Ours, Path(id): Path<String>, headers: HeaderMap, 
     if let Some(elsewhere) = ours.asks(format!("/whip/publish/{id}"), &headers) {
         return elsewhere;
     }
-    let peer = ours.media.peer();
+    let peer = ours.media.new_transport_id();
     ours.publishers.lock().unwrap().insert(id, peer);
     match ours.media.publish(peer, offer).await {
         Ok(answer) => ours.made(answer, peer),
@@ -194,7 +194,7 @@ async fn subscribe(State(ours): Ours, Path(id): Path<String>, headers: HeaderMap
     let Some(publisher) = publisher else {
         return refusal(StatusCode::NOT_FOUND, "PUBLISHER_NOT_FOUND", "nobody of that name");
     };
-    let peer = ours.media.peer();
+    let peer = ours.media.new_transport_id();
     match ours.media.subscribe(peer, publisher, offer).await {
         Ok(answer) => ours.made(answer, peer),
         Err(error) => refusal(StatusCode::NOT_FOUND, "PUBLISHER_NOT_FOUND", &error.to_string()),
@@ -203,7 +203,7 @@ async fn subscribe(State(ours): Ours, Path(id): Path<String>, headers: HeaderMap
 
 async fn end(State(ours): Ours, Path(id): Path<u64>, headers: HeaderMap) -> StatusCode {
     let _ = ours.asks(format!("/whip/resource/{id}"), &headers);
-    ours.media.close(Peer(id));
+    ours.media.close(TransportId(id));
     StatusCode::OK
 }
 

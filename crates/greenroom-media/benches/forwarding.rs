@@ -12,7 +12,7 @@
 //! measured: `SFU_SUBSCRIBERS`, `SFU_BYTES` (1200, 1000 and 160: pictures in
 //! bursts, pictures one packet at a time, sound) and `SFU_ONLY` (srtp, engine, thread).
 
-use greenroom_media::{Media, OfferLimits, Peer, Settings, Sfu, bind};
+use greenroom_media::{MediaConfig, MediaHandle, OfferLimits, Sfu, TransportId, bind};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};
@@ -262,10 +262,10 @@ impl World {
             let address = SocketAddr::new([198, 51, 100, 7].into(), 10_000 + number as u16);
             let direction = if number == 0 { Direction::SendOnly } else { Direction::RecvOnly };
             let (mut client, offer) = Client::new(now, address, stream.kind, direction);
-            let peer = Peer(number as u64);
+            let peer = TransportId(number as u64);
             let answer = match number {
                 0 => world.sfu.publish(now, peer, &offer),
-                _ => world.sfu.subscribe(now, peer, Peer(0), &offer),
+                _ => world.sfu.subscribe(now, peer, TransportId(0), &offer),
             };
             client.accept(&answer.expect("an answer"));
             world.by_address.insert(address, number);
@@ -354,7 +354,7 @@ impl World {
 
 /// The media thread, a publisher of the same library, and sockets that are read by a thread of their own.
 struct Loopback {
-    media: Media,
+    media: MediaHandle,
     task: Option<String>,
     publisher: (Client, UdpSocket),
     server: SocketAddr,
@@ -376,14 +376,14 @@ impl Loopback {
     fn new(stream: Stream, subscribers: usize) -> Loopback {
         let socket = bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let server = socket.local_addr().expect("bound");
-        let settings = Settings {
+        let settings = MediaConfig {
             public_ips: Vec::new(),
             timeout: Duration::from_secs(3_600),
-            strict: false,
-            limits: OfferLimits::default(),
+            strict_ivs: false,
+            offer_limits: OfferLimits::default(),
         };
         let before = media_tasks();
-        let (media, _events) = Media::start(socket, settings).expect("the media thread");
+        let (media, _events) = MediaHandle::start(socket, settings).expect("the media thread");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut clients = Vec::new();
         let mut first = None;
@@ -393,7 +393,7 @@ impl Loopback {
             let address = socket.local_addr().expect("bound");
             let direction = if number == 0 { Direction::SendOnly } else { Direction::RecvOnly };
             let (mut client, offer) = Client::new(Instant::now(), address, stream.kind, direction);
-            let peer = media.peer();
+            let peer = media.new_transport_id();
             let answer = match first {
                 None => runtime.block_on(media.publish(peer, offer)),
                 Some(publisher) => runtime.block_on(media.subscribe(peer, publisher, offer)),
@@ -427,7 +427,7 @@ impl Loopback {
         let task = self.task.as_deref()?;
         let (client, socket) = &mut self.publisher;
         let frame = (self.stream.burst * self.subscribers) as u64;
-        let (begun, before) = (spent(task)?, self.media.traffic().sent.0);
+        let (begun, before) = (spent(task)?, self.media.socket_stats().sent_datagrams);
         let (mut asked, mut out) = (0, Vec::new());
         while asked < packets as u64 {
             client.frame(Instant::now(), self.stream, &mut out);
@@ -437,12 +437,12 @@ impl Loopback {
             run(client, socket, self.server);
             asked += frame;
             let patience = Instant::now() + Duration::from_secs(1);
-            while self.media.traffic().sent.0 - before + frame < asked && Instant::now() < patience {
+            while self.media.socket_stats().sent_datagrams - before + frame < asked && Instant::now() < patience {
                 std::thread::sleep(Duration::from_micros(20));
             }
         }
         std::thread::sleep(Duration::from_millis(20));
-        let sent = self.media.traffic().sent.0 - before;
+        let sent = self.media.socket_stats().sent_datagrams - before;
         Some(sent as f64 / (spent(task)? - begun) as f64 * 1e9)
     }
 }

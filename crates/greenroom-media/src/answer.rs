@@ -1,12 +1,12 @@
 //! Answers: what the WebRTC library answers, made what the client needs.
 
-use super::Refused;
+use super::OfferError;
 use super::offer::{Kind, Offer, Purpose, Taken};
 use super::sdp::{attribute, push};
 
 impl Offer {
     /// The answer to the client, from the library's to [`Offer::library_text`]: with what is turned down in its places.
-    pub(super) fn answer(&self, library: &str) -> Result<String, Refused> {
+    pub(super) fn answer(&self, library: &str) -> Result<String, OfferError> {
         let (mut out, sections) = self.complete(library)?;
         let mut sections = sections.into_iter();
         for place in &self.turned_down {
@@ -19,17 +19,17 @@ impl Offer {
     }
 
     /// The answer without what is turned down.
-    pub(super) fn without_turned_down(&self, library: &str) -> Result<String, Refused> {
+    pub(super) fn without_turned_down(&self, library: &str) -> Result<String, OfferError> {
         let (session, sections) = self.complete(library)?;
         Ok(session + &sections.concat())
     }
 
     /// The session's part and the sections that are taken.
-    fn complete(&self, library: &str) -> Result<(String, Vec<String>), Refused> {
+    fn complete(&self, library: &str) -> Result<(String, Vec<String>), OfferError> {
         let (session, rest) = library.find("m=").map_or((library, ""), |at| library.split_at(at));
         let sections = split_sections(rest);
         if sections.len() != self.taken.len() {
-            return Err(Refused::Malformed("a section of the offer cannot be answered".into()));
+            return Err(OfferError::Malformed("a section of the offer cannot be answered".into()));
         }
         let candidates: Vec<&str> = library.lines().filter(|line| line.starts_with("a=candidate:")).collect();
         let sections = self.taken.iter().zip(sections).map(|(taken, text)| self.section(taken, text, &candidates));
@@ -53,7 +53,7 @@ impl Offer {
 
     /// A section with the client's mid and codec parameters. The candidates are in each: there are clients that take
     /// those of the first section of a bundle, and such that take those of the last.
-    fn section(&self, taken: &Taken, library: &str, candidates: &[&str]) -> Result<String, Refused> {
+    fn section(&self, taken: &Taken, library: &str, candidates: &[&str]) -> Result<String, OfferError> {
         let mut lines = library.lines();
         let head = lines.next().unwrap_or_default();
         if head.split(' ').nth(1) == Some("0") {
@@ -86,10 +86,10 @@ impl Offer {
 
 /// The library's negotiation has the last word: what it turns down is refused, as there is no success in part
 /// (RFC 9725, section 4.4).
-fn not_agreed(taken: &Taken) -> Refused {
+fn not_agreed(taken: &Taken) -> OfferError {
     match taken.kind {
-        Kind::Audio => Refused::AudioCodec,
-        Kind::Video => Refused::VideoCodec("no video format of the offer could be agreed to".into()),
+        Kind::Audio => OfferError::UnsupportedAudioCodec,
+        Kind::Video => OfferError::UnsupportedVideoCodec("no video format of the offer could be agreed to".into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::offer::Purpose;
 use super::sdp::{Kind, Section};
-use super::{Codec, Refused};
+use super::{Codec, OfferError};
 use std::fmt::Write as _;
 
 /// What is taken, in the words of refusals.
@@ -142,7 +142,7 @@ pub(super) fn choose(
     kind: Kind,
     purpose: Purpose,
     strict: bool,
-) -> Result<Vec<Format>, Refused> {
+) -> Result<Vec<Format>, OfferError> {
     let listed = listed(section);
     let chosen = match kind {
         Kind::Audio => opus(&listed, purpose).into_iter().collect(),
@@ -152,8 +152,8 @@ pub(super) fn choose(
         return Ok(chosen.into_iter().map(|format| with_feedback(format, section)).collect());
     }
     Err(match kind {
-        Kind::Audio => Refused::AudioCodec,
-        Kind::Video => Refused::VideoCodec(format!(
+        Kind::Audio => OfferError::UnsupportedAudioCodec,
+        Kind::Video => OfferError::UnsupportedVideoCodec(format!(
             "no video format of the offer is taken. Offered: {}. Taken: {TAKEN_H264}{}",
             offered(&listed),
             if strict { "" } else { "; VP8" }

@@ -7,7 +7,7 @@ use super::link::{Ground, Happening, Link, Role, crypto_provider};
 use super::negotiate::{Negotiated, Negotiator};
 use super::offer::Kind;
 use super::source::Heard;
-use super::{Codec, Event, OfferLimits, Peer, PeerState, Refused, Transmit, Why};
+use super::{CloseReason, Codec, MediaEvent, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,22 +25,22 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 pub struct Sfu {
     ground: Arc<Ground>,
     /// In boxes, as they are large and a node of the tree has room for eleven.
-    links: BTreeMap<Peer, Box<Link>>,
-    by_address: HashMap<SocketAddr, Peer>,
-    by_ufrag: HashMap<String, Peer>,
-    timers: BTreeSet<(Instant, Peer)>,
-    work: VecDeque<(Peer, Happening)>,
+    links: BTreeMap<TransportId, Box<Link>>,
+    by_address: HashMap<SocketAddr, TransportId>,
+    by_ufrag: HashMap<String, TransportId>,
+    timers: BTreeSet<(Instant, TransportId)>,
+    work: VecDeque<(TransportId, Happening)>,
     /// Subscribers that packets were put down for.
-    waiting: VecDeque<Peer>,
+    waiting: VecDeque<TransportId>,
     /// How many packets were put down since nobody waited.
     backlog: usize,
     transmits: VecDeque<Transmit>,
-    events: VecDeque<Event>,
+    events: VecDeque<MediaEvent>,
 }
 
 impl Sfu {
     /// An engine without connections. `candidates` are the addresses that clients are told, at least one.
-    pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict: bool) -> Result<Sfu, Refused> {
+    pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict: bool) -> Result<Sfu, OfferError> {
         Sfu::with_limits(candidates, timeout, strict, OfferLimits::default())
     }
 
@@ -50,13 +50,13 @@ impl Sfu {
         timeout: Duration,
         strict: bool,
         limits: OfferLimits,
-    ) -> Result<Sfu, Refused> {
+    ) -> Result<Sfu, OfferError> {
         let crypto = Arc::new(crypto_provider());
         let certificate = crypto.dtls_provider.generate_certificate();
         let certificate =
-            certificate.ok_or_else(|| Refused::Unsupported("no DTLS certificate could be made".into()))?;
+            certificate.ok_or_else(|| OfferError::Unsupported("no DTLS certificate could be made".into()))?;
         if candidates.is_empty() {
-            return Err(Refused::Unsupported("no address is there that clients could be told".into()));
+            return Err(OfferError::Unsupported("no address is there that clients could be told".into()));
         }
         Ok(Sfu {
             ground: Arc::new(Ground { candidates, certificate, crypto, timeout, strict, limits }),
@@ -78,17 +78,23 @@ impl Sfu {
     }
 
     /// Negotiates and admits a publisher.
-    pub fn publish(&mut self, now: Instant, peer: Peer, offer: &str) -> Result<String, Refused> {
+    pub fn publish(&mut self, now: Instant, peer: TransportId, offer: &str) -> Result<String, OfferError> {
         self.check_new(peer)?;
         let negotiated = self.negotiator().publish(now, offer)?;
         self.admit(now, peer, negotiated)
     }
 
     /// Negotiates and admits a subscriber of `publisher`.
-    pub fn subscribe(&mut self, now: Instant, peer: Peer, publisher: Peer, offer: &str) -> Result<String, Refused> {
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        peer: TransportId,
+        publisher: TransportId,
+        offer: &str,
+    ) -> Result<String, OfferError> {
         self.check_new(peer)?;
         if !self.links.get(&publisher).is_some_and(|link| matches!(link.role, Role::Publisher(_))) {
-            return Err(Refused::NoPublisher);
+            return Err(OfferError::PublisherNotFound);
         }
         let negotiated = self.negotiator().subscribe(now, publisher, offer)?;
         self.admit(now, peer, negotiated)
@@ -96,11 +102,11 @@ impl Sfu {
 
     /// Makes a negotiated offer a connection; its answer. A subscriber is checked against its publisher here: parsing
     /// was done before, so that this is cheap.
-    pub fn admit(&mut self, now: Instant, peer: Peer, negotiated: Negotiated) -> Result<String, Refused> {
+    pub fn admit(&mut self, now: Instant, peer: TransportId, negotiated: Negotiated) -> Result<String, OfferError> {
         self.check_new(peer)?;
         let Negotiated { mut link, answer, publisher } = negotiated;
         if let Some(publisher) = publisher {
-            let source = self.links.get_mut(&publisher).ok_or(Refused::NoPublisher)?;
+            let source = self.links.get_mut(&publisher).ok_or(OfferError::PublisherNotFound)?;
             link.listen_to(publisher, source)?;
             if let Role::Publisher(source) = &mut source.role {
                 source.subscribers.push(peer);
@@ -114,18 +120,18 @@ impl Sfu {
         Ok(answer)
     }
 
-    fn check_new(&self, peer: Peer) -> Result<(), Refused> {
+    fn check_new(&self, peer: TransportId) -> Result<(), OfferError> {
         match self.links.contains_key(&peer) {
-            true => Err(Refused::Unsupported("the connection has made its offer already".into())),
+            true => Err(OfferError::Unsupported("the connection has made its offer already".into())),
             false => Ok(()),
         }
     }
 
     /// Takes a fragment of SDP (RFC 8840). Candidates are not needed, as the server is ICE-lite; new credentials restart
     /// ICE, which is answered.
-    pub fn trickle(&mut self, now: Instant, peer: Peer, fragment: &str) -> Result<Option<String>, Refused> {
+    pub fn trickle(&mut self, now: Instant, peer: TransportId, fragment: &str) -> Result<Option<String>, OfferError> {
         if !self.links.contains_key(&peer) {
-            return Err(Refused::NoPeer);
+            return Err(OfferError::TransportNotFound);
         }
         match Fragment::read(fragment)?.credentials {
             Some((ufrag, password)) => self.restart(now, peer, &ufrag, &password),
@@ -137,11 +143,11 @@ impl Sfu {
     pub fn restart(
         &mut self,
         now: Instant,
-        peer: Peer,
+        peer: TransportId,
         ufrag: &str,
         password: &str,
-    ) -> Result<Option<String>, Refused> {
-        let link = self.links.get_mut(&peer).ok_or(Refused::NoPeer)?;
+    ) -> Result<Option<String>, OfferError> {
+        let link = self.links.get_mut(&peer).ok_or(OfferError::TransportNotFound)?;
         if !link.would_restart((ufrag, password)) {
             return Ok(None);
         }
@@ -156,15 +162,15 @@ impl Sfu {
     }
 
     /// Ends a connection, if it is there.
-    pub fn close(&mut self, now: Instant, peer: Peer) {
-        self.end(now, peer, Why::Asked);
+    pub fn close(&mut self, now: Instant, peer: TransportId) {
+        self.end(now, peer, CloseReason::Requested);
         self.settle(now);
     }
 
     /// Ends every connection.
     pub fn close_all(&mut self, now: Instant) {
         while let Some((peer, _)) = self.links.first_key_value() {
-            self.end(now, *peer, Why::Asked);
+            self.end(now, *peer, CloseReason::Requested);
         }
         self.work.clear();
     }
@@ -187,7 +193,7 @@ impl Sfu {
 
     /// Returns the connection of a binding request, once its integrity is proved; its source is that connection's from now
     /// on. A binding response validates the path that it comes from, and is not returned.
-    fn prove(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<Peer> {
+    fn prove(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<TransportId> {
         let message = str0m::ice::StunMessage::parse(bytes).ok()?;
         if message.is_successful_binding_response() {
             let peer = self.by_address.get(&source)?;
@@ -224,11 +230,11 @@ impl Sfu {
             let Some(link) = self.links.get_mut(&peer) else { continue };
             link.due = None;
             if link.media_due(self.ground.timeout).is_some_and(|at| at <= now) {
-                self.events.push_back(Event::MediaMissing(peer, link.progress.without_media()));
+                self.events.push_back(MediaEvent::MediaMissing(peer, link.progress.without_media()));
             }
             if now >= link.deadline(self.ground.timeout) {
                 let failure = link.progress.expired();
-                self.end(now, peer, Why::Failed(failure));
+                self.end(now, peer, CloseReason::Failed(failure));
             } else {
                 self.ask(now, peer);
                 self.drive(now, peer);
@@ -262,12 +268,12 @@ impl Sfu {
     }
 
     /// The next event.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
     }
 
     /// Every connection.
-    pub fn snapshot(&self) -> Vec<PeerState> {
+    pub fn snapshot(&self) -> Vec<TransportStats> {
         self.links.iter().map(|(peer, link)| link.state(*peer)).collect()
     }
 }
@@ -275,7 +281,7 @@ impl Sfu {
 /// What goes on inside.
 impl Sfu {
     /// Has the packets made that were put down for a subscriber.
-    fn deliver(&mut self, peer: Peer) {
+    fn deliver(&mut self, peer: TransportId) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         // It may have got them with something else that was done for it.
         let Some(now) = link.written else { return };
@@ -285,7 +291,7 @@ impl Sfu {
         self.settle(now);
     }
 
-    fn drive(&mut self, now: Instant, peer: Peer) {
+    fn drive(&mut self, now: Instant, peer: TransportId) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let happenings = link.drive(now, &mut self.transmits);
         self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
@@ -293,7 +299,7 @@ impl Sfu {
     }
 
     /// Sets the timer of a connection to the first of what it waits for.
-    fn schedule(&mut self, now: Instant, peer: Peer) {
+    fn schedule(&mut self, now: Instant, peer: TransportId) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let request = match &link.role {
             Role::Publisher(source) => source.tracks.iter().filter_map(|track| track.next_request(now)).min(),
@@ -317,24 +323,24 @@ impl Sfu {
             match happening {
                 Happening::Packet(packet) => self.forward(now, peer, &packet),
                 Happening::Connected => {
-                    self.events.push_back(Event::Connected(peer));
+                    self.events.push_back(MediaEvent::Connected(peer));
                     self.want_key_frame(now, peer);
                 }
                 Happening::KeyFrameWanted => self.want_key_frame(now, peer),
-                Happening::HungUp => self.end(now, peer, Why::Hangup),
+                Happening::HungUp => self.end(now, peer, CloseReason::ClosedByClient),
                 Happening::Failed(reason, error) => {
                     tracing::debug!(peer = peer.0, reason = reason.name(), error, "WebRTC library failed");
                     let Some(failure) = self.links.get(&peer).map(|link| link.progress.failure(reason)) else {
                         continue;
                     };
-                    self.end(now, peer, Why::Failed(failure));
+                    self.end(now, peer, CloseReason::Failed(failure));
                 }
             }
         }
     }
 
     /// A subscriber cannot go on, or begin, without a key frame.
-    fn want_key_frame(&mut self, now: Instant, subscriber: Peer) {
+    fn want_key_frame(&mut self, now: Instant, subscriber: TransportId) {
         let Some(Role::Subscriber { publisher, .. }) = self.links.get(&subscriber).map(|link| &link.role) else {
             return;
         };
@@ -348,7 +354,7 @@ impl Sfu {
     }
 
     /// Asks a publisher for the key frames that are wanted and were not asked for a moment ago; whether there are any.
-    fn ask(&mut self, now: Instant, publisher: Peer) -> bool {
+    fn ask(&mut self, now: Instant, publisher: TransportId) -> bool {
         let Some(link) = self.links.get_mut(&publisher) else { return false };
         let Role::Publisher(source) = &mut link.role else { return false };
         let due = source.tracks.iter_mut().flat_map(|track| {
@@ -361,18 +367,18 @@ impl Sfu {
     }
 
     /// Hands a packet of a publisher to its subscribers.
-    fn forward(&mut self, now: Instant, peer: Peer, packet: &RtpPacket) {
+    fn forward(&mut self, now: Instant, peer: TransportId, packet: &RtpPacket) {
         let strict = self.ground.strict;
         let ssrc = packet.header.ssrc;
         let Some(link) = self.links.get_mut(&peer) else { return };
         let Some((mid, rid)) = link.stream(ssrc) else { return };
         let Role::Publisher(source) = &mut link.role else { return };
         if !std::mem::replace(&mut source.media, true) {
-            self.events.push_back(Event::MediaStarted(peer));
+            self.events.push_back(MediaEvent::MediaStarted(peer));
         }
         let bytes = packet.payload.len() + packet.header.header_len;
         if source.meter.exceeded(now, bytes) && strict {
-            return self.end(now, peer, Why::Bitrate);
+            return self.end(now, peer, CloseReason::BitrateExceeded);
         }
         let Some(track) = source.tracks.iter_mut().find(|track| track.mid == mid) else { return };
         let fresh = !track.knows(ssrc);
@@ -404,7 +410,7 @@ impl Sfu {
     }
 
     /// Puts a packet down for a subscriber.
-    fn send(&mut self, now: Instant, subscriber: Peer, kind: Kind, heard: Heard, packet: &RtpPacket) {
+    fn send(&mut self, now: Instant, subscriber: TransportId, kind: Kind, heard: Heard, packet: &RtpPacket) {
         let Some(link) = self.links.get_mut(&subscriber).filter(|link| link.connected) else { return };
         let Role::Subscriber { lanes, .. } = &mut link.role else { return };
         let Some((_, lane)) = lanes.iter_mut().find(|(of, _)| *of == kind) else { return };
@@ -440,7 +446,7 @@ impl Sfu {
     }
 
     /// Ends a connection, and those of its subscribers.
-    fn end(&mut self, now: Instant, peer: Peer, why: Why) {
+    fn end(&mut self, now: Instant, peer: TransportId, why: CloseReason) {
         let Some(mut link) = self.links.remove(&peer) else { return };
         link.close(now, &mut self.transmits);
         if let Some(due) = link.due {
@@ -458,10 +464,10 @@ impl Sfu {
             }
             Role::Publisher(source) => {
                 for subscriber in &source.subscribers {
-                    self.end(now, *subscriber, Why::PublisherGone);
+                    self.end(now, *subscriber, CloseReason::PublisherClosed);
                 }
             }
         }
-        self.events.push_back(Event::Closed(peer, why));
+        self.events.push_back(MediaEvent::Closed(peer, why));
     }
 }

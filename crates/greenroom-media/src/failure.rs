@@ -1,4 +1,4 @@
-//! Why a media connection failed, and how far it had come.
+//! CloseReason a media connection failed, and how far it had come.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ const ALERT: u8 = 21;
 const RECORD_HEADER: usize = 13;
 const FATAL: u8 = 2;
 
-/// Why a media connection failed.
+/// CloseReason a media connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum FailureReason {
     /// No STUN binding request of the client has arrived.
     NoStunRequest,
     /// STUN binding requests have arrived, none of which passed verification.
@@ -45,37 +45,37 @@ pub enum Reason {
 /// A failed media connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Why it failed.
-    pub reason: Reason,
+    /// CloseReason it failed.
+    pub reason: FailureReason,
     /// The client's address, if a packet has come from it.
     pub remote: Option<SocketAddr>,
 }
 
-impl Reason {
+impl FailureReason {
     /// Name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
-            Reason::NoStunRequest => "no_stun_request",
-            Reason::StunNotVerified => "stun_not_verified",
-            Reason::NotNominated => "not_nominated",
-            Reason::DtlsTimeout => "dtls_timeout",
-            Reason::DtlsAlert(_) => "dtls_alert",
-            Reason::DtlsFailed => "dtls_failed",
-            Reason::FingerprintMismatch => "fingerprint_mismatch",
-            Reason::NoMedia => "no_media",
-            Reason::MediaNotAgreed => "media_not_agreed",
-            Reason::Silence => "silence",
-            Reason::Internal => "internal",
+            FailureReason::NoStunRequest => "no_stun_request",
+            FailureReason::StunNotVerified => "stun_not_verified",
+            FailureReason::NotNominated => "not_nominated",
+            FailureReason::DtlsTimeout => "dtls_timeout",
+            FailureReason::DtlsAlert(_) => "dtls_alert",
+            FailureReason::DtlsFailed => "dtls_failed",
+            FailureReason::FingerprintMismatch => "fingerprint_mismatch",
+            FailureReason::NoMedia => "no_media",
+            FailureReason::MediaNotAgreed => "media_not_agreed",
+            FailureReason::Silence => "silence",
+            FailureReason::Internal => "internal",
         }
     }
 
     /// The reason for an error of the WebRTC library while it was doing what was due.
-    pub(super) fn of(error: &RtcError) -> Reason {
+    pub(super) fn of(error: &RtcError) -> FailureReason {
         match error {
-            RtcError::RemoteSdp(_) => Reason::FingerprintMismatch,
+            RtcError::RemoteSdp(_) => FailureReason::FingerprintMismatch,
             // The DTLS library gives up after a number of retransmissions.
-            RtcError::Dtls(_) => Reason::DtlsTimeout,
-            _ => Reason::Internal,
+            RtcError::Dtls(_) => FailureReason::DtlsTimeout,
+            _ => FailureReason::Internal,
         }
     }
 }
@@ -88,8 +88,8 @@ pub(super) struct Progress {
     /// Source of the last one that was verified.
     verified: Option<SocketAddr>,
     nominated: bool,
-    /// Why the DTLS handshake has failed, and since when.
-    dtls: Option<(Instant, Reason)>,
+    /// CloseReason the DTLS handshake has failed, and since when.
+    dtls: Option<(Instant, FailureReason)>,
     connected: Option<Instant>,
     /// Whether RTP has arrived, of whatever stream.
     rtp: bool,
@@ -118,7 +118,7 @@ impl Progress {
     pub(super) fn datagram(&mut self, now: Instant, bytes: &[u8], handled: bool) {
         let dtls = bytes.first().is_some_and(|first| DTLS.contains(first));
         if dtls && self.connected.is_none() && self.dtls.is_none() {
-            let failed = alert(bytes).map(Reason::DtlsAlert).or((!handled).then_some(Reason::DtlsFailed));
+            let failed = alert(bytes).map(FailureReason::DtlsAlert).or((!handled).then_some(FailureReason::DtlsFailed));
             self.dtls = failed.map(|reason| (now, reason));
         }
     }
@@ -142,24 +142,24 @@ impl Progress {
     /// What to report of a connected publisher without media. It is reported once.
     pub(super) fn without_media(&mut self) -> Failure {
         self.reported = true;
-        self.failure(if self.rtp { Reason::MediaNotAgreed } else { Reason::NoMedia })
+        self.failure(if self.rtp { FailureReason::MediaNotAgreed } else { FailureReason::NoMedia })
     }
 
-    /// Why a connection whose time is over has failed.
+    /// CloseReason a connection whose time is over has failed.
     pub(super) fn expired(&self) -> Failure {
         let reason = match self {
-            Progress { connected: Some(_), .. } => Reason::Silence,
+            Progress { connected: Some(_), .. } => FailureReason::Silence,
             Progress { dtls: Some((_, reason)), .. } => *reason,
-            Progress { nominated: true, .. } => Reason::DtlsTimeout,
-            Progress { verified: Some(_), .. } => Reason::NotNominated,
-            Progress { stun: Some(_), .. } => Reason::StunNotVerified,
-            _ => Reason::NoStunRequest,
+            Progress { nominated: true, .. } => FailureReason::DtlsTimeout,
+            Progress { verified: Some(_), .. } => FailureReason::NotNominated,
+            Progress { stun: Some(_), .. } => FailureReason::StunNotVerified,
+            _ => FailureReason::NoStunRequest,
         };
         self.failure(reason)
     }
 
     /// A failure for this reason.
-    pub(super) fn failure(&self, reason: Reason) -> Failure {
+    pub(super) fn failure(&self, reason: FailureReason) -> Failure {
         Failure { reason, remote: self.verified.or(self.stun) }
     }
 }
@@ -201,7 +201,7 @@ mod tests {
         progress.verified(address, true);
         progress.datagram(now, &record(21, 0, &[2, 40]), false);
         assert_eq!(progress.gives_up(), Some(now + DTLS_GRACE));
-        assert_eq!(progress.expired(), Failure { reason: Reason::DtlsAlert(40), remote: Some(address) });
+        assert_eq!(progress.expired(), Failure { reason: FailureReason::DtlsAlert(40), remote: Some(address) });
         progress.connected(now);
         progress.datagram(now, &record(21, 0, &[2, 40]), false);
         assert_eq!(progress.gives_up(), None);

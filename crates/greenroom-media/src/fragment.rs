@@ -1,6 +1,6 @@
 //! Fragments of SDP (RFC 8840): candidates, and the restart of ICE.
 
-use super::Refused;
+use super::OfferError;
 use super::offer::is_ice;
 use super::sdp::{attribute, push};
 use std::net::IpAddr;
@@ -17,11 +17,11 @@ pub(super) struct Fragment {
 
 impl Fragment {
     /// Reads one. Its candidates are looked at and forgotten.
-    pub(super) fn read(text: &str) -> Result<Fragment, Refused> {
-        let malformed = |why: String| Err(Refused::Malformed(why));
+    pub(super) fn read(text: &str) -> Result<Fragment, OfferError> {
+        let malformed = |why: String| Err(OfferError::Malformed(why));
         if text.len() > MAX_BYTES {
             let text = format!("the fragment has {} bytes; the limit is {MAX_BYTES}", text.len());
-            return Err(Refused::OfferTooLarge(text));
+            return Err(OfferError::TooLarge(text));
         }
         let (mut ufrag, mut password, mut known) = (None, None, 0);
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -50,7 +50,7 @@ impl Fragment {
 }
 
 /// Holds a candidate to its grammar (RFC 8839, 5.1) as far as it can be looked at; an address may be a name.
-fn check_candidate(text: &str) -> Result<(), Refused> {
+fn check_candidate(text: &str) -> Result<(), OfferError> {
     let words: Vec<_> = text.split(' ').filter(|word| !word.is_empty()).collect();
     let good = match words[..] {
         [foundation, component, _, priority, address, port, "typ", kind, ..] => {
@@ -65,7 +65,7 @@ fn check_candidate(text: &str) -> Result<(), Refused> {
     };
     match good {
         true => Ok(()),
-        false => Err(Refused::Malformed("a candidate is not as RFC 8839 has it".into())),
+        false => Err(OfferError::Malformed("a candidate is not as RFC 8839 has it".into())),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Media: a sans-IO engine that forwards them from publishers to subscribers, and the thread that feeds it.
+//! The media engine: a sans-IO SFU, and the thread that drives it over UDP sockets.
 //!
-//! [`Media`] is what the rest of the house holds: it asks the thread, and hears of what becomes of peers through
-//! [`Event`]s. Nothing here knows of tokens, stages or the record.
+//! [`MediaHandle`] is the async interface to that thread; [`MediaEvent`]s report state changes of transports.
+
+#![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
 
 mod agree;
 mod answer;
@@ -26,164 +27,153 @@ mod thread;
 mod vp8;
 
 pub use engine::Sfu;
-pub use failure::{Failure, Reason};
-pub use media::{BUFFER, Media, bind};
+pub use failure::{Failure, FailureReason};
+pub use media::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
 pub use negotiate::{Negotiated, Negotiator};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A connection that carries media: its number in this process, never given twice.
+/// Identifies a media transport in this process; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Peer(pub u64);
+pub struct TransportId(pub u64);
 
-/// What went through the socket since the start.
+/// Counters of the media sockets since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Datagrams that came, and their bytes.
-    pub received: (u64, u64),
-    /// Datagrams that were sent, and their bytes.
-    pub sent: (u64, u64),
-    /// Datagrams that the system would not send.
-    pub unsent: u64,
-    /// Events that nobody took in time.
-    pub dropped: u64,
+pub struct SocketStats {
+    pub received_datagrams: u64,
+    pub received_bytes: u64,
+    pub sent_datagrams: u64,
+    pub sent_bytes: u64,
+    /// Datagrams dropped because the kernel did not accept them.
+    pub send_drops: u64,
+    /// [`MediaEvent`]s dropped because their channel was full.
+    pub event_drops: u64,
 }
 
-/// What the operator chose.
+/// Configuration of the media thread.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Addresses that clients are told, besides that of the socket; its port is theirs too.
+pub struct MediaConfig {
+    /// IP addresses to advertise as ICE candidates before the socket's own, with the socket's port.
     pub public_ips: Vec<IpAddr>,
-    /// How long a connection may give no sign of life.
+    /// Time in which a transport must connect, and after which a silent one is closed.
     pub timeout: Duration,
-    /// Whether publishers are held to the limits of IVS.
-    pub strict: bool,
-    /// What offers may have.
-    pub limits: OfferLimits,
+    /// Whether to enforce the publishing limits of Amazon IVS: H.264 only, 720p, 8.5 Mbit/s, no B-frames.
+    pub strict_ivs: bool,
+    pub offer_limits: OfferLimits,
 }
 
-/// The limits of offers that operators can set.
+/// Configurable limits of SDP offers. Defaults: 256 KiB, 64 media sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfferLimits {
-    /// Maximum bytes of an offer.
-    pub bytes: usize,
-    /// Maximum media sections of an offer.
-    pub sections: usize,
+    pub max_bytes: usize,
+    pub max_media_sections: usize,
 }
 
 impl Default for OfferLimits {
     fn default() -> OfferLimits {
-        OfferLimits { bytes: 256 * 1024, sections: 64 }
+        OfferLimits { max_bytes: 256 * 1024, max_media_sections: 64 }
     }
 }
 
-/// Why an offer was not answered.
+/// Why an SDP offer or fragment was rejected. The texts are sent to clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It is not SDP, or not an offer that can be answered; why.
+pub enum OfferError {
+    /// Invalid SDP, or an offer that cannot be answered.
     #[error("{0}")]
     Malformed(String),
-    /// It exceeds a limit of offers; which one.
+    /// Exceeds one of the limits of offers.
     #[error("{0}")]
-    OfferTooLarge(String),
-    /// Its audio sections have no Opus.
+    TooLarge(String),
     #[error("the offer has audio without Opus")]
-    AudioCodec,
-    /// Its video sections have no codec that is taken here.
+    UnsupportedAudioCodec,
+    /// Lists the offered and the supported video formats.
     #[error("{0}")]
-    VideoCodec(String),
-    /// A subscriber offers none of the codecs of the publisher.
+    UnsupportedVideoCodec(String),
+    /// A subscriber offers none of the publisher's codecs.
     #[error("the offer has none of the codecs that the publisher sends")]
     CodecMismatch,
-    /// Whom to subscribe to is not connected here.
     #[error("the publisher is not connected")]
-    NoPublisher,
-    /// The peer is not connected here.
-    #[error("the connection is not there")]
-    NoPeer,
-    /// A change that is not supported, such as another number of media sections.
+    PublisherNotFound,
+    #[error("the media connection does not exist")]
+    TransportNotFound,
+    /// An unsupported change, such as a second offer for a transport.
     #[error("{0}")]
     Unsupported(String),
-    /// More is asked of the media thread than it can take.
+    /// A queue of the media thread is full, or the thread has stopped.
     #[error("the media thread is busy")]
     Busy,
 }
 
-/// Why a connection ended.
+/// Why a transport was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It was closed from here.
-    Asked,
-    /// The client closed it.
-    Hangup,
-    /// Its publisher has gone.
-    PublisherGone,
-    /// More bits a second than allowed.
-    Bitrate,
-    /// A larger picture than allowed.
-    Resolution,
-    /// B-frames, which are not allowed.
-    BFrames,
-    /// It was never connected, or was lost.
+pub enum CloseReason {
+    /// Closed by [`MediaHandle::close`] or [`Sfu::close`].
+    Requested,
+    /// The client closed its DTLS connection or sent RTCP BYE.
+    ClosedByClient,
+    /// The publisher of this subscriber was closed.
+    PublisherClosed,
+    /// The publisher exceeded the bitrate limit.
+    BitrateExceeded,
+    /// The publisher exceeded the resolution limit.
+    ResolutionExceeded,
+    /// The publisher sent B-frames.
+    BFramesPresent,
+    /// The transport never connected, or was lost.
     Failed(Failure),
 }
 
-/// What becomes of a peer.
+/// A state change of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Keys are agreed; media may flow.
-    Connected(Peer),
-    /// The first packet of media has come from a publisher.
-    MediaStarted(Peer),
-    /// A publisher is connected, but its media have not come within the timeout. It stays.
-    MediaMissing(Peer, Failure),
-    /// It is gone. Said once of every peer whose offer was answered.
-    Closed(Peer, Why),
+pub enum MediaEvent {
+    /// The DTLS handshake has finished.
+    Connected(TransportId),
+    /// The first RTP packet of a publisher has arrived.
+    MediaStarted(TransportId),
+    /// A connected publisher has sent no media within the timeout. The transport stays open.
+    MediaMissing(TransportId, Failure),
+    /// Sent exactly once for each transport whose offer was answered.
+    Closed(TransportId, CloseReason),
 }
 
-/// A peer as the thread sees it.
+/// State and counters of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerState {
-    /// Which.
-    pub peer: Peer,
-    /// Whether keys are agreed.
+pub struct TransportStats {
+    pub id: TransportId,
+    /// Whether the DTLS handshake has finished.
     pub connected: bool,
-    /// Whether media have come from it; never for a subscriber.
-    pub media: bool,
-    /// Packets of media that a publisher sent or a subscriber was sent, without those sent again to a publisher's loss.
+    /// Whether RTP has arrived; always false for a subscriber.
+    pub media_received: bool,
+    /// RTP packets received from a publisher or sent to a subscriber (including retransmissions to it).
     pub packets: u64,
-    /// Bytes of these.
+    /// Bytes of [`packets`](Self::packets).
     pub bytes: u64,
-    /// Packets that a subscriber has reported as lost.
-    pub lost: u64,
-    /// Key frames that a publisher sent, over all its layers.
+    /// Packets that a subscriber's receiver reports count as lost.
+    pub packets_lost: u64,
+    /// Key frames received from a publisher, over all layers.
     pub key_frames: u64,
-    /// What a publisher's sound comes in, once it has come.
-    pub audio: Option<Codec>,
-    /// What a publisher's pictures come in, once they have come.
-    pub video: Option<Codec>,
+    /// A publisher's audio codec, once audio has arrived.
+    pub audio_codec: Option<Codec>,
+    /// A publisher's video codec, once video has arrived.
+    pub video_codec: Option<Codec>,
 }
 
-/// How media are encoded.
+/// A supported codec. VP8 is rejected under [`MediaConfig::strict_ivs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// Sound.
     Opus,
-    /// Pictures, always taken.
     H264,
-    /// Pictures, unless the operator holds publishers to the limits of IVS.
     Vp8,
 }
 
-/// A datagram to be sent.
+/// An outgoing UDP datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// To whom.
     pub destination: SocketAddr,
-    /// Its bytes.
     pub contents: Vec<u8>,
 }
 
-/// How many events wait to be read; one more is dropped, counted, and made good from a [snapshot](Media::snapshot).
-pub const EVENTS: usize = 8192;
+/// Capacity of the event channel. Further events are dropped and counted; recover from them with
+/// [`MediaHandle::snapshot`].
+pub const EVENT_QUEUE: usize = 8192;

@@ -1,6 +1,6 @@
 //! The limits of IVS that a publisher is held to when the operator wants them: 720p, 8.5 Mbps, no B-frames.
 
-use super::Why;
+use super::CloseReason;
 use super::picture::Look;
 use std::time::{Duration, Instant};
 
@@ -42,10 +42,10 @@ impl Meter {
 }
 
 /// What is wrong with a picture, if anything.
-pub(super) fn picture(look: Look) -> Option<Why> {
+pub(super) fn picture(look: Look) -> Option<CloseReason> {
     let larger = |(width, height): (u32, u32)| width.max(height) > LARGEST.0 || width.min(height) > LARGEST.1;
     if look.size.is_some_and(larger) {
-        return Some(Why::Resolution);
+        return Some(CloseReason::ResolutionExceeded);
     }
-    look.b_frame.then_some(Why::BFrames)
+    look.b_frame.then_some(CloseReason::BFramesPresent)
 }

@@ -9,13 +9,13 @@ mod wire;
 pub(super) use srtp::crypto_provider;
 
 use super::agree::{self, Agreed};
-use super::failure::{Progress, Reason};
+use super::failure::{FailureReason, Progress};
 use super::forward::Lane;
 use super::fragment::Restart;
 use super::limits::Meter;
 use super::offer::{Kind, Offer};
 use super::source::Track;
-use super::{Codec, OfferLimits, Peer, PeerState, Refused, Transmit};
+use super::{Codec, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
 use paths::Paths;
 use resend::ResendBudget;
 use setup::{accept_all, config, declare_layers, reseed};
@@ -52,14 +52,14 @@ pub(super) enum Role {
     /// It sends.
     Publisher(Box<Publisher>),
     /// It receives what a publisher sends.
-    Subscriber { publisher: Peer, lanes: Vec<(Kind, Lane)> },
+    Subscriber { publisher: TransportId, lanes: Vec<(Kind, Lane)> },
 }
 
 /// What is known of somebody who sends.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) tracks: Vec<Track>,
-    pub(super) subscribers: Vec<Peer>,
+    pub(super) subscribers: Vec<TransportId>,
     /// Whether a packet of media has come.
     pub(super) media: bool,
     pub(super) meter: Meter,
@@ -73,7 +73,7 @@ pub(super) enum Happening {
     KeyFrameWanted,
     HungUp,
     /// It cannot go on: why, and the library's words for it.
-    Failed(Reason, String),
+    Failed(FailureReason, String),
 }
 
 /// A connection.
@@ -126,13 +126,13 @@ fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Resu
 
 impl Link {
     /// Answers an offer, as a publisher's until [`Link::listen_to`] makes it a subscriber's.
-    pub(super) fn open(ground: &Ground, now: Instant, offer: Offer) -> Result<(Link, String), Refused> {
+    pub(super) fn open(ground: &Ground, now: Instant, offer: Offer) -> Result<(Link, String), OfferError> {
         reseed();
         let mut rtc = config(ground, &offer).build(now);
         for address in &ground.candidates {
             let candidate = Candidate::host(*address, "udp").map_err(|error| {
                 tracing::error!(%address, %error, "media address cannot be advertised");
-                Refused::Unsupported("a media address of the server cannot be advertised; see its log".into())
+                OfferError::Unsupported("a media address of the server cannot be advertised; see its log".into())
             })?;
             rtc.add_local_candidate(candidate);
         }
@@ -182,8 +182,8 @@ impl Link {
     }
 
     /// Makes it a subscriber of a publisher, if it can take what that sends.
-    pub(super) fn listen_to(&mut self, peer: Peer, publisher: &Link) -> Result<(), Refused> {
-        let Role::Publisher(source) = &publisher.role else { return Err(Refused::NoPublisher) };
+    pub(super) fn listen_to(&mut self, peer: TransportId, publisher: &Link) -> Result<(), OfferError> {
+        let Role::Publisher(source) = &publisher.role else { return Err(OfferError::PublisherNotFound) };
         let mut lanes = Vec::new();
         for section in &self.agreed {
             let theirs = publisher.agreed.iter().zip(&source.tracks).find(|(theirs, _)| theirs.kind == section.kind);
@@ -191,7 +191,7 @@ impl Link {
             let payloads = agree::translate(&theirs.payloads, &section.payloads);
             let sent = track.codec().map(|(pt, _)| pt);
             if !payloads.iter().any(|(from, ..)| Some(*from) == sent) {
-                return Err(Refused::CodecMismatch);
+                return Err(OfferError::CodecMismatch);
             }
             let rate = match section.kind {
                 Kind::Audio => 48_000,
@@ -303,7 +303,7 @@ impl Link {
     }
 
     /// What others are told of it.
-    pub(super) fn state(&self, peer: Peer) -> PeerState {
+    pub(super) fn state(&self, peer: TransportId) -> TransportStats {
         let codec = |kind| match &self.role {
             Role::Publisher(source) => {
                 let track = source.tracks.iter().find(|track| track.kind == kind)?;
@@ -315,16 +315,16 @@ impl Link {
             Role::Publisher(source) => (source.media, source.tracks.iter().map(|track| track.key_frames).sum()),
             Role::Subscriber { .. } => (false, 0),
         };
-        PeerState {
-            peer,
+        TransportStats {
+            id: peer,
             connected: self.connected,
-            media,
+            media_received: media,
             packets: self.packets,
             bytes: self.bytes,
-            lost: self.reports.iter().map(|(_, lost, ..)| lost).sum(),
+            packets_lost: self.reports.iter().map(|(_, lost, ..)| lost).sum(),
             key_frames,
-            audio: codec(Kind::Audio),
-            video: codec(Kind::Video),
+            audio_codec: codec(Kind::Audio),
+            video_codec: codec(Kind::Video),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::link::{Ground, Link};
 use super::offer::{Offer, Purpose};
-use super::{Peer, Refused};
+use super::{OfferError, TransportId};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ pub struct Negotiated {
     pub(super) link: Box<Link>,
     pub(super) answer: String,
     /// The publisher to receive from; `None` for a publisher.
-    pub(super) publisher: Option<Peer>,
+    pub(super) publisher: Option<TransportId>,
 }
 
 impl std::fmt::Debug for Negotiated {
@@ -28,18 +28,18 @@ impl std::fmt::Debug for Negotiated {
 
 impl Negotiator {
     /// Answers a publisher's offer.
-    pub fn publish(&self, now: Instant, offer: &str) -> Result<Negotiated, Refused> {
+    pub fn publish(&self, now: Instant, offer: &str) -> Result<Negotiated, OfferError> {
         let (link, answer) = self.answer(now, offer, Purpose::Publish)?;
         Ok(Negotiated { link, answer, publisher: None })
     }
 
     /// Answers a subscriber's offer. Whether the publisher exists and the codecs match is checked on admission.
-    pub fn subscribe(&self, now: Instant, publisher: Peer, offer: &str) -> Result<Negotiated, Refused> {
+    pub fn subscribe(&self, now: Instant, publisher: TransportId, offer: &str) -> Result<Negotiated, OfferError> {
         let (link, answer) = self.answer(now, offer, Purpose::Subscribe)?;
         Ok(Negotiated { link, answer, publisher: Some(publisher) })
     }
 
-    fn answer(&self, now: Instant, offer: &str, purpose: Purpose) -> Result<(Box<Link>, String), Refused> {
+    fn answer(&self, now: Instant, offer: &str, purpose: Purpose) -> Result<(Box<Link>, String), OfferError> {
         let offer = Offer::read(offer, purpose, self.ground.strict, &self.ground.limits)?;
         let (link, answer) = Link::open(&self.ground, now, offer)?;
         Ok((Box::new(link), answer))

@@ -7,7 +7,7 @@
 use super::codecs::{self, Format};
 use super::sdp::{Sdp, Section, push};
 use super::streams::Streams;
-use super::{Codec, OfferLimits, Refused};
+use super::{Codec, OfferError, OfferLimits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -67,8 +67,8 @@ pub(super) struct Taken {
     pub(super) streams: Streams,
 }
 
-fn malformed<T>(why: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused::Malformed(why.into()))
+fn malformed<T>(why: impl Into<String>) -> Result<T, OfferError> {
+    Err(OfferError::Malformed(why.into()))
 }
 
 fn suits(section: &Section<'_>, purpose: Purpose, session: &Section<'_>) -> bool {
@@ -81,8 +81,8 @@ fn suits(section: &Section<'_>, purpose: Purpose, session: &Section<'_>) -> bool
 }
 
 impl Offer {
-    /// Reads an offer; `strict` as in [`super::Settings`].
-    pub(super) fn read(text: &str, purpose: Purpose, strict: bool, limits: &OfferLimits) -> Result<Offer, Refused> {
+    /// Reads an offer; `strict` as in [`super::MediaConfig`].
+    pub(super) fn read(text: &str, purpose: Purpose, strict: bool, limits: &OfferLimits) -> Result<Offer, OfferError> {
         let sdp = Sdp::parse(text, limits)?;
         let mids: Vec<&str> = sdp.sections.iter().filter_map(|section| section.value("mid")).collect();
         if mids.iter().collect::<BTreeSet<_>>().len() < mids.len() {
@@ -111,7 +111,9 @@ impl Offer {
         let is_video = |section: &Section<'_>| section.kind() == Some(Kind::Video) && !section.is_rejected();
         let h264 = |section: &Section<'_>| is_video(section) && codecs::has_h264(section);
         if strict && purpose == Purpose::Publish && !sdp.sections.iter().any(h264) {
-            return Err(Refused::VideoCodec("the offer has no H.264 video section, which is required here".into()));
+            return Err(OfferError::UnsupportedVideoCodec(
+                "the offer has no H.264 video section, which is required here".into(),
+            ));
         }
         let sections: Vec<&Section<'_>> = chosen.iter().map(|(section, _)| *section).collect();
         if purpose == Purpose::Subscribe {
@@ -145,7 +147,7 @@ impl Offer {
 }
 
 impl Taken {
-    fn read(section: &Section<'_>, kind: Kind, purpose: Purpose, strict: bool) -> Result<Taken, Refused> {
+    fn read(section: &Section<'_>, kind: Kind, purpose: Purpose, strict: bool) -> Result<Taken, OfferError> {
         if section.protocol() != PROTOCOL {
             return malformed(format!("{} is not of the protocol {PROTOCOL}", section.label()));
         }
@@ -206,7 +208,7 @@ fn write_format(format: &Format, out: &mut String) {
     }
 }
 
-fn mid<'a>(section: &Section<'a>) -> Result<&'a str, Refused> {
+fn mid<'a>(section: &Section<'a>) -> Result<&'a str, OfferError> {
     let mut mids = section.values("mid");
     let Some(mid) = mids.next().filter(|mid| !mid.is_empty()) else {
         return malformed(format!("{} has no a=mid", section.label()));
@@ -238,7 +240,7 @@ fn extensions(section: &Section<'_>) -> Vec<(u8, &'static str)> {
 
 /// Whether the offer bundles the sections that are taken. They share one transport: of two sections, both must be in one
 /// group (RFC 9143), and their mids must differ where the WebRTC library looks.
-fn bundled(sdp: &Sdp<'_>, taken: &[Taken]) -> Result<bool, Refused> {
+fn bundled(sdp: &Sdp<'_>, taken: &[Taken]) -> Result<bool, OfferError> {
     let short = |mid: &str| -> String {
         mid.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(MID_CHARACTERS).collect()
     };
@@ -267,7 +269,7 @@ pub(super) fn is_ice(text: &str, least: usize) -> bool {
 type Transport = ((String, String), Vec<String>, &'static str);
 
 /// The transport of what is taken: of its sections, else of the session, else of another section that it is bundled with.
-fn transport(sdp: &Sdp<'_>, taken: &[&Section<'_>]) -> Result<Transport, Refused> {
+fn transport(sdp: &Sdp<'_>, taken: &[&Section<'_>]) -> Result<Transport, OfferError> {
     if sdp.session.has_flag("ice-lite") {
         return malformed("the client is ICE-lite, as the server is; one of them must be a full ICE agent");
     }
@@ -337,7 +339,7 @@ fn meanings(section: &Section<'_>) -> BTreeMap<u8, Meaning> {
 
 /// Refuses payload types that stand for two things. All that is sent goes one way (RFC 9143, section 9.1), and a receiver
 /// chooses the numbers.
-fn unambiguous(sections: &[&Section<'_>]) -> Result<(), Refused> {
+fn unambiguous(sections: &[&Section<'_>]) -> Result<(), OfferError> {
     let mut all = BTreeMap::new();
     for (number, meaning) in sections.iter().flat_map(|section| meanings(section)) {
         let one = meaning.encodings.len() == 1;

@@ -1,6 +1,6 @@
 //! SDP as text: an offer's lines by section, held to limits before anything else looks at them.
 
-use super::{OfferLimits, Refused};
+use super::{OfferError, OfferLimits};
 
 /// Maximum lines of an offer.
 const MAX_LINES: usize = 10_000;
@@ -69,27 +69,30 @@ pub(super) fn push(out: &mut String, line: &str) {
     out.push_str("\r\n");
 }
 
-fn malformed<T>(why: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused::Malformed(why.into()))
+fn malformed<T>(why: impl Into<String>) -> Result<T, OfferError> {
+    Err(OfferError::Malformed(why.into()))
 }
 
-fn exceeded<T>(why: String) -> Result<T, Refused> {
-    Err(Refused::OfferTooLarge(why))
+fn exceeded<T>(why: String) -> Result<T, OfferError> {
+    Err(OfferError::TooLarge(why))
 }
 
 impl<'a> Sdp<'a> {
     /// Splits an offer into sections.
-    pub(super) fn parse(text: &'a str, limits: &OfferLimits) -> Result<Sdp<'a>, Refused> {
-        if text.len() > limits.bytes {
-            return exceeded(format!("the offer has {} bytes; the limit is {}", text.len(), limits.bytes));
+    pub(super) fn parse(text: &'a str, limits: &OfferLimits) -> Result<Sdp<'a>, OfferError> {
+        if text.len() > limits.max_bytes {
+            return exceeded(format!("the offer has {} bytes; the limit is {}", text.len(), limits.max_bytes));
         }
         let mut session = Section { head: "", lines: Vec::new() };
         let mut sections: Vec<Section<'a>> = Vec::new();
         for (index, line) in text.lines().map(str::trim_end).enumerate() {
             check_line(index + 1, line)?;
             match line.strip_prefix("m=") {
-                Some(_) if sections.len() >= limits.sections => {
-                    return exceeded(format!("the offer has more than {} sections, the limit", limits.sections));
+                Some(_) if sections.len() >= limits.max_media_sections => {
+                    return exceeded(format!(
+                        "the offer has more than {} sections, the limit",
+                        limits.max_media_sections
+                    ));
                 }
                 Some(head) => sections.push(Section { head, lines: Vec::new() }),
                 None if line.is_empty() => {}
@@ -104,7 +107,7 @@ impl<'a> Sdp<'a> {
     }
 }
 
-fn check_line(number: usize, line: &str) -> Result<(), Refused> {
+fn check_line(number: usize, line: &str) -> Result<(), OfferError> {
     if number > MAX_LINES {
         return exceeded(format!("the offer has more than {MAX_LINES} lines, the limit"));
     }
@@ -118,7 +121,7 @@ fn check_line(number: usize, line: &str) -> Result<(), Refused> {
 }
 
 impl<'a> Section<'a> {
-    fn check_limits(&self) -> Result<(), Refused> {
+    fn check_limits(&self) -> Result<(), OfferError> {
         let limit = |what: &str, count: usize, limit: usize| match count > limit {
             true => exceeded(format!("{} has {count} {what}; the limit is {limit}", self.label())),
             false => Ok(()),

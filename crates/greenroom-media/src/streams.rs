@@ -1,6 +1,6 @@
 //! The streams that a publisher's section announces: simulcast layers by RID or by SSRC, or a single stream.
 
-use super::Refused;
+use super::OfferError;
 use super::sdp::{Section, push};
 use super::source::MAX_LAYERS;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(super) enum Streams {
 
 impl Streams {
     /// Reads the streams of a section that the client sends.
-    pub(super) fn read(section: &Section<'_>) -> Result<Streams, Refused> {
+    pub(super) fn read(section: &Section<'_>) -> Result<Streams, OfferError> {
         if let Some((rids, simulcast)) = rids(section)? {
             return Ok(Streams::Rids { rids, simulcast });
         }
@@ -82,7 +82,7 @@ fn group(value: &str) -> Option<(&str, Vec<u32>)> {
 }
 
 /// The RIDs that a section sends, and whether they are layers of simulcast; `None` if it has none.
-fn rids(section: &Section<'_>) -> Result<Option<(Vec<String>, bool)>, Refused> {
+fn rids(section: &Section<'_>) -> Result<Option<(Vec<String>, bool)>, OfferError> {
     let sends = |value: &str| {
         let mut words = value.split(' ').filter(|word| !word.is_empty());
         let rid = words.next()?;
@@ -102,7 +102,7 @@ fn rids(section: &Section<'_>) -> Result<Option<(Vec<String>, bool)>, Refused> {
                  {RID_CHARACTERS} of them",
                 section.label()
             );
-            return Err(Refused::Malformed(text));
+            return Err(OfferError::Malformed(text));
         }
     }
     Ok((!rids.is_empty()).then_some((rids, simulcast)))

@@ -5,7 +5,7 @@ use super::burst::Burst;
 use super::engine::Sfu;
 use super::negotiate::{Negotiated, Negotiator};
 use super::sockets::{self, Sockets};
-use super::{Event, Peer, PeerState, Refused, Settings};
+use super::{MediaConfig, MediaEvent, OfferError, TransportId, TransportStats};
 use mio::{Events, Poll, Token, Waker};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -28,14 +28,14 @@ const DATAGRAM: usize = 4096;
 /// How long the thread sleeps at most.
 const NAP: Duration = Duration::from_secs(5);
 
-type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+type Answer<T> = oneshot::Sender<Result<T, OfferError>>;
 
 /// A command to the thread. None of them may be costly: what parses text is done before.
 #[derive(Debug)]
 pub(super) enum Command {
-    Admit { peer: Peer, negotiated: Box<Negotiated>, answer: Answer<String> },
-    Restart { peer: Peer, ufrag: String, password: String, answer: Answer<Option<String>> },
-    Snapshot { answer: Answer<Vec<PeerState>> },
+    Admit { peer: TransportId, negotiated: Box<Negotiated>, answer: Answer<String> },
+    Restart { peer: TransportId, ufrag: String, password: String, answer: Answer<Option<String>> },
+    Snapshot { answer: Answer<Vec<TransportStats>> },
 }
 
 /// Datagrams and their bytes since the start. Only the thread writes them.
@@ -56,9 +56,9 @@ fn count(counts: &[AtomicU64; 2], (datagrams, bytes): (u64, u64)) {
 #[derive(Debug, Default)]
 struct Transitions {
     /// Those that are being negotiated, or wait to be admitted.
-    opening: BTreeSet<Peer>,
+    opening: BTreeSet<TransportId>,
     /// Those to be closed: no channel, as closing must not fail.
-    closing: BTreeSet<Peer>,
+    closing: BTreeSet<TransportId>,
 }
 
 /// What the thread shares with those who ask.
@@ -89,13 +89,13 @@ impl Shared {
     }
 
     /// Notes that a connection is being made. It is admitted unless it is closed, or the guard dropped, before.
-    pub(super) fn open(&self, peer: Peer) -> Opening<'_> {
+    pub(super) fn open(&self, peer: TransportId) -> Opening<'_> {
         self.transitions().opening.insert(peer);
         Opening { shared: self, peer }
     }
 
     /// Closes a connection, or keeps it from being admitted.
-    pub(super) fn close(&self, peer: Peer) {
+    pub(super) fn close(&self, peer: TransportId) {
         {
             let mut transitions = self.transitions();
             if transitions.opening.remove(&peer) {
@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// Whether a connection may still be admitted; asked once, by the thread.
-    fn admits(&self, peer: Peer) -> bool {
+    fn admits(&self, peer: TransportId) -> bool {
         self.transitions().opening.remove(&peer)
     }
 
@@ -120,7 +120,7 @@ impl Shared {
 /// A connection that is being made.
 pub(super) struct Opening<'a> {
     shared: &'a Shared,
-    peer: Peer,
+    peer: TransportId,
 }
 
 impl Drop for Opening<'_> {
@@ -146,7 +146,7 @@ pub(super) struct Thread {
     burst: Burst,
     poll: Poll,
     commands: Receiver<Command>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<MediaEvent>,
     shared: Arc<Shared>,
     buffer: Vec<u8>,
     /// Whether the socket may have more datagrams.
@@ -158,14 +158,14 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn new(
         socket: std::net::UdpSocket,
-        settings: &Settings,
+        settings: &MediaConfig,
         commands: Receiver<Command>,
-        events: mpsc::Sender<Event>,
+        events: mpsc::Sender<MediaEvent>,
     ) -> std::io::Result<(Thread, Arc<Shared>)> {
         let poll = Poll::new()?;
         let sockets = Sockets::new(socket, poll.registry())?;
         let candidates = candidates(sockets.bound(), &settings.public_ips, sockets.own_ip());
-        let sfu = Sfu::with_limits(candidates.clone(), settings.timeout, settings.strict, settings.limits);
+        let sfu = Sfu::with_limits(candidates.clone(), settings.timeout, settings.strict_ivs, settings.offer_limits);
         let sfu = sfu.map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared {
             peers: AtomicU64::new(1),
@@ -305,7 +305,7 @@ impl Thread {
     fn command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Admit { peer, answer, .. } if !self.shared.admits(peer) => {
-                let _ = answer.send(Err(Refused::Busy));
+                let _ = answer.send(Err(OfferError::Busy));
             }
             Command::Admit { peer, negotiated, answer } => {
                 let answered = self.sfu.admit(now, peer, *negotiated);
@@ -322,7 +322,7 @@ impl Thread {
     }
 
     /// Gives an answer. If nobody waits for it any more, no client will ever come of it.
-    fn reply(&mut self, peer: Peer, answer: Answer<String>, answered: Result<String, Refused>) {
+    fn reply(&mut self, peer: TransportId, answer: Answer<String>, answered: Result<String, OfferError>) {
         let opened = answered.is_ok();
         if answer.send(answered).is_err() && opened {
             self.sfu.close(Instant::now(), peer);

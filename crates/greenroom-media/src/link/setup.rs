@@ -4,7 +4,7 @@ use super::{Ground, guarded};
 use crate::codecs::Format;
 use crate::offer::{Offer, Purpose};
 use crate::streams::Streams;
-use crate::{Codec, Refused};
+use crate::{Codec, OfferError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn without_extension(config: &mut RtcConfig, left_out: Extension) {
 }
 
 /// Has the library accept the first sections of an offer; its answer.
-fn accept(rtc: &mut Rtc, offer: &Offer, sections: usize) -> Result<String, Refused> {
+fn accept(rtc: &mut Rtc, offer: &Offer, sections: usize) -> Result<String, OfferError> {
     let stream = rtc.direct_api().local_ice_credentials().ufrag;
     let text = offer.library_text(sections, &stream);
     let answered = guarded(|| {
@@ -79,7 +79,7 @@ fn accept(rtc: &mut Rtc, offer: &Offer, sections: usize) -> Result<String, Refus
     answered.map_err(|reason| {
         // The library's words are for the operator: they may tell of its memory.
         tracing::warn!(reason, "the WebRTC library rejected an offer that had passed our checks");
-        Refused::Malformed("the offer cannot be answered".into())
+        OfferError::Malformed("the offer cannot be answered".into())
     })
 }
 
@@ -88,7 +88,7 @@ fn accept(rtc: &mut Rtc, offer: &Offer, sections: usize) -> Result<String, Refus
 /// The library draws a CNAME for each section from the thread's generator, and has no way to set it. Receivers that go by
 /// RFC 3550, such as GStreamer, synchronize streams of one CNAME only. So sections are accepted one by one, and the
 /// generator is set back in between.
-pub(super) fn accept_all(rtc: &mut Rtc, offer: &Offer) -> Result<String, Refused> {
+pub(super) fn accept_all(rtc: &mut Rtc, offer: &Offer) -> Result<String, OfferError> {
     let state = fastrand::get_seed();
     if offer.purpose == Purpose::Subscribe {
         for sections in 1..offer.taken.len() {

@@ -3,7 +3,7 @@
 use super::resend::Verdict;
 use super::{AGAIN, Happening, Link, Role, guarded, srtp};
 use crate::Transmit;
-use crate::failure::Reason;
+use crate::failure::FailureReason;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -108,7 +108,7 @@ impl Link {
         });
         match handled {
             Ok(handled) => self.progress.datagram(now, bytes, handled),
-            Err(why) => return vec![Happening::Failed(Reason::Internal, why)],
+            Err(why) => return vec![Happening::Failed(FailureReason::Internal, why)],
         }
         let happenings = self.drive(now, out);
         if srtp::verified() > verified {
@@ -149,15 +149,16 @@ impl Link {
         let rtc = &mut self.rtc;
         match guarded(|| rtc.handle_input(Input::Timeout(now))) {
             Ok(()) => self.drive(now, out),
-            Err(why) => vec![Happening::Failed(Reason::Internal, why)],
+            Err(why) => vec![Happening::Failed(FailureReason::Internal, why)],
         }
     }
 
     /// Lets the WebRTC library do all that it has to do by now. [`Link::wants`] then says when it wants more.
     pub(crate) fn drive(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<Happening> {
         self.written = None;
-        let (mut happenings, mut reason) = (Vec::new(), Reason::Internal);
-        let mut work = || self.work_off(now, out, &mut happenings).inspect_err(|error| reason = Reason::of(error));
+        let (mut happenings, mut reason) = (Vec::new(), FailureReason::Internal);
+        let mut work =
+            || self.work_off(now, out, &mut happenings).inspect_err(|error| reason = FailureReason::of(error));
         if let Err(why) = guarded(&mut work) {
             happenings.push(Happening::Failed(reason, why));
         }

@@ -1,7 +1,7 @@
 //! One turn of the thread at a time, on a clock that the test moves.
 
 use super::*;
-use crate::{OfferLimits, Why};
+use crate::{CloseReason, OfferLimits};
 use std::cell::Cell;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -11,18 +11,18 @@ struct World {
     thread: Thread,
     shared: Arc<Shared>,
     commands: SyncSender<Command>,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<MediaEvent>,
     address: SocketAddr,
 }
 
 fn world() -> World {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let settings = Settings {
+    let settings = MediaConfig {
         public_ips: vec![],
         timeout: Duration::from_secs(10),
-        strict: false,
-        limits: OfferLimits::default(),
+        strict_ivs: false,
+        offer_limits: OfferLimits::default(),
     };
     let (commands, asked) = sync_channel(1024);
     let (events, heard) = mpsc::channel(64);
@@ -31,19 +31,19 @@ fn world() -> World {
 }
 
 impl World {
-    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> oneshot::Receiver<Result<T, Refused>> {
+    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> oneshot::Receiver<Result<T, OfferError>> {
         let (answer, answered) = oneshot::channel();
         self.commands.try_send(command(answer)).unwrap();
         answered
     }
 
-    fn admit(&self, peer: Peer) -> oneshot::Receiver<Result<String, Refused>> {
+    fn admit(&self, peer: TransportId) -> oneshot::Receiver<Result<String, OfferError>> {
         let negotiated = Box::new(self.thread.negotiator().publish(Instant::now(), OFFER).unwrap());
         self.ask(|answer| Command::Admit { peer, negotiated, answer })
     }
 
-    fn peers(&self) -> Vec<Peer> {
-        self.thread.sfu.snapshot().iter().map(|state| state.peer).collect()
+    fn peers(&self) -> Vec<TransportId> {
+        self.thread.sfu.snapshot().iter().map(|state| state.id).collect()
     }
 }
 
@@ -51,16 +51,16 @@ impl World {
 fn a_flood_of_commands_keeps_neither_datagrams_nor_closings_waiting() {
     let mut world = world();
     let shared = Arc::clone(&world.shared);
-    let _opening = shared.open(Peer(1));
-    let first = world.admit(Peer(1));
+    let _opening = shared.open(TransportId(1));
+    let first = world.admit(TransportId(1));
     world.thread.turn(Instant::now);
     assert!(first.blocking_recv().unwrap().is_ok());
-    assert_eq!(world.peers(), [Peer(1)]);
+    assert_eq!(world.peers(), [TransportId(1)]);
 
     let mut flood: Vec<_> = (0..500).map(|_| world.ask(|answer| Command::Snapshot { answer })).collect();
     let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"anything", world.address).unwrap();
-    world.shared.close(Peer(1));
+    world.shared.close(TransportId(1));
     // As the poll would report it.
     world.thread.readable = world.thread.sockets.wake(Token(0));
     // Each look at the clock takes a millisecond: of the time of a turn, one command takes all.
@@ -73,7 +73,7 @@ fn a_flood_of_commands_keeps_neither_datagrams_nor_closings_waiting() {
     assert_eq!(answered, 1);
     assert!(world.thread.asked, "the next turn follows at once");
     assert_eq!(world.shared.traffic.received[0].load(Ordering::Relaxed), 1, "the datagram was read");
-    assert_eq!(world.events.try_recv().unwrap(), Event::Closed(Peer(1), Why::Asked));
+    assert_eq!(world.events.try_recv().unwrap(), MediaEvent::Closed(TransportId(1), CloseReason::Requested));
 
     let (start, mut turns) = (Instant::now(), 0);
     while world.thread.asked {
@@ -87,16 +87,16 @@ fn a_flood_of_commands_keeps_neither_datagrams_nor_closings_waiting() {
 #[test]
 fn what_is_closed_or_given_up_before_its_admission_is_not_admitted() {
     let mut world = world();
-    let closed = world.shared.open(Peer(1));
-    let answer = world.admit(Peer(1));
-    world.shared.close(Peer(1));
+    let closed = world.shared.open(TransportId(1));
+    let answer = world.admit(TransportId(1));
+    world.shared.close(TransportId(1));
     drop(closed);
-    let given_up = world.shared.open(Peer(2));
-    let other = world.admit(Peer(2));
+    let given_up = world.shared.open(TransportId(2));
+    let other = world.admit(TransportId(2));
     drop(given_up);
     world.thread.turn(Instant::now);
-    assert_eq!(answer.blocking_recv().unwrap(), Err(Refused::Busy));
-    assert_eq!(other.blocking_recv().unwrap(), Err(Refused::Busy));
+    assert_eq!(answer.blocking_recv().unwrap(), Err(OfferError::Busy));
+    assert_eq!(other.blocking_recv().unwrap(), Err(OfferError::Busy));
     assert_eq!(world.peers(), []);
     assert!(world.events.try_recv().is_err(), "nothing was opened, so nothing is closed");
     let transitions = world.shared.transitions();

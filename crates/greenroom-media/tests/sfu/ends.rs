@@ -2,7 +2,7 @@
 
 use crate::camera::{Camera, film, frames};
 use crate::world::{TIMEOUT, World};
-use greenroom_media::{Event, Reason, Why};
+use greenroom_media::{CloseReason, FailureReason, MediaEvent};
 use std::time::Duration;
 use str0m::format::Codec;
 
@@ -14,7 +14,7 @@ fn stun(bytes: &[u8]) -> bool {
 
 fn ended_at(world: &World, client: usize) -> Duration {
     let peer = world.clients[client].peer;
-    let ended = |event: &Event| matches!(event, Event::Closed(of, _) if *of == peer);
+    let ended = |event: &MediaEvent| matches!(event, MediaEvent::Closed(of, _) if *of == peer);
     let mut ends = world.events.iter().filter(|(_, event)| ended(event));
     let (at, _) = ends.next().unwrap();
     assert_eq!(ends.next(), None, "an end is told once");
@@ -34,8 +34,8 @@ fn a_client_that_is_gone_is_noticed_and_its_subscribers_are_told() {
     world.run(TIMEOUT - Duration::from_millis(500));
     assert_eq!(world.closed(publisher), None);
     world.run_ms(1_000);
-    assert_eq!(world.failed(publisher), Some(Reason::Silence));
-    assert_eq!(world.closed(subscriber), Some(Why::PublisherGone));
+    assert_eq!(world.failed(publisher), Some(FailureReason::Silence));
+    assert_eq!(world.closed(subscriber), Some(CloseReason::PublisherClosed));
     assert!(ended_at(&world, publisher) - gone <= TIMEOUT + Duration::from_millis(100));
     assert!(world.clients[subscriber].closed, "its DTLS is closed, which browsers notice");
     assert_eq!(world.sfu.snapshot(), []);
@@ -48,14 +48,14 @@ fn a_client_that_never_connects_is_given_up() {
     let publisher = world.publish(BOTH).unwrap();
     world.clients[publisher].mute = |_| true;
     world.run(TIMEOUT + Duration::from_millis(100));
-    assert_eq!(world.failed(publisher), Some(Reason::NoStunRequest));
+    assert_eq!(world.failed(publisher), Some(FailureReason::NoStunRequest));
     assert_eq!(ended_at(&world, publisher), TIMEOUT);
 
     // One that shows itself by STUN but never agrees on keys is no better.
     let publisher = world.publish(BOTH).unwrap();
     world.clients[publisher].mute = |bytes| !stun(bytes);
     world.run(TIMEOUT + Duration::from_millis(100));
-    assert_eq!(world.failed(publisher), Some(Reason::DtlsTimeout));
+    assert_eq!(world.failed(publisher), Some(FailureReason::DtlsTimeout));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn whoever_is_closed_from_here_notices_at_once() {
     world.sfu.close(world.now, peer);
     world.sfu.close(world.now, peer);
     world.run_ms(50);
-    assert_eq!(world.closed(subscribers[0]), Some(Why::Asked));
+    assert_eq!(world.closed(subscribers[0]), Some(CloseReason::Requested));
     assert!(world.clients[subscribers[0]].closed);
     assert!(!world.clients[subscribers[1]].closed && !world.clients[publisher].closed);
     world.sfu.close_all(world.now);
@@ -112,11 +112,11 @@ fn a_client_that_hangs_up_ends_itself_and_its_subscribers() {
     world.run_ms(1_000);
     world.clients[subscriber].rtc.close().unwrap();
     world.run_ms(50);
-    assert_eq!(world.closed(subscriber), Some(Why::Hangup));
+    assert_eq!(world.closed(subscriber), Some(CloseReason::ClosedByClient));
     assert_eq!(world.closed(publisher), None);
     world.clients[publisher].rtc.close().unwrap();
     world.run_ms(50);
-    assert_eq!(world.closed(publisher), Some(Why::Hangup));
-    assert_eq!(world.closed(other), Some(Why::PublisherGone));
+    assert_eq!(world.closed(publisher), Some(CloseReason::ClosedByClient));
+    assert_eq!(world.closed(other), Some(CloseReason::PublisherClosed));
     assert!(world.clients[other].closed);
 }

@@ -1,8 +1,8 @@
-//! Media connections that fail: what the engine reports of each, and when.
+//! MediaHandle connections that fail: what the engine reports of each, and when.
 
 use crate::camera::{Camera, film};
 use crate::world::{Client, SERVER, TIMEOUT, World};
-use greenroom_media::{Event, Failure, Reason, Why};
+use greenroom_media::{CloseReason, Failure, FailureReason, MediaEvent};
 use std::net::SocketAddr;
 use std::time::Duration;
 use str0m::format::Codec;
@@ -34,14 +34,14 @@ fn address(world: &World, client: usize) -> Option<SocketAddr> {
 
 fn failure(world: &World, client: usize) -> Option<Failure> {
     match world.closed(client)? {
-        Why::Failed(failure) => Some(failure),
+        CloseReason::Failed(failure) => Some(failure),
         other => panic!("{other:?}"),
     }
 }
 
 fn missing(world: &World, client: &Client) -> Vec<(Duration, Failure)> {
-    let of = |(at, event): &(Duration, Event)| match event {
-        Event::MediaMissing(peer, failure) if *peer == client.peer => Some((*at, *failure)),
+    let of = |(at, event): &(Duration, MediaEvent)| match event {
+        MediaEvent::MediaMissing(peer, failure) if *peer == client.peer => Some((*at, *failure)),
         _ => None,
     };
     world.events.iter().filter_map(of).collect()
@@ -58,10 +58,10 @@ fn each_stage_of_a_connection_that_is_never_made_has_a_reason_of_its_own() {
     let unverified = world.publish(BOTH).unwrap();
     world.run(TIMEOUT + Duration::from_millis(100));
     for (client, reason, remote) in [
-        (unheard, Reason::NoStunRequest, None),
-        (unverified, Reason::StunNotVerified, address(&world, unverified)),
-        (unnominated, Reason::NotNominated, address(&world, unnominated)),
-        (unkeyed, Reason::DtlsTimeout, address(&world, unkeyed)),
+        (unheard, FailureReason::NoStunRequest, None),
+        (unverified, FailureReason::StunNotVerified, address(&world, unverified)),
+        (unnominated, FailureReason::NotNominated, address(&world, unnominated)),
+        (unkeyed, FailureReason::DtlsTimeout, address(&world, unkeyed)),
     ] {
         assert_eq!(failure(&world, client), Some(Failure { reason, remote }));
     }
@@ -76,7 +76,7 @@ fn a_handshake_that_the_client_ends_with_an_alert_fails_within_a_second_or_so() 
     world.deliver(world.clients[publisher].address, server(), &alert());
     world.run(SOON);
     let remote = address(&world, publisher);
-    assert_eq!(failure(&world, publisher), Some(Failure { reason: Reason::DtlsAlert(40), remote }));
+    assert_eq!(failure(&world, publisher), Some(Failure { reason: FailureReason::DtlsAlert(40), remote }));
     assert_eq!(world.sfu.next_timeout(), None, "nothing is left behind");
 }
 
@@ -90,7 +90,7 @@ fn a_spoofed_alert_ends_no_handshake_that_goes_on() {
         world.deliver(world.clients[publisher].address, server(), &alert());
     }
     world.run(SOON);
-    assert!(world.saw(Event::Connected(peer)));
+    assert!(world.saw(MediaEvent::Connected(peer)));
     assert_eq!(world.closed(publisher), None);
 }
 
@@ -105,7 +105,7 @@ fn another_certificate_than_the_offer_names_fails_at_once() {
     };
     let publisher = world.publish(BOTH).unwrap();
     world.run(SOON);
-    assert_eq!(world.failed(publisher), Some(Reason::FingerprintMismatch));
+    assert_eq!(world.failed(publisher), Some(FailureReason::FingerprintMismatch));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_publisher_without_media_is_reported_once_and_stays() {
     let rtp = [0x80, 0x7f, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5];
     world.deliver(world.clients[foreign].address, server(), &rtp);
     world.run(TIMEOUT * 3);
-    for (client, reason) in [(silent, Reason::NoMedia), (foreign, Reason::MediaNotAgreed)] {
+    for (client, reason) in [(silent, FailureReason::NoMedia), (foreign, FailureReason::MediaNotAgreed)] {
         let reports = missing(&world, &world.clients[client]);
         let [(at, failure)] = reports[..] else { panic!("{reports:?}") };
         assert_eq!(failure, Failure { reason, remote: address(&world, client) });

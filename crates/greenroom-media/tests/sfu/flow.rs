@@ -1,8 +1,8 @@
-//! Media from publishers to subscribers, over good networks and bad.
+//! MediaHandle from publishers to subscribers, over good networks and bad.
 
 use crate::camera::{Camera, decodable, film, frames, payload_type};
 use crate::world::{Network, World, config};
-use greenroom_media::{Event, Refused, Why};
+use greenroom_media::{CloseReason, MediaEvent, OfferError};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use str0m::format::Codec;
@@ -26,16 +26,16 @@ fn every_subscriber_gets_every_frame_even_if_it_came_before_the_first() {
     let mut microphone = Camera::new(publisher, Codec::Opus);
     film(&mut world, &mut [&mut camera, &mut microphone], seconds(3));
     world.run_ms(200);
-    assert!(world.saw(Event::MediaStarted(world.clients[publisher].peer)));
+    assert!(world.saw(MediaEvent::MediaStarted(world.clients[publisher].peer)));
     for subscriber in subscribers {
         assert_eq!(decodable(&world.clients[subscriber]), camera.frame);
         assert_eq!(frames(&world.clients[subscriber], "audio").len() as u32, microphone.frame);
         assert_eq!(world.closed(subscriber), None);
     }
     let state = world.sfu.snapshot()[0];
-    assert!(state.connected && state.media && state.key_frames > 0);
-    assert_eq!(state.audio, Some(greenroom_media::Codec::Opus));
-    assert_eq!(state.video, Some(greenroom_media::Codec::H264));
+    assert!(state.connected && state.media_received && state.key_frames > 0);
+    assert_eq!(state.audio_codec, Some(greenroom_media::Codec::Opus));
+    assert_eq!(state.video_codec, Some(greenroom_media::Codec::H264));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_subscriber_gets_the_codec_of_the_publisher_under_its_own_number() {
     };
     let publisher = world.publish_with(only_vp8(), BOTH, None).unwrap();
     let refused = world.subscribe_with(only_h264(), publisher, BOTH).unwrap_err();
-    assert_eq!(refused, Refused::CodecMismatch);
+    assert_eq!(refused, OfferError::CodecMismatch);
     world.subscribe_with(only_h264(), publisher, &["audio"]).unwrap();
     let both = world.subscribe(publisher, BOTH).unwrap();
 
@@ -289,7 +289,7 @@ fn what_came_before_a_publisher_left_still_goes_to_its_subscribers() {
     world.sfu.close(world.now, client.peer);
     world.run_ms(100);
     assert_eq!(decodable(&world.clients[subscriber]), camera.frame);
-    assert_eq!(world.closed(subscriber), Some(Why::PublisherGone));
+    assert_eq!(world.closed(subscriber), Some(CloseReason::PublisherClosed));
 }
 
 #[test]

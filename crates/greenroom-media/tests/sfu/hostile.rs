@@ -2,7 +2,7 @@
 
 use crate::camera::{Camera, decodable, film, frames};
 use crate::world::{Dice, World, config};
-use greenroom_media::{Peer, Refused};
+use greenroom_media::{OfferError, TransportId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -176,9 +176,9 @@ fn ice_restarts_by_a_fragment_and_candidates_are_taken_note_of() {
     assert_eq!(world.sfu.trickle(world.now, peer, candidates), Ok(None));
     for wrong in ["", "x", "a=candidate:1 1 UDP", "a=ice-pwd:short\r\n", "a=ice-ufrag:ab\r\na=ice-pwd:cd\r\n"] {
         let answer = world.sfu.trickle(world.now, peer, wrong);
-        assert!(matches!(answer, Err(Refused::Malformed(_))), "{wrong}: {answer:?}");
+        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{wrong}: {answer:?}");
     }
-    assert_eq!(world.sfu.trickle(world.now, Peer(99), candidates), Err(Refused::NoPeer));
+    assert_eq!(world.sfu.trickle(world.now, TransportId(99), candidates), Err(OfferError::TransportNotFound));
 
     for (client, other) in [(subscriber, publisher), (publisher, subscriber)] {
         let mut api = world.clients[client].rtc.sdp_api();
@@ -232,30 +232,33 @@ fn offers_that_cannot_be_answered_are_refused_with_a_reason() {
         good.replace("a=sendonly", "a=inactive"),
     ];
     for (number, offer) in malformed.iter().enumerate() {
-        let answer = world.sfu.publish(world.now, Peer(1), offer);
-        assert!(matches!(answer, Err(Refused::Malformed(_))), "{number}: {answer:?}");
+        let answer = world.sfu.publish(world.now, TransportId(1), offer);
+        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{number}: {answer:?}");
     }
     for more in ["a=x\r\n".repeat(3_000), "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n".repeat(80), "x".repeat(300_000)] {
-        let answer = world.sfu.publish(world.now, Peer(1), &(good.clone() + &more));
-        assert!(matches!(answer, Err(Refused::OfferTooLarge(_))), "{answer:?}");
+        let answer = world.sfu.publish(world.now, TransportId(1), &(good.clone() + &more));
+        assert!(matches!(answer, Err(OfferError::TooLarge(_))), "{answer:?}");
     }
     // Of two sections, one cannot be told from the other, or is of a protocol of its own.
     let more = good.split_once("m=audio").unwrap().1.replace("opus", "VP8").replace("/48000/2", "/90000");
     let second = format!("{good}m=video{more}");
     for offer in [second.clone(), second.replace("m=video 9 UDP/TLS/RTP/SAVPF", "m=video 9 UDP/TLS/RTX/SAVPF")] {
-        let answer = world.sfu.publish(world.now, Peer(1), &offer);
-        assert!(matches!(answer, Err(Refused::Malformed(_))), "{answer:?}");
+        let answer = world.sfu.publish(world.now, TransportId(1), &offer);
+        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{answer:?}");
     }
     let foreign = good.replace("opus", "speex");
-    assert_eq!(world.sfu.publish(world.now, Peer(1), &foreign), Err(Refused::AudioCodec));
-    assert_eq!(world.sfu.subscribe(world.now, Peer(1), Peer(2), &good), Err(Refused::NoPublisher));
+    assert_eq!(world.sfu.publish(world.now, TransportId(1), &foreign), Err(OfferError::UnsupportedAudioCodec));
+    assert_eq!(
+        world.sfu.subscribe(world.now, TransportId(1), TransportId(2), &good),
+        Err(OfferError::PublisherNotFound)
+    );
     assert_eq!(world.sfu.snapshot(), []);
-    world.sfu.publish(world.now, Peer(1), &good).unwrap();
-    assert!(matches!(world.sfu.publish(world.now, Peer(1), &good), Err(Refused::Unsupported(_))));
+    world.sfu.publish(world.now, TransportId(1), &good).unwrap();
+    assert!(matches!(world.sfu.publish(world.now, TransportId(1), &good), Err(OfferError::Unsupported(_))));
     let subscriber = good.replace("a=sendonly", "a=recvonly");
-    world.sfu.subscribe(world.now, Peer(2), Peer(1), &subscriber).unwrap();
-    let of_subscriber = world.sfu.subscribe(world.now, Peer(3), Peer(2), &subscriber);
-    assert_eq!(of_subscriber, Err(Refused::NoPublisher), "a subscriber is nobody's publisher");
+    world.sfu.subscribe(world.now, TransportId(2), TransportId(1), &subscriber).unwrap();
+    let of_subscriber = world.sfu.subscribe(world.now, TransportId(3), TransportId(2), &subscriber);
+    assert_eq!(of_subscriber, Err(OfferError::PublisherNotFound), "a subscriber is nobody's publisher");
 }
 
 #[test]
@@ -271,7 +274,7 @@ fn a_payload_type_that_stands_for_two_formats_is_refused_where_it_would_be_sent(
     };
     let sends = offer(&world, str0m::media::Direction::SendOnly);
     let receives = offer(&world, str0m::media::Direction::RecvOnly);
-    world.sfu.publish(world.now, Peer(1), &sends).unwrap();
+    world.sfu.publish(world.now, TransportId(1), &sends).unwrap();
     let line = |start: &str, end: &str| {
         let found = receives.lines().find(|line| line.starts_with(start) && line.ends_with(end));
         found.unwrap_or_else(|| panic!("{start}…{end} in {receives}"))
@@ -290,13 +293,13 @@ fn a_payload_type_that_stands_for_two_formats_is_refused_where_it_would_be_sent(
         format!("{h264}\r\n{fmtp};x=1"),
     ] {
         let offer = receives.replacen(audio, &format!("{audio}\r\n{more}"), 1);
-        let answer = world.sfu.subscribe(world.now, Peer(2), Peer(1), &offer);
-        let Err(Refused::Malformed(why)) = answer else { panic!("{more}: {answer:?}") };
+        let answer = world.sfu.subscribe(world.now, TransportId(2), TransportId(1), &offer);
+        let Err(OfferError::Malformed(why)) = answer else { panic!("{more}: {answer:?}") };
         assert!(why.contains("stands for more than one format"), "{more}: {why}");
     }
     // Said twice it is the same.
     let offer = receives.replacen(audio, &format!("{audio}\r\n{h264}\r\n{fmtp}"), 1);
-    world.sfu.subscribe(world.now, Peer(2), Peer(1), &offer).unwrap();
+    world.sfu.subscribe(world.now, TransportId(2), TransportId(1), &offer).unwrap();
 }
 
 #[test]
@@ -310,7 +313,7 @@ fn what_is_not_taken_of_an_offer_is_turned_down_in_its_place() {
     }
     api.add_channel("chat".into());
     let offer = api.apply().unwrap().0.to_sdp_string();
-    let answer = world.sfu.publish(world.now, Peer(1), &offer).unwrap();
+    let answer = world.sfu.publish(world.now, TransportId(1), &offer).unwrap();
     let heads = |text: &str| -> Vec<String> {
         let heads = text.lines().filter_map(|line| line.strip_prefix("m="));
         heads.map(|head| head.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()

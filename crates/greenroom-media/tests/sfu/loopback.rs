@@ -1,7 +1,7 @@
 //! The media thread and clients over real sockets.
 
 use crate::world::config;
-use greenroom_media::{Event, Media, OfferLimits, Refused, Settings, Why, bind};
+use greenroom_media::{CloseReason, MediaConfig, MediaEvent, MediaHandle, OfferError, OfferLimits, bind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -83,49 +83,53 @@ impl Client {
     }
 }
 
-async fn event(events: &mut Receiver<Event>) -> Event {
+async fn event(events: &mut Receiver<MediaEvent>) -> MediaEvent {
     tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("an event in time").unwrap()
 }
 
-fn start(address: &str, public_ips: Vec<IpAddr>) -> (Media, Receiver<Event>, SocketAddr) {
+fn start(address: &str, public_ips: Vec<IpAddr>) -> (MediaHandle, Receiver<MediaEvent>, SocketAddr) {
     let socket = bind(address.parse().unwrap()).unwrap();
     let bound = socket.local_addr().unwrap();
-    let settings =
-        Settings { public_ips, timeout: Duration::from_secs(10), strict: false, limits: OfferLimits::default() };
-    let (media, events) = Media::start(socket, settings).unwrap();
+    let settings = MediaConfig {
+        public_ips,
+        timeout: Duration::from_secs(10),
+        strict_ivs: false,
+        offer_limits: OfferLimits::default(),
+    };
+    let (media, events) = MediaHandle::start(socket, settings).unwrap();
     (media, events, bound)
 }
 
 async fn flow(address: &str, from: IpAddr) {
     let (media, mut events, _) = start(address, Vec::new());
-    let (publisher, subscriber) = (media.peer(), media.peer());
+    let (publisher, subscriber) = (media.new_transport_id(), media.new_transport_id());
     assert_ne!(publisher, subscriber);
     let sends = client(from, Direction::SendOnly);
     let answer = media.publish(publisher, sends.offer.clone()).await.unwrap();
     let sends = sends.run(&answer, true);
-    assert_eq!(event(&mut events).await, Event::Connected(publisher));
-    assert_eq!(event(&mut events).await, Event::MediaStarted(publisher));
+    assert_eq!(event(&mut events).await, MediaEvent::Connected(publisher));
+    assert_eq!(event(&mut events).await, MediaEvent::MediaStarted(publisher));
     let receives = client(from, Direction::RecvOnly);
     let answer = media.subscribe(subscriber, publisher, receives.offer.clone()).await.unwrap();
     let receives = receives.run(&answer, false);
-    assert_eq!(event(&mut events).await, Event::Connected(subscriber));
+    assert_eq!(event(&mut events).await, MediaEvent::Connected(subscriber));
     let deadline = Instant::now() + Duration::from_secs(10);
     while receives.packets.load(Ordering::Relaxed) < 20 {
         assert!(Instant::now() < deadline, "no media came");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let states = media.snapshot().await.unwrap();
-    assert_eq!(states.iter().map(|state| state.peer).collect::<Vec<_>>(), [publisher, subscriber]);
-    assert!(states[0].media && states[1].connected && states[1].packets >= 20);
+    assert_eq!(states.iter().map(|state| state.id).collect::<Vec<_>>(), [publisher, subscriber]);
+    assert!(states[0].media_received && states[1].connected && states[1].packets >= 20);
     media.close(publisher);
-    assert_eq!(event(&mut events).await, Event::Closed(subscriber, Why::PublisherGone));
-    assert_eq!(event(&mut events).await, Event::Closed(publisher, Why::Asked));
+    assert_eq!(event(&mut events).await, MediaEvent::Closed(subscriber, CloseReason::PublisherClosed));
+    assert_eq!(event(&mut events).await, MediaEvent::Closed(publisher, CloseReason::Requested));
     // Both notice, and their threads end by themselves.
     sends.thread.join().unwrap();
     receives.thread.join().unwrap();
     assert!(!sends.stop.load(Ordering::Relaxed) && !receives.stop.load(Ordering::Relaxed));
     media.stop().await;
-    assert_eq!(media.dropped(), 0);
+    assert_eq!(media.socket_stats().event_drops, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,8 +149,10 @@ async fn clients_are_told_the_public_addresses_first() {
         [("0.0.0.0:0", vec!["203.0.113.5", "2001:db8::5"], vec!["203.0.113.5", "2001:db8::5", "127.0.0.1"])]
     {
         let (media, _events, address) = start(bound, public.iter().map(|ip| ip.parse().unwrap()).collect());
-        let answer =
-            media.publish(media.peer(), client([127, 0, 0, 1].into(), Direction::SendOnly).offer).await.unwrap();
+        let answer = media
+            .publish(media.new_transport_id(), client([127, 0, 0, 1].into(), Direction::SendOnly).offer)
+            .await
+            .unwrap();
         let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
         let candidates: Vec<(String, u16)> = candidates
             .map(|line| line.split(' ').collect::<Vec<_>>())
@@ -163,7 +169,7 @@ async fn clients_are_told_the_public_addresses_first() {
 async fn a_server_on_the_loopback_address_is_reached_from_the_own_address_too() {
     let Some(own) = own_address() else { return eprintln!("this machine is connected to no network") };
     let (media, _events, bound) = start("127.0.0.1:0", Vec::new());
-    let peer = media.peer();
+    let peer = media.new_transport_id();
     let client = client(own, Direction::SendOnly);
     let answer = media.publish(peer, client.offer.clone()).await.unwrap();
     let candidates: Vec<&str> = answer.lines().filter(|line| line.starts_with("a=candidate:")).collect();
@@ -173,7 +179,7 @@ async fn a_server_on_the_loopback_address_is_reached_from_the_own_address_too() 
     let without_loopback = answer.replace(&format!("{}\r\n", candidates[0]), "");
     let running = client.run(&without_loopback, true);
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !media.snapshot().await.unwrap()[0].media {
+    while !media.snapshot().await.unwrap()[0].media_received {
         assert!(Instant::now() < deadline, "no media came");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -187,20 +193,20 @@ async fn the_own_address_answers_nobody_else() {
     let Some(own) = own_address() else { return eprintln!("this machine is connected to no network") };
     let (media, mut events, bound) = start("127.0.0.1:0", Vec::new());
     let stranger = client([127, 0, 0, 1].into(), Direction::SendOnly);
-    let (socket, peer) = (stranger.socket.try_clone().unwrap(), media.peer());
+    let (socket, peer) = (stranger.socket.try_clone().unwrap(), media.new_transport_id());
     media.publish(peer, stranger.offer.clone()).await.unwrap();
     // From any other address of this machine, which Linux lets send there.
-    let before = media.traffic().received.0;
+    let before = media.socket_stats().received_datagrams;
     socket.send_to(&[0; 20], (own, bound.port())).unwrap();
     socket.send_to(&[0; 20], bound).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while media.traffic().received.0 == before {
+    while media.socket_stats().received_datagrams == before {
         assert!(Instant::now() < deadline, "the loopback address takes it");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     media.stop().await;
-    assert_eq!(media.traffic().received.0, before + 1);
-    assert_eq!(event(&mut events).await, Event::Closed(peer, Why::Asked));
+    assert_eq!(media.socket_stats().received_datagrams, before + 1);
+    assert_eq!(event(&mut events).await, MediaEvent::Closed(peer, CloseReason::Requested));
 }
 
 /// The address that this machine sends from.
@@ -213,12 +219,12 @@ fn own_address() -> Option<IpAddr> {
 #[tokio::test]
 async fn after_its_end_the_thread_is_busy_for_ever() {
     let (media, mut events, _) = start("127.0.0.1:0", Vec::new());
-    let peer = media.peer();
+    let peer = media.new_transport_id();
     media.publish(peer, client([127, 0, 0, 1].into(), Direction::SendOnly).offer).await.unwrap();
     media.stop().await;
     media.stop().await;
-    assert_eq!(event(&mut events).await, Event::Closed(peer, Why::Asked));
-    assert_eq!(media.snapshot().await, Err(Refused::Busy));
+    assert_eq!(event(&mut events).await, MediaEvent::Closed(peer, CloseReason::Requested));
+    assert_eq!(media.snapshot().await, Err(OfferError::Busy));
     media.close(peer);
     assert_eq!(events.recv().await, None);
 }
@@ -226,7 +232,7 @@ async fn after_its_end_the_thread_is_busy_for_ever() {
 #[tokio::test]
 async fn nobody_is_left_behind_by_a_question_that_is_given_up() {
     let (media, mut events, _) = start("127.0.0.1:0", Vec::new());
-    let peer = media.peer();
+    let peer = media.new_transport_id();
     let offer = client([127, 0, 0, 1].into(), Direction::SendOnly).offer;
     let mut question = Box::pin(media.publish(peer, offer));
     let waker = std::task::Waker::noop();

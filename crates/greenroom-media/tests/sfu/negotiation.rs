@@ -2,7 +2,7 @@
 
 use crate::camera::{Camera, film, frames};
 use crate::world::{World, config};
-use greenroom_media::{OfferLimits, Peer, Refused, Sfu};
+use greenroom_media::{OfferError, OfferLimits, Sfu, TransportId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use str0m::Rtc;
@@ -71,9 +71,10 @@ fn audio_and_video_of_a_publisher_are_one_stream_with_one_cname() {
 #[test]
 fn ice_credentials_and_ssrcs_differ_between_connections() {
     let mut world = World::new(71);
-    world.sfu.publish(world.now, Peer(1), CHROMIUM_SENDS).unwrap();
-    let answers: Vec<_> =
-        (2..30).map(|peer| world.sfu.subscribe(world.now, Peer(peer), Peer(1), CHROMIUM_RECEIVES).unwrap()).collect();
+    world.sfu.publish(world.now, TransportId(1), CHROMIUM_SENDS).unwrap();
+    let answers: Vec<_> = (2..30)
+        .map(|peer| world.sfu.subscribe(world.now, TransportId(peer), TransportId(1), CHROMIUM_RECEIVES).unwrap())
+        .collect();
     for start in ["a=ice-ufrag:", "a=ice-pwd:"] {
         let all: BTreeSet<_> = answers.iter().flat_map(|answer| values(answer, start)).collect();
         assert_eq!(all.len(), answers.len(), "{start}");
@@ -108,19 +109,19 @@ fn parameters_of_opus_are_the_peers() {
         ("stereo=x;usedtx=;maxaveragebitrate=1e9", DEFAULT, DEFAULT),
     ] {
         let mut world = World::new(72);
-        world.sfu.publish(world.now, Peer(100), CHROMIUM_SENDS).unwrap();
+        world.sfu.publish(world.now, TransportId(100), CHROMIUM_SENDS).unwrap();
         let sends = CHROMIUM_SENDS.replace(DEFAULT, offered);
-        let answer = world.sfu.publish(world.now, Peer(peer), &sends).unwrap();
+        let answer = world.sfu.publish(world.now, TransportId(peer), &sends).unwrap();
         assert_eq!(line(&answer), publishing, "{offered}");
         let receives = CHROMIUM_RECEIVES.replace(DEFAULT, offered);
-        let answer = world.sfu.subscribe(world.now, Peer(peer + 1), Peer(100), &receives).unwrap();
+        let answer = world.sfu.subscribe(world.now, TransportId(peer + 1), TransportId(100), &receives).unwrap();
         assert_eq!(line(&answer), receiving, "{offered}");
         peer += 2;
     }
     let mut world = World::new(73);
-    let answer = world.sfu.publish(world.now, Peer(1), FFMPEG_SENDS).unwrap();
+    let answer = world.sfu.publish(world.now, TransportId(1), FFMPEG_SENDS).unwrap();
     assert_eq!(line(&answer), DEFAULT, "nothing was offered");
-    let answer = world.sfu.publish(world.now, Peer(2), OBS_SENDS).unwrap();
+    let answer = world.sfu.publish(world.now, TransportId(2), OBS_SENDS).unwrap();
     assert_eq!(line(&answer), "minptime=10;useinbandfec=1;stereo=1;maxaveragebitrate=96000");
 }
 
@@ -133,7 +134,7 @@ fn profiles_of_h264_are_agreed_to_and_others_are_refused_by_name() {
             for mode in [0, 1] {
                 let mut world = World::with(74, strict);
                 let format = format!("profile-level-id={profile}{level};packetization-mode={mode}");
-                let answer = world.sfu.publish(world.now, Peer(1), &video_only(&format)).unwrap();
+                let answer = world.sfu.publish(world.now, TransportId(1), &video_only(&format)).unwrap();
                 let level = if strict && level == "28" { "1f" } else { level };
                 let agreed = values(&answer, "a=fmtp:96 ").join("");
                 assert!(agreed.contains(&format!("profile-level-id={profile}{level}")), "{format}: {answer}");
@@ -144,8 +145,8 @@ fn profiles_of_h264_are_agreed_to_and_others_are_refused_by_name() {
             let mut world = World::with(75, strict);
             let offers = [video_only(wrong), OBS_SENDS.replace("profile-level-id=42e01f;packetization-mode=1", wrong)];
             for offer in offers {
-                let refused = world.sfu.publish(world.now, Peer(1), &offer);
-                let Err(Refused::VideoCodec(why)) = refused else { panic!("{wrong}: {refused:?}") };
+                let refused = world.sfu.publish(world.now, TransportId(1), &offer);
+                let Err(OfferError::UnsupportedVideoCodec(why)) = refused else { panic!("{wrong}: {refused:?}") };
                 for part in ["H264", wrong.split(';').next().unwrap(), "640cxx", "42e0xx"] {
                     assert!(why.contains(part), "{part} in {why}");
                 }
@@ -155,7 +156,9 @@ fn profiles_of_h264_are_agreed_to_and_others_are_refused_by_name() {
     }
     let mut world = World::new(76);
     let foreign = video_only("x=1").replace("H264/90000", "AV1/90000");
-    let Err(Refused::VideoCodec(why)) = world.sfu.publish(world.now, Peer(1), &foreign) else { panic!() };
+    let Err(OfferError::UnsupportedVideoCodec(why)) = world.sfu.publish(world.now, TransportId(1), &foreign) else {
+        panic!()
+    };
     assert!(why.contains("Offered: AV1.") && why.contains("VP8"), "{why}");
 }
 
@@ -194,11 +197,11 @@ fn a_stream_of_constrained_high_reaches_whoever_can_decode_it() {
 fn candidates_are_in_every_section_and_are_complete() {
     let mut world = World::new(78);
     let answers = [
-        world.sfu.publish(world.now, Peer(1), CHROMIUM_SENDS).unwrap(),
-        world.sfu.subscribe(world.now, Peer(2), Peer(1), CHROMIUM_RECEIVES).unwrap(),
+        world.sfu.publish(world.now, TransportId(1), CHROMIUM_SENDS).unwrap(),
+        world.sfu.subscribe(world.now, TransportId(2), TransportId(1), CHROMIUM_RECEIVES).unwrap(),
     ];
     let restart = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n";
-    let fragment = world.sfu.trickle(world.now, Peer(2), restart).unwrap().unwrap();
+    let fragment = world.sfu.trickle(world.now, TransportId(2), restart).unwrap().unwrap();
     // Clients that replace their candidates by those of a fragment put them into every section.
     for (text, expected) in [(&answers[0], [1, 1]), (&answers[1], [1, 1]), (&fragment, [1, 0])] {
         let sections: Vec<_> = text.split("m=").skip(1).collect();
@@ -232,8 +235,8 @@ fn what_is_wrong_with_an_offer_is_said_in_our_own_words() {
         (CHROMIUM_SENDS.replace("s=-\r\n", "s=a\u{1}b\r\n"), "line 3 of the offer has a control character"),
         (CHROMIUM_SENDS.replace("a=ssrc-group:FID 2002 2003", "a=rid:a-b send"), "RIDs"),
     ] {
-        let refused = world.sfu.publish(world.now, Peer(1), &offer);
-        let Err(Refused::Malformed(why)) = refused else { panic!("{words}: {refused:?}") };
+        let refused = world.sfu.publish(world.now, TransportId(1), &offer);
+        let Err(OfferError::Malformed(why)) = refused else { panic!("{words}: {refused:?}") };
         assert!(why.contains(words), "{words}: {why}");
         assert!(!why.contains("0x") && !why.contains('\n') && !why.contains("Parse"), "{why}");
     }
@@ -245,22 +248,22 @@ fn what_is_wrong_with_an_offer_is_said_in_our_own_words() {
             "a=rtcp-rsize\r\n",
             "a=rtcp-rsize\r\na=extmap:999 x\r\na=ssrc:x cname:y\r\na=rtpmap:200 z/0\r\nb=AS\r\n",
         );
-    world.sfu.publish(world.now, Peer(1), &odd).unwrap();
+    world.sfu.publish(world.now, TransportId(1), &odd).unwrap();
     // Elixir WebRTC leaves the padding of base64 in its passwords.
     let padded = CHROMIUM_SENDS.replace("a=ice-pwd:", "a=ice-pwd:3qO0mX2S4Ei1Yy8Z0bqk5A==\r\na=x:");
-    world.sfu.publish(world.now, Peer(4), &padded).unwrap();
+    world.sfu.publish(world.now, TransportId(4), &padded).unwrap();
     // A single section needs no bundle.
-    let answer = world.sfu.publish(world.now, Peer(2), &audio_only(CHROMIUM_SENDS)).unwrap();
+    let answer = world.sfu.publish(world.now, TransportId(2), &audio_only(CHROMIUM_SENDS)).unwrap();
     assert!(answer.contains("a=group:BUNDLE 0\r\n"), "{answer}");
     let alone = audio_only(CHROMIUM_SENDS).replace("a=group:BUNDLE 0\r\n", "");
-    let answer = world.sfu.publish(world.now, Peer(3), &alone).unwrap();
+    let answer = world.sfu.publish(world.now, TransportId(3), &alone).unwrap();
     assert!(!answer.contains("BUNDLE"), "{answer}");
 }
 
 #[test]
 fn limits_of_offers_are_named() {
     let mut world = World::new(80);
-    let limits = OfferLimits { bytes: 200_000, sections: 20 };
+    let limits = OfferLimits { max_bytes: 200_000, max_media_sections: 20 };
     world.sfu =
         Sfu::with_limits(vec![crate::world::SERVER.parse().unwrap()], crate::world::TIMEOUT, false, limits).unwrap();
     let more = |line: &dyn Fn(usize) -> String, count: usize| {
@@ -290,8 +293,8 @@ fn limits_of_offers_are_named() {
         (more(&|_| "a=".to_owned() + &"x".repeat(250), 900), "bytes; the limit is 200000"),
         (CHROMIUM_SENDS.replace(" 111 63", &(payload_types + " 111 63")), "payload types; the limit is 128"),
     ] {
-        let refused = world.sfu.publish(world.now, Peer(1), &offer);
-        let Err(Refused::OfferTooLarge(why)) = refused else { panic!("{limit}: {refused:?}") };
+        let refused = world.sfu.publish(world.now, TransportId(1), &offer);
+        let Err(OfferError::TooLarge(why)) = refused else { panic!("{limit}: {refused:?}") };
         assert!(why.contains(limit), "{limit}: {why}");
     }
     // As much as a browser offers with dozens of transceivers.
@@ -300,7 +303,7 @@ fn limits_of_offers_are_named() {
         (2..20).map(|mid| "m=video".to_owned() + &video.replace("a=mid:1", &format!("a=mid:{mid}"))).collect();
     let mids = (2..20).map(|mid| format!(" {mid}")).collect::<String>();
     let offer = CHROMIUM_SENDS.replace("BUNDLE 0 1", &format!("BUNDLE 0 1{mids}")) + &many;
-    let answer = world.sfu.publish(world.now, Peer(1), &offer).unwrap();
+    let answer = world.sfu.publish(world.now, TransportId(1), &offer).unwrap();
     assert_eq!(answer.matches("\nm=").count(), 20);
     assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "{answer}");
 }

@@ -1,7 +1,7 @@
 //! Offers as real clients make them.
 
 use crate::world::World;
-use greenroom_media::{Peer, Refused};
+use greenroom_media::{OfferError, TransportId};
 
 const CHROMIUM_SENDS: &str = include_str!("offers/chromium-sends.sdp");
 const CHROMIUM_SENDS_LAYERS: &str = include_str!("offers/chromium-sends-layers.sdp");
@@ -30,7 +30,7 @@ fn what_clients_send_is_taken() {
     ] {
         for (strictly, expected) in [(false, loose), (true, strict)] {
             let mut world = World::with(60, strictly);
-            let answer = world.sfu.publish(world.now, Peer(1), offer).unwrap();
+            let answer = world.sfu.publish(world.now, TransportId(1), offer).unwrap();
             assert_eq!(codecs(&answer), expected, "{answer}");
             assert!(answer.contains(&format!("a=setup:{setup}\r\n")), "{answer}");
             assert!(answer.contains("a=ice-lite\r\n") && answer.contains("opus/48000/2"));
@@ -46,15 +46,18 @@ fn what_clients_want_to_receive_is_sent() {
     for publisher in [CHROMIUM_SENDS, CHROMIUM_SENDS_LAYERS, OBS_SENDS, FFMPEG_SENDS] {
         for subscriber in [CHROMIUM_RECEIVES, AIORTC_RECEIVES] {
             let mut world = World::new(61);
-            world.sfu.publish(world.now, Peer(1), publisher).unwrap();
-            let answer = world.sfu.subscribe(world.now, Peer(2), Peer(1), subscriber).unwrap();
+            world.sfu.publish(world.now, TransportId(1), publisher).unwrap();
+            let answer = world.sfu.subscribe(world.now, TransportId(2), TransportId(1), subscriber).unwrap();
             assert_eq!(answer.matches("a=sendonly\r\n").count(), 2);
             assert!(answer.contains("a=ssrc:") && answer.contains("a=msid:"), "{answer}");
             let audio = subscriber.split("m=video").next().unwrap().to_owned();
-            world.sfu.subscribe(world.now, Peer(3), Peer(1), &audio.replace("BUNDLE 0 1", "BUNDLE 0")).unwrap();
+            world
+                .sfu
+                .subscribe(world.now, TransportId(3), TransportId(1), &audio.replace("BUNDLE 0 1", "BUNDLE 0"))
+                .unwrap();
             let wrong = subscriber.replace("H264", "H265");
-            let refused = world.sfu.subscribe(world.now, Peer(4), Peer(1), &wrong);
-            assert_eq!(refused, Err(Refused::CodecMismatch));
+            let refused = world.sfu.subscribe(world.now, TransportId(4), TransportId(1), &wrong);
+            assert_eq!(refused, Err(OfferError::CodecMismatch));
         }
     }
 }
@@ -69,17 +72,17 @@ fn sections_are_called_as_the_client_calls_them() {
             .replace("a=mid:1", &format!("a=mid:{}", mids[1]));
         assert_ne!(named, offer);
         let mut world = World::new(62);
-        world.sfu.publish(world.now, Peer(1), OBS_SENDS).unwrap();
+        world.sfu.publish(world.now, TransportId(1), OBS_SENDS).unwrap();
         let answer = match direction {
-            "recvonly" => world.sfu.publish(world.now, Peer(2), &named).unwrap(),
-            _ => world.sfu.subscribe(world.now, Peer(2), Peer(1), &named).unwrap(),
+            "recvonly" => world.sfu.publish(world.now, TransportId(2), &named).unwrap(),
+            _ => world.sfu.subscribe(world.now, TransportId(2), TransportId(1), &named).unwrap(),
         };
         let said: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("a=mid:")).collect();
         assert_eq!(said, mids, "{answer}");
         assert!(answer.contains(&format!("a=group:BUNDLE {} {}\r\n", mids[0], mids[1])), "{answer}");
         assert_eq!(answer.matches(&format!("a={direction}\r\n")).count(), 2);
         let restart = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n";
-        let fragment = world.sfu.trickle(world.now, Peer(2), restart).unwrap().unwrap();
+        let fragment = world.sfu.trickle(world.now, TransportId(2), restart).unwrap().unwrap();
         assert!(mids.iter().all(|mid| fragment.contains(&format!("a=mid:{mid}\r\n"))), "{fragment}");
     }
 }

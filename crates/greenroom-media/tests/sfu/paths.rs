@@ -2,7 +2,7 @@
 
 use crate::camera::{Camera, decodable, film, frames};
 use crate::world::{SERVER, World};
-use greenroom_media::Event;
+use greenroom_media::MediaEvent;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -178,7 +178,7 @@ fn the_end_of_a_handshake_with_a_spoofed_source_redirects_no_media() {
         world.deliver(victim(), SERVER.parse().unwrap(), &bytes);
     }
     film(&mut world, &mut [&mut camera], seconds(2));
-    assert!(world.saw(Event::Connected(peer)));
+    assert!(world.saw(MediaEvent::Connected(peer)));
     let media = world.tap.iter().flatten().filter(|(to, bytes)| *to == victim() && bytes[0] >= 128);
     assert_eq!(media.count(), 0);
 }

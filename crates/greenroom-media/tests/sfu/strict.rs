@@ -2,14 +2,14 @@
 
 use crate::camera::{Camera, film};
 use crate::world::World;
-use greenroom_media::{Refused, Why};
+use greenroom_media::{CloseReason, OfferError};
 use std::time::Duration;
 use str0m::Rtc;
 use str0m::format::Codec;
 
 const BOTH: &[&str] = &["audio", "video"];
 
-fn outcome(strict: bool, change: impl Fn(&mut Camera)) -> Option<Why> {
+fn outcome(strict: bool, change: impl Fn(&mut Camera)) -> Option<CloseReason> {
     let mut world = World::with(40, strict);
     let publisher = world.publish(BOTH).unwrap();
     world.run_ms(500);
@@ -26,10 +26,10 @@ fn pictures_of_720p_are_let_through_and_larger_ones_are_not() {
     for (size, why) in [
         ((1280, 720), None),
         ((720, 1280), None),
-        ((1296, 720), Some(Why::Resolution)),
-        ((1920, 1088), Some(Why::Resolution)),
-        ((1280, 736), Some(Why::Resolution)),
-        ((736, 1280), Some(Why::Resolution)),
+        ((1296, 720), Some(CloseReason::ResolutionExceeded)),
+        ((1920, 1088), Some(CloseReason::ResolutionExceeded)),
+        ((1280, 736), Some(CloseReason::ResolutionExceeded)),
+        ((736, 1280), Some(CloseReason::ResolutionExceeded)),
     ] {
         assert_eq!(outcome(true, |camera| camera.size = size), why, "{size:?}");
         assert_eq!(outcome(false, |camera| camera.size = size), None, "{size:?}");
@@ -39,7 +39,9 @@ fn pictures_of_720p_are_let_through_and_larger_ones_are_not() {
 #[test]
 fn eight_and_a_half_megabits_a_second_are_let_through_and_more_are_not() {
     // A frame is two packets of some 1,140 bytes, and there are 30.3 rounds a second.
-    for (frames_a_round, strict, why) in [(14, true, None), (17, true, Some(Why::Bitrate)), (17, false, None)] {
+    for (frames_a_round, strict, why) in
+        [(14, true, None), (17, true, Some(CloseReason::BitrateExceeded)), (17, false, None)]
+    {
         let mut world = World::with(43, strict);
         let publisher = world.publish(BOTH).unwrap();
         world.run_ms(500);
@@ -55,7 +57,7 @@ fn eight_and_a_half_megabits_a_second_are_let_through_and_more_are_not() {
 
 #[test]
 fn pictures_that_need_later_ones_are_not_let_through() {
-    assert_eq!(outcome(true, |camera| camera.b_frames = true), Some(Why::BFrames));
+    assert_eq!(outcome(true, |camera| camera.b_frames = true), Some(CloseReason::BFramesPresent));
     assert_eq!(outcome(false, |camera| camera.b_frames = true), None);
 }
 
@@ -63,8 +65,8 @@ fn pictures_that_need_later_ones_are_not_let_through() {
 fn an_offer_must_have_h264() {
     let mut world = World::with(41, true);
     let vp8 = || Rtc::builder().set_rtp_mode(true).clear_codecs().enable_opus(true, false).enable_vp8(true);
-    assert!(matches!(world.publish_with(vp8(), BOTH, None), Err(Refused::VideoCodec(_))));
-    assert!(matches!(world.publish(&["audio"]), Err(Refused::VideoCodec(_))));
+    assert!(matches!(world.publish_with(vp8(), BOTH, None), Err(OfferError::UnsupportedVideoCodec(_))));
+    assert!(matches!(world.publish(&["audio"]), Err(OfferError::UnsupportedVideoCodec(_))));
     let publisher = world.publish(BOTH).unwrap();
     assert!(!world.clients[publisher].answer.contains("VP8"));
     // Who only receives need not have it.

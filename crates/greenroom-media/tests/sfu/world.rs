@@ -1,6 +1,6 @@
 //! An engine, clients of it and the network between them, in one thread on a clock that only the test moves.
 
-use greenroom_media::{Event, Peer, Reason, Refused, Sfu, Why};
+use greenroom_media::{CloseReason, FailureReason, MediaEvent, OfferError, Sfu, TransportId};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -59,7 +59,7 @@ pub fn config() -> RtcConfig {
 }
 
 pub struct Client {
-    pub peer: Peer,
+    pub peer: TransportId,
     pub rtc: Rtc,
     pub address: SocketAddr,
     pub mids: BTreeMap<&'static str, Mid>,
@@ -80,7 +80,7 @@ pub struct World {
     pub start: Instant,
     pub now: Instant,
     pub clients: Vec<Client>,
-    pub events: Vec<(Duration, Event)>,
+    pub events: Vec<(Duration, MediaEvent)>,
     pub network: Network,
     pub dice: Dice,
     /// All that the engine sent, for tests that look at datagrams.
@@ -124,7 +124,7 @@ impl World {
     }
 
     /// A client that sends the sections named.
-    pub fn publish(&mut self, kinds: &[&'static str]) -> Result<usize, Refused> {
+    pub fn publish(&mut self, kinds: &[&'static str]) -> Result<usize, OfferError> {
         self.publish_with(config(), kinds, None)
     }
 
@@ -133,7 +133,7 @@ impl World {
         config: RtcConfig,
         kinds: &[&'static str],
         simulcast: Option<Simulcast>,
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, OfferError> {
         let (mut client, offer, pending) = self.client(config, kinds, Direction::SendOnly, simulcast);
         client.answer = (self.edit_answer)(self.sfu.publish(self.now, client.peer, &offer)?);
         let answer = SdpAnswer::from_sdp_string(&client.answer).unwrap();
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// A client that receives from another.
-    pub fn subscribe(&mut self, publisher: usize, kinds: &[&'static str]) -> Result<usize, Refused> {
+    pub fn subscribe(&mut self, publisher: usize, kinds: &[&'static str]) -> Result<usize, OfferError> {
         self.subscribe_with(config(), publisher, kinds)
     }
 
@@ -152,7 +152,7 @@ impl World {
         config: RtcConfig,
         publisher: usize,
         kinds: &[&'static str],
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, OfferError> {
         let (mut client, offer, pending) = self.client(config, kinds, Direction::RecvOnly, None);
         let publisher = self.clients[publisher].peer;
         client.answer = self.sfu.subscribe(self.now, client.peer, publisher, &offer)?;
@@ -184,7 +184,7 @@ impl World {
         }
         let (offer, pending) = api.apply().unwrap();
         let client = Client {
-            peer: Peer(number.into()),
+            peer: TransportId(number.into()),
             rtc,
             address,
             mids,
@@ -275,23 +275,23 @@ impl World {
     }
 
     /// When and why a connection ended, if it has.
-    pub fn closed(&self, client: usize) -> Option<Why> {
+    pub fn closed(&self, client: usize) -> Option<CloseReason> {
         let peer = self.clients[client].peer;
         self.events.iter().find_map(|(_, event)| match event {
-            Event::Closed(of, why) if *of == peer => Some(*why),
+            MediaEvent::Closed(of, why) if *of == peer => Some(*why),
             _ => None,
         })
     }
 
-    /// Why a connection failed, if it did.
-    pub fn failed(&self, client: usize) -> Option<Reason> {
+    /// CloseReason a connection failed, if it did.
+    pub fn failed(&self, client: usize) -> Option<FailureReason> {
         match self.closed(client)? {
-            Why::Failed(failure) => Some(failure.reason),
+            CloseReason::Failed(failure) => Some(failure.reason),
             _ => None,
         }
     }
 
-    pub fn saw(&self, event: Event) -> bool {
+    pub fn saw(&self, event: MediaEvent) -> bool {
         self.events.iter().any(|(_, seen)| *seen == event)
     }
 }
