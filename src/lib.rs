@@ -61,8 +61,8 @@
 //! On SQLite, a statement runs where it is called, as it takes less time than to tell another thread of it. One
 //! connection writes; transactions that are ready at the same time share a commit, and none is acknowledged before it.
 //! Readers that find nothing written since they read last, by whichever process, go on without a lock on the file.
-//! On PostgreSQL, a point read that many want at once is asked once for all of them, and stages that are created at once
-//! share a transaction ([`store::Db::stage`], [`store::Db::add_stage`]); connections are kept by a pool of our own, which
+//! On PostgreSQL, a point read that many want at once is asked once for all of them
+//! ([`store::Db::stage`]); connections are kept by a pool of our own, which
 //! asks for no sign of life when one comes back. An account that is far from a quota is neither counted nor made to wait
 //! ([`app::quota`]).
 //!

@@ -66,13 +66,6 @@ pub(super) fn everywhere(scope: &Scope) -> Scope {
     Scope { account: scope.account.clone(), region: EVERYWHERE.to_owned() }
 }
 
-/// Whether one more resource of a kind is certain to be within the quotas.
-pub(super) fn is_far(call: &OperationContext, kind: ResourceKind) -> bool {
-    let (of_region, of_account) = limits(call, kind);
-    let is_far = |scope: &Scope| call.app.far_from_quota.is_far(scope, kind, call.now());
-    (of_region.is_none() || is_far(&call.scope)) && (of_account.is_none() || is_far(&everywhere(&call.scope)))
-}
-
 /// Refuses one more resource of a kind than the quotas allow.
 pub(super) async fn within(call: &OperationContext, tx: &mut Conn, kind: ResourceKind) -> Result<(), Fault> {
     let (of_region, of_account) = limits(call, kind);

@@ -41,23 +41,17 @@ pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result
         quiet_since: now,
         active_session: None,
     };
-    let tokens;
-    if quota::is_far(&call, ResourceKind::Stage) && row.recording.0.storage_configuration_arn.is_empty() {
-        tokens = mint()?;
-        call.app.db.add_stage(&call.scope, &row).await?;
-    } else {
-        let mut tx = call.write().await?;
-        quota::within(&call, &mut tx, ResourceKind::Stage).await?;
-        // This operation declares no ResourceNotFoundException.
-        row.recording_storage_id = storage_of(&call, &mut tx, &row.recording.0).await?.map_err(|arn| {
-            Fault::validation(format!(
-                "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
-            ))
-        })?;
-        tx.insert_stage(&call.scope, &row).await?;
-        tokens = mint()?;
-        tx.commit().await?;
-    }
+    let mut tx = call.write().await?;
+    quota::within(&call, &mut tx, ResourceKind::Stage).await?;
+    // This operation declares no ResourceNotFoundException.
+    row.recording_storage_id = storage_of(&call, &mut tx, &row.recording.0).await?.map_err(|arn| {
+        Fault::validation(format!(
+            "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
+        ))
+    })?;
+    tx.insert_stage(&call.scope, &row).await?;
+    let tokens = mint()?;
+    tx.commit().await?;
     call.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
     Ok(CreateStageResponse {
         stage: Some(stage(&call, row)),

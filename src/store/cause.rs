@@ -19,9 +19,6 @@ pub enum Cause {
     /// The store was closed before.
     #[error("the store is closed")]
     Closed,
-    /// Whoever wrote it with others went away in the middle, and it could not be written again: why.
-    #[error("whoever wrote this went away: {0}")]
-    Forsaken(String),
     /// SQLite has taken everything back that was written with this.
     #[error("the transaction was rolled back")]
     Lost,
@@ -33,7 +30,7 @@ impl Cause {
         match self {
             Cause::Postgres(error) => error.as_database_error().is_some(),
             Cause::Sqlite(error) => error.sqlite_error().is_some(),
-            Cause::Late | Cause::Closed | Cause::Forsaken(_) | Cause::Lost => false,
+            Cause::Late | Cause::Closed | Cause::Lost => false,
         }
     }
 
@@ -51,7 +48,7 @@ impl Cause {
                 matches!(&*code, "40001" | "40P01")
             }
             Cause::Sqlite(error) => is_busy(error),
-            Cause::Late | Cause::Closed | Cause::Forsaken(_) => false,
+            Cause::Late | Cause::Closed => false,
             Cause::Lost => true,
         }
     }
@@ -157,7 +154,6 @@ impl From<Cause> for StoreError {
                 | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt(cause),
                 _ => StoreError::Other(cause),
             },
-            Cause::Forsaken(_) => StoreError::Commit(cause),
             Cause::Late | Cause::Closed => StoreError::Unavailable(cause),
             Cause::Lost => StoreError::Again(cause),
         }

@@ -2,7 +2,7 @@
 //!
 //! A few of them are on their way to the server at a time. Who comes meanwhile waits for one of those places, and whoever
 //! gets it asks for all who wait. So a read costs a round trip, as before, and a busy server is asked a fraction of the
-//! questions; nobody is answered with what was read before they asked. Rows that are written are gathered likewise.
+//! questions; nobody is answered with what was read before they asked.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,16 +69,6 @@ impl<K, V> Gathered<K, V> {
         K: Clone,
         F: Future<Output = Result<Vec<V>, E>>,
     {
-        self.get_or_hear(key, ask).await.0
-    }
-
-    /// The same; says too whether somebody else had begun to ask for this key and went away in the middle of it.
-    pub(super) async fn get_or_hear<E, F>(&self, key: K, ask: impl FnOnce(Vec<K>) -> F) -> (Result<V, E>, bool)
-    where
-        K: Clone,
-        F: Future<Output = Result<Vec<V>, E>>,
-    {
-        let mut forsaken = false;
         let waits = {
             let mut state = self.state();
             if state.taken < LANES {
@@ -93,13 +83,10 @@ impl<K, V> Gathered<K, V> {
         let (others, lane) = match waits {
             None => (Vec::new(), Some(Lane(Some(self.clone())))),
             Some(told) => match told.await {
-                Ok(Turn::Answer(value)) => return (Ok(value), false),
+                Ok(Turn::Answer(value)) => return Ok(value),
                 Ok(Turn::Lead(others, lane)) => (others, Some(lane)),
                 Ok(Turn::Alone) => (Vec::new(), None),
-                Err(_) => {
-                    forsaken = true;
-                    (Vec::new(), None)
-                }
+                Err(_) => (Vec::new(), None),
             },
         };
         let (mut keys, mut turns) = (vec![key], Vec::with_capacity(others.len()));
@@ -115,7 +102,7 @@ impl<K, V> Gathered<K, V> {
                 for turn in turns {
                     drop(turn.send(Turn::Alone));
                 }
-                return (Err(error), forsaken);
+                return Err(error);
             }
         };
         let mine = values.next();
@@ -123,7 +110,7 @@ impl<K, V> Gathered<K, V> {
             // Who has gone does not want it any more.
             drop(turn.send(Turn::Answer(value)));
         }
-        (Ok(mine.expect("one value for each key")), forsaken)
+        Ok(mine.expect("one value for each key"))
     }
 }
 

@@ -11,9 +11,8 @@ pub(super) use pool::Lease;
 
 use super::connect::Options;
 use super::gathered::Gathered;
-use super::{AccessKeyRow, Cause, StageKey, StageRow, StoreError};
+use super::{AccessKeyRow, StageKey, StageRow, StoreError};
 use crate::config::Pooler;
-use crate::model::arn::Scope;
 use pool::Pool;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
@@ -53,8 +52,6 @@ pub(super) struct Postgres {
     pub(super) stages: Gathered<StageKey, Option<StageRow>>,
     pub(super) access_keys: Gathered<String, Option<AccessKeyRow>>,
     pub(super) newest_signing_key: Gathered<(), Option<String>>,
-    /// Stages that many add at once; what is answered is why it is not known whether they were.
-    pub(super) new_stages: Gathered<(Scope, StageRow), Option<Cause>>,
     away: AtomicBool,
     watched: AtomicBool,
     suspected: Notify,
@@ -159,7 +156,6 @@ impl Postgres {
             stages: Gathered::default(),
             access_keys: Gathered::default(),
             newest_signing_key: Gathered::default(),
-            new_stages: Gathered::default(),
             away: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             suspected: Notify::new(),

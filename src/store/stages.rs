@@ -1,7 +1,7 @@
 //! Stages.
 
 use super::sql::{execute, fetch, page, rows};
-use super::{Cause, Conn, Db, Json, Link, Pools, StageKey, StoreError};
+use super::{Conn, Db, Json, Link, Pools, StageKey, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::stage::AutoParticipantRecordingConfiguration;
@@ -135,59 +135,6 @@ impl Db {
         let Scope { account, region } = scope.clone();
         let key = StageKey { account, region, stage_id: id.to_owned() };
         server.stages.get(key, |keys| async move { self.read().await?.stages_of(&keys).await }).await
-    }
-
-    /// Adds a stage in a transaction of its own, or, where many are added at once, in one that they share: nobody is
-    /// answered before it is committed.
-    pub async fn add_stage(&self, scope: &Scope, row: &StageRow) -> Result<(), StoreError> {
-        let Pools::Postgres(server) = &self.pools else {
-            let mut tx = self.write().await?;
-            tx.insert_stage(scope, row).await?;
-            return tx.commit().await;
-        };
-        let ask = |rows| async move { self.add_all(rows).await };
-        let (added, forsaken) = server.new_stages.get_or_hear((scope.clone(), row.clone()), ask).await;
-        let failed = match added {
-            Ok(None) => return Ok(()),
-            Ok(Some(unknown)) => return Err(StoreError::Commit(unknown)),
-            Err(error) => error,
-        };
-        let failed = match failed {
-            StoreError::Away | StoreError::Unavailable(_) => failed,
-            // Somebody else's stage may be to blame.
-            _ => match self.add_all(vec![(scope.clone(), row.clone())]).await {
-                Ok(mut unknown) => {
-                    return unknown.pop().flatten().map_or(Ok(()), |cause| Err(StoreError::Commit(cause)));
-                }
-                Err(error) => error,
-            },
-        };
-        match failed {
-            // Whoever led the transaction that it was in may have gone before its end was known.
-            StoreError::Duplicate(_) if self.is_there(scope, row).await? => Ok(()),
-            error if forsaken => Err(StoreError::Commit(Cause::Forsaken(error.to_string()))),
-            error => Err(error),
-        }
-    }
-
-    /// Whether this very stage is in the store.
-    async fn is_there(&self, scope: &Scope, row: &StageRow) -> Result<bool, StoreError> {
-        let found = self.stage(scope, &row.id).await?;
-        Ok(found.is_some_and(|found| (&found.name, found.created_at) == (&row.name, row.created_at)))
-    }
-
-    /// Adds stages in one transaction. Where it is not known whether it was committed, each is answered why; any other
-    /// failure leaves nothing behind, and each may be tried by itself.
-    async fn add_all(&self, rows: Vec<(Scope, StageRow)>) -> Result<Vec<Option<Cause>>, StoreError> {
-        let mut tx = self.write().await?;
-        for (scope, row) in &rows {
-            tx.insert_stage(scope, row).await?;
-        }
-        match tx.commit().await {
-            Ok(()) => Ok(vec![None; rows.len()]),
-            Err(StoreError::Commit(cause)) => Ok(vec![Some(cause); rows.len()]),
-            Err(error) => Err(error),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{scope, stage, strangers};
 use crate::engines::Engine;
 use futures_util::future::join_all;
-use greenroom::store::{AccessKeyRow, Db, SigningKeyRow, StoreError};
+use greenroom::store::{AccessKeyRow, Db, SigningKeyRow};
 
 fn key(id: &str) -> AccessKeyRow {
     AccessKeyRow {
@@ -90,59 +90,6 @@ async fn what_was_written_before_is_read() {
         tokio::select! {
             () = busy => {}
             () = writes => {}
-        }
-    }
-}
-
-#[tokio::test]
-async fn stages_that_are_added_at_once_are_all_there_and_one_that_was_there_is_refused() {
-    for engine in Engine::both().await {
-        let db = engine.open().await;
-        fill(&db).await;
-        let rows: Vec<_> = (0..80).map(|n| (scope(), stage(&format!("added{n}"), n))).collect();
-        let mut taken = stage("s7", 7);
-        taken.name = "another one".into();
-        let taken = [(scope(), taken)];
-        let added = join_all(rows.iter().chain(&taken).map(|(scope, row)| db.add_stage(scope, row))).await;
-        let refused: Vec<_> = (0..).zip(&added).filter(|(_, added)| added.is_err()).map(|(n, _)| n).collect();
-        assert_eq!(refused, [80], "on {}: {added:?}", db.engine());
-        assert!(matches!(added[80], Err(StoreError::Duplicate(_))));
-        for (scope, row) in &rows {
-            let found = db.stage(scope, &row.id).await.unwrap().unwrap();
-            assert_eq!((found.name, found.created_at), (row.name.clone(), row.created_at));
-        }
-        assert_eq!(db.stage(&scope(), "s7").await.unwrap().unwrap().name, "name of s7");
-    }
-}
-
-#[tokio::test]
-async fn who_goes_while_a_stage_is_added_takes_nobody_along() {
-    for engine in Engine::both().await {
-        let db = engine.open().await;
-        let rows: Vec<_> = (0..40).map(|n| (scope(), stage(&format!("s{n}"), n))).collect();
-        let mut adding: Vec<_> = rows.iter().map(|(scope, row)| Some(Box::pin(db.add_stage(scope, row)))).collect();
-        // The first ask for the others too, and go at some moment of it.
-        for step in 0..30 {
-            for one in &mut adding {
-                let Some(adds) = one else { continue };
-                if let std::task::Poll::Ready(done) = futures_util::poll!(adds.as_mut()) {
-                    done.unwrap();
-                    *one = None;
-                }
-            }
-            if step % 3 == 0 {
-                adding[step] = None;
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(adding.iter_mut().map(Option::take).collect::<Vec<_>>());
-        // Whoever comes after them finds the way free.
-        let later: Vec<_> = (0..40).map(|n| (scope(), stage(&format!("later{n}"), n))).collect();
-        for added in join_all(later.iter().map(|(scope, row)| db.add_stage(scope, row))).await {
-            added.unwrap();
-        }
-        for (scope, row) in &later {
-            assert!(db.stage(scope, &row.id).await.unwrap().is_some(), "{} on {}", row.id, db.engine());
         }
     }
 }
