@@ -63,8 +63,7 @@
 //! Readers that find nothing written since they read last, by whichever process, go on without a lock on the file.
 //! On PostgreSQL, a point read that many want at once is asked once for all of them
 //! ([`store::Db::stage`]); connections are kept by a pool of our own, which
-//! asks for no sign of life when one comes back. An account that is far from a quota is neither counted nor made to wait
-//! ([`app::quota`]).
+//! asks for no sign of life when one comes back.
 //!
 //! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
 //! for it, and nobody is taken for dead: see [`app::nodes::HeartbeatHistory`].

@@ -12,7 +12,7 @@ use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
 use crate::app::lease_clock::LeaseClock;
 use crate::app::readiness::Readiness;
 use crate::app::views::ChangeNotifier;
-use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices, quota};
+use crate::app::{App, Endpoints, Events, Participation, Settings, keys, nodes, notices};
 use crate::clock::Clock;
 use crate::config::{
     Listen, Pooler, PublicUrl, RateLimits, Regions, Secret, ServeArgs, Served, StoreArgs, Switch, Url,
@@ -253,7 +253,6 @@ impl Server {
             settings,
             keys: keys::Keys::default(),
             uses: Uses::default(),
-            far_from_quota: quota::Far::default(),
             opened: Opened::default(),
             buckets: Mutex::default(),
             node: RwLock::new(node),

@@ -109,7 +109,7 @@ def create_stage_postgres(world):
     against = f"pgbench, {told(groups)}"
     note = f"without a quota of stages; {costs(own)}"
     yield Line("CreateStage, signed, PostgreSQL", against, "/s", figures[0], figures[1], at_least(0.7), note)
-    note = f"with a quota of 100,000,000, which is far away; near it, each waits for the one before; {costs(bounded)}"
+    note = f"with a quota of 100,000,000: creations wait for each other, and each counts the stages that there are; {costs(bounded)}"
     yield Line("CreateStage with a quota, PostgreSQL", against, "/s", figures[2], figures[1], None, note)
 
 

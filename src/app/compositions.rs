@@ -33,7 +33,7 @@ pub async fn start(call: OperationContext, input: StartCompositionRequest) -> Re
     let mut tx = call.write().await?;
     if call.app.settings.account_quotas.compositions.is_some() {
         // Before the locks of the region (lock order).
-        tx.lock(&quota::everywhere(&call.scope), USE).await?;
+        tx.lock(&quota::all_regions(&call.scope), USE).await?;
     }
     tx.lock(&call.scope, super::storage_configurations::USE).await?;
     tx.lock(&call.scope, USE).await?;
@@ -196,7 +196,7 @@ async fn within_quotas(call: &OperationContext, tx: &mut Conn, stage: &str) -> R
     if let Some(limit) = call.app.settings.account_quotas.compositions {
         let of_account = tx.compositions_of_account(&call.scope.account).await?;
         if of_account.iter().filter(|row| is_running(call, row)).count() >= limit as usize {
-            return Err(quota::over(&quota::everywhere(&call.scope), "compositions", limit));
+            return Err(quota::exceeded(&quota::all_regions(&call.scope), "compositions", limit));
         }
     }
     let running = running(call, tx).await?;
@@ -207,7 +207,7 @@ async fn within_quotas(call: &OperationContext, tx: &mut Conn, stage: &str) -> R
         ("compositions per stage", quotas.compositions_per_stage, of_stage),
     ] {
         if let Some(limit) = limit.filter(|limit| count >= *limit as usize) {
-            return Err(quota::over(&call.scope, what, limit));
+            return Err(quota::exceeded(&call.scope, what, limit));
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ pub async fn create(
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    quota::within(&call, &mut tx, ResourceKind::EncoderConfiguration).await?;
+    quota::check(&call, &mut tx, ResourceKind::EncoderConfiguration).await?;
     tx.insert_encoder_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })

@@ -48,7 +48,7 @@ pub async fn create(
         id,
     };
     let mut tx = call.write().await?;
-    quota::within(&call, &mut tx, ResourceKind::IngestConfiguration).await?;
+    quota::check(&call, &mut tx, ResourceKind::IngestConfiguration).await?;
     if let Some(arn) = input.stage_arn {
         // This operation declares no ResourceNotFoundException.
         let stage = stage_of(&call.scope, &mut tx, &arn).await?;

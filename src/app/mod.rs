@@ -66,8 +66,6 @@ pub struct App {
     pub keys: keys::Keys,
     /// When access keys were used.
     pub uses: credentials::Uses,
-    /// Whose quotas are far away.
-    pub far_from_quota: quota::Far,
     /// What the rows of access keys gave.
     pub opened: credentials::Opened,
     /// How much of each rate is left.

@@ -25,7 +25,7 @@ pub async fn import(call: OperationContext, input: ImportPublicKeyRequest) -> Re
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    quota::within(&call, &mut tx, ResourceKind::PublicKey).await?;
+    quota::check(&call, &mut tx, ResourceKind::PublicKey).await?;
     match tx.insert_public_key(&call.scope, &row).await {
         Err(StoreError::Duplicate(_)) => {
             return Err(Fault::conflict(format!(

@@ -41,11 +41,11 @@ pub async fn start(
     let limit = call.app.settings.quotas.participant_replicas;
     let count = tx.count_active_replications(&call.scope, &source.id, &row.id).await?;
     if let Some(limit) = limit.filter(|limit| count >= i64::from(*limit)) {
-        return Err(quota::over(&call.scope, "replicas per participant", limit));
+        return Err(quota::exceeded(&call.scope, "replicas per participant", limit));
     }
     let publishers = tx.count_other_publishers(&call.scope, &destination.id, &row.id).await?;
     if let Some(limit) = call.app.settings.quotas.publishers.filter(|limit| publishers >= i64::from(*limit)) {
-        return Err(quota::over(&call.scope, "publishers per stage", limit));
+        return Err(quota::exceeded(&call.scope, "publishers per stage", limit));
     }
     let from = Place { scope: &call.scope, stage: &source.id, session: &session };
     let destination_session = put_in(&call, &mut tx, &destination, newcomer(&row, merged, from)).await?;

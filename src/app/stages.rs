@@ -42,7 +42,7 @@ pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result
         active_session: None,
     };
     let mut tx = call.write().await?;
-    quota::within(&call, &mut tx, ResourceKind::Stage).await?;
+    quota::check(&call, &mut tx, ResourceKind::Stage).await?;
     // This operation declares no ResourceNotFoundException.
     row.recording_storage_id = storage_of(&call, &mut tx, &row.recording.0).await?.map_err(|arn| {
         Fault::validation(format!(

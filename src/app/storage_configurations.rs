@@ -29,7 +29,7 @@ pub async fn create(
         created_at: call.now().0,
     };
     let mut tx = call.write().await?;
-    quota::within(&call, &mut tx, ResourceKind::StorageConfiguration).await?;
+    quota::check(&call, &mut tx, ResourceKind::StorageConfiguration).await?;
     tx.insert_storage_configuration(&call.scope, &row).await?;
     tx.commit().await?;
     Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })

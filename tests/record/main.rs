@@ -14,6 +14,7 @@ mod interleavings;
 mod keys;
 mod log;
 mod nodes;
+mod quotas;
 mod replicas;
 mod sessions;
 mod tokens;

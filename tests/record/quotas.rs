@@ -1,0 +1,45 @@
+//! Quotas hold however fast resources are created.
+
+use crate::cluster::{each, shared};
+use greenroom::app::stages;
+use greenroom::model::fault::Fault;
+use serde_json::json;
+
+/// 19,999 stages of the account, as other nodes may have created them within the same millisecond.
+const FILL: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 19999)
+    INSERT INTO stages (account, region, id, name, tags, recording, recording_storage_id, created_at, quiet_since)
+    SELECT '123456789012', 'us-west-2', 'filled' || n, '', '{}', '{}', '', 0, 0 FROM numbers";
+
+async fn create(node: &crate::cluster::Node) -> Result<(), Fault> {
+    greenroom::app::again(|| stages::create(node.call(), crate::cluster::from(json!({})))).await.map(drop)
+}
+
+fn is_quota(result: Result<(), Fault>) -> bool {
+    result.is_err_and(|fault| fault.to_string().contains("has reached its quota"))
+}
+
+#[tokio::test]
+async fn a_quota_that_was_far_away_a_moment_ago_holds() {
+    let of_account = ["--quotas", "stages=unlimited", "--account-quotas", "stages=20000"];
+    for flags in [&["--quotas", "stages=20000"][..], &of_account] {
+        each(flags, async |cluster, node| {
+            create(&node).await.unwrap();
+            cluster.engine.write(&[FILL]).await;
+            assert!(is_quota(create(&node).await), "the account has 20,000 stages");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn of_nodes_that_create_at_once_no_more_succeed_than_the_quota_allows() {
+    shared(&["--quotas", "stages=10"], async |cluster, one| {
+        let two = cluster.node("http://two").await;
+        let created =
+            futures_util::future::join_all((0..30).map(|n| create(if n % 2 == 0 { &one } else { &two }))).await;
+        let (good, bad): (Vec<_>, Vec<_>) = created.into_iter().partition(Result::is_ok);
+        assert_eq!((good.len(), bad.len()), (10, 20));
+        assert!(bad.into_iter().all(is_quota));
+    })
+    .await;
+}
