@@ -291,7 +291,7 @@ impl App {
             Some(opened) => opened,
             None => {
                 // Boxed, as below: what waits for the store is large, and would be moved about with every request.
-                let row = Box::pin(self.db.access_key(key)).await?;
+                let row = Box::pin(async { self.db.read().await?.access_key(key).await }).await?;
                 let Some(row) = row.filter(|row| row.enabled) else {
                     self.opened.forget(key);
                     return Err(unknown());

@@ -66,7 +66,7 @@ impl App {
             return Ok(key.clone());
         }
         let none = || KeysError::Secret(SecretError::Unreadable);
-        let newest = self.db.newest_signing_key().await?.ok_or_else(none)?;
+        let newest = self.db.read().await?.newest_signing_key().await?.ok_or_else(none)?;
         let mut known = self.keys.get(&newest);
         if known.is_none() {
             self.load_keys(&mut self.db.read().await?).await?;
@@ -115,7 +115,7 @@ impl App {
 
 /// Whether the store holds a key already.
 pub async fn exist(db: &Db) -> Result<bool, KeysError> {
-    Ok(db.newest_signing_key().await?.is_some())
+    Ok(db.read().await?.newest_signing_key().await?.is_some())
 }
 
 /// Makes sure that the master key opens the keys in a store, if it has any.

@@ -231,12 +231,9 @@ impl OperationContext {
         Ok(tx)
     }
 
-    /// The stage `id`; what many ask for at once is read together.
+    /// The stage `id`.
     async fn stage(&self, id: &str) -> Result<Option<StageRow>, Fault> {
-        if self.authorization.is_some() {
-            return Ok(self.read().await?.stage(&self.scope, id).await?);
-        }
-        Ok(self.app.db.stage(&self.scope, id).await?)
+        Ok(self.read().await?.stage(&self.scope, id).await?)
     }
 
     /// Makes last what was written of who is in a stage, and wakes those who watch.

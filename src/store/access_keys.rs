@@ -1,7 +1,7 @@
 //! Access keys: who may call the API.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, Db, Link, Pools, StoreError};
+use super::{Conn, StoreError};
 use crate::model::page::Position;
 
 rows! {
@@ -43,8 +43,6 @@ macro_rules! select {
 }
 
 const ONE: &str = select!("WHERE id = $1");
-/// For PostgreSQL alone, which takes many values as one.
-const MANY: &str = select!("WHERE id = ANY($1)");
 const PAGE: &str = select!("WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3");
 const INSERT: &str = "INSERT INTO access_keys
     (id, account, name, sealed_secret, sealed_session_token, policy, enabled, created_at, expires_at)
@@ -53,28 +51,7 @@ const ENABLE: &str = "UPDATE access_keys SET enabled = $2 WHERE id = $1";
 const USED: &str = "UPDATE access_keys SET last_used_at = $2 WHERE id = $1";
 const DELETE: &str = "DELETE FROM access_keys WHERE id = $1";
 
-impl Db {
-    /// The access key `id`, read from now on; what many want at once is asked for together.
-    pub async fn access_key(&self, id: &str) -> Result<Option<AccessKeyRow>, StoreError> {
-        let Pools::Postgres(server) = &self.pools else { return self.read().await?.access_key(id).await };
-        let ask = |keys: Vec<String>| async move { self.read().await?.access_keys_of(&keys).await };
-        server.access_keys.get(id.to_owned(), ask).await
-    }
-}
-
 impl Conn {
-    /// Access keys of PostgreSQL, in the order of their ids.
-    async fn access_keys_of(&mut self, ids: &[String]) -> Result<Vec<Option<AccessKeyRow>>, StoreError> {
-        if ids.iter().all(|id| *id == ids[0]) {
-            return Ok(vec![self.access_key(&ids[0]).await?; ids.len()]);
-        }
-        let Link::Postgres(conn, session) = self.link() else { return Ok(vec![None; ids.len()]) };
-        let query = sqlx::query_as::<_, AccessKeyRow>(MANY).bind(ids);
-        let rows = session.run(query.persistent(session.named).fetch_all(conn)).await;
-        let rows = rows.map_err(|error| self.failed(error.into()))?;
-        Ok(ids.iter().map(|id| rows.iter().find(|row| row.id == *id).cloned()).collect())
-    }
-
     /// The access key `id`.
     pub async fn access_key(&mut self, id: &str) -> Result<Option<AccessKeyRow>, StoreError> {
         fetch!(fetch_optional, self, AccessKeyRow, ONE, id)

@@ -13,7 +13,6 @@ mod deliveries;
 mod dump;
 mod encoder_configurations;
 mod file;
-mod gathered;
 mod health;
 mod ingest_configurations;
 mod inspect;

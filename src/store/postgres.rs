@@ -10,8 +10,7 @@ pub(super) mod refusal;
 pub(super) use pool::Lease;
 
 use super::connect::Options;
-use super::gathered::Gathered;
-use super::{AccessKeyRow, StageKey, StageRow, StoreError};
+use super::StoreError;
 use crate::config::Pooler;
 use pool::Pool;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -48,10 +47,6 @@ pub(super) struct Postgres {
     patience: Duration,
     /// The connections of the time since the last outage.
     now: RwLock<Pool>,
-    /// Reads that many want at once.
-    pub(super) stages: Gathered<StageKey, Option<StageRow>>,
-    pub(super) access_keys: Gathered<String, Option<AccessKeyRow>>,
-    pub(super) newest_signing_key: Gathered<(), Option<String>>,
     away: AtomicBool,
     watched: AtomicBool,
     suspected: Notify,
@@ -153,9 +148,6 @@ impl Postgres {
             pooled,
             patience: options.acquire_timeout,
             now: RwLock::new(first),
-            stages: Gathered::default(),
-            access_keys: Gathered::default(),
-            newest_signing_key: Gathered::default(),
             away: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             suspected: Notify::new(),

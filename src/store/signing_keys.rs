@@ -1,7 +1,7 @@
 //! The keys that sign participant tokens; their private halves are encrypted.
 
 use super::sql::{execute, fetch, rows};
-use super::{Conn, Db, Pools, StoreError};
+use super::{Conn, StoreError};
 
 rows! {
     /// A signing key as it is stored.
@@ -20,18 +20,6 @@ const ALL: &str = "SELECT id, created_at, sealed FROM signing_keys ORDER BY crea
 const ONE: &str = "SELECT id, created_at, sealed FROM signing_keys WHERE id = $1";
 const NEWEST: &str = "SELECT id FROM signing_keys ORDER BY created_at DESC, id DESC LIMIT 1";
 const INSERT: &str = "INSERT INTO signing_keys (id, created_at, sealed) VALUES ($1, $2, $3)";
-
-impl Db {
-    /// The id of the key that signs, read from now on; those who want it at once ask together.
-    pub async fn newest_signing_key(&self) -> Result<Option<String>, StoreError> {
-        let Pools::Postgres(server) = &self.pools else { return self.read().await?.newest_signing_key().await };
-        let ask = |all: Vec<()>| async move {
-            let newest = self.read().await?.newest_signing_key().await?;
-            Ok(vec![newest; all.len()])
-        };
-        server.newest_signing_key.get((), ask).await
-    }
-}
 
 impl Conn {
     /// Every key, the newest first.

@@ -1,12 +1,11 @@
 //! Stages.
 
 use super::sql::{execute, fetch, page, rows};
-use super::{Conn, Db, Json, Link, Pools, StageKey, StoreError};
+use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
 use crate::model::stage::AutoParticipantRecordingConfiguration;
 use crate::model::tag::Tags;
-use std::collections::{HashMap, HashSet};
 
 rows! {
     /// A stage as it is stored, and its open session.
@@ -95,8 +94,6 @@ macro_rules! select {
 }
 
 const ONE: &str = select!("AND s.id = $3");
-/// For PostgreSQL alone, which takes many values as one.
-const MANY: &str = select!("AND s.id = ANY($3)");
 const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
 const BOUNDED_PAGE: &str = page!(select!("AND (s.created_at, s.id) > ($3, $4)"), "created_at, id", "$5");
 const HELD: &str = select!(
@@ -128,39 +125,7 @@ const DELETE_HISTORY: [&str; 6] = [
     "DELETE FROM media_homes WHERE account = $1 AND region = $2 AND stage_id = $3",
 ];
 
-impl Db {
-    /// The stage `id`, read from now on and outside of transactions; what many want at once is asked for together.
-    pub async fn stage(&self, scope: &Scope, id: &str) -> Result<Option<StageRow>, StoreError> {
-        let Pools::Postgres(server) = &self.pools else { return self.read().await?.stage(scope, id).await };
-        let Scope { account, region } = scope.clone();
-        let key = StageKey { account, region, stage_id: id.to_owned() };
-        server.stages.get(key, |keys| async move { self.read().await?.stages_of(&keys).await }).await
-    }
-}
-
 impl Conn {
-    /// Stages of PostgreSQL, whosever they are, in the order of their keys.
-    async fn stages_of(&mut self, keys: &[StageKey]) -> Result<Vec<Option<StageRow>>, StoreError> {
-        if let [key] = keys {
-            return Ok(vec![self.stage(&key.scope(), &key.stage_id).await?]);
-        }
-        let mut found = vec![None; keys.len()];
-        for scope in keys.iter().map(StageKey::scope).collect::<HashSet<_>>() {
-            let places =
-                || (0..).zip(keys).filter(|(_, key)| key.account == scope.account && key.region == scope.region);
-            let ids: Vec<_> = places().map(|(_, key)| key.stage_id.as_str()).collect();
-            let Link::Postgres(conn, session) = self.link() else { continue };
-            let query = sqlx::query_as::<_, StageRow>(MANY).bind(&scope.account).bind(&scope.region).bind(ids);
-            let rows = session.run(query.persistent(session.named).fetch_all(conn)).await;
-            let rows = rows.map_err(|error| self.failed(error.into()))?;
-            let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
-            for (place, key) in places() {
-                found[place] = rows.get(&key.stage_id).cloned();
-            }
-        }
-        Ok(found)
-    }
-
     /// The stage `id`.
     pub async fn stage(&mut self, scope: &Scope, id: &str) -> Result<Option<StageRow>, StoreError> {
         fetch!(fetch_optional, self, StageRow, ONE, &scope.account, &scope.region, id)

@@ -70,7 +70,6 @@ macro_rules! conformance {
 mod deliveries;
 mod dump;
 mod figures;
-mod gathered;
 mod inspect;
 mod outbox;
 mod reads;

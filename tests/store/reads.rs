@@ -134,15 +134,15 @@ async fn a_failure_leaves_the_state_that_was_read() {
     stay(&db).await;
     engine.write(&["ALTER TABLE stages RENAME TO away"]).await;
     for _ in 0..MANY {
-        assert!(db.stage(&scope(), "a").await.is_err());
+        assert!(db.read().await.unwrap().stage(&scope(), "a").await.is_err());
     }
     engine.write(&["ALTER TABLE away RENAME TO stages"]).await;
-    assert!(db.stage(&scope(), "a").await.unwrap().is_some());
+    assert!(db.read().await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
     stay(&db).await;
     assert!(is_read(&engine));
     engine.write(&["UPDATE stages SET tags = '{'"]).await;
     for _ in 0..MANY {
-        assert!(db.stage(&scope(), "a").await.is_err());
+        assert!(db.read().await.unwrap().stage(&scope(), "a").await.is_err());
     }
     assert!(!is_read(&engine));
     db.close().await;
@@ -234,7 +234,7 @@ async fn the_log_starts_anew_among_reads() {
             let mut reads = 0_u64;
             while !done.load(Ordering::Relaxed) {
                 for _ in 0..MANY {
-                    assert!(db.stage(&scope(), "a").await.unwrap().is_some());
+                    assert!(db.read().await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
                     reads += 1;
                 }
                 tokio::task::yield_now().await;
