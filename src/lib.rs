@@ -61,7 +61,7 @@
 //! On SQLite, a statement runs where it is called, as it takes less time than to tell another thread of it. One
 //! connection writes; transactions that are ready at the same time share a commit, and none is acknowledged before it.
 //! Readers that find nothing written since they read last, by whichever process, go on without a lock on the file.
-//! On PostgreSQL, connections are kept by a pool of our own, which asks for no sign of life when one comes back.
+//! On PostgreSQL, connections are kept in a pool (deadpool) that does not ping one that comes back.
 //!
 //! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
 //! for it, and nobody is taken for dead: see [`app::nodes::HeartbeatHistory`].

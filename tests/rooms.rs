@@ -106,6 +106,7 @@ fn libraries_stay_in_their_rooms() {
     for (library, homes) in [
         ("sqlx::", &["store"][..]),
         ("rusqlite::", &["store"]),
+        ("deadpool::", &["store"]),
         ("axum::", &["api", "http", "signaling", "server", "config"]),
         ("str0m::", &[]),
         ("hyper", &["events", "http"]),

@@ -106,8 +106,8 @@ impl Db {
             Pools::Sqlite(file) => in_sqlite(&migrator(last, |(_, _, sqlite, _)| sqlite), file).await,
             Pools::Postgres(server) => {
                 let migrator = migrator(last, |(_, _, _, postgres)| postgres);
-                let mut lease = server.pool().acquire().await.map_err(StoreError::from)?;
-                let (conn, _) = lease.parts();
+                let mut pooled = server.pool().acquire().await.map_err(StoreError::from)?;
+                let (conn, _) = pooled.parts();
                 if server.is_pooled() {
                     return Ok(in_one_transaction(&migrator, conn).await?);
                 }

@@ -69,7 +69,7 @@ use crate::config::Secret;
 use crate::metrics::{Act, Metrics};
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
-use postgres::{Lease, Session};
+use postgres::{PooledConnection, Session};
 use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,9 +115,9 @@ enum Held {
     /// SQLite, outside of a transaction or inside one.
     Sqlite(sqlite::Session),
     /// PostgreSQL, outside of a transaction.
-    Postgres(Lease),
+    Postgres(PooledConnection),
     /// PostgreSQL, inside one.
-    PostgresTransaction(Lease),
+    PostgresTransaction(PooledConnection),
 }
 
 /// The bare connection that a statement runs on.
@@ -299,8 +299,8 @@ impl Conn {
     fn link(&mut self) -> Link<'_> {
         match &mut self.held {
             Held::Sqlite(session) => Link::Sqlite(session),
-            Held::Postgres(lease) | Held::PostgresTransaction(lease) => {
-                let (conn, session) = lease.parts();
+            Held::Postgres(pooled) | Held::PostgresTransaction(pooled) => {
+                let (conn, session) = pooled.parts();
                 Link::Postgres(conn, session)
             }
         }
@@ -334,7 +334,7 @@ impl Conn {
             let done = match held {
                 Held::Sqlite(session) => return session.commit().await,
                 Held::Postgres(_) => Ok(()),
-                Held::PostgresTransaction(lease) => lease.commit().await,
+                Held::PostgresTransaction(pooled) => pooled.commit().await,
             };
             done.map_err(|error| match StoreError::from(error) {
                 // The engine says that nothing was written only where it names the conflict. A server that is shut down may

@@ -31,7 +31,7 @@ impl Db {
         let Pools::Postgres(server) = &self.pools else { return Ok(()) };
         let payload: String = node.chars().filter(|c| c.is_ascii_alphanumeric() || " -_".contains(*c)).collect();
         // One message, so that it passes every pooler.
-        server.say(format!("NOTIFY {CHANNEL}, '{payload}'")).await
+        server.execute_alone(format!("NOTIFY {CHANNEL}, '{payload}'")).await
     }
 
     /// Listens to the other nodes from now on; `None` where nothing is told.

@@ -1,75 +1,72 @@
-//! Connections that are kept for whoever needs one next.
+//! The pool of connections to PostgreSQL: deadpool's, with what it does not do itself.
 //!
-//! sqlx's own pool asks the server for a sign of life whenever a connection comes back, in a task of its own: a round trip
-//! more for each read. Here a connection goes back as it is, at once, unless somebody left it in the middle of something;
-//! that one is put in order first, by a task.
+//! A connection goes back into the pool as it is, without a round trip. One that was left in the middle of a statement or
+//! of a transaction is reset first, in a task: its locks must not be held until it is used again. (sqlx's own pool pings
+//! every connection that comes back, in a task of its own; that cannot be switched off, and costs each read a second round
+//! trip.)
 
 use super::Session;
+use deadpool::managed::{
+    self, Manager, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult,
+};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection may be kept without use, and how long in all: a server must be able to get its memory back.
-const IDLE: Duration = Duration::from_secs(10 * 60);
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// How long one is given that was left in the middle of something.
-const TIDYING: Duration = Duration::from_secs(5);
-/// The first pause before a server that starts is tried again; each is twice the one before, up to the second.
-const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// Longest time that an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// Greatest age of a connection: the server gets its memory back.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// Longest time that resetting a connection may take.
+const RESET_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first and the greatest pause before connecting to a starting server again; each is twice the one before.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// Pause between two looks for connections that were returned while the pool closes.
+const CLOSE_POLL: Duration = Duration::from_millis(10);
 
-/// The connections to a server, of the time from one outage to the next.
+/// The connections to a server, from one outage to the next.
 #[derive(Clone)]
-pub struct Pool(Arc<Inner>);
+pub struct Pool {
+    connections: managed::Pool<Connector>,
+    acquire_timeout: Duration,
+}
 
-struct Inner {
+/// Makes the pool's connections.
+struct Connector {
     options: PgConnectOptions,
-    most: u32,
-    patience: Duration,
     /// Whether the server keeps prepared statements.
     named: bool,
-    places: Arc<Semaphore>,
-    /// Those that nobody uses; whoever comes takes the one that was used last.
-    idle: Mutex<Vec<Kept>>,
-    open: AtomicU32,
-    /// Done when these connections are given up: whoever has one loses it.
-    gone: CancellationToken,
+    /// Cancelled when the server is lost: whoever uses a connection gets an error.
+    lost: CancellationToken,
 }
 
-struct Kept {
+/// A connection and its state.
+struct Pooled {
     conn: PgConnection,
-    born: Instant,
-    since: Instant,
+    session: Session,
 }
 
-/// A connection in use. Dropped, it goes back.
-pub struct Lease {
-    conn: Option<PgConnection>,
-    session: Session,
-    born: Instant,
-    /// Whether a transaction is open on it.
-    transaction: AtomicBool,
-    pool: Pool,
-    place: Option<OwnedSemaphorePermit>,
+/// A connection in use. Dropped, it goes back into the pool.
+pub struct PooledConnection {
+    object: Option<Object<Connector>>,
+    in_transaction: bool,
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("most", &self.0.most).finish_non_exhaustive()
+        f.debug_struct("Pool").field("status", &self.connections.status()).finish_non_exhaustive()
     }
 }
 
-impl std::fmt::Debug for Lease {
+impl std::fmt::Debug for PooledConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("transaction", &self.transaction).finish_non_exhaustive()
+        f.debug_struct("PooledConnection").field("in_transaction", &self.in_transaction).finish_non_exhaustive()
     }
 }
 
-/// What a server answers, or its system for it, that is only just starting.
+/// Whether a server that is only just starting answers so, or its system for it.
 fn is_starting(error: &sqlx::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     match error {
@@ -79,193 +76,148 @@ fn is_starting(error: &sqlx::Error) -> bool {
     }
 }
 
-impl Pool {
-    /// No connection yet, `most` of them at once; one is waited for as long as `patience`.
-    pub fn new(options: PgConnectOptions, most: u32, patience: Duration, named: bool) -> Pool {
-        Pool(Arc::new(Inner {
-            options,
-            most,
-            patience,
-            named,
-            places: Arc::new(Semaphore::new(most as usize)),
-            idle: Mutex::default(),
-            open: AtomicU32::new(0),
-            gone: CancellationToken::new(),
-        }))
-    }
+impl Manager for Connector {
+    type Type = Pooled;
+    type Error = sqlx::Error;
 
-    /// The same, of another time.
-    pub fn anew(&self) -> Pool {
-        let Inner { options, most, patience, named, .. } = &*self.0;
-        Pool::new(options.clone(), *most, *patience, *named)
-    }
-
-    /// A connection: one that is idle, or a new one.
-    pub(in crate::store) async fn acquire(&self) -> sqlx::Result<Lease> {
-        let inner = &*self.0;
-        let late = tokio::time::Instant::now() + inner.patience;
-        let place = match inner.places.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let waiting = tokio::time::timeout_at(late, inner.places.clone().acquire_owned()).await;
-                waiting.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?
-            }
-        };
-        let kept = self.idle().pop();
-        let (conn, born) = match kept {
-            Some(kept) if kept.born.elapsed() < LIFETIME => (kept.conn, kept.born),
-            old => {
-                self.discard(old);
-                let connected = tokio::time::timeout_at(late, self.connect()).await;
-                (connected.map_err(|_| sqlx::Error::PoolTimedOut)??, Instant::now())
-            }
-        };
-        let session = Session { named: inner.named, gone: inner.gone.clone(), broken: AtomicBool::new(false) };
-        Ok(Lease {
-            conn: Some(conn),
-            session,
-            born,
-            transaction: AtomicBool::new(false),
-            pool: self.clone(),
-            place: Some(place),
-        })
-    }
-
-    /// A new connection; a server that starts is tried again for as long as this is polled.
-    async fn connect(&self) -> sqlx::Result<PgConnection> {
-        let mut pause = PAUSES[0];
+    /// Connects; a server that is starting is tried again until the caller gives up.
+    async fn create(&self) -> sqlx::Result<Pooled> {
+        let mut pause = RETRY_PAUSES[0];
         loop {
-            match self.0.options.connect().await {
-                Ok(conn) => {
-                    self.0.open.fetch_add(1, Ordering::Relaxed);
-                    return Ok(conn);
-                }
+            match self.options.connect().await {
+                Ok(conn) => return Ok(Pooled { conn, session: Session::new(self.named, self.lost.clone()) }),
                 Err(error) if !is_starting(&error) => return Err(error),
                 Err(_) => tokio::time::sleep(pause).await,
             }
-            pause = (pause * 2).min(PAUSES[1]);
+            pause = (pause * 2).min(RETRY_PAUSES[1]);
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Closes connections that nobody uses.
-    fn discard(&self, old: impl IntoIterator<Item = Kept>) {
-        let closed = old.into_iter().map(drop).count();
-        self.0.open.fetch_sub(u32::try_from(closed).unwrap_or(u32::MAX), Ordering::Relaxed);
-    }
-
-    /// Closes those that nobody has used for long, and those that are old.
-    pub fn sweep(&self) {
-        let is_good = |kept: &mut Kept| kept.since.elapsed() < IDLE && kept.born.elapsed() < LIFETIME;
-        let old: Vec<_> = {
-            let mut idle = self.idle();
-            idle.extract_if(.., |kept| !is_good(kept)).collect()
-        };
-        self.discard(old);
-    }
-
-    /// Takes the connections away from whoever has one.
-    pub fn give_up(&self) {
-        self.0.gone.cancel();
-        self.0.places.close();
-        let idle = std::mem::take(&mut *self.idle());
-        self.discard(idle);
-    }
-
-    /// Done when the connections are given up.
-    pub fn gone(&self) -> &CancellationToken {
-        &self.0.gone
-    }
-
-    /// Waits for those in use, then says goodbye on every one.
-    pub(in crate::store) async fn close(&self) {
-        let all = self.0.places.acquire_many(self.0.most).await;
-        self.0.places.close();
-        drop(all);
-        let idle = std::mem::take(&mut *self.idle());
-        for kept in idle {
-            self.0.open.fetch_sub(1, Ordering::Relaxed);
-            // Whoever does not hear it finds the connection closed.
-            drop(kept.conn.close().await);
+    async fn recycle(&self, _: &mut Pooled, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        match metrics.age() < MAX_LIFETIME {
+            true => Ok(()),
+            false => Err(RecycleError::message("older than the greatest lifetime")),
         }
-    }
-
-    /// How many connections are open, how many of them idle, and how many there may be.
-    pub fn size(&self) -> (u32, usize, u32) {
-        (self.0.open.load(Ordering::Relaxed), self.idle().len(), self.0.most)
-    }
-
-    fn put_back(&self, conn: PgConnection, born: Instant) {
-        let mut idle = self.idle();
-        if self.0.gone.is_cancelled() || self.0.places.is_closed() {
-            drop(idle);
-            self.0.open.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        idle.push(Kept { conn, born, since: Instant::now() });
     }
 }
 
-impl Lease {
-    /// The connection, and what holds for its statements.
-    pub fn parts(&mut self) -> (&mut PgConnection, &Session) {
-        (self.conn.as_mut().expect("a lease has a connection until it is dropped"), &self.session)
+impl Pool {
+    /// A pool without a connection yet, of `max_size` at most.
+    pub fn new(options: PgConnectOptions, max_size: u32, acquire_timeout: Duration, named: bool) -> Pool {
+        Pool::of(Connector { options, named, lost: CancellationToken::new() }, max_size as usize, acquire_timeout)
     }
 
-    /// Begins a transaction, in the words `begin`.
-    pub(in crate::store) async fn begin(mut self, begin: &str) -> sqlx::Result<Lease> {
-        self.transaction.store(true, Ordering::Relaxed);
+    fn of(connector: Connector, max_size: usize, acquire_timeout: Duration) -> Pool {
+        // The connection that was used last is taken first, so that those that are not needed become idle.
+        let config = PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(max_size) };
+        let connections = managed::Pool::builder(connector).config(config).build();
+        Pool { connections: connections.expect("a pool without timeouts needs no runtime"), acquire_timeout }
+    }
+
+    /// A new pool of the same kind.
+    pub fn renewed(&self) -> Pool {
+        let Connector { options, named, .. } = self.connections.manager();
+        let connector = Connector { options: options.clone(), named: *named, lost: CancellationToken::new() };
+        Pool::of(connector, self.connections.status().max_size, self.acquire_timeout)
+    }
+
+    /// A connection: an idle one, or a new one. Waits for `acquire_timeout` at most.
+    pub(in crate::store) async fn acquire(&self) -> sqlx::Result<PooledConnection> {
+        let acquired = tokio::time::timeout(self.acquire_timeout, self.connections.get()).await;
+        match acquired.map_err(|_| sqlx::Error::PoolTimedOut)? {
+            Ok(object) => Ok(PooledConnection { object: Some(object), in_transaction: false }),
+            Err(PoolError::Backend(error)) => Err(error),
+            Err(_) => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
+    /// Closes idle connections that were not used for long, or are old.
+    pub fn close_idle(&self) {
+        let keep = |metrics: Metrics| metrics.last_used() < IDLE_TIMEOUT && metrics.age() < MAX_LIFETIME;
+        self.connections.retain(|_, metrics| keep(metrics));
+    }
+
+    /// Drops every connection; those in use fail.
+    pub fn abandon(&self) {
+        self.lost().cancel();
+        self.connections.close();
+    }
+
+    /// Cancelled when the pool is abandoned.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.connections.manager().lost
+    }
+
+    /// Waits for connections in use, and closes every one.
+    pub(in crate::store) async fn close(&self) {
+        loop {
+            for pooled in self.connections.retain(|_, _| false).removed {
+                // If the message is lost, the server finds the connection closed.
+                drop(pooled.conn.close().await);
+            }
+            if self.connections.status().size == 0 {
+                return self.connections.close();
+            }
+            tokio::time::sleep(CLOSE_POLL).await;
+        }
+    }
+
+    /// How many connections are open, how many of them are idle, and how many there may be.
+    pub fn size(&self) -> (u32, usize, u32) {
+        let status = self.connections.status();
+        let count = |size| u32::try_from(size).unwrap_or(u32::MAX);
+        (count(status.size), status.available, count(status.max_size))
+    }
+}
+
+impl PooledConnection {
+    /// The connection and its state.
+    pub fn parts(&mut self) -> (&mut PgConnection, &Session) {
+        let Pooled { conn, session } = &mut **self.object.as_mut().expect("there is a connection until the drop");
+        (conn, session)
+    }
+
+    /// Begins a transaction with the statements `begin`.
+    pub(in crate::store) async fn begin(mut self, begin: &str) -> sqlx::Result<PooledConnection> {
+        self.in_transaction = true;
         let (conn, session) = self.parts();
         session.run(sqlx::raw_sql(AssertSqlSafe(begin)).execute(conn)).await?;
         Ok(self)
     }
 
-    /// Makes what was written last.
+    /// Commits the transaction.
     pub(in crate::store) async fn commit(mut self) -> sqlx::Result<()> {
         let (conn, session) = self.parts();
         session.run(sqlx::raw_sql("COMMIT").execute(conn)).await?;
-        self.transaction.store(false, Ordering::Relaxed);
+        self.in_transaction = false;
         Ok(())
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
-        let Some(mut conn) = self.conn.take() else { return };
-        let (pool, born) = (self.pool.clone(), self.born);
-        let in_transaction = *self.transaction.get_mut();
-        let in_order = !*self.session.broken.get_mut() && !in_transaction;
-        if in_order {
-            return pool.put_back(conn, born);
+        let Some(mut object) = self.object.take() else { return };
+        let in_transaction = self.in_transaction;
+        if !in_transaction && !object.session.is_broken() {
+            return drop(object);
         }
-        let given_up = pool.0.gone.is_cancelled();
-        let Some(runtime) = tokio::runtime::Handle::try_current().ok().filter(|_| !given_up) else {
-            drop(conn);
-            pool.0.open.fetch_sub(1, Ordering::Relaxed);
-            return;
-        };
-        let place = self.place.take();
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| !object.session.is_lost());
+        let Some(runtime) = runtime else { return drop(Object::take(object)) };
         runtime.spawn(async move {
-            let _place = place;
-            match tokio::time::timeout(TIDYING, tidy(&mut conn, in_transaction)).await {
-                Ok(Ok(())) => pool.put_back(conn, born),
-                _ => {
-                    drop(conn);
-                    pool.0.open.fetch_sub(1, Ordering::Relaxed);
-                }
+            match tokio::time::timeout(RESET_TIMEOUT, reset(&mut object, in_transaction)).await {
+                Ok(Ok(())) => drop(object),
+                _ => drop(Object::take(object)),
             }
         });
     }
 }
 
-/// Reads what is still to come, and ends a transaction that was not committed, so that it leaves nothing behind.
-async fn tidy(conn: &mut PgConnection, in_transaction: bool) -> sqlx::Result<()> {
-    conn.ping().await?;
+/// Reads the rest of the last answer, and rolls an open transaction back.
+async fn reset(pooled: &mut Pooled, in_transaction: bool) -> sqlx::Result<()> {
+    pooled.conn.ping().await?;
     if in_transaction {
-        sqlx::raw_sql("ROLLBACK").execute(conn).await?;
+        sqlx::raw_sql("ROLLBACK").execute(&mut pooled.conn).await?;
     }
+    pooled.session.repaired();
     Ok(())
 }
