@@ -1,19 +1,14 @@
-//! What the operator may set: each field is a flag, an environment variable and its own manual.
+//! Settings of a server: each field is a flag, an environment variable, and its documentation.
 
-mod backup;
-mod client;
 mod events;
 mod ice;
 mod media_limits;
-pub mod parse;
 mod quotas;
 mod regions;
 mod store;
 mod telemetry;
 
-pub use backup::{BackupArgs, Place};
-pub use client::{ClientArgs, JoinArgs, LoadArgs};
-pub use events::{CheckArgs, ChosenArgs, DeadArgs, EventArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
+pub use events::EventArgs;
 pub use ice::{IceArgs, IceServer, TurnCredentials};
 pub use media_limits::MediaLimitArgs;
 pub use quotas::{AccountQuotas, Quotas};
@@ -21,136 +16,26 @@ pub use regions::Regions;
 pub use store::{DatabaseArgs, DatabaseCheck, Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{Figures, Served, TelemetryArgs};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Self-hosted, AWS-compatible Amazon IVS Real-Time.
-#[derive(Debug, Parser)]
-#[command(name = "greenroom", version, about, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// What to do; `serve` unless said otherwise.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// For `serve`.
-    #[command(flatten)]
-    pub serve: ServeArgs,
-}
-
-/// What the program can do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Serve the API (the default)
-    Serve(Box<ServeArgs>),
-    /// Bring the schema of the store up to date, and exit
-    Migrate(StoreArgs),
-    /// Manage the keys that sign participant tokens
-    #[command(subcommand)]
-    Keys(KeysCommand),
-    /// Manage the access keys that requests are signed with
-    #[command(subcommand)]
-    Credentials(CredentialsCommand),
-    /// See where events go, and manage what was not taken
-    #[command(subcommand)]
-    Events(EventsCommand),
-    /// Write everything in the store to one file, beside a running server or not
-    Export(BackupArgs),
-    /// Read such a file into an empty store, of either engine
-    Import(BackupArgs),
-    /// Check settings, addresses, ports, TURN servers, the database and the machine's limits; exit 1 if a check failed
-    Doctor(Box<DoctorArgs>),
-    /// Print the OpenAPI document
-    Openapi,
-    /// Ask the server at --listen whether it lives; exit 0 if it does, 1 if not
-    Health(HealthArgs),
-    /// Join a stage as a participant, with real media
-    Join(Box<JoinArgs>),
-    /// Let many participants join a stage, and report how it went
-    Load(Box<LoadArgs>),
-}
-
-/// What can be done with signing keys.
-#[derive(Debug, Subcommand)]
-pub enum KeysCommand {
-    /// Add a key that signs from now on; older ones stay good for verification
-    Rotate(StoreArgs),
-}
-
-/// What can be done with access keys.
-#[derive(Debug, Subcommand)]
-pub enum CredentialsCommand {
-    /// Make an access key; its secret is shown this once
-    Create(CreateKeyArgs),
-    /// List access keys, without their secrets
-    List(KeysArgs),
-    /// Show an access key and its policy, without its secret
-    Show(KeyArgs),
-    /// Refuse an access key from now on
-    Disable(KeyArgs),
-    /// Accept an access key again
-    Enable(KeyArgs),
-    /// Delete an access key for good
-    Delete(KeyArgs),
-}
-
-/// For `credentials create`.
-#[derive(Clone, Debug, Args)]
-pub struct CreateKeyArgs {
-    /// Account whose requests the key signs: 12 digits
-    #[arg(long, value_parser = account)]
-    pub account: String,
-    /// Whom the key is for; stands in refusals as arn:aws:iam::ACCOUNT:user/NAME
-    #[arg(long, default_value = "", hide_default_value = true, value_parser = user_name)]
-    pub name: String,
-    /// File with an IAM policy document (version 2012-10-17); without one, the key may do everything
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<std::path::PathBuf>,
-    /// Demand a session token with the key, as temporary credentials have one
-    #[arg(long)]
-    pub session_token: bool,
-    /// Seconds after which the key is good no longer
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
-    pub expires_in: Option<u32>,
-    /// What they share.
-    #[command(flatten)]
-    pub common: KeysArgs,
-}
-
-/// For the other commands about one access key.
-#[derive(Clone, Debug, Args)]
-pub struct KeyArgs {
-    /// The access key id
-    #[arg(value_name = "ACCESS_KEY_ID")]
-    pub id: String,
-    /// What they share.
-    #[command(flatten)]
-    pub common: KeysArgs,
-}
-
-/// What the commands about access keys share.
-#[derive(Clone, Debug, Args)]
-pub struct KeysArgs {
-    /// Form of the output
-    #[arg(long, default_value = "human", value_name = "FORM")]
-    pub output: Output,
-    /// The store.
-    #[command(flatten)]
-    pub store: StoreArgs,
-}
-
-/// Form of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// Lines for people.
-    Human,
-    /// One JSON value.
-    Json,
+/// Groups of settings: headings of the help, and in lower case the optional tables of a configuration file.
+pub(crate) mod group {
+    pub const NETWORK: &str = "Network";
+    pub const STORE: &str = "Store";
+    pub const MEDIA: &str = "Media";
+    pub const SESSIONS: &str = "Sessions";
+    pub const SECURITY: &str = "Security";
+    pub const EVENTS: &str = "Events";
+    pub const LIMITS: &str = "Limits";
+    pub const TELEMETRY: &str = "Telemetry";
 }
 
 /// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     /// On.
     On,
@@ -158,224 +43,227 @@ pub enum Switch {
     Off,
 }
 
-/// For `health`.
-#[derive(Clone, Debug, Args)]
-pub struct HealthArgs {
-    /// Address of the server
-    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS", value_parser = parse::address)]
-    pub listen: SocketAddr,
-    /// Certificate of the server, if it speaks TLS. The file is not read: what answers is not asked to prove who it is
-    #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-}
-
-/// For `doctor`.
-#[derive(Clone, Debug, Args)]
-pub struct DoctorArgs {
-    /// Form of the report
-    #[arg(long, default_value = "human", value_name = "FORM")]
-    pub output: Output,
-    /// The settings that a server is to run with.
-    #[command(flatten)]
-    pub serve: ServeArgs,
-}
-
-/// For `serve`.
-#[derive(Clone, Debug, Args)]
+/// Settings of a server.
+#[derive(Clone, Debug, Parser)]
+#[command(next_help_heading = group::NETWORK)]
 pub struct ServeArgs {
-    /// Address to listen on: IP:PORT, or a port alone for 127.0.0.1; port 0 takes a free one
-    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS", value_parser = parse::address)]
+    /// Address of the API: IP:PORT, or a port alone for 127.0.0.1
+    ///
+    /// Port 0 takes a free one.
+    #[arg(long, env = "GREENROOM_LISTEN", default_value = "127.0.0.1:4600", value_name = "ADDRESS", value_parser = address)]
     pub listen: SocketAddr,
+    /// Base URL of the API for clients, in tokens and stage endpoints (default: http:// or https://, and --listen)
+    #[arg(long, env = "GREENROOM_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
+    /// Grace period for in-flight requests at shutdown, in seconds
+    #[arg(long, env = "GREENROOM_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "S")]
+    pub shutdown_seconds: u32,
     /// The store.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// How the database is checked.
+    /// Checks of the store.
     #[command(flatten)]
     pub database: DatabaseArgs,
-    /// How connections and requests are taken.
+    /// Participants' connections.
     #[command(flatten)]
-    pub listener: ListenerArgs,
-    /// What clients reach this server at, in tokens and stage endpoints [default: http://, or https:// with --tls-cert, and the address of --listen]
-    #[arg(long, env = "GREENROOM_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<PublicUrl>,
-    /// Regions that requests may be signed for, separated by commas; others are refused [default: those of IVS Real-Time]
+    pub participants: ParticipantArgs,
+    /// Time from StartComposition to ACTIVE, in seconds
+    #[arg(long, env = "GREENROOM_COMPOSITION_START_SECONDS", default_value_t = 2, value_name = "S", help_heading = group::SESSIONS)]
+    pub composition_start_seconds: u32,
+    /// Maximum time of a composition without a publisher, in seconds; then it stops
+    #[arg(long, env = "GREENROOM_COMPOSITION_IDLE_SECONDS", default_value_t = 60, value_name = "S", help_heading = group::SESSIONS)]
+    pub composition_idle_seconds: u32,
+    /// Maximum duration of a composition, in seconds
+    #[arg(long, env = "GREENROOM_COMPOSITION_MAX_SECONDS", default_value_t = 86_400, value_name = "S", help_heading = group::SESSIONS)]
+    pub composition_max_seconds: u32,
+    /// Time of a composition from STOPPING to STOPPED, in seconds
+    #[arg(long, env = "GREENROOM_COMPOSITION_STOP_SECONDS", default_value_t = 1, value_name = "S", help_heading = group::SESSIONS)]
+    pub composition_stop_seconds: u32,
+    /// Retention of stopped compositions, in seconds
+    #[arg(long, env = "GREENROOM_COMPOSITION_RETENTION_SECONDS", default_value_t = 300, value_name = "S", help_heading = group::SESSIONS)]
+    pub composition_retention_seconds: u32,
+    /// Regions that requests can be signed for, comma-separated (default: the regions of IVS Real-Time)
     #[arg(
         long,
         env = "GREENROOM_REGIONS",
         default_value = regions::AWS,
         value_name = "REGION,…",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = group::SECURITY
     )]
     pub regions: Regions,
-    /// Region in the command that is printed at the start, one of --regions
-    #[arg(long, env = "GREENROOM_REGION", default_value = "us-east-1", value_parser = region)]
+    /// Region in the example command printed at start; one of --regions
+    #[arg(long, env = "GREENROOM_REGION", default_value = "us-east-1", value_parser = region, help_heading = group::SECURITY)]
     pub region: String,
-    /// Account of the development access key `test`, and of --access-key-id: 12 digits
-    #[arg(long, env = "GREENROOM_ACCOUNT", default_value = "000000000000", value_parser = account)]
+    /// Account of the development access key and of --access-key-id: 12 digits
+    #[arg(long, env = "GREENROOM_ACCOUNT", default_value = "000000000000", value_parser = account, help_heading = group::SECURITY)]
     pub account: String,
-    /// Whether the access key `test` with the secret `test`, and any 12-digit account number with that secret, are accepted: on or off. Only while listening on a loopback address
-    #[arg(long, env = "GREENROOM_DEV_CREDENTIALS", default_value = "on", value_name = "SWITCH")]
+    /// Development access key test with the secret test: on or off
+    ///
+    /// On is for loopback addresses only. Any 12-digit account number with the secret test is accepted, too, and names its
+    /// account.
+    #[arg(long, env = "GREENROOM_DEV_CREDENTIALS", default_value = "on", value_name = "SWITCH", help_heading = group::SECURITY)]
     pub dev_credentials: Switch,
-    /// Id of an access key that is made at the start, for --account, unless it is there: 16 to 128 letters, digits and underscores
-    #[arg(long, env = "GREENROOM_ACCESS_KEY_ID", value_name = "ID", requires = "secret_access_key")]
+    /// ID of an access key to create at start, for --account: 16 to 128 letters, digits and underscores
+    ///
+    /// An access key of this ID that exists already is kept, and must have the same secret.
+    #[arg(long, env = "GREENROOM_ACCESS_KEY_ID", value_name = "ID", requires = "secret_access_key", help_heading = group::SECURITY)]
     pub access_key_id: Option<String>,
-    /// Secret of that access key: 32 to 128 printable ASCII characters without spaces. Prefer the variable: other users can see a program's flags
+    /// Secret of --access-key-id: 32 to 128 printable ASCII characters without spaces
+    ///
+    /// Prefer the variable: other users of the machine can read command lines.
     #[arg(
         long,
         env = "GREENROOM_SECRET_ACCESS_KEY",
         value_name = "SECRET",
         hide_env_values = true,
-        requires = "access_key_id"
+        requires = "access_key_id",
+        help_heading = group::SECURITY
     )]
     pub secret_access_key: Option<Secret>,
-    /// Seconds that the clock of whoever signs a request may be off, either way
-    #[arg(long, env = "GREENROOM_CLOCK_SKEW_SECONDS", default_value_t = 300, value_name = "S")]
+    /// Allowed clock skew of request signatures, in seconds
+    #[arg(long, env = "GREENROOM_CLOCK_SKEW_SECONDS", default_value_t = 300, value_name = "S", help_heading = group::SECURITY)]
     pub clock_skew_seconds: u32,
-    /// Requests a second of an account in a region: off, aws (AWS's rates), or OPERATION=NUMBER, separated by commas, alone or after aws
-    #[arg(long, env = "GREENROOM_RATE_LIMITS", default_value = "off", value_name = "RATES")]
+    /// Rate limits of the API: off, aws, or OPERATION=NUMBER requests per second, comma-separated
+    ///
+    /// Per account and region, on each node. aws is AWS's rates; single operations can follow it, as in aws,CreateStage=50.
+    #[arg(long, env = "GREENROOM_RATE_LIMITS", default_value = "off", value_name = "RATE,…", help_heading = group::LIMITS)]
     pub rate_limits: RateLimits,
-    /// Quotas of an account in a region, NAME=NUMBER or NAME=unlimited, separated by commas; those not named keep AWS's values
-    #[arg(long, env = "GREENROOM_QUOTAS", default_value = "", value_name = "NAME=N,…", hide_default_value = true)]
+    /// Quotas of an account in a region, NAME=NUMBER or NAME=unlimited, comma-separated (default: AWS's quotas)
+    ///
+    /// Names: stages, public-keys, encoder-configurations, storage-configurations, ingest-configurations, compositions,
+    /// compositions-per-stage, participant-replicas, publishers, subscribers.
+    #[arg(long, env = "GREENROOM_QUOTAS", default_value = "", value_name = "NAME=N,…", hide_default_value = true, help_heading = group::LIMITS)]
     pub quotas: Quotas,
-    /// Quotas of an account over all regions together, NAME=NUMBER, separated by commas; those not named are unlimited
+    /// Quotas of an account over all regions, NAME=NUMBER, comma-separated (default: unlimited)
+    ///
+    /// Names: stages, public-keys, encoder-configurations, storage-configurations, ingest-configurations, compositions.
     #[arg(
         long,
         env = "GREENROOM_ACCOUNT_QUOTAS",
         default_value = "",
         value_name = "NAME=N,…",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = group::LIMITS
     )]
     pub account_quotas: AccountQuotas,
-    /// Seconds from the start of a composition until it is ACTIVE
-    #[arg(long, env = "GREENROOM_COMPOSITION_START_SECONDS", default_value_t = 2, value_name = "S")]
-    pub composition_start_seconds: u32,
-    /// Seconds without a publisher after which a composition stops
-    #[arg(long, env = "GREENROOM_COMPOSITION_IDLE_SECONDS", default_value_t = 60, value_name = "S")]
-    pub composition_idle_seconds: u32,
-    /// Seconds after which a composition stops in any case
-    #[arg(long, env = "GREENROOM_COMPOSITION_MAX_SECONDS", default_value_t = 86_400, value_name = "S")]
-    pub composition_max_seconds: u32,
-    /// Seconds that a composition is STOPPING before it is STOPPED
-    #[arg(long, env = "GREENROOM_COMPOSITION_STOP_SECONDS", default_value_t = 1, value_name = "S")]
-    pub composition_stop_seconds: u32,
-    /// Seconds that a stopped composition can still be seen
-    #[arg(long, env = "GREENROOM_COMPOSITION_RETENTION_SECONDS", default_value_t = 300, value_name = "S")]
-    pub composition_retention_seconds: u32,
-    /// Seconds that requests in flight are given to finish when the server stops
-    #[arg(long, env = "GREENROOM_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "S")]
-    pub shutdown_seconds: u32,
-    /// Participants' connections.
+    /// How connections and requests are accepted.
     #[command(flatten)]
-    pub participants: ParticipantArgs,
+    pub listener: ListenerArgs,
     /// Events.
     #[command(flatten)]
     pub events: EventArgs,
-    /// What the server tells of itself.
+    /// Metrics.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
 }
 
-/// How participants connect, and when their sessions end.
+/// Settings of participants' connections and sessions.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::MEDIA)]
 pub struct ParticipantArgs {
-    /// UDP address that media are sent to and from; one port for everybody [default: the address of --listen and the port after its own]
-    #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS", value_parser = parse::address)]
+    /// UDP address for media, one port for all participants (default: the address of --listen, next port)
+    #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS", value_parser = address)]
     pub media_addr: Option<SocketAddr>,
-    /// IP addresses that clients reach --media-addr at, separated by commas, where they are not its own: behind NAT, or when it is every address
+    /// Public IP addresses to advertise for media, comma-separated (required behind NAT or on 0.0.0.0)
     #[arg(long, env = "GREENROOM_MEDIA_PUBLIC_IP", value_name = "IP,…", value_delimiter = ',')]
     pub media_public_ip: Vec<IpAddr>,
     /// ICE servers.
     #[command(flatten)]
     pub ice: IceArgs,
-    /// Hold publishers to the limits of IVS: an H.264 section in every offer, no VP8, 720p, 8.5 Mbps, no B-frames
+    /// Enforcement of IVS publishing limits: on or off
+    ///
+    /// An H.264 section in every offer, no VP8, 720p, 8.5 Mbps, no B-frames.
     #[arg(long, env = "GREENROOM_STRICT_IVS", default_value = "off", value_name = "SWITCH")]
     pub strict_ivs: Switch,
-    /// Maximum size of an SDP offer, in bytes; larger ones get 413
-    #[arg(long, env = "GREENROOM_MAX_OFFER_BYTES", default_value_t = 262_144, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(4096..=1_048_576))]
-    pub max_offer_bytes: u32,
-    /// Maximum media sections of an SDP offer; offers with more get 413
-    #[arg(long, env = "GREENROOM_MAX_OFFER_SECTIONS", default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1024))]
-    pub max_offer_sections: u32,
-    /// Seconds without a sign of life after which a media connection has ended
+    /// Timeout of a silent media connection, in seconds
     #[arg(long, env = "GREENROOM_ICE_TIMEOUT_SECONDS", default_value_t = 15, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub ice_timeout_seconds: u32,
-    /// Seconds without a message after which an events WebSocket is closed
-    #[arg(long, env = "GREENROOM_EVENTS_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
-    pub events_timeout_seconds: u32,
-    /// Seconds that somebody may publish or subscribe without a break
+    /// Maximum duration of a publication or a subscription, in seconds
     #[arg(long, env = "GREENROOM_STREAM_MAX_SECONDS", default_value_t = 86_400, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub stream_max_seconds: u32,
-    /// Seconds from the leaving of a session's last participant to its end
-    #[arg(long, env = "GREENROOM_SESSION_END_SECONDS", default_value_t = 60, value_name = "S")]
-    pub session_end_seconds: u32,
-    /// Seconds without a publisher after which a session ends although participants are in it; 0 is never
-    #[arg(long, env = "GREENROOM_SESSION_SILENT_SECONDS", default_value_t = 0, value_name = "S")]
-    pub session_silent_seconds: u32,
-    /// Seconds that the clock of whoever makes tokens may be off, either way
-    #[arg(long, env = "GREENROOM_TOKEN_LEEWAY_SECONDS", default_value_t = 5, value_name = "S")]
-    pub token_leeway_seconds: u32,
-    /// URL that clients reach this node at, of several that share a store [default: that of --public-url]
-    #[arg(long, env = "GREENROOM_NODE_URL", value_name = "URL")]
+    /// URL of this node for clients, where several nodes share a store (default: --public-url)
+    #[arg(long, env = "GREENROOM_NODE_URL", value_name = "URL", help_heading = group::NETWORK)]
     pub node_url: Option<PublicUrl>,
-    /// Seconds after which a node that gives no sign of life is taken for dead
-    #[arg(long, env = "GREENROOM_NODE_LEASE_SECONDS", default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(2..))]
+    /// Lease of a node, in seconds; a node that does not renew it is considered dead
+    #[arg(long, env = "GREENROOM_NODE_LEASE_SECONDS", default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(2..), help_heading = group::NETWORK)]
     pub node_lease_seconds: u32,
+    /// Timeout of a silent events WebSocket, in seconds
+    #[arg(long, env = "GREENROOM_EVENTS_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..), help_heading = group::NETWORK)]
+    pub events_timeout_seconds: u32,
+    /// Time from the last participant leaving to the end of the session, in seconds
+    #[arg(long, env = "GREENROOM_SESSION_END_SECONDS", default_value_t = 60, value_name = "S", help_heading = group::SESSIONS)]
+    pub session_end_seconds: u32,
+    /// Maximum time of a session without a publisher, in seconds; then it ends; 0 is unlimited
+    #[arg(long, env = "GREENROOM_SESSION_SILENT_SECONDS", default_value_t = 0, value_name = "S", help_heading = group::SESSIONS)]
+    pub session_silent_seconds: u32,
+    /// Allowed clock skew of token issuers, in seconds
+    #[arg(long, env = "GREENROOM_TOKEN_LEEWAY_SECONDS", default_value_t = 5, value_name = "S", help_heading = group::SECURITY)]
+    pub token_leeway_seconds: u32,
+    /// Maximum size of an SDP offer, in bytes; larger ones get 413
+    #[arg(long, env = "GREENROOM_MAX_OFFER_BYTES", default_value_t = 262_144, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(4096..=1_048_576), help_heading = group::LIMITS)]
+    pub max_offer_bytes: u32,
+    /// Maximum number of media sections in an SDP offer; offers with more get 413
+    #[arg(long, env = "GREENROOM_MAX_OFFER_SECTIONS", default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1024), help_heading = group::LIMITS)]
+    pub max_offer_sections: u32,
     /// Limits of media.
     #[command(flatten)]
     pub limits: MediaLimitArgs,
 }
 
-/// How connections and requests are taken: TLS, proxies, limits.
+/// How connections and requests are accepted: TLS, proxies, limits.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::LIMITS)]
 pub struct ListenerArgs {
-    /// Certificate chain to serve HTTPS with: PEM. Read again, with the key, at SIGHUP
-    #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    /// Certificate chain to serve HTTPS with: PEM; reloaded with its key at SIGHUP
+    #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = group::NETWORK)]
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate: PEM
-    #[arg(long, env = "GREENROOM_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "GREENROOM_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = group::NETWORK)]
     pub tls_key: Option<PathBuf>,
-    /// Networks of the proxies before this server, separated by commas; X-Forwarded-For counts from these alone
+    /// Networks of trusted proxies, comma-separated; X-Forwarded-For is read from them only
     #[arg(
         long,
         env = "GREENROOM_TRUSTED_PROXIES",
         default_value = "",
         value_name = "CIDR,…",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = group::NETWORK
     )]
     pub trusted_proxies: Networks,
-    /// Most connections at once; one more is closed as soon as it is there
+    /// Maximum concurrent connections; further ones are closed immediately
     #[arg(long, env = "GREENROOM_MAX_CONNECTIONS", default_value_t = 4096, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
-    /// Most requests at work at once; one more is answered 503 at once
+    /// Maximum in-flight requests; further ones get 503
     #[arg(long, env = "GREENROOM_MAX_IN_FLIGHT", default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
-    /// Most bytes of the head of a request; one with more is answered 431
+    /// Maximum size of a request head, in bytes; larger ones get 431
     #[arg(long, env = "GREENROOM_MAX_HEADER_BYTES", default_value_t = 16_384, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8192..=1_048_576))]
     pub max_header_bytes: u32,
-    /// Seconds in which the head of a request must arrive, and a TLS handshake be done, or the connection is closed
+    /// Timeout of a request head and of a TLS handshake, in seconds; then the connection is closed
     #[arg(long, env = "GREENROOM_HEADER_TIMEOUT_SECONDS", default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub header_timeout_seconds: u32,
-    /// Seconds in which the body of a request must arrive, or it is answered 408
+    /// Timeout of a request body, in seconds; then the request gets 408
     #[arg(long, env = "GREENROOM_BODY_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub body_timeout_seconds: u32,
-    /// Minimum bytes per second of a body, after a grace of 5 seconds, or it is answered 408
+    /// Minimum rate of a request body, in bytes per second, after 5 seconds; slower ones get 408
     #[arg(long, env = "GREENROOM_MIN_BODY_RATE", default_value_t = 512, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     pub min_body_rate: u32,
-    /// Maximum bytes of request bodies in memory, and as many of unread answers; requests beyond get 503
+    /// Maximum memory for request bodies, and for unread responses, in bytes each; further requests get 503
     #[arg(long, env = "GREENROOM_MAX_BUFFERED_BYTES", default_value_t = 67_108_864, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_777_216..))]
     pub max_buffered_bytes: u32,
-    /// Maximum percentage of connections, requests in flight and buffered bytes that one client address may hold
+    /// Maximum share of one client address in connections, in-flight requests and buffered bytes, in percent
     #[arg(long, env = "GREENROOM_MAX_CLIENT_SHARE", default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub max_client_share: u32,
-    /// Seconds that an answer may wait for its client to read on, or the connection is closed
+    /// Timeout of a client that does not read its response, in seconds; then the connection is closed
     #[arg(long, env = "GREENROOM_WRITE_TIMEOUT_SECONDS", default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub write_timeout_seconds: u32,
-    /// Seconds after which a connection without a request is closed
+    /// Timeout of a connection without a request, in seconds; then it is closed
     #[arg(long, env = "GREENROOM_IDLE_TIMEOUT_SECONDS", default_value_t = 75, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub idle_timeout_seconds: u32,
 }
 
-/// Networks of addresses.
+/// IP networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
@@ -393,18 +281,18 @@ impl FromStr for Networks {
 }
 
 impl Networks {
-    /// Whether there are none.
+    /// Whether there is no network.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether an address is in one of them.
+    /// Whether one of the networks contains an address.
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// Text that is never shown.
+/// Text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -420,14 +308,14 @@ impl From<String> for Secret {
     }
 }
 
-/// Where clients reach the server: scheme, host, port and a path before every other one.
+/// Base URL of the server for clients: scheme, host, port and path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     /// Whether the scheme is `https`.
     pub secure: bool,
-    /// Host, and port if it is not the scheme's own.
+    /// Host, and port if it is not the default of the scheme.
     pub authority: String,
-    /// `""`, or a path that begins with a slash and does not end with one.
+    /// `""`, or a path with a leading slash and without a trailing one.
     pub path: String,
 }
 
@@ -435,7 +323,7 @@ impl FromStr for PublicUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use http://HOST:PORT or https://HOST:PORT, with a path if need be".to_owned();
+        let wrong = || "use http://HOST:PORT or https://HOST:PORT, with an optional path".to_owned();
         let uri: axum::http::Uri = text.parse().map_err(|_| wrong())?;
         let secure = match uri.scheme_str() {
             Some("http") => false,
@@ -443,7 +331,7 @@ impl FromStr for PublicUrl {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
-        // Every URL made of it must fit the 2,048 characters of a stage endpoint.
+        // Every URL made from it must fit the 2,048 characters of a stage endpoint.
         if authority.is_empty() || authority.contains('@') || uri.query().is_some() || text.len() > 1024 {
             return Err(wrong());
         }
@@ -452,7 +340,7 @@ impl FromStr for PublicUrl {
 }
 
 impl PublicUrl {
-    /// The URL of `path` under one of the two schemes: plain and secure.
+    /// The URL of `path`, with the first scheme for plain text and the second for TLS.
     pub fn url(&self, (plain, secure): (&str, &str), path: &str) -> String {
         let scheme = if self.secure { secure } else { plain };
         format!("{scheme}://{}{}{path}", self.authority, self.path)
@@ -467,12 +355,12 @@ impl PublicUrl {
     }
 }
 
-/// Rates: AWS's or none, and single ones of the operator's.
+/// Rate limits of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Whether AWS's rates hold where no other is set.
+    /// Whether operations without a rate of their own have AWS's.
     pub aws: bool,
-    /// Requests a second, by the name of the operation.
+    /// Requests per second of single operations, by name.
     pub single: Vec<(String, u32)>,
 }
 
@@ -487,7 +375,7 @@ impl FromStr for RateLimits {
                 (0, None) if part == "off" => {}
                 (_, Some((operation, number))) => {
                     let rate = number.parse().ok().filter(|rate| *rate > 0);
-                    let rate = rate.ok_or_else(|| format!("'{number}' is not a number of requests a second"))?;
+                    let rate = rate.ok_or_else(|| format!("'{number}' is not a number of requests per second"))?;
                     rates.single.push((operation.to_owned(), rate));
                 }
                 _ => return Err(format!("'{part}' is none of off, aws and OPERATION=NUMBER")),
@@ -497,20 +385,31 @@ impl FromStr for RateLimits {
     }
 }
 
-/// A name that may stand in the ARN of an IAM user.
-fn user_name(text: &str) -> Result<String, String> {
+/// Parses an address to listen on: `IP:PORT`, or `localhost:PORT` or a port alone for 127.0.0.1.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = |port: &str| port.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok();
+    let known = text.parse().ok().or_else(|| local(text)).or_else(|| local(text.strip_prefix("localhost:")?));
+    known.ok_or_else(|| {
+        let port = text.rsplit_once(':').map_or("4600", |(_, port)| port);
+        let port = port.parse::<u16>().unwrap_or(4600);
+        format!("use IP:PORT, such as 127.0.0.1:{port}, or 0.0.0.0:{port} for every address of this machine")
+    })
+}
+
+/// Parses a name that is valid in the ARN of an IAM user.
+pub(crate) fn user_name(text: &str) -> Result<String, String> {
     let valid = text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c));
     valid.then(|| text.to_owned()).ok_or_else(|| "use at most 64 letters, digits and +=,.@_-".into())
 }
 
-/// Lower-case letters, digits and hyphens, short enough for every ARN to stay within its 128 characters.
+/// Parses a region: lower-case letters, digits and hyphens, short enough for every ARN to fit its 128 characters.
 pub fn region(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let valid = (1..=32).contains(&text.len()) && text.chars().all(fits);
     valid.then(|| text.to_owned()).ok_or_else(|| "use lower-case letters, digits and hyphens, such as us-east-1".into())
 }
 
-/// Twelve digits.
+/// Parses an account: 12 digits.
 pub fn account(text: &str) -> Result<String, String> {
     let valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     valid.then(|| text.to_owned()).ok_or_else(|| "an account is 12 digits".into())
@@ -521,7 +420,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_urls_give_every_scheme() {
+    fn addresses_are_parsed() {
+        for (text, address) in [
+            ("127.0.0.1:4600", "127.0.0.1:4600"),
+            ("[::1]:4600", "[::1]:4600"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+            ("4600", "127.0.0.1:4600"),
+            ("localhost:4600", "127.0.0.1:4600"),
+        ] {
+            assert_eq!(super::address(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        for bad in ["", "nowhere", "127.0.0.1", "127.0.0.1:99999", "99999", "localhost", "example.org:4600", ":4600"] {
+            let error = super::address(bad).unwrap_err();
+            assert!(error.contains("IP:PORT"), "{bad}: {error}");
+        }
+        assert!(super::address("example.org:81").unwrap_err().contains("0.0.0.0:81"));
+    }
+
+    #[test]
+    fn public_urls_have_every_scheme() {
         let url: PublicUrl = "https://ivs.example.com:8443/rt/".parse().unwrap();
         assert_eq!(url.url(("ws", "wss"), "/events"), "wss://ivs.example.com:8443/rt/events");
         assert_eq!(url.host(), "ivs.example.com");
@@ -533,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_awss_or_ones_own() {
+    fn rate_limits_are_parsed() {
         assert_eq!("off".parse(), Ok(RateLimits::default()));
         let rates: RateLimits = "aws,CreateStage=50".parse().unwrap();
         assert_eq!(rates, RateLimits { aws: true, single: vec![("CreateStage".into(), 50)] });

@@ -24,10 +24,9 @@
 //! | [`greenroom_media`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
 //! | [`events`] | events out: the outbox put in order, and delivered to the targets of a file |
 //! | [`http`] | takes connections, with or without TLS; bounds them; knows who the client is |
-//! | [`config`] | flags and environment variables, each its own manual |
+//! | [`config`] | the settings of a server |
 //! | [`greenroom_client`] | the other end: participants with real media, one or many, for users and tests |
-//! | [`admin`] | the commands beside a running server: schema, signing keys, access keys, targets of events, backups |
-//! | [`doctor`] | checks of settings, network, database and machine, for operators |
+//! | [`cli`] | the command line: flags, configuration file, one module per command, completions and man pages |
 //! | [`backup`] | a store as one file: written, read, encrypted for the way |
 //! | [`server`] | opens, serves, drains, closes |
 //! | [`token`] | participant tokens and the keys that sign them |
@@ -107,14 +106,13 @@
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod admin;
 pub mod api;
 pub mod app;
 pub mod backup;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connections;
-pub mod doctor;
 pub mod domain;
 pub mod events;
 pub mod http;

@@ -155,6 +155,37 @@ struct Prepared {
     sockets: Sockets,
 }
 
+/// Settings that were validated, as far as that needs neither the store nor sockets.
+struct Valid {
+    source: KeySource,
+    given: Option<GivenKey>,
+    rates: Rates,
+    tls: Option<Arc<Tls>>,
+    targets: Arc<Config>,
+}
+
+impl Valid {
+    fn of(args: &ServeArgs) -> Result<Self, ServerError> {
+        let source = KeySource::of(&args.store)?;
+        if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
+            return Err(ServerError::Exposed(args.listen));
+        }
+        if !args.regions.contains(&args.region) {
+            return Err(ServerError::Region(args.region.clone(), args.regions.clone()));
+        }
+        let given = given_key(args)?;
+        let rates = rates(&args.rate_limits)?;
+        let tls = Tls::open(&args.listener)?.map(Arc::new);
+        let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
+        Ok(Valid { source, given, rates, tls, targets })
+    }
+}
+
+/// Validates settings as a start does, without the store and without sockets.
+pub(crate) fn validate(args: &ServeArgs) -> Result<(), ServerError> {
+    Valid::of(args).map(drop)
+}
+
 /// Every socket of a server, and its address.
 struct Sockets {
     api: (TcpListener, SocketAddr),
@@ -196,17 +227,7 @@ pub(crate) fn options(args: &StoreArgs) -> Options {
 impl Server {
     /// Opens the store, brings it up to date, and listens.
     pub async fn start(args: ServeArgs, clock: Clock, ids: Ids) -> Result<Server, ServerError> {
-        let source = KeySource::of(&args.store)?;
-        if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
-            return Err(ServerError::Exposed(args.listen));
-        }
-        if !args.regions.contains(&args.region) {
-            return Err(ServerError::Region(args.region, args.regions));
-        }
-        let given = given_key(&args)?;
-        let rates = rates(&args.rate_limits)?;
-        let tls = Tls::open(&args.listener)?.map(Arc::new);
-        let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
+        let Valid { source, given, rates, tls, targets } = Valid::of(&args)?;
         let served = args.telemetry.served(args.listen, proxied(&args));
         // Ports are taken before the store is touched, so that a port in use leaves no files behind.
         let sockets = Sockets::bind(&args, served).await?;

@@ -7,7 +7,7 @@ mod service;
 mod whole;
 
 use clap::Parser as _;
-use greenroom::config::{Cli, Command, JoinArgs};
+use greenroom::cli::args::JoinArgs;
 use greenroom_client::ClientError;
 use serde_json::Value;
 use service::Service;
@@ -98,11 +98,8 @@ impl Joined {
 }
 
 fn join_args(token: &str, more: &[&str]) -> JoinArgs {
-    let args = ["greenroom", "join", "--token", token, "--output", "json"].into_iter().chain(more.iter().copied());
-    match Cli::parse_from(args).command {
-        Some(Command::Join(args)) => *args,
-        other => panic!("{other:?}"),
-    }
+    let args = ["join", "--token", token, "--output", "json"].into_iter().chain(more.iter().copied());
+    JoinArgs::parse_from(args)
 }
 
 /// Whether a subscriber has received what can be decoded, and sound.

@@ -29,7 +29,7 @@ use greenroom::api::{ApiService, ApiState, Limits, protect};
 use greenroom::app::OperationContext;
 use greenroom::app::presence::{self, Act, NewParticipant};
 use greenroom::clock::{Clock, Timestamp};
-use greenroom::config::{Cli, Url};
+use greenroom::config::{ServeArgs, Url};
 use greenroom::domain::participant::Client as ClientInfo;
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
@@ -79,7 +79,7 @@ struct House {
 
 impl House {
     async fn on(engine: Engine) -> House {
-        let mut args = Cli::parse_from(["greenroom", "--listen", "127.0.0.1:0"]).serve;
+        let mut args = ServeArgs::parse_from(["greenroom", "--listen", "127.0.0.1:0"]);
         args.store.database_url = engine.url();
         // The SDK signs by the machine's clock, and the server's stands still.
         args.clock_skew_seconds = u32::MAX;
@@ -351,7 +351,7 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
 #[tokio::test]
 async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
     let house = House::on(Engine::sqlite()).await;
-    let args = Cli::parse_from(["greenroom"]).serve;
+    let args = ServeArgs::parse_from(["greenroom"]);
     let limits = Limits::new(&args.listener, &args.events);
     let door = Arc::new(ApiState::new(house.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));

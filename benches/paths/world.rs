@@ -10,7 +10,7 @@ use clap::Parser as _;
 use greenroom::api::{ApiService, ClientAddress};
 use greenroom::app::{App, OperationContext, credentials, stages};
 use greenroom::clock::{Clock, Timestamp};
-use greenroom::config::{Cli, Figures, Url};
+use greenroom::config::{Figures, ServeArgs, Url};
 use greenroom::domain::policy::Policy;
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
@@ -61,7 +61,7 @@ impl World {
         // The number of stages would be counted at each creation, up to the quota.
         let args =
             ["greenroom", "--listen", "127.0.0.1:0", "--media-addr", "127.0.0.1:0", "--quotas", "stages=unlimited"];
-        let mut args = Cli::parse_from(args).serve;
+        let mut args = ServeArgs::parse_from(args);
         args.store.master_key = Some(greenroom::config::Secret(greenroom::secret::MasterKey::text(&[7; 32])));
         args.store.database_url = url;
         args.telemetry.metrics = metrics;

@@ -1,6 +1,6 @@
-//! ICE servers that participants are told of, and the credentials of TURN servers.
+//! ICE servers that participants get, and the credentials of TURN servers.
 
-use super::Secret;
+use super::{Secret, group};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,30 +10,35 @@ use std::str::FromStr;
 
 /// ICE servers for participants.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::MEDIA)]
 pub struct IceArgs {
-    /// ICE servers for participants, separated by commas: stun:HOST, turn:HOST or turn:USER:PASSWORD@HOST, with port and ?transport= if need be. Prefer the variable for passwords
+    /// ICE servers for participants, comma-separated: stun:HOST, turn:HOST or turn:USER:PASSWORD@HOST
+    ///
+    /// With :PORT and ?transport= where they differ from the defaults. Prefer the variable for passwords: other users of the
+    /// machine can read command lines.
     #[arg(long, env = "GREENROOM_ICE_SERVERS", value_name = "URL,…", value_delimiter = ',', hide_env_values = true)]
     pub ice_servers: Vec<IceServer>,
-    /// Shared secret of the TURN servers (coturn: use-auth-secret), for time-limited credentials of participants. Prefer the variable: other users can see a program's flags
+    /// Shared secret of the TURN servers, for time-limited credentials (coturn: use-auth-secret)
+    ///
+    /// Prefer the variable: other users of the machine can read command lines.
     #[arg(long, env = "GREENROOM_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub turn_secret: Option<Secret>,
-    /// Lifetime of credentials made with --turn-secret, in seconds
+    /// Lifetime of TURN credentials made with --turn-secret, in seconds
     #[arg(long, env = "GREENROOM_TURN_TTL_SECONDS", default_value_t = 86_400, value_name = "S", value_parser = clap::value_parser!(u32).range(60..))]
     pub turn_ttl_seconds: u32,
 }
 
 /// Username and password of a TURN server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct TurnCredentials {
-    /// The username.
     pub username: String,
-    /// The password.
     pub password: Secret,
 }
 
 impl IceArgs {
     /// The credentials of one user for a TURN server: those in its URL, or time-limited ones made with the shared secret
-    /// at `now`, in seconds since 1970. None for a STUN server, and for a TURN server that has neither.
+    /// at `now`, in Unix seconds. `None` for a STUN server, and for a TURN server without either.
     pub fn credentials(&self, server: &IceServer, user: &str, now: i64) -> Option<TurnCredentials> {
         if !server.is_turn() {
             return None;
@@ -59,7 +64,7 @@ fn time_limited(Secret(secret): &Secret, expiry: i64, user: &str) -> TurnCredent
     TurnCredentials { username, password }
 }
 
-/// URL of an ICE server (RFC 7064, RFC 7065), and the credentials that were written into it.
+/// URL of an ICE server (RFC 7064, RFC 7065), and the credentials that it contained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceServer {
     url: String,
@@ -86,7 +91,7 @@ impl FromStr for IceServer {
             || "use stun:HOST, turn:HOST or turn:USER:PASSWORD@HOST, such as stun:stun.example.org:3478".to_owned();
         let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
         let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
-        // The URL stands between angle brackets in a header.
+        // The URL is put between angle brackets in a header.
         let plain =
             |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
         if !["stun", "stuns", "turn", "turns"].contains(&scheme) || !plain(host) || host.starts_with('/') {
@@ -100,16 +105,16 @@ impl FromStr for IceServer {
     }
 }
 
-/// Reads `USER:PASSWORD`, percent-encoded where a character has a meaning in URLs or in lists.
+/// Parses `USER:PASSWORD`, percent-encoded where a character has a meaning in URLs or in lists.
 fn credentials(text: &str) -> Result<TurnCredentials, String> {
     let decoded = |part: &str| {
         let part = percent_decode_str(part).decode_utf8().ok()?;
-        // Both stand in a header, in quotes.
+        // Both are put into a header, in quotes.
         (!part.is_empty() && part.bytes().all(|byte| (b' '..=b'~').contains(&byte))).then(|| part.into_owned())
     };
     let both = text.split_once(':').and_then(|(user, password)| Some((decoded(user)?, decoded(password)?)));
     let (username, password) = both.ok_or(
-        "TURN credentials are USER:PASSWORD of printable ASCII characters; write others, and commas, as %2C is written",
+        "TURN credentials are USER:PASSWORD in printable ASCII; percent-encode other characters, and commas (%2C)",
     )?;
     Ok(TurnCredentials { username, password: Secret(password) })
 }
@@ -127,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_taken_out_of_urls() {
+    fn credentials_are_removed_from_urls() {
         let server: IceServer = "turn:me:p%40ss%2Cword@turn.example.org:3478?transport=udp".parse().unwrap();
         assert_eq!(server.url(), "turn:turn.example.org:3478?transport=udp");
         let credentials = server.credentials.clone().unwrap();
@@ -142,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn time_limited_credentials_are_those_of_the_draft() {
+    fn time_limited_credentials_are_as_in_the_draft() {
         let args = args("turn:a,turn:me:mine@b,stun:c", Some("north"));
         let found: Vec<_> =
             args.ice_servers.iter().map(|server| args.credentials(server, "Ab12", 1_700_000_000)).collect();

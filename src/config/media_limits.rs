@@ -1,17 +1,23 @@
-//! Limits of what participants may ask of a node's media.
+//! Limits of participants' media.
 
+use super::group;
 use clap::Args;
 
 /// Limits of requests and connections of media.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::LIMITS)]
 pub struct MediaLimitArgs {
-    /// Maximum offers per minute of a participant, and with one token; a minute's worth may come at once, further ones get 429
+    /// Maximum offers per minute, per participant and per token; further ones get 429
+    ///
+    /// One minute's worth can be sent as a burst.
     #[arg(long, env = "GREENROOM_MAX_OFFERS_PER_MINUTE", default_value_t = 120, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_offers_per_minute: u32,
-    /// Maximum PATCH requests (candidates, ICE restarts) per minute of a participant, and with one token; further ones get 429
+    /// Maximum PATCH requests per minute, per participant and per token; further ones get 429
+    ///
+    /// They carry ICE candidates and ICE restarts.
     #[arg(long, env = "GREENROOM_MAX_PATCHES_PER_MINUTE", default_value_t = 600, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_patches_per_minute: u32,
-    /// Maximum media connections of a participant: its publication and its subscriptions; further ones get 429
+    /// Maximum media connections of a participant; further ones get 429
     #[arg(long, env = "GREENROOM_MAX_MEDIA_PER_PARTICIPANT", default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_media_per_participant: u32,
     /// Maximum media connections of a stage on this node; further ones get 503

@@ -1,29 +1,25 @@
-//! Quotas: of an account in one region, and over all of them.
+//! Quotas of an account: in one region, and over all regions.
 
 use std::str::FromStr;
 
-/// Quotas; `None` is without limit. The defaults are AWS's.
+/// Quotas; `None` is unlimited. The defaults are AWS's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Quotas {
-    /// `stages`.
     pub stages: Option<u32>,
-    /// `public-keys`.
     pub public_keys: Option<u32>,
-    /// `encoder-configurations`.
     pub encoder_configurations: Option<u32>,
-    /// `storage-configurations`.
     pub storage_configurations: Option<u32>,
-    /// `ingest-configurations`.
     pub ingest_configurations: Option<u32>,
-    /// `compositions`: those that have not ended.
+    /// `compositions`: compositions that have not ended.
     pub compositions: Option<u32>,
-    /// `compositions-per-stage`: those of one stage that have not ended.
+    /// `compositions-per-stage`: compositions of one stage that have not ended.
     pub compositions_per_stage: Option<u32>,
-    /// `participant-replicas`: stages that one participant is replicated to at once.
+    /// `participant-replicas`: concurrent replicas of one participant.
     pub participant_replicas: Option<u32>,
-    /// `publishers`: participants that publish to one stage at once, replicas among them.
+    /// `publishers`: concurrent publishers of one stage, replicas included.
     pub publishers: Option<u32>,
-    /// `subscribers`: participants of one stage that subscribe at once.
+    /// `subscribers`: concurrent subscribers of one stage.
     pub subscribers: Option<u32>,
 }
 
@@ -74,20 +70,16 @@ impl Quotas {
     }
 }
 
-/// Quotas of an account over all regions; `None` is without limit.
+/// Quotas of an account over all regions; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct AccountQuotas {
-    /// `stages`.
     pub stages: Option<u32>,
-    /// `public-keys`.
     pub public_keys: Option<u32>,
-    /// `encoder-configurations`.
     pub encoder_configurations: Option<u32>,
-    /// `storage-configurations`.
     pub storage_configurations: Option<u32>,
-    /// `ingest-configurations`.
     pub ingest_configurations: Option<u32>,
-    /// `compositions`: those that have not ended.
+    /// `compositions`: compositions that have not ended.
     pub compositions: Option<u32>,
 }
 
@@ -115,7 +107,7 @@ impl FromStr for AccountQuotas {
     }
 }
 
-/// Names with their values: `NAME=NUMBER` or `NAME=unlimited`.
+/// Parses a list of `NAME=NUMBER` or `NAME=unlimited`.
 fn named(text: &str) -> Result<Vec<(&str, Option<u32>)>, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let value = |part| {

@@ -1,4 +1,4 @@
-//! Regions that the server answers for.
+//! Regions that the server serves.
 
 use super::region;
 use std::fmt;
@@ -12,7 +12,7 @@ pub(super) const AWS: &str = "ap-northeast-1,ap-northeast-2,ap-south-1,eu-centra
 pub struct Regions(Vec<String>);
 
 impl Regions {
-    /// Whether `region` is one of them.
+    /// Whether `region` is served.
     pub fn contains(&self, region: &str) -> bool {
         self.0.iter().any(|known| known == region)
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_regions_of_aws_and_lists_of_others_are_read() {
+    fn regions_are_parsed() {
         let aws: Regions = AWS.parse().unwrap();
         assert!(aws.contains("us-east-1") && !aws.contains("us-east-2") && !aws.contains(""));
         let own: Regions = "us-east-1, lab-1".parse().unwrap();

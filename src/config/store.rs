@@ -1,13 +1,14 @@
-//! Where the store is, and how it is used.
+//! Settings of the store.
 
-use super::Secret;
+use super::{Secret, group};
 use clap::Args;
 use std::str::FromStr;
 
-/// Where the store is and how it is used.
+/// Settings of the store that every command on it has.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::STORE)]
 pub struct StoreArgs {
-    /// The store: sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE
+    /// URL of the store: sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(
         long,
         env = "GREENROOM_DATABASE_URL",
@@ -16,55 +17,66 @@ pub struct StoreArgs {
         hide_env_values = true
     )]
     pub database_url: Url,
-    /// Key that secrets in the store are encrypted with: 32 bytes, base64. Without one, an embedded store keeps one in a file beside it; PostgreSQL needs one
+    /// Master key, which encrypts secrets in the store: 32 bytes, base64 (default with SQLite: the file beside the store)
+    ///
+    /// The same for every node of a store. PostgreSQL requires it; a SQLite store creates a key file FILE.key. Prefer the
+    /// variable: other users of the machine can read command lines.
     #[arg(long, env = "GREENROOM_MASTER_KEY", value_name = "BASE64", hide_env_values = true)]
     pub master_key: Option<Secret>,
-    /// Most connections to PostgreSQL, or readers of SQLite
+    /// Maximum connections to PostgreSQL, or readers of SQLite
     #[arg(long, env = "GREENROOM_DATABASE_CONNECTIONS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_connections: u32,
-    /// Milliseconds that a request waits for a connection to the store
+    /// Timeout of a request for a connection to the store, in milliseconds
     #[arg(long, env = "GREENROOM_DATABASE_ACQUIRE_MS", default_value_t = 5000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub database_acquire_ms: u64,
-    /// Milliseconds that PostgreSQL may work on one statement, or waits for the next one of a transaction
+    /// Timeout of a PostgreSQL statement, and of an idle transaction, in milliseconds
     #[arg(long, env = "GREENROOM_DATABASE_STATEMENT_MS", default_value_t = 10_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub database_statement_ms: u64,
-    /// What SQLite waits for at a commit: off, normal (a crash of the machine may lose the last commits) or full
+    /// Durability of a SQLite commit: off, normal or full
+    ///
+    /// With normal, a crash of the machine (not of the program) can lose the last commits; with off, it can damage the file.
     #[arg(long, env = "GREENROOM_SQLITE_SYNCHRONOUS", default_value = "normal", value_name = "MODE")]
     pub sqlite_synchronous: Synchronous,
-    /// What stands between greenroom and PostgreSQL: off (nothing, or a pooler that keeps to sessions or knows prepared statements) or transaction (a pooler that gives out a connection for one transaction and knows no prepared statements)
+    /// PostgreSQL connection pooler mode: off or transaction
+    ///
+    /// transaction is for a pooler in transaction mode without support for prepared statements. off is for no pooler, and for
+    /// poolers in session mode or with such support.
     #[arg(long, env = "GREENROOM_DATABASE_POOLER", default_value = "off", value_name = "MODE")]
     pub database_pooler: Pooler,
-    /// PostgreSQL itself, for LISTEN, where --database-url is a pooler's; off leaves NOTIFY out, and nodes only look for what others did [default: --database-url; off with --database-pooler=transaction]
+    /// PostgreSQL URL for LISTEN, or off (default: --database-url, or off with --database-pooler=transaction)
+    ///
+    /// For a --database-url that is a pooler's. With off, nodes poll for the changes of other nodes.
     #[arg(long, env = "GREENROOM_DATABASE_LISTEN_URL", value_name = "URL|off", hide_env_values = true)]
     pub database_listen_url: Option<Listen>,
 }
 
-/// How a server checks its database.
+/// Checks of a SQLite file by the server.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::STORE)]
 pub struct DatabaseArgs {
-    /// Check of a SQLite file at the start: off, quick (structure of tables and indexes) or full (also what indexes contain)
+    /// Integrity check of a SQLite file at start: off, quick (structure) or full (structure and index contents)
     #[arg(long, env = "GREENROOM_DATABASE_CHECK", default_value = "quick", value_name = "LEVEL")]
     pub database_check: DatabaseCheck,
-    /// Time limit of that check, in seconds, after which the server starts; 0 is none
+    /// Time limit of --database-check, in seconds, after which the server starts; 0 is unlimited
     #[arg(long, env = "GREENROOM_DATABASE_CHECK_SECONDS", default_value_t = 10, value_name = "S")]
     pub database_check_seconds: u32,
-    /// Free disk space of a SQLite file, in MiB, below which the server reports not ready; 0 is off
+    /// Minimum free disk space for SQLite, in MiB; below it the server reports not ready; 0 is off
     #[arg(long, env = "GREENROOM_DATABASE_MIN_FREE_MB", default_value_t = 64, value_name = "MB")]
     pub database_min_free_mb: u32,
 }
 
-/// How thoroughly a SQLite file is checked at the start.
+/// Extent of the check of a SQLite file at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum DatabaseCheck {
-    /// Not at all.
+    /// No check.
     Off,
     /// The structure of tables and indexes.
     Quick,
-    /// That, and that indexes contain what their tables do.
+    /// Structure, and that indexes agree with their tables.
     Full,
 }
 
-/// The address of a store; [`crate::store`] knows more of it.
+/// The URL of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Url {
     /// A SQLite file.
@@ -93,14 +105,14 @@ impl FromStr for Url {
     }
 }
 
-/// The address without a password.
+/// The URL without credentials.
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Url::File(path) => write!(f, "sqlite://{}", path.display()),
             Url::Memory => f.write_str("sqlite::memory:"),
             Url::Postgres(Secret(url)) => {
-                // A password may stand before the host or among the parameters.
+                // A password can be before the host or among the parameters.
                 let (_, rest) = url.split_once("://").unwrap_or_default();
                 let (_, host) = rest.rsplit_once('@').unwrap_or(("", rest));
                 write!(f, "postgres://{}", host.split('?').next().unwrap_or_default())
@@ -109,32 +121,32 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// What SQLite waits for at a commit.
+/// Durability of a SQLite commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Synchronous {
-    /// Nothing: a crash of the machine may damage the file.
+    /// No sync: a crash of the machine can damage the file.
     Off,
-    /// The log at checkpoints: a crash of the machine may lose the last commits, a crash of the program none.
+    /// Sync of the WAL at checkpoints: a crash of the machine can lose the last commits, a crash of the program none.
     Normal,
-    /// The log at every commit: nothing acknowledged is ever lost.
+    /// Sync of the WAL at every commit: no acknowledged commit is lost.
     Full,
 }
 
-/// What stands between greenroom and PostgreSQL.
+/// Mode of the pooler in front of PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pooler {
-    /// Nothing that would show.
+    /// No pooler, or one that is transparent.
     Off,
-    /// A pooler that gives a connection for one transaction, and knows no prepared statements.
+    /// A pooler in transaction mode, without prepared statements.
     Transaction,
 }
 
-/// Whether and where to listen for what other nodes have written.
+/// Where to LISTEN for changes of other nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// Not at all.
+    /// Nowhere: nodes poll.
     Off,
-    /// At PostgreSQL itself.
+    /// At this PostgreSQL URL.
     At(Secret),
 }
 
@@ -155,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stores_are_parsed_and_shown_without_their_password() {
+    fn urls_are_shown_without_credentials() {
         assert_eq!("sqlite://a.db".parse(), Ok(Url::File("a.db".into())));
         assert_eq!("sqlite::memory:".parse(), Ok(Url::Memory));
         let url: Url = "postgres://me:secret@db:5432/green?password=secret".parse().unwrap();
@@ -167,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn one_listens_at_postgres_or_not_at_all() {
+    fn listen_urls_are_of_postgres_or_off() {
         assert_eq!("off".parse(), Ok(Listen::Off));
         assert_eq!("postgres://db/green".parse(), Ok(Listen::At(Secret("postgres://db/green".into()))));
         for bad in ["", "on", "sqlite://a.db"] {

@@ -1,49 +1,54 @@
-//! What the server tells of itself.
+//! Settings of metrics. Logs and traces use the usual variables: `RUST_LOG`, `OTEL_…`.
 
+use super::group;
 use clap::Args;
 use std::net::SocketAddr;
 
-/// What the server tells of itself. Logs and traces are chosen by the usual variables: RUST_LOG, OTEL_….
+/// Settings of metrics.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::TELEMETRY)]
 pub struct TelemetryArgs {
-    /// Whether figures for Prometheus are served: auto (at /metrics of --listen while that is a loopback address, or at --metrics-listen), on (on whatever address) or off
-    #[arg(long, env = "GREENROOM_METRICS", default_value = "auto", value_name = "WHETHER")]
+    /// Prometheus metrics: auto, on or off
+    ///
+    /// auto serves them at --metrics-listen, or else at /metrics of --listen if that is a loopback address without a proxy
+    /// in front (--public-url, --trusted-proxies). on serves them at /metrics of any address.
+    #[arg(long, env = "GREENROOM_METRICS", default_value = "auto", value_name = "MODE")]
     pub metrics: Figures,
-    /// Address to serve /metrics at instead of --listen, over plain HTTP, for whoever reaches it
-    #[arg(long, env = "GREENROOM_METRICS_LISTEN", value_name = "ADDRESS", value_parser = super::parse::address)]
+    /// Address for /metrics instead of --listen: plain HTTP, without authentication
+    #[arg(long, env = "GREENROOM_METRICS_LISTEN", value_name = "ADDRESS", value_parser = super::address)]
     pub metrics_listen: Option<SocketAddr>,
 }
 
-/// Whether figures are served.
+/// Whether metrics are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Figures {
-    /// Where only this machine, or whoever the operator chose, sees them.
+    /// Where only this machine, or the clients of `--metrics-listen`, can read them.
     Auto,
-    /// In any case.
+    /// At any address.
     On,
-    /// Nowhere; nothing is counted.
+    /// Nowhere; nothing is measured.
     Off,
 }
 
-/// Where figures are served.
+/// Where metrics are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
     /// Nowhere.
     Nowhere,
     /// With the API.
     WithApi,
-    /// On an address of their own.
+    /// At an address of their own.
     At(SocketAddr),
 }
 
 impl TelemetryArgs {
-    /// Where figures are served by a server that listens on `api`, perhaps behind a proxy.
+    /// Where metrics are served, by a server that listens on `api`; `proxied` is whether a proxy is in front of it.
     pub fn served(&self, api: SocketAddr, proxied: bool) -> Served {
         match (self.metrics, self.metrics_listen) {
             (Figures::Off, _) => Served::Nowhere,
             (_, Some(address)) => Served::At(address),
             (Figures::On, None) => Served::WithApi,
-            // Behind a proxy on this machine, strangers come from a loopback address too.
+            // Behind a proxy on this machine, other machines connect from a loopback address too.
             (Figures::Auto, None) if api.ip().is_loopback() && !proxied => Served::WithApi,
             (Figures::Auto, None) => Served::Nowhere,
         }
@@ -55,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_shown_to_strangers_only_on_request() {
+    fn metrics_are_served_to_other_machines_only_on_request() {
         let own: SocketAddr = "0.0.0.0:9464".parse().unwrap();
         let served = |metrics, metrics_listen, api: &str, proxied| {
             TelemetryArgs { metrics, metrics_listen }.served(api.parse().unwrap(), proxied)

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use clap::Parser as _;
-use greenroom::config::Cli;
+use greenroom::config::ServeArgs;
 use greenroom::http::Listener;
 use greenroom_media::{MediaHandle, TransportId};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ impl Service {
             .with_state(state.clone());
         let heard = state.clone();
         let task = tokio::spawn(async move {
-            let args = Cli::parse_from(["greenroom"]).serve.listener;
+            let args = ServeArgs::parse_from(["greenroom"]).listener;
             let listener = Listener::new(listener, router, None, &args);
             tokio::join!(listener.run(std::future::pending(), Duration::ZERO), async move {
                 while let Some(event) = events.recv().await {

@@ -3,8 +3,9 @@
 use super::{DEADLINE, Joined, Lines, plays};
 use clap::Parser as _;
 use greenroom::app::{OperationContext, participants, sessions, stages, tokens};
+use greenroom::cli::args::LoadArgs;
 use greenroom::clock::{self, Clock};
-use greenroom::config::{Cli, Command, Url};
+use greenroom::config::{ServeArgs, Url};
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
 use greenroom::server::Server;
@@ -34,7 +35,7 @@ macro_rules! ask {
 impl House {
     async fn start(more: &[&str]) -> House {
         let fixed = ["greenroom", "--listen", "127.0.0.1:0"];
-        let mut args = Cli::parse_from(fixed.into_iter().chain(more.iter().copied())).serve;
+        let mut args = ServeArgs::parse_from(fixed.into_iter().chain(more.iter().copied()));
         args.store.database_url = Url::Memory;
         let server = Server::start(args, Clock::System, Ids::Random).await.unwrap();
         let scope = Scope { account: "000000000000".into(), region: "us-east-1".into() };
@@ -151,13 +152,11 @@ async fn load_until(
     mut progress: Heard,
     stop: impl Future<Output = ()>,
 ) -> (Result<(), ClientError>, Value) {
-    let fixed = ["greenroom", "load", "--stage", &house.stage, "--endpoint", &house.url, "--output", "json"];
-    let Some(Command::Load(args)) = Cli::parse_from(fixed.into_iter().chain(more.iter().copied())).command else {
-        panic!("load")
-    };
+    let fixed = ["load", "--stage", &house.stage, "--endpoint", &house.url, "--output", "json"];
+    let args = LoadArgs::parse_from(fixed.into_iter().chain(more.iter().copied()));
     let (sender, lines) = watch::channel(Vec::new());
     let mut lines_out = Lines(sender);
-    let run = greenroom_client::load::run((*args).into(), clock::system_time, &mut lines_out, &mut progress, stop);
+    let run = greenroom_client::load::run(args.into(), clock::system_time, &mut lines_out, &mut progress, stop);
     let done = tokio::time::timeout(DEADLINE, run).await.unwrap();
     let report = lines.borrow().first().unwrap().clone();
     (done, report)

@@ -120,13 +120,13 @@ def test_the_file_is_read_again_at_sighup(start_server, new_store, targets, rece
     old.has(3)
     until(lambda: made(lines(path)) == first)
     # A broken file changes nothing.
-    reload("the old targets stay in use", BROKEN)
+    reload("event targets not reloaded", BROKEN)
     second = make_stages(server, 2)
     old.has(5)
     # A target goes, one comes that begins with the oldest; the file was moved away.
     targets(new=new.target(**{"from": "oldest"}), lines=lines_of)
     path.rename(tmp_path / "rotated.jsonl")
-    reload("the file of targets was read again")
+    reload("event targets reloaded")
     new.has(5)
     third = make_stages(server, 2)
     new.has(7)
@@ -146,7 +146,7 @@ def test_what_is_not_there_is_refused_by_name(start_test_server, targets, receiv
     until(lambda: status(server, "hook")["node"])
     for arguments, culprit in (
         (("dead", "--target", "nobody"), "there is no target 'nobody'"),
-        (("redrive", "--target", "hook", "--id", "no-such"), "no event no-such was given up for the target 'hook'"),
+        (("redrive", "--target", "hook", "--id", "no-such"), "the target 'hook' has no dead event no-such"),
         (("forget", "--target", "hook"), "the target 'hook' is delivered to at present"),
         (("drop", "--target", "hook"), "--id"),
     ):

@@ -21,12 +21,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    serve: ServeArgs,
-}
-
 /// Some seconds after 2026 began.
 pub const START: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -80,7 +74,7 @@ impl Cluster {
         let fixed =
             ["test", "--listen", "127.0.0.1:0", "--master-key", key, "--node-url", url, "--database-url", &store];
         let fixed = fixed.into_iter().chain(["--public-url", "http://green.example", "--sqlite-synchronous", "off"]);
-        let args = Cli::parse_from(fixed.map(str::to_owned).chain(self.flags.clone())).serve;
+        let args = ServeArgs::parse_from(fixed.map(str::to_owned).chain(self.flags.clone()));
         Node(Server::start(args, self.clock.clone(), Ids::Random).await.unwrap().app)
     }
 

@@ -29,12 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    serve: ServeArgs,
-}
-
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
 enum Command {
@@ -118,7 +112,7 @@ enum Command {
 #[tokio::main]
 async fn main() {
     telemetry::start();
-    let args = Cli::parse().serve;
+    let args = ServeArgs::parse();
     let now = Clock::System.now().whole_seconds();
     let clock = Clock::manual(Timestamp(now.0));
     let server = match Server::start(args, clock, Ids::Random).await {

@@ -1,5 +1,6 @@
 //! Checks of addresses and ports.
 
+use super::super::health;
 use super::finding::Finding;
 use super::stun::{self, Message};
 use super::turn::unspecified;
@@ -10,7 +11,6 @@ use crate::server::reachable;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -67,21 +67,14 @@ pub async fn api(args: &ServeArgs) -> (Finding, bool) {
 async fn version(args: &ServeArgs) -> Option<String> {
     let address = reachable(args.listen);
     let stream = TcpStream::connect(address).await.ok()?;
-    let answer = match args.listener.tls_cert {
-        None => health(stream, address).await?,
-        Some(_) => health(tls::connect_unverified(stream, address.ip()).await.ok()?, address).await?,
+    let response = match args.listener.tls_cert {
+        None => health::get(stream, address).await,
+        Some(_) => health::get(tls::connect_unverified(stream, address.ip()).await.ok()?, address).await,
     };
-    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let response = String::from_utf8(response.ok()?).ok()?;
+    let (_, body) = response.split_once("\r\n\r\n")?;
     let health: serde_json::Value = serde_json::from_str(body.trim()).ok()?;
     Some(health["version"].as_str()?.to_owned())
-}
-
-async fn health(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> Option<String> {
-    let request = format!("GET /_greenroom/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer).await.ok()?;
-    Some(answer)
 }
 
 /// The port and the addresses of media. `running` is whether a greenroom answers on the API's address.

@@ -1,38 +1,43 @@
-//! Settings of `greenroom join` and `greenroom load`.
+//! Arguments of `greenroom join` and `greenroom load`.
 
-use super::{Output, Secret, region};
-use clap::Args;
+use super::Output;
+use crate::config::{Secret, region};
+use clap::{Args, Parser};
 use greenroom_client::options::{ConnectOptions, JoinOptions, LoadOptions, OutputFormat};
 use std::path::PathBuf;
 
-/// For `join`.
-#[derive(Clone, Debug, Args)]
+/// Arguments of `join`.
+#[derive(Clone, Debug, Parser)]
 pub struct JoinArgs {
-    /// Participant token; - reads it from standard input. Others on this machine see what stands on a command line: rather set GREENROOM_TOKEN, or use -
+    /// Participant token; - reads it from standard input
+    ///
+    /// Prefer the variable or -: other users of the machine can read command lines.
     #[arg(long, env = "GREENROOM_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Secret,
-    /// What to publish: test-pattern, or a file of video (H.264 in Annex B form, VP8 in IVF) and one of audio (Opus in Ogg), encoded already; played over and over
+    /// Media to publish: test-pattern, or a video file and an audio file
+    ///
+    /// Video is H.264 in Annex B format or VP8 in IVF, audio is Opus in Ogg. Files are not transcoded, and loop.
     #[arg(long, value_name = "test-pattern|FILE", num_args = 1..=2)]
     pub publish: Vec<String>,
-    /// Frames a second of an H.264 file, which does not say
+    /// Frame rate of an H.264 file, in frames per second
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=240))]
     pub fps: u32,
-    /// Ids of participants to subscribe to, separated by commas; or all, now and later
+    /// IDs of participants to subscribe to, comma-separated; all includes those that publish later
     #[arg(long, value_name = "ID,…|all", value_delimiter = ',')]
     pub subscribe: Vec<String>,
-    /// Seconds after which to leave [default: at ctrl-c]
+    /// Time until the participant leaves, in seconds (default: until ctrl-c)
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub duration: Option<u32>,
-    /// Seconds between two prints of the figures
+    /// Interval of the printed statistics, in seconds
     #[arg(long, default_value_t = 1, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub interval: u32,
-    /// Form of the output; json is one value a line
-    #[arg(long, default_value = "human", value_name = "FORM")]
+    /// Output format; json is one value per line
+    #[arg(long, default_value = "human", value_name = "FORMAT")]
     pub output: Output,
-    /// URL of the events, in place of the one in the token
+    /// URL of the events WebSocket (default: events_url of the token)
     #[arg(long, value_name = "URL")]
     pub events_url: Option<String>,
-    /// URL of the media exchange, in place of the one in the token
+    /// WHIP URL (default: whip_url of the token)
     #[arg(long, value_name = "URL")]
     pub whip_url: Option<String>,
     /// How it connects.
@@ -57,50 +62,50 @@ impl From<JoinArgs> for JoinOptions {
     }
 }
 
-/// For `load`.
-#[derive(Clone, Debug, Args)]
+/// Arguments of `load`.
+#[derive(Clone, Debug, Parser)]
 pub struct LoadArgs {
-    /// ARN of the stage to join
+    /// ARN of the stage
     #[arg(long, value_name = "ARN")]
     pub stage: String,
-    /// Participants that publish the test pattern
+    /// Number of publishers of the test pattern
     #[arg(long, default_value_t = 1, value_name = "P", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub publishers: u32,
-    /// Participants that subscribe, spread evenly over the publishers
+    /// Number of subscribers, spread evenly over the publishers
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub subscribers: u32,
-    /// Let each subscriber subscribe to every publisher
+    /// Subscribe each subscriber to every publisher
     #[arg(long)]
     pub all: bool,
-    /// Participants that join in a second
+    /// Ramp, in participants per second
     #[arg(long, default_value_t = 10, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub ramp: u32,
-    /// Seconds that the load is held once everybody has joined
+    /// Duration after the last participant has joined, in seconds
     #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub duration: u32,
-    /// Leave the events WebSockets out: media alone
+    /// Media only, without events WebSockets
     #[arg(long)]
     pub no_events: bool,
-    /// Process id of the server, if it is on this machine (Linux): its CPU and memory are reported too
+    /// Process ID of a server on this machine (Linux), to report its CPU and memory
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// URL of the API, which the participants' tokens are made by
+    /// URL of the API that creates the participant tokens
     #[arg(long, env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:4600", value_name = "URL")]
     pub endpoint: String,
-    /// Region of the stage [default: the one in its ARN]
+    /// Region of the stage (default: that of the ARN)
     #[arg(long, env = "AWS_REGION", value_name = "REGION", value_parser = region)]
     pub region: Option<String>,
-    /// Access key id that requests to the API are signed with
+    /// Access key ID for the API
     #[arg(long, env = "AWS_ACCESS_KEY_ID", default_value = "test", value_name = "ID")]
     pub access_key_id: String,
-    /// Its secret; rather set the variable than this flag
+    /// Secret access key for the API; prefer the variable
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY", default_value = "test", value_name = "SECRET", hide_env_values = true)]
     pub secret_access_key: Secret,
-    /// Its session token, if it has one; rather set the variable than this flag
+    /// Session token of the access key; prefer the variable
     #[arg(long, env = "AWS_SESSION_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub session_token: Option<Secret>,
-    /// Form of the report
-    #[arg(long, default_value = "human", value_name = "FORM")]
+    /// Output format of the report
+    #[arg(long, default_value = "human", value_name = "FORMAT")]
     pub output: Output,
     /// How it connects.
     #[command(flatten)]
@@ -129,13 +134,13 @@ impl From<LoadArgs> for LoadOptions {
     }
 }
 
-/// How clients connect.
+/// How a client connects.
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
-    /// Certificates to trust besides the system's: PEM
+    /// Additional CA certificates to trust: PEM
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// What the client calls itself
+    /// User-Agent of the client
     #[arg(long, default_value = concat!("greenroom/", env!("CARGO_PKG_VERSION")), value_name = "TEXT")]
     pub user_agent: String,
 }

@@ -1,9 +1,10 @@
-//! `greenroom export` and `greenroom import`: a store into a file, and back.
+//! `greenroom export` and `greenroom import`: a store to a file, and back.
 
-use super::AdminError;
+use super::args::{BackupArgs, BackupFile, Output};
+use super::error::CommandError;
 use crate::backup::{self, BackupError, Keys, Progress, Totals};
 use crate::clock::Clock;
-use crate::config::{BackupArgs, Output, Place, Url};
+use crate::config::Url;
 use crate::ids::Ids;
 use crate::server::{self, KeySource, ServerError};
 use crate::store::Db;
@@ -12,16 +13,19 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read or written at once.
+/// Bytes of the file's buffer.
 const BUFFER: usize = 1 << 16;
 
-/// Writes everything in a store to a file, until it is done or `stop` is. Beside a running server or not.
-pub async fn export<S: Future<Output = ()>>(args: BackupArgs, stop: impl FnOnce() -> S) -> Result<String, AdminError> {
+/// Writes a store to a file, beside a running server or not. Until `stop` completes, the file does not exist.
+pub(super) async fn export<S: Future<Output = ()>>(
+    args: BackupArgs,
+    stop: impl FnOnce() -> S,
+) -> Result<String, CommandError> {
     let export = backup::export_key(&args.export_key.0)?;
     let source = KeySource::of(&args.store)?;
     match &args.store.database_url {
-        Url::Memory => return Err(AdminError::NoStore),
-        // The engine would make it.
+        Url::Memory => return Err(CommandError::MemoryStore),
+        // The engine would create it.
         Url::File(path) if !path.try_exists().unwrap_or(true) => return Err(BackupError::NoStore.into()),
         Url::File(_) | Url::Postgres(_) => {}
     }
@@ -31,43 +35,43 @@ pub async fn export<S: Future<Output = ()>>(args: BackupArgs, stop: impl FnOnce(
     let keys = Keys { master, export };
     let mut progress = Progress::new(Clock::System, None);
     let totals = match &args.file {
-        Place::Standard => {
+        BackupFile::Standard => {
             let out = BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
             backup::export(&db, &keys, &Clock::System, out, &mut progress).await?
         }
-        Place::File(path) => {
+        BackupFile::File(path) => {
             let draft = Draft::new(path, &Ids::Random).map_err(BackupError::Write)?;
             let out = BufWriter::with_capacity(BUFFER, &draft.file);
             let totals = tokio::select! {
                 totals = backup::export(&db, &keys, &Clock::System, out, &mut progress) => totals?,
-                () = stop() => return Err(AdminError::Stopped),
+                () = stop() => return Err(CommandError::Stopped),
             };
             draft.keep(path).map_err(BackupError::Write)?;
             totals
         }
     };
     db.close().await;
-    let text = told("Exported", "from", &args, &totals, progress.elapsed());
+    let text = summary("Exported", "from", &args, &totals, progress.elapsed());
     drop(progress);
-    if args.file == Place::Standard {
+    if args.file == BackupFile::Standard {
         eprint!("{text}");
         return Ok(String::new());
     }
     Ok(text)
 }
 
-/// Reads a file into a store that is empty, and that no server uses.
-pub async fn import(args: BackupArgs) -> Result<String, AdminError> {
+/// Reads a file into an empty store that no server uses.
+pub(super) async fn import(args: BackupArgs) -> Result<String, CommandError> {
     let export = backup::export_key(&args.export_key.0)?;
     let source = KeySource::of(&args.store)?;
     if args.store.database_url == Url::Memory {
-        return Err(AdminError::NoStore);
+        return Err(CommandError::MemoryStore);
     }
     let ids = Ids::Random;
     let (input, whole): (Box<dyn BufRead>, _) = match &args.file {
-        Place::Standard => (Box::new(std::io::stdin().lock()), None),
-        Place::File(path) => {
-            let failed = |error| AdminError::BackupFile(path.clone(), error);
+        BackupFile::Standard => (Box::new(std::io::stdin().lock()), None),
+        BackupFile::File(path) => {
+            let failed = |error| CommandError::BackupFile(path.clone(), error);
             let file = File::open(path).map_err(failed)?;
             let whole = file.metadata().map_err(failed)?.len();
             (Box::new(BufReader::with_capacity(BUFFER, file)), Some(whole))
@@ -79,10 +83,10 @@ pub async fn import(args: BackupArgs) -> Result<String, AdminError> {
     let mut progress = Progress::new(Clock::System, whole);
     let totals = backup::import(&db, &keys, &ids, input, &mut progress).await?;
     db.close().await;
-    Ok(told("Imported", "into", &args, &totals, progress.elapsed()))
+    Ok(summary("Imported", "into", &args, &totals, progress.elapsed()))
 }
 
-fn told(did: &str, where_to: &str, args: &BackupArgs, totals: &Totals, elapsed: i64) -> String {
+fn summary(did: &str, where_to: &str, args: &BackupArgs, totals: &Totals, elapsed: i64) -> String {
     let (store, rows, tables, bytes) = (&args.store.database_url, totals.all(), totals.rows.len(), totals.bytes);
     match args.output {
         Output::Human => {
@@ -96,7 +100,7 @@ fn told(did: &str, where_to: &str, args: &BackupArgs, totals: &Totals, elapsed: 
     }
 }
 
-/// A file that is being written under another name, readable by its owner alone; gone unless it is kept.
+/// A file that is written under a temporary name, readable by its owner only; it is removed unless it is kept.
 struct Draft {
     file: File,
     path: PathBuf,
@@ -107,14 +111,17 @@ impl Draft {
     fn new(path: &Path, ids: &Ids) -> std::io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         if path.metadata().is_ok_and(|there| !there.is_file()) {
-            return Err(std::io::Error::other(format!("{} is no file; - is standard output", path.display())));
+            return Err(std::io::Error::other(format!(
+                "{} is not a regular file; - is standard output",
+                path.display()
+            )));
         }
         let path = PathBuf::from(format!("{}.{}.tmp", path.display(), ids.resource()));
         let file = File::options().create_new(true).write(true).mode(0o600).open(&path)?;
         Ok(Draft { file, path, kept: false })
     }
 
-    /// Puts it in its place, once it is on the disk.
+    /// Syncs the file, and renames it to its final name.
     fn keep(mut self, path: &Path) -> std::io::Result<()> {
         self.file.sync_all()?;
         std::fs::rename(&self.path, path)?;

@@ -1,20 +1,20 @@
-//! `greenroom events …`: where events go, and what was not taken.
+//! `greenroom events …`: event targets, and undelivered events.
 
-use super::{AdminError, open};
+use super::args::{CheckArgs, DeadArgs, DeadEventsArgs, EventsArgs, EventsCommand, ForgetArgs, Output, TargetsArgs};
+use super::error::CommandError;
+use super::store::open;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{CheckArgs, ChosenArgs, DeadArgs, EventsArgs, EventsCommand, ForgetArgs, Output, TargetsArgs};
 use crate::events::targets::{self, Target};
 use crate::store::{Conn, Db, DeliveryCounts, DeliveryRow, StoreError, TargetRow};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
-/// Most targets that are shown.
+/// Maximum number of targets shown.
 const TARGETS: i64 = 1000;
-/// Events that are changed in one transaction.
-const AT_ONCE: i64 = 200;
+/// Events changed in one transaction.
+const BATCH: i64 = 200;
 
-/// Does what is to be done about targets, and says so.
-pub async fn events(command: EventsCommand) -> Result<String, AdminError> {
+pub(super) async fn run(command: EventsCommand) -> Result<String, CommandError> {
     match command {
         EventsCommand::Targets(args) => list(args).await,
         EventsCommand::Dead(args) => dead(args).await,
@@ -25,7 +25,7 @@ pub async fn events(command: EventsCommand) -> Result<String, AdminError> {
     }
 }
 
-fn check(args: &CheckArgs) -> Result<String, AdminError> {
+fn check(args: &CheckArgs) -> Result<String, CommandError> {
     let targets = targets::read(&args.file)?;
     let shown: Vec<_> = targets
         .iter()
@@ -37,29 +37,24 @@ fn check(args: &CheckArgs) -> Result<String, AdminError> {
             let line = |target: &Target| format!("{}  {}  {}\n", target.name, target.kind.name(), target.kind.place());
             let lines: String = targets.iter().map(line).collect();
             let count = targets.len();
-            format!(
-                "{lines}{} is in order: {count} target{}.\n",
-                args.file.display(),
-                if count == 1 { "" } else { "s" }
-            )
+            format!("{lines}{} is valid: {count} target{}.\n", args.file.display(), if count == 1 { "" } else { "s" })
         }
     })
 }
 
-/// A target as it is shown.
+/// A target, from the file and from the store.
 struct Shown {
     name: String,
-    /// From the file, if it has it.
     target: Option<Target>,
-    /// From the store, if a server has begun with it.
+    /// `None` until a server has delivered to it.
     row: Option<TargetRow>,
     counts: DeliveryCounts,
-    /// How many entries of the log it has not looked at, and how old the oldest event is that waits.
+    /// Entries of the log that it has not processed, and the age of the oldest pending event in seconds.
     lag: (i64, i64),
     node: Option<String>,
 }
 
-async fn list(args: TargetsArgs) -> Result<String, AdminError> {
+async fn list(args: TargetsArgs) -> Result<String, CommandError> {
     let file = args.events_config.as_deref().map(targets::outline).transpose()?;
     let db = open(&args.common.store).await?;
     let shown = gather(&db, file.unwrap_or_default()).await?;
@@ -128,10 +123,12 @@ impl Shown {
             Some(target) => format!("{} {}", target.kind.name(), target.kind.place()),
             None => "not in the file".into(),
         };
-        let Some(row) = &self.row else { return format!("{}  {kind}\n  no server has begun with it\n", self.name) };
+        let Some(row) = &self.row else {
+            return format!("{}  {kind}\n  no server has delivered to it yet\n", self.name);
+        };
         let (events, seconds) = self.lag;
         let time = |at: Option<i64>| at.map_or_else(|| "never".into(), |at| Timestamp(at).to_string());
-        let node = self.node.as_deref().unwrap_or("nobody");
+        let node = self.node.as_deref().unwrap_or("no server");
         let mut text = format!(
             "{}  {kind}\n  lag {events} events, {seconds} s  parked {}  dead {}  delivered {}, last {}  by {node}\n",
             self.name,
@@ -141,7 +138,7 @@ impl Shown {
             time(row.delivered_at),
         );
         if let Some(since) = row.failing_since {
-            text.push_str(&format!("  nothing is taken since {}\n", Timestamp(since)));
+            text.push_str(&format!("  failing since {}\n", Timestamp(since)));
         }
         if !row.error.is_empty() {
             text.push_str(&format!("  last error {}: {}\n", time(row.error_at), row.error));
@@ -150,11 +147,11 @@ impl Shown {
     }
 }
 
-async fn dead(args: DeadArgs) -> Result<String, AdminError> {
+async fn dead(args: DeadArgs) -> Result<String, CommandError> {
     let db = open(&args.common.store).await?;
     let mut conn = db.read().await?;
     let names = match args.target {
-        Some(name) => vec![known(&mut conn, name).await?],
+        Some(name) => vec![existing(&mut conn, name).await?],
         None => conn.event_targets(TARGETS).await?.into_iter().map(|row| row.name).collect(),
     };
     let (mut rows, mut more) = (Vec::new(), Vec::new());
@@ -171,21 +168,21 @@ async fn dead(args: DeadArgs) -> Result<String, AdminError> {
     Ok(match args.common.output {
         Output::Json => {
             let next: serde_json::Map<_, _> = more.into_iter().map(|(name, at)| (name, at.into())).collect();
-            let dead: Vec<_> = rows.iter().map(|(name, row)| corpse(name, row)).collect();
+            let dead: Vec<_> = rows.iter().map(|(name, row)| dead_json(name, row)).collect();
             format!("{:#}\n", json!({"dead": dead, "next": next}))
         }
-        Output::Human if rows.is_empty() => "No event was given up.\n".into(),
+        Output::Human if rows.is_empty() => "There are no dead events.\n".into(),
         Output::Human => {
             let mut text: String = rows.iter().map(|(name, row)| line(name, row)).collect();
             for (name, at) in more {
-                text.push_str(&format!("There are more: greenroom events dead --target {name} --after {at}\n"));
+                text.push_str(&format!("More: greenroom events dead --target {name} --after {at}\n"));
             }
             text
         }
     })
 }
 
-fn corpse(target: &str, row: &DeliveryRow) -> Value {
+fn dead_json(target: &str, row: &DeliveryRow) -> Value {
     json!({
         "target": target,
         "position": row.position,
@@ -205,14 +202,14 @@ fn line(target: &str, row: &DeliveryRow) -> String {
     let name = event["detail"]["event_name"].as_str().unwrap_or("-");
     let at = row.dead_at.map_or_else(|| "-".into(), |at| Timestamp(at).to_string());
     let (id, tries, error) = (&row.id, row.attempts, &row.error);
-    format!("{target}  {}  {id}  {kind}: {name}  given up {at} after {tries} tries: {error}\n", row.position)
+    format!("{target}  {}  {id}  {kind}: {name}  dead since {at} after {tries} attempts: {error}\n", row.position)
 }
 
-/// The name of a target that there is.
-async fn known(conn: &mut Conn, name: String) -> Result<String, AdminError> {
+/// The name of a target, if it exists.
+async fn existing(conn: &mut Conn, name: String) -> Result<String, CommandError> {
     match conn.event_target(&name).await? {
         Some(_) => Ok(name),
-        None => Err(AdminError::NoSuchTarget(name)),
+        None => Err(CommandError::NoSuchTarget(name)),
     }
 }
 
@@ -222,15 +219,15 @@ enum Change {
     Drop,
 }
 
-/// Changes events that were given up, the first ones first; a server that delivers finds them within a second.
-async fn change(args: ChosenArgs, change: Change) -> Result<String, AdminError> {
+/// Changes dead events in the order of the log; a server that delivers finds them within a second.
+async fn change(args: DeadEventsArgs, change: Change) -> Result<String, CommandError> {
     let db = open(&args.common.store).await?;
-    let target = known(&mut db.read().await?, args.target).await?;
+    let target = existing(&mut db.read().await?, args.target).await?;
     let mut wanted: HashSet<_> = args.id.into_iter().collect();
     let (mut after, mut count) = (0, 0);
     loop {
         let mut tx = db.write().await?;
-        let page = tx.dead_deliveries(&target, after, AT_ONCE).await?;
+        let page = tx.dead_deliveries(&target, after, BATCH).await?;
         let Some(last) = page.last() else { break };
         after = last.position;
         for row in page {
@@ -247,7 +244,7 @@ async fn change(args: ChosenArgs, change: Change) -> Result<String, AdminError> 
     }
     db.close().await;
     if let Some(id) = wanted.into_iter().next() {
-        return Err(AdminError::NotDead { id, target });
+        return Err(CommandError::NotDead { id, target });
     }
     let word = if change == Change::Redrive { "sent again" } else { "forgotten" };
     Ok(done(&args.common, &target, count, word))
@@ -261,13 +258,13 @@ fn done(args: &EventsArgs, target: &str, count: i64, word: &str) -> String {
     }
 }
 
-async fn forget(args: ForgetArgs) -> Result<String, AdminError> {
+async fn forget(args: ForgetArgs) -> Result<String, CommandError> {
     let db = open(&args.common.store).await?;
     let now = db.lease_time(&Clock::System).await?;
     let mut tx = db.write().await?;
-    let Some(row) = tx.event_target(&args.target).await? else { return Err(AdminError::NoSuchTarget(args.target)) };
+    let Some(row) = tx.event_target(&args.target).await? else { return Err(CommandError::NoSuchTarget(args.target)) };
     if row.lease_ends_at > now.0 {
-        return Err(AdminError::InUse(args.target));
+        return Err(CommandError::TargetInUse(args.target));
     }
     let counts = tx.delivery_counts(&args.target).await?;
     tx.forget_event_target(&args.target).await?;

@@ -1,4 +1,4 @@
-//! `greenroom doctor`: checks of the settings, the machine and the network that a server is to run with.
+//! `greenroom doctor`: tests of settings, machine and network, before a server runs with them.
 
 mod database;
 mod finding;
@@ -7,14 +7,15 @@ mod network;
 mod stun;
 mod turn;
 
+use super::args::{DoctorArgs, Output};
 use crate::clock::Clock;
-use crate::config::{DoctorArgs, Output, ServeArgs};
+use crate::config::ServeArgs;
 use crate::http::tls::Tls;
 use crate::ids::Ids;
 use finding::{Finding, Status};
 
-/// Runs every check: the report, and whether nothing failed.
-pub async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, bool) {
+/// Runs every check. Returns the report, and whether no check failed.
+pub(super) async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, bool) {
     let serve = &args.serve;
     let mut found = network::exposure(serve);
     found.extend(certificate(serve));

@@ -1,0 +1,88 @@
+//! Why a command failed; each text is one line for the operator.
+
+use crate::app::credentials::CredentialsError;
+use crate::backup::BackupError;
+use crate::domain::policy::PolicyError;
+use crate::events::targets::TargetsError;
+use crate::server::ServerError;
+use crate::store::{OpenError, StoreError};
+use greenroom_client::ClientError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("--database-url: sqlite::memory: is gone when this command ends; name the store that the server uses")]
+    MemoryStore,
+    #[error("cannot read {0}: {1}")]
+    PolicyFile(PathBuf, std::io::Error),
+    #[error("{0}: {1}")]
+    Policy(PathBuf, PolicyError),
+    #[error("there is no access key {0}")]
+    NoSuchAccessKey(String),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    #[error("there is no target '{0}'; greenroom events targets lists them")]
+    NoSuchTarget(String),
+    #[error("the target '{target}' has no dead event {id}; greenroom events dead lists them")]
+    NotDead { id: String, target: String },
+    #[error(
+        "a server delivers to the target '{0}': remove it from the file first, and let the servers reload it (SIGHUP)"
+    )]
+    TargetInUse(String),
+    #[error("cannot read {0}: {1}")]
+    BackupFile(PathBuf, std::io::Error),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("stopped before it was done; nothing was written")]
+    Stopped,
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{0}: {1}")]
+    Health(SocketAddr, String),
+    #[error("cannot write man pages to {0}: {1}")]
+    ManPages(PathBuf, std::io::Error),
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        CredentialsError::from(error).into()
+    }
+}
+
+impl CommandError {
+    /// Whether a flag, a variable or a file that the operator wrote is wrong, and not the world.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            CommandError::Server(error) => is_usage(error),
+            CommandError::Client(error) => error.is_usage(),
+            CommandError::PolicyFile(..)
+            | CommandError::Policy(..)
+            | CommandError::MemoryStore
+            | CommandError::BackupFile(..)
+            | CommandError::Targets(_)
+            | CommandError::Backup(BackupError::NotAKey) => true,
+            _ => false,
+        }
+    }
+}
+
+fn is_usage(error: &ServerError) -> bool {
+    matches!(
+        error,
+        ServerError::NoMasterKey
+            | ServerError::Secret(..)
+            | ServerError::Exposed(_)
+            | ServerError::Region(..)
+            | ServerError::BadAccessKey(_)
+            | ServerError::Credentials(CredentialsError::Taken(_))
+            | ServerError::UnknownOperation(_)
+            | ServerError::Tls(_)
+            | ServerError::Targets(_)
+            | ServerError::Open(OpenError::File { .. } | OpenError::Address(_) | OpenError::Missing(_))
+    )
+}

@@ -1,0 +1,123 @@
+//! `greenroom serve`: starts a server, prints how to reach it, and serves until a signal.
+
+use super::version::VERSION;
+use super::{print, stop_signal};
+use crate::clock::Clock;
+use crate::config::{ServeArgs, Switch, Url};
+use crate::events;
+use crate::http::tls::Tls;
+use crate::ids::Ids;
+use crate::server::{Server, ServerError, reachable};
+use crate::telemetry;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) async fn run(args: ServeArgs) -> Result<(), ServerError> {
+    let telemetry = telemetry::start_serving();
+    let done = serve(args).await;
+    telemetry.stop().await;
+    done
+}
+
+async fn serve(args: ServeArgs) -> Result<(), ServerError> {
+    let summary = Summary::of(&args);
+    // From here on: a signal during the start stops the program as well.
+    let stop = stop_signal();
+    tracing::info!(version = VERSION, listen = %args.listen, store = %args.store.database_url, "starting");
+    let server = Server::start(args, Clock::System, Ids::Random).await?;
+    // Standard output may be an event target, which then gets events and nothing else.
+    let print = if server.targets.uses_stdout() { |text: &str| eprint!("{text}") } else { print };
+    print(&summary.text(&server));
+    tracing::info!(endpoint = server.endpoint(), media = %server.media, "ready");
+    let stop = async move {
+        let signal = stop.await;
+        tracing::info!(signal, "stopping");
+    };
+    let (tls, targets) = (server.tls.clone(), server.targets.clone());
+    tokio::select! {
+        () = server.run(stop) => tracing::info!("stopped"),
+        never = reload(tls, targets) => match never {},
+    }
+    Ok(())
+}
+
+/// What is printed when the server is ready: how to reach it, and a command to try it with.
+struct Summary {
+    store: Url,
+    region: String,
+    advertises_listen_address: bool,
+    credentials: String,
+    access_key: String,
+    secret_key: &'static str,
+}
+
+impl Summary {
+    fn of(args: &ServeArgs) -> Self {
+        let region = args.region.clone();
+        let (credentials, access_key, secret_key) = match (args.dev_credentials, args.access_key_id.clone()) {
+            (Switch::On, _) => (format!("access key test, secret key test, region {region}"), "test".into(), "test"),
+            (Switch::Off, Some(id)) => (format!("access key {id}, region {region}"), id, "…"),
+            (Switch::Off, None) => ("made with: greenroom credentials create".into(), "…".into(), "…"),
+        };
+        Summary {
+            store: args.store.database_url.clone(),
+            region,
+            advertises_listen_address: args.participants.media_public_ip.is_empty(),
+            credentials,
+            access_key,
+            secret_key,
+        }
+    }
+
+    fn text(&self, server: &Server) -> String {
+        let Summary { store, region, credentials, access_key, secret_key, .. } = self;
+        let endpoint = server.endpoint();
+        let metrics = server.figures.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
+        let mut media = format!("udp://{}", server.media);
+        if self.advertises_listen_address && server.media.ip().is_unspecified() {
+            let advertised = reachable(server.media);
+            media += &format!(", advertised as {advertised}: set --media-public-ip for clients on other machines");
+        }
+        format!(
+            "greenroom {VERSION} answers the Amazon IVS Real-Time API\n\
+             \n\
+             \x20 endpoint     {endpoint}\n\
+             \x20 demo         {endpoint}/_greenroom/demo\n\
+             \x20 media        {media}\n\
+             \x20 store        {store}\n\
+             {metrics}\
+             \x20 credentials  {credentials}\n\
+             \n\
+             Try it:\n\
+             \n\
+             \x20 AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key} AWS_DEFAULT_REGION={region} \\\n\
+             \x20   aws ivs-realtime create-stage --name hello --endpoint-url {endpoint}\n\
+             \n",
+        )
+    }
+}
+
+/// Reloads the certificate with its key, and the event targets, at each SIGHUP. Without either, and without signal
+/// handlers, the system's default applies.
+async fn reload(tls: Option<Arc<Tls>>, targets: Arc<events::Config>) -> Infallible {
+    let hangup = (tls.is_some() || targets.has_file()).then(|| signal(SignalKind::hangup()));
+    let Some(Ok(mut hangup)) = hangup else { return std::future::pending().await };
+    loop {
+        hangup.recv().await;
+        match tls.as_ref().map(|tls| tls.reload()) {
+            None => {}
+            Some(Ok(())) => tracing::info!("certificate reloaded"),
+            Some(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "certificate not reloaded");
+            }
+        }
+        match targets.has_file().then(|| targets.reload()) {
+            None => {}
+            Some(Ok(count)) => tracing::info!(targets = count, "event targets reloaded"),
+            Some(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "event targets not reloaded");
+            }
+        }
+    }
+}
