@@ -499,7 +499,7 @@ async def test_a_subscriber_whose_sections_disagree_about_a_payload_type_is_refu
     other = re.sub(r"(a=rtpmap:\d+ opus/48000/2)", rf"\1\r\na=rtpmap:{number} H264/90000", offer("recvonly"))
     answer = await doors.ask("POST", f"/subscribe/{alice_id}", bob, other, SDP)
     assert code(answer) == (400, "MALFORMED_OFFER")
-    assert f"payload type {number} stands for more than one format" in answer.json()["message"]
+    assert f"payload type {number} has more than one definition" in answer.json()["message"]
     await publisher.stop()
 
 

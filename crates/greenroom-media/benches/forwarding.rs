@@ -1,16 +1,19 @@
-//! What forwarding costs: packets a second and core, one publisher to many subscribers, beside the encryption that every
-//! one of them needs.
+//! The cost of forwarding from one publisher to many subscribers, in packets per second of processor time, and its
+//! ratio to the cost of SRTP encryption, which every packet needs.
 //!
-//! `cargo bench --bench sfu` prints the medians of interleaved rounds of three things, for several numbers of
-//! subscribers: the encryption alone, by the ciphers that the connections have agreed on, called as the WebRTC library
-//! calls them (its own type for this is private); the engine, with clients of the same library on a virtual clock, of
-//! which only the engine's time counts; the media thread with its socket over loopback. Time is the processor's that the
-//! thread was given (read from the system of Linux; elsewhere it is the clock's, and the media thread is left out). The
-//! last line is the same as JSON. Nothing is asserted: only ratios of one run mean anything.
+//! `cargo bench -p greenroom-media --bench forwarding` prints the medians of interleaved rounds, for several numbers of
+//! subscribers, of:
+//! - `srtp`: encryption only, with the negotiated ciphers, called as the WebRTC library calls them (its own type is
+//!   private);
+//! - `engine`: the engine with clients of the same library on a virtual clock; only the engine's time counts;
+//! - `thread`: the media thread with its socket over loopback.
 //!
-//! A frame is a burst of packets, as cameras send them. `SFU_ROUNDS` says how often, and lists with commas what is
-//! measured: `SFU_SUBSCRIBERS`, `SFU_BYTES` (1200, 1000 and 160: pictures in
-//! bursts, pictures one packet at a time, sound) and `SFU_ONLY` (srtp, engine, thread).
+//! Time is the thread's processor time, read from Linux; elsewhere it is wall-clock time, and `thread` is skipped. The
+//! last line is JSON. Nothing is asserted: only ratios within one run are comparable.
+//!
+//! Environment: `SFU_ROUNDS` (number of rounds, default 7), and comma-separated lists `SFU_SUBSCRIBERS` (default
+//! 1,10,50,200), `SFU_BYTES` (1200: video frames in bursts; 1000: video packets one by one; 160: audio) and `SFU_ONLY`
+//! (srtp, engine, thread).
 
 use greenroom_media::{MediaConfig, MediaHandle, OfferLimits, Sfu, TransportId, bind};
 use std::collections::HashMap;
@@ -27,23 +30,25 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Input, Output, Rtc};
 
-/// Bytes of a packet's payload, packets of a frame, and time between two frames: a camera of 2.6 Mbps, one whose packets
-/// come one at a time, and sound.
-const VIDEO: Stream = Stream { kind: MediaKind::Video, bytes: 1_200, burst: 9, every: Duration::from_millis(33) };
-const SPREAD: Stream = Stream { kind: MediaKind::Video, bytes: 1_000, burst: 1, every: Duration::from_millis(4) };
-const AUDIO: Stream = Stream { kind: MediaKind::Audio, bytes: 160, burst: 1, every: Duration::from_millis(20) };
-/// Packets that go out in a round, about.
+/// Video of 2.6 Mbit/s in bursts, video one packet at a time, and audio.
+const VIDEO: Stream = Stream { kind: MediaKind::Video, bytes: 1_200, burst: 9, interval: Duration::from_millis(33) };
+const SPREAD: Stream = Stream { kind: MediaKind::Video, bytes: 1_000, burst: 1, interval: Duration::from_millis(4) };
+const AUDIO: Stream = Stream { kind: MediaKind::Audio, bytes: 160, burst: 1, interval: Duration::from_millis(20) };
+/// Approximate packets sent per round.
 const PACKETS: usize = 36_000;
 
-/// Packets of a piece of work that is measured in one, at least.
-const PIECE: usize = 100;
+/// Minimum packets per time measurement.
+const MIN_MEASURED: usize = 100;
 
 #[derive(Clone, Copy)]
 struct Stream {
     kind: MediaKind,
+    /// Payload bytes of a packet.
     bytes: usize,
+    /// Packets of a frame.
     burst: usize,
-    every: Duration,
+    /// Time between frames.
+    interval: Duration,
 }
 
 fn provider() -> &'static CryptoProvider {
@@ -56,32 +61,32 @@ fn certificate() -> DtlsCert {
     CERTIFICATE.get_or_init(|| provider().dtls_provider.generate_certificate().expect("a certificate")).clone()
 }
 
-/// What the system says of a thread's time.
+/// Measures processor time of the current thread.
 struct Stopwatch {
-    /// What measuring takes itself, in nanoseconds.
-    idle: u64,
+    /// Time of an empty measurement, in nanoseconds.
+    overhead: u64,
 }
 
 impl Stopwatch {
     const OWN: &str = "/proc/thread-self";
 
     fn new() -> Stopwatch {
-        let bare = Stopwatch { idle: 0 };
-        let mut idle: Vec<_> = (0..301).map(|_| bare.time(|| ()).as_nanos() as u64).collect();
-        idle.sort();
-        Stopwatch { idle: idle[150] }
+        let bare = Stopwatch { overhead: 0 };
+        let mut samples: Vec<_> = (0..301).map(|_| bare.time(|| ()).as_nanos() as u64).collect();
+        samples.sort();
+        Stopwatch { overhead: samples[150] }
     }
 
-    /// How long this thread works on something. The system brings its figures up to date when a thread goes to sleep.
+    /// The processor time of `work`. Linux updates its counter when the thread sleeps.
     fn time<T>(&self, work: impl FnOnce() -> T) -> Duration {
-        let nap = || std::thread::sleep(Duration::from_micros(1));
-        nap();
+        let update = || std::thread::sleep(Duration::from_micros(1));
+        update();
         let (before, begun) = (spent(Self::OWN), Instant::now());
         black_box(work());
         let elapsed = begun.elapsed();
-        nap();
+        update();
         let spent = spent(Self::OWN).zip(before).map(|(after, before)| after - before);
-        spent.map_or(elapsed, |spent| Duration::from_nanos(spent.saturating_sub(self.idle)))
+        spent.map_or(elapsed, |spent| Duration::from_nanos(spent.saturating_sub(self.overhead)))
     }
 }
 
@@ -90,7 +95,7 @@ fn spent(task: &str) -> Option<u64> {
     std::fs::read_to_string(format!("{task}/schedstat")).ok()?.split(' ').next()?.parse().ok()
 }
 
-/// A client of either side, which has made its offer.
+/// A client that has made its offer.
 struct Client {
     rtc: Rtc,
     address: SocketAddr,
@@ -118,23 +123,23 @@ impl Client {
     fn accept(&mut self, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("an answer");
         let pending = self.pending.take().expect("one answer");
-        self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
+        self.rtc.sdp_api().accept_answer(pending, answer).expect("a matching answer");
     }
 
     fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
-        let receive = Receive::new(Protocol::Udp, from, self.address, bytes).expect("a datagram of WebRTC");
-        self.rtc.handle_input(Input::Receive(now, receive)).expect("a datagram that is taken");
-        self.settle(now, out);
+        let receive = Receive::new(Protocol::Udp, from, self.address, bytes).expect("a WebRTC datagram");
+        self.rtc.handle_input(Input::Receive(now, receive)).expect("an accepted datagram");
+        self.poll(now, out);
     }
 
     fn timeout(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
         if self.due <= now {
             self.rtc.handle_input(Input::Timeout(now)).expect("time passes");
-            self.settle(now, out);
+            self.poll(now, out);
         }
     }
 
-    fn settle(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
+    fn poll(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
         loop {
             match self.rtc.poll_output().expect("an output") {
                 Output::Timeout(at) if at <= now => {
@@ -148,25 +153,25 @@ impl Client {
         }
     }
 
-    /// Sends a frame: pictures that cannot be told from any others, of which the first begins with a key frame.
+    /// Sends a frame with arbitrary content; the first is a key frame.
     fn frame(&mut self, now: Instant, stream: Stream, out: &mut Vec<Vec<u8>>) {
         let pt: Pt = self.rtc.media(self.mid).expect("the section").remote_pts()[0];
         let time = self.number as u32 * 300;
-        for place in 0..stream.burst {
+        for index in 0..stream.burst {
             let mut payload = vec![0x11; stream.bytes];
             payload[..2].copy_from_slice(if self.number == 1 { &[0x65, 0x88] } else { &[0x41, 0xc0] });
             let write = RtpWrite::new(pt, self.number.into(), time, now, payload)
-                .marker(place + 1 == stream.burst)
+                .marker(index + 1 == stream.burst)
                 .nackable(stream.kind == MediaKind::Video);
             self.rtc.direct_api().stream_tx_by_mid(self.mid, None).expect("the stream").write_rtp(write);
             self.number += 1;
         }
         self.rtc.handle_input(Input::Timeout(now)).expect("time passes");
-        self.settle(now, out);
+        self.poll(now, out);
     }
 }
 
-/// The ciphers of as many connections as there are subscribers.
+/// One cipher per subscriber.
 enum Ciphers {
     Gcm256(Vec<Box<dyn AeadAes256GcmCipher>>),
     Gcm128(Vec<Box<dyn AeadAes128GcmCipher>>),
@@ -174,7 +179,7 @@ enum Ciphers {
 }
 
 impl Ciphers {
-    /// By what a packet is longer than what was encrypted; the library prefers the longer keys of the two that are alike.
+    /// Chosen by the length of the authentication tag; of the two GCM ciphers the library prefers the longer key.
     fn of(tag: usize, count: usize) -> (Ciphers, &'static str) {
         let srtp = provider().srtp_provider;
         let keys = (0..count).map(|number| [number as u8; 32]);
@@ -195,7 +200,7 @@ impl Ciphers {
         }
     }
 
-    /// Encrypts packets for every connection in turn, step by step as the library does.
+    /// Encrypts packets for each connection in turn, as the library does.
     fn round(&mut self, length: usize, packet: &[u8], packets: usize) {
         let (header, body) = packet.split_at(length);
         let count = match self {
@@ -229,11 +234,11 @@ impl Ciphers {
 
 const SERVER: &str = "192.0.2.1:4000";
 
-/// From where, and what.
+/// Source and contents.
 type Datagrams = Vec<(SocketAddr, Vec<u8>)>;
 
-/// The engine and clients of it on a virtual clock, without a network between them.
-struct World {
+/// The engine and its clients on a virtual clock, without a network between them.
+struct EngineBench {
     sfu: Sfu,
     server: SocketAddr,
     now: Instant,
@@ -242,55 +247,54 @@ struct World {
     by_address: HashMap<SocketAddr, usize>,
     stream: Stream,
     stopwatch: Stopwatch,
-    /// What the engine took.
+    /// Processor time of the engine.
     spent: Duration,
-    /// Datagrams of media; of the last of them the bytes of its header, and those that its encryption added.
+    /// RTP packets sent; of the last one, the bytes of the header and of the authentication tag.
     sent: usize,
     header: usize,
     tag: usize,
 }
 
-impl World {
-    fn new(stream: Stream, subscribers: usize) -> World {
+impl EngineBench {
+    fn new(stream: Stream, subscribers: usize) -> EngineBench {
         let server: SocketAddr = SERVER.parse().expect("an address");
         let now = Instant::now();
         let sfu = Sfu::new(vec![server], Duration::from_secs(3_600), false).expect("an engine");
         let (clients, by_address, stopwatch, spent) = (Vec::new(), HashMap::new(), Stopwatch::new(), Duration::ZERO);
-        let mut world =
-            World { sfu, server, now, clients, by_address, stream, stopwatch, spent, sent: 0, header: 0, tag: 0 };
+        let mut bench =
+            EngineBench { sfu, server, now, clients, by_address, stream, stopwatch, spent, sent: 0, header: 0, tag: 0 };
         for number in 0..=subscribers {
             let address = SocketAddr::new([198, 51, 100, 7].into(), 10_000 + number as u16);
             let direction = if number == 0 { Direction::SendOnly } else { Direction::RecvOnly };
             let (mut client, offer) = Client::new(now, address, stream.kind, direction);
-            let peer = TransportId(number as u64);
+            let id = TransportId(number as u64);
             let answer = match number {
-                0 => world.sfu.publish(now, peer, &offer),
-                _ => world.sfu.subscribe(now, peer, TransportId(0), &offer),
+                0 => bench.sfu.publish(now, id, &offer),
+                _ => bench.sfu.subscribe(now, id, TransportId(0), &offer),
             };
             client.accept(&answer.expect("an answer"));
-            world.by_address.insert(address, number);
-            world.clients.push(client);
+            bench.by_address.insert(address, number);
+            bench.clients.push(client);
         }
-        while world.clients.iter().any(|client| !client.connected) {
-            world.step(vec![(world.now, Vec::new())]);
-            world.now += Duration::from_millis(5);
+        while bench.clients.iter().any(|client| !client.connected) {
+            bench.step(vec![(bench.now, Vec::new())]);
+            bench.now += Duration::from_millis(5);
         }
-        // Reports are exchanged, and what is needed only at the beginning is no longer sent.
-        let end = world.now + 400 * stream.every;
-        while world.now < end {
-            world.frame();
+        // Warm up: receiver reports are exchanged, and what only the first packets carry is no longer sent.
+        let end = bench.now + 400 * stream.interval;
+        while bench.now < end {
+            bench.frame();
         }
-        world
+        bench
     }
 
-    /// The engine takes datagrams, each with its time; then everybody has what is for them, until nobody has anything to
-    /// say.
-    fn step(&mut self, mut coming: Vec<(Instant, Datagrams)>) {
+    /// Passes datagrams to the engine and its output to the clients, until all are idle.
+    fn step(&mut self, mut incoming: Vec<(Instant, Datagrams)>) {
         loop {
             let mut transmits = Vec::with_capacity(16 * self.clients.len());
             let sfu = &mut self.sfu;
             let work = || {
-                for (now, datagrams) in &coming {
+                for (now, datagrams) in &incoming {
                     for (from, bytes) in datagrams {
                         sfu.handle_datagram(*now, *from, bytes);
                     }
@@ -304,7 +308,7 @@ impl World {
             };
             self.spent += self.stopwatch.time(work);
             while self.sfu.poll_event().is_some() {}
-            let (mut said, mut out) = (Vec::new(), Vec::new());
+            let (mut responses, mut out) = (Vec::new(), Vec::new());
             for (now, transmit) in transmits {
                 let bytes = transmit.contents;
                 if bytes.len() > self.stream.bytes && bytes[0] & 0xc0 == 0x80 && !(192..224).contains(&bytes[1]) {
@@ -315,34 +319,34 @@ impl World {
                 let Some(client) = self.by_address.get(&transmit.destination) else { continue };
                 let client = &mut self.clients[*client];
                 client.receive(now, self.server, &bytes, &mut out);
-                said.extend(out.drain(..).map(|bytes| (client.address, bytes)));
+                responses.extend(out.drain(..).map(|bytes| (client.address, bytes)));
             }
             for client in &mut self.clients {
                 client.timeout(self.now, &mut out);
-                said.extend(out.drain(..).map(|bytes| (client.address, bytes)));
+                responses.extend(out.drain(..).map(|bytes| (client.address, bytes)));
             }
-            if said.is_empty() {
+            if responses.is_empty() {
                 return;
             }
-            coming = vec![(self.now, said)];
+            incoming = vec![(self.now, responses)];
         }
     }
 
-    /// A frame, or as many as it takes for a piece of work that is worth measuring.
+    /// Sends frames until there is enough work to measure.
     fn frame(&mut self) {
-        let frames = PIECE.div_ceil(self.stream.burst * (self.clients.len() - 1));
-        let mut coming = Vec::new();
+        let frames = MIN_MEASURED.div_ceil(self.stream.burst * (self.clients.len() - 1));
+        let mut incoming = Vec::new();
         for _ in 0..frames {
-            self.now += self.stream.every;
+            self.now += self.stream.interval;
             let mut out = Vec::new();
             let publisher = &mut self.clients[0];
             publisher.frame(self.now, self.stream, &mut out);
-            coming.push((self.now, out.into_iter().map(|bytes| (publisher.address, bytes)).collect()));
+            incoming.push((self.now, out.into_iter().map(|bytes| (publisher.address, bytes)).collect()));
         }
-        self.step(coming);
+        self.step(incoming);
     }
 
-    /// Packets that the engine forwards in a second of its own time.
+    /// Packets forwarded per second of the engine's processor time.
     fn round(&mut self, packets: usize) -> f64 {
         (self.sent, self.spent) = (0, Duration::ZERO);
         while self.sent < packets {
@@ -352,8 +356,8 @@ impl World {
     }
 }
 
-/// The media thread, a publisher of the same library, and sockets that are read by a thread of their own.
-struct Loopback {
+/// The media thread, a publisher of the same library, and subscribers' sockets that another thread drains.
+struct ThreadBench {
     media: MediaHandle,
     task: Option<String>,
     publisher: (Client, UdpSocket),
@@ -365,15 +369,15 @@ struct Loopback {
     runtime: tokio::runtime::Runtime,
 }
 
-/// The tasks that are media threads.
+/// The `/proc` paths of media threads.
 fn media_tasks() -> Vec<String> {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     let paths = tasks.flatten().map(|task| task.path().display().to_string());
     paths.filter(|path| std::fs::read_to_string(format!("{path}/comm")).is_ok_and(|name| name == "media\n")).collect()
 }
 
-impl Loopback {
-    fn new(stream: Stream, subscribers: usize) -> Loopback {
+impl ThreadBench {
+    fn new(stream: Stream, subscribers: usize) -> ThreadBench {
         let socket = bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let server = socket.local_addr().expect("bound");
         let settings = MediaConfig {
@@ -393,18 +397,18 @@ impl Loopback {
             let address = socket.local_addr().expect("bound");
             let direction = if number == 0 { Direction::SendOnly } else { Direction::RecvOnly };
             let (mut client, offer) = Client::new(Instant::now(), address, stream.kind, direction);
-            let peer = media.new_transport_id();
+            let id = media.new_transport_id();
             let answer = match first {
-                None => runtime.block_on(media.publish(peer, offer)),
-                Some(publisher) => runtime.block_on(media.subscribe(peer, publisher, offer)),
+                None => runtime.block_on(media.publish(id, offer)),
+                Some(publisher) => runtime.block_on(media.subscribe(id, publisher, offer)),
             };
-            first = first.or(Some(peer));
+            first = first.or(Some(id));
             client.accept(&answer.expect("an answer"));
             clients.push((client, socket));
         }
         let task = media_tasks().into_iter().find(|task| !before.contains(task));
         while clients.iter().any(|(client, _)| !client.connected) {
-            clients.iter_mut().for_each(|(client, socket)| run(client, socket, server));
+            clients.iter_mut().for_each(|(client, socket)| exchange(client, socket, server));
         }
         let publisher = clients.remove(0);
         let stop = Arc::new(AtomicBool::new(false));
@@ -419,25 +423,25 @@ impl Loopback {
             }
         });
         let drain = Some(drain);
-        Loopback { media, task, publisher, server, stream, subscribers, stop, drain, runtime }
+        ThreadBench { media, task, publisher, server, stream, subscribers, stop, drain, runtime }
     }
 
-    /// Packets that the thread forwards in a second of its own time. Two frames are on their way at a time.
+    /// Packets forwarded per second of the thread's processor time, with two frames in flight.
     fn round(&mut self, packets: usize) -> Option<f64> {
         let task = self.task.as_deref()?;
         let (client, socket) = &mut self.publisher;
         let frame = (self.stream.burst * self.subscribers) as u64;
         let (begun, before) = (spent(task)?, self.media.socket_stats().sent_datagrams);
-        let (mut asked, mut out) = (0, Vec::new());
-        while asked < packets as u64 {
+        let (mut expected, mut out) = (0, Vec::new());
+        while expected < packets as u64 {
             client.frame(Instant::now(), self.stream, &mut out);
             for bytes in out.drain(..) {
                 socket.send_to(&bytes, self.server).expect("sent");
             }
-            run(client, socket, self.server);
-            asked += frame;
-            let patience = Instant::now() + Duration::from_secs(1);
-            while self.media.socket_stats().sent_datagrams - before + frame < asked && Instant::now() < patience {
+            exchange(client, socket, self.server);
+            expected += frame;
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while self.media.socket_stats().sent_datagrams - before + frame < expected && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_micros(20));
             }
         }
@@ -447,7 +451,7 @@ impl Loopback {
     }
 }
 
-impl Drop for Loopback {
+impl Drop for ThreadBench {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.drain.take().map(|drain| drain.join());
@@ -455,8 +459,8 @@ impl Drop for Loopback {
     }
 }
 
-/// Hands a client what has come, and sends what it has to say.
-fn run(client: &mut Client, socket: &UdpSocket, server: SocketAddr) {
+/// Passes received datagrams to a client and sends its output.
+fn exchange(client: &mut Client, socket: &UdpSocket, server: SocketAddr) {
     let (mut buffer, mut out) = ([0; 2_000], Vec::new());
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
         client.receive(Instant::now(), from, &buffer[..length], &mut out);
@@ -473,58 +477,59 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 fn main() {
-    let of = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
-    let rounds: usize = of("SFU_ROUNDS", "7").parse().expect("SFU_ROUNDS is a number");
-    let only = of("SFU_ONLY", "srtp,engine,thread");
-    let wanted = |what: &str| only.split(',').any(|one| one == what);
-    let subscribers: Vec<usize> =
-        of("SFU_SUBSCRIBERS", "1,10,50,200").split(',').map(|n| n.parse().expect("numbers of subscribers")).collect();
-    let bytes = of("SFU_BYTES", "1200,1000,160");
+    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
+    let rounds: usize = setting("SFU_ROUNDS", "7").parse().expect("SFU_ROUNDS is a number");
+    let only = setting("SFU_ONLY", "srtp,engine,thread");
+    let is_selected = |what: &str| only.split(',').any(|one| one == what);
+    let subscribers: Vec<usize> = setting("SFU_SUBSCRIBERS", "1,10,50,200")
+        .split(',')
+        .map(|n| n.parse().expect("numbers of subscribers"))
+        .collect();
+    let bytes = setting("SFU_BYTES", "1200,1000,160");
     let streams =
         [VIDEO, SPREAD, AUDIO].into_iter().filter(|stream| bytes.split(',').any(|one| one == stream.bytes.to_string()));
     let mut rows = Vec::new();
-    println!("packets a second and core; ratios to the encryption alone; medians of {rounds} interleaved rounds");
+    println!("packets per second of processor time; ratios to encryption; medians of {rounds} interleaved rounds");
     println!(
         "{:>6} {:>12} {:>12} {:>12} {:>7} {:>12} {:>7}",
         "bytes", "subscribers", "encryption", "engine", "ratio", "thread", "ratio"
     );
     for stream in streams {
         for count in subscribers.iter().copied() {
-            let mut world = World::new(stream, count);
-            // With SFU_ONLY=engine no socket is opened.
-            let mut loopback = wanted("thread").then(|| Loopback::new(stream, count));
-            let (mut ciphers, profile) = Ciphers::of(world.tag, count);
-            let packet = vec![0x11; world.header + stream.bytes];
-            let (mut alone, mut engine, mut thread) = (Vec::new(), Vec::new(), Vec::new());
+            let mut bench = EngineBench::new(stream, count);
+            let mut loopback = is_selected("thread").then(|| ThreadBench::new(stream, count));
+            let (mut ciphers, profile) = Ciphers::of(bench.tag, count);
+            let packet = vec![0x11; bench.header + stream.bytes];
+            let (mut encryption, mut engine, mut thread) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..rounds {
-                if wanted("srtp") {
+                if is_selected("srtp") {
                     let times = PACKETS / count * count;
-                    let work = || ciphers.round(world.header, &packet, PACKETS);
-                    alone.push(times as f64 / world.stopwatch.time(work).as_secs_f64());
+                    let work = || ciphers.round(bench.header, &packet, PACKETS);
+                    encryption.push(times as f64 / bench.stopwatch.time(work).as_secs_f64());
                 }
                 let packets = if count < 10 { PACKETS / 4 } else { PACKETS };
-                if wanted("engine") {
-                    engine.push(world.round(packets));
+                if is_selected("engine") {
+                    engine.push(bench.round(packets));
                 }
                 thread.extend(loopback.as_mut().and_then(|loopback| loopback.round(packets)));
             }
-            let (alone, engine, thread) = (median(alone), median(engine), median(thread));
-            let ratio = |part: Option<f64>| part.zip(alone).map(|(part, alone)| part / alone);
+            let (encryption, engine, thread) = (median(encryption), median(engine), median(thread));
+            let ratio = |part: Option<f64>| part.zip(encryption).map(|(part, encryption)| part / encryption);
             let show = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.0}"));
             let shown = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
             println!(
-                "{:>6} {count:>12} {:>12} {:>12} {:>7} {:>12} {:>7}   {profile}, {} bytes a datagram",
+                "{:>6} {count:>12} {:>12} {:>12} {:>7} {:>12} {:>7}   {profile}, {} bytes per datagram",
                 stream.bytes,
-                show(alone),
+                show(encryption),
                 show(engine),
                 shown(ratio(engine)),
                 show(thread),
                 shown(ratio(thread)),
-                packet.len() + world.tag,
+                packet.len() + bench.tag,
             );
             rows.push(serde_json::json!({
                 "bytes": stream.bytes, "subscribers": count, "profile": profile,
-                "encryption": alone, "engine": engine, "engine_ratio": ratio(engine),
+                "encryption": encryption, "engine": engine, "engine_ratio": ratio(engine),
                 "thread": thread, "thread_ratio": ratio(thread),
             }));
         }

@@ -1,473 +1,366 @@
-//! The engine: connections, datagrams and time in; datagrams and events out. No socket, clock or task is in it.
+//! The sans-IO engine: transports, datagrams and time in; datagrams and events out. It has no socket, clock or task.
 
-use super::forward::Packet;
-use super::fragment::Fragment;
-use super::limits;
-use super::link::{Ground, Happening, Link, Role, crypto_provider};
-use super::negotiate::{Negotiated, Negotiator};
-use super::offer::Kind;
-use super::source::Heard;
-use super::{CloseReason, Codec, MediaEvent, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+mod forwarding;
+
+use super::negotiator::{AnsweredOffer, Negotiator};
+use super::sdp::fragment::Fragment;
+use super::transport::{EngineConfig, Role, TransportEvent, WebRtcTransport, crypto_provider};
+use super::{CloseReason, MediaEvent, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
-/// Forwards media from publishers to subscribers.
+/// A selective forwarding unit: forwards media from publishers to subscribers.
 ///
-/// After one or several calls that take `now`, [`Sfu::poll_transmit`] is to be emptied and then [`Sfu::poll_event`], and
-/// [`Sfu::handle_timeout`] called no later than at [`Sfu::next_timeout`], which is right when both are empty.
+/// After one or more calls that take `now`, drain [`Sfu::poll_transmit`], then [`Sfu::poll_event`]. Call
+/// [`Sfu::handle_timeout`] no later than [`Sfu::next_timeout`], which is correct when both are drained.
 ///
-/// A packet of a publisher is only put down for its subscribers. It is encrypted when polled: whoever hands over several
-/// datagrams before polling has each subscriber's packets made in one go, which costs less, and gets them one after the
-/// other.
+/// A publisher's packet is only queued for its subscribers, and encrypted when polled. Handling several datagrams
+/// before polling is cheaper: each subscriber's packets are then encrypted and returned in one run.
 pub struct Sfu {
-    ground: Arc<Ground>,
-    /// In boxes, as they are large and a node of the tree has room for eleven.
-    links: BTreeMap<TransportId, Box<Link>>,
+    config: Arc<EngineConfig>,
+    /// Boxed: they are large, and a B-tree node reserves space for eleven.
+    transports: BTreeMap<TransportId, Box<WebRtcTransport>>,
     by_address: HashMap<SocketAddr, TransportId>,
     by_ufrag: HashMap<String, TransportId>,
     timers: BTreeSet<(Instant, TransportId)>,
-    work: VecDeque<(TransportId, Happening)>,
-    /// Subscribers that packets were put down for.
-    waiting: VecDeque<TransportId>,
-    /// How many packets were put down since nobody waited.
-    backlog: usize,
+    pending: VecDeque<(TransportId, TransportEvent)>,
+    /// Subscribers with queued packets.
+    unflushed: VecDeque<TransportId>,
+    queued_packets: usize,
     transmits: VecDeque<Transmit>,
     events: VecDeque<MediaEvent>,
 }
 
 impl Sfu {
-    /// An engine without connections. `candidates` are the addresses that clients are told, at least one.
-    pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict: bool) -> Result<Sfu, OfferError> {
-        Sfu::with_limits(candidates, timeout, strict, OfferLimits::default())
+    /// An engine with default [`OfferLimits`]. `candidates` are the addresses to advertise, at least one.
+    pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict_ivs: bool) -> Result<Sfu, OfferError> {
+        Sfu::with_limits(candidates, timeout, strict_ivs, OfferLimits::default())
     }
 
-    /// An engine with limits of offers other than the default ones.
+    /// Fails if `candidates` is empty or no DTLS certificate can be generated.
     pub fn with_limits(
         candidates: Vec<SocketAddr>,
         timeout: Duration,
-        strict: bool,
-        limits: OfferLimits,
+        strict_ivs: bool,
+        offer_limits: OfferLimits,
     ) -> Result<Sfu, OfferError> {
         let crypto = Arc::new(crypto_provider());
         let certificate = crypto.dtls_provider.generate_certificate();
         let certificate =
-            certificate.ok_or_else(|| OfferError::Unsupported("no DTLS certificate could be made".into()))?;
+            certificate.ok_or_else(|| OfferError::Unsupported("no DTLS certificate could be generated".into()))?;
         if candidates.is_empty() {
-            return Err(OfferError::Unsupported("no address is there that clients could be told".into()));
+            return Err(OfferError::Unsupported("there is no address to advertise".into()));
         }
         Ok(Sfu {
-            ground: Arc::new(Ground { candidates, certificate, crypto, timeout, strict, limits }),
-            links: BTreeMap::new(),
+            config: Arc::new(EngineConfig { candidates, certificate, crypto, timeout, strict_ivs, offer_limits }),
+            transports: BTreeMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
             timers: BTreeSet::new(),
-            work: VecDeque::new(),
-            waiting: VecDeque::new(),
-            backlog: 0,
+            pending: VecDeque::new(),
+            unflushed: VecDeque::new(),
+            queued_packets: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         })
     }
 
-    /// Answers offers apart from the engine, on any thread.
+    /// Answers offers independently of the engine, on any thread.
     pub fn negotiator(&self) -> Negotiator {
-        Negotiator { ground: Arc::clone(&self.ground) }
+        Negotiator { config: Arc::clone(&self.config) }
     }
 
-    /// Negotiates and admits a publisher.
-    pub fn publish(&mut self, now: Instant, peer: TransportId, offer: &str) -> Result<String, OfferError> {
-        self.check_new(peer)?;
-        let negotiated = self.negotiator().publish(now, offer)?;
-        self.admit(now, peer, negotiated)
+    /// Negotiates and admits a publisher; returns the SDP answer.
+    pub fn publish(&mut self, now: Instant, id: TransportId, offer: &str) -> Result<String, OfferError> {
+        self.check_new(id)?;
+        let answered = self.negotiator().publish(now, offer)?;
+        self.admit(now, id, answered)
     }
 
-    /// Negotiates and admits a subscriber of `publisher`.
+    /// Negotiates and admits a subscriber of `publisher`; returns the SDP answer.
     pub fn subscribe(
         &mut self,
         now: Instant,
-        peer: TransportId,
+        id: TransportId,
         publisher: TransportId,
         offer: &str,
     ) -> Result<String, OfferError> {
-        self.check_new(peer)?;
-        if !self.links.get(&publisher).is_some_and(|link| matches!(link.role, Role::Publisher(_))) {
+        self.check_new(id)?;
+        let is_publisher = |transport: &WebRtcTransport| matches!(transport.role, Role::Publisher(_));
+        if !self.transports.get(&publisher).is_some_and(|transport| is_publisher(transport)) {
             return Err(OfferError::PublisherNotFound);
         }
-        let negotiated = self.negotiator().subscribe(now, publisher, offer)?;
-        self.admit(now, peer, negotiated)
+        let answered = self.negotiator().subscribe(now, publisher, offer)?;
+        self.admit(now, id, answered)
     }
 
-    /// Makes a negotiated offer a connection; its answer. A subscriber is checked against its publisher here: parsing
-    /// was done before, so that this is cheap.
-    pub fn admit(&mut self, now: Instant, peer: TransportId, negotiated: Negotiated) -> Result<String, OfferError> {
-        self.check_new(peer)?;
-        let Negotiated { mut link, answer, publisher } = negotiated;
+    /// Makes an answered offer a transport; returns the SDP answer. Checks a subscriber's codecs against its publisher.
+    pub fn admit(&mut self, now: Instant, id: TransportId, answered: AnsweredOffer) -> Result<String, OfferError> {
+        self.check_new(id)?;
+        let AnsweredOffer { mut transport, answer, publisher } = answered;
         if let Some(publisher) = publisher {
-            let source = self.links.get_mut(&publisher).ok_or(OfferError::PublisherNotFound)?;
-            link.listen_to(publisher, source)?;
-            if let Role::Publisher(source) = &mut source.role {
-                source.subscribers.push(peer);
+            let source = self.transports.get_mut(&publisher).ok_or(OfferError::PublisherNotFound)?;
+            transport.subscribe_to(publisher, source)?;
+            if let Role::Publisher(publisher) = &mut source.role {
+                publisher.subscribers.push(id);
             }
         }
-        link.admitted(now);
-        self.by_ufrag.insert(link.ufrag(), peer);
-        self.links.insert(peer, link);
-        self.drive(now, peer);
-        self.settle(now);
+        transport.start_timeouts(now);
+        self.by_ufrag.insert(transport.local_ufrag(), id);
+        self.transports.insert(id, transport);
+        self.drive(now, id);
+        self.process_pending(now);
         Ok(answer)
     }
 
-    fn check_new(&self, peer: TransportId) -> Result<(), OfferError> {
-        match self.links.contains_key(&peer) {
-            true => Err(OfferError::Unsupported("the connection has made its offer already".into())),
+    fn check_new(&self, id: TransportId) -> Result<(), OfferError> {
+        match self.transports.contains_key(&id) {
+            true => Err(OfferError::Unsupported("the media connection has already been negotiated".into())),
             false => Ok(()),
         }
     }
 
-    /// Takes a fragment of SDP (RFC 8840). Candidates are not needed, as the server is ICE-lite; new credentials restart
-    /// ICE, which is answered.
-    pub fn trickle(&mut self, now: Instant, peer: TransportId, fragment: &str) -> Result<Option<String>, OfferError> {
-        if !self.links.contains_key(&peer) {
+    /// Handles a trickle ICE fragment (RFC 8840). Candidates are ignored, as the server is ICE-lite. New credentials
+    /// restart ICE; the returned fragment answers them.
+    pub fn trickle(&mut self, now: Instant, id: TransportId, fragment: &str) -> Result<Option<String>, OfferError> {
+        if !self.transports.contains_key(&id) {
             return Err(OfferError::TransportNotFound);
         }
-        match Fragment::read(fragment)?.credentials {
-            Some((ufrag, password)) => self.restart(now, peer, &ufrag, &password),
+        match Fragment::parse(fragment)?.credentials {
+            Some((ufrag, password)) => self.restart_ice(now, id, &ufrag, &password),
             None => Ok(None),
         }
     }
 
-    /// Restarts ICE with new credentials of the client; the fragment to answer with, `None` if they are the current ones.
-    pub fn restart(
+    /// Restarts ICE with new client credentials; returns the answering fragment, or `None` if they are the current
+    /// ones.
+    pub fn restart_ice(
         &mut self,
         now: Instant,
-        peer: TransportId,
+        id: TransportId,
         ufrag: &str,
         password: &str,
     ) -> Result<Option<String>, OfferError> {
-        let link = self.links.get_mut(&peer).ok_or(OfferError::TransportNotFound)?;
-        if !link.would_restart((ufrag, password)) {
+        let transport = self.transports.get_mut(&id).ok_or(OfferError::TransportNotFound)?;
+        if !transport.is_ice_restart(ufrag, password) {
             return Ok(None);
         }
-        let before = link.ufrag();
-        let answer = link.restart(ufrag, password);
-        let after = link.ufrag();
-        self.by_ufrag.remove(&before);
-        self.by_ufrag.insert(after, peer);
-        self.drive(now, peer);
-        self.settle(now);
+        let former = transport.local_ufrag();
+        let answer = transport.restart_ice(ufrag, password);
+        let current = transport.local_ufrag();
+        self.by_ufrag.remove(&former);
+        self.by_ufrag.insert(current, id);
+        self.drive(now, id);
+        self.process_pending(now);
         Ok(Some(answer))
     }
 
-    /// Ends a connection, if it is there.
-    pub fn close(&mut self, now: Instant, peer: TransportId) {
-        self.end(now, peer, CloseReason::Requested);
-        self.settle(now);
+    /// Closes a transport. Idempotent.
+    pub fn close(&mut self, now: Instant, id: TransportId) {
+        self.close_transport(now, id, CloseReason::Requested);
+        self.process_pending(now);
     }
 
-    /// Ends every connection.
+    /// Closes all transports.
     pub fn close_all(&mut self, now: Instant) {
-        while let Some((peer, _)) = self.links.first_key_value() {
-            self.end(now, *peer, CloseReason::Requested);
+        while let Some((id, _)) = self.transports.first_key_value() {
+            self.close_transport(now, *id, CloseReason::Requested);
         }
-        self.work.clear();
+        self.pending.clear();
     }
 
-    /// Takes a datagram. STUN is routed by its user name, all else by addresses that STUN has proved.
+    /// Handles a received datagram. STUN is demultiplexed by username (ICE ufrag), everything else by source addresses
+    /// that were authenticated by STUN.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
-        let peer = match bytes.first() {
-            Some(0..=1) => self.prove(now, source, bytes),
+        let id = match bytes.first() {
+            Some(0..=1) => self.handle_stun(now, source, bytes),
             Some(20..=63 | 128..=191) => self.by_address.get(&source).copied(),
             _ => None,
         };
-        let Some(peer) = peer else { return };
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        let local = self.ground.candidates[0];
-        let happenings = link.receive(now, source, local, bytes, &mut self.transmits);
-        self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
-        self.schedule(now, peer);
-        self.settle(now);
+        let Some(id) = id else { return };
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        let local = self.config.candidates[0];
+        let events = transport.receive(now, source, local, bytes, &mut self.transmits);
+        self.pending.extend(events.into_iter().map(|event| (id, event)));
+        self.reschedule(now, id);
+        self.process_pending(now);
     }
 
-    /// Returns the connection of a binding request, once its integrity is proved; its source is that connection's from now
-    /// on. A binding response validates the path that it comes from, and is not returned.
-    fn prove(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<TransportId> {
+    /// Returns the transport of an authenticated binding request, and maps its source address to that transport. A
+    /// binding response validates the path that it came from, and is not passed on.
+    fn handle_stun(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<TransportId> {
         let message = str0m::ice::StunMessage::parse(bytes).ok()?;
         if message.is_successful_binding_response() {
-            let peer = self.by_address.get(&source)?;
-            self.links.get_mut(peer)?.path_answered(now, source, &message, bytes);
+            let id = self.by_address.get(&source)?;
+            self.transports.get_mut(id)?.handle_path_response(now, source, &message, bytes);
             return None;
         }
         let (ufrag, _) = message.username()?.split_once(':')?;
-        let peer = *self.by_ufrag.get(ufrag)?;
-        let link = self.links.get_mut(&peer)?;
-        link.progress.stun(source);
-        if !link.proves(now, source, self.ground.candidates[0], bytes) {
+        let id = *self.by_ufrag.get(ufrag)?;
+        let transport = self.transports.get_mut(&id)?;
+        transport.progress.stun_received(source);
+        if !transport.authenticates(now, source, self.config.candidates[0], bytes) {
             return None;
         }
-        if let Some(holder) = self.by_address.get(&source).copied().filter(|holder| *holder != peer) {
-            let holder = self.links.get_mut(&holder)?;
-            if holder.paths.holds(now, source) {
-                tracing::debug!(peer = peer.0, %source, reason = "address in use", "STUN request ignored");
+        if let Some(owner) = self.by_address.get(&source).copied().filter(|owner| *owner != id) {
+            let owner = self.transports.get_mut(&owner)?;
+            if owner.paths.owns(now, source) {
+                tracing::debug!(transport.id = id.0, %source, reason = "address in use", "STUN request ignored");
                 return None;
             }
-            holder.paths.forget(source);
+            owner.paths.forget(source);
         }
-        let link = self.links.get_mut(&peer)?;
-        let forgotten = link.learn(now, source, bytes);
-        link.check_path(now, source, &mut self.transmits);
-        forgotten.map(|address| self.by_address.remove(&address));
-        self.by_address.insert(source, peer);
-        Some(peer)
+        let transport = self.transports.get_mut(&id)?;
+        let evicted = transport.record_request(now, source, bytes);
+        transport.check_path(now, source, &mut self.transmits);
+        evicted.map(|address| self.by_address.remove(&address));
+        self.by_address.insert(source, id);
+        Some(id)
     }
 
-    /// Does what is due by now.
+    /// Runs all timers that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, peer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
-            self.timers.remove(&(at, peer));
-            let Some(link) = self.links.get_mut(&peer) else { continue };
-            link.due = None;
-            if link.media_due(self.ground.timeout).is_some_and(|at| at <= now) {
-                self.events.push_back(MediaEvent::MediaMissing(peer, link.progress.without_media()));
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, id));
+            let Some(transport) = self.transports.get_mut(&id) else { continue };
+            transport.timer = None;
+            if transport.media_deadline(self.config.timeout).is_some_and(|at| at <= now) {
+                self.events.push_back(MediaEvent::MediaMissing(id, transport.progress.media_missing()));
             }
-            if now >= link.deadline(self.ground.timeout) {
-                let failure = link.progress.expired();
-                self.end(now, peer, CloseReason::Failed(failure));
+            if now >= transport.deadline(self.config.timeout) {
+                let failure = transport.progress.timed_out();
+                self.close_transport(now, id, CloseReason::Failed(failure));
             } else {
-                self.ask(now, peer);
-                self.drive(now, peer);
+                self.send_key_frame_requests(now, id);
+                self.drive(now, id);
             }
-            self.settle(now);
+            self.process_pending(now);
         }
     }
 
-    /// When something is due next.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The next datagram to be sent.
+    /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         loop {
             if let Some(transmit) = self.transmits.pop_front() {
                 return Some(transmit);
             }
-            let Some(peer) = self.waiting.pop_front() else {
-                self.backlog = 0;
+            let Some(id) = self.unflushed.pop_front() else {
+                self.queued_packets = 0;
                 return None;
             };
-            self.deliver(peer);
+            self.flush(id);
         }
     }
 
-    /// How many packets are put down for subscribers, at most: each becomes a datagram when polled.
-    pub fn backlog(&self) -> usize {
-        self.backlog
+    /// Upper bound of the packets queued for subscribers; each becomes a datagram when polled.
+    pub fn queued_packets(&self) -> usize {
+        self.queued_packets
     }
 
-    /// The next event.
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
     }
 
-    /// Every connection.
+    /// All transports, ordered by id.
     pub fn snapshot(&self) -> Vec<TransportStats> {
-        self.links.iter().map(|(peer, link)| link.state(*peer)).collect()
+        self.transports.iter().map(|(id, transport)| transport.stats(*id)).collect()
     }
 }
 
-/// What goes on inside.
 impl Sfu {
-    /// Has the packets made that were put down for a subscriber.
-    fn deliver(&mut self, peer: TransportId) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        // It may have got them with something else that was done for it.
-        let Some(now) = link.written else { return };
-        let happenings = link.deliver(now, &mut self.transmits);
-        self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
-        self.schedule(now, peer);
-        self.settle(now);
+    /// Encrypts the packets queued for a subscriber.
+    fn flush(&mut self, id: TransportId) {
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        // Already flushed if the transport was driven for another reason.
+        let Some(now) = transport.queued_at else { return };
+        let events = transport.flush(now, &mut self.transmits);
+        self.pending.extend(events.into_iter().map(|event| (id, event)));
+        self.reschedule(now, id);
+        self.process_pending(now);
     }
 
-    fn drive(&mut self, now: Instant, peer: TransportId) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        let happenings = link.drive(now, &mut self.transmits);
-        self.work.extend(happenings.into_iter().map(|happening| (peer, happening)));
-        self.schedule(now, peer);
+    fn drive(&mut self, now: Instant, id: TransportId) {
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        let events = transport.drive(now, &mut self.transmits);
+        self.pending.extend(events.into_iter().map(|event| (id, event)));
+        self.reschedule(now, id);
     }
 
-    /// Sets the timer of a connection to the first of what it waits for.
-    fn schedule(&mut self, now: Instant, peer: TransportId) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        let request = match &link.role {
-            Role::Publisher(source) => source.tracks.iter().filter_map(|track| track.next_request(now)).min(),
+    /// Sets a transport's timer to the earliest of its deadlines.
+    fn reschedule(&mut self, now: Instant, id: TransportId) {
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        let key_frame_request = match &transport.role {
+            Role::Publisher(publisher) => publisher.tracks.iter().filter_map(|track| track.next_request(now)).min(),
             Role::Subscriber { .. } => None,
         };
-        let timeout = self.ground.timeout;
-        let next = [link.wants, request, link.media_due(timeout), Some(link.deadline(timeout))];
-        let next = next.into_iter().flatten().min();
-        if link.due == next {
+        let timeout = self.config.timeout;
+        let deadlines = [
+            transport.rtc_timeout,
+            key_frame_request,
+            transport.media_deadline(timeout),
+            Some(transport.deadline(timeout)),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        if transport.timer == next {
             return;
         }
-        if let Some(former) = std::mem::replace(&mut link.due, next) {
-            self.timers.remove(&(former, peer));
+        if let Some(former) = std::mem::replace(&mut transport.timer, next) {
+            self.timers.remove(&(former, id));
         }
-        self.timers.extend(next.map(|at| (at, peer)));
+        self.timers.extend(next.map(|at| (at, id)));
     }
 
-    /// Acts on what happened, and on what happens by that.
-    fn settle(&mut self, now: Instant) {
-        while let Some((peer, happening)) = self.work.pop_front() {
-            match happening {
-                Happening::Packet(packet) => self.forward(now, peer, &packet),
-                Happening::Connected => {
-                    self.events.push_back(MediaEvent::Connected(peer));
-                    self.want_key_frame(now, peer);
+    /// Handles pending transport events, including those that this causes.
+    fn process_pending(&mut self, now: Instant) {
+        while let Some((id, event)) = self.pending.pop_front() {
+            match event {
+                TransportEvent::Packet(packet) => self.forward(now, id, &packet),
+                TransportEvent::Connected => {
+                    self.events.push_back(MediaEvent::Connected(id));
+                    self.request_key_frame(now, id);
                 }
-                Happening::KeyFrameWanted => self.want_key_frame(now, peer),
-                Happening::HungUp => self.end(now, peer, CloseReason::ClosedByClient),
-                Happening::Failed(reason, error) => {
-                    tracing::debug!(peer = peer.0, reason = reason.name(), error, "WebRTC library failed");
-                    let Some(failure) = self.links.get(&peer).map(|link| link.progress.failure(reason)) else {
-                        continue;
-                    };
-                    self.end(now, peer, CloseReason::Failed(failure));
+                TransportEvent::KeyFrameRequested => self.request_key_frame(now, id),
+                TransportEvent::ClosedByClient => self.close_transport(now, id, CloseReason::ClosedByClient),
+                TransportEvent::Failed(reason, error) => {
+                    tracing::debug!(transport.id = id.0, reason = reason.name(), error, "WebRTC library failed");
+                    let Some(transport) = self.transports.get(&id) else { continue };
+                    let failure = transport.progress.failure(reason);
+                    self.close_transport(now, id, CloseReason::Failed(failure));
                 }
             }
         }
     }
 
-    /// A subscriber cannot go on, or begin, without a key frame.
-    fn want_key_frame(&mut self, now: Instant, subscriber: TransportId) {
-        let Some(Role::Subscriber { publisher, .. }) = self.links.get(&subscriber).map(|link| &link.role) else {
-            return;
-        };
-        let publisher = *publisher;
-        let Some(link) = self.links.get_mut(&publisher) else { return };
-        if let Role::Publisher(source) = &mut link.role {
-            source.tracks.iter_mut().for_each(|track| track.want(now));
+    /// Closes a transport and, if it is a publisher's, those of its subscribers.
+    fn close_transport(&mut self, now: Instant, id: TransportId, reason: CloseReason) {
+        let Some(mut transport) = self.transports.remove(&id) else { return };
+        transport.close(now, &mut self.transmits);
+        if let Some(timer) = transport.timer {
+            self.timers.remove(&(timer, id));
         }
-        self.ask(now, publisher);
-        self.drive(now, publisher);
-    }
-
-    /// Asks a publisher for the key frames that are wanted and were not asked for a moment ago; whether there are any.
-    fn ask(&mut self, now: Instant, publisher: TransportId) -> bool {
-        let Some(link) = self.links.get_mut(&publisher) else { return false };
-        let Role::Publisher(source) = &mut link.role else { return false };
-        let due = source.tracks.iter_mut().flat_map(|track| {
-            let mid = track.mid;
-            track.due(now).into_iter().map(move |rid| (mid, rid))
-        });
-        let due: Vec<_> = due.collect();
-        link.ask_for_key_frames(&due);
-        !due.is_empty()
-    }
-
-    /// Hands a packet of a publisher to its subscribers.
-    fn forward(&mut self, now: Instant, peer: TransportId, packet: &RtpPacket) {
-        let strict = self.ground.strict;
-        let ssrc = packet.header.ssrc;
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        let Some((mid, rid)) = link.stream(ssrc) else { return };
-        let Role::Publisher(source) = &mut link.role else { return };
-        if !std::mem::replace(&mut source.media, true) {
-            self.events.push_back(MediaEvent::MediaStarted(peer));
-        }
-        let bytes = packet.payload.len() + packet.header.header_len;
-        if source.meter.exceeded(now, bytes) && strict {
-            return self.end(now, peer, CloseReason::BitrateExceeded);
-        }
-        let Some(track) = source.tracks.iter_mut().find(|track| track.mid == mid) else { return };
-        let fresh = !track.knows(ssrc);
-        if fresh && !track.learn(now, ssrc, rid) {
-            return link.unlearn(ssrc);
-        }
-        let Some(heard) = track.hear(now, ssrc, packet.header.payload_type, &packet.payload) else { return };
-        if let Some(why) = limits::picture(heard.look).filter(|_| strict) {
-            return self.end(now, peer, why);
-        }
-        let kind = track.kind;
-        if heard.forward {
-            let subscribers = std::mem::take(&mut source.subscribers);
-            for subscriber in &subscribers {
-                self.send(now, *subscriber, kind, heard, packet);
-            }
-            if let Some(Role::Publisher(source)) = self.links.get_mut(&peer).map(|link| &mut link.role) {
-                source.subscribers = subscribers;
-            }
-        }
-        if fresh && let Some(link) = self.links.get_mut(&peer) {
-            link.repair(ssrc, packet.header.payload_type);
-        }
-        match self.ask(now, peer) || fresh {
-            true => self.drive(now, peer),
-            // The library has nothing new to do.
-            false => self.schedule(now, peer),
-        }
-    }
-
-    /// Puts a packet down for a subscriber.
-    fn send(&mut self, now: Instant, subscriber: TransportId, kind: Kind, heard: Heard, packet: &RtpPacket) {
-        let Some(link) = self.links.get_mut(&subscriber).filter(|link| link.connected) else { return };
-        let Role::Subscriber { lanes, .. } = &mut link.role else { return };
-        let Some((_, lane)) = lanes.iter_mut().find(|(of, _)| *of == kind) else { return };
-        let Some((pt, again)) = lane.payload(packet.header.payload_type) else { return };
-        let place = Packet {
-            ssrc: packet.header.ssrc,
-            number: *packet.seq_no,
-            time: packet.header.timestamp,
-            start: heard.start,
-        };
-        let Some((number, time)) = lane.renumber(now, place) else { return };
-        let patch = (heard.codec == Codec::Vp8).then(|| lane.patch(number, &packet.payload)).flatten();
-        let from = &packet.header.ext_vals;
-        let extensions = ExtensionValues {
-            audio_level: from.audio_level,
-            voice_activity: from.voice_activity,
-            video_orientation: from.video_orientation,
-            ..ExtensionValues::default()
-        };
-        let mut write = RtpWrite::new(pt, number, time, now, packet.payload.clone())
-            .marker(packet.header.marker)
-            .ext_vals(extensions)
-            .nackable(again && kind == Kind::Video);
-        if let Some(patch) = patch {
-            write = write.vp8_patch(patch);
-        }
-        let mid = lane.mid;
-        link.send(mid, write);
-        self.backlog += 1;
-        if link.written.replace(now).is_none() {
-            self.waiting.push_back(subscriber);
-        }
-    }
-
-    /// Ends a connection, and those of its subscribers.
-    fn end(&mut self, now: Instant, peer: TransportId, why: CloseReason) {
-        let Some(mut link) = self.links.remove(&peer) else { return };
-        link.close(now, &mut self.transmits);
-        if let Some(due) = link.due {
-            self.timers.remove(&(due, peer));
-        }
-        self.by_ufrag.remove(&link.ufrag());
-        for address in link.paths.addresses() {
+        self.by_ufrag.remove(&transport.local_ufrag());
+        for address in transport.paths.addresses() {
             self.by_address.remove(&address);
         }
-        match &link.role {
+        match &transport.role {
             Role::Subscriber { publisher, .. } => {
-                if let Some(Role::Publisher(source)) = self.links.get_mut(publisher).map(|link| &mut link.role) {
-                    source.subscribers.retain(|subscriber| *subscriber != peer);
+                let publisher = self.transports.get_mut(publisher).map(|publisher| &mut publisher.role);
+                if let Some(Role::Publisher(publisher)) = publisher {
+                    publisher.subscribers.retain(|subscriber| *subscriber != id);
                 }
             }
-            Role::Publisher(source) => {
-                for subscriber in &source.subscribers {
-                    self.end(now, *subscriber, CloseReason::PublisherClosed);
+            Role::Publisher(publisher) => {
+                for subscriber in &publisher.subscribers {
+                    self.close_transport(now, *subscriber, CloseReason::PublisherClosed);
                 }
             }
         }
-        self.events.push_back(MediaEvent::Closed(peer, why));
+        self.events.push_back(MediaEvent::Closed(id, reason));
     }
 }

@@ -1,53 +1,52 @@
-//! CloseReason a media connection failed, and how far it had come.
+//! Why a transport failed, derived from the stages of connection setup that it completed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use str0m::RtcError;
 
-/// How long a DTLS handshake may still succeed after it seems to have failed. Alerts are not authenticated before keys are
-/// agreed, so a spoofed one must not end a handshake that goes on.
-const DTLS_GRACE: Duration = Duration::from_secs(1);
+/// A failed DTLS handshake may still succeed within this time: alerts are not authenticated before it finishes, so a
+/// spoofed one must not abort it.
+const DTLS_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Content types of DTLS records (RFC 6347, RFC 9147).
 const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
 const ALERT: u8 = 21;
-/// Length of the header of a DTLS 1.2 record, which plaintext records of DTLS 1.3 have too.
+/// Header length of DTLS 1.2 records and of plaintext DTLS 1.3 records.
 const RECORD_HEADER: usize = 13;
 const FATAL: u8 = 2;
 
-/// CloseReason a media connection failed.
+/// Why a transport failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureReason {
-    /// No STUN binding request of the client has arrived.
+    /// No STUN binding request has arrived.
     NoStunRequest,
-    /// STUN binding requests have arrived, none of which passed verification.
+    /// No STUN binding request passed its integrity check.
     StunNotVerified,
-    /// Connectivity checks succeeded, but the client has nominated no candidate pair.
+    /// Connectivity checks succeeded, but the client nominated no candidate pair.
     NotNominated,
     /// A candidate pair was nominated, but the DTLS handshake did not finish in time.
     DtlsTimeout,
-    /// The client ended the DTLS handshake with a fatal alert: its description (RFC 5246, section 7.2).
+    /// The client aborted the DTLS handshake with a fatal alert of this description (RFC 5246, section 7.2).
     DtlsAlert(u8),
-    /// The server could not go on with the DTLS handshake.
+    /// The server aborted the DTLS handshake.
     DtlsFailed,
-    /// The client's certificate is not the one whose fingerprint is in its offer.
+    /// The client's certificate does not match the fingerprint in its offer.
     FingerprintMismatch,
-    /// The publisher is connected, but no RTP packet has come from it.
+    /// A connected publisher has sent no RTP packet.
     NoMedia,
-    /// RTP packets have come, none of which is of a stream or payload type of the answer.
+    /// RTP packets arrived, but none of a negotiated stream and payload type.
     MediaNotAgreed,
-    /// The connection was lost: no packet has come from the client for too long.
+    /// The connection was lost: no packet arrived from the client within the timeout.
     Silence,
-    /// The WebRTC library failed.
+    /// The WebRTC library returned an error or panicked.
     Internal,
 }
 
-/// A failed media connection.
+/// A failed transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// CloseReason it failed.
     pub reason: FailureReason,
-    /// The client's address, if a packet has come from it.
+    /// The client's address, if a STUN request arrived.
     pub remote: Option<SocketAddr>,
 }
 
@@ -69,103 +68,98 @@ impl FailureReason {
         }
     }
 
-    /// The reason for an error of the WebRTC library while it was doing what was due.
-    pub(super) fn of(error: &RtcError) -> FailureReason {
+    pub(super) fn of_rtc_error(error: &RtcError) -> FailureReason {
         match error {
             RtcError::RemoteSdp(_) => FailureReason::FingerprintMismatch,
-            // The DTLS library gives up after a number of retransmissions.
+            // The DTLS library fails after a number of retransmissions.
             RtcError::Dtls(_) => FailureReason::DtlsTimeout,
             _ => FailureReason::Internal,
         }
     }
 }
 
-/// How far a connection has come.
+/// Which stages of connection setup are complete.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
-    /// Source of the last STUN binding request that named this connection, verified or not.
+pub(super) struct ConnectionProgress {
+    /// Source of the last STUN binding request for this transport, authenticated or not.
     stun: Option<SocketAddr>,
-    /// Source of the last one that was verified.
-    verified: Option<SocketAddr>,
+    /// Source of the last authenticated one.
+    authenticated: Option<SocketAddr>,
     nominated: bool,
-    /// CloseReason the DTLS handshake has failed, and since when.
-    dtls: Option<(Instant, FailureReason)>,
+    /// When and why the DTLS handshake failed.
+    dtls_failure: Option<(Instant, FailureReason)>,
     connected: Option<Instant>,
-    /// Whether RTP has arrived, of whatever stream.
+    /// Whether any RTP packet has arrived.
     rtp: bool,
-    /// Whether missing media were reported.
-    reported: bool,
+    /// Whether missing media was reported.
+    media_missing_reported: bool,
 }
 
-impl Progress {
-    /// Notes a STUN binding request that names this connection.
-    pub(super) fn stun(&mut self, source: SocketAddr) {
+impl ConnectionProgress {
+    pub(super) fn stun_received(&mut self, source: SocketAddr) {
         self.stun = Some(source);
     }
 
-    /// Notes a verified binding request.
-    pub(super) fn verified(&mut self, source: SocketAddr, nominates: bool) {
-        self.verified = Some(source);
+    pub(super) fn stun_authenticated(&mut self, source: SocketAddr, nominates: bool) {
+        self.authenticated = Some(source);
         self.nominated |= nominates;
     }
 
-    /// Notes an RTP packet, of whatever stream.
-    pub(super) fn rtp(&mut self) {
+    pub(super) fn rtp_received(&mut self) {
         self.rtp = true;
     }
 
-    /// Notes a datagram that the WebRTC library has handled, and whether it could.
-    pub(super) fn datagram(&mut self, now: Instant, bytes: &[u8], handled: bool) {
-        let dtls = bytes.first().is_some_and(|first| DTLS.contains(first));
-        if dtls && self.connected.is_none() && self.dtls.is_none() {
-            let failed = alert(bytes).map(FailureReason::DtlsAlert).or((!handled).then_some(FailureReason::DtlsFailed));
-            self.dtls = failed.map(|reason| (now, reason));
+    /// Records a datagram and whether the WebRTC library accepted it.
+    pub(super) fn datagram_handled(&mut self, now: Instant, bytes: &[u8], accepted: bool) {
+        let is_dtls = bytes.first().is_some_and(|first| DTLS.contains(first));
+        if is_dtls && self.connected.is_none() && self.dtls_failure.is_none() {
+            let failed =
+                fatal_alert(bytes).map(FailureReason::DtlsAlert).or((!accepted).then_some(FailureReason::DtlsFailed));
+            self.dtls_failure = failed.map(|reason| (now, reason));
         }
     }
 
-    /// Notes that keys are agreed.
-    pub(super) fn connected(&mut self, now: Instant) {
+    pub(super) fn handshake_finished(&mut self, now: Instant) {
         self.connected.get_or_insert(now);
-        self.dtls = None;
+        self.dtls_failure = None;
     }
 
-    /// When a connection whose DTLS handshake has failed is to be given up.
-    pub(super) fn gives_up(&self) -> Option<Instant> {
-        self.dtls.map(|(at, _)| at + DTLS_GRACE)
+    /// When to close a transport whose DTLS handshake has failed.
+    pub(super) fn handshake_deadline(&self) -> Option<Instant> {
+        self.dtls_failure.map(|(at, _)| at + DTLS_GRACE_PERIOD)
     }
 
-    /// When a connected publisher without media is to be reported, if it was not.
-    pub(super) fn media_due(&self, timeout: Duration) -> Option<Instant> {
-        self.connected.filter(|_| !self.reported).map(|at| at + timeout)
+    /// When to report a connected publisher without media, unless reported already.
+    pub(super) fn media_deadline(&self, timeout: Duration) -> Option<Instant> {
+        self.connected.filter(|_| !self.media_missing_reported).map(|at| at + timeout)
     }
 
-    /// What to report of a connected publisher without media. It is reported once.
-    pub(super) fn without_media(&mut self) -> Failure {
-        self.reported = true;
+    /// The report of a connected publisher without media; marks it as reported.
+    pub(super) fn media_missing(&mut self) -> Failure {
+        self.media_missing_reported = true;
         self.failure(if self.rtp { FailureReason::MediaNotAgreed } else { FailureReason::NoMedia })
     }
 
-    /// CloseReason a connection whose time is over has failed.
-    pub(super) fn expired(&self) -> Failure {
+    /// Why a transport that has timed out failed.
+    pub(super) fn timed_out(&self) -> Failure {
         let reason = match self {
-            Progress { connected: Some(_), .. } => FailureReason::Silence,
-            Progress { dtls: Some((_, reason)), .. } => *reason,
-            Progress { nominated: true, .. } => FailureReason::DtlsTimeout,
-            Progress { verified: Some(_), .. } => FailureReason::NotNominated,
-            Progress { stun: Some(_), .. } => FailureReason::StunNotVerified,
+            ConnectionProgress { connected: Some(_), .. } => FailureReason::Silence,
+            ConnectionProgress { dtls_failure: Some((_, reason)), .. } => *reason,
+            ConnectionProgress { nominated: true, .. } => FailureReason::DtlsTimeout,
+            ConnectionProgress { authenticated: Some(_), .. } => FailureReason::NotNominated,
+            ConnectionProgress { stun: Some(_), .. } => FailureReason::StunNotVerified,
             _ => FailureReason::NoStunRequest,
         };
         self.failure(reason)
     }
 
-    /// A failure for this reason.
     pub(super) fn failure(&self, reason: FailureReason) -> Failure {
-        Failure { reason, remote: self.verified.or(self.stun) }
+        Failure { reason, remote: self.authenticated.or(self.stun) }
     }
 }
 
-/// The description of a fatal alert in plaintext.
-fn alert(bytes: &[u8]) -> Option<u8> {
+/// The description of a fatal plaintext alert.
+fn fatal_alert(bytes: &[u8]) -> Option<u8> {
     let plaintext = bytes.first() == Some(&ALERT) && bytes.get(3..5)? == [0, 0];
     let [level, description] = *bytes.get(RECORD_HEADER..RECORD_HEADER + 2)? else { return None };
     (plaintext && level == FATAL).then_some(description)
@@ -180,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn fatal_alerts_in_plaintext_are_recognised() {
-        assert_eq!(alert(&record(21, 0, &[2, 40])), Some(40));
+    fn fatal_plaintext_alerts_are_recognized() {
+        assert_eq!(fatal_alert(&record(21, 0, &[2, 40])), Some(40));
         for other in [
             record(21, 0, &[1, 0]),
             record(21, 1, &[2, 40]),
@@ -190,20 +184,20 @@ mod tests {
             vec![21],
             Vec::new(),
         ] {
-            assert_eq!(alert(&other), None, "{other:?}");
+            assert_eq!(fatal_alert(&other), None, "{other:?}");
         }
     }
 
     #[test]
-    fn an_alert_ends_no_handshake_that_finishes() {
+    fn an_alert_does_not_abort_a_handshake_that_finishes() {
         let (now, address) = (Instant::now(), SocketAddr::from(([192, 0, 2, 1], 9)));
-        let mut progress = Progress::default();
-        progress.verified(address, true);
-        progress.datagram(now, &record(21, 0, &[2, 40]), false);
-        assert_eq!(progress.gives_up(), Some(now + DTLS_GRACE));
-        assert_eq!(progress.expired(), Failure { reason: FailureReason::DtlsAlert(40), remote: Some(address) });
-        progress.connected(now);
-        progress.datagram(now, &record(21, 0, &[2, 40]), false);
-        assert_eq!(progress.gives_up(), None);
+        let mut progress = ConnectionProgress::default();
+        progress.stun_authenticated(address, true);
+        progress.datagram_handled(now, &record(21, 0, &[2, 40]), false);
+        assert_eq!(progress.handshake_deadline(), Some(now + DTLS_GRACE_PERIOD));
+        assert_eq!(progress.timed_out(), Failure { reason: FailureReason::DtlsAlert(40), remote: Some(address) });
+        progress.handshake_finished(now);
+        progress.datagram_handled(now, &record(21, 0, &[2, 40]), false);
+        assert_eq!(progress.handshake_deadline(), None);
     }
 }

@@ -1,35 +1,83 @@
-//! The media engine: a sans-IO SFU, and the thread that drives it over UDP sockets.
+//! greenroom's media engine: a selective forwarding unit (SFU) that forwards WebRTC media from publishers to
+//! subscribers, and the thread that drives it over UDP.
 //!
-//! [`MediaHandle`] is the async interface to that thread; [`MediaEvent`]s report state changes of transports.
+//! The engine, [`Sfu`], is sans-IO: datagrams and the current time go in, datagrams and [`MediaEvent`]s come out. It
+//! has no socket, clock or task, so tests run it on a virtual clock with a simulated network. [`MediaHandle`] is the
+//! async interface to the thread that gives it sockets and a clock. The crate knows nothing of tokens, stages or
+//! storage.
+//!
+//! ```text
+//!  tokio tasks                      media thread ("media")
+//!  ┌────────────────────┐ commands ┌──────────────────────────────────────────────────────────────┐
+//!  │ handle             ├─────────►│ thread        poll loop: commands, datagrams, timers         │
+//!  │   MediaHandle      │◄─────────┤   sockets     UDP sockets     gso   batched sends            │
+//!  │ negotiator         │ replies, ├──────────────────────────────────────────────────────────────┤
+//!  │   parses offers on │ events   │ engine        Sfu: demultiplexes datagrams, forwards packets │
+//!  │   a blocking thread│          │   up_track    a publisher's m-section: layers, key frames    │
+//!  │   sdp: offer,      │          │   down_track  a subscriber's stream: rewritten RTP headers   │
+//!  │   answer, formats, │          │   codec       H.264 and VP8 payload headers                  │
+//!  │   fragment, …      │          │   ivs_limits  bitrate, resolution, B-frames                  │
+//!  └────────────────────┘          │   transport   one str0m `Rtc` each: ICE, DTLS, SRTP, RTX;    │
+//!                                  │               path validation, retransmission budget         │
+//!                                  │   failure     why a transport did not connect                │
+//!                                  └──────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # Main types
+//!
+//! - [`MediaHandle`]: answers offers, restarts ICE, closes transports, reads [`TransportStats`] and [`SocketStats`].
+//! - [`Sfu`]: the engine. [`Negotiator`] answers offers for it on any thread; [`Sfu::admit`] makes the
+//!   [`AnsweredOffer`] a transport.
+//! - [`TransportId`]: names a transport in commands and [`MediaEvent`]s.
+//! - [`OfferError`], [`CloseReason`], [`Failure`]: why an offer was rejected, a transport closed or failed.
+//!
+//! # Invariants
+//!
+//! - A panic or error of the WebRTC library closes one transport and no other.
+//! - Media goes only to addresses that the client has proved to receive at; before the DTLS handshake, at most three
+//!   times the bytes received from an address are sent there.
+//! - A received packet changes an address, a stream or a timeout only after its integrity check has passed.
+//! - A subscriber sees one RTP stream per media section, with continuous sequence numbers, timestamps and VP8 picture
+//!   IDs, whichever layer or SSRC the publisher sends. It starts at a key frame.
+//! - A key-frame request within the throttling interval is deferred, not dropped.
+//! - Negotiation never runs on the media thread, and commands have a time budget there: neither delays packets.
+//! - [`MediaEvent::Closed`] is emitted exactly once for each transport whose offer was answered.
+//! - Queues are bounded. Dropped datagrams and events are counted in [`SocketStats`].
+//!
+//! # Sources of the rules
+//!
+//! | topic | source |
+//! |---|---|
+//! | WHIP | RFC 9725 |
+//! | SDP offer/answer, BUNDLE | RFC 8866, RFC 9429, RFC 9143 |
+//! | simulcast, RID, SSRC groups | RFC 8853, RFC 8851, RFC 5576 |
+//! | trickle ICE, ICE-lite, ICE in SDP, consent | RFC 8840, RFC 8445, RFC 8839, RFC 7675 |
+//! | RTP, RTCP, feedback, header extensions, RTX | RFC 3550, RFC 5761, RFC 4585, RFC 8285, RFC 4588 |
+//! | H.264, VP8, Opus payloads | RFC 6184, RFC 7741, RFC 7587 |
+//! | H.264 and VP8 bitstreams | ITU-T H.264, RFC 6386 |
+//! | DTLS, DTLS-SRTP | RFC 6347, RFC 9147, RFC 5764 |
+//! | anti-amplification limit, path validation | RFC 9000 sections 8.1 and 8.2 (QUIC), applied to ICE |
 
-#![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
+#![allow(missing_docs, reason = "fields and variants whose names say everything have no docs")]
 
-mod agree;
-mod answer;
-mod budget;
-mod burst;
-mod codecs;
+mod codec;
+mod down_track;
 mod engine;
 mod failure;
-mod forward;
-mod fragment;
-mod limits;
-mod link;
-mod media;
-mod negotiate;
-mod offer;
-mod picture;
+mod gso;
+mod handle;
+mod ivs_limits;
+mod negotiator;
 mod sdp;
 mod sockets;
-mod source;
-mod streams;
 mod thread;
-mod vp8;
+mod transport;
+mod up_track;
 
 pub use engine::Sfu;
 pub use failure::{Failure, FailureReason};
-pub use media::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
-pub use negotiate::{Negotiated, Negotiator};
+pub use handle::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
+pub use negotiator::{AnsweredOffer, Negotiator};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

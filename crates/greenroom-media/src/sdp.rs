@@ -1,17 +1,24 @@
-//! SDP as text: an offer's lines by section, held to limits before anything else looks at them.
+//! SDP (RFC 8866): splits an offer into media sections and enforces limits before anything else reads it. The
+//! submodules choose what to accept, and write the answer.
+
+pub(super) mod answer;
+pub(super) mod formats;
+pub(super) mod fragment;
+pub(super) mod negotiated;
+pub(super) mod offer;
+mod payload_types;
+pub(super) mod streams;
+mod transport_attributes;
 
 use super::{OfferError, OfferLimits};
 
-/// Maximum lines of an offer.
 const MAX_LINES: usize = 10_000;
-/// Maximum lines of a section.
 const MAX_SECTION_LINES: usize = 1_000;
-/// Maximum bytes of a line.
 const MAX_LINE_BYTES: usize = 4_096;
-/// Maximum payload types in an `m=` line.
+/// In an `m=` line.
 const MAX_PAYLOAD_TYPES: usize = 128;
-/// Maximum lines of an attribute in a section. Browsers stay below a quarter of each.
-const MAX_ATTRIBUTES: [(&str, usize); 9] = [
+/// Maximum lines of an attribute in a section. Browsers use less than a quarter of each.
+const MAX_ATTRIBUTE_LINES: [(&str, usize); 9] = [
     ("ssrc", 64),
     ("ssrc-group", 32),
     ("candidate", 128),
@@ -25,46 +32,49 @@ const MAX_ATTRIBUTES: [(&str, usize); 9] = [
 
 const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
 
-/// What a section carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Audio.
+pub(super) enum MediaKind {
     Audio,
-    /// Video.
     Video,
 }
 
-impl Kind {
+impl MediaKind {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::Audio => "audio",
-            Kind::Video => "video",
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+        }
+    }
+
+    /// RTP clock rate in Hz.
+    pub(super) fn clock_rate(self) -> u32 {
+        match self {
+            MediaKind::Audio => 48_000,
+            MediaKind::Video => 90_000,
         }
     }
 }
 
-/// An offer by its lines.
 #[derive(Debug)]
 pub(super) struct Sdp<'a> {
-    /// The lines before the first section; its head is empty.
+    /// The session-level lines; its `m_line` is empty.
     pub(super) session: Section<'a>,
     pub(super) sections: Vec<Section<'a>>,
 }
 
-/// A media section.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
-    /// The `m=` line without `m=`.
-    pub(super) head: &'a str,
+    /// The value of the `m=` line.
+    pub(super) m_line: &'a str,
     lines: Vec<&'a str>,
 }
 
-/// The value of an attribute line, `a=name:value`.
+/// The value of the attribute line `a=name:value`.
 pub(super) fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':').map(str::trim)
 }
 
-pub(super) fn push(out: &mut String, line: &str) {
+pub(super) fn push_line(out: &mut String, line: &str) {
     out.push_str(line);
     out.push_str("\r\n");
 }
@@ -78,12 +88,11 @@ fn exceeded<T>(why: String) -> Result<T, OfferError> {
 }
 
 impl<'a> Sdp<'a> {
-    /// Splits an offer into sections.
     pub(super) fn parse(text: &'a str, limits: &OfferLimits) -> Result<Sdp<'a>, OfferError> {
         if text.len() > limits.max_bytes {
             return exceeded(format!("the offer has {} bytes; the limit is {}", text.len(), limits.max_bytes));
         }
-        let mut session = Section { head: "", lines: Vec::new() };
+        let mut session = Section { m_line: "", lines: Vec::new() };
         let mut sections: Vec<Section<'a>> = Vec::new();
         for (index, line) in text.lines().map(str::trim_end).enumerate() {
             check_line(index + 1, line)?;
@@ -94,7 +103,7 @@ impl<'a> Sdp<'a> {
                         limits.max_media_sections
                     ));
                 }
-                Some(head) => sections.push(Section { head, lines: Vec::new() }),
+                Some(m_line) => sections.push(Section { m_line, lines: Vec::new() }),
                 None if line.is_empty() => {}
                 None => sections.last_mut().unwrap_or(&mut session).lines.push(line),
             }
@@ -127,49 +136,49 @@ impl<'a> Section<'a> {
             false => Ok(()),
         };
         limit("payload types", self.formats().count(), MAX_PAYLOAD_TYPES)?;
-        let mut counts = [0; MAX_ATTRIBUTES.len()];
+        let mut counts = [0; MAX_ATTRIBUTE_LINES.len()];
         for line in &self.lines {
             let name = line.strip_prefix("a=").and_then(|line| line.split(':').next());
-            if let Some(index) = MAX_ATTRIBUTES.iter().position(|(known, _)| Some(*known) == name) {
+            if let Some(index) = MAX_ATTRIBUTE_LINES.iter().position(|(known, _)| Some(*known) == name) {
                 counts[index] += 1;
             }
         }
-        let mut counted = MAX_ATTRIBUTES.iter().zip(counts);
+        let mut counted = MAX_ATTRIBUTE_LINES.iter().zip(counts);
         counted.try_for_each(|((name, most), count)| limit(&format!("a={name} lines"), count, *most))?;
         limit("lines", self.lines.len(), MAX_SECTION_LINES)
     }
 
-    pub(super) fn kind(&self) -> Option<Kind> {
+    pub(super) fn kind(&self) -> Option<MediaKind> {
         match self.words().next() {
-            Some("audio") => Some(Kind::Audio),
-            Some("video") => Some(Kind::Video),
+            Some("audio") => Some(MediaKind::Audio),
+            Some("video") => Some(MediaKind::Video),
             _ => None,
         }
     }
 
-    /// How messages to the client call it.
+    /// Description for error messages.
     pub(super) fn label(&self) -> String {
         match self.kind() {
             Some(kind) => format!("the {} section", kind.name()),
-            None if self.head.is_empty() => "the session".into(),
+            None if self.m_line.is_empty() => "the session".into(),
             None => "a section that is neither audio nor video".into(),
         }
     }
 
     fn words(&self) -> impl Iterator<Item = &'a str> {
-        self.head.split(' ').filter(|word| !word.is_empty())
+        self.m_line.split(' ').filter(|word| !word.is_empty())
     }
 
     pub(super) fn protocol(&self) -> &'a str {
         self.words().nth(2).unwrap_or_default()
     }
 
-    /// The formats of the `m=` line: payload types, unless it is of a protocol other than RTP.
+    /// The formats of the `m=` line: payload types, if its protocol is RTP.
     pub(super) fn formats(&self) -> impl Iterator<Item = &'a str> {
         self.words().skip(3)
     }
 
-    /// The values of an attribute, in their order.
+    /// The values of an attribute, in order.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
         self.lines.iter().filter_map(move |line| attribute(line, name))
     }
@@ -182,12 +191,12 @@ impl<'a> Section<'a> {
         self.lines.iter().any(|line| line.strip_prefix("a=") == Some(name))
     }
 
-    /// Whether it is in the offer only to keep its index. A bundled section may have port 0 all the same.
+    /// Whether its port is 0. A bundle-only section has port 0 without being rejected (RFC 9143).
     pub(super) fn is_rejected(&self) -> bool {
         self.words().nth(1) == Some("0") && !self.has_flag("bundle-only")
     }
 
-    /// Its own direction, `None` where it has none.
+    /// The direction attribute of the section itself.
     pub(super) fn direction(&self) -> Option<&'a str> {
         let mut names = self.lines.iter().filter_map(|line| line.strip_prefix("a="));
         names.find(|name| DIRECTIONS.contains(name))

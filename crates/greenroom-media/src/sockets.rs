@@ -1,95 +1,94 @@
-//! The media sockets: the one that was bound, and beside a loopback address one on the machine's own address. Firefox
-//! makes no ICE pair of a loopback candidate; without another it could not reach a server that listens on loopback alone.
+//! The media sockets: the bound one and, if that is on a loopback address, a second one on the host's own address.
+//! Firefox forms no ICE candidate pairs with loopback candidates, so it could not connect to a loopback-only server.
 //!
-//! The socket on the own address is for clients on this machine: what comes from any other address is dropped. The
-//! system lets no other machine send from it.
+//! The host socket is for clients on this host: it drops datagrams from other source addresses.
 
-use super::burst::{Burst, Room, Sent};
-use super::media::bind;
+use super::gso::{GsoBatch, SendBackpressure, SendOutcome};
+use super::handle::bind;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The token of the first socket; the others follow.
-const FIRST: usize = 0;
-/// Number of tokens that are reserved for sockets.
+/// Token of the bound socket; that of the host socket follows.
+const FIRST_TOKEN: usize = 0;
+/// Number of poll tokens that sockets use.
 pub(super) const TOKENS: usize = 2;
-/// An address reserved for documentation (RFC 5737), to ask the system for the address that it would send from.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
+/// An address reserved for documentation (RFC 5737): determines the source address of outgoing datagrams.
+const REMOTE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
 
 #[derive(Debug)]
 struct Socket {
     socket: UdpSocket,
-    room: Room,
-    /// Whether it may have datagrams.
+    backpressure: SendBackpressure,
+    /// Whether it may be readable.
     ready: bool,
 }
 
 impl Socket {
     fn new(socket: std::net::UdpSocket, registry: &Registry, token: usize) -> Result<Socket> {
         socket.set_nonblocking(true)?;
-        let room = Room::new(&socket)?;
+        let backpressure = SendBackpressure::new(&socket)?;
         let mut socket = UdpSocket::from_std(socket);
         registry.register(&mut socket, Token(token), Interest::READABLE)?;
-        Ok(Socket { socket, room, ready: true })
+        Ok(Socket { socket, backpressure, ready: true })
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Sockets {
-    bound: SocketAddr,
-    main: Socket,
-    own: Option<(IpAddr, Socket)>,
-    /// Whether the own address is read next, if both sockets have datagrams.
-    own_first: bool,
+    local_addr: SocketAddr,
+    bound: Socket,
+    host: Option<(IpAddr, Socket)>,
+    /// Whether the host socket is read first next time.
+    host_first: bool,
 }
 
 impl Sockets {
-    /// Registers a bound socket, and one on the machine's own address if the first is bound to the loopback address.
+    /// Registers a bound socket, and opens the host socket if that is bound to a loopback address.
     pub(super) fn new(socket: std::net::UdpSocket, registry: &Registry) -> Result<Sockets> {
-        let bound = socket.local_addr()?;
-        let main = Socket::new(socket, registry, FIRST)?;
-        let own = match bound.ip() {
+        let local_addr = socket.local_addr()?;
+        let bound = Socket::new(socket, registry, FIRST_TOKEN)?;
+        let host = match local_addr.ip() {
             IpAddr::V4(ip) if ip.is_loopback() => {
-                let opened = open_own(bound.port(), registry);
-                let log = |error: &Error| tracing::info!(%error, "media on loopback only: Firefox cannot connect");
+                let opened = open_host_socket(local_addr.port(), registry);
+                let log = |error: &Error| tracing::info!(%error, "media on loopback only; Firefox cannot connect");
                 opened.inspect_err(log).ok()
             }
             _ => None,
         };
-        Ok(Sockets { bound, main, own, own_first: false })
+        Ok(Sockets { local_addr, bound, host, host_first: false })
     }
 
-    pub(super) fn bound(&self) -> SocketAddr {
-        self.bound
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.local_addr
     }
 
-    /// The machine's own address, if there is a socket on it.
-    pub(super) fn own_ip(&self) -> Option<IpAddr> {
-        self.own.as_ref().map(|(ip, _)| *ip)
+    /// The address of the host socket, if there is one.
+    pub(super) fn host_ip(&self) -> Option<IpAddr> {
+        self.host.as_ref().map(|(ip, _)| *ip)
     }
 
-    /// Records that the poll reported a socket. Returns whether the token is one of theirs.
-    pub(super) fn wake(&mut self, token: Token) -> bool {
-        match token.0.checked_sub(FIRST) {
-            Some(0) => self.main.ready = true,
-            Some(1) => self.own.iter_mut().for_each(|(_, own)| own.ready = true),
+    /// Marks the socket of a poll token as readable. Returns whether the token is a socket's.
+    pub(super) fn set_ready(&mut self, token: Token) -> bool {
+        match token.0.checked_sub(FIRST_TOKEN) {
+            Some(0) => self.bound.ready = true,
+            Some(1) => self.host.iter_mut().for_each(|(_, host)| host.ready = true),
             _ => return false,
         }
         true
     }
 
-    /// The next datagram of either socket, in turn. Fails with [`ErrorKind::WouldBlock`] if neither has one, and with
-    /// [`ErrorKind::PermissionDenied`] on one that is dropped.
+    /// Receives from both sockets in turn. Fails with [`ErrorKind::WouldBlock`] if there is no datagram, and with
+    /// [`ErrorKind::PermissionDenied`] for one that is dropped.
     pub(super) fn recv_from(&mut self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
-        self.own_first = !self.own_first;
-        let order = if self.own_first { [true, false] } else { [false, true] };
-        for own in order {
-            let received = match (own, &mut self.own) {
+        self.host_first = !self.host_first;
+        let order = if self.host_first { [true, false] } else { [false, true] };
+        for is_host in order {
+            let received = match (is_host, &mut self.host) {
                 (true, Some((ip, socket))) if socket.ready => receive(socket, buffer, Some(*ip)),
-                (false, _) if self.main.ready => receive(&mut self.main, buffer, None),
+                (false, _) if self.bound.ready => receive(&mut self.bound, buffer, None),
                 _ => continue,
             };
             match received {
@@ -100,19 +99,19 @@ impl Sockets {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    /// Allows [`Sockets::send`] to wait for room, in all for so long.
-    pub(super) fn allow(&mut self, time: Duration) {
-        self.main.room.allow(time);
-        self.own.iter_mut().for_each(|(_, own)| own.room.allow(time));
+    /// Sets the total time that further [`Sockets::send`] calls may wait for space in the send buffers.
+    pub(super) fn set_send_timeout(&mut self, timeout: Duration) {
+        self.bound.backpressure.set_timeout(timeout);
+        self.host.iter_mut().for_each(|(_, host)| host.backpressure.set_timeout(timeout));
     }
 
-    /// Sends a burst from the socket that its destination sends to.
-    pub(super) fn send(&mut self, burst: &mut Burst) -> Sent {
-        let socket = match &mut self.own {
-            Some((ip, own)) if burst.destination().is_some_and(|to| to.ip() == *ip) => own,
-            _ => &mut self.main,
+    /// Sends a batch from the socket that its destination sends to.
+    pub(super) fn send(&mut self, batch: &mut GsoBatch) -> SendOutcome {
+        let socket = match &mut self.host {
+            Some((ip, host)) if batch.destination().is_some_and(|to| to.ip() == *ip) => host,
+            _ => &mut self.bound,
         };
-        burst.send(&socket.socket, &mut socket.room)
+        batch.send(&socket.socket, &mut socket.backpressure)
     }
 }
 
@@ -127,17 +126,16 @@ fn receive(socket: &mut Socket, buffer: &mut [u8], only_from: Option<IpAddr>) ->
     }
 }
 
-/// A socket on the machine's own address.
-fn open_own(port: u16, registry: &Registry) -> Result<(IpAddr, Socket)> {
-    let ip = own_address()?;
+fn open_host_socket(port: u16, registry: &Registry) -> Result<(IpAddr, Socket)> {
+    let ip = host_ip()?;
     let socket = bind(SocketAddr::new(ip, port))?;
-    Ok((ip, Socket::new(socket, registry, FIRST + 1)?))
+    Ok((ip, Socket::new(socket, registry, FIRST_TOKEN + 1)?))
 }
 
-/// The address that the machine sends from. Nothing is sent to find out.
-fn own_address() -> Result<IpAddr> {
+/// The source address of outgoing datagrams. Connecting a UDP socket sends nothing.
+fn host_ip() -> Result<IpAddr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect(ELSEWHERE)?;
+    socket.connect(REMOTE)?;
     let ip = socket.local_addr()?.ip();
     if ip.is_loopback() || ip.is_unspecified() {
         return Err(ErrorKind::AddrNotAvailable.into());

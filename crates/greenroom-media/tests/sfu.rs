@@ -1,31 +1,32 @@
-//! The engine without a network: clients of the same WebRTC library, a virtual clock, and a network that loses, delays,
-//! reorders and doubles datagrams by a seed. Last, the media thread over real sockets.
+//! Tests of the engine: clients of the same WebRTC library on a virtual clock, and a simulated network that loses,
+//! delays, reorders and duplicates datagrams with a seeded generator. `media_thread` tests the thread over real
+//! sockets.
 
 #[path = "sfu/admission.rs"]
 mod admission;
-#[path = "sfu/camera.rs"]
-mod camera;
-#[path = "sfu/ends.rs"]
-mod ends;
+#[path = "sfu/client_offers.rs"]
+mod client_offers;
+#[path = "sfu/closing.rs"]
+mod closing;
 #[path = "sfu/failures.rs"]
 mod failures;
-#[path = "sfu/flow.rs"]
-mod flow;
-#[path = "sfu/hostile.rs"]
-mod hostile;
-#[path = "sfu/layers.rs"]
-mod layers;
-#[path = "sfu/loopback.rs"]
-mod loopback;
-#[path = "sfu/nack.rs"]
-mod nack;
+#[path = "sfu/forwarding.rs"]
+mod forwarding;
+#[path = "sfu/frame_source.rs"]
+mod frame_source;
+#[path = "sfu/hostile_input.rs"]
+mod hostile_input;
+#[path = "sfu/ivs_limits.rs"]
+mod ivs_limits;
+#[path = "sfu/media_thread.rs"]
+mod media_thread;
 #[path = "sfu/negotiation.rs"]
 mod negotiation;
-#[path = "sfu/offers.rs"]
-mod offers;
-#[path = "sfu/paths.rs"]
-mod paths;
-#[path = "sfu/strict.rs"]
-mod strict;
-#[path = "sfu/world.rs"]
-mod world;
+#[path = "sfu/path_validation.rs"]
+mod path_validation;
+#[path = "sfu/retransmission.rs"]
+mod retransmission;
+#[path = "sfu/simulation.rs"]
+mod simulation;
+#[path = "sfu/simulcast.rs"]
+mod simulcast;

@@ -1,7 +1,7 @@
-//! What is agreed to in an answer: codecs, their parameters, streams and candidates.
+//! The content of answers: codecs, their parameters, streams and candidates.
 
-use crate::camera::{Camera, film, frames};
-use crate::world::{World, config};
+use crate::frame_source::{FrameSource, frames, send_frames};
+use crate::simulation::{Simulation, config};
 use greenroom_media::{OfferError, OfferLimits, Sfu, TransportId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,12 +18,12 @@ fn values<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
     text.lines().filter_map(|line| line.strip_prefix(start)).collect()
 }
 
-/// The second word of an `a=ssrc` line and the rest.
-fn of_ssrcs<'a>(answer: &'a str, name: &str) -> BTreeSet<&'a str> {
+/// The values of an SSRC attribute.
+fn ssrc_values<'a>(answer: &'a str, name: &str) -> BTreeSet<&'a str> {
     values(answer, "a=ssrc:").iter().filter_map(|line| line.split_once(' ')?.1.strip_prefix(name)).collect()
 }
 
-/// An offer of video alone, of one format.
+/// An offer with one video format only.
 fn video_only(format: &str) -> String {
     let (session, video) = OBS_SENDS.split_once("m=audio").unwrap();
     let video = video.split_once("m=video").unwrap().1;
@@ -33,58 +33,58 @@ fn video_only(format: &str) -> String {
 }
 
 #[test]
-fn audio_and_video_of_a_publisher_are_one_stream_with_one_cname() {
-    let mut world = World::new(70);
-    let publisher = world.publish(BOTH).unwrap();
-    let others = [world.subscribe(publisher, BOTH).unwrap(), world.subscribe(publisher, BOTH).unwrap()];
-    world.run_ms(1_000);
-    let (mut camera, mut microphone) = (Camera::new(publisher, Codec::H264), Camera::new(publisher, Codec::Opus));
-    film(&mut world, &mut [&mut camera, &mut microphone], Duration::from_secs(6));
+fn audio_and_video_of_a_publisher_have_one_stream_id_and_cname() {
+    let mut sim = Simulation::new(70);
+    let publisher = sim.publish(BOTH).unwrap();
+    let others = [sim.subscribe(publisher, BOTH).unwrap(), sim.subscribe(publisher, BOTH).unwrap()];
+    sim.run_ms(1_000);
+    let (mut source, mut audio) = (FrameSource::new(publisher, Codec::H264), FrameSource::new(publisher, Codec::Opus));
+    send_frames(&mut sim, &mut [&mut source, &mut audio], Duration::from_secs(6));
     let mut streams = BTreeSet::new();
     for subscriber in others {
-        let client = &mut world.clients[subscriber];
+        let client = &mut sim.clients[subscriber];
         let answer = client.answer.clone();
         let msids: BTreeSet<_> = values(&answer, "a=msid:").into_iter().collect();
         assert_eq!(msids.len(), 2, "two tracks: {answer}");
         let ids: BTreeSet<_> = msids.iter().map(|msid| msid.split(' ').next().unwrap().to_owned()).collect();
-        assert_eq!(ids.len(), 1, "of one stream: {answer}");
-        let of_ssrcs_ids = of_ssrcs(&answer, "msid:");
-        assert_eq!(of_ssrcs_ids, msids, "{answer}");
+        assert_eq!(ids.len(), 1, "one media stream: {answer}");
+        let ssrc_msids = ssrc_values(&answer, "msid:");
+        assert_eq!(ssrc_msids, msids, "{answer}");
         streams.extend(ids);
-        let cnames = of_ssrcs(&answer, "cname:");
+        let cnames = ssrc_values(&answer, "cname:");
         assert_eq!(cnames.len(), 1, "{answer}");
         let ssrcs: BTreeSet<_> =
             values(&answer, "a=ssrc:").iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
         assert_eq!(ssrcs.len(), 3, "audio, video and its retransmissions: {answer}");
-        // And in RTCP.
+        // RTCP has the same CNAME.
         for kind in BOTH {
             let mid = client.mids[kind];
             let stream = client.rtc.direct_api();
             let mut stream = stream;
-            let heard = stream.stream_rx_by_mid(mid, None).and_then(|stream| stream.cname().map(str::to_owned));
-            assert_eq!(heard.as_deref(), cnames.first().copied(), "{kind}");
+            let received = stream.stream_rx_by_mid(mid, None).and_then(|stream| stream.cname().map(str::to_owned));
+            assert_eq!(received.as_deref(), cnames.first().copied(), "{kind}");
         }
     }
-    assert_eq!(streams.len(), 2, "each connection has a stream of its own");
+    assert_eq!(streams.len(), 2, "stream IDs are unique");
 }
 
 #[test]
-fn ice_credentials_and_ssrcs_differ_between_connections() {
-    let mut world = World::new(71);
-    world.sfu.publish(world.now, TransportId(1), CHROMIUM_SENDS).unwrap();
+fn ice_credentials_and_cnames_are_unique() {
+    let mut sim = Simulation::new(71);
+    sim.sfu.publish(sim.now, TransportId(1), CHROMIUM_SENDS).unwrap();
     let answers: Vec<_> = (2..30)
-        .map(|peer| world.sfu.subscribe(world.now, TransportId(peer), TransportId(1), CHROMIUM_RECEIVES).unwrap())
+        .map(|id| sim.sfu.subscribe(sim.now, TransportId(id), TransportId(1), CHROMIUM_RECEIVES).unwrap())
         .collect();
     for start in ["a=ice-ufrag:", "a=ice-pwd:"] {
         let all: BTreeSet<_> = answers.iter().flat_map(|answer| values(answer, start)).collect();
         assert_eq!(all.len(), answers.len(), "{start}");
     }
-    let cnames: BTreeSet<_> = answers.iter().flat_map(|answer| of_ssrcs(answer, "cname:")).collect();
+    let cnames: BTreeSet<_> = answers.iter().flat_map(|answer| ssrc_values(answer, "cname:")).collect();
     assert_eq!(cnames.len(), answers.len());
 }
 
 #[test]
-fn parameters_of_opus_are_the_peers() {
+fn opus_parameters_mirror_the_clients() {
     const DEFAULT: &str = "minptime=10;useinbandfec=1";
     let line = |answer: &str| {
         let pt = values(answer, "a=rtpmap:").iter().find_map(|line| line.strip_suffix(" opus/48000/2")).unwrap();
@@ -92,7 +92,7 @@ fn parameters_of_opus_are_the_peers() {
         assert_eq!(parameters.len(), 1, "{answer}");
         parameters[0].to_owned()
     };
-    let mut peer = 1;
+    let mut id = 1;
     for (offered, publishing, receiving) in [
         (DEFAULT, DEFAULT, DEFAULT),
         (
@@ -108,44 +108,44 @@ fn parameters_of_opus_are_the_peers() {
         ),
         ("stereo=x;usedtx=;maxaveragebitrate=1e9", DEFAULT, DEFAULT),
     ] {
-        let mut world = World::new(72);
-        world.sfu.publish(world.now, TransportId(100), CHROMIUM_SENDS).unwrap();
+        let mut sim = Simulation::new(72);
+        sim.sfu.publish(sim.now, TransportId(100), CHROMIUM_SENDS).unwrap();
         let sends = CHROMIUM_SENDS.replace(DEFAULT, offered);
-        let answer = world.sfu.publish(world.now, TransportId(peer), &sends).unwrap();
+        let answer = sim.sfu.publish(sim.now, TransportId(id), &sends).unwrap();
         assert_eq!(line(&answer), publishing, "{offered}");
         let receives = CHROMIUM_RECEIVES.replace(DEFAULT, offered);
-        let answer = world.sfu.subscribe(world.now, TransportId(peer + 1), TransportId(100), &receives).unwrap();
+        let answer = sim.sfu.subscribe(sim.now, TransportId(id + 1), TransportId(100), &receives).unwrap();
         assert_eq!(line(&answer), receiving, "{offered}");
-        peer += 2;
+        id += 2;
     }
-    let mut world = World::new(73);
-    let answer = world.sfu.publish(world.now, TransportId(1), FFMPEG_SENDS).unwrap();
-    assert_eq!(line(&answer), DEFAULT, "nothing was offered");
-    let answer = world.sfu.publish(world.now, TransportId(2), OBS_SENDS).unwrap();
+    let mut sim = Simulation::new(73);
+    let answer = sim.sfu.publish(sim.now, TransportId(1), FFMPEG_SENDS).unwrap();
+    assert_eq!(line(&answer), DEFAULT, "defaults");
+    let answer = sim.sfu.publish(sim.now, TransportId(2), OBS_SENDS).unwrap();
     assert_eq!(line(&answer), "minptime=10;useinbandfec=1;stereo=1;maxaveragebitrate=96000");
 }
 
 #[test]
-fn profiles_of_h264_are_agreed_to_and_others_are_refused_by_name() {
+fn unsupported_h264_profiles_are_rejected_by_name() {
     for strict in [false, true] {
         for (profile, level) in
             [("640c", "1f"), ("6400", "1f"), ("42e0", "1f"), ("42c0", "1e"), ("4200", "0d"), ("4d00", "28")]
         {
             for mode in [0, 1] {
-                let mut world = World::with(74, strict);
+                let mut sim = Simulation::with(74, strict);
                 let format = format!("profile-level-id={profile}{level};packetization-mode={mode}");
-                let answer = world.sfu.publish(world.now, TransportId(1), &video_only(&format)).unwrap();
+                let answer = sim.sfu.publish(sim.now, TransportId(1), &video_only(&format)).unwrap();
                 let level = if strict && level == "28" { "1f" } else { level };
-                let agreed = values(&answer, "a=fmtp:96 ").join("");
-                assert!(agreed.contains(&format!("profile-level-id={profile}{level}")), "{format}: {answer}");
-                assert!(agreed.contains(&format!("packetization-mode={mode}")), "{format}: {answer}");
+                let parameters = values(&answer, "a=fmtp:96 ").join("");
+                assert!(parameters.contains(&format!("profile-level-id={profile}{level}")), "{format}: {answer}");
+                assert!(parameters.contains(&format!("packetization-mode={mode}")), "{format}: {answer}");
             }
         }
         for wrong in ["profile-level-id=6e001f;packetization-mode=1", "profile-level-id=zz", "packetization-mode=2"] {
-            let mut world = World::with(75, strict);
+            let mut sim = Simulation::with(75, strict);
             let offers = [video_only(wrong), OBS_SENDS.replace("profile-level-id=42e01f;packetization-mode=1", wrong)];
             for offer in offers {
-                let refused = world.sfu.publish(world.now, TransportId(1), &offer);
+                let refused = sim.sfu.publish(sim.now, TransportId(1), &offer);
                 let Err(OfferError::UnsupportedVideoCodec(why)) = refused else { panic!("{wrong}: {refused:?}") };
                 for part in ["H264", wrong.split(';').next().unwrap(), "640cxx", "42e0xx"] {
                     assert!(why.contains(part), "{part} in {why}");
@@ -154,16 +154,16 @@ fn profiles_of_h264_are_agreed_to_and_others_are_refused_by_name() {
             }
         }
     }
-    let mut world = World::new(76);
-    let foreign = video_only("x=1").replace("H264/90000", "AV1/90000");
-    let Err(OfferError::UnsupportedVideoCodec(why)) = world.sfu.publish(world.now, TransportId(1), &foreign) else {
+    let mut sim = Simulation::new(76);
+    let unsupported = video_only("x=1").replace("H264/90000", "AV1/90000");
+    let Err(OfferError::UnsupportedVideoCodec(why)) = sim.sfu.publish(sim.now, TransportId(1), &unsupported) else {
         panic!()
     };
     assert!(why.contains("Offered: AV1.") && why.contains("VP8"), "{why}");
 }
 
 #[test]
-fn a_stream_of_constrained_high_reaches_whoever_can_decode_it() {
+fn constrained_high_is_mapped_to_the_best_offered_profile() {
     let of = |profiles: &[(u8, u32)]| {
         let mut config = config();
         config.codec_config().clear();
@@ -173,36 +173,36 @@ fn a_stream_of_constrained_high_reaches_whoever_can_decode_it() {
         }
         config
     };
-    // What a subscriber offers, and which of it the stream comes as.
+    // The subscriber's payload types and profiles, and the one that is used.
     for (offered, best) in [
         (&[(96, 0x64_0c_1f), (98, 0x42_e0_1f)][..], 96),
         (&[(96, 0x42_e0_1f), (98, 0x64_00_1f)], 98),
         (&[(96, 0x42_e0_1f), (98, 0x4d_00_1f), (100, 0x64_0c_2a)], 100),
         (&[(96, 0x42_e0_1f)], 96),
     ] {
-        let mut world = World::new(77);
-        let publisher = world.publish_with(of(&[(110, 0x64_0c_1f)]), BOTH, None).unwrap();
-        let subscriber = world.subscribe_with(of(offered), publisher, BOTH).unwrap();
-        world.run_ms(1_000);
-        let mut camera = Camera::new(publisher, Codec::H264);
-        film(&mut world, &mut [&mut camera], Duration::from_secs(1));
-        world.run_ms(50);
-        let client = &world.clients[subscriber];
+        let mut sim = Simulation::new(77);
+        let publisher = sim.publish_with(of(&[(110, 0x64_0c_1f)]), BOTH, None).unwrap();
+        let subscriber = sim.subscribe_with(of(offered), publisher, BOTH).unwrap();
+        sim.run_ms(1_000);
+        let mut source = FrameSource::new(publisher, Codec::H264);
+        send_frames(&mut sim, &mut [&mut source], Duration::from_secs(1));
+        sim.run_ms(50);
+        let client = &sim.clients[subscriber];
         assert!(!frames(client, "video").is_empty(), "{offered:x?}");
         assert!(client.packets.iter().all(|(_, packet)| *packet.header.payload_type == best), "{offered:x?}");
     }
 }
 
 #[test]
-fn candidates_are_in_every_section_and_are_complete() {
-    let mut world = World::new(78);
+fn every_section_has_all_candidates() {
+    let mut sim = Simulation::new(78);
     let answers = [
-        world.sfu.publish(world.now, TransportId(1), CHROMIUM_SENDS).unwrap(),
-        world.sfu.subscribe(world.now, TransportId(2), TransportId(1), CHROMIUM_RECEIVES).unwrap(),
+        sim.sfu.publish(sim.now, TransportId(1), CHROMIUM_SENDS).unwrap(),
+        sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), CHROMIUM_RECEIVES).unwrap(),
     ];
     let restart = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n";
-    let fragment = world.sfu.trickle(world.now, TransportId(2), restart).unwrap().unwrap();
-    // Clients that replace their candidates by those of a fragment put them into every section.
+    let fragment = sim.sfu.trickle(sim.now, TransportId(2), restart).unwrap().unwrap();
+    // A fragment has the candidates once: clients copy them into every section.
     for (text, expected) in [(&answers[0], [1, 1]), (&answers[1], [1, 1]), (&fragment, [1, 0])] {
         let sections: Vec<_> = text.split("m=").skip(1).collect();
         assert_eq!(sections.len(), 2, "{text}");
@@ -215,8 +215,8 @@ fn candidates_are_in_every_section_and_are_complete() {
 }
 
 #[test]
-fn what_is_wrong_with_an_offer_is_said_in_our_own_words() {
-    let mut world = World::new(79);
+fn errors_of_malformed_offers_name_the_problem() {
+    let mut sim = Simulation::new(79);
     let audio_only = |offer: &str| offer.split("m=video").next().unwrap().replace("BUNDLE 0 1", "BUNDLE 0");
     for (offer, words) in [
         (CHROMIUM_SENDS.replace("a=mid:0\r\n", ""), "the audio section has no a=mid"),
@@ -233,14 +233,14 @@ fn what_is_wrong_with_an_offer_is_said_in_our_own_words() {
         (CHROMIUM_SENDS.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP"), "UDP/TLS/RTP/SAVPF"),
         (CHROMIUM_SENDS.replace("s=-\r\n", "s=-\r\na=ice-lite\r\n"), "ICE-lite"),
         (CHROMIUM_SENDS.replace("s=-\r\n", "s=a\u{1}b\r\n"), "line 3 of the offer has a control character"),
-        (CHROMIUM_SENDS.replace("a=ssrc-group:FID 2002 2003", "a=rid:a-b send"), "RIDs"),
+        (CHROMIUM_SENDS.replace("a=ssrc-group:FID 2002 2003", "a=rid:a-b send"), "unsupported a=rid"),
     ] {
-        let refused = world.sfu.publish(world.now, TransportId(1), &offer);
+        let refused = sim.sfu.publish(sim.now, TransportId(1), &offer);
         let Err(OfferError::Malformed(why)) = refused else { panic!("{words}: {refused:?}") };
         assert!(why.contains(words), "{words}: {why}");
         assert!(!why.contains("0x") && !why.contains('\n') && !why.contains("Parse"), "{why}");
     }
-    // Lines that the library would choke on, and that nothing depends on, are not handed to it.
+    // Irrelevant lines that the library would reject are not passed to it.
     let odd = CHROMIUM_SENDS
         .replace("o=- 4611731400430051336 2 IN IP4 127.0.0.1", "o=x y")
         .replace("t=0 0\r\n", "t=1 2\r\nb=X\r\ny=?\r\n")
@@ -248,24 +248,25 @@ fn what_is_wrong_with_an_offer_is_said_in_our_own_words() {
             "a=rtcp-rsize\r\n",
             "a=rtcp-rsize\r\na=extmap:999 x\r\na=ssrc:x cname:y\r\na=rtpmap:200 z/0\r\nb=AS\r\n",
         );
-    world.sfu.publish(world.now, TransportId(1), &odd).unwrap();
-    // Elixir WebRTC leaves the padding of base64 in its passwords.
+    sim.sfu.publish(sim.now, TransportId(1), &odd).unwrap();
+    // Elixir WebRTC has passwords with base64 padding.
     let padded = CHROMIUM_SENDS.replace("a=ice-pwd:", "a=ice-pwd:3qO0mX2S4Ei1Yy8Z0bqk5A==\r\na=x:");
-    world.sfu.publish(world.now, TransportId(4), &padded).unwrap();
-    // A single section needs no bundle.
-    let answer = world.sfu.publish(world.now, TransportId(2), &audio_only(CHROMIUM_SENDS)).unwrap();
+    sim.sfu.publish(sim.now, TransportId(4), &padded).unwrap();
+    // A single section needs no BUNDLE group.
+    let answer = sim.sfu.publish(sim.now, TransportId(2), &audio_only(CHROMIUM_SENDS)).unwrap();
     assert!(answer.contains("a=group:BUNDLE 0\r\n"), "{answer}");
     let alone = audio_only(CHROMIUM_SENDS).replace("a=group:BUNDLE 0\r\n", "");
-    let answer = world.sfu.publish(world.now, TransportId(3), &alone).unwrap();
+    let answer = sim.sfu.publish(sim.now, TransportId(3), &alone).unwrap();
     assert!(!answer.contains("BUNDLE"), "{answer}");
 }
 
 #[test]
-fn limits_of_offers_are_named() {
-    let mut world = World::new(80);
+fn errors_of_too_large_offers_name_the_limit() {
+    let mut sim = Simulation::new(80);
     let limits = OfferLimits { max_bytes: 200_000, max_media_sections: 20 };
-    world.sfu =
-        Sfu::with_limits(vec![crate::world::SERVER.parse().unwrap()], crate::world::TIMEOUT, false, limits).unwrap();
+    sim.sfu =
+        Sfu::with_limits(vec![crate::simulation::SERVER.parse().unwrap()], crate::simulation::TIMEOUT, false, limits)
+            .unwrap();
     let more = |line: &dyn Fn(usize) -> String, count: usize| {
         CHROMIUM_SENDS.to_owned() + &(0..count).map(|number| line(number) + "\r\n").collect::<String>()
     };
@@ -293,81 +294,82 @@ fn limits_of_offers_are_named() {
         (more(&|_| "a=".to_owned() + &"x".repeat(250), 900), "bytes; the limit is 200000"),
         (CHROMIUM_SENDS.replace(" 111 63", &(payload_types + " 111 63")), "payload types; the limit is 128"),
     ] {
-        let refused = world.sfu.publish(world.now, TransportId(1), &offer);
+        let refused = sim.sfu.publish(sim.now, TransportId(1), &offer);
         let Err(OfferError::TooLarge(why)) = refused else { panic!("{limit}: {refused:?}") };
         assert!(why.contains(limit), "{limit}: {why}");
     }
-    // As much as a browser offers with dozens of transceivers.
+    // A browser with many transceivers stays within the limits.
     let video = CHROMIUM_SENDS.split_once("m=video").unwrap().1;
     let many: String =
         (2..20).map(|mid| "m=video".to_owned() + &video.replace("a=mid:1", &format!("a=mid:{mid}"))).collect();
     let mids = (2..20).map(|mid| format!(" {mid}")).collect::<String>();
     let offer = CHROMIUM_SENDS.replace("BUNDLE 0 1", &format!("BUNDLE 0 1{mids}")) + &many;
-    let answer = world.sfu.publish(world.now, TransportId(1), &offer).unwrap();
+    let answer = sim.sfu.publish(sim.now, TransportId(1), &offer).unwrap();
     assert_eq!(answer.matches("\nm=").count(), 20);
     assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "{answer}");
 }
 
 #[test]
-fn layers_by_ssrc_are_layers() {
-    // High, middle and low, in this order; each with retransmissions.
+fn ssrc_groups_are_simulcast_layers() {
+    // High, middle and low, each with RTX.
     const GROUPS: &str = "a=ssrc-group:SIM 11 12 13\r\na=ssrc-group:FID 11 21\r\na=ssrc-group:FID 12 22\r\n\
         a=ssrc-group:FID 13 23\r\na=ssrc:11 cname:x\r\na=ssrc:12 cname:x\r\na=ssrc:13 cname:x\r\n";
-    let mut world = World::new(81);
-    world.edit = |offer| {
+    let mut sim = Simulation::new(81);
+    sim.edit_offer = |offer| {
         let kept: Vec<_> = offer.lines().filter(|line| !line.starts_with("a=ssrc")).collect();
         kept.join("\r\n") + "\r\n" + GROUPS
     };
-    let publisher = world.publish_with(without_rids(), &["video"], None).unwrap();
-    world.edit = |offer| offer;
-    let subscriber = world.subscribe(publisher, &["video"]).unwrap();
+    let publisher = sim.publish_with(without_rids(), &["video"], None).unwrap();
+    sim.edit_offer = |offer| offer;
+    let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
     let layers = [(11, 21, (640, 368), 900), (12, 22, (320, 192), 500), (13, 23, (160, 96), 200)];
-    let mut cameras = layers.map(|(ssrc, rtx, size, weight)| camera(&mut world, publisher, ssrc, rtx, size, weight));
-    let stray = camera(&mut world, publisher, 77, 78, (1280, 720), 1_050);
-    world.run_ms(1_000);
-    // A stream that is not of the group is left out, however large.
-    let mut all = [stray, cameras[2].clone(), cameras[1].clone(), cameras[0].clone()];
+    let mut sources =
+        layers.map(|(ssrc, rtx, size, payload_size)| source(&mut sim, publisher, ssrc, rtx, size, payload_size));
+    let stray = source(&mut sim, publisher, 77, 78, (1280, 720), 1_050);
+    sim.run_ms(1_000);
+    // A stream outside the group is ignored, even with a higher resolution.
+    let mut all = [stray, sources[2].clone(), sources[1].clone(), sources[0].clone()];
     let [a, b, c, d] = &mut all;
-    film(&mut world, &mut [a, b, c, d], Duration::from_secs(4));
-    world.run_ms(100);
-    let sent = weights(&world, subscriber, Duration::from_secs(3));
-    assert!(sent.len() > 40 && sent.iter().all(|weight| *weight == 9), "the largest: {sent:?}");
-    // Without the largest, the next.
-    cameras = [all[3].clone(), all[2].clone(), all[1].clone()];
-    let [_, middle, low] = &mut cameras;
-    film(&mut world, &mut [low, middle], Duration::from_secs(3));
-    let fallen = world.at();
-    film(&mut world, &mut [low, middle], Duration::from_secs(1));
-    world.run_ms(100);
-    let sent = weights(&world, subscriber, fallen + Duration::from_millis(50));
-    assert!(!sent.is_empty() && sent.iter().all(|weight| *weight == 5), "the next: {sent:?}");
+    send_frames(&mut sim, &mut [a, b, c, d], Duration::from_secs(4));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, Duration::from_secs(3));
+    assert!(sent.len() > 40 && sent.iter().all(|payload_size| *payload_size == 9), "the best layer: {sent:?}");
+    // Without the best layer, the next one.
+    sources = [all[3].clone(), all[2].clone(), all[1].clone()];
+    let [_, middle, low] = &mut sources;
+    send_frames(&mut sim, &mut [low, middle], Duration::from_secs(3));
+    let switched = sim.at();
+    send_frames(&mut sim, &mut [low, middle], Duration::from_secs(1));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, switched + Duration::from_millis(50));
+    assert!(!sent.is_empty() && sent.iter().all(|payload_size| *payload_size == 5), "the next layer: {sent:?}");
 }
 
 #[test]
-fn of_two_streams_of_a_section_one_is_kept_to() {
-    let mut world = World::new(82);
-    let publisher = world.publish_with(without_rids(), &["video"], None).unwrap();
-    let subscriber = world.subscribe(publisher, &["video"]).unwrap();
-    let mut first = camera(&mut world, publisher, 66, 67, (640, 368), 300);
-    let mut other = camera(&mut world, publisher, 77, 78, (1280, 720), 900);
-    world.run_ms(1_000);
-    film(&mut world, &mut [&mut first], Duration::from_millis(500));
-    film(&mut world, &mut [&mut first, &mut other], Duration::from_secs(3));
-    world.run_ms(100);
-    let sent = weights(&world, subscriber, Duration::ZERO);
-    assert!(sent.len() > 100 && sent.iter().all(|weight| *weight == 3), "the first: {sent:?}");
-    assert_eq!(crate::camera::decodable(&world.clients[subscriber]), first.frame);
-    // Once it has ended, another takes its place, from a key frame on.
-    film(&mut world, &mut [&mut other], Duration::from_secs(3));
-    let since = world.at();
+fn a_second_stream_of_a_section_is_ignored_while_the_first_is_active() {
+    let mut sim = Simulation::new(82);
+    let publisher = sim.publish_with(without_rids(), &["video"], None).unwrap();
+    let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
+    let mut first = source(&mut sim, publisher, 66, 67, (640, 368), 300);
+    let mut other = source(&mut sim, publisher, 77, 78, (1280, 720), 900);
+    sim.run_ms(1_000);
+    send_frames(&mut sim, &mut [&mut first], Duration::from_millis(500));
+    send_frames(&mut sim, &mut [&mut first, &mut other], Duration::from_secs(3));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, Duration::ZERO);
+    assert!(sent.len() > 100 && sent.iter().all(|payload_size| *payload_size == 3), "the first: {sent:?}");
+    assert_eq!(crate::frame_source::decodable(&sim.clients[subscriber]), first.frame);
+    // When the first has ended, the second replaces it from a key frame on.
+    send_frames(&mut sim, &mut [&mut other], Duration::from_secs(3));
+    let since = sim.at();
     other.frame = 0;
-    film(&mut world, &mut [&mut other], Duration::from_secs(1));
-    world.run_ms(100);
-    let sent = weights(&world, subscriber, since + Duration::from_millis(50));
-    assert!(!sent.is_empty() && sent.iter().all(|weight| *weight == 9), "the other: {sent:?}");
+    send_frames(&mut sim, &mut [&mut other], Duration::from_secs(1));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, since + Duration::from_millis(50));
+    assert!(!sent.is_empty() && sent.iter().all(|payload_size| *payload_size == 9), "the other: {sent:?}");
 }
 
-/// A client that does not name layers in its packets.
+/// A client without RIDs in its packets.
 fn without_rids() -> str0m::RtcConfig {
     let mut config = config();
     let mut kept = str0m::rtp::ExtensionMap::empty();
@@ -381,18 +383,32 @@ fn without_rids() -> str0m::RtcConfig {
     config
 }
 
-/// A camera that sends a stream of its own, of this SSRC.
-fn camera(world: &mut World, client: usize, ssrc: u32, rtx: u32, size: (u32, u32), weight: usize) -> Camera {
+/// A source of a stream with these SSRCs.
+fn source(
+    sim: &mut Simulation,
+    client: usize,
+    ssrc: u32,
+    rtx: u32,
+    size: (u32, u32),
+    payload_size: usize,
+) -> FrameSource {
     let rid = format!("r{ssrc}").as_str().into();
-    let mid = world.clients[client].mids["video"];
-    let rtc: &mut Rtc = &mut world.clients[client].rtc;
+    let mid = sim.clients[client].mids["video"];
+    let rtc: &mut Rtc = &mut sim.clients[client].rtc;
     rtc.direct_api().declare_stream_tx(ssrc.into(), Some(rtx.into()), mid, Some(rid));
-    let camera = Camera::new(client, Codec::H264);
-    Camera { rid: Some(rid), size, weight, number: 100 * u64::from(ssrc), time: ssrc * 77, ..camera }
+    let source = FrameSource::new(client, Codec::H264);
+    FrameSource {
+        rid: Some(rid),
+        size,
+        payload_size,
+        sequence_number: 100 * u64::from(ssrc),
+        timestamp: ssrc * 77,
+        ..source
+    }
 }
 
-/// The weights of the packets that a client was sent since a time, in hundreds of bytes.
-fn weights(world: &World, client: usize, since: Duration) -> Vec<usize> {
-    let packets = world.clients[client].packets.iter().filter(|(at, _)| *at >= since);
+/// The payload sizes of packets received since a time, in hundreds of bytes.
+fn payload_sizes(sim: &Simulation, client: usize, since: Duration) -> Vec<usize> {
+    let packets = sim.clients[client].packets.iter().filter(|(at, _)| *at >= since);
     packets.filter(|(_, packet)| packet.payload.len() > 60).map(|(_, packet)| packet.payload.len() / 100).collect()
 }

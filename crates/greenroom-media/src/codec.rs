@@ -1,0 +1,24 @@
+//! What the first bytes of a video payload say about its frame. Payloads come from clients and may contain anything.
+
+mod h264;
+mod vp8;
+
+use super::Codec;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FrameInfo {
+    /// A frame that can be decoded without earlier ones starts in this packet.
+    pub(super) is_key: bool,
+    /// Width and height in pixels, where the packet has them.
+    pub(super) resolution: Option<(u32, u32)>,
+    pub(super) is_b_frame: bool,
+}
+
+/// Inspects an RTP payload. Every audio packet is a key frame.
+pub(super) fn inspect(codec: Codec, payload: &[u8]) -> FrameInfo {
+    match codec {
+        Codec::Opus => FrameInfo { is_key: true, ..FrameInfo::default() },
+        Codec::H264 => h264::inspect(payload),
+        Codec::Vp8 => vp8::inspect(payload),
+    }
+}

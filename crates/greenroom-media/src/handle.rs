@@ -1,0 +1,182 @@
+//! The async interface to the media thread.
+
+use super::negotiator::{AnsweredOffer, Negotiator};
+use super::sdp::fragment::Fragment;
+use super::thread::{Command, MediaThread, Shared};
+use super::{EVENT_QUEUE, MediaConfig, MediaEvent, OfferError, SocketStats, TransportId, TransportStats};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Capacity of the command queue; beyond it, calls fail with [`OfferError::Busy`].
+const COMMAND_QUEUE: usize = 1024;
+/// Maximum offers in progress; beyond it, calls fail with [`OfferError::Busy`]. Bounds the memory of transports that
+/// are not admitted yet.
+const MAX_PENDING_OFFERS: usize = 128;
+/// Kernel receive and send buffer of a media socket, in bytes.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// A handle to the media thread, cheap to clone. The thread ends on [`MediaHandle::stop`] or when the last handle is
+/// dropped.
+#[derive(Clone, Debug)]
+pub struct MediaHandle {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    commands: SyncSender<Command>,
+    shared: Arc<Shared>,
+    negotiator: Negotiator,
+    pending_offers: Semaphore,
+    /// Limits concurrent parsing to half of the processors, to leave some to the media thread.
+    parsers: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl MediaHandle {
+    /// Starts the thread on a bound socket.
+    pub fn start(socket: UdpSocket, config: MediaConfig) -> std::io::Result<(MediaHandle, mpsc::Receiver<MediaEvent>)> {
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let (commands, command_receiver) = sync_channel(COMMAND_QUEUE);
+        let (thread, shared) = MediaThread::new(socket, &config, command_receiver, events)?;
+        let negotiator = thread.negotiator();
+        let thread = std::thread::Builder::new().name("media".into()).spawn(move || thread.run())?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let inner = Inner {
+            commands,
+            shared,
+            negotiator,
+            pending_offers: Semaphore::new(MAX_PENDING_OFFERS),
+            parsers: Arc::new(Semaphore::new((processors / 2).max(1))),
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((MediaHandle { inner: Arc::new(inner) }, receiver))
+    }
+
+    /// Allocates an id for a new transport.
+    pub fn new_transport_id(&self) -> TransportId {
+        TransportId(self.inner.shared.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Answers a publisher's SDP offer. The answer has all candidates.
+    pub async fn publish(&self, id: TransportId, offer: String) -> Result<String, OfferError> {
+        self.open(id, move |negotiator| negotiator.publish(Instant::now(), &offer)).await
+    }
+
+    /// Answers the SDP offer of a subscriber of `publisher`.
+    pub async fn subscribe(
+        &self,
+        id: TransportId,
+        publisher: TransportId,
+        offer: String,
+    ) -> Result<String, OfferError> {
+        self.open(id, move |negotiator| negotiator.subscribe(Instant::now(), publisher, &offer)).await
+    }
+
+    /// Negotiates on a blocking thread of the runtime, then admits the transport on the media thread.
+    async fn open(
+        &self,
+        id: TransportId,
+        negotiate: impl FnOnce(&Negotiator) -> Result<AnsweredOffer, OfferError> + Send + 'static,
+    ) -> Result<String, OfferError> {
+        let inner = &self.inner;
+        let _pending = inner.pending_offers.try_acquire().map_err(|_| OfferError::Busy)?;
+        let _opening = inner.shared.open(id);
+        let parser = Arc::clone(&inner.parsers).acquire_owned().await.map_err(|_| OfferError::Busy)?;
+        let negotiator = inner.negotiator.clone();
+        let negotiation = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, even if this future is cancelled.
+            let _parser = parser;
+            negotiate(&negotiator)
+        });
+        let answered = negotiation.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "offer negotiation panicked");
+            Err(OfferError::Malformed("the offer cannot be answered".into()))
+        })?;
+        self.call(|reply| Command::Admit { id, answered: Box::new(answered), reply }).await
+    }
+
+    /// Handles a trickle ICE fragment (RFC 8840). If it restarts ICE, returns the answering fragment.
+    pub async fn trickle(&self, id: TransportId, fragment: String) -> Result<Option<String>, OfferError> {
+        let Some((ufrag, password)) = Fragment::parse(&fragment)?.credentials else { return Ok(None) };
+        self.call(|reply| Command::RestartIce { id, ufrag, password, reply }).await
+    }
+
+    /// Closes a transport; [`MediaEvent::Closed`] follows. If it has not been admitted yet, its offer fails instead.
+    pub fn close(&self, id: TransportId) {
+        self.inner.shared.close(id);
+    }
+
+    /// Counters of the sockets since the start.
+    pub fn socket_stats(&self) -> SocketStats {
+        let (stats, load) = (&self.inner.shared.stats, |counter: &AtomicU64| counter.load(Ordering::Relaxed));
+        SocketStats {
+            received_datagrams: load(&stats.received_datagrams),
+            received_bytes: load(&stats.received_bytes),
+            sent_datagrams: load(&stats.sent_datagrams),
+            sent_bytes: load(&stats.sent_bytes),
+            send_drops: load(&stats.send_drops),
+            event_drops: load(&stats.event_drops),
+        }
+    }
+
+    /// The addresses that are advertised to clients.
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.inner.shared.candidates
+    }
+
+    /// All transports, ordered by id.
+    pub async fn snapshot(&self) -> Result<Vec<TransportStats>, OfferError> {
+        self.call(|reply| Command::Snapshot { reply }).await
+    }
+
+    /// Closes all transports and waits for the thread to end. Idempotent.
+    pub async fn stop(&self) {
+        let shared = &self.inner.shared;
+        shared.stop();
+        let mut ended = shared.ended.subscribe();
+        while !*ended.borrow_and_update() {
+            if ended.changed().await.is_err() {
+                break;
+            }
+        }
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("media thread panicked");
+        }
+    }
+
+    /// Sends a command and waits for its reply.
+    async fn call<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, OfferError>>) -> Command,
+    ) -> Result<T, OfferError> {
+        let (reply, receiver) = oneshot::channel();
+        self.inner.commands.try_send(command(reply)).map_err(|_| OfferError::Busy)?;
+        self.inner.shared.wake();
+        receiver.await.unwrap_or(Err(OfferError::Busy))
+    }
+}
+
+/// Binds a media socket with kernel buffers of [`SOCKET_BUFFER_BYTES`].
+pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    let options = socket2::SockRef::from(&socket);
+    for set in [socket2::Socket::set_recv_buffer_size, socket2::Socket::set_send_buffer_size] {
+        if let Err(error) = set(&options, SOCKET_BUFFER_BYTES) {
+            tracing::warn!(%error, "socket buffer cannot be enlarged");
+        }
+    }
+    Ok(socket)
+}

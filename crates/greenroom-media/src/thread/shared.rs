@@ -1,0 +1,110 @@
+//! State shared by the media thread and its handles.
+
+use crate::TransportId;
+use mio::Waker;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Written only by the media thread.
+#[derive(Debug, Default)]
+pub(crate) struct AtomicSocketStats {
+    pub(crate) received_datagrams: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent_datagrams: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) send_drops: AtomicU64,
+    pub(crate) event_drops: AtomicU64,
+}
+
+/// Transports that are being opened or closed.
+#[derive(Debug, Default)]
+pub(super) struct Transitions {
+    /// Being negotiated or waiting for admission.
+    pub(super) opening: BTreeSet<TransportId>,
+    /// To close. Not a channel, as closing must not fail.
+    pub(super) closing: BTreeSet<TransportId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) next_id: AtomicU64,
+    /// The advertised addresses.
+    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) stats: AtomicSocketStats,
+    transitions: Mutex<Transitions>,
+    /// Whether the thread has ended.
+    pub(crate) ended: watch::Sender<bool>,
+    stopping: AtomicBool,
+    waker: Waker,
+}
+
+impl Shared {
+    pub(super) fn new(candidates: Vec<SocketAddr>, waker: Waker) -> Shared {
+        Shared {
+            next_id: AtomicU64::new(1),
+            candidates,
+            stats: AtomicSocketStats::default(),
+            transitions: Mutex::default(),
+            ended: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "media thread cannot be woken");
+        }
+    }
+
+    pub(super) fn transitions(&self) -> MutexGuard<'_, Transitions> {
+        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts opening a transport. It can be admitted until it is closed or the guard is dropped.
+    pub(crate) fn open(&self, id: TransportId) -> OpeningGuard<'_> {
+        self.transitions().opening.insert(id);
+        OpeningGuard { shared: self, id }
+    }
+
+    /// Closes a transport, or cancels its admission.
+    pub(crate) fn close(&self, id: TransportId) {
+        {
+            let mut transitions = self.transitions();
+            if transitions.opening.remove(&id) {
+                return;
+            }
+            transitions.closing.insert(id);
+        }
+        self.wake();
+    }
+
+    /// Whether a transport can still be admitted. Called once per transport, by the media thread.
+    pub(super) fn take_opening(&self, id: TransportId) -> bool {
+        self.transitions().opening.remove(&id)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Cancels the admission of a transport when dropped.
+pub(crate) struct OpeningGuard<'a> {
+    shared: &'a Shared,
+    id: TransportId,
+}
+
+impl Drop for OpeningGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.transitions().opening.remove(&self.id);
+    }
+}

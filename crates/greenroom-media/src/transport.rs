@@ -1,0 +1,331 @@
+//! A WebRTC transport: one connection to a client, and its role as publisher or subscriber.
+
+mod datagrams;
+mod paths;
+mod retransmission;
+mod setup;
+mod srtp;
+mod stun;
+
+pub(super) use srtp::crypto_provider;
+
+use super::down_track::DownTrack;
+use super::failure::{ConnectionProgress, FailureReason};
+use super::ivs_limits::BitrateMeter;
+use super::sdp::MediaKind;
+use super::sdp::fragment::IceRestartTemplate;
+use super::sdp::negotiated::{NegotiatedSection, map_payload_types, negotiated_sections};
+use super::sdp::offer::Offer;
+use super::up_track::UpTrack;
+use super::{Codec, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+use paths::Paths;
+use retransmission::RetransmissionBudget;
+use setup::{accept_offer, declare_layers, reseed, rtc_config};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
+use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::{Candidate, IceCreds, Rtc};
+
+/// RTX cache of a video stream: packets, age, and no limit on their share of the bitrate. The library checks its limit
+/// only every 50 ms, so that bursts escape it; [`RetransmissionBudget`] limits each packet.
+const RTX_CACHE: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), None);
+
+/// Configuration shared by all transports of an engine.
+#[derive(Debug)]
+pub(super) struct EngineConfig {
+    /// Addresses to advertise. Received datagrams are attributed to the first.
+    pub(super) candidates: Vec<SocketAddr>,
+    pub(super) certificate: DtlsCert,
+    /// Made by [`crypto_provider`].
+    pub(super) crypto: Arc<CryptoProvider>,
+    pub(super) timeout: Duration,
+    pub(super) strict_ivs: bool,
+    pub(super) offer_limits: OfferLimits,
+}
+
+#[derive(Debug)]
+pub(super) enum Role {
+    Publisher(Box<Publisher>),
+    Subscriber { publisher: TransportId, tracks: Vec<(MediaKind, DownTrack)> },
+}
+
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) tracks: Vec<UpTrack>,
+    pub(super) subscribers: Vec<TransportId>,
+    /// Whether an RTP packet has arrived.
+    pub(super) media_received: bool,
+    pub(super) bitrate: BitrateMeter,
+}
+
+/// What the engine has to react to.
+#[derive(Debug)]
+pub(super) enum TransportEvent {
+    /// The DTLS handshake has finished.
+    Connected,
+    Packet(Box<RtpPacket>),
+    KeyFrameRequested,
+    ClosedByClient,
+    /// The reason and the library's error text.
+    Failed(FailureReason, String),
+}
+
+/// A subscriber's last receiver report for a media section.
+#[derive(Debug, PartialEq)]
+struct ReceiverReport {
+    mid: Mid,
+    packets_lost: u64,
+    /// Highest sequence number received plus NACKs sent: it grows with each report of a receiving client.
+    activity: u64,
+    jitter: u32,
+}
+
+pub(super) struct WebRtcTransport {
+    rtc: Rtc,
+    /// ICE ufrag and password of the client.
+    remote: (String, String),
+    restart_template: IceRestartTemplate,
+    sections: Vec<NegotiatedSection>,
+    pub(super) role: Role,
+    pub(super) connected: bool,
+    pub(super) progress: ConnectionProgress,
+    created: Instant,
+    /// When the last authenticated packet of the client arrived.
+    last_activity: Instant,
+    pub(super) paths: Paths,
+    /// Key from which the transaction IDs of path checks are derived, and the number of checks.
+    check_key: [u8; 20],
+    checks: u64,
+    crypto: Arc<CryptoProvider>,
+    /// Recent STUN transactions and their sources, to detect replays.
+    stun_transactions: VecDeque<([u8; 12], SocketAddr)>,
+    /// When the WebRTC library has its next timeout.
+    pub(super) rtc_timeout: Option<Instant>,
+    /// When packets were last queued that are not encrypted yet.
+    pub(super) queued_at: Option<Instant>,
+    /// The timer that the engine has set.
+    pub(super) timer: Option<Instant>,
+    /// Streams of which authenticated packets have arrived.
+    authenticated_ssrcs: Vec<Ssrc>,
+    packets: u64,
+    bytes: u64,
+    receiver_reports: Vec<ReceiverReport>,
+    /// Outgoing RTX streams and their sections.
+    rtx_ssrcs: Vec<(Ssrc, Mid)>,
+    retransmissions: RetransmissionBudget,
+    over_budget_logged: bool,
+}
+
+/// Calls the WebRTC library for one transport. An error or panic closes that transport and no other.
+fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the WebRTC library panicked".into()),
+    }
+}
+
+/// Negotiation.
+impl WebRtcTransport {
+    /// Answers an offer. The transport is a publisher's until [`WebRtcTransport::subscribe_to`] makes it a
+    /// subscriber's.
+    pub(super) fn accept(
+        config: &EngineConfig,
+        now: Instant,
+        offer: Offer,
+    ) -> Result<(WebRtcTransport, String), OfferError> {
+        reseed();
+        let mut rtc = rtc_config(config, &offer).build(now);
+        for address in &config.candidates {
+            let candidate = Candidate::host(*address, "udp").map_err(|error| {
+                tracing::error!(%address, %error, "media address cannot be advertised");
+                OfferError::Unsupported("a media address of the server cannot be advertised; see its log".into())
+            })?;
+            rtc.add_local_candidate(candidate);
+        }
+        let answer = accept_offer(&mut rtc, &offer)?;
+        reseed();
+        let text = offer.answer(&answer)?;
+        let restart_template = IceRestartTemplate::new(&offer.answer_without_rejected(&answer)?);
+        let sections = negotiated_sections(&rtc, &answer);
+        let track = |section: &NegotiatedSection| {
+            let payload_types = section.payloads.iter().map(|payload| (payload.pt, payload.codec)).collect();
+            let accepted = offer.accepted.iter().find(|accepted| accepted.kind == section.kind);
+            let rids = accepted.map(|accepted| declare_layers(&mut rtc, section.mid, &accepted.streams));
+            UpTrack::new(section.mid, section.kind, payload_types, rids.unwrap_or_default())
+        };
+        let tracks = sections.iter().map(track).collect();
+        let publisher =
+            Publisher { tracks, subscribers: Vec::new(), media_received: false, bitrate: BitrateMeter::new(now) };
+        let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+        let hmac = config.crypto.sha1_hmac_provider;
+        let check_key = hmac.sha1_hmac(&config.certificate.private_key, &[b"path checks of ", ufrag.as_bytes()]);
+        let transport = WebRtcTransport {
+            rtc,
+            remote: offer.credentials(),
+            restart_template,
+            sections,
+            role: Role::Publisher(Box::new(publisher)),
+            connected: false,
+            progress: ConnectionProgress::default(),
+            created: now,
+            last_activity: now,
+            paths: Paths::default(),
+            check_key,
+            checks: 0,
+            crypto: Arc::clone(&config.crypto),
+            stun_transactions: VecDeque::new(),
+            rtc_timeout: Some(now),
+            queued_at: None,
+            timer: None,
+            authenticated_ssrcs: Vec::new(),
+            packets: 0,
+            bytes: 0,
+            receiver_reports: Vec::new(),
+            rtx_ssrcs: Vec::new(),
+            retransmissions: RetransmissionBudget::new(),
+            over_budget_logged: false,
+        };
+        Ok((transport, text))
+    }
+
+    /// Makes this the transport of a subscriber, if it negotiated the codecs that the publisher sends.
+    pub(super) fn subscribe_to(&mut self, id: TransportId, publisher: &WebRtcTransport) -> Result<(), OfferError> {
+        let Role::Publisher(source) = &publisher.role else { return Err(OfferError::PublisherNotFound) };
+        let mut tracks = Vec::new();
+        for section in &self.sections {
+            let mut sources = publisher.sections.iter().zip(&source.tracks);
+            let Some((source, up_track)) = sources.find(|(source, _)| source.kind == section.kind) else { continue };
+            let mappings = map_payload_types(&source.payloads, &section.payloads);
+            let expected = up_track.expected_payload_type();
+            if !mappings.iter().any(|mapping| Some(mapping.from) == expected) {
+                return Err(OfferError::CodecMismatch);
+            }
+            tracks.push((section.kind, DownTrack::new(section.mid, mappings, section.kind.clock_rate())));
+        }
+        for (_, track) in tracks.iter().filter(|(kind, _)| *kind == MediaKind::Video) {
+            if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(track.mid, None) {
+                stream.set_rtx_cache(RTX_CACHE.0, RTX_CACHE.1, RTX_CACHE.2);
+                self.rtx_ssrcs.extend(stream.rtx().map(|rtx| (rtx, track.mid)));
+            }
+        }
+        self.role = Role::Subscriber { publisher: id, tracks };
+        Ok(())
+    }
+
+    /// Starts the timeouts on admission: the time from negotiation to admission does not count.
+    pub(super) fn start_timeouts(&mut self, now: Instant) {
+        (self.created, self.last_activity) = (now, now);
+    }
+
+    pub(super) fn local_ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    /// Whether these client credentials differ from the current ones.
+    pub(super) fn is_ice_restart(&self, ufrag: &str, password: &str) -> bool {
+        (self.remote.0.as_str(), self.remote.1.as_str()) != (ufrag, password)
+    }
+
+    /// Restarts ICE with new client credentials; returns the answering fragment. An ICE-lite agent only answers checks,
+    /// so new credentials on both sides are all that is needed. The active path stays until the client validates
+    /// another one.
+    pub(super) fn restart_ice(&mut self, ufrag: &str, password: &str) -> String {
+        reseed();
+        let local = IceCreds::new();
+        let remote_ip = self.paths.active().map(|address| address.ip());
+        let answer = self.restart_template.answer(&local.ufrag, &local.pass, remote_ip);
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(local);
+        api.set_remote_ice_credentials(IceCreds { ufrag: ufrag.to_owned(), pass: password.to_owned() });
+        self.remote = (ufrag.to_owned(), password.to_owned());
+        self.stun_transactions.clear();
+        answer
+    }
+}
+
+/// Timeouts, streams and statistics.
+impl WebRtcTransport {
+    /// When to close the transport: if it has not connected within the timeout, or was silent for it.
+    pub(super) fn deadline(&self, timeout: Duration) -> Instant {
+        if self.connected {
+            return self.last_activity + timeout;
+        }
+        let connect = self.created + timeout;
+        self.progress.handshake_deadline().map_or(connect, |handshake| handshake.min(connect))
+    }
+
+    /// When to report a publisher without media.
+    pub(super) fn media_deadline(&self, timeout: Duration) -> Option<Instant> {
+        let is_missing = matches!(&self.role, Role::Publisher(publisher) if !publisher.media_received);
+        self.progress.media_deadline(timeout).filter(|_| is_missing)
+    }
+
+    /// The media section and layer of a received stream.
+    pub(super) fn stream_ids(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
+        self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))
+    }
+
+    /// Enables NACKs for a received video stream if they were negotiated. The library enables them only with RTX, but
+    /// some clients retransmit in the original stream.
+    pub(super) fn enable_nack(&mut self, ssrc: Ssrc, pt: Pt) {
+        let payload = self.sections.iter().flat_map(|section| &section.payloads).find(|payload| payload.pt == pt);
+        if payload.is_some_and(|payload| payload.has_nack && payload.codec != Codec::Opus)
+            && let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc)
+        {
+            stream.suppress_nack(false);
+        }
+    }
+
+    /// Requests key frames by RTCP PLI (RFC 4585).
+    pub(super) fn send_plis(&mut self, layers: &[(Mid, Option<Rid>)]) {
+        for (mid, rid) in layers {
+            if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(*mid, *rid) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+    }
+
+    /// Queues a packet to send.
+    pub(super) fn write_rtp(&mut self, mid: Mid, packet: RtpWrite) {
+        if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+            stream.write_rtp(packet);
+        }
+    }
+
+    /// Sends queued packets, then RTCP BYE and a DTLS close_notify, which browsers react to immediately.
+    pub(super) fn close(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        if self.queued_at.is_some() {
+            self.flush(now, out);
+        }
+        let rtc = &mut self.rtc;
+        if guarded(|| rtc.close()).is_ok() {
+            self.drive(now, out);
+        }
+    }
+
+    pub(super) fn stats(&self, id: TransportId) -> TransportStats {
+        let publisher = match &self.role {
+            Role::Publisher(publisher) => Some(publisher),
+            Role::Subscriber { .. } => None,
+        };
+        let tracks = || publisher.iter().flat_map(|publisher| &publisher.tracks);
+        let codec = |kind| tracks().find(|track| track.kind == kind)?.received_codec();
+        TransportStats {
+            id,
+            connected: self.connected,
+            media_received: publisher.is_some_and(|publisher| publisher.media_received),
+            packets: self.packets,
+            bytes: self.bytes,
+            packets_lost: self.receiver_reports.iter().map(|report| report.packets_lost).sum(),
+            key_frames: tracks().map(|track| track.key_frames).sum(),
+            audio_codec: codec(MediaKind::Audio),
+            video_codec: codec(MediaKind::Video),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A transport's datagrams: input and output of the WebRTC library.
+
+use super::retransmission::Decision;
+use super::{RTX_CACHE, ReceiverReport, Role, TransportEvent, WebRtcTransport, guarded, srtp};
+use crate::Transmit;
+use crate::failure::FailureReason;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use str0m::media::{Mid, Rid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::Ssrc;
+use str0m::stats::MediaEgressStats;
+use str0m::{Event, Input, Output, RtcError};
+
+/// Maximum timeouts that are handled in a row without delay.
+const MAX_IMMEDIATE_TIMEOUTS: usize = 64;
+/// Maximum streams recorded as authenticated.
+const MAX_AUTHENTICATED_SSRCS: usize = 16;
+
+/// Input and output of the WebRTC library.
+impl WebRtcTransport {
+    /// Passes a datagram to the WebRTC library and handles its output. A datagram that the library rejects is ignored,
+    /// as anyone could have sent it from a spoofed address.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+        out: &mut VecDeque<Transmit>,
+    ) -> Vec<TransportEvent> {
+        let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else { return Vec::new() };
+        let rtp_ssrc = rtp_ssrc(bytes);
+        if rtp_ssrc.is_some() && matches!(self.role, Role::Subscriber { .. }) {
+            return Vec::new();
+        }
+        self.paths.record_received(source, bytes.len());
+        let (authenticated_before, connected_before) = (srtp::authenticated_packets(), self.connected);
+        if rtp_ssrc.is_some() {
+            self.progress.rtp_received();
+        }
+        let rtc = &mut self.rtc;
+        let accepted = guarded(|| {
+            let result = rtc.handle_input(Input::Receive(now, receive));
+            Ok::<_, String>(result.inspect_err(|error| tracing::debug!(%error, "datagram ignored")).is_ok())
+        });
+        match accepted {
+            Ok(accepted) => self.progress.datagram_handled(now, bytes, accepted),
+            Err(error) => return vec![TransportEvent::Failed(FailureReason::Internal, error)],
+        }
+        let events = self.drive(now, out);
+        if srtp::authenticated_packets() > authenticated_before {
+            self.paths.record_authenticated(now, source);
+        }
+        if self.connected && !connected_before {
+            self.paths.record_authenticated(now, source);
+            self.paths.handshake_finished(source);
+            self.check_path(now, source, out);
+        }
+        if let Some(ssrc) = rtp_ssrc.filter(|ssrc| !self.authenticated_ssrcs.contains(ssrc)) {
+            self.restore_stream(ssrc);
+        }
+        events
+    }
+
+    /// Restores the stream that an unauthenticated packet with an unknown SSRC replaced. The library takes a section's
+    /// new stream from the packet's header before it checks the packet's integrity, and drops the former stream's
+    /// packets from then on.
+    pub(crate) fn restore_stream(&mut self, ssrc: Ssrc) {
+        let Role::Publisher(publisher) = &self.role else { return };
+        let layers = publisher.tracks.iter();
+        let layers = layers.flat_map(|track| track.streams().map(|(rid, ssrc)| (track.mid, rid, ssrc)));
+        let layers: Vec<(Mid, Option<Rid>, Ssrc)> = layers.collect();
+        let mut api = self.rtc.direct_api();
+        for (mid, rid, known) in layers {
+            let current = api.stream_rx_by_mid(mid, rid).map(|stream| (stream.ssrc(), stream.rtx()));
+            if let Some((current, rtx)) = current
+                && current == ssrc
+                && known != ssrc
+            {
+                api.remove_stream_rx(ssrc);
+                api.expect_stream_rx(known, rtx, mid, rid);
+            }
+        }
+    }
+
+    /// Encrypts queued packets. The library does so on a timeout; an explicit one saves a poll of all its other state.
+    pub(crate) fn flush(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<TransportEvent> {
+        let rtc = &mut self.rtc;
+        match guarded(|| rtc.handle_input(Input::Timeout(now))) {
+            Ok(()) => self.drive(now, out),
+            Err(error) => vec![TransportEvent::Failed(FailureReason::Internal, error)],
+        }
+    }
+
+    /// Polls the WebRTC library until it is idle, and updates `rtc_timeout`.
+    pub(crate) fn drive(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<TransportEvent> {
+        self.queued_at = None;
+        let (mut events, mut reason) = (Vec::new(), FailureReason::Internal);
+        let mut poll = || {
+            let result = self.poll_rtc(now, out, &mut events);
+            result.inspect_err(|error| reason = FailureReason::of_rtc_error(error))
+        };
+        if let Err(error) = guarded(&mut poll) {
+            events.push(TransportEvent::Failed(reason, error));
+        }
+        events
+    }
+
+    fn poll_rtc(
+        &mut self,
+        now: Instant,
+        out: &mut VecDeque<Transmit>,
+        events: &mut Vec<TransportEvent>,
+    ) -> Result<(), RtcError> {
+        let mut immediate_timeouts = 0;
+        loop {
+            match self.rtc.poll_output()? {
+                Output::Transmit(transmit) => self.transmit(now, transmit, out),
+                Output::Event(event) => events.extend(self.handle_event(now, event)),
+                Output::Timeout(at) if at <= now && immediate_timeouts < MAX_IMMEDIATE_TIMEOUTS => {
+                    immediate_timeouts += 1;
+                    self.rtc.handle_input(Input::Timeout(now))?;
+                }
+                Output::Timeout(at) => {
+                    self.rtc_timeout = Some(at.max(now + Duration::from_millis(1)));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends STUN responses to the source of the request, everything else to the [active path](super::paths). The
+    /// library itself would change paths only after 15 s of silence.
+    fn transmit(&mut self, now: Instant, transmit: str0m::net::Transmit, out: &mut VecDeque<Transmit>) {
+        let contents: Vec<u8> = transmit.contents.into();
+        if contents.first().is_some_and(|first| *first < 2) {
+            return out.push_back(Transmit { destination: transmit.destination, contents });
+        }
+        let destination = self.paths.active().unwrap_or(transmit.destination);
+        let rtp_ssrc = rtp_ssrc(&contents).filter(|_| matches!(self.role, Role::Subscriber { .. }));
+        if rtp_ssrc.is_some_and(|ssrc| !self.may_send_rtp(now, ssrc, contents.len()))
+            || !self.paths.try_send(destination, contents.len())
+        {
+            return;
+        }
+        if rtp_ssrc.is_some() {
+            self.packets += 1;
+            self.bytes += contents.len() as u64;
+        }
+        out.push_back(Transmit { destination, contents });
+    }
+
+    /// Applies the retransmission budget to a subscriber's RTP packet.
+    fn may_send_rtp(&mut self, now: Instant, ssrc: Ssrc, bytes: usize) -> bool {
+        let Some((_, mid)) = self.rtx_ssrcs.iter().find(|(rtx, _)| *rtx == ssrc).copied() else {
+            self.retransmissions.record_sent(bytes);
+            return true;
+        };
+        match self.retransmissions.decide(now, srtp::original_sequence_number(), bytes) {
+            Decision::Send => true,
+            Decision::Duplicate => false,
+            Decision::OverBudget => {
+                // Clears the cache, so that the other requested packets are not even encrypted.
+                if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+                    stream.set_rtx_cache(RTX_CACHE.0, RTX_CACHE.1, RTX_CACHE.2);
+                }
+                if !std::mem::replace(&mut self.over_budget_logged, true) {
+                    let address = self.paths.active();
+                    tracing::info!(?address, reason = "retransmission budget", "NACKs ignored");
+                }
+                false
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event) -> Option<TransportEvent> {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                self.progress.handshake_finished(now);
+                self.last_activity = now;
+                Some(TransportEvent::Connected)
+            }
+            Event::RtpPacket(packet) => {
+                self.last_activity = now;
+                let ssrc = packet.header.ssrc;
+                if !self.authenticated_ssrcs.contains(&ssrc) {
+                    self.authenticated_ssrcs.push(ssrc);
+                    let excess = self.authenticated_ssrcs.len().saturating_sub(MAX_AUTHENTICATED_SSRCS);
+                    self.authenticated_ssrcs.drain(..excess);
+                }
+                self.packets += 1;
+                self.bytes += (packet.payload.len() + packet.header.header_len) as u64;
+                Some(TransportEvent::Packet(Box::new(packet)))
+            }
+            Event::KeyframeRequest(_) => {
+                self.last_activity = now;
+                Some(TransportEvent::KeyFrameRequested)
+            }
+            Event::SenderFeedback(_) | Event::EgressBitrateEstimate(_) => {
+                self.last_activity = now;
+                None
+            }
+            Event::MediaEgressStats(stats) => {
+                self.record_receiver_report(now, &stats);
+                None
+            }
+            Event::Closed => Some(TransportEvent::ClosedByClient),
+            _ => None,
+        }
+    }
+
+    /// Records a receiver report. A subscriber may send nothing else, so a report that differs from the last is
+    /// activity.
+    fn record_receiver_report(&mut self, now: Instant, stats: &MediaEgressStats) {
+        if let Some(rtt) = stats.rtt {
+            self.retransmissions.record_rtt(rtt);
+        }
+        let Some(remote) = &stats.remote else { return };
+        let report = ReceiverReport {
+            mid: stats.mid,
+            packets_lost: remote.packets_lost,
+            activity: *remote.maximum_sequence_number + stats.nacks,
+            jitter: remote.jitter,
+        };
+        match self.receiver_reports.iter_mut().find(|known| known.mid == stats.mid) {
+            Some(known) if *known == report => {}
+            Some(known) => {
+                *known = report;
+                self.last_activity = now;
+            }
+            None => {
+                self.receiver_reports.push(report);
+                self.last_activity = now;
+            }
+        }
+    }
+}
+
+/// The SSRC in the header of an RTP packet; `None` for RTCP (RFC 5761) and other protocols.
+fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
+    let [first, second, ..] = bytes else { return None };
+    let is_rtp = matches!(first, 128..=191) && !matches!(second & 0x7f, 64..=95);
+    let ssrc = <[u8; 4]>::try_from(bytes.get(8..12)?).ok()?;
+    is_rtp.then(|| u32::from_be_bytes(ssrc).into())
+}

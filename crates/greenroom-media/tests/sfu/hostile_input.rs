@@ -1,0 +1,315 @@
+//! Hostile datagrams and SDP.
+
+use crate::frame_source::{FrameSource, decodable, frames, send_frames, streaming};
+use crate::simulation::{Rng, Simulation, config};
+use greenroom_media::{OfferError, TransportId};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::Duration;
+use str0m::change::SdpAnswer;
+use str0m::format::Codec;
+
+const BOTH: &[&str] = &["audio", "video"];
+
+fn attacker() -> SocketAddr {
+    "203.0.113.9:999".parse().unwrap()
+}
+
+#[test]
+fn random_datagrams_have_no_effect() {
+    let (mut sim, mut source, publisher, subscriber) = streaming(50);
+    let (events, states) = (sim.events.clone(), sim.sfu.snapshot());
+    let addresses = [attacker(), sim.clients[publisher].address, sim.clients[subscriber].address];
+    let mut rng = Rng::new(51);
+    let sent = sim.captured.take().unwrap();
+    sim.captured = Some(Vec::new());
+    for round in 0..3_000 {
+        // Random bytes after the first byte of a protocol, or a datagram of the server with a changed byte.
+        let mut bytes = match sent.get(rng.below(sent.len() as u64 * 2) as usize) {
+            Some((_, bytes)) => bytes.clone(),
+            None => (0..rng.below(200)).map(|_| rng.below(256) as u8).collect(),
+        };
+        if let Some(place) = (!bytes.is_empty()).then(|| rng.below(bytes.len() as u64) as usize) {
+            bytes[place] ^= 1 << rng.below(8);
+            bytes[0] = [0, 1, 20, 22, 23, 63, 128, 144, 255, bytes[0]][rng.below(10) as usize];
+        }
+        sim.deliver(addresses[round % 3], crate::simulation::SERVER.parse().unwrap(), &bytes);
+    }
+    assert_eq!(sim.sfu.snapshot(), states);
+    let is_attacker_answered =
+        |sim: &Simulation| sim.captured.as_ref().unwrap().iter().any(|(to, _)| *to == attacker());
+    send_frames(&mut sim, &mut [&mut source], Duration::from_millis(500));
+    sim.run_ms(50);
+    assert!(!is_attacker_answered(&sim), "the attacker gets no response");
+    assert_eq!(sim.events, events);
+    assert_eq!(decodable(&sim.clients[subscriber]), source.frame);
+}
+
+/// Captures a STUN request of a client; it is delivered only if `deliver`.
+fn capture_stun_request(sim: &mut Simulation, client: usize, deliver: bool) -> Vec<u8> {
+    thread_local! {
+        static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    }
+    fn capture_and_drop(bytes: &[u8]) -> bool {
+        let request = bytes[0] == 0 && bytes[1] == 1;
+        if request {
+            CAPTURED.set(Some(bytes.to_vec()));
+        }
+        request
+    }
+    fn capture(bytes: &[u8]) -> bool {
+        capture_and_drop(bytes);
+        false
+    }
+    sim.clients[client].drop_outgoing = if deliver { capture } else { capture_and_drop };
+    sim.run_ms(6_000);
+    sim.clients[client].drop_outgoing = |_| false;
+    CAPTURED.take().unwrap()
+}
+
+#[test]
+fn media_follows_an_address_change_after_authentication() {
+    let (mut sim, mut source, publisher, subscriber) = streaming(52);
+    let (old, new) = (sim.clients[subscriber].address, SocketAddr::from(([198, 51, 100, 99], 777)));
+    // Without STUN, the new address belongs to no transport.
+    sim.clients[subscriber].address = new;
+    sim.clients[subscriber].drop_outgoing = |bytes| bytes[0] < 2;
+    let before = frames(&sim.clients[subscriber], "video").len();
+    sim.captured = Some(Vec::new());
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(2));
+    assert_eq!(frames(&sim.clients[subscriber], "video").len(), before);
+    assert!(sim.captured.as_ref().unwrap().iter().all(|(to, _)| *to != new));
+    // With STUN, media follows.
+    sim.clients[subscriber].drop_outgoing = |_| false;
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(6));
+    sim.captured = Some(Vec::new());
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(1));
+    sim.run_ms(50);
+    let seen = frames(&sim.clients[subscriber], "video");
+    assert!(seen.contains_key(&(source.frame - 1)));
+    assert!(sim.captured.as_ref().unwrap().iter().all(|(to, _)| *to != old));
+    // A publisher can migrate as well.
+    sim.clients[publisher].address.set_port(888);
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(8));
+    sim.run_ms(50);
+    assert!(frames(&sim.clients[subscriber], "video").contains_key(&(source.frame - 1)));
+    assert_eq!((sim.close_reason(publisher), sim.close_reason(subscriber)), (None, None));
+}
+
+#[test]
+fn a_replayed_request_does_not_change_the_path() {
+    let (mut sim, mut source, _, subscriber) = streaming(53);
+    let stun = capture_stun_request(&mut sim, subscriber, true);
+    let server = crate::simulation::SERVER.parse().unwrap();
+    sim.captured = Some(Vec::new());
+    sim.deliver(attacker(), server, &stun);
+    let mut forged = stun.clone();
+    forged[12] ^= 1;
+    sim.deliver(attacker(), server, &forged);
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(1));
+    assert!(sim.captured.as_ref().unwrap().iter().all(|(to, _)| *to != attacker()));
+}
+
+#[test]
+fn an_address_in_use_is_not_taken_over() {
+    let (mut sim, mut source, publisher, subscriber) = streaming(54);
+    let victim = sim.clients[publisher].address;
+    let stun = capture_stun_request(&mut sim, subscriber, false);
+    let server = crate::simulation::SERVER.parse().unwrap();
+    send_frames(&mut sim, &mut [&mut source], Duration::from_millis(500));
+    sim.deliver(victim, server, &stun);
+    send_frames(&mut sim, &mut [&mut source], Duration::from_millis(500));
+    sim.run_ms(50);
+    assert!(frames(&sim.clients[subscriber], "video").contains_key(&(source.frame - 1)));
+}
+
+/// The library would replace the section's stream by the forged one and drop the client's packets, as browsers send the
+/// MID only in their first packets; this client never sends it.
+#[test]
+fn a_forged_packet_does_not_replace_a_stream() {
+    const MID: u8 = 9;
+    let mut sim = Simulation::new(58);
+    sim.edit_offer = |offer| {
+        let extension = format!("a=extmap:{MID} urn:ietf:params:rtp-hdrext:sdes:mid\r\na=rtcp-mux");
+        offer.replace("a=rtcp-mux\r\n", &(extension + "\r\n"))
+    };
+    let publisher = sim.publish_with(config().clear_extension_map(), BOTH, None).unwrap();
+    sim.edit_offer = |offer| offer;
+    let subscriber = sim.subscribe(publisher, BOTH).unwrap();
+    sim.run_ms(1_000);
+    let mut source = FrameSource::new(publisher, Codec::H264);
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(1));
+    let client = &sim.clients[publisher];
+    assert!(client.answer.contains("sdes:mid"), "{}", client.answer);
+    let (address, mid) = (client.address, client.mids["video"].to_string());
+    let pt = *crate::frame_source::payload_type(client, Codec::H264);
+    for number in 0..20 {
+        let mut forged = vec![0x90, pt, 0, number, 0, 0, 0, 0, 0, 0, 0x1b, number, 0xbe, 0xde, 0, 1];
+        forged.push((MID << 4) | (mid.len() as u8 - 1));
+        forged.extend(mid.as_bytes());
+        forged.resize(80, number);
+        sim.deliver(address, crate::simulation::SERVER.parse().unwrap(), &forged);
+    }
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(2));
+    sim.run_ms(50);
+    assert_eq!(decodable(&sim.clients[subscriber]), source.frame);
+}
+
+#[test]
+fn fragments_restart_ice_and_their_candidates_are_ignored() {
+    let (mut sim, mut source, publisher, subscriber) = streaming(55);
+    let id = sim.clients[subscriber].id;
+    let candidates = "a=ice-ufrag:abcd\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
+        a=candidate:1 1 UDP 2130706431 f3ab2c11.local 50000 typ host generation 0\r\na=end-of-candidates\r\n";
+    assert_eq!(sim.sfu.trickle(sim.now, id, candidates), Ok(None));
+    for wrong in ["", "x", "a=candidate:1 1 UDP", "a=ice-pwd:short\r\n", "a=ice-ufrag:ab\r\na=ice-pwd:cd\r\n"] {
+        let answer = sim.sfu.trickle(sim.now, id, wrong);
+        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{wrong}: {answer:?}");
+    }
+    assert_eq!(sim.sfu.trickle(sim.now, TransportId(99), candidates), Err(OfferError::TransportNotFound));
+
+    for (client, other) in [(subscriber, publisher), (publisher, subscriber)] {
+        let mut api = sim.clients[client].rtc.sdp_api();
+        let fresh = api.ice_restart(true);
+        let (_, pending) = api.apply().unwrap();
+        let fragment = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", fresh.ufrag, fresh.pass);
+        let answer = sim.sfu.trickle(sim.now, sim.clients[client].id, &fragment).unwrap().unwrap();
+        let again = sim.sfu.trickle(sim.now, sim.clients[client].id, &fragment);
+        assert_eq!(again, Ok(None), "the credentials are unchanged");
+        let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        assert!(answer.contains("a=candidate:") && answer.contains("192.0.2.1"), "{answer}");
+        let (ufrag, password) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
+        let line = |line: &str| match line.split_once(':') {
+            Some(("a=ice-ufrag", _)) => format!("a=ice-ufrag:{ufrag}"),
+            Some(("a=ice-pwd", _)) => format!("a=ice-pwd:{password}"),
+            _ => line.to_owned(),
+        };
+        let whole: Vec<_> = sim.clients[client].answer.lines().map(line).collect();
+        assert!(!sim.clients[client].answer.contains(&ufrag));
+        let whole = SdpAnswer::from_sdp_string(&(whole.join("\r\n") + "\r\n")).unwrap();
+        sim.clients[client].rtc.sdp_api().accept_answer(pending, whole).unwrap();
+        send_frames(&mut sim, &mut [&mut source], Duration::from_secs(25));
+        sim.run_ms(50);
+        assert_eq!((sim.close_reason(client), sim.close_reason(other)), (None, None));
+        assert!(frames(&sim.clients[subscriber], "video").contains_key(&(source.frame - 1)));
+    }
+}
+
+#[test]
+fn invalid_offers_are_rejected_with_a_reason() {
+    let mut sim = Simulation::new(56);
+    let good = {
+        let mut rtc = config().build(sim.now);
+        let mut api = rtc.sdp_api();
+        api.add_media(str0m::media::MediaKind::Audio, str0m::media::Direction::SendOnly, None, None, None);
+        api.apply().unwrap().0.to_sdp_string()
+    };
+    let without = |start: &str| {
+        let lines: Vec<_> = good.lines().filter(|line| !line.starts_with(start)).collect();
+        lines.join("\r\n") + "\r\n"
+    };
+    let malformed = [
+        String::new(),
+        "hello".into(),
+        "v=0\r\n".into(),
+        without("v="),
+        without("a=ice-pwd"),
+        without("a=fingerprint"),
+        without("m="),
+        good.replace("a=sendonly", "a=recvonly"),
+        good.replace("a=sendonly", "a=inactive"),
+    ];
+    for (number, offer) in malformed.iter().enumerate() {
+        let answer = sim.sfu.publish(sim.now, TransportId(1), offer);
+        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{number}: {answer:?}");
+    }
+    for more in ["a=x\r\n".repeat(3_000), "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n".repeat(80), "x".repeat(300_000)] {
+        let answer = sim.sfu.publish(sim.now, TransportId(1), &(good.clone() + &more));
+        assert!(matches!(answer, Err(OfferError::TooLarge(_))), "{answer:?}");
+    }
+    // Two sections without BUNDLE, and with another protocol.
+    let more = good.split_once("m=audio").unwrap().1.replace("opus", "VP8").replace("/48000/2", "/90000");
+    let second = format!("{good}m=video{more}");
+    for offer in [second.clone(), second.replace("m=video 9 UDP/TLS/RTP/SAVPF", "m=video 9 UDP/TLS/RTX/SAVPF")] {
+        let answer = sim.sfu.publish(sim.now, TransportId(1), &offer);
+        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{answer:?}");
+    }
+    let foreign = good.replace("opus", "speex");
+    assert_eq!(sim.sfu.publish(sim.now, TransportId(1), &foreign), Err(OfferError::UnsupportedAudioCodec));
+    assert_eq!(sim.sfu.subscribe(sim.now, TransportId(1), TransportId(2), &good), Err(OfferError::PublisherNotFound));
+    assert_eq!(sim.sfu.snapshot(), []);
+    sim.sfu.publish(sim.now, TransportId(1), &good).unwrap();
+    assert!(matches!(sim.sfu.publish(sim.now, TransportId(1), &good), Err(OfferError::Unsupported(_))));
+    let subscriber = good.replace("a=sendonly", "a=recvonly");
+    sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), &subscriber).unwrap();
+    let of_subscriber = sim.sfu.subscribe(sim.now, TransportId(3), TransportId(2), &subscriber);
+    assert_eq!(of_subscriber, Err(OfferError::PublisherNotFound), "a subscriber is not a publisher");
+}
+
+#[test]
+fn a_payload_type_with_two_definitions_is_rejected() {
+    let mut sim = Simulation::new(59);
+    let offer = |sim: &Simulation, direction| {
+        let mut rtc = config().build(sim.now);
+        let mut api = rtc.sdp_api();
+        for kind in [str0m::media::MediaKind::Audio, str0m::media::MediaKind::Video] {
+            api.add_media(kind, direction, None, None, None);
+        }
+        api.apply().unwrap().0.to_sdp_string()
+    };
+    let sends = offer(&sim, str0m::media::Direction::SendOnly);
+    let receives = offer(&sim, str0m::media::Direction::RecvOnly);
+    sim.sfu.publish(sim.now, TransportId(1), &sends).unwrap();
+    let line = |start: &str, end: &str| {
+        let found = receives.lines().find(|line| line.starts_with(start) && line.ends_with(end));
+        found.unwrap_or_else(|| panic!("{start}…{end} in {receives}"))
+    };
+    let vp8 = line("a=rtpmap:", " VP8/90000");
+    let h264 = line("a=rtpmap:", " H264/90000");
+    let number = |line: &str| line[..line.find(' ').unwrap()].rsplit(':').next().unwrap().to_owned();
+    let fmtp = line(&format!("a=fmtp:{} ", number(h264)), "");
+    let audio = line("a=rtpmap:", " opus/48000/2");
+    for more in [
+        format!("a=rtpmap:{} H264/90000", number(vp8)),
+        format!("a=rtpmap:{} VP8/90000", number(h264)),
+        format!("a=rtpmap:0{} VP8/90000", number(h264)),
+        // The same codec with another profile.
+        h264.to_owned(),
+        format!("{h264}\r\n{fmtp};x=1"),
+    ] {
+        let offer = receives.replacen(audio, &format!("{audio}\r\n{more}"), 1);
+        let answer = sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), &offer);
+        let Err(OfferError::Malformed(why)) = answer else { panic!("{more}: {answer:?}") };
+        assert!(why.contains("has more than one definition"), "{more}: {why}");
+    }
+    // A repeated definition is valid.
+    let offer = receives.replacen(audio, &format!("{audio}\r\n{h264}\r\n{fmtp}"), 1);
+    sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), &offer).unwrap();
+}
+
+#[test]
+fn unused_sections_are_rejected_in_their_place() {
+    let mut sim = Simulation::new(57);
+    let mut rtc = config().build(sim.now);
+    let mut api = rtc.sdp_api();
+    for kind in ["video", "audio", "video"] {
+        let kind = if kind == "audio" { str0m::media::MediaKind::Audio } else { str0m::media::MediaKind::Video };
+        api.add_media(kind, str0m::media::Direction::SendRecv, None, None, None);
+    }
+    api.add_channel("chat".into());
+    let offer = api.apply().unwrap().0.to_sdp_string();
+    let answer = sim.sfu.publish(sim.now, TransportId(1), &offer).unwrap();
+    let heads = |text: &str| -> Vec<String> {
+        let heads = text.lines().filter_map(|line| line.strip_prefix("m="));
+        heads.map(|head| head.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let ports: Vec<_> = heads(&answer).iter().map(|head| head.ends_with(" 0")).collect();
+    let kinds = |text| heads(text).iter().map(|head| head.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(kinds(&answer), kinds(&offer));
+    let rejected = kinds(&answer).iter().zip(&ports).filter(|(_, is_rejected)| **is_rejected).count();
+    assert_eq!(rejected, 2, "{answer}");
+    assert!(!answer.contains("a=sendrecv"), "nothing is sent to a publisher");
+    let mids =
+        |text: &str| text.lines().filter(|line| line.starts_with("a=mid:")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(mids(&answer), mids(&offer));
+}

@@ -1,0 +1,245 @@
+//! The media thread with clients over real sockets.
+
+use crate::simulation::config;
+use greenroom_media::{CloseReason, MediaConfig, MediaEvent, MediaHandle, OfferError, OfferLimits, bind};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Input, Output, Rtc};
+use tokio::sync::mpsc::Receiver;
+
+struct Client {
+    rtc: Rtc,
+    socket: UdpSocket,
+    mid: Mid,
+    offer: String,
+    pending: SdpPendingOffer,
+}
+
+/// A client that runs in its own thread.
+struct Running {
+    packets: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+fn client(bound: IpAddr, direction: Direction) -> Client {
+    let socket = UdpSocket::bind((bound, 0)).unwrap();
+    let mut rtc = config().build(Instant::now());
+    rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
+    let mut api = rtc.sdp_api();
+    let mid = api.add_media(MediaKind::Audio, direction, None, None, None);
+    let (offer, pending) = api.apply().unwrap();
+    Client { rtc, socket, mid, offer: offer.to_sdp_string(), pending }
+}
+
+impl Client {
+    /// Sends audio if `sends`, and counts received packets, until it is stopped or the connection is closed.
+    fn run(mut self, answer: &str, sends: bool) -> Running {
+        let answer = SdpAnswer::from_sdp_string(answer).unwrap();
+        self.rtc.sdp_api().accept_answer(self.pending, answer).unwrap();
+        let (packets, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, stopped) = (Arc::clone(&packets), Arc::clone(&stop));
+        let (mut rtc, socket, mid) = (self.rtc, self.socket, self.mid);
+        let thread = std::thread::spawn(move || {
+            let local = socket.local_addr().unwrap();
+            let (mut number, mut next, mut buffer) = (1_u64, Instant::now(), [0; 2000]);
+            while !stopped.load(Ordering::Relaxed) {
+                let until = loop {
+                    match rtc.poll_output().unwrap() {
+                        Output::Timeout(at) => break at,
+                        Output::Transmit(transmit) => drop(socket.send_to(&transmit.contents, transmit.destination)),
+                        Output::Event(str0m::Event::RtpPacket(_)) => drop(count.fetch_add(1, Ordering::Relaxed)),
+                        Output::Event(str0m::Event::Closed) => return,
+                        Output::Event(_) => {}
+                    }
+                };
+                let now = Instant::now();
+                if sends && rtc.is_connected() && now >= next {
+                    next = now + Duration::from_millis(20);
+                    let pt = rtc.media(mid).unwrap().remote_pts()[0];
+                    let write = RtpWrite::new(pt, number.into(), number as u32 * 960, now, vec![0xfc; 80]);
+                    rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(write);
+                    number += 1;
+                }
+                let wait = until.min(next.max(now)).saturating_duration_since(now);
+                socket.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), Duration::from_millis(20)))).unwrap();
+                match socket.recv_from(&mut buffer) {
+                    Ok((length, from)) => {
+                        let receive = Receive::new(Protocol::Udp, from, local, &buffer[..length]).unwrap();
+                        rtc.handle_input(Input::Receive(Instant::now(), receive)).unwrap();
+                    }
+                    Err(_) => rtc.handle_input(Input::Timeout(Instant::now())).unwrap(),
+                }
+            }
+        });
+        Running { packets, stop, thread }
+    }
+}
+
+async fn next_event(events: &mut Receiver<MediaEvent>) -> MediaEvent {
+    tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("no event in time").unwrap()
+}
+
+fn start(address: &str, public_ips: Vec<IpAddr>) -> (MediaHandle, Receiver<MediaEvent>, SocketAddr) {
+    let socket = bind(address.parse().unwrap()).unwrap();
+    let bound = socket.local_addr().unwrap();
+    let settings = MediaConfig {
+        public_ips,
+        timeout: Duration::from_secs(10),
+        strict_ivs: false,
+        offer_limits: OfferLimits::default(),
+    };
+    let (media, events) = MediaHandle::start(socket, settings).unwrap();
+    (media, events, bound)
+}
+
+async fn flow(address: &str, from: IpAddr) {
+    let (media, mut events, _) = start(address, Vec::new());
+    let (publisher, subscriber) = (media.new_transport_id(), media.new_transport_id());
+    assert_ne!(publisher, subscriber);
+    let sends = client(from, Direction::SendOnly);
+    let answer = media.publish(publisher, sends.offer.clone()).await.unwrap();
+    let sends = sends.run(&answer, true);
+    assert_eq!(next_event(&mut events).await, MediaEvent::Connected(publisher));
+    assert_eq!(next_event(&mut events).await, MediaEvent::MediaStarted(publisher));
+    let receives = client(from, Direction::RecvOnly);
+    let answer = media.subscribe(subscriber, publisher, receives.offer.clone()).await.unwrap();
+    let receives = receives.run(&answer, false);
+    assert_eq!(next_event(&mut events).await, MediaEvent::Connected(subscriber));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while receives.packets.load(Ordering::Relaxed) < 20 {
+        assert!(Instant::now() < deadline, "no media arrived");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let states = media.snapshot().await.unwrap();
+    assert_eq!(states.iter().map(|state| state.id).collect::<Vec<_>>(), [publisher, subscriber]);
+    assert!(states[0].media_received && states[1].connected && states[1].packets >= 20);
+    media.close(publisher);
+    assert_eq!(next_event(&mut events).await, MediaEvent::Closed(subscriber, CloseReason::PublisherClosed));
+    assert_eq!(next_event(&mut events).await, MediaEvent::Closed(publisher, CloseReason::Requested));
+    // Both clients notice, and their threads end.
+    sends.thread.join().unwrap();
+    receives.thread.join().unwrap();
+    assert!(!sends.stop.load(Ordering::Relaxed) && !receives.stop.load(Ordering::Relaxed));
+    media.stop().await;
+    assert_eq!(media.socket_stats().event_drops, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn media_flows_over_a_socket() {
+    flow("127.0.0.1:0", "127.0.0.1".parse().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn media_flows_over_a_dual_stack_socket() {
+    flow("[::]:0", "127.0.0.1".parse().unwrap()).await;
+    flow("[::]:0", "::1".parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn public_addresses_are_advertised_first() {
+    for (bound, public, advertised) in
+        [("0.0.0.0:0", vec!["203.0.113.5", "2001:db8::5"], vec!["203.0.113.5", "2001:db8::5", "127.0.0.1"])]
+    {
+        let (media, _events, address) = start(bound, public.iter().map(|ip| ip.parse().unwrap()).collect());
+        let answer = media
+            .publish(media.new_transport_id(), client([127, 0, 0, 1].into(), Direction::SendOnly).offer)
+            .await
+            .unwrap();
+        let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+        let candidates: Vec<(String, u16)> = candidates
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .map(|words| (words[4].to_owned(), words[5].parse().unwrap()))
+            .collect();
+        let advertised: Vec<_> = advertised.iter().map(|ip| (ip.to_string(), address.port())).collect();
+        assert_eq!(candidates, advertised);
+        media.stop().await;
+    }
+}
+
+/// Firefox forms no candidate pairs with loopback addresses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loopback_server_is_reachable_on_the_host_address() {
+    let Some(own) = host_address() else { return eprintln!("this host has no network address") };
+    let (media, _events, bound) = start("127.0.0.1:0", Vec::new());
+    let id = media.new_transport_id();
+    let client = client(own, Direction::SendOnly);
+    let answer = media.publish(id, client.offer.clone()).await.unwrap();
+    let candidates: Vec<&str> = answer.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+    let line = |ip: &dyn std::fmt::Display| format!(" {ip} {} typ host", bound.port());
+    assert!(candidates.len() == 2 && candidates[0].contains(&line(&"127.0.0.1")), "{candidates:?}");
+    assert!(candidates[1].contains(&line(&own)), "{candidates:?}");
+    let without_loopback = answer.replace(&format!("{}\r\n", candidates[0]), "");
+    let running = client.run(&without_loopback, true);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !media.snapshot().await.unwrap()[0].media_received {
+        assert!(Instant::now() < deadline, "no media arrived");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    media.close(id);
+    running.thread.join().unwrap();
+    media.stop().await;
+}
+
+#[tokio::test]
+async fn the_host_socket_ignores_other_addresses() {
+    let Some(own) = host_address() else { return eprintln!("this host has no network address") };
+    let (media, mut events, bound) = start("127.0.0.1:0", Vec::new());
+    let other = client([127, 0, 0, 1].into(), Direction::SendOnly);
+    let (socket, id) = (other.socket.try_clone().unwrap(), media.new_transport_id());
+    media.publish(id, other.offer.clone()).await.unwrap();
+    // From another address of this host.
+    let before = media.socket_stats().received_datagrams;
+    socket.send_to(&[0; 20], (own, bound.port())).unwrap();
+    socket.send_to(&[0; 20], bound).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while media.socket_stats().received_datagrams == before {
+        assert!(Instant::now() < deadline, "the loopback socket receives it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    media.stop().await;
+    assert_eq!(media.socket_stats().received_datagrams, before + 1);
+    assert_eq!(next_event(&mut events).await, MediaEvent::Closed(id, CloseReason::Requested));
+}
+
+/// The source address of outgoing datagrams.
+fn host_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("203.0.113.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+#[tokio::test]
+async fn a_stopped_thread_is_busy() {
+    let (media, mut events, _) = start("127.0.0.1:0", Vec::new());
+    let id = media.new_transport_id();
+    media.publish(id, client([127, 0, 0, 1].into(), Direction::SendOnly).offer).await.unwrap();
+    media.stop().await;
+    media.stop().await;
+    assert_eq!(next_event(&mut events).await, MediaEvent::Closed(id, CloseReason::Requested));
+    assert_eq!(media.snapshot().await, Err(OfferError::Busy));
+    media.close(id);
+    assert_eq!(events.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_cancelled_offer_leaves_no_transport() {
+    let (media, mut events, _) = start("127.0.0.1:0", Vec::new());
+    let id = media.new_transport_id();
+    let offer = client([127, 0, 0, 1].into(), Direction::SendOnly).offer;
+    let mut publishing = Box::pin(media.publish(id, offer));
+    let waker = std::task::Waker::noop();
+    let first = std::future::Future::poll(publishing.as_mut(), &mut std::task::Context::from_waker(waker));
+    drop(publishing);
+    assert!(first.is_pending(), "the offer is parsed on another thread");
+    assert_eq!(media.snapshot().await.unwrap(), []);
+    media.stop().await;
+    assert_eq!(events.recv().await, None, "a transport that was not admitted is not closed");
+}
