@@ -3,6 +3,9 @@
 #[path = "support/engines.rs"]
 #[expect(dead_code, reason = "the server opens the store itself")]
 mod engines;
+#[expect(dead_code, reason = "the SDK ends sessions by deleting stages")]
+#[path = "support/participants.rs"]
+mod participants;
 
 use aws_credential_types::Credentials;
 use aws_sdk_ivsrealtime::config::{BehaviorVersion, Region, SharedCredentialsProvider};
@@ -27,10 +30,10 @@ use clap::Parser as _;
 use engines::Engine;
 use greenroom::api::{ApiService, ApiState, Limits, protect};
 use greenroom::app::OperationContext;
-use greenroom::app::presence::{self, Act, NewParticipant};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{ServeArgs, Url};
 use greenroom::domain::participant::Client as ClientInfo;
+use greenroom::domain::stage_state::{NewParticipant, ParticipantCommand};
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
 use greenroom::model::participant::{ParticipantAttributes, ParticipantProtocol};
@@ -71,14 +74,14 @@ const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-central-1";
 
 /// A server on an engine, a clock that stands still, and a client of the SDK.
-struct House {
+struct Service {
     server: Server,
     client: Client,
     _engine: Engine,
 }
 
-impl House {
-    async fn on(engine: Engine) -> House {
+impl Service {
+    async fn on(engine: Engine) -> Service {
         let mut args = ServeArgs::parse_from(["greenroom", "--listen", "127.0.0.1:0"]);
         args.store.database_url = engine.url();
         // The SDK signs by the machine's clock, and the server's stands still.
@@ -96,7 +99,7 @@ impl House {
             .endpoint_url("http://greenroom.test")
             .http_client(InProcess(server.entrance()))
             .build();
-        House { client: Client::from_conf(config), server, _engine: engine }
+        Service { client: Client::from_conf(config), server, _engine: engine }
     }
 
     fn call(&self) -> OperationContext {
@@ -105,20 +108,20 @@ impl House {
     }
 
     async fn join(&self, stage: &str, participant: &str) -> String {
-        let newcomer = NewParticipant {
+        let new = NewParticipant {
             id: participant.into(),
             user_id: "alice".into(),
             attributes: ParticipantAttributes::default(),
             client: ClientInfo { browser_name: "Firefox".into(), ..ClientInfo::default() },
             protocol: ParticipantProtocol::Whip,
-            ingest_configuration_id: String::new(),
+            ingest_configuration_id: None,
             source: None,
         };
-        presence::join(&self.call(), &StageArn::from(stage), newcomer).await.unwrap()
+        participants::join(&self.call(), &StageArn::from(stage), new).await.unwrap()
     }
 
-    async fn act(&self, stage: &str, participant: &str, act: Act) {
-        presence::act(&self.call(), &StageArn::from(stage), participant, act).await.unwrap();
+    async fn act(&self, stage: &str, participant: &str, command: ParticipantCommand) {
+        participants::act(&self.call(), &StageArn::from(stage), participant, command).await.unwrap();
     }
 
     async fn stage(&self, name: &str) -> String {
@@ -127,9 +130,9 @@ impl House {
 }
 
 /// Runs a check on a server of each engine.
-async fn each(check: impl AsyncFn(&House)) {
+async fn each(check: impl AsyncFn(&Service)) {
     for engine in Engine::both().await {
-        check(&House::on(engine).await).await;
+        check(&Service::on(engine).await).await;
     }
 }
 
@@ -140,8 +143,8 @@ fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(answer: Result<T, E>) -> St
 
 #[tokio::test]
 async fn stages_tokens_and_tags() {
-    each(async |house| {
-        let client = &house.client;
+    each(async |service| {
+        let client = &service.client;
         let configuration = ParticipantTokenConfiguration::builder().user_id("alice").duration(30).build();
         let created = client.create_stage().name("one").participant_token_configurations(configuration).send().await;
         let created = created.unwrap();
@@ -149,7 +152,7 @@ async fn stages_tokens_and_tags() {
         assert_eq!(created.participant_tokens.unwrap()[0].duration, Some(30));
         let token = client.create_participant_token().stage_arn(&arn).send().await.unwrap().participant_token.unwrap();
         assert_eq!(token.token().unwrap().split('.').count(), 3);
-        assert!(!format!("{:?}", house.server.app).contains(token.token().unwrap()));
+        assert!(!format!("{:?}", service.server.app).contains(token.token().unwrap()));
 
         client.tag_resource().resource_arn(&arn).tags("team", "video").tags("a b", "c/d").send().await.unwrap();
         client.untag_resource().resource_arn(&arn).tag_keys("a b").send().await.unwrap();
@@ -160,8 +163,8 @@ async fn stages_tokens_and_tags() {
         assert_eq!(stage.name.as_deref(), Some("two"));
         let stage = client.get_stage().arn(&arn).send().await.unwrap().stage.unwrap();
         assert_eq!((stage.name.as_deref(), stage.active_session_id.as_deref()), (Some("two"), Some("")));
-        house.server.app.clock.advance(Duration::from_millis(1));
-        house.stage("three").await;
+        service.server.app.clock.advance(Duration::from_millis(1));
+        service.stage("three").await;
         let pages = client.list_stages().into_paginator().page_size(1).send().collect::<Result<Vec<_>, _>>().await;
         let names: Vec<_> = pages.unwrap().into_iter().flat_map(|page| page.stages).map(|stage| stage.name).collect();
         assert_eq!(names, [Some("two".to_owned()), Some("three".to_owned())]);
@@ -176,13 +179,13 @@ async fn stages_tokens_and_tags() {
 
 #[tokio::test]
 async fn sessions_participants_events_and_replication() {
-    each(async |house| {
-        let client = &house.client;
-        let (stage, other) = (house.stage("one").await, house.stage("two").await);
-        let session = house.join(&stage, "alice1").await;
-        house.act(&stage, "alice1", Act::Publish(None)).await;
-        house.join(&stage, "bob1").await;
-        house.act(&stage, "bob1", Act::Subscribe("alice1".into())).await;
+    each(async |service| {
+        let client = &service.client;
+        let (stage, other) = (service.stage("one").await, service.stage("two").await);
+        let session = service.join(&stage, "alice1").await;
+        service.act(&stage, "alice1", ParticipantCommand::Publish(None)).await;
+        service.join(&stage, "bob1").await;
+        service.act(&stage, "bob1", ParticipantCommand::Subscribe("alice1".into())).await;
 
         let shown = client.get_stage_session().stage_arn(&stage).session_id(&session).send().await.unwrap();
         assert!(shown.stage_session.unwrap().end_time.is_none());
@@ -196,10 +199,10 @@ async fn sessions_participants_events_and_replication() {
             list.send().await.unwrap().replicas
         };
         assert_eq!(replicas().await[0].replication_state, ReplicationState::Active);
-        house.act(&stage, "alice1", Act::Unpublish).await;
-        house.server.app.clock.advance(Duration::from_secs(29));
-        house.act(&stage, "alice1", Act::Publish(None)).await;
-        house.server.app.clock.advance(Duration::from_secs(60));
+        service.act(&stage, "alice1", ParticipantCommand::Unpublish).await;
+        service.server.app.clock.advance(Duration::from_secs(29));
+        service.act(&stage, "alice1", ParticipantCommand::Publish(None)).await;
+        service.server.app.clock.advance(Duration::from_secs(60));
         assert_eq!(replicas().await[0].replication_state, ReplicationState::Active, "it came back in time");
         let stop = client.stop_participant_replication().source_stage_arn(&stage).destination_stage_arn(&other);
         stop.participant_id("alice1").send().await.unwrap();
@@ -232,9 +235,9 @@ async fn sessions_participants_events_and_replication() {
 
 #[tokio::test]
 async fn configurations_and_public_keys() {
-    each(async |house| {
-        let client = &house.client;
-        let stage = house.stage("one").await;
+    each(async |service| {
+        let client = &service.client;
+        let stage = service.stage("one").await;
 
         let create = client.create_ingest_configuration().ingest_protocol(IngestProtocol::Rtmps).stage_arn(&stage);
         let ingest = create.redundant_ingest(true).send().await.unwrap().ingest_configuration.unwrap();
@@ -267,9 +270,9 @@ async fn configurations_and_public_keys() {
 
 #[tokio::test]
 async fn compositions_and_what_they_use() {
-    each(async |house| {
-        let client = &house.client;
-        let stage = house.stage("one").await;
+    each(async |service| {
+        let client = &service.client;
+        let stage = service.stage("one").await;
         let video = Video::builder().width(1920).height(1080).framerate(60.0).build();
         let encoder = client.create_encoder_configuration().video(video).send().await.unwrap();
         let encoder = encoder.encoder_configuration.unwrap().arn;
@@ -299,7 +302,7 @@ async fn compositions_and_what_they_use() {
             let shown = client.get_composition().arn(&composition.arn).send().await;
             shown.map(|shown| shown.composition.unwrap().state)
         };
-        let clock = &house.server.app.clock;
+        let clock = &service.server.app.clock;
         clock.advance(Duration::from_secs(2));
         assert_eq!(state().await.unwrap(), CompositionState::Active);
         assert_eq!(code(client.delete_encoder_configuration().arn(&encoder).send().await), "ConflictException");
@@ -320,27 +323,27 @@ async fn compositions_and_what_they_use() {
 
 #[tokio::test]
 async fn a_composition_ends_a_minute_after_its_last_publisher() {
-    each(async |house| {
-        let client = &house.client;
-        let stage = house.stage("one").await;
-        house.join(&stage, "alice1").await;
-        house.act(&stage, "alice1", Act::Publish(None)).await;
+    each(async |service| {
+        let client = &service.client;
+        let stage = service.stage("one").await;
+        service.join(&stage, "alice1").await;
+        service.act(&stage, "alice1", ParticipantCommand::Publish(None)).await;
         let channel = format!("arn:aws:ivs:{REGION}:{ACCOUNT}:channel/abcABCdefDEg");
         let channel = ChannelDestinationConfiguration::builder().channel_arn(channel).build().unwrap();
         let start = client.start_composition().stage_arn(&stage);
         let start = start.destinations(DestinationConfiguration::builder().channel(channel).build());
         let arn = start.send().await.unwrap().composition.unwrap().arn;
         let composition = async || client.get_composition().arn(&arn).send().await.unwrap().composition.unwrap();
-        let clock = &house.server.app.clock;
+        let clock = &service.server.app.clock;
         clock.advance(Duration::from_secs(3600));
         assert_eq!(composition().await.state, CompositionState::Active);
-        house.act(&stage, "alice1", Act::Leave).await;
+        service.act(&stage, "alice1", ParticipantCommand::Leave).await;
         clock.advance(Duration::from_secs(59));
         assert_eq!(composition().await.state, CompositionState::Active);
         clock.advance(Duration::from_secs(10));
         // Nobody looked while it ended; a publisher who comes now is too late.
-        house.join(&stage, "alice1").await;
-        house.act(&stage, "alice1", Act::Publish(None)).await;
+        service.join(&stage, "alice1").await;
+        service.act(&stage, "alice1", ParticipantCommand::Publish(None)).await;
         let ended = composition().await;
         assert_eq!(ended.state, CompositionState::Stopped);
         assert_eq!(ended.end_time.unwrap().secs() - ended.start_time.unwrap().secs(), 3600 + 60 + 1);
@@ -350,10 +353,10 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
 
 #[tokio::test]
 async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
-    let house = House::on(Engine::sqlite()).await;
+    let service = Service::on(Engine::sqlite()).await;
     let args = ServeArgs::parse_from(["greenroom"]);
     let limits = Limits::new(&args.listener, &args.events);
-    let door = Arc::new(ApiState::new(house.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
+    let door = Arc::new(ApiState::new(service.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
     let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
     let router = protect(paths.route("/well", get(async || "well")), Router::new(), door);
     for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {

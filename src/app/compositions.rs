@@ -1,9 +1,10 @@
 //! Compositions: several participants in one picture, sent to a channel or recorded.
 
-use super::{OperationContext, place, quota};
+use super::{OperationContext, place, quota, stage_state};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::composition::{History, PlannedDestination, Progress, Status};
+use crate::domain::stage_state::Command;
 use crate::model::composition::{
     Composition, CompositionArn, CompositionState, CompositionSummary, DestinationConfiguration, GetCompositionRequest,
     GetCompositionResponse, ListCompositionsRequest, ListCompositionsResponse, MaxCompositionResults,
@@ -17,7 +18,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 mod course;
 
-pub(super) use course::{advance, end_with_stage, retime, settle};
+pub(super) use course::advance;
 
 /// The lock of whoever starts a composition, or deletes what one may use.
 const USE: &str = "compositions";
@@ -75,7 +76,7 @@ pub async fn start(call: OperationContext, input: StartCompositionRequest) -> Re
         id,
     };
     tx.insert_composition(&call.scope, &row).await?;
-    retime(&call, &mut tx, &row.stage_id).await?;
+    reschedule(&call, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
     // What it is right now, whatever its timeline says of later.
     Ok(StartCompositionResponse { composition: Some(composition(&call, row)) })
@@ -140,9 +141,14 @@ pub async fn stop(call: OperationContext, input: StopCompositionRequest) -> Resu
     let row = tx.lock_composition(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
     let stopping = status(&call, &row).stopping_at.unwrap_or(call.now());
     tx.stop_composition(&call.scope, id, stopping.0, "").await?;
-    retime(&call, &mut tx, &row.stage_id).await?;
+    reschedule(&call, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
     Ok(StopCompositionResponse {})
+}
+
+/// The history of a stage's compositions has changed: computes when their next events are due.
+async fn reschedule(ctx: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+    stage_state::run(ctx, tx, [Command::RescheduleCompositions { stage: stage.to_owned() }]).await
 }
 
 /// What a composition is now.
@@ -150,7 +156,7 @@ fn status(call: &OperationContext, row: &CompositionRow) -> Status {
     history(row).at(call.now(), &call.app.settings.compositions)
 }
 
-fn history(row: &CompositionRow) -> History {
+pub(super) fn history(row: &CompositionRow) -> History {
     History {
         started_at: Timestamp(row.started_at),
         stopping_at: row.stopping_at.map(Timestamp),

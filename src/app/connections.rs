@@ -1,23 +1,23 @@
 //! Connections of participants, and what the record says of them. A participant is in a session while it has a
 //! connection, on whatever node. The doors call this; each function is one transaction.
 
-mod ends;
+mod teardown;
 
 use super::admission::{self, No, Purpose, decided};
-use super::presence::{self, Act, NewParticipant};
-use super::{App, OperationContext, again};
+use super::{App, OperationContext, again, stage_state};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::{Client, CurrentToken};
+use crate::domain::stage_state::{Command, NewParticipant, ParticipantCommand, SessionId, error_event};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
-use crate::model::participant::{EventErrorCode, EventName, ParticipantProtocol, ParticipantState};
+use crate::model::participant::{EventErrorCode, ParticipantProtocol, ParticipantState};
 use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StageRow};
 use std::sync::Arc;
 
-use ends::{does, end_unlawful, replace, settle};
-pub(super) use ends::{end, forget_all};
+pub(super) use teardown::ended_command;
+use teardown::{end_unauthorized, replace};
 
 /// Where a wish is fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub async fn find(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent) -> Resu
     decided(|| async {
         let mut conn = call.read().await?;
         let stage = conn.stage(&ticket.scope, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
-        super::locating::locate(call, &mut conn, &stage, ticket, wish).await
+        super::placement::locate(call, &mut conn, &stage, ticket, wish).await
     })
     .await
 }
@@ -60,7 +60,7 @@ pub async fn open(
             super::tokens::hold(&mut tx, &ticket.scope, token).await?;
             admission::not_revoked(&mut tx, &ticket.scope, token).await?;
         }
-        let mut stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        let mut stage = call.lock_stage(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
         let node = app.node();
         match tx.revoked_and_living(&ticket.scope, &ticket.stage, &ticket.participant, &node).await? {
             (true, _) => return Err(admission::disconnected(ticket).into()),
@@ -72,27 +72,27 @@ pub async fn open(
             stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
         }
         let present = present(call, &mut tx, &stage, ticket).await?;
-        let found = super::locating::locate(call, &mut tx, &stage, ticket, wish).await?;
+        let found = super::placement::locate(call, &mut tx, &stage, ticket, wish).await?;
         if let Found::Elsewhere(_) = found {
             return Ok((found, 0));
         }
-        let session = match (&stage.active_session, present) {
-            (Some(session), Some(row)) if is_connected(&row) => session.clone(),
-            (_, row) => presence::enter_from(call, &mut tx, &stage, newcomer(ticket, client.clone()), row).await?,
-        };
-        let at = Place { scope: &call.scope, stage: &stage.id, session: &session };
+        let session = call.session_to_join(&stage);
+        if !present.is_some_and(|row| is_connected(&row)) {
+            let participant = newcomer(ticket, client.clone());
+            stage_state::run(call, &mut tx, [Command::Join { session: session.clone(), participant }]).await?;
+        }
         let row = ConnectionRow {
             id: id.to_owned(),
             participant_id: ticket.participant.clone(),
-            session_id: session.clone(),
+            session_id: session.session.clone(),
             node_id: node,
             kind: kind(wish).to_owned(),
-            remote_id: remote(wish).to_owned(),
+            remote_id: wish.remote().unwrap_or_default().to_owned(),
             connection_token_id: ticket.connection_token.clone().unwrap_or_default(),
             started: *wish == Intent::Events,
             opened_at: call.now().0,
         };
-        replace(call, &mut tx, at, &row).await?;
+        replace(call, &mut tx, &session, &row).await?;
         tx.insert_connection(&call.scope, &stage.id, &row).await?;
         if *wish == Intent::Publish {
             tx.set_media_home(&call.scope, &stage.id, &row.node_id).await?;
@@ -115,13 +115,15 @@ pub async fn started(app: &Arc<App>, ticket: &VerifiedToken, id: &str) -> Result
         if !tx.start_connection(&call.scope, &ticket.stage, id).await? {
             return Ok(call.commit(tx).await?);
         }
-        let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
-        let act = match row.kind.as_str() {
-            PUBLISH => Act::Publish(Some(ParticipantProtocol::Whip)),
-            _ => Act::Subscribe(row.remote_id.clone()),
-        };
-        if tx.participant(at, &row.participant_id).await?.is_some_and(|participant| !does(&participant, &row)) {
-            presence::perform(call, &mut tx, at, &row.participant_id, act, call.now()).await?;
+        let session = SessionId { stage: ticket.stage.clone(), session: row.session_id.clone() };
+        let connection = stage_state::connection(&row);
+        let participant = tx.participant(call.place(&session), &row.participant_id).await?.map(stage_state::record);
+        if participant.is_some_and(|participant| !connection.is_used_by(&participant)) {
+            let command = match connection.intent {
+                Intent::Subscribe(remote) => ParticipantCommand::Subscribe(remote),
+                Intent::Events | Intent::Publish => ParticipantCommand::Publish(Some(ParticipantProtocol::Whip)),
+            };
+            act(call, &mut tx, session, connection.participant, command).await?;
         }
         Ok(call.commit(tx).await?)
     })
@@ -134,11 +136,8 @@ pub async fn ended(app: &Arc<App>, ticket: &VerifiedToken, id: &str, why: Option
     let call = &of(app, &ticket.scope);
     again(|| async {
         let mut tx = call.write().await?;
-        if call.hold(&mut tx, &ticket.stage).await?.is_some()
-            && let Some(row) = tx.take_connection(&call.scope, &ticket.stage, id).await?
-        {
-            let at = Place { scope: &call.scope, stage: &ticket.stage, session: &row.session_id };
-            settle(call, &mut tx, at, &row, why).await?;
+        if let Some(row) = hold(call, &mut tx, ticket, id).await? {
+            stage_state::run(call, &mut tx, [ended_command(&ticket.stage, &row, why)]).await?;
         }
         Ok(call.commit(tx).await?)
     })
@@ -155,24 +154,24 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
     let (call, ticket) = (&of(app, &ticket.scope), &ticket);
     decided(|| async {
         let mut tx = call.write().await?;
-        let stage = call.hold(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        let stage = call.lock_stage(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
         admission::not_disconnected(&mut tx, ticket).await?;
-        let session = stage.active_session.as_deref().unwrap_or_default();
-        let at = Place { scope: &call.scope, stage: &stage.id, session };
-        let row = tx.participant(at, &ticket.participant).await?.filter(is_connected).ok_or_else(|| {
-            SignalingError::new(
-                SignalingErrorCode::TokenNotAllowed,
-                "the participant is not connected; join with the new token",
-            )
-        })?;
+        let session = SessionId { stage: stage.id, session: stage.active_session.unwrap_or_default() };
+        let row =
+            tx.participant(call.place(&session), &ticket.participant).await?.filter(is_connected).ok_or_else(|| {
+                SignalingError::new(
+                    SignalingErrorCode::TokenNotAllowed,
+                    "the participant is not connected; join with the new token",
+                )
+            })?;
         admission::not_superseded(row.token.0.as_ref(), ticket)?;
         let before = row.token.0.unwrap_or_else(|| held(holder));
         let after = held(ticket);
         if before.digest != after.digest {
             let (user_id, attributes) = (ticket.user_id.clone(), ticket.attributes.clone());
-            let exchange = Act::Exchange { user_id, attributes, before, after };
-            presence::perform(call, &mut tx, at, &ticket.participant, exchange, call.now()).await?;
-            end_unlawful(call, &mut tx, at, ticket).await?;
+            let exchange = ParticipantCommand::Exchange { user_id, attributes, before, after };
+            act(call, &mut tx, session, ticket.participant.clone(), exchange).await?;
+            end_unauthorized(call, &mut tx, ticket).await?;
         }
         call.commit(tx).await?;
         Ok(())
@@ -194,11 +193,12 @@ pub async fn failed(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, code:
     let call = &of(app, &ticket.scope);
     let noted = again(|| async {
         let mut tx = call.write().await?;
-        let stage = call.hold(&mut tx, &ticket.stage).await?;
+        let stage = call.lock_stage(&mut tx, &ticket.stage).await?;
         let Some(session) = stage.and_then(|stage| stage.active_session) else { return Ok(()) };
-        let at = Place { scope: &call.scope, stage: &ticket.stage, session: &session };
+        let session = SessionId { stage: ticket.stage.clone(), session };
+        let at = call.place(&session);
         let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(()) };
-        let name = error(kind(wish));
+        let name = error_event(wish);
         let last = tx.events(at, &row.id, row.events - 2, 1).await?.pop().map(|(_, event)| event.0);
         let second_ago = Timestamp(call.now().0 - 1000);
         if last.is_some_and(|last| {
@@ -206,9 +206,9 @@ pub async fn failed(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, code:
         }) {
             return Ok(());
         }
-        let about = Some(remote(wish)).filter(|remote| domain::admission::is_participant_id(remote));
-        let fail = Act::Fail(name, code, about.map(str::to_owned));
-        presence::perform(call, &mut tx, at, &row.id, fail, call.now()).await?;
+        let about = wish.remote().filter(|remote| domain::admission::is_participant_id(remote));
+        let fail = ParticipantCommand::Fail(name, code, about.map(str::to_owned));
+        act(call, &mut tx, session, row.id, fail).await?;
         Ok(call.commit(tx).await?)
     })
     .await;
@@ -260,12 +260,23 @@ async fn present(
     if !is_connected(&row) {
         return Ok(Some(row));
     }
-    if presence::is_replica(&row) {
+    if !row.source_stage_id.is_empty() {
         let text = format!("jti: {} is a replica of a participant of another stage", row.id);
         return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
     }
     admission::not_superseded(row.token.0.as_ref(), ticket)?;
     Ok(Some(row))
+}
+
+/// A participant of the session does something now.
+async fn act(
+    call: &OperationContext,
+    tx: &mut Conn,
+    session: SessionId,
+    id: String,
+    command: ParticipantCommand,
+) -> Result<(), Fault> {
+    stage_state::run(call, tx, [Command::Participant { session, id, command, at: call.now() }]).await
 }
 
 /// A connection, inside a transaction that holds its stage from now on; `None` where either is gone.
@@ -275,7 +286,7 @@ async fn hold(
     ticket: &VerifiedToken,
     id: &str,
 ) -> Result<Option<ConnectionRow>, Fault> {
-    if call.hold(tx, &ticket.stage).await?.is_none() {
+    if call.lock_stage(tx, &ticket.stage).await?.is_none() {
         return Ok(None);
     }
     Ok(tx.connection(&call.scope, &ticket.stage, id).await?)
@@ -288,7 +299,7 @@ fn newcomer(ticket: &VerifiedToken, client: Client) -> NewParticipant {
         attributes: ticket.attributes.clone(),
         client,
         protocol: ParticipantProtocol::Unknown,
-        ingest_configuration_id: String::new(),
+        ingest_configuration_id: None,
         source: None,
     }
 }
@@ -307,21 +318,5 @@ fn kind(wish: &Intent) -> &'static str {
         Intent::Events => EVENTS,
         Intent::Publish => PUBLISH,
         Intent::Subscribe(_) => SUBSCRIBE,
-    }
-}
-
-fn remote(wish: &Intent) -> &str {
-    match wish {
-        Intent::Subscribe(remote) => remote,
-        Intent::Events | Intent::Publish => "",
-    }
-}
-
-/// The event of an error with a connection.
-fn error(kind: &str) -> EventName {
-    match kind {
-        PUBLISH => EventName::PublishError,
-        SUBSCRIBE => EventName::SubscribeError,
-        _ => EventName::JoinError,
     }
 }

@@ -153,7 +153,7 @@ pub async fn delete(
             )));
         }
         for participant in participants(&row) {
-            super::presence::leave_if_present(&call, &mut tx, &row.stage_id, &participant).await?;
+            super::stage_state::disconnect(&call, &mut tx, &row.stage_id, &participant).await?;
         }
     }
     tx.delete_resource(&call.scope, ResourceKind::IngestConfiguration, &row.id).await?;

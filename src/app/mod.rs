@@ -10,19 +10,19 @@ pub mod encoder_configurations;
 pub mod ingest_configurations;
 pub mod keys;
 pub mod lease_clock;
-mod locating;
 pub mod log;
 pub mod nodes;
 pub mod notices;
 pub mod outbox;
 pub mod participants;
+mod placement;
 mod population;
-pub mod presence;
 pub mod public_keys;
 pub mod quota;
 pub mod readiness;
 pub mod replications;
 pub mod sessions;
+pub mod stage_state;
 pub mod stages;
 pub mod storage_configurations;
 pub mod tags;
@@ -224,7 +224,7 @@ impl OperationContext {
 
     /// A transaction to write in. If tags decide whether the request is allowed, it is isolated as a snapshot: a
     /// concurrent change of a resource that the operation writes or locks makes it conflict, and it is run again.
-    async fn write(&self) -> Result<Conn, Fault> {
+    pub async fn write(&self) -> Result<Conn, Fault> {
         let Some(request) = &self.authorization else { return Ok(self.app.db.write().await?) };
         let mut tx = Box::pin(self.app.db.write_snapshot()).await?;
         Box::pin(request.check_in(&self.scope, &mut tx)).await?;
@@ -236,23 +236,13 @@ impl OperationContext {
         Ok(self.read().await?.stage(&self.scope, id).await?)
     }
 
-    /// Makes last what was written of who is in a stage, and wakes those who watch.
-    async fn commit(&self, mut tx: Conn) -> Result<(), StoreError> {
+    /// Commits a transaction that has changed stages, and notifies those who watch them.
+    pub async fn commit(&self, mut tx: Conn) -> Result<(), StoreError> {
         let noted = tx.take_noted();
         tx.commit().await?;
         self.app.bell.tell(noted);
         self.app.bell.ring();
         Ok(())
-    }
-
-    /// A stage of one's own for this transaction alone, once what was due in it has been done; `None` if there is none.
-    async fn hold(&self, tx: &mut Conn, stage: &str) -> Result<Option<StageRow>, Fault> {
-        let Some((row, due)) = tx.hold_stage(&self.scope, stage, self.now().0).await? else { return Ok(None) };
-        let ended = sessions::settle(self, tx, &row, due.session).await?;
-        if (due.replications && replications::settle(self, tx, stage).await?) || ended {
-            return Ok(tx.stage(&self.scope, stage).await?);
-        }
-        Ok(Some(row))
     }
 
     fn now(&self) -> Timestamp {

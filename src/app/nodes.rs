@@ -3,10 +3,10 @@
 //! Leases are measured with the database's clock ([`super::lease_clock`]), so that the nodes' clocks need not agree.
 
 use super::connections::{self, of};
-use super::{App, OperationContext, again};
+use super::{App, OperationContext, again, stage_state};
 use crate::clock::Timestamp;
 use crate::model::fault::Fault;
-use crate::store::{Conn, NodeRow, Place, StageKey, StageRow};
+use crate::store::{Conn, NodeRow, StageKey, StageRow};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -252,7 +252,7 @@ async fn tend(app: &Arc<App>, stages: &[StageKey], dead: Option<&str>) -> Result
         let call = &of(app, &stage.scope());
         let once = || async {
             let mut tx = call.write().await?;
-            call.hold(&mut tx, &stage.stage_id).await?;
+            call.lock_stage(&mut tx, &stage.stage_id).await?;
             let more = match dead {
                 Some(node) => end_some(call, &mut tx, &stage.stage_id, node).await?,
                 None => false,
@@ -283,9 +283,6 @@ async fn forget(app: &Arc<App>) -> Result<(), Fault> {
 /// be more.
 async fn end_some(call: &OperationContext, tx: &mut Conn, stage: &str, node: &str) -> Result<bool, Fault> {
     let rows = tx.connections_of_node(&call.scope, stage, node, AT_ONCE).await?;
-    for row in &rows {
-        let at = Place { scope: &call.scope, stage, session: &row.session_id };
-        connections::end(call, tx, at, row, None).await?;
-    }
+    stage_state::run(call, tx, rows.iter().map(|row| connections::ended_command(stage, row, None))).await?;
     Ok(rows.len() as i64 == AT_ONCE)
 }

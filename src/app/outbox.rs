@@ -30,39 +30,39 @@ struct Envelope<'a> {
     detail: &'a Detail,
 }
 
-/// Writes what happened in a stage, in the transaction in which it does.
-pub(super) async fn tell(
-    call: &OperationContext,
+/// Writes events of a stage into the outbox, in the transaction of the change that they are about.
+pub(super) async fn enqueue(
+    ctx: &OperationContext,
     tx: &mut Conn,
     stage: &str,
-    told: &[OutboxEvent],
+    events: &[OutboxEvent],
 ) -> Result<(), StoreError> {
-    if told.is_empty() {
+    if events.is_empty() {
         return Ok(());
     }
-    let (scope, now) = (&call.scope, call.now().0);
-    let count = told.len() as i64;
+    let (scope, now) = (&ctx.scope, ctx.now().0);
+    let count = events.len() as i64;
     let first = tx.number_events(scope, stage, count, now).await? - count + 1;
-    for (number, told) in (first..).zip(told) {
-        let id = call.app.ids.event();
-        let body = envelope(scope, &id, told);
+    for (number, event) in (first..).zip(events) {
+        let id = ctx.app.ids.event();
+        let body = envelope(scope, &id, event);
         let kind = store::EVENT;
         tx.insert_outbox(scope, Written { stage, number, id: &id, kind, body: &body, written_at: now }).await?;
     }
     Ok(())
 }
 
-pub(super) fn envelope(scope: &Scope, id: &str, told: &OutboxEvent) -> String {
+pub(super) fn envelope(scope: &Scope, id: &str, event: &OutboxEvent) -> String {
     let envelope = Envelope {
         version: "0",
         id,
-        detail_type: told.detail_type,
+        detail_type: event.detail_type,
         source: "aws.ivs",
         account: &scope.account,
-        time: told.at.whole_seconds(),
+        time: event.at.whole_seconds(),
         region: &scope.region,
-        resources: if told.resource.is_empty() { Vec::new() } else { vec![&told.resource] },
-        detail: &told.detail,
+        resources: if event.resource.is_empty() { Vec::new() } else { vec![&event.resource] },
+        detail: &event.detail,
     };
     serde_json::to_string(&envelope).expect("text and JSON can be written")
 }

@@ -21,7 +21,7 @@ use crate::store::{ParticipantFilter, ParticipantRow, Place};
 /// Shows a participant of a session.
 pub async fn get(call: OperationContext, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
     let stage = call.own(&input.stage_arn)?;
-    super::replications::settle_for_reading(&call, stage).await?;
+    super::stage_state::apply_due_replications(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
     let row = call.read().await?.participant(at, &input.participant_id).await?;
     let Some(row) = row else {
@@ -60,7 +60,7 @@ pub async fn list(call: OperationContext, input: ListParticipantsRequest) -> Res
     let page = call.page("ListParticipants", &filters, Position::first(), input.next_token, size)?;
     // A session that is not there has no participants; this operation declares no ResourceNotFoundException.
     let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
-    super::replications::settle_for_reading(&call, stage).await?;
+    super::stage_state::apply_due_replications(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
     let mut rows = call.read().await?.participants(at, &filter, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.first_joined_at, &row.id));
@@ -93,7 +93,7 @@ pub async fn events(
     let filters = [&*input.stage_arn, &*input.session_id, &*input.participant_id];
     let page = call.page("ListParticipantEvents", &filters, Position::first(), input.next_token, size)?;
     let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
-    super::replications::settle_for_reading(&call, stage).await?;
+    super::stage_state::apply_due_replications(&call, stage).await?;
     let at = Place { scope: &call.scope, stage, session: &input.session_id };
     let mut conn = call.read().await?;
     let mut rows = conn.events(at, &input.participant_id, page.start.order, page.limit()).await?;
@@ -115,10 +115,10 @@ pub async fn disconnect(
     }
     let id = call.own(&input.stage_arn)?;
     let mut tx = call.write().await?;
-    call.hold(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    call.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
     let reason = input.reason.unwrap_or_default();
     tx.revoke_participant(&call.scope, id, &input.participant_id, &reason, call.now().0).await?;
-    super::presence::leave_if_present(&call, &mut tx, id, &input.participant_id).await?;
+    super::stage_state::disconnect(&call, &mut tx, id, &input.participant_id).await?;
     for mut row in tx.ingest_configurations_of_stage(&call.scope, id).await? {
         if super::ingest_configurations::participants(&row).contains(&input.participant_id.0) {
             super::ingest_configurations::detach(&mut row);

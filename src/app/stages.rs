@@ -2,6 +2,7 @@
 
 use super::{OperationContext, place, quota};
 use crate::domain;
+use crate::domain::stage_state::{Command, SessionId};
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::model::page::Position;
@@ -114,18 +115,13 @@ pub async fn update(call: OperationContext, input: UpdateStageRequest) -> Result
 pub async fn delete(call: OperationContext, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
-    let stage = call.hold(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
-    let now = call.now();
-    super::replications::end_all_of_stage(&call, &mut tx, id).await?;
-    if let Some(session) = &stage.active_session {
-        let at = Place { scope: &call.scope, stage: id, session };
-        super::sessions::end_with_stage(&call, &mut tx, at, now).await?;
-    }
+    let stage = call.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
+    let session = stage.active_session.map(|session| SessionId { stage: id.to_owned(), session });
+    super::stage_state::run(&call, &mut tx, [Command::TearDownStage { stage: id.to_owned(), session }]).await?;
     for mut row in tx.ingest_configurations_of_stage(&call.scope, id).await? {
         super::ingest_configurations::detach(&mut row);
         tx.update_ingest_configuration(&call.scope, &row).await?;
     }
-    super::compositions::end_with_stage(&call, &mut tx, id).await?;
     tx.delete_stage_history(&call.scope, id).await?;
     tx.delete_resource(&call.scope, ResourceKind::Stage, id).await?;
     tx.note_change(&call.scope, id, call.app.lease_now().0, true).await?;

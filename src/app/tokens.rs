@@ -9,7 +9,7 @@ use crate::model::token::{
     CreateParticipantTokenRequest, CreateParticipantTokenResponse, ParticipantToken, ParticipantTokenConfiguration,
     ParticipantTokenDurationMinutes, ParticipantTokenId, RevokeConnectionTokenRequest, RevokeConnectionTokenResponse,
 };
-use crate::store::{Conn, Place, StoreError};
+use crate::store::{Conn, StoreError};
 use crate::token::{Claims, SigningKey, VERSION};
 
 /// Makes a token for a stage. Its text is not stored.
@@ -85,11 +85,10 @@ pub async fn revoke_connection(
         let stages = call.read().await?.stages_of_token(&call.scope, &input.token_id, 1).await?;
         let Some(stage) = stages.first() else { return Ok(RevokeConnectionTokenResponse {}) };
         let mut tx = call.write().await?;
-        call.hold(&mut tx, &stage.stage_id).await?;
-        for row in tx.connections_of_token(&call.scope, &stage.stage_id, &input.token_id, AT_ONCE).await? {
-            let at = Place { scope: &call.scope, stage: &stage.stage_id, session: &row.session_id };
-            super::connections::end(&call, &mut tx, at, &row, None).await?;
-        }
+        call.lock_stage(&mut tx, &stage.stage_id).await?;
+        let rows = tx.connections_of_token(&call.scope, &stage.stage_id, &input.token_id, AT_ONCE).await?;
+        let end = rows.iter().map(|row| super::connections::ended_command(&stage.stage_id, row, None));
+        super::stage_state::run(&call, &mut tx, end).await?;
         call.commit(tx).await?;
     }
 }

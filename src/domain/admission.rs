@@ -131,6 +131,14 @@ impl Intent {
             Intent::Subscribe(_) => Some(Capability::Subscribe),
         }
     }
+
+    /// The participant to subscribe to.
+    pub fn remote(&self) -> Option<&str> {
+        match self {
+            Intent::Events | Intent::Publish => None,
+            Intent::Subscribe(remote) => Some(remote),
+        }
+    }
 }
 
 /// Why somebody does not come in.

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod public_key;
 pub mod rate;
 pub mod stage;
+pub mod stage_state;
 pub mod tag;
 pub mod token;
 

@@ -2,12 +2,13 @@
 
 use crate::cluster::{Node, START, code, each, scope, shared, subscribe, ticket};
 use crate::log::Entry;
+use crate::participants;
 use crate::replicas::replicate;
-use greenroom::app::presence::{self, Act};
 use greenroom::app::{again, connections, outbox};
 use greenroom::domain::admission::{Intent, SignalingErrorCode};
 use greenroom::domain::event::Failure;
 use greenroom::domain::participant::CurrentToken;
+use greenroom::domain::stage_state::ParticipantCommand;
 use greenroom::model::participant::{ParticipantAttributes, ParticipantRecordingState};
 use greenroom::model::stage::StageArn;
 use greenroom::model::token::ParticipantTokenCapability;
@@ -17,10 +18,10 @@ use std::time::Duration;
 
 const DAY: u64 = 24 * 3600;
 
-async fn act(node: &Node, stage: &str, participant: &str, act: Act) {
+async fn act(node: &Node, stage: &str, participant: &str, command: ParticipantCommand) {
     let arn = StageArn::new(&scope(), stage);
-    let call = node.call();
-    again(|| presence::act(&call, &arn, participant, act.clone())).await.unwrap();
+    let ctx = node.call();
+    again(|| participants::act(&ctx, &arn, participant, command.clone())).await.unwrap();
 }
 
 /// The seconds and the names of what is told of a stage, and of whom.
@@ -160,7 +161,7 @@ async fn a_recording_is_told_of_with_how_long_it_was() {
         {
             let failure = failure.map(|reason| Failure { error_code: "X".into(), reason: reason.into() });
             let (bucket, prefix) = ("films".to_owned(), "a/b".to_owned());
-            act(&node, &stage, "a", Act::Record { state, bucket, prefix, failure }).await;
+            act(&node, &stage, "a", ParticipantCommand::Record { state, bucket, prefix, failure }).await;
             cluster.clock.advance(Duration::from_millis(1500));
         }
         let all =
@@ -243,7 +244,7 @@ async fn exchange(node: &Node, stage: &str, name: &str, count: usize) {
     for n in 0..count {
         let user_id = format!("{name}-{n}");
         let attributes = ParticipantAttributes::default();
-        let exchange = Act::Exchange { after: token(&user_id), user_id, attributes, before: token("") };
+        let exchange = ParticipantCommand::Exchange { after: token(&user_id), user_id, attributes, before: token("") };
         act(node, stage, "a", exchange).await;
     }
 }

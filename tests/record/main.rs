@@ -4,6 +4,9 @@
 #[expect(dead_code, reason = "the stores here are opened by servers")]
 #[path = "../support/engines.rs"]
 mod engines;
+#[expect(dead_code, reason = "participants join and leave by their connections here")]
+#[path = "../support/participants.rs"]
+mod participants;
 
 mod admission;
 mod cluster;

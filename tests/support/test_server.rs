@@ -3,13 +3,15 @@
 //! It takes the flags of `greenroom serve`, prints `{"endpoint": …}` once it listens, then reads one JSON command a line
 //! and answers each with one line: `{"ok": …}` or `{"error": …}`. At the end of its input it stops.
 
+mod participants;
+
 use clap::Parser;
-use greenroom::app::presence::{self, Act, NewParticipant};
 use greenroom::app::{OperationContext, ingest_configurations, nodes, outbox};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
 use greenroom::domain::event::Failure;
 use greenroom::domain::participant::{Client, CurrentToken};
+use greenroom::domain::stage_state::{NewParticipant, ParticipantCommand};
 use greenroom::ids::Ids;
 use greenroom::model::arn::{Parts, Scope};
 use greenroom::model::fault::Fault;
@@ -152,8 +154,8 @@ fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext, F
 }
 
 async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value, Fault> {
-    let act = |stage: StageArn, participant: String, act: Act| async move {
-        presence::act(&call(app, &stage)?, &stage, &participant, act).await
+    let act = |stage: StageArn, participant: String, command: ParticipantCommand| async move {
+        participants::act(&call(app, &stage)?, &stage, &participant, command).await
     };
     match command {
         Command::Advance { seconds } => {
@@ -170,29 +172,29 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             outbox::relay(app).await?;
         }
         Command::Join { stage, participant, user_id, attributes, protocol, client } => {
-            let newcomer = NewParticipant {
+            let new = NewParticipant {
                 id: participant,
                 user_id,
                 attributes,
                 client,
                 protocol: protocol.unwrap_or(ParticipantProtocol::Unknown),
-                ingest_configuration_id: String::new(),
+                ingest_configuration_id: None,
                 source: None,
             };
-            let session = presence::join(&call(app, &stage)?, &stage, newcomer).await?;
+            let session = participants::join(&call(app, &stage)?, &stage, new).await?;
             return Ok(json!({"sessionId": session}));
         }
-        Command::Publish { stage, participant } => act(stage, participant, Act::Publish(None)).await?,
-        Command::Unpublish { stage, participant } => act(stage, participant, Act::Unpublish).await?,
-        Command::Leave { stage, participant } => act(stage, participant, Act::Leave).await?,
+        Command::Publish { stage, participant } => act(stage, participant, ParticipantCommand::Publish(None)).await?,
+        Command::Unpublish { stage, participant } => act(stage, participant, ParticipantCommand::Unpublish).await?,
+        Command::Leave { stage, participant } => act(stage, participant, ParticipantCommand::Leave).await?,
         Command::Subscribe { stage, participant, remote } => {
-            act(stage, participant, Act::Subscribe(remote)).await?;
+            act(stage, participant, ParticipantCommand::Subscribe(remote)).await?;
         }
         Command::Unsubscribe { stage, participant, remote } => {
-            act(stage, participant, Act::Unsubscribe(remote)).await?;
+            act(stage, participant, ParticipantCommand::Unsubscribe(remote)).await?;
         }
         Command::Error { stage, participant, event, code } => {
-            act(stage, participant, Act::Fail(event, code, None)).await?;
+            act(stage, participant, ParticipantCommand::Fail(event, code, None)).await?;
         }
         Command::Exchange { stage, participant, user_id, attributes, capabilities } => {
             let both = ParticipantTokenCapability::ALL.to_vec();
@@ -203,7 +205,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
                 digest: digest.to_owned(),
                 capabilities: ParticipantTokenCapabilities(capabilities),
             };
-            let exchange = Act::Exchange {
+            let exchange = ParticipantCommand::Exchange {
                 user_id,
                 attributes,
                 before: token(both.clone(), "before"),
@@ -212,12 +214,12 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             act(stage, participant, exchange).await?;
         }
         Command::Recording { stage, participant, state, bucket, prefix, failure } => {
-            act(stage, participant, Act::Record { state, bucket, prefix, failure }).await?;
+            act(stage, participant, ParticipantCommand::Record { state, bucket, prefix, failure }).await?;
         }
         Command::Ingest { configuration, state } => {
             ingest_configurations::set_state(&call(app, &configuration)?, &configuration, state).await?;
         }
-        Command::EndSession { stage } => presence::end_session(&call(app, &stage)?, &stage).await?,
+        Command::EndSession { stage } => participants::end_session(&call(app, &stage)?, &stage).await?,
         Command::Log { after, limit } => {
             outbox::relay(app).await?;
             let page = outbox::page(app, after, limit.unwrap_or(1000)).await?;

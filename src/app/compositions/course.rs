@@ -1,55 +1,18 @@
 //! The course of compositions, told when its time has come. A row has the time at which something is next to be told of
 //! it, which may be early, as when somebody publishes again, but never late.
 
-use super::{history, status};
+use super::history;
 use crate::app::connections::of;
 use crate::app::{App, OperationContext, again, outbox};
 use crate::domain::composition::{Course, Progress};
-use crate::domain::event::{self, STAGE_DELETED};
+use crate::domain::event;
 use crate::model::arn::ResourceKind;
 use crate::model::fault::Fault;
-use crate::store::{CompositionKey, CompositionRow, Conn, StoreError};
+use crate::store::{CompositionKey, CompositionRow};
 use std::sync::Arc;
 
 /// Compositions that one look at the store finds at most.
 const SEEN: i64 = 100;
-
-/// Before somebody begins to publish to a quiet stage: what has stopped of itself for want of a publisher is noted, as
-/// the stage will no longer tell.
-pub(in crate::app) async fn settle(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
-    for row in tx.compositions_of_stage(&call.scope, stage).await? {
-        if let Some(at) = status(call, &row).stopping_at {
-            tx.stop_composition(&call.scope, &row.id, at.0, "").await?;
-        }
-    }
-    Ok(())
-}
-
-/// Sets anew when something is next to be told of the compositions of a stage, whose history has changed. Inside a
-/// transaction that holds the stage.
-pub(in crate::app) async fn retime(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), StoreError> {
-    for row in tx.compositions_of_stage(&call.scope, stage).await? {
-        let next = course(call, &row).after(Progress::of(row.told)).0;
-        if next != row.next_at {
-            tx.note_course(&call.scope, &row.id, row.told, next).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Ends the compositions of a stage that is being deleted.
-pub(in crate::app) async fn end_with_stage(
-    call: &OperationContext,
-    tx: &mut Conn,
-    stage: &str,
-) -> Result<(), StoreError> {
-    let now = call.now();
-    for row in tx.compositions_of_stage(&call.scope, stage).await? {
-        let (at, why) = status(call, &row).stopping_at.map_or((now, STAGE_DELETED), |at| (at, ""));
-        tx.stop_composition(&call.scope, &row.id, at.0, why).await?;
-    }
-    retime(call, tx, stage).await
-}
 
 /// Tells what has happened to compositions by now, and forgets those whose time has come. Every node does so; what one
 /// has told, another finds told. What fails for one is done for the others.
@@ -65,7 +28,7 @@ pub(in crate::app) async fn advance(app: &Arc<App>) -> Result<(), Fault> {
 
 async fn tell(call: &OperationContext, key: &CompositionKey) -> Result<(), Fault> {
     let mut tx = call.write().await?;
-    call.hold(&mut tx, &key.stage_id).await?;
+    call.lock_stage(&mut tx, &key.stage_id).await?;
     let Some(row) = tx.lock_composition(&call.scope, &key.id).await? else { return Ok(()) };
     let course = course(call, &row);
     let (from, to) = (Progress::of(row.told), course.progress(call.now()).max(Progress::of(row.told)));
@@ -73,7 +36,7 @@ async fn tell(call: &OperationContext, key: &CompositionKey) -> Result<(), Fault
         event::Composition { scope: &call.scope, id: &row.id, stage: &row.stage_id, error_code: &row.error_code };
     let destinations: Vec<_> = row.destinations.iter().map(|planned| planned.id.as_str()).collect();
     let told = event::of_composition(composition, &destinations, &course, from, to);
-    outbox::tell(call, &mut tx, &row.stage_id, &told).await?;
+    outbox::enqueue(call, &mut tx, &row.stage_id, &told).await?;
     if to == Progress::Gone {
         tx.delete_resource(&call.scope, ResourceKind::Composition, &row.id).await?;
     } else {

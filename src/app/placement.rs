@@ -56,7 +56,7 @@ async fn publisher(
     let mut origin = stage.id.clone();
     if let Some(session) = &stage.active_session {
         let at = Place { scope: &call.scope, stage: &stage.id, session };
-        let replica = conn.participant(at, remote).await?.filter(super::presence::is_replica);
+        let replica = conn.participant(at, remote).await?.filter(|row| !row.source_stage_id.is_empty());
         if let Some(replica) = replica.filter(is_connected) {
             origin = replica.source_stage_id;
         }

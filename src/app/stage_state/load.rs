@@ -1,0 +1,172 @@
+//! Loads the state that a command reads.
+
+use super::rows;
+use crate::app::OperationContext;
+use crate::clock::Timestamp;
+use crate::domain::stage_state::{
+    Command, Connection, ParticipantCommand, ParticipantRecord, Replication, ReplicationKey, ScheduledComposition,
+    SessionId, StageState,
+};
+use crate::model::fault::Fault;
+use crate::store::{Conn, StoreError};
+
+/// The state that `command` reads.
+pub(super) async fn state(ctx: &OperationContext, tx: &mut Conn, command: &Command) -> Result<StageState, Fault> {
+    let mut load = Loader { ctx, tx };
+    let empty = StageState::default();
+    Ok(match command {
+        Command::Join { session, participant } => load.newcomer(session, &participant.id).await?,
+        Command::Participant { session, id, command, .. } => load.participant_state(session, id, command).await?,
+        Command::Disconnect { session, id } => {
+            StageState { participant: load.participant(session, id).await?, ..empty }
+        }
+        Command::ParticipantLeft { session, .. } => {
+            StageState { any_connected: load.any_connected(session).await?, ..empty }
+        }
+        Command::PublisherStopped { session, .. } => {
+            StageState { publishers: load.tx.count_publishing(&ctx.scope, &session.stage).await?, ..empty }
+        }
+        Command::ConnectionEnded { session, connection, .. } => load.connection(session, connection).await?,
+        Command::ConnectionReplaced { session, connection } => {
+            StageState { participant: load.participant(session, &connection.participant).await?, ..empty }
+        }
+        Command::EndSession { session, .. } | Command::AnnounceDepartures { session } => {
+            let present = load.tx.connected_participants(ctx.place(session)).await?;
+            StageState { present: present.into_iter().map(rows::record).collect(), ..empty }
+        }
+        Command::TearDownSession { session } => {
+            let present = load.tx.publishers(ctx.place(session), i64::MAX).await?;
+            StageState { present: present.into_iter().map(rows::record).collect(), ..empty }
+        }
+        Command::CloseSession { session, .. } => StageState { session_open: load.is_open(session).await?, ..empty },
+        Command::SourceStarted { session, id } | Command::SourceStopped { session, id } => {
+            StageState { replications: load.active_replications(session, id).await?, ..empty }
+        }
+        Command::EnterReplica { replication, from, .. } => StageState {
+            source: load.participant(from, &replication.participant).await?,
+            ..load.newcomer(&replication.destination, &replication.participant).await?
+        },
+        Command::ReturnReplica { replication, from } => load.returning(replication, from).await?,
+        Command::EndReplication { replication } => load.ending(replication).await?,
+        Command::RecordReplication { replication } => load.recording(replication).await?,
+        Command::EndDueReplications { stage } => {
+            let due = load.tx.due_replications(&ctx.scope, stage, ctx.now().0).await?;
+            StageState { replications: due.into_iter().map(rows::replication).collect(), ..empty }
+        }
+        Command::TearDownStage { stage, .. } => {
+            let all = load.tx.replications_of_stage(&ctx.scope, stage).await?;
+            StageState { replications: all.into_iter().map(rows::replication).collect(), ..empty }
+        }
+        Command::ForgetReplications { .. } => empty,
+        Command::StopCompositions { stage } | Command::RescheduleCompositions { stage } => {
+            StageState { compositions: load.compositions(stage).await?, ..empty }
+        }
+    })
+}
+
+struct Loader<'a> {
+    ctx: &'a OperationContext,
+    tx: &'a mut Conn,
+}
+
+impl Loader<'_> {
+    async fn participant(&mut self, session: &SessionId, id: &str) -> Result<Option<ParticipantRecord>, StoreError> {
+        Ok(self.tx.participant(self.ctx.place(session), id).await?.map(rows::record))
+    }
+
+    async fn is_open(&mut self, session: &SessionId) -> Result<bool, StoreError> {
+        let row = self.tx.session(&self.ctx.scope, &session.stage, &session.session).await?;
+        Ok(row.is_some_and(|row| row.ended_at.is_none()))
+    }
+
+    async fn newcomer(&mut self, session: &SessionId, id: &str) -> Result<StageState, StoreError> {
+        if !self.is_open(session).await? {
+            return Ok(StageState::default());
+        }
+        let participant = self.participant(session, id).await?;
+        Ok(StageState { session_open: true, participant, ..StageState::default() })
+    }
+
+    async fn participant_state(
+        &mut self,
+        session: &SessionId,
+        id: &str,
+        command: &ParticipantCommand,
+    ) -> Result<StageState, StoreError> {
+        let mut state = StageState { participant: self.participant(session, id).await?, ..StageState::default() };
+        match command {
+            ParticipantCommand::Publish(_) => state.compositions = self.compositions(&session.stage).await?,
+            ParticipantCommand::Subscribe(remote) => {
+                let remote = self.participant(session, remote).await?;
+                state.remote_is_replica = remote.is_some_and(|remote| remote.source.is_some());
+            }
+            _ => {}
+        }
+        Ok(state)
+    }
+
+    /// Where a session ends after a wait, its participants are not counted.
+    async fn any_connected(&mut self, session: &SessionId) -> Result<bool, StoreError> {
+        if !self.ctx.app.settings.participation.session_end.is_zero() {
+            return Ok(false);
+        }
+        self.tx.is_anybody_connected(self.ctx.place(session)).await
+    }
+
+    async fn connection(&mut self, session: &SessionId, connection: &Connection) -> Result<StageState, StoreError> {
+        let participant = self.participant(session, &connection.participant).await?;
+        let mut state = StageState { participant, ..StageState::default() };
+        if state.participant.as_ref().is_some_and(ParticipantRecord::is_connected) {
+            let all = self.tx.connections_of(&self.ctx.scope, &session.stage, &connection.participant).await?;
+            state.other_connections = all.iter().any(|row| row.id != connection.id);
+        }
+        Ok(state)
+    }
+
+    async fn active_replications(&mut self, source: &SessionId, id: &str) -> Result<Vec<Replication>, StoreError> {
+        let all = self.tx.replications_of_stage(&self.ctx.scope, &source.stage).await?;
+        let of_source = all.into_iter().map(rows::replication).filter(|replication| {
+            replication.source.stage == source.stage && replication.participant == id && replication.is_active()
+        });
+        Ok(of_source.collect())
+    }
+
+    /// For a replica that comes back: locks its stage.
+    async fn returning(&mut self, replication: &Replication, from: &SessionId) -> Result<StageState, StoreError> {
+        let stage = self.tx.lock_stage(&self.ctx.scope, &replication.destination.stage).await?;
+        Ok(StageState {
+            destination: stage.map(|stage| self.ctx.session_to_join(&stage)),
+            participant: self.participant(&replication.destination, &replication.participant).await?,
+            source: self.participant(from, &replication.participant).await?,
+            ..StageState::default()
+        })
+    }
+
+    async fn ending(&mut self, key: &ReplicationKey) -> Result<StageState, StoreError> {
+        let ReplicationKey { source_stage, participant, destination_stage } = key;
+        let row = self.tx.replication(&self.ctx.scope, source_stage, participant, destination_stage).await?;
+        let Some(replication) = row.map(rows::replication) else { return Ok(StageState::default()) };
+        let participant = self.participant(&replication.destination, participant).await?;
+        Ok(StageState { participant, replications: vec![replication], ..StageState::default() })
+    }
+
+    async fn recording(&mut self, replication: &Replication) -> Result<StageState, StoreError> {
+        let Replication { source, participant, .. } = replication;
+        Ok(StageState {
+            source: self.participant(source, participant).await?,
+            active_replications: self.tx.count_active_replications(&self.ctx.scope, &source.stage, participant).await?,
+            ..StageState::default()
+        })
+    }
+
+    async fn compositions(&mut self, stage: &str) -> Result<Vec<ScheduledComposition>, StoreError> {
+        let all = self.tx.compositions_of_stage(&self.ctx.scope, stage).await?;
+        let scheduled = |row| ScheduledComposition {
+            history: crate::app::compositions::history(&row),
+            progress: crate::domain::composition::Progress::of(row.told),
+            next_at: Timestamp(row.next_at),
+            id: row.id,
+        };
+        Ok(all.into_iter().map(scheduled).collect())
+    }
+}

@@ -1,0 +1,120 @@
+//! Single steps; what many of them add up to is tested on both engines, in `tests/record`.
+
+use super::*;
+use crate::domain::participant::Client;
+use crate::model::participant::{EventName, ParticipantProtocol};
+use crate::model::replication::ReplicationState;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+const DURATIONS: Durations = Durations {
+    start: Duration::ZERO,
+    idle: Duration::from_secs(60),
+    most: Duration::from_secs(3600),
+    stop: Duration::ZERO,
+    retention: Duration::ZERO,
+};
+
+fn session() -> SessionId {
+    SessionId { stage: "stage".into(), session: "session".into() }
+}
+
+fn take(state: StageState, command: Command) -> Result<Outcome, Illegal> {
+    let scope = Scope { account: "123456789012".into(), region: "us-west-2".into() };
+    let rules = Rules {
+        scope: &scope,
+        session_end: Duration::ZERO,
+        session_silent: None,
+        compositions: &DURATIONS,
+        extended_events: true,
+    };
+    step(&rules, state, command, NOW)
+}
+
+fn record(step: &Step) -> ParticipantRecord {
+    let record = step.changes.iter().find_map(|change| match change {
+        Change::InsertParticipant { participant, .. } | Change::UpdateParticipant { participant, .. } => {
+            Some(participant.clone())
+        }
+        _ => None,
+    });
+    *record.expect("a participant is written")
+}
+
+fn joined() -> ParticipantRecord {
+    let participant = NewParticipant {
+        id: "a".into(),
+        user_id: String::new(),
+        attributes: ParticipantAttributes::default(),
+        client: Client::default(),
+        protocol: ParticipantProtocol::Unknown,
+        ingest_configuration_id: None,
+        source: None,
+    };
+    record(&take(StageState::default(), Command::Join { session: session(), participant }).unwrap().0)
+}
+
+fn act(participant: ParticipantRecord, command: ParticipantCommand) -> Result<Outcome, Illegal> {
+    let state = StageState { participant: Some(participant), ..StageState::default() };
+    take(state, Command::Participant { session: session(), id: "a".into(), command, at: NOW })
+}
+
+#[test]
+fn a_publisher_that_leaves_ends_its_replications_before_its_session() {
+    let (publishing, _) = act(joined(), ParticipantCommand::Publish(None)).unwrap();
+    let (left, then) = act(record(&publishing), ParticipantCommand::Leave).unwrap();
+    let [Command::SourceStopped { .. }, Command::PublisherStopped { .. }, Command::ParticipantLeft { .. }] = &then[..]
+    else {
+        panic!("{then:?}")
+    };
+    let [
+        Change::UpdateParticipant { version: 2, events, .. },
+        Change::BumpRevision { .. },
+        Change::ForgetConnections { .. },
+    ] = &left.changes[..]
+    else {
+        panic!("{left:?}")
+    };
+    let names: Vec<_> = events.iter().filter_map(|event| event.name).collect();
+    assert_eq!((names, left.outbox.len()), (vec![EventName::PublishStopped, EventName::Left], 2));
+}
+
+#[test]
+fn what_the_state_does_not_allow_is_refused() {
+    assert_eq!(act(joined(), ParticipantCommand::Unpublish).unwrap_err(), Illegal::NotPublishing);
+    let nobody =
+        Command::Participant { session: session(), id: "a".into(), command: ParticipantCommand::Leave, at: NOW };
+    assert_eq!(take(StageState::default(), nobody).unwrap_err(), Illegal::NotConnected);
+}
+
+#[test]
+fn a_session_ends_once() {
+    let close = || Command::CloseSession { session: session(), at: NOW };
+    let open = StageState { session_open: true, ..StageState::default() };
+    let (step, _) = take(open, close()).unwrap();
+    assert_eq!((step.changes, step.outbox.len()), (vec![Change::EndSession { session: session(), at: NOW }], 1));
+    let (step, then) = take(StageState::default(), close()).unwrap();
+    assert!(step.changes.is_empty() && step.outbox.is_empty() && then.is_empty(), "{step:?} {then:?}");
+}
+
+#[test]
+fn a_replication_ends_once() {
+    let replication = |state| Replication {
+        participant: "a".into(),
+        source: session(),
+        destination: SessionId { stage: "other".into(), session: "other session".into() },
+        state,
+        reconnect_window_seconds: 0,
+        started_at: NOW,
+        ends_at: None,
+    };
+    let end = |state| {
+        let replications = vec![replication(state)];
+        let command = Command::EndReplication { replication: replication(state).key() };
+        take(StageState { replications, ..StageState::default() }, command).unwrap()
+    };
+    let (step, then) = end(ReplicationState::Active);
+    assert_eq!(step.changes, [Change::PutReplication(replication(ReplicationState::Stopped))]);
+    assert!(matches!(&then[..], [Command::Disconnect { .. }, Command::RecordReplication { .. }]), "{then:?}");
+    let (step, then) = end(ReplicationState::Stopped);
+    assert!(step.changes.is_empty() && then.is_empty(), "{step:?} {then:?}");
+}
