@@ -6,18 +6,19 @@ COPY README.md README.md
 COPY docs docs
 COPY migrations migrations
 COPY crates crates
+COPY fuzz/Cargo.toml fuzz/Cargo.toml
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin greenroom \
-    && install -D target/release/greenroom /out/greenroom \
+    cargo build --profile dist --locked --bin greenroom \
+    && install -D -s target/dist/greenroom /out/greenroom \
     && mkdir /out/data
 
-# glibc, libgcc and the root certificates; no shell, and a user without rights (65532).
+# glibc, libgcc and the root certificates; no shell, and a non-root user (65532).
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/greenroom /usr/local/bin/greenroom
 COPY --from=build --chown=65532:65532 /out/data /data
-# On an address that others reach, only keys made with `greenroom credentials create`, or given by the environment, are
-# good.
+# The development keys do not work on a reachable address: create keys with `greenroom credentials create`, or set one in the
+# environment.
 ENV GREENROOM_LISTEN=0.0.0.0:4600 \
     GREENROOM_DEV_CREDENTIALS=off \
     GREENROOM_DATABASE_URL=sqlite:///data/greenroom.db \
@@ -25,7 +26,7 @@ ENV GREENROOM_LISTEN=0.0.0.0:4600 \
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-# 9464 has /metrics, for Prometheus alone.
+# 9464 serves /metrics, for Prometheus only.
 EXPOSE 4600 4601/udp 9464
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=3 CMD ["greenroom", "health"]
 ENTRYPOINT ["greenroom"]

@@ -2,7 +2,7 @@
 //! has nothing to do with it stays, and nothing is sent to a stranger.
 #![no_main]
 
-use greenroom_media::{MediaEvent, Failure, TransportId, FailureReason, Sfu, CloseReason};
+use greenroom_media::{CloseReason, Failure, FailureReason, MediaEvent, Sfu, TransportId};
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -59,7 +59,9 @@ impl World {
             let mut sent = Vec::new();
             loop {
                 match self.client.poll_output().unwrap() {
-                    Output::Timeout(at) if at <= self.now => self.client.handle_input(Input::Timeout(self.now)).unwrap(),
+                    Output::Timeout(at) if at <= self.now => {
+                        self.client.handle_input(Input::Timeout(self.now)).unwrap()
+                    }
                     Output::Timeout(_) => break,
                     Output::Transmit(transmit) => sent.push(transmit.contents.to_vec()),
                     Output::Event(event) => self.connected |= matches!(event, str0m::Event::Connected),

@@ -1,7 +1,7 @@
 //! Offers and fragments: whatever is answered is SDP with a section for each that was offered, and nothing is left behind.
 #![no_main]
 
-use greenroom_media::{TransportId, Sfu};
+use greenroom_media::{Sfu, TransportId};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
