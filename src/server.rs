@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{
     Listen, Pooler, PublicUrl, RateLimits, Regions, Secret, ServeArgs, Served, StoreArgs, Switch, Url,
 };
-use crate::connections::{Connections, Work};
+use crate::connections::{Connections, Maintenance};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::events::targets::TargetsError;
@@ -139,7 +139,7 @@ pub struct Server {
     entrance: ApiService,
     door: Arc<ApiState>,
     plane: Arc<Connections>,
-    work: Work,
+    work: Maintenance,
     delivery: events::Work,
     grace: Duration,
 }

@@ -44,7 +44,7 @@ const MAY: &[(&str, &[&str])] = &[
     // A file to and from a store. `app` knows what secrets are sealed under.
     ("backup", &["app", "clock", "ids", "secret", "store"]),
     ("signaling", &["metrics", "api", "app", "connections", "domain", "model", "clock", "config"]),
-    ("connections", &["metrics", "api", "app", "domain", "model", "clock", "config", "signaling"]),
+    ("connections", &["metrics", "app", "domain", "model", "clock", "config"]),
     (
         "server",
         &[

@@ -1,14 +1,14 @@
-//! Media connections that fail: what the log, the metrics, the record and the participant's events WebSocket say of them.
+//! Failed media connections: reported in the log, the metrics, the participant's events, and on its events WebSocket.
 
 use super::Connections;
-use super::stage::Key;
+use super::stage::StageKey;
 use crate::app::connections;
 use crate::app::notices::ParticipantMessage;
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::arn::Scope;
 use crate::model::participant::EventErrorCode;
-use crate::signaling::{messages, refusal};
 use greenroom_media::{Failure, FailureReason};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,119 +16,143 @@ use tokio::sync::broadcast::error::RecvError;
 /// DTLS alerts that clients send when they cannot agree on a certificate or cipher suite (RFC 5246, section 7.2).
 const CERTIFICATE_ALERTS: std::ops::RangeInclusive<u8> = 40..=46;
 
-/// How a failure is reported.
+/// The error of a failed media connection, for the participant's events WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaError {
+    pub code: String,
+    /// What happened, and what to check.
+    pub message: String,
+    /// `publish` or `subscribe`.
+    pub role: String,
+    /// The publisher of a subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_participant_id: Option<String>,
+}
+
+/// A message from node to node. It has the form of a message of the events WebSocket: nodes of version 0.1.0 and earlier
+/// forward the text without parsing it.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", content = "payload")]
+enum NodeMessage {
+    #[serde(rename = "ERROR")]
+    Error(MediaError),
+}
+
+/// What is reported of a failed or lost connection.
 struct Report {
+    /// `failed` or `lost`, as in the metrics.
+    outcome: &'static str,
+    /// Reason in metrics and log.
+    reason: &'static str,
     /// Code of the message on the events WebSocket.
     code: &'static str,
     /// What happened, and what to check.
     text: String,
-    /// Code of the event in the record.
+    /// Code of the participant's event.
     event: Option<EventErrorCode>,
+    remote: Option<SocketAddr>,
+    /// Advertised ICE candidates, if they matter.
+    candidates: Option<String>,
 }
 
 impl Connections {
-    /// Reports that a connection failed or was lost. Returns the error code for the record.
-    pub(super) fn media_failed(&self, id: &str, failure: Failure) -> Option<EventErrorCode> {
-        let (ticket, wish) = self.who(id)?;
-        let report = self.report(failure);
-        self.announce(&ticket, &wish, failure, &report);
+    /// Reports that a connection failed or was lost. Returns the code of the participant's event.
+    pub(super) fn report_failure(&self, id: &str, failure: Failure) -> Option<EventErrorCode> {
+        let (token, intent) = self.owner(id)?;
+        let report = self.failure_report(failure);
+        self.report(&token, &intent, &report);
         report.event
     }
 
-    /// Reports a publisher that is connected but sends no media. The connection stays.
-    pub(super) fn media_missing(self: &Arc<Self>, id: &str, failure: Failure) {
-        let Some((ticket, wish)) = self.who(id) else { return };
-        let report = self.report(failure);
-        self.announce(&ticket, &wish, failure, &report);
+    /// Reports a publisher that is connected but sends no media. The connection stays open.
+    pub(super) fn report_missing_media(self: &Arc<Self>, id: &str, failure: Failure) {
+        let Some((token, intent)) = self.owner(id) else { return };
+        let report = self.failure_report(failure);
+        self.report(&token, &intent, &report);
         let Some(code) = report.event else { return };
-        let plane = self.clone();
+        let connections = self.clone();
         self.tasks.spawn(async move {
-            let recorded = connections::failed(&plane.app, &ticket, &wish, code);
-            plane.stopping.run_until_cancelled(recorded).await;
+            let recorded = connections::failed(&connections.app, &token, &intent, code);
+            connections.stopping.run_until_cancelled(recorded).await;
         });
     }
 
-    /// Reports an offer that was refused as no codec could be agreed.
-    pub(super) fn codec_refused(&self, ticket: &VerifiedToken, wish: &Intent, refusal: &SignalingError) {
-        let (SignalingErrorCode::InvalidAudioCodec
-        | SignalingErrorCode::InvalidVideoCodec
-        | SignalingErrorCode::CodecMismatch) = refusal.code
-        else {
-            return;
+    /// Reports an offer that was rejected because no codec could be agreed.
+    pub(super) fn report_codec_error(&self, token: &VerifiedToken, intent: &Intent, error: &SignalingError) {
+        use SignalingErrorCode::{CodecMismatch, InvalidAudioCodec, InvalidVideoCodec};
+        let (InvalidAudioCodec | InvalidVideoCodec | CodecMismatch) = error.code else { return };
+        let report = Report {
+            outcome: "failed",
+            reason: "codec_not_agreed",
+            code: error.code.name(),
+            text: error.message.clone(),
+            event: None,
+            remote: None,
+            candidates: None,
         };
-        let (reason, code) = ("codec_not_agreed", refusal::telling(refusal.code).name);
-        self.app.metrics.media.connection(role(wish), "failed", reason);
-        tracing::warn!(
-            reason,
-            account = ticket.scope.account,
-            stage.id = ticket.stage,
-            participant.id = ticket.participant,
-            role = role(wish),
-            code,
-            check = refusal.message,
-            "media connection failed"
-        );
-        self.message(ticket, wish, code, &refusal.message);
+        self.report(token, intent, &report);
     }
 
-    fn who(&self, id: &str) -> Option<(Arc<VerifiedToken>, Intent)> {
-        let held = self.held();
-        held.connections.get(id).map(|connection| (connection.ticket.clone(), connection.wish.clone()))
+    fn owner(&self, id: &str) -> Option<(Arc<VerifiedToken>, Intent)> {
+        let registry = self.registry();
+        registry.connections.get(id).map(|connection| (connection.token.clone(), connection.intent.clone()))
     }
 
-    fn announce(&self, ticket: &VerifiedToken, wish: &Intent, failure: Failure, report: &Report) {
-        let lost = failure.reason == FailureReason::Silence;
-        let (outcome, reason) = (if lost { "lost" } else { "failed" }, failure.reason.name());
-        self.app.metrics.media.connection(role(wish), outcome, reason);
-        let remote = failure.remote.map(tracing::field::display);
-        let candidates = list(self.media.candidates());
-        // A macro call for each level: the level of an event is static.
+    fn report(&self, token: &VerifiedToken, intent: &Intent, report: &Report) {
+        let (outcome, reason, code) = (report.outcome, report.reason, report.code);
+        let Report { text, remote, candidates, .. } = report;
+        self.app.metrics.media.connection(role(intent), outcome, reason);
+        // A macro: the level and the message of a tracing event are static.
         macro_rules! log {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
                     reason,
-                    account = ticket.scope.account,
-                    stage.id = ticket.stage,
-                    participant.id = ticket.participant,
-                    role = role(wish),
-                    remote,
+                    account = token.scope.account,
+                    stage.id = token.stage,
+                    participant.id = token.participant,
+                    role = role(intent),
+                    code,
+                    remote = remote.map(tracing::field::display),
                     candidates,
-                    check = report.text,
+                    check = text,
                     $message
                 )
             };
         }
-        if lost {
-            log!(info, "media connection lost");
-        } else {
-            log!(warn, "media connection failed");
+        match outcome {
+            "lost" => log!(info, "media connection lost"),
+            _ => log!(warn, "media connection failed"),
         }
-        self.message(ticket, wish, report.code, &report.text);
-    }
-
-    /// Sends an error message on the participant's events WebSocket, on whatever node that is.
-    fn message(&self, ticket: &VerifiedToken, wish: &Intent, code: &str, text: &str) {
-        let publisher = match wish {
-            Intent::Subscribe(publisher) => Some(publisher.as_str()),
+        let remote_participant_id = match intent {
+            Intent::Subscribe(publisher) => Some(publisher.clone()),
             Intent::Events | Intent::Publish => None,
         };
-        let text = messages::media_error(code, text, role(wish), publisher);
-        if self.held().send(&Key::of(ticket), &ticket.participant, &text.as_str().into()) {
+        let (code, message, role) = (code.to_owned(), text.clone(), role(intent).to_owned());
+        self.send_error(token, MediaError { code, message, role, remote_participant_id });
+    }
+
+    /// Sends an error on the participant's events WebSocket, on whatever node it is. Best-effort.
+    fn send_error(&self, token: &VerifiedToken, error: MediaError) {
+        if self.registry().send_error(&StageKey::of(token), &token.participant, &error) {
             return;
         }
-        let (scope, stage, participant) = (ticket.scope.clone(), ticket.stage.clone(), ticket.participant.clone());
-        let (account, region) = (scope.account, scope.region);
+        let Ok(text) = serde_json::to_string(&NodeMessage::Error(error)) else { return };
+        let (Scope { account, region }, stage) = (token.scope.clone(), token.stage.clone());
+        let participant = token.participant.clone();
         self.app.bell.messages.send(ParticipantMessage { account, region, stage, participant, text });
     }
 
-    /// Sends messages of other nodes on the events WebSockets that this one holds.
-    pub(super) async fn relay(self: Arc<Self>) {
-        let mut received = self.app.bell.messages.receive();
+    /// Forwards errors from other nodes to the events WebSockets of this node.
+    pub(super) async fn forward_remote_errors(self: Arc<Self>) {
+        let mut messages = self.app.bell.messages.receive();
         loop {
-            match received.recv().await {
+            match messages.recv().await {
                 Ok(ParticipantMessage { account, region, stage, participant, text }) => {
-                    let key = Key { scope: Scope { account, region }, id: stage };
-                    self.held().send(&key, &participant, &text.into());
+                    // A message that cannot be parsed is of a later version.
+                    let Ok(NodeMessage::Error(error)) = serde_json::from_str(&text) else { continue };
+                    let key = StageKey { scope: Scope { account, region }, id: stage };
+                    self.registry().send_error(&key, &participant, &error);
                 }
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
@@ -136,17 +160,33 @@ impl Connections {
         }
     }
 
-    fn report(&self, failure: Failure) -> Report {
-        let candidates = list(self.media.candidates());
+    fn failure_report(&self, failure: Failure) -> Report {
+        let addresses = self.media.candidates().iter().map(SocketAddr::to_string);
+        let candidates = addresses.collect::<Vec<_>>().join(", ");
         let timeout = self.settings.media.timeout.as_secs_f64();
         let remote = failure.remote.map_or("the client".to_owned(), |remote| remote.to_string());
-        report(failure.reason, &candidates, &remote, timeout)
+        let (code, event, text) = describe(failure.reason, &candidates, &remote, timeout);
+        Report {
+            outcome: if failure.reason == FailureReason::Silence { "lost" } else { "failed" },
+            reason: failure.reason.name(),
+            code,
+            text,
+            event,
+            remote: failure.remote,
+            candidates: Some(candidates),
+        }
     }
 }
 
-fn report(reason: FailureReason, candidates: &str, remote: &str, timeout: f64) -> Report {
+/// Code on the events WebSocket, code of the event, and text of a failure.
+fn describe(
+    reason: FailureReason,
+    candidates: &str,
+    remote: &str,
+    timeout: f64,
+) -> (&'static str, Option<EventErrorCode>, String) {
     use EventErrorCode::{InternalServerException, InvalidInput};
-    let (code, event, text) = match reason {
+    match reason {
         FailureReason::NoStunRequest => (
             "ICE_FAILED",
             Some(InternalServerException),
@@ -226,22 +266,17 @@ fn report(reason: FailureReason, candidates: &str, remote: &str, timeout: f64) -
             Some(InternalServerException),
             "the server could not go on with the connection; connect again, and report this if it happens again".to_owned(),
         ),
-    };
-    Report { code, text, event }
+    }
 }
 
-/// What to check where the DTLS handshake fails.
+/// What to check when a DTLS handshake fails.
 const CERTIFICATES: &str = "check that its certificate is ECDSA (P-256 or P-384): RSA certificates, which GStreamer's \
                             webrtcbin makes in all versions so far, are not supported";
 
-fn role(wish: &Intent) -> &'static str {
-    match wish {
+fn role(intent: &Intent) -> &'static str {
+    match intent {
         Intent::Events => "events",
         Intent::Publish => "publish",
         Intent::Subscribe(_) => "subscribe",
     }
-}
-
-fn list(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }

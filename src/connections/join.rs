@@ -1,261 +1,264 @@
-//! Making a media connection, from the offer to the answer.
+//! Opening connections: media from offer to answer, events WebSockets, trickle ICE, and hanging up.
 
 use super::Connections;
-use super::held::{Carrier, CloseReason, Connection, End};
-use super::stage::{Key, Stage};
+use super::failures::MediaError;
+use super::registry::{CloseReason, Connection, End, Transport};
+use super::stage::{Stage, StageKey};
 use crate::app::connections::{self, Found};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
-use axum::extract::ws::Utf8Bytes;
 use greenroom_media::TransportId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Letters and digits of a connection's id: it stands in addresses, and is not to be guessed.
-const ID: usize = 16;
-/// Letters and digits that tell one ICE session of a connection from another.
-const TAG: usize = 8;
+/// Letters and digits of a connection id. It is part of URLs and must not be guessable.
+const CONNECTION_ID_LENGTH: usize = 16;
+/// Letters and digits of the ETag of an ICE session.
+const ICE_SESSION_LENGTH: usize = 8;
+/// Capacity of the queue of errors for an events WebSocket.
+const ERROR_QUEUE: usize = 8;
+/// How long a `DELETE` waits until the end of the connection is in the store.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Messages that wait to be sent on an events WebSocket, besides the stage's state.
-const MESSAGES: usize = 8;
-
-/// How long somebody who hangs up waits until that is written.
-const WRITTEN: Duration = Duration::from_secs(3);
-
-/// What somebody asks for.
+/// A request to publish or subscribe.
 #[derive(Debug)]
-pub struct Wanted {
-    /// Who asks.
-    pub ticket: Arc<VerifiedToken>,
-    /// What for.
-    pub wish: Intent,
-    /// The offer, SDP.
+pub struct JoinRequest {
+    pub token: Arc<VerifiedToken>,
+    pub intent: Intent,
+    /// SDP.
     pub offer: String,
-    /// With what software.
     pub client: Client,
 }
 
-/// What became of it.
+/// The result of a [`JoinRequest`].
 #[derive(Debug)]
-pub enum Made {
-    /// A connection.
-    Here {
-        /// Its id.
-        id: String,
-        /// The tag of its ICE session.
-        tag: String,
-        /// The answer, SDP.
+pub enum JoinOutcome {
+    Joined {
+        connection_id: String,
+        /// ETag of the ICE session.
+        ice_session: String,
+        /// SDP.
         answer: String,
     },
-    /// The node with this URL is to be asked.
-    Elsewhere(String),
+    /// Send the request to the node with this URL.
+    Redirect(String),
 }
 
-/// A socket that was let in.
+/// An events WebSocket that has joined the stage.
 #[derive(Debug)]
-pub struct Entered {
-    /// Its connection's id.
+pub struct EventsConnection {
     pub id: String,
-    /// Tells when it is to be closed, and why.
-    pub closing: watch::Receiver<Option<CloseReason>>,
-    /// Messages to send on it.
-    pub messages: mpsc::Receiver<Utf8Bytes>,
-    /// The stage.
+    /// Set when the WebSocket must be closed.
+    pub close: watch::Receiver<Option<CloseReason>>,
+    /// Errors to send.
+    pub errors: mpsc::Receiver<MediaError>,
     pub stage: Arc<Stage>,
-    /// The number of the stage's change that has put the participant in it.
+    /// The revision of the stage at which the participant joined.
     pub revision: i64,
 }
 
 impl Connections {
-    /// An id for a connection.
-    pub fn id(&self) -> String {
-        self.app.ids.alphanumeric(ID)
+    fn new_connection_id(&self) -> String {
+        self.app.ids.alphanumeric(CONNECTION_ID_LENGTH)
     }
 
-    /// A tag for an ICE session.
-    fn tag(&self) -> String {
-        self.app.ids.alphanumeric(TAG)
+    fn new_ice_session(&self) -> String {
+        self.app.ids.alphanumeric(ICE_SESSION_LENGTH)
     }
 
-    /// Makes a connection. Refusals are written down, as far as the record has a name for them.
-    pub async fn join(self: &Arc<Self>, wanted: Wanted) -> Result<Made, SignalingError> {
-        self.limit_offers(&wanted.ticket)?;
-        let (plane, Wanted { ticket, wish, .. }) = (self.clone(), &wanted);
-        let (ticket, wish) = (ticket.clone(), wish.clone());
-        // On its own: a client that goes away leaves nothing half done.
-        let made = self.tasks.spawn(async move { plane.make(wanted).await }).await;
-        let made = made.unwrap_or_else(|bug| {
-            tracing::error!(error = &bug as &dyn std::error::Error, "a connection was not made, by a bug");
+    /// Opens a media connection. An error that has an event code is recorded as an event of the participant.
+    pub async fn join(self: &Arc<Self>, request: JoinRequest) -> Result<JoinOutcome, SignalingError> {
+        self.check_offer_rate(&request.token)?;
+        let (token, intent) = (request.token.clone(), request.intent.clone());
+        let connections = self.clone();
+        // In a task of its own: a client that disconnects leaves nothing half done.
+        let task = self.tasks.spawn(async move { connections.open_media(request).await });
+        let result = task.await.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "join panicked");
             Err(SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again"))
         });
-        if let Err(refusal) = &made {
-            self.codec_refused(&ticket, &wish, refusal);
-            connections::refused(&self.app, &ticket, &wish, refusal).await;
+        if let Err(error) = &result {
+            self.report_codec_error(&token, &intent, error);
+            connections::refused(&self.app, &token, &intent, error).await;
         }
-        made
+        result
     }
 
-    /// Lets an events WebSocket in.
-    pub async fn enter(
+    /// Opens an events WebSocket: the participant joins the stage.
+    pub async fn join_events(
         self: &Arc<Self>,
-        ticket: Arc<VerifiedToken>,
+        token: Arc<VerifiedToken>,
         client: Client,
-    ) -> Result<Entered, SignalingError> {
-        let entered = self.let_in(&ticket, client).await;
-        if let Err(refusal) = &entered {
-            connections::refused(&self.app, &ticket, &Intent::Events, refusal).await;
+    ) -> Result<EventsConnection, SignalingError> {
+        let result = self.open_events(&token, client).await;
+        if let Err(error) = &result {
+            connections::refused(&self.app, &token, &Intent::Events, error).await;
         }
-        entered
+        result
     }
 
-    async fn let_in(self: &Arc<Self>, ticket: &Arc<VerifiedToken>, client: Client) -> Result<Entered, SignalingError> {
-        let (close, closing) = watch::channel(None);
-        let (send, messages) = mpsc::channel(MESSAGES);
-        let id = self.id();
-        self.take(&id, Connection::new(ticket.clone(), Intent::Events, Carrier::Socket(close, send)))?;
-        match connections::open(&self.app, ticket, &Intent::Events, &id, client).await {
-            Ok((_, revision)) => match self.opened(&id, ticket, Some(revision)) {
-                Some(stage) => Ok(Entered { id, closing, messages, stage, revision }),
-                None => Err(stopping()),
+    async fn open_events(
+        self: &Arc<Self>,
+        token: &Arc<VerifiedToken>,
+        client: Client,
+    ) -> Result<EventsConnection, SignalingError> {
+        let (close_sender, close) = watch::channel(None);
+        let (error_sender, errors) = mpsc::channel(ERROR_QUEUE);
+        let id = self.new_connection_id();
+        let transport = Transport::EventsSocket { close: close_sender, errors: error_sender };
+        self.register(&id, Connection::new(token.clone(), Intent::Events, transport))?;
+        match connections::open(&self.app, token, &Intent::Events, &id, client).await {
+            Ok((_, revision)) => match self.confirm(&id, token, Some(revision)) {
+                Some(stage) => Ok(EventsConnection { id, close, errors, stage, revision }),
+                None => Err(server_stopping()),
             },
-            Err(refusal) => {
-                self.not_opened(&id, ticket, &refusal);
-                Err(refusal)
+            Err(error) => {
+                self.open_failed(&id, token, &error);
+                Err(error)
             }
         }
     }
 
-    /// Forgets a connection that the record has refused. Where the record has failed, whether it has the connection is
-    /// not known; if it has, it is ended.
-    fn not_opened(self: &Arc<Self>, id: &str, ticket: &VerifiedToken, refusal: &SignalingError) {
-        if refusal.code == SignalingErrorCode::Internal {
-            self.opened(id, ticket, None);
-        }
-        self.end(id, End::Here(None));
-        if refusal.code != SignalingErrorCode::Internal {
-            self.forget(id);
-        }
-    }
-
-    async fn make(self: Arc<Self>, wanted: Wanted) -> Result<Made, SignalingError> {
-        let Wanted { ticket, wish, offer, client } = wanted;
-        let publisher = match connections::find(&self.app, &ticket, &wish).await? {
+    async fn open_media(self: Arc<Self>, request: JoinRequest) -> Result<JoinOutcome, SignalingError> {
+        let JoinRequest { token, intent, offer, client } = request;
+        let publisher = match connections::find(&self.app, &token, &intent).await? {
             Found::Here { publisher } => publisher,
-            Found::Elsewhere(url) => return Ok(Made::Elsewhere(url)),
+            Found::Elsewhere(url) => return Ok(JoinOutcome::Redirect(url)),
         };
-        let (id, tag, peer) = (self.id(), self.tag(), self.media.new_transport_id());
-        let carrier = Carrier::Media(peer, tag.clone());
-        self.take(&id, Connection::new(ticket.clone(), wish.clone(), carrier))?;
-        let answer = match self.answer(&ticket, peer, &wish, &publisher, offer).await {
+        let (id, ice_session) = (self.new_connection_id(), self.new_ice_session());
+        let transport_id = self.media.new_transport_id();
+        let transport = Transport::Media { id: transport_id, ice_session: ice_session.clone() };
+        self.register(&id, Connection::new(token.clone(), intent.clone(), transport))?;
+        let answer = match self.negotiate(&token, transport_id, &intent, &publisher, offer).await {
             Ok(answer) => answer,
-            Err(refusal) => {
-                self.forget(&id);
-                return Err(refusal);
+            Err(error) => {
+                self.discard(&id);
+                return Err(error);
             }
         };
-        match connections::open(&self.app, &ticket, &wish, &id, client).await {
-            Ok((Found::Here { publisher: now }, revision)) => {
-                self.opened(&id, &ticket, Some(revision));
-                if now != publisher {
-                    self.end(&id, End::Here(None));
+        match connections::open(&self.app, &token, &intent, &id, client).await {
+            Ok((Found::Here { publisher: current }, revision)) => {
+                self.confirm(&id, &token, Some(revision));
+                if current != publisher {
+                    self.end(&id, End::Local(None));
                 }
-                if self.held().connections.get(&id).is_none_or(Connection::has_ended) {
-                    return Err(if wish == Intent::Publish { too_late() } else { no_publisher() });
+                if self.registry().connections.get(&id).is_none_or(Connection::has_ended) {
+                    return Err(if intent == Intent::Publish { ended_while_opening() } else { publisher_not_found() });
                 }
-                Ok(Made::Here { id, tag, answer })
+                Ok(JoinOutcome::Joined { connection_id: id, ice_session, answer })
             }
             Ok((Found::Elsewhere(url), _)) => {
-                self.media.close(peer);
-                self.forget(&id);
-                Ok(Made::Elsewhere(url))
+                self.media.close(transport_id);
+                self.discard(&id);
+                Ok(JoinOutcome::Redirect(url))
             }
-            Err(refusal) => {
-                self.not_opened(&id, &ticket, &refusal);
-                Err(refusal)
+            Err(error) => {
+                self.open_failed(&id, &token, &error);
+                Err(error)
             }
         }
     }
 
-    /// The answer to an offer, once it is the participant's turn.
-    async fn answer(
+    /// Discards a connection that the store has rejected. After an internal error, whether the row exists is unknown: the
+    /// connection is confirmed and ended, so that the row is deleted if it exists.
+    fn open_failed(self: &Arc<Self>, id: &str, token: &VerifiedToken, error: &SignalingError) {
+        let is_unknown = error.code == SignalingErrorCode::Internal;
+        if is_unknown {
+            self.confirm(id, token, None);
+        }
+        self.end(id, End::Local(None));
+        if !is_unknown {
+            self.discard(id);
+        }
+    }
+
+    /// Answers an offer, under the participant's negotiation lock.
+    async fn negotiate(
         &self,
-        ticket: &VerifiedToken,
-        peer: TransportId,
-        wish: &Intent,
+        token: &VerifiedToken,
+        transport: TransportId,
+        intent: &Intent,
         publisher: &str,
         offer: String,
     ) -> Result<String, SignalingError> {
-        let _turn = self.turns.take(Key::of(ticket), ticket.participant.clone()).await;
-        let answered = match wish {
-            Intent::Publish => self.media.publish(peer, offer).await,
+        let _guard = self.negotiation_locks.lock(StageKey::of(token), token.participant.clone()).await;
+        let answer = match intent {
+            Intent::Publish => self.media.publish(transport, offer).await,
             Intent::Subscribe(_) => {
-                let target = self.held().connections.get(publisher).and_then(Connection::peer);
-                self.media.subscribe(peer, target.ok_or_else(no_publisher)?, offer).await
+                let publisher = self.registry().connections.get(publisher).and_then(Connection::transport_id);
+                self.media.subscribe(transport, publisher.ok_or_else(publisher_not_found)?, offer).await
             }
-            Intent::Events => return Err(SignalingError::new(SignalingErrorCode::Internal, "events are no media")),
+            Intent::Events => {
+                return Err(SignalingError::new(SignalingErrorCode::Internal, "an events WebSocket has no media"));
+            }
         };
-        answered.map_err(|refused| self.refuse_media(ticket, refused))
+        answer.map_err(|error| self.offer_error(token, error))
     }
 
-    /// Takes candidates, or restarts ICE; a restart is answered with a fragment and the new session's tag.
-    pub async fn trickle(
+    /// Adds remote ICE candidates, or restarts ICE. A restart returns the SDP fragment of the answer and the ETag of the
+    /// new ICE session. `check_etag` gets the ETag of the current one.
+    pub async fn trickle_ice(
         &self,
         id: &str,
-        ticket: &VerifiedToken,
-        names: impl FnOnce(&str) -> Result<(), SignalingError>,
+        token: &VerifiedToken,
+        check_etag: impl FnOnce(&str) -> Result<(), SignalingError>,
         fragment: String,
     ) -> Result<Option<(String, String)>, SignalingError> {
-        self.limit_patches(ticket)?;
-        let peer = {
-            let mut held = self.held();
-            match held.own(id, ticket).map(|connection| &connection.carrier) {
-                Some(Carrier::Media(peer, tag)) => names(tag).map(|()| *peer)?,
-                Some(Carrier::Socket(..)) | None => return Err(no_connection()),
+        self.check_patch_rate(token)?;
+        let transport = {
+            let mut registry = self.registry();
+            match registry.owned_media(id, token).map(|connection| &connection.transport) {
+                Some(Transport::Media { id, ice_session }) => check_etag(ice_session).map(|()| *id)?,
+                Some(Transport::EventsSocket { .. }) | None => return Err(connection_not_found()),
             }
         };
-        let answered = self.media.trickle(peer, fragment).await;
-        let Some(answer) = answered.map_err(|refused| self.refuse_media(ticket, refused))? else { return Ok(None) };
-        let new = self.tag();
-        if let Some(Carrier::Media(_, tag)) = self.held().own(id, ticket).map(|connection| &mut connection.carrier) {
-            tag.clone_from(&new);
+        let answer = self.media.trickle(transport, fragment).await;
+        let Some(answer) = answer.map_err(|error| self.offer_error(token, error))? else { return Ok(None) };
+        let new = self.new_ice_session();
+        let mut registry = self.registry();
+        if let Some(Transport::Media { ice_session, .. }) =
+            registry.owned_media(id, token).map(|connection| &mut connection.transport)
+        {
+            ice_session.clone_from(&new);
         }
         Ok(Some((answer, new)))
     }
 
-    /// Ends a media connection for its client, and waits until that is written. Answers whether it is, or was not long
-    /// ago, the client's own.
-    pub async fn hang_up(self: &Arc<Self>, id: &str, ticket: &VerifiedToken) -> bool {
-        let settled = {
-            let mut held = self.held();
-            if held.own(id, ticket).is_none() {
-                return held.was_own(id, ticket);
+    /// Ends a media connection for its client, and waits until that is in the store, or for [`CLOSE_TIMEOUT`]. Idempotent.
+    /// Returns false if the participant has no such connection, and had none recently.
+    pub async fn hang_up(self: &Arc<Self>, id: &str, token: &VerifiedToken) -> bool {
+        let removed = {
+            let mut registry = self.registry();
+            if registry.owned_media(id, token).is_none() {
+                return registry.was_owned(id, token);
             }
-            held.settled(id)
+            registry.removed(id)
         };
-        self.end(id, End::Here(None));
-        if let Some(mut settled) = settled {
-            // It ends with an error, when the sender is gone. If the store is not there now, it is written later.
-            let written = tokio::time::timeout(WRITTEN, settled.changed());
+        self.end(id, End::Local(None));
+        if let Some(mut removed) = removed {
+            // `changed` returns an error once the connection is removed. While the store is unavailable, the write is
+            // retried in the background.
+            let written = tokio::time::timeout(CLOSE_TIMEOUT, removed.changed());
             let _ = self.stopping.run_until_cancelled(written).await;
         }
         true
     }
 }
 
-pub(super) fn stopping() -> SignalingError {
-    SignalingError::new(SignalingErrorCode::Busy, "The server stops; try again")
+pub(super) fn server_stopping() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::Busy, "The server is stopping; try again")
 }
 
-fn too_late() -> SignalingError {
-    SignalingError::new(SignalingErrorCode::Busy, "The connection has ended before it was made; try again")
+fn ended_while_opening() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::Busy, "The connection ended while it was opened; try again")
 }
 
-fn no_publisher() -> SignalingError {
-    SignalingError::new(SignalingErrorCode::PublisherNotFound, "The participant does not publish any more")
+fn publisher_not_found() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::PublisherNotFound, "The participant no longer publishes")
 }
 
-/// What a path names that is not there, or not the ticket's own.
-pub fn no_connection() -> SignalingError {
-    SignalingError::new(SignalingErrorCode::ConnectionNotFound, "There is no such connection of this participant")
+/// The error for a connection that does not exist or belongs to another participant.
+pub fn connection_not_found() -> SignalingError {
+    SignalingError::new(SignalingErrorCode::ConnectionNotFound, "The participant has no such connection")
 }

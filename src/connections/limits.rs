@@ -1,98 +1,92 @@
-//! Limits of what one participant may ask of this node's media: requests per minute, and connections.
+//! Limits of media connections: requests per minute and concurrent connections.
 
 use super::Connections;
-use super::stage::Key;
+use super::stage::StageKey;
 use crate::clock::Timestamp;
 use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::bucket::{Rate, TokenBuckets};
 use crate::metrics::MediaRefusal;
-use crate::signaling::refusal;
 use greenroom_media::OfferError;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// How long a client is asked to wait where nobody knows when there is room again.
-const LATER: Duration = Duration::from_secs(2);
+/// `Retry-After` where the time until capacity is free is unknown.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// What the operator chose.
+/// Limits of media connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Offers per minute, of a participant and with a token.
+    /// Offers per minute, for each participant and each token.
     pub offers_per_minute: u32,
-    /// `PATCH` requests per minute, of a participant and with a token.
+    /// `PATCH` requests per minute, for each participant and each token.
     pub patches_per_minute: u32,
-    /// Media connections of a participant.
     pub per_participant: usize,
-    /// Media connections of a stage.
     pub per_stage: usize,
-    /// Media connections of this node.
     pub per_node: usize,
 }
 
-/// What has a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Client {
-    Participant(Key, String),
-    /// By its digest.
+enum RateKey {
+    Participant(StageKey, String),
+    /// By the digest of the token.
     Token(String),
 }
 
-/// Who has sent how many requests about media.
+/// The rate limits of media requests.
 #[derive(Debug, Default)]
-pub struct Rates {
-    offers: TokenBuckets<Client>,
-    patches: TokenBuckets<Client>,
+pub struct RateLimits {
+    offers: TokenBuckets<RateKey>,
+    patches: TokenBuckets<RateKey>,
 }
 
+/// Takes a request out of the bucket of the participant and that of the token. Error: the time until one is free.
 fn take(
-    buckets: &mut TokenBuckets<Client>,
-    ticket: &VerifiedToken,
+    buckets: &mut TokenBuckets<RateKey>,
+    token: &VerifiedToken,
     per_minute: u32,
     now: Timestamp,
 ) -> Result<(), Duration> {
     let rate = Rate::per_minute(per_minute);
-    buckets.take(Client::Participant(Key::of(ticket), ticket.participant.clone()), rate, now)?;
-    buckets.take(Client::Token(ticket.digest.clone()), rate, now)
+    buckets.take(RateKey::Participant(StageKey::of(token), token.participant.clone()), rate, now)?;
+    buckets.take(RateKey::Token(token.digest.clone()), rate, now)
 }
 
-/// Media connections that are open or being made: of this node, by stage and by participant.
+/// Counts of the media connections of this node that are open or being opened.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct MediaCounts {
     node: usize,
-    stages: HashMap<Key, usize>,
-    participants: HashMap<(Key, String), usize>,
+    stages: HashMap<StageKey, usize>,
+    participants: HashMap<(StageKey, String), usize>,
 }
 
-impl Counts {
-    /// Which limit one more connection of a participant would exceed, if any.
-    pub fn exceeded(&self, ticket: &VerifiedToken, limits: &Limits) -> Option<MediaRefusal> {
-        let key = Key::of(ticket);
-        let count = |counted: Option<&usize>| counted.copied().unwrap_or(0);
+impl MediaCounts {
+    /// The limit that one more connection would exceed, if any.
+    pub fn exceeded(&self, token: &VerifiedToken, limits: &Limits) -> Option<MediaRefusal> {
+        let stage = StageKey::of(token);
+        let count = |count: Option<&usize>| count.copied().unwrap_or(0);
         if self.node >= limits.per_node {
             return Some(MediaRefusal::Node);
         }
-        if count(self.stages.get(&key)) >= limits.per_stage {
+        if count(self.stages.get(&stage)) >= limits.per_stage {
             return Some(MediaRefusal::Stage);
         }
-        let participant = self.participants.get(&(key, ticket.participant.clone()));
+        let participant = self.participants.get(&(stage, token.participant.clone()));
         (count(participant) >= limits.per_participant).then_some(MediaRefusal::Participant)
     }
 
-    /// Counts a connection.
-    pub fn add(&mut self, ticket: &VerifiedToken) {
-        let key = Key::of(ticket);
+    pub fn add(&mut self, token: &VerifiedToken) {
+        let stage = StageKey::of(token);
         self.node += 1;
-        *self.stages.entry(key.clone()).or_default() += 1;
-        *self.participants.entry((key, ticket.participant.clone())).or_default() += 1;
+        *self.stages.entry(stage.clone()).or_default() += 1;
+        *self.participants.entry((stage, token.participant.clone())).or_default() += 1;
     }
 
-    /// Counts it no longer.
-    pub fn remove(&mut self, ticket: &VerifiedToken) {
-        let key = Key::of(ticket);
+    pub fn remove(&mut self, token: &VerifiedToken) {
+        let stage = StageKey::of(token);
         self.node = self.node.saturating_sub(1);
-        decrement(&mut self.stages, &key);
-        decrement(&mut self.participants, &(key, ticket.participant.clone()));
+        decrement(&mut self.stages, &stage);
+        decrement(&mut self.participants, &(stage, token.participant.clone()));
     }
 }
 
@@ -105,43 +99,48 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl Connections {
-    /// Takes an offer out of the participant's rate.
-    pub(super) fn limit_offers(&self, ticket: &VerifiedToken) -> Result<(), SignalingError> {
-        let taken =
-            take(&mut self.rates().offers, ticket, self.settings.limits.offers_per_minute, self.app.clock.monotonic());
-        taken.map_err(|wait| self.refuse(ticket, MediaRefusal::OfferRate).after(wait))
+    /// Counts an offer against the rate limit.
+    pub(super) fn check_offer_rate(&self, token: &VerifiedToken) -> Result<(), SignalingError> {
+        let (per_minute, now) = (self.settings.limits.offers_per_minute, self.app.clock.monotonic());
+        let taken = take(&mut self.rate_limits().offers, token, per_minute, now);
+        taken.map_err(|wait| self.limit_error(token, MediaRefusal::OfferRate).after(wait))
     }
 
-    /// Takes a `PATCH` out of the participant's rate.
-    pub(super) fn limit_patches(&self, ticket: &VerifiedToken) -> Result<(), SignalingError> {
-        let taken = take(
-            &mut self.rates().patches,
-            ticket,
-            self.settings.limits.patches_per_minute,
-            self.app.clock.monotonic(),
-        );
-        taken.map_err(|wait| self.refuse(ticket, MediaRefusal::PatchRate).after(wait))
+    /// Counts a `PATCH` request against the rate limit.
+    pub(super) fn check_patch_rate(&self, token: &VerifiedToken) -> Result<(), SignalingError> {
+        let (per_minute, now) = (self.settings.limits.patches_per_minute, self.app.clock.monotonic());
+        let taken = take(&mut self.rate_limits().patches, token, per_minute, now);
+        taken.map_err(|wait| self.limit_error(token, MediaRefusal::PatchRate).after(wait))
     }
 
-    /// What the media thread does not take, as a refusal.
-    pub(super) fn refuse_media(&self, ticket: &VerifiedToken, refused: OfferError) -> SignalingError {
-        match refused {
-            OfferError::Busy => self.refuse(ticket, MediaRefusal::Busy),
-            refused => refusal::of_media(refused),
-        }
+    /// The error for an offer or SDP fragment that the media thread rejects.
+    pub(super) fn offer_error(&self, token: &VerifiedToken, error: OfferError) -> SignalingError {
+        use SignalingErrorCode as Code;
+        let code = match &error {
+            OfferError::Malformed(_) => Code::MalformedOffer,
+            OfferError::TooLarge(_) => Code::OfferTooLarge,
+            OfferError::UnsupportedAudioCodec => Code::InvalidAudioCodec,
+            OfferError::UnsupportedVideoCodec(_) => Code::InvalidVideoCodec,
+            OfferError::CodecMismatch => Code::CodecMismatch,
+            OfferError::PublisherNotFound => Code::PublisherNotFound,
+            OfferError::TransportNotFound => Code::ConnectionNotFound,
+            OfferError::Unsupported(_) => Code::Unprocessable,
+            OfferError::Busy => return self.limit_error(token, MediaRefusal::Busy),
+        };
+        SignalingError::new(code, error.to_string())
     }
 
-    /// Refuses a request that is in order, but one too many; counts and logs it.
-    pub(super) fn refuse(&self, ticket: &VerifiedToken, reason: MediaRefusal) -> SignalingError {
-        self.app.metrics.refusals.media(reason);
+    /// The error for a valid request that exceeds a limit; counted and logged.
+    pub(super) fn limit_error(&self, token: &VerifiedToken, limit: MediaRefusal) -> SignalingError {
+        self.app.metrics.refusals.media(limit);
         tracing::info!(
-            reason = reason.name(),
-            participant.id = ticket.participant,
-            stage.id = ticket.stage,
+            reason = limit.name(),
+            participant.id = token.participant,
+            stage.id = token.stage,
             "media request refused"
         );
         let limits = &self.settings.limits;
-        let (code, text) = match reason {
+        let (code, text) = match limit {
             MediaRefusal::OfferRate => {
                 (SignalingErrorCode::RateExceeded, format!("More than {} offers per minute", limits.offers_per_minute))
             }
@@ -151,17 +150,17 @@ impl Connections {
             ),
             MediaRefusal::Participant => (
                 SignalingErrorCode::TooManyConnections,
-                format!("The participant has {} media connections, which is the limit", limits.per_participant),
+                format!("The participant has {} media connections, the maximum", limits.per_participant),
             ),
             MediaRefusal::Stage => {
-                (SignalingErrorCode::CapacityExceeded, "The stage has as many media connections as it may".to_owned())
+                (SignalingErrorCode::CapacityExceeded, "The stage has its maximum of media connections".to_owned())
             }
             MediaRefusal::Node => {
-                (SignalingErrorCode::CapacityExceeded, "The server has as many media connections as it may".to_owned())
+                (SignalingErrorCode::CapacityExceeded, "The server has its maximum of media connections".to_owned())
             }
-            MediaRefusal::Busy => (SignalingErrorCode::Busy, "Too many offers wait to be answered".to_owned()),
+            MediaRefusal::Busy => (SignalingErrorCode::Busy, "Too many offers are waiting for an answer".to_owned()),
         };
-        SignalingError::new(code, format!("{text}; try again later")).after(LATER)
+        SignalingError::new(code, format!("{text}; try again later")).after(DEFAULT_RETRY_AFTER)
     }
 }
 
@@ -175,7 +174,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { offers_per_minute: 2, patches_per_minute: 3, per_participant: 2, per_stage: 3, per_node: 4 };
 
-    fn ticket(stage: &str, participant: &str, token: &str) -> VerifiedToken {
+    fn token(stage: &str, participant: &str, digest: &str) -> VerifiedToken {
         VerifiedToken {
             scope: Scope { account: "1".into(), region: "r".into() },
             stage: stage.into(),
@@ -186,45 +185,49 @@ mod tests {
             issued_at: 0,
             expires_at: 0,
             self_signed: false,
-            digest: token.into(),
+            digest: digest.into(),
             connection_token: None,
         }
     }
 
     #[test]
-    fn rates_are_of_participants_and_of_tokens() {
-        let mut rates = Rates::default();
-        let mut offer = |participant, token| take(&mut rates.offers, &ticket("s", participant, token), 2, Timestamp(0));
+    fn rates_are_limited_per_participant_and_per_token() {
+        let mut rates = RateLimits::default();
+        let mut offer =
+            |participant, digest| take(&mut rates.offers, &token("s", participant, digest), 2, Timestamp(0));
         assert_eq!(offer("a", "1"), Ok(()));
         assert_eq!(offer("a", "2"), Ok(()));
         assert!(offer("a", "3").is_err(), "another token does not help");
         assert_eq!(offer("b", "1"), Ok(()));
         assert!(offer("c", "1").is_err(), "nor does another participant");
         assert_eq!(
-            (0..9).filter(|_| take(&mut rates.patches, &ticket("s", "a", "1"), 3, Timestamp(0)).is_ok()).count(),
+            (0..9).filter(|_| take(&mut rates.patches, &token("s", "a", "1"), 3, Timestamp(0)).is_ok()).count(),
             3
         );
     }
 
     #[test]
-    fn connections_are_counted_by_participant_stage_and_node() {
-        let mut counts = Counts::default();
+    fn connections_are_limited_per_participant_stage_and_node() {
+        let mut counts = MediaCounts::default();
         let mut add = |stage, participant| {
-            let ticket = ticket(stage, participant, "");
-            let exceeded = counts.exceeded(&ticket, &LIMITS);
+            let token = token(stage, participant, "");
+            let exceeded = counts.exceeded(&token, &LIMITS);
             if exceeded.is_none() {
-                counts.add(&ticket);
+                counts.add(&token);
             }
             exceeded
         };
         assert_eq!([add("s", "a"), add("s", "a"), add("s", "a")], [None, None, Some(MediaRefusal::Participant)]);
         assert_eq!([add("s", "b"), add("s", "b")], [None, Some(MediaRefusal::Stage)]);
         assert_eq!([add("t", "a"), add("t", "b")], [None, Some(MediaRefusal::Node)]);
-        counts.remove(&ticket("s", "a", ""));
-        assert_eq!(counts.exceeded(&ticket("s", "a", ""), &LIMITS), None);
+        counts.remove(&token("s", "a", ""));
+        assert_eq!(counts.exceeded(&token("s", "a", ""), &LIMITS), None);
         for (stage, participant) in [("s", "a"), ("s", "b"), ("t", "a")] {
-            counts.remove(&ticket(stage, participant, ""));
+            counts.remove(&token(stage, participant, ""));
         }
-        assert!(counts.node == 0 && counts.stages.is_empty() && counts.participants.is_empty(), "nothing is kept");
+        assert!(
+            counts.node == 0 && counts.stages.is_empty() && counts.participants.is_empty(),
+            "empty counts are removed"
+        );
     }
 }

@@ -1,110 +1,115 @@
-//! What this node holds of participants' connections, and the work on it: media and sockets on one side, the record on
-//! the other. The record is the truth: what it does not know (any more) is dropped here, and what ends here is told to
-//! it, in order, until it is written.
+//! The connections that this node serves: media transports and events WebSockets, and their rows in the store.
+//!
+//! The store is the source of truth. A connection whose row is gone is closed here ([`reconcile`]); a connection that ends
+//! here is written to its row in order, with retries ([`persist`]).
+
+#![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
 
 mod failures;
-mod held;
+mod heartbeat;
 mod join;
 mod limits;
-mod looking;
+mod maintenance;
+mod negotiation;
+mod persist;
+mod reconcile;
+mod registry;
 mod stage;
-mod turns;
-mod upkeep;
-mod writing;
 
-pub use held::{CloseReason, End};
-pub use join::{Entered, Made, Wanted, no_connection};
+pub use failures::MediaError;
+pub use join::{EventsConnection, JoinOutcome, JoinRequest, connection_not_found};
 pub use limits::Limits;
-pub use stage::{Stage, State};
+pub use registry::{CloseReason, End};
+pub use stage::{Stage, StageSnapshot};
 
 use crate::app::App;
 use crate::config::IceArgs;
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{Datagrams, Metrics};
 use greenroom_media::MediaHandle;
-use held::{Connection, Held};
-use limits::Rates;
-use stage::Key;
+use limits::RateLimits;
+use negotiation::NegotiationLocks;
+use registry::{Connection, ConnectionRegistry};
+use stage::StageKey;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use turns::Turns;
 
-/// As many connections are written of at once; the others wait here, not before the store.
-const WRITERS: usize = 16;
+/// Maximum connections whose state is written to the store concurrently.
+const MAX_CONCURRENT_WRITES: usize = 16;
 
-/// What the operator chose of participants' connections.
+/// Settings of participants' connections.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long an events WebSocket may be silent.
+    /// Idle timeout of an events WebSocket.
     pub events_timeout: Duration,
-    /// How long somebody may publish or subscribe without a break.
-    pub stream_most: Duration,
+    /// Maximum duration of a publication or subscription.
+    pub max_stream_duration: Duration,
     /// ICE servers for participants.
     pub ice: IceArgs,
-    /// What the media thread is told.
     pub media: greenroom_media::MediaConfig,
-    /// How much participants may ask of it.
     pub limits: Limits,
 }
 
-/// The connections of participants that this node holds.
+/// The connections of participants to this node.
 #[derive(Debug)]
 pub struct Connections {
-    /// The service.
     pub app: Arc<App>,
-    /// What the operator chose.
     pub settings: Settings,
-    /// Done when the server stops.
+    /// Cancelled when the server stops.
     pub stopping: CancellationToken,
-    /// Everything that runs for a connection or a stage, and is waited for at the end.
+    /// Tasks of connections and stages. [`Maintenance::run`] waits for them at the end.
     pub tasks: TaskTracker,
     media: MediaHandle,
-    held: Mutex<Held>,
-    rates: Mutex<Rates>,
-    turns: Turns,
-    writers: Semaphore,
+    registry: Mutex<ConnectionRegistry>,
+    rate_limits: Mutex<RateLimits>,
+    negotiation_locks: NegotiationLocks,
+    write_permits: Semaphore,
 }
 
-/// What has to be done all the time; see [`Work::run`].
+/// The background tasks of [`Connections`]; see [`Maintenance::run`].
 #[derive(Debug)]
-pub struct Work {
-    plane: Arc<Connections>,
-    events: mpsc::Receiver<greenroom_media::MediaEvent>,
+pub struct Maintenance {
+    connections: Arc<Connections>,
+    media_events: mpsc::Receiver<greenroom_media::MediaEvent>,
 }
 
 impl Connections {
-    /// Begins with nothing, on a bound socket for media.
-    pub fn start(app: Arc<App>, socket: UdpSocket, settings: Settings) -> std::io::Result<(Arc<Connections>, Work)> {
-        let (media, events) = MediaHandle::start(socket, settings.media.clone())?;
-        let plane = Arc::new(Connections {
+    /// Starts the media thread on a bound UDP socket.
+    pub fn start(
+        app: Arc<App>,
+        socket: UdpSocket,
+        settings: Settings,
+    ) -> std::io::Result<(Arc<Connections>, Maintenance)> {
+        let (media, media_events) = MediaHandle::start(socket, settings.media.clone())?;
+        let connections = Arc::new(Connections {
             app,
-            rates: Mutex::default(),
             settings,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             media,
-            held: Mutex::default(),
-            turns: Turns::default(),
-            writers: Semaphore::new(WRITERS),
+            registry: Mutex::default(),
+            rate_limits: Mutex::default(),
+            negotiation_locks: NegotiationLocks::default(),
+            write_permits: Semaphore::new(MAX_CONCURRENT_WRITES),
         });
-        Ok((plane.clone(), Work { plane, events }))
+        Ok((connections.clone(), Maintenance { connections, media_events }))
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registry(&self) -> MutexGuard<'_, ConnectionRegistry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rates(&self) -> MutexGuard<'_, Rates> {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rate_limits(&self) -> MutexGuard<'_, RateLimits> {
+        self.rate_limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what is held here at the moment.
+    /// Sets the gauges of connections, stages and media traffic.
     pub fn sample(&self, metrics: &Metrics) {
-        let (counts, stages) = self.held().counts();
+        let (counts, stages) = self.registry().counts();
         counts.into_iter().for_each(|(kind, count)| metrics.media.held(kind, count));
         metrics.media.stages.set(i64::try_from(stages).unwrap_or(i64::MAX));
         let stats = self.media.socket_stats();
@@ -113,62 +118,63 @@ impl Connections {
         metrics.media.counted(received, sent, stats.send_drops, stats.event_drops);
     }
 
-    /// Takes a connection in, unless the server stops or a limit of media connections is reached.
-    pub fn take(self: &Arc<Self>, id: &str, connection: Connection) -> Result<(), SignalingError> {
-        let mut held = self.held();
-        if held.closed {
-            return Err(join::stopping());
+    /// Registers a connection before its row exists. Errors: `Busy` while the server stops; a limit of media connections.
+    pub fn register(self: &Arc<Self>, id: &str, connection: Connection) -> Result<(), SignalingError> {
+        let mut registry = self.registry();
+        if registry.closed {
+            return Err(join::server_stopping());
         }
-        let media = connection.peer().is_some();
-        if let Some(limit) = media.then(|| held.media.exceeded(&connection.ticket, &self.settings.limits)).flatten() {
-            drop(held);
-            return Err(self.refuse(&connection.ticket, limit));
+        let is_media = connection.transport_id().is_some();
+        let exceeded = is_media.then(|| registry.media.exceeded(&connection.token, &self.settings.limits)).flatten();
+        if let Some(limit) = exceeded {
+            drop(registry);
+            return Err(self.limit_error(&connection.token, limit));
         }
-        if let Some(stage) = held.insert(id.to_owned(), connection) {
-            self.tasks.spawn(looking::watch(self.clone(), stage));
+        if let Some(stage) = registry.insert(id.to_owned(), connection) {
+            self.tasks.spawn(reconcile::run_stage(self.clone(), stage));
         }
         Ok(())
     }
 
-    /// Notes that the record has a connection, since the change `revision` of its stage if that is known; answers the
-    /// stage.
-    pub fn opened(self: &Arc<Self>, id: &str, ticket: &VerifiedToken, revision: Option<i64>) -> Option<Arc<Stage>> {
+    /// Records that the row of a connection exists, since `revision` of its stage if that is known. Returns the stage;
+    /// `None` if the connection is not registered any more.
+    pub fn confirm(self: &Arc<Self>, id: &str, token: &VerifiedToken, revision: Option<i64>) -> Option<Arc<Stage>> {
         let stage = {
-            let mut held = self.held();
-            held.opened(id, self.app.clock.monotonic());
-            held.stage(&Key::of(ticket))?
+            let mut registry = self.registry();
+            registry.confirm(id, self.app.clock.monotonic());
+            registry.stage(&StageKey::of(token))?
         };
-        self.write(id);
-        stage.enter(revision);
+        self.persist(id);
+        stage.participant_joined(revision);
         Some(stage)
     }
 
-    /// Puts a new ticket in the place of the one that a socket came with.
-    pub fn renew(&self, id: &str, ticket: Arc<VerifiedToken>) {
-        if let Some(connection) = self.held().connections.get_mut(id) {
-            connection.ticket = ticket;
+    /// Replaces the token of an events WebSocket after a token exchange.
+    pub fn replace_token(&self, id: &str, token: Arc<VerifiedToken>) {
+        if let Some(connection) = self.registry().connections.get_mut(id) {
+            connection.token = token;
         }
     }
 
-    /// Forgets a connection that the record never had.
-    pub fn forget(&self, id: &str) {
-        self.held().remove(id, self.app.clock.monotonic());
+    /// Removes a connection that never had a row.
+    pub fn discard(&self, id: &str) {
+        self.registry().remove(id, self.app.clock.monotonic());
     }
 
-    /// Ends a connection, and writes down what is to be written of it. A socket is told to close.
+    /// Ends a connection: closes its transport and writes its end to the store. Idempotent; the first cause counts.
     pub fn end(self: &Arc<Self>, id: &str, end: End) {
-        let peer = {
-            let mut held = self.held();
-            held.ended(id, end);
-            let connection = held.connections.get(id);
-            if let (Some(connection), End::Elsewhere(farewell)) = (connection, end) {
-                connection.dismiss(farewell);
+        let transport = {
+            let mut registry = self.registry();
+            registry.mark_ended(id, end);
+            let connection = registry.connections.get(id);
+            if let (Some(connection), End::Remote(reason)) = (connection, end) {
+                connection.close_socket(reason);
             }
-            connection.and_then(Connection::peer)
+            connection.and_then(Connection::transport_id)
         };
-        if let Some(peer) = peer {
-            self.media.close(peer);
+        if let Some(transport) = transport {
+            self.media.close(transport);
         }
-        self.write(id);
+        self.persist(id);
     }
 }

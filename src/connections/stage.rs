@@ -1,133 +1,133 @@
-//! A stage of which this node holds connections: how it looks, told to all its sockets in one text.
+//! A stage with connections to this node: the latest snapshot of its participants, and the requests to refresh it.
 
 use crate::app::views::{Entry, View};
 use crate::domain::admission::VerifiedToken;
 use crate::model::arn::Scope;
-use crate::signaling::messages;
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Which stage.
+/// Identifies a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// The account and the region.
+pub struct StageKey {
     pub scope: Scope,
-    /// Its id.
     pub id: String,
 }
 
-impl Key {
-    /// The stage of a ticket.
-    pub fn of(ticket: &VerifiedToken) -> Key {
-        Key { scope: ticket.scope.clone(), id: ticket.stage.clone() }
+impl StageKey {
+    /// The stage of a token.
+    pub fn of(token: &VerifiedToken) -> StageKey {
+        StageKey { scope: token.scope.clone(), id: token.stage.clone() }
     }
 }
 
-/// How a stage looked at some time.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// The message that says so, shared by all sockets; `None` before the first look.
-    pub text: Option<Utf8Bytes>,
-    /// Who is in it.
-    pub listed: Arc<HashSet<String>>,
+/// The listed participants of a stage, shared by all events WebSockets of the stage.
+#[derive(Debug, Default)]
+pub struct StageSnapshot {
+    pub participants: Vec<Entry>,
+    ids: HashSet<String>,
+    rendered: OnceLock<Bytes>,
 }
 
-impl State {
-    /// The message for a participant, who always sees itself: alone where it is not among those that are listed, this is
-    /// a text of its own.
-    pub fn text_for(&self, own: &Entry) -> Option<Utf8Bytes> {
-        let text = self.text.as_ref()?;
-        Some(if self.listed.contains(&own.id) { text.clone() } else { messages::with(text, own).into() })
+impl StageSnapshot {
+    pub fn new(participants: Vec<Entry>) -> Self {
+        let ids = participants.iter().map(|entry| entry.id.clone()).collect();
+        StageSnapshot { participants, ids, rendered: OnceLock::new() }
+    }
+
+    pub fn contains(&self, participant: &str) -> bool {
+        self.ids.contains(participant)
+    }
+
+    /// The snapshot in the form in which WebSockets send it. `render` is called once; the result is shared.
+    pub fn rendered(&self, render: impl FnOnce(&[Entry]) -> String) -> Bytes {
+        self.rendered.get_or_init(|| Bytes::from(render(&self.participants))).clone()
     }
 }
 
-/// A stage, as long as this node holds connections of it.
+/// A stage, for as long as this node has connections to it.
 #[derive(Debug)]
 pub struct Stage {
-    /// Which.
-    pub key: Key,
-    /// How it looks.
-    pub state: watch::Sender<State>,
-    /// The number of the latest change that its state has in it.
-    pub shown: watch::Sender<i64>,
-    /// Done when the last connection is gone.
+    pub key: StageKey,
+    /// The latest snapshot; `None` before the first read.
+    pub snapshots: watch::Sender<Option<Arc<StageSnapshot>>>,
+    /// The revision of the stage up to which the snapshot includes all changes.
+    pub published_revision: watch::Sender<i64>,
+    /// Cancelled when the last connection is removed.
     pub empty: CancellationToken,
-    /// Whether anybody is in it by this node: before, there is nobody to look for.
-    entered: AtomicBool,
-    /// The number of the latest change that is known of.
-    heard: AtomicI64,
-    /// Whether it is to be looked at whatever is known.
-    asked: AtomicBool,
-    wanted: Notify,
+    /// Whether a connection of this node was confirmed. Before, nothing has to be read.
+    has_participants: AtomicBool,
+    /// The latest known revision.
+    latest_revision: AtomicI64,
+    /// Whether to read the stage even if no newer revision is known.
+    forced: AtomicBool,
+    refresh: Notify,
 }
 
 impl Stage {
-    /// A stage that nobody has looked at.
-    pub fn new(key: Key) -> Self {
+    pub fn new(key: StageKey) -> Self {
         Stage {
             key,
-            state: watch::Sender::default(),
-            shown: watch::Sender::new(i64::MIN),
+            snapshots: watch::Sender::default(),
+            published_revision: watch::Sender::new(i64::MIN),
             empty: CancellationToken::new(),
-            entered: AtomicBool::new(false),
-            heard: AtomicI64::new(i64::MIN),
-            asked: AtomicBool::new(false),
-            wanted: Notify::new(),
+            has_participants: AtomicBool::new(false),
+            latest_revision: AtomicI64::new(i64::MIN),
+            forced: AtomicBool::new(false),
+            refresh: Notify::new(),
         }
     }
 
-    /// Somebody is in it by this node, since the change `revision` if that is known. What has been seen of a later one was
-    /// not looked for on their account, and they may be gone in it: then the stage is looked at again.
-    pub fn enter(&self, revision: Option<i64>) {
-        self.entered.store(true, Ordering::SeqCst);
+    /// Called when a connection was confirmed, with the revision of its change if that is known. If the snapshot is already
+    /// newer, the read behind it did not compare this connection, which may have been ended by then: the stage is read
+    /// again.
+    pub fn participant_joined(&self, revision: Option<i64>) {
+        self.has_participants.store(true, Ordering::SeqCst);
         match revision {
-            Some(revision) if revision >= *self.shown.borrow() => self.hear(revision),
-            _ => self.ask(),
+            Some(revision) if revision >= *self.published_revision.borrow() => self.revision_changed(revision),
+            _ => self.force_refresh(),
         }
     }
 
-    /// Hears of a change. Unless it has been seen already, the stage is looked at, once there is somebody to look for:
-    /// what was heard of before would only delay what the first one waits for.
-    pub fn hear(&self, revision: i64) {
-        self.heard.fetch_max(revision, Ordering::SeqCst);
-        if self.entered.load(Ordering::SeqCst) && revision > *self.shown.borrow() {
-            self.wanted.notify_one();
+    /// Called for each known change. Requests a refresh if the snapshot is older and a connection was confirmed: a read
+    /// before that would only delay the first snapshot that the connection needs.
+    pub fn revision_changed(&self, revision: i64) {
+        self.latest_revision.fetch_max(revision, Ordering::SeqCst);
+        if self.has_participants.load(Ordering::SeqCst) && revision > *self.published_revision.borrow() {
+            self.refresh.notify_one();
         }
     }
 
-    /// Asks for a look at the stage, whether or not it has changed.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        self.wanted.notify_one();
+    /// Requests a refresh, whether or not the stage has changed.
+    pub fn force_refresh(&self) {
+        self.forced.store(true, Ordering::SeqCst);
+        self.refresh.notify_one();
     }
 
-    /// Waits until a look is wanted.
-    pub async fn wanted(&self) {
+    /// Waits until a refresh is required.
+    pub async fn refresh_required(&self) {
         loop {
-            self.wanted.notified().await;
-            let unseen = self.heard.load(Ordering::SeqCst) > *self.shown.borrow();
-            if self.asked.swap(false, Ordering::SeqCst) || unseen {
+            self.refresh.notified().await;
+            let is_stale = self.latest_revision.load(Ordering::SeqCst) > *self.published_revision.borrow();
+            if self.forced.swap(false, Ordering::SeqCst) || is_stale {
                 return;
             }
         }
     }
 
-    /// Tells how the stage looks. A text that is as before stays the same one, so that nobody is told twice.
-    pub fn tell(&self, view: &View) {
-        let text = messages::stage_state(&self.key.id, &view.participants);
-        self.state.send_if_modified(|state| {
-            let news = state.text.as_deref() != Some(text.as_str());
-            if news {
-                state.listed = Arc::new(view.participants.iter().map(|entry| entry.id.clone()).collect());
-                state.text = Some(text.into());
+    /// Publishes what was read. An unchanged snapshot stays the same one and wakes no WebSocket.
+    pub fn publish(&self, view: &View) {
+        self.snapshots.send_if_modified(|snapshot| {
+            let changed = snapshot.as_ref().is_none_or(|snapshot| snapshot.participants != view.participants);
+            if changed {
+                *snapshot = Some(Arc::new(StageSnapshot::new(view.participants.clone())));
             }
-            news
+            changed
         });
-        self.shown.send_replace(view.revision);
+        self.published_revision.send_replace(view.revision);
     }
 }
 
@@ -137,49 +137,62 @@ mod tests {
 
     fn stage() -> Stage {
         let scope = Scope { account: "1".to_owned(), region: "r".to_owned() };
-        Stage::new(Key { scope, id: "s".to_owned() })
+        Stage::new(StageKey { scope, id: "s".to_owned() })
     }
 
     fn view(revision: i64) -> View {
         View { revision, ..View::default() }
     }
 
-    async fn is_wanted(stage: &Stage) -> bool {
-        let mut wanted = Box::pin(stage.wanted());
-        futures_util::poll!(&mut wanted).is_ready()
+    async fn requires_refresh(stage: &Stage) -> bool {
+        let mut required = Box::pin(stage.refresh_required());
+        futures_util::poll!(&mut required).is_ready()
     }
 
     #[tokio::test]
-    async fn nobody_looks_before_somebody_has_entered() {
+    async fn no_refresh_before_the_first_confirmed_connection() {
         let stage = stage();
-        stage.hear(7);
-        assert!(!is_wanted(&stage).await, "there is nobody to look for");
-        stage.enter(Some(8));
-        assert!(is_wanted(&stage).await);
-        stage.tell(&view(8));
-        assert_eq!(*stage.shown.borrow(), 8, "whoever waits for this change is told");
-        assert!(!is_wanted(&stage).await);
+        stage.revision_changed(7);
+        assert!(!requires_refresh(&stage).await, "no connection needs a snapshot");
+        stage.participant_joined(Some(8));
+        assert!(requires_refresh(&stage).await);
+        stage.publish(&view(8));
+        assert_eq!(*stage.published_revision.borrow(), 8, "a connection that waits for this revision is woken");
+        assert!(!requires_refresh(&stage).await);
     }
 
     #[tokio::test]
-    async fn a_change_is_looked_at_once_whoever_tells_of_it() {
+    async fn a_change_is_read_once_however_often_it_is_notified() {
         let stage = stage();
-        stage.enter(Some(1));
-        assert!(is_wanted(&stage).await);
-        // It is heard of while somebody looks, and the look has it in it.
-        stage.hear(2);
-        stage.tell(&view(2));
-        assert!(!is_wanted(&stage).await);
-        stage.enter(Some(2));
-        stage.hear(2);
-        stage.hear(1);
-        assert!(!is_wanted(&stage).await, "both have been seen");
-        stage.enter(Some(1));
-        assert!(is_wanted(&stage).await, "who has entered at 1 may be gone at 2");
-        stage.hear(3);
-        assert!(is_wanted(&stage).await);
-        stage.tell(&view(3));
-        stage.enter(None);
-        assert!(is_wanted(&stage).await, "whether there is anything new is not known");
+        stage.participant_joined(Some(1));
+        assert!(requires_refresh(&stage).await);
+        // The notification arrives during a read that includes the change.
+        stage.revision_changed(2);
+        stage.publish(&view(2));
+        assert!(!requires_refresh(&stage).await);
+        stage.participant_joined(Some(2));
+        stage.revision_changed(2);
+        stage.revision_changed(1);
+        assert!(!requires_refresh(&stage).await, "both revisions were read");
+        stage.participant_joined(Some(1));
+        assert!(requires_refresh(&stage).await, "a participant that joined at 1 may be gone at 2");
+        stage.revision_changed(3);
+        assert!(requires_refresh(&stage).await);
+        stage.publish(&view(3));
+        stage.participant_joined(None);
+        assert!(requires_refresh(&stage).await, "the revision of the change is not known");
+    }
+
+    #[test]
+    fn an_unchanged_snapshot_wakes_no_receiver() {
+        let stage = stage();
+        let receiver = stage.snapshots.subscribe();
+        stage.publish(&view(1));
+        let first = stage.snapshots.borrow().clone().unwrap();
+        assert!(receiver.has_changed().unwrap());
+        let mut receiver = stage.snapshots.subscribe();
+        stage.publish(&view(2));
+        assert!(!receiver.has_changed().unwrap());
+        assert!(Arc::ptr_eq(&first, receiver.borrow_and_update().as_ref().unwrap()));
     }
 }

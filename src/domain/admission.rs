@@ -1,4 +1,4 @@
-//! Who may come in: what a participant token must say, and the names of refusals.
+//! Admission of participants: token claims, intents, and the errors of signaling.
 
 mod claims;
 
@@ -9,18 +9,18 @@ use crate::model::participant::{EventErrorCode, ParticipantAttributes};
 use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability as Capability};
 use std::time::Duration;
 
-/// What somebody wants of a stage.
+/// What a participant opens a connection for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// To be told what happens in it.
+    /// The events WebSocket of the stage.
     Events,
-    /// To send media.
+    /// To publish media.
     Publish,
-    /// To receive the media of a participant.
+    /// To subscribe to the participant with this id.
     Subscribe(String),
 }
 
-/// A token that holds: who comes, where to, and what it may.
+/// A participant token whose signature and claims were verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifiedToken {
     /// The account and the region of the stage.
@@ -29,78 +29,78 @@ pub struct VerifiedToken {
     pub stage: String,
     /// Id of the participant.
     pub participant: String,
-    /// The customer's name for it, or `""`.
+    /// The customer's id of the participant, or `""`.
     pub user_id: String,
-    /// The customer's data.
+    /// The customer's attributes of the participant.
     pub attributes: ParticipantAttributes,
-    /// What it may do.
+    /// What the participant may do.
     pub capabilities: ParticipantTokenCapabilities,
-    /// Unix seconds of the token's making.
+    /// `iat`, in Unix seconds.
     pub issued_at: i64,
-    /// Unix seconds after which it opens no door.
+    /// `exp`, in Unix seconds.
     pub expires_at: i64,
-    /// Whether the customer signed it, not this service.
+    /// Whether it was signed with a customer's key rather than the service's.
     pub self_signed: bool,
-    /// A digest that tells one token from another.
+    /// A digest that identifies the token.
     pub digest: String,
-    /// Id of the connection token that came with it.
+    /// `jti` of the connection token that was sent along, if any.
     pub connection_token: Option<String>,
 }
 
-/// Names of refusals at the doors.
+/// Codes of the errors of signaling; `docs/participants.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignalingErrorCode {
     /// No token was sent.
     TokenMissing,
-    /// It is not a token, or a member of it is missing or of a wrong form.
+    /// Not a token, or a claim is missing or invalid.
     TokenMalformed,
-    /// No key here has signed it.
+    /// The signing key is unknown.
     TokenKeyUnknown,
-    /// Its signature is wrong.
+    /// The signature is invalid.
     TokenSignatureInvalid,
-    /// Its time is over.
+    /// `exp` is past.
     TokenExpired,
-    /// It was made in the future.
+    /// `iat` is in the future.
     TokenNotYetValid,
-    /// It is for another stage, participant or service than it was shown to, or its kind may not do this.
+    /// The token is for another stage, participant or service, or of a kind that does not allow this.
     TokenNotAllowed,
-    /// Another token of the same participant has taken its place.
+    /// The participant has exchanged the token for another one.
     TokenSuperseded,
     /// The connection token was revoked.
     ConnectionTokenRevoked,
-    /// The participant was disconnected for good.
+    /// The participant was disconnected by `DisconnectParticipant`.
     ParticipantDisconnected,
-    /// There is no such stage.
+    /// The stage does not exist.
     StageDeleted,
-    /// The token does not give the right.
+    /// The token lacks a capability.
     InsufficientCapabilities,
-    /// The stage is full.
+    /// The stage has its quota of publishers or subscribers.
     QuotaExceeded,
-    /// Whom to subscribe to does not publish.
+    /// The participant to subscribe to does not publish.
     PublisherNotFound,
-    /// There is no such connection, or it is somebody else's.
+    /// The participant has no such connection.
     ConnectionNotFound,
-    /// The path names nothing.
+    /// Unknown path.
     NotFound,
-    /// The offer cannot be read.
+    /// The SDP offer is invalid.
     MalformedOffer,
     /// The offer has audio without Opus.
     InvalidAudioCodec,
-    /// The offer has no video codec that is taken.
+    /// The offer has no supported video codec.
     InvalidVideoCodec,
     /// The offer has none of the codecs that the publisher sends.
     CodecMismatch,
-    /// The request cannot be read.
+    /// The request is invalid.
     MalformedRequest,
-    /// The path does not take the method.
+    /// The path does not allow the method.
     MethodNotAllowed,
-    /// The body is of another kind than the path takes.
+    /// The path does not accept the content type.
     UnsupportedMediaType,
-    /// The ICE session that is named is not the one that there is.
+    /// `If-Match` is not the ETag of the current ICE session.
     PreconditionFailed,
-    /// No ICE session is named.
+    /// `If-Match` is missing.
     PreconditionRequired,
-    /// A change that cannot be made to the connection.
+    /// An unsupported change of a media connection.
     Unprocessable,
     /// The body is too large.
     TooLarge,
@@ -110,20 +110,20 @@ pub enum SignalingErrorCode {
     Timeout,
     /// The path is for WebSockets.
     UpgradeRequired,
-    /// The participant, or the token, sends more requests than it may.
+    /// The participant or the token exceeds a rate limit.
     RateExceeded,
-    /// The participant has as many media connections as it may.
+    /// The participant has its maximum of media connections.
     TooManyConnections,
-    /// The stage or the server has as many media connections as it may.
+    /// The stage or the server has its maximum of media connections.
     CapacityExceeded,
-    /// More is asked than the service can take.
+    /// The service is overloaded or unavailable.
     Busy,
     /// The service failed.
     Internal,
 }
 
 impl Intent {
-    /// What a token must let its holder do.
+    /// The capability that a token must have.
     pub fn capability(&self) -> Option<Capability> {
         match self {
             Intent::Events => None,
@@ -141,27 +141,69 @@ impl Intent {
     }
 }
 
-/// Why somebody does not come in.
+/// An error of signaling, as it is sent to the participant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SignalingError {
-    /// Its name.
+    /// Code in the response.
     pub code: SignalingErrorCode,
-    /// What is wrong, and the way out.
+    /// What is wrong, and what to do about it.
     pub message: String,
-    /// When to try again, if that is known; in whole seconds.
+    /// `Retry-After` in seconds, if known.
     pub retry_after: Option<u64>,
 }
 
 impl SignalingErrorCode {
-    /// How the record names it, where the model has a name for it.
+    /// The code as it is sent.
+    pub fn name(self) -> &'static str {
+        use SignalingErrorCode as Code;
+        match self {
+            Code::TokenMissing => "TOKEN_MISSING",
+            Code::TokenMalformed => "TOKEN_MALFORMED",
+            Code::TokenKeyUnknown => "TOKEN_KEY_UNKNOWN",
+            Code::TokenSignatureInvalid => "TOKEN_SIGNATURE_INVALID",
+            Code::TokenNotYetValid => "TOKEN_NOT_YET_VALID",
+            Code::TokenExpired => "TOKEN_EXPIRED",
+            Code::TokenNotAllowed => "TOKEN_NOT_ALLOWED",
+            Code::TokenSuperseded => "TOKEN_SUPERSEDED",
+            Code::ConnectionTokenRevoked => "CONNECTION_TOKEN_REVOKED",
+            Code::ParticipantDisconnected => "PARTICIPANT_DISCONNECTED",
+            Code::InsufficientCapabilities => "INSUFFICIENT_CAPABILITIES",
+            Code::QuotaExceeded => "QUOTA_EXCEEDED",
+            Code::StageDeleted => "STAGE_DELETED",
+            Code::PublisherNotFound => "PUBLISHER_NOT_FOUND",
+            Code::ConnectionNotFound => "CONNECTION_NOT_FOUND",
+            Code::NotFound => "NOT_FOUND",
+            Code::MalformedOffer => "MALFORMED_OFFER",
+            Code::MalformedRequest => "MALFORMED_REQUEST",
+            Code::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Code::InvalidAudioCodec => "INVALID_AUDIO_CODEC",
+            Code::InvalidVideoCodec => "INVALID_VIDEO_CODEC",
+            Code::CodecMismatch => "CODEC_MISMATCH",
+            Code::Timeout => "TIMEOUT",
+            Code::PreconditionFailed => "PRECONDITION_FAILED",
+            Code::TooLarge => "TOO_LARGE",
+            Code::OfferTooLarge => "OFFER_TOO_LARGE",
+            Code::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Code::Unprocessable => "UNPROCESSABLE",
+            Code::UpgradeRequired => "UPGRADE_REQUIRED",
+            Code::PreconditionRequired => "PRECONDITION_REQUIRED",
+            Code::RateExceeded => "RATE_EXCEEDED",
+            Code::TooManyConnections => "TOO_MANY_CONNECTIONS",
+            Code::Internal => "INTERNAL",
+            Code::Busy => "BUSY",
+            Code::CapacityExceeded => "CAPACITY_EXCEEDED",
+        }
+    }
+
+    /// The error code of the participant's event, if AWS defines one.
     pub fn event(self) -> Option<EventErrorCode> {
         match self {
             SignalingErrorCode::InsufficientCapabilities => Some(EventErrorCode::InsufficientCapabilities),
             SignalingErrorCode::QuotaExceeded => Some(EventErrorCode::QuotaExceeded),
             SignalingErrorCode::PublisherNotFound => Some(EventErrorCode::PublisherNotFound),
             SignalingErrorCode::InvalidAudioCodec => Some(EventErrorCode::InvalidAudioCodec),
-            // Audio is Opus everywhere: a mismatch is one of video.
+            // All audio is Opus: a mismatch is one of video.
             SignalingErrorCode::InvalidVideoCodec | SignalingErrorCode::CodecMismatch => {
                 Some(EventErrorCode::InvalidVideoCodec)
             }
@@ -171,37 +213,37 @@ impl SignalingErrorCode {
 }
 
 impl SignalingError {
-    /// A refusal with its name and a sentence.
+    /// An error without `Retry-After`.
     pub fn new(code: SignalingErrorCode, message: impl Into<String>) -> Self {
         SignalingError { code, message: message.into(), retry_after: None }
     }
 
-    /// The same, with the time after which the client may try again.
+    /// Sets `Retry-After`, rounded up to seconds.
     pub fn after(self, wait: Duration) -> Self {
         SignalingError { retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)), ..self }
     }
 }
 
-/// Refuses the exchange of a token that this service has signed.
-pub fn check_exchangeable(holder: &VerifiedToken) -> Result<(), SignalingError> {
-    if holder.self_signed {
+/// Checks that a token can be exchanged: it was signed with a customer's key.
+pub fn check_exchangeable(token: &VerifiedToken) -> Result<(), SignalingError> {
+    if token.self_signed {
         return Ok(());
     }
-    Err(not_allowed("only tokens that are signed with a key of the customer's can be exchanged"))
+    Err(not_allowed("only tokens signed with a customer's key can be exchanged"))
 }
 
-/// Checks that a token may take the place of the one that `holder` came with: who it is for, and where, stays.
-pub fn check_exchange(holder: &VerifiedToken, new: &VerifiedToken) -> Result<(), SignalingError> {
+/// Checks that a token can replace the `current` one: it is of the same stage and participant, and not older.
+pub fn check_exchange(current: &VerifiedToken, new: &VerifiedToken) -> Result<(), SignalingError> {
     check_exchangeable(new)?;
-    let stays = |member: &str| Err(not_allowed(format!("{member}: must be that of the token that is exchanged")));
-    if (&holder.scope, &holder.stage) != (&new.scope, &new.stage) {
-        return stays("resource, topic");
+    let must_match = |member: &str| Err(not_allowed(format!("{member}: must be the same as in the current token")));
+    if (&current.scope, &current.stage) != (&new.scope, &new.stage) {
+        return must_match("resource, topic");
     }
-    if holder.participant != new.participant {
-        return stays("jti");
+    if current.participant != new.participant {
+        return must_match("jti");
     }
-    if new.issued_at < holder.issued_at {
-        let text = "iat: the token is older than the one that it is exchanged for";
+    if new.issued_at < current.issued_at {
+        let text = "iat: the token is older than the current one";
         return Err(SignalingError::new(SignalingErrorCode::TokenSuperseded, text));
     }
     Ok(())

@@ -1,16 +1,14 @@
-//! Rates: how many requests a second an account may send in a region, by operation.
-//!
-//! A bucket for each holds one second's worth.
+//! API rate limits: requests per second of an account in a region, by operation. The burst is one second's requests.
 
 use super::bucket::{Rate, TokenBuckets};
 use crate::clock::Timestamp;
 use std::collections::HashMap;
 
-/// Requests a second, by operation; an operation that is not there has no limit.
+/// Requests per second by operation; an operation without an entry has no limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rates(pub HashMap<String, u32>);
 
-/// AWS's rates, which cannot be adjusted there: 50 for participant tokens, 10 for tags, 3 for public keys, else 5.
+/// The fixed rates of AWS (Amazon IVS Service Quotas): 50 for participant tokens, 10 for tags, 3 for public keys, else 5.
 pub fn aws_rate(operation: &str) -> u32 {
     match operation {
         "CreateParticipantToken" => 50,
@@ -20,15 +18,15 @@ pub fn aws_rate(operation: &str) -> u32 {
     }
 }
 
-/// Whose requests are counted together: account, region, operation.
+/// Requests that share a bucket: account, region, operation.
 pub type Key = (String, String, &'static str);
 
-/// The buckets of one node.
+/// The buckets of this node.
 #[derive(Debug, Default)]
 pub struct Buckets(TokenBuckets<Key>);
 
 impl Buckets {
-    /// Takes one request out of a bucket; answers whether one was left.
+    /// Counts a request. Returns false if it exceeds the rate.
     pub fn take(&mut self, key: Key, rates: &Rates, now: Timestamp) -> bool {
         let Some(&rate) = rates.0.get(key.2) else { return true };
         self.0.take(key, Rate::per_second(rate), now).is_ok()
@@ -48,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_holds_as_many_as_the_rate_and_then_one_every_fifth_of_a_second() {
+    fn a_burst_of_one_second_is_refilled_at_the_rate() {
         let (mut buckets, rates) = (Buckets::default(), rates());
         let mut take = |ms| buckets.take(key("a", "ListStages"), &rates, Timestamp(ms));
         assert_eq!([0; 7].map(&mut take), [true, true, true, true, true, false, false]);
@@ -57,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_and_operations_do_not_share() {
+    fn accounts_and_operations_do_not_share_a_bucket() {
         let (mut buckets, rates) = (Buckets::default(), rates());
         for _ in 0..3 {
             assert!(buckets.take(key("a", "ImportPublicKey"), &rates, Timestamp(0)));
@@ -69,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_takes_nothing_away() {
+    fn a_clock_that_goes_back_drains_nothing() {
         let (mut buckets, rates) = (Buckets::default(), rates());
         assert!(buckets.take(key("a", "ListStages"), &rates, Timestamp(1000)));
         assert!(buckets.take(key("a", "ListStages"), &rates, Timestamp(0)));

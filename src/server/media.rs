@@ -3,7 +3,7 @@
 use super::{ServerError, reachable, seconds};
 use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
-use crate::connections::{Connections, Limits, Settings, Work};
+use crate::connections::{Connections, Limits, Maintenance, Settings};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub fn start(
     args: &ServeArgs,
     (socket, bound): (UdpSocket, SocketAddr),
     app: &Arc<App>,
-) -> Result<(Arc<Connections>, Work), ServerError> {
+) -> Result<(Arc<Connections>, Maintenance), ServerError> {
     let chosen = &args.participants;
     let mut public_ips = chosen.media_public_ip.clone();
     if public_ips.is_empty() && bound.ip().is_unspecified() {
@@ -31,7 +31,7 @@ pub fn start(
     warn_of_open_relays(&chosen.ice);
     let settings = Settings {
         events_timeout: seconds(chosen.events_timeout_seconds),
-        stream_most: seconds(chosen.stream_max_seconds),
+        max_stream_duration: seconds(chosen.stream_max_seconds),
         ice: chosen.ice.clone(),
         media: greenroom_media::MediaConfig {
             public_ips,

@@ -1,16 +1,17 @@
 //! The events WebSocket: whoever holds it is in the stage, and is told how the stage looks.
 
 use super::agent;
-use super::control_frames::ControlFrames;
 use super::credentials::{self, Credentials};
-use super::messages::{self, Heard};
+use super::messages::{self, ClientMessage};
 use super::refusal::{self, ErrorSpec};
 use crate::api::{self, Lease, Place, RequestContext, Resource};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::app::views::Entry;
-use crate::connections::{CloseReason, Connections, End, Entered, Stage, State};
+use crate::clock::Timestamp;
+use crate::connections::{CloseReason, Connections, End, EventsConnection, MediaError, Stage, StageSnapshot};
 use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
+use crate::domain::bucket::{Rate, TokenBucket};
 use crate::domain::participant::Client;
 use crate::metrics::Metrics;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -42,6 +43,9 @@ const IDLE: CloseStatus = CloseStatus(4408, "IDLE");
 const SLOW_READER: CloseStatus = CloseStatus(4413, "SLOW_READER");
 const SESSION_ENDED: CloseStatus = CloseStatus(4409, "SESSION_ENDED");
 const MALFORMED: CloseStatus = CloseStatus(4400, "MALFORMED_REQUEST");
+/// Maximum rate of control frames (pings and pongs) of a client: 10 per second, with a burst of 60.
+const CONTROL_FRAME_RATE: Rate = Rate::new(60, Duration::from_secs(6));
+
 /// Policy violation (RFC 6455, section 7.4.1).
 const TOO_MANY_CONTROL_FRAMES: CloseStatus = CloseStatus(1008, "TOO_MANY_CONTROL_FRAMES");
 const TOKEN_REUSED: CloseStatus = CloseStatus(4403, "TOKEN_REUSED");
@@ -96,7 +100,7 @@ pub async fn answer(
                     drop(tokio::time::timeout(PARTING, told).await);
                 }
                 visit.ends(&guest.ticket, parting);
-                guest.plane.end(&guest.id, End::Here(None));
+                guest.plane.end(&guest.id, End::Local(None));
                 parting
             }
             Err(refusal) => {
@@ -192,10 +196,10 @@ struct Guest {
     ticket: Arc<VerifiedToken>,
     credentials: Credentials,
     closing: watch::Receiver<Option<CloseReason>>,
-    /// Messages to send, besides the stage's state.
-    messages: mpsc::Receiver<Utf8Bytes>,
+    /// Errors of media connections to send.
+    errors: mpsc::Receiver<MediaError>,
     stage: Arc<Stage>,
-    states: watch::Receiver<State>,
+    states: watch::Receiver<Option<Arc<StageSnapshot>>>,
     /// The number of the stage's change that has put the participant in it: it is told how the stage looks after that.
     revision: i64,
     /// How the stage looked when the participant was told last.
@@ -226,15 +230,17 @@ impl Guest {
                 "The token is for another stage than the path names",
             ));
         }
-        let Entered { id, closing, messages, stage, revision } = plane.enter(ticket.clone(), client).await?;
-        let states = stage.state.subscribe();
-        Ok(Guest { plane, id, ticket, credentials, closing, messages, stage, states, revision, told: None })
+        let joined = plane.join_events(ticket.clone(), client).await?;
+        let EventsConnection { id, close: closing, errors, stage, revision } = joined;
+        let states = stage.snapshots.subscribe();
+        Ok(Guest { plane, id, ticket, credentials, closing, errors, stage, states, revision, told: None })
     }
 
     /// Tells and hears, until somebody ends it. Answers how, unless the client has gone already.
     async fn stay(&mut self, socket: &mut WebSocket) -> Option<CloseStatus> {
         let mut alive = Instant::now();
-        let mut control_frames = ControlFrames::new();
+        let opened_at = Instant::now();
+        let mut control_frames = TokenBucket::new(CONTROL_FRAME_RATE, Timestamp(0));
         loop {
             let text = match self.next(socket, alive).await {
                 Next::Part(SESSION_ENDED) => return Some(self.why().await),
@@ -250,7 +256,8 @@ impl Guest {
                 }
                 Next::Heard(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {
                     alive = Instant::now();
-                    if !control_frames.take() {
+                    let elapsed = i64::try_from(opened_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+                    if control_frames.take(Timestamp(elapsed)).is_err() {
                         return Some(TOO_MANY_CONTROL_FRAMES);
                     }
                     // The pong is written before the next frame is read, so that pongs do not pile up.
@@ -273,13 +280,13 @@ impl Guest {
     async fn next(&mut self, socket: &mut WebSocket, alive: Instant) -> Next {
         let silence = tokio::time::sleep_until(alive + self.plane.settings.events_timeout);
         let (first, revision) = (self.told.is_none(), self.revision);
-        let mut shown = self.stage.shown.subscribe();
+        let mut shown = self.stage.published_revision.subscribe();
         tokio::select! {
             biased;
             parting = dismissed(&mut self.closing) => Next::Part(parting),
             heard = socket.recv() => Next::Heard(heard),
             Ok(_) = shown.wait_for(|shown| *shown >= revision), if first => Next::Look,
-            Some(text) = self.messages.recv(), if !first => Next::Say(text),
+            Some(error) = self.errors.recv(), if !first => Next::Say(messages::media_error(&error).into()),
             Ok(()) = self.states.changed(), if !first => Next::Look,
             () = silence => Next::Part(IDLE),
         }
@@ -293,7 +300,8 @@ impl Guest {
             attributes: self.ticket.attributes.clone(),
             publishing: false,
         };
-        let text = self.states.borrow_and_update().text_for(&own);
+        let snapshot = self.states.borrow_and_update().clone();
+        let text = snapshot.map(|snapshot| messages::stage_state(&self.stage.key.id, &snapshot, &own));
         let news = text.filter(|text| self.told.as_ref() != Some(text));
         self.told = news.clone().or(self.told.take());
         news
@@ -301,14 +309,14 @@ impl Guest {
 
     /// The answer to a message.
     async fn reply(&mut self, text: &str) -> Result<Utf8Bytes, CloseStatus> {
-        Ok(match messages::heard(text) {
-            Heard::Ping => Utf8Bytes::from_static(messages::PONG),
-            Heard::TokenExchange(token) => self.exchange(token).await.into(),
-            Heard::Unknown => {
+        Ok(match ClientMessage::parse(text) {
+            ClientMessage::Ping => Utf8Bytes::from_static(messages::PONG),
+            ClientMessage::TokenExchange(token) => self.exchange(token).await.into(),
+            ClientMessage::Unknown => {
                 let text = "A message is a PING or a TOKEN_EXCHANGE";
                 messages::error(refusal::telling(SignalingErrorCode::MalformedRequest).name, text).into()
             }
-            Heard::Noise => return Err(MALFORMED),
+            ClientMessage::Malformed => return Err(MALFORMED),
         })
     }
 
@@ -318,7 +326,7 @@ impl Guest {
             Ok(ticket) => {
                 self.ticket = Arc::new(ticket);
                 self.credentials.exchange(token);
-                self.plane.renew(&self.id, self.ticket.clone());
+                self.plane.replace_token(&self.id, self.ticket.clone());
                 self.states.mark_changed();
                 messages::token_exchanged(&self.ticket)
             }
@@ -365,6 +373,6 @@ async fn dismissed(closing: &mut watch::Receiver<Option<CloseReason>>) -> CloseS
     match closing.wait_for(Option::is_some).await.ok().and_then(|farewell| *farewell) {
         Some(CloseReason::StageDeleted) => SignalingErrorCode::StageDeleted.into(),
         Some(CloseReason::GoingAway) => GOING_AWAY,
-        Some(CloseReason::Forgotten) | None => SESSION_ENDED,
+        Some(CloseReason::RowMissing) | None => SESSION_ENDED,
     }
 }

@@ -1,32 +1,36 @@
-//! The messages of the events WebSocket. `docs/participants.md` shows each.
+//! The messages of the events WebSocket; `docs/participants.md` shows each.
 
 use crate::app::views::Entry;
 use crate::clock::Timestamp;
+use crate::connections::{MediaError, StageSnapshot};
 use crate::domain::admission::VerifiedToken;
 use crate::model::participant::ParticipantAttributes;
 use crate::model::token::ParticipantTokenCapabilities;
+use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a client says.
+/// A message of a client.
 #[derive(PartialEq, Eq)]
-pub enum Heard {
-    /// It lives.
+pub enum ClientMessage {
     Ping,
-    /// It has a new token.
+    /// With the new token.
     TokenExchange(String),
-    /// Something of a kind that is not known here.
+    /// A message of an unknown type.
     Unknown,
-    /// No message.
-    Noise,
+    /// Not a message.
+    Malformed,
 }
 
-/// What the server says.
+/// A message of the server.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
-enum Say<'a> {
+enum ServerMessage<'a> {
     #[serde(rename_all = "camelCase")]
-    StageState { stage_id: &'a str, participants: Vec<Listed<'a>> },
+    StageState {
+        stage_id: &'a str,
+        participants: Vec<ParticipantEntry<'a>>,
+    },
     #[serde(rename_all = "camelCase")]
     TokenExchanged {
         user_id: &'a str,
@@ -34,31 +38,26 @@ enum Say<'a> {
         capabilities: &'a ParticipantTokenCapabilities,
         expiration_time: String,
     },
-    #[serde(rename_all = "camelCase")]
     Error {
         code: &'a str,
         message: &'a str,
-        /// For an error of a media connection: `publish` or `subscribe`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        role: Option<&'a str>,
-        /// For a subscription: the publisher.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        remote_participant_id: Option<&'a str>,
     },
+    #[serde(rename = "ERROR")]
+    MediaError(&'a MediaError),
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed<'a> {
+struct ParticipantEntry<'a> {
     id: &'a str,
     user_id: &'a str,
     attributes: &'a ParticipantAttributes,
     is_publishing: bool,
 }
 
-impl<'a> From<&'a Entry> for Listed<'a> {
+impl<'a> From<&'a Entry> for ParticipantEntry<'a> {
     fn from(entry: &'a Entry) -> Self {
-        Listed {
+        ParticipantEntry {
             id: &entry.id,
             user_id: &entry.user_id,
             attributes: &entry.attributes,
@@ -67,65 +66,74 @@ impl<'a> From<&'a Entry> for Listed<'a> {
     }
 }
 
-/// Reads what a client has sent.
-pub fn heard(text: &str) -> Heard {
-    #[derive(Deserialize)]
-    struct Message {
-        #[serde(rename = "type")]
-        kind: String,
-        #[serde(default)]
-        payload: Value,
-    }
-    let Ok(Message { kind, payload }) = serde_json::from_str(text) else { return Heard::Noise };
-    match (kind.as_str(), payload.get("token").and_then(Value::as_str)) {
-        ("PING", _) => Heard::Ping,
-        ("TOKEN_EXCHANGE", Some(token)) => Heard::TokenExchange(token.to_owned()),
-        ("TOKEN_EXCHANGE", None) => Heard::Noise,
-        _ => Heard::Unknown,
+impl ClientMessage {
+    pub fn parse(text: &str) -> ClientMessage {
+        #[derive(Deserialize)]
+        struct Message {
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(default)]
+            payload: Value,
+        }
+        let Ok(Message { kind, payload }) = serde_json::from_str(text) else { return ClientMessage::Malformed };
+        match (kind.as_str(), payload.get("token").and_then(Value::as_str)) {
+            ("PING", _) => ClientMessage::Ping,
+            ("TOKEN_EXCHANGE", Some(token)) => ClientMessage::TokenExchange(token.to_owned()),
+            ("TOKEN_EXCHANGE", None) => ClientMessage::Malformed,
+            _ => ClientMessage::Unknown,
+        }
     }
 }
 
-fn text(message: &Say<'_>) -> String {
-    // Texts, booleans and maps of texts: nothing in them can fail.
-    serde_json::to_string(message).unwrap_or_default()
+impl ServerMessage<'_> {
+    fn to_text(&self) -> String {
+        // Strings, booleans and maps of strings: serialization cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
-/// The answer to a sign of life.
 pub const PONG: &str = r#"{"type":"PONG"}"#;
 
-/// How a stage looks.
-pub fn stage_state(stage_id: &str, participants: &[Entry]) -> String {
-    text(&Say::StageState { stage_id, participants: participants.iter().map(Listed::from).collect() })
+/// The state of a stage for the participant `own`, which is always in it: appended if the snapshot does not list it.
+/// Sockets whose participants are listed share one text.
+pub fn stage_state(stage_id: &str, snapshot: &StageSnapshot, own: &Entry) -> Utf8Bytes {
+    let shared = snapshot.rendered(|participants| render_stage_state(stage_id, participants));
+    let shared = Utf8Bytes::try_from(shared).unwrap_or_default();
+    if snapshot.contains(&own.id) { shared } else { append_participant(&shared, own).into() }
 }
 
-/// A [`stage_state`] with one more participant at its end.
-pub fn with(stage_state: &str, own: &Entry) -> String {
+fn render_stage_state(stage_id: &str, participants: &[Entry]) -> String {
+    let participants = participants.iter().map(ParticipantEntry::from).collect();
+    ServerMessage::StageState { stage_id, participants }.to_text()
+}
+
+/// A `STAGE_STATE` message with one more participant.
+fn append_participant(stage_state: &str, own: &Entry) -> String {
     /// What follows the last participant.
     const TAIL: &str = "]}}";
     let head = stage_state.strip_suffix(TAIL).unwrap_or(stage_state);
     let comma = if head.ends_with('[') { "" } else { "," };
-    let own = serde_json::to_string(&Listed::from(own)).unwrap_or_default();
+    let own = serde_json::to_string(&ParticipantEntry::from(own)).unwrap_or_default();
     format!("{head}{comma}{own}{TAIL}")
 }
 
-/// What a new token says.
-pub fn token_exchanged(ticket: &VerifiedToken) -> String {
-    text(&Say::TokenExchanged {
-        user_id: &ticket.user_id,
-        attributes: &ticket.attributes,
-        capabilities: &ticket.capabilities,
-        expiration_time: Timestamp(ticket.expires_at.saturating_mul(1000)).to_string(),
-    })
+/// The claims of a new token, after an exchange.
+pub fn token_exchanged(token: &VerifiedToken) -> String {
+    let message = ServerMessage::TokenExchanged {
+        user_id: &token.user_id,
+        attributes: &token.attributes,
+        capabilities: &token.capabilities,
+        expiration_time: Timestamp(token.expires_at.saturating_mul(1000)).to_string(),
+    };
+    message.to_text()
 }
 
-/// Something that was refused.
 pub fn error(code: &str, message: &str) -> String {
-    text(&Say::Error { code, message, role: None, remote_participant_id: None })
+    ServerMessage::Error { code, message }.to_text()
 }
 
-/// An error of a media connection: what it was for, and the publisher if it was a subscription.
-pub fn media_error(code: &str, message: &str, role: &str, publisher: Option<&str>) -> String {
-    text(&Say::Error { code, message, role: Some(role), remote_participant_id: publisher })
+pub fn media_error(error: &MediaError) -> String {
+    ServerMessage::MediaError(error).to_text()
 }
 
 #[cfg(test)]
@@ -139,11 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_listed_is_added_at_the_end() {
+    fn a_participant_that_is_not_listed_is_appended() {
         let listed = |id: &str| json!({"id": id, "userId": "u", "attributes": {"k": "\""}, "isPublishing": id == "p"});
-        for (others, expected) in [(vec![], vec!["me"]), (vec!["p", "b"], vec!["p", "b", "me"])] {
-            let text = stage_state("s", &others.iter().map(|id| entry(id)).collect::<Vec<_>>());
-            let read: Value = serde_json::from_str(&with(&text, &entry("me"))).unwrap();
+        for (others, expected) in
+            [(vec![], vec!["me"]), (vec!["p", "b"], vec!["p", "b", "me"]), (vec!["me"], vec!["me"])]
+        {
+            let snapshot = StageSnapshot::new(others.iter().map(|id| entry(id)).collect());
+            let read: Value = serde_json::from_str(&stage_state("s", &snapshot, &entry("me"))).unwrap();
             let participants: Vec<_> = expected.into_iter().map(listed).collect();
             let expected = json!({"type": "STAGE_STATE", "payload": {"stageId": "s", "participants": participants}});
             assert_eq!(read, expected);
@@ -151,20 +161,33 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_from_unknown_ones_and_from_noise() {
+    fn errors_have_a_role_and_a_publisher_only_where_these_exist() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let expected = json!({"type": "ERROR", "payload": {"code": "C", "message": "m"}});
+        assert_eq!(read(&error("C", "m")), expected);
+        let mut failed =
+            MediaError { code: "C".into(), message: "m".into(), role: "publish".into(), remote_participant_id: None };
+        let expected = json!({"type": "ERROR", "payload": {"code": "C", "message": "m", "role": "publish"}});
+        assert_eq!(read(&media_error(&failed)), expected);
+        failed.remote_participant_id = Some("p".into());
+        assert_eq!(read(&media_error(&failed))["payload"]["remoteParticipantId"], "p");
+    }
+
+    #[test]
+    fn unknown_messages_are_distinguished_from_malformed_ones() {
         for (text, expected) in [
-            (r#"{"type":"PING"}"#, Heard::Ping),
-            (r#"{"type":"PING","payload":{},"more":1}"#, Heard::Ping),
-            (r#"{"payload":{"token":"t","x":1},"type":"TOKEN_EXCHANGE"}"#, Heard::TokenExchange("t".into())),
-            (r#"{"type":"HELLO","payload":[]}"#, Heard::Unknown),
-            (r#"{"type":"TOKEN_EXCHANGE"}"#, Heard::Noise),
-            (r#"{"type":"TOKEN_EXCHANGE","payload":{"token":1}}"#, Heard::Noise),
-            (r#"{"type":1}"#, Heard::Noise),
-            ("[]", Heard::Noise),
-            ("", Heard::Noise),
+            (r#"{"type":"PING"}"#, ClientMessage::Ping),
+            (r#"{"type":"PING","payload":{},"more":1}"#, ClientMessage::Ping),
+            (r#"{"payload":{"token":"t","x":1},"type":"TOKEN_EXCHANGE"}"#, ClientMessage::TokenExchange("t".into())),
+            (r#"{"type":"HELLO","payload":[]}"#, ClientMessage::Unknown),
+            (r#"{"type":"TOKEN_EXCHANGE"}"#, ClientMessage::Malformed),
+            (r#"{"type":"TOKEN_EXCHANGE","payload":{"token":1}}"#, ClientMessage::Malformed),
+            (r#"{"type":1}"#, ClientMessage::Malformed),
+            ("[]", ClientMessage::Malformed),
+            ("", ClientMessage::Malformed),
         ] {
-            assert!(heard(text) == expected, "{text}");
+            assert!(ClientMessage::parse(text) == expected, "{text}");
         }
-        assert!(heard(&"[".repeat(60_000)) == Heard::Noise);
+        assert!(ClientMessage::parse(&"[".repeat(60_000)) == ClientMessage::Malformed);
     }
 }

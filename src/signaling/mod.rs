@@ -5,14 +5,12 @@
 //! `docs/participants.md`.
 
 mod agent;
-mod control_frames;
 mod credentials;
 mod demo;
 mod events;
 mod ice;
-pub(crate) mod messages;
-
-pub(crate) mod refusal;
+mod messages;
+mod refusal;
 mod target;
 mod whip;
 

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use greenroom_media::OfferError;
 
 /// How a refusal is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,20 +90,4 @@ pub fn internal(fault: &Fault) -> SignalingError {
     }
     tracing::error!(error = fault as &dyn std::error::Error, "a participant's request failed");
     SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again")
-}
-
-/// A refusal for an offer or a change that the media thread does not take.
-pub fn of_media(refused: OfferError) -> SignalingError {
-    let code = match &refused {
-        OfferError::Malformed(_) => SignalingErrorCode::MalformedOffer,
-        OfferError::TooLarge(_) => SignalingErrorCode::OfferTooLarge,
-        OfferError::UnsupportedAudioCodec => SignalingErrorCode::InvalidAudioCodec,
-        OfferError::UnsupportedVideoCodec(_) => SignalingErrorCode::InvalidVideoCodec,
-        OfferError::CodecMismatch => SignalingErrorCode::CodecMismatch,
-        OfferError::PublisherNotFound => SignalingErrorCode::PublisherNotFound,
-        OfferError::TransportNotFound => SignalingErrorCode::ConnectionNotFound,
-        OfferError::Unsupported(_) => SignalingErrorCode::Unprocessable,
-        OfferError::Busy => SignalingErrorCode::Busy,
-    };
-    SignalingError::new(code, refused.to_string())
 }

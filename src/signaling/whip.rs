@@ -6,7 +6,7 @@ use super::{agent, busy, ice, place, prove, refusal};
 use crate::api::{self, Exchange, Limits, NotReceived, RequestContext, Size};
 use crate::app::admission::Purpose;
 use crate::app::connections;
-use crate::connections::{Connections, Made, Wanted, no_connection};
+use crate::connections::{Connections, JoinOutcome, JoinRequest, connection_not_found};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use axum::body::Body;
 use axum::extract::Request;
@@ -53,7 +53,7 @@ pub async fn answer(
             Some(url) => redirect(&parts, &url),
             None if parts.method == Method::PATCH => change(plane, &parts, body, &ticket, &id).await,
             None if plane.hang_up(&id, &ticket).await => Ok(Response::new(Body::empty())),
-            None => Err(no_connection()),
+            None => Err(connection_not_found()),
         },
         Target::Events(_) => Err(not_allowed("Events are told by a WebSocket")),
     }
@@ -84,10 +84,10 @@ async fn offer(
     is_of(parts, SDP)?;
     let client = agent::client(&parts.headers);
     let participant = ticket.participant.clone();
-    let wanted = Wanted { ticket: Arc::new(ticket), wish, offer: body?, client };
-    let (id, tag, answer) = match plane.join(wanted).await? {
-        Made::Here { id, tag, answer } => (id, tag, answer),
-        Made::Elsewhere(url) => return redirect(parts, &url),
+    let request = JoinRequest { token: Arc::new(ticket), intent: wish, offer: body?, client };
+    let (id, tag, answer) = match plane.join(request).await? {
+        JoinOutcome::Joined { connection_id, ice_session, answer } => (connection_id, ice_session, answer),
+        JoinOutcome::Redirect(url) => return redirect(parts, &url),
     };
     let mut response = with_type(StatusCode::CREATED, SDP, answer);
     let headers = response.headers_mut();
@@ -121,7 +121,7 @@ async fn change(
             Err(SignalingError::new(SignalingErrorCode::PreconditionFailed, "If-Match names another ICE session"))
         }
     };
-    let Some((answer, tag)) = plane.trickle(id, ticket, names, body?).await? else {
+    let Some((answer, tag)) = plane.trickle_ice(id, ticket, names, body?).await? else {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);

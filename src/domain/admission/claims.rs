@@ -1,4 +1,4 @@
-//! What a token says, member by member, and whether it holds now and here.
+//! Verification of the claims of participant tokens and connection tokens.
 
 use super::{SignalingError, SignalingErrorCode, VerifiedToken, not_allowed};
 use crate::clock::Timestamp;
@@ -9,57 +9,56 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Longest that a participant token may be good for: 14 days.
+/// Maximum lifetime of a participant token: 14 days.
 pub const MAX_PARTICIPANT_TOKEN_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Longest that a connection token may be good for: four weeks.
+/// Maximum lifetime of a connection token: four weeks.
 pub const MAX_CONNECTION_TOKEN_LIFETIME: Duration = Duration::from_secs(28 * 24 * 3600);
 
-/// What a token is held against.
+/// What claims are verified against.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
-    /// How far the clock of whoever made it may be off.
+    /// Allowed clock skew of the token's issuer.
     pub leeway: Duration,
-    /// Where this service's events WebSocket is.
+    /// The service's URL for events WebSockets.
     pub events_url: &'a str,
-    /// Where its WHIP is.
+    /// The service's URL for WHIP.
     pub whip_url: &'a str,
-    /// Whose key has signed it; `None` is this service's.
+    /// The account and region of the key that signed it; `None` for the service's own key.
     pub signer: Option<&'a Scope>,
-    /// Whether it may be past its time.
+    /// Whether an expired token is accepted, as it is for connections that exist.
     pub expired: bool,
 }
 
-/// Whether a text can be the id of a participant.
+/// Whether a text is a valid participant id.
 pub fn is_participant_id(id: &str) -> bool {
     let fits = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     fits && (1..=64).contains(&id.len())
 }
 
-/// Reads a participant token whose signature is right, and checks all that it says by itself; `digest` tells it from
-/// others.
+/// Verifies the claims of a participant token whose signature was verified. `digest` identifies the token.
 pub fn verify_participant_claims(
     payload: &Map<String, Value>,
     digest: String,
     rules: &Rules<'_>,
 ) -> Result<VerifiedToken, SignalingError> {
-    let members = Members(payload);
-    let (issued_at, expires_at) = members.times(MAX_PARTICIPANT_TOKEN_LIFETIME)?;
-    let participant = members.id()?.to_owned();
-    let (scope, stage) = members.stage()?;
-    if members.text("topic")? != stage {
+    let claims = Claims(payload);
+    let (issued_at, expires_at) = claims.times(MAX_PARTICIPANT_TOKEN_LIFETIME)?;
+    let participant = claims.id()?.to_owned();
+    let (scope, stage) = claims.stage()?;
+    if claims.text("topic")? != stage {
         return Err(malformed("topic: must be the id of the stage, which is the last part of resource"));
     }
-    let [events_url, whip_url] = [members.text("events_url")?, members.text("whip_url")?];
-    members.version(if rules.signer.is_some() { "1.0" } else { "0.0" })?;
-    let capabilities = members.capabilities()?;
-    let user_id = members.user_id()?;
-    let attributes = members.attributes()?;
-    rules.time(issued_at, expires_at)?;
-    rules.signed_for(&scope, "resource")?;
-    rules.made_for("events_url", events_url, rules.events_url)?;
-    rules.made_for("whip_url", whip_url, rules.whip_url)?;
+    let [events_url, whip_url] = [claims.text("events_url")?, claims.text("whip_url")?];
+    claims.version(if rules.signer.is_some() { "1.0" } else { "0.0" })?;
+    let capabilities = claims.capabilities()?;
+    let user_id = claims.user_id()?;
+    let attributes = claims.attributes()?;
+    rules.check_time(issued_at, expires_at)?;
+    rules.check_signer(&scope, "resource")?;
+    rules.check_url("events_url", events_url, rules.events_url)?;
+    rules.check_url("whip_url", whip_url, rules.whip_url)?;
     Ok(VerifiedToken {
         scope,
         stage,
@@ -75,22 +74,21 @@ pub fn verify_participant_claims(
     })
 }
 
-/// Reads a connection token whose signature is right, and checks all that it says by itself. It must be of `scope`.
-/// Answers its id.
+/// Verifies the claims of a connection token whose signature was verified, and that it is of `scope`. Returns its `jti`.
 pub fn verify_connection_claims(
     payload: &Map<String, Value>,
     scope: &Scope,
     rules: &Rules<'_>,
 ) -> Result<String, SignalingError> {
-    let members = Members(payload);
-    let (issued_at, expires_at) = members.times(MAX_CONNECTION_TOKEN_LIFETIME)?;
-    let id = members.id()?.to_owned();
-    let of = Scope { account: members.text("account_id")?.to_owned(), region: members.text("region")?.to_owned() };
-    let events_url = members.text("events_url")?;
-    members.version("1.0")?;
-    rules.time(issued_at, expires_at)?;
-    rules.signed_for(&of, "account_id and region")?;
-    rules.made_for("events_url", events_url, rules.events_url)?;
+    let claims = Claims(payload);
+    let (issued_at, expires_at) = claims.times(MAX_CONNECTION_TOKEN_LIFETIME)?;
+    let id = claims.id()?.to_owned();
+    let of = Scope { account: claims.text("account_id")?.to_owned(), region: claims.text("region")?.to_owned() };
+    let events_url = claims.text("events_url")?;
+    claims.version("1.0")?;
+    rules.check_time(issued_at, expires_at)?;
+    rules.check_signer(&of, "account_id and region")?;
+    rules.check_url("events_url", events_url, rules.events_url)?;
     if of != *scope {
         return Err(not_allowed("account_id, region: the stage is of another account or region"));
     }
@@ -98,33 +96,33 @@ pub fn verify_connection_claims(
 }
 
 impl Rules<'_> {
-    fn time(&self, issued_at: i64, expires_at: i64) -> Result<(), SignalingError> {
+    fn check_time(&self, issued_at: i64, expires_at: i64) -> Result<(), SignalingError> {
         let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
         let now = self.now.unix_seconds();
         if issued_at > now.saturating_add(leeway) {
-            let text = "iat: the token was made in the future; set the clock of whoever makes tokens";
+            let text = "iat: is in the future; synchronize the clock of the token's issuer";
             return Err(SignalingError::new(SignalingErrorCode::TokenNotYetValid, text));
         }
         if !self.expired && expires_at <= now.saturating_sub(leeway) {
             return Err(SignalingError::new(
                 SignalingErrorCode::TokenExpired,
-                "exp: the time of the token is over; get a new one",
+                "exp: the token has expired; get a new one",
             ));
         }
         Ok(())
     }
 
-    fn signed_for(&self, scope: &Scope, member: &str) -> Result<(), SignalingError> {
+    fn check_signer(&self, scope: &Scope, member: &str) -> Result<(), SignalingError> {
         if self.signer.is_some_and(|signer| signer != scope) {
-            let text = format!("{member}: not of the account and region of the key that signed the token");
+            let text = format!("{member}: not the account and region of the key that signed the token");
             return Err(not_allowed(text));
         }
         Ok(())
     }
 
-    fn made_for(&self, member: &str, given: &str, ours: &str) -> Result<(), SignalingError> {
-        if given != ours {
-            return Err(not_allowed(format!("{member}: must be {ours}, as GetStage shows it")));
+    fn check_url(&self, member: &str, actual: &str, expected: &str) -> Result<(), SignalingError> {
+        if actual != expected {
+            return Err(not_allowed(format!("{member}: must be {expected}, as GetStage shows it")));
         }
         Ok(())
     }
@@ -134,18 +132,19 @@ fn malformed(message: impl Into<String>) -> SignalingError {
     SignalingError::new(SignalingErrorCode::TokenMalformed, message)
 }
 
-/// The members of a token, read one by one.
-struct Members<'a>(&'a Map<String, Value>);
+/// The claims of a token.
+struct Claims<'a>(&'a Map<String, Value>);
 
-impl<'a> Members<'a> {
+impl<'a> Claims<'a> {
     fn text(&self, name: &str) -> Result<&'a str, SignalingError> {
         let text = self.0.get(name).and_then(Value::as_str);
-        text.ok_or_else(|| malformed(format!("{name}: must be there, and a string")))
+        text.ok_or_else(|| malformed(format!("{name}: is required, and must be a string")))
     }
 
     fn seconds(&self, name: &str) -> Result<i64, SignalingError> {
-        let seconds = self.0.get(name).and_then(Value::as_i64).filter(|seconds| (0..MOST_SECONDS).contains(seconds));
-        seconds.ok_or_else(|| malformed(format!("{name}: must be there, and a whole number of seconds since 1970")))
+        let seconds = self.0.get(name).and_then(Value::as_i64).filter(|seconds| (0..MAX_SECONDS).contains(seconds));
+        seconds
+            .ok_or_else(|| malformed(format!("{name}: is required, and must be a whole number of seconds since 1970")))
     }
 
     fn times(&self, longest: Duration) -> Result<(i64, i64), SignalingError> {
@@ -204,7 +203,7 @@ impl<'a> Members<'a> {
 
     fn attributes(&self) -> Result<ParticipantAttributes, SignalingError> {
         let Some(given) = self.0.get("attributes") else { return Ok(ParticipantAttributes::default()) };
-        let wrong = || malformed("attributes: must be an object with strings");
+        let wrong = || malformed("attributes: must be an object whose values are strings");
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
         let attributes: Option<BTreeMap<_, _>> = given.as_object().ok_or_else(wrong)?.iter().map(text).collect();
         let attributes = attributes.ok_or_else(wrong)?;
@@ -213,8 +212,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The end of the year 9999, so that no sum of times overflows, and every one can be written.
-const MOST_SECONDS: i64 = 253_402_300_800;
+/// The end of the year 9999: sums of times do not overflow, and every time can be formatted.
+const MAX_SECONDS: i64 = 253_402_300_800;
 
 #[cfg(test)]
 #[path = "tests.rs"]

@@ -19,7 +19,7 @@ fn rules(signer: Option<&Scope>) -> Rules<'_> {
     }
 }
 
-/// Claims with members written over them; `null` as `"absent"` takes one out.
+/// Claims with others merged in; the value `"absent"` removes a claim.
 fn with(mut claims: Value, others: &Value) -> Map<String, Value> {
     let members = claims.as_object_mut().unwrap();
     for (name, value) in others.as_object().unwrap() {
@@ -53,27 +53,27 @@ fn read(others: Value) -> Result<VerifiedToken, SignalingError> {
 }
 
 #[test]
-fn a_token_that_says_what_it_must_is_a_ticket() {
-    let ticket = read(json!({"user_id": "ü", "attributes": {"k": "v"}, "unknown": [1]})).unwrap();
-    assert_eq!((ticket.scope, ticket.stage.as_str(), ticket.participant.as_str()), (scope(), "s1", "p-1_X"));
-    assert_eq!((ticket.user_id.as_str(), ticket.attributes.0["k"].as_str()), ("ü", "v"));
-    assert_eq!((ticket.issued_at, ticket.expires_at, ticket.self_signed), (NOW, NOW + 60, true));
-    assert_eq!(ticket.capabilities.0, [Capability::Publish, Capability::Subscribe]);
+fn a_token_with_all_required_claims_is_verified() {
+    let token = read(json!({"user_id": "ü", "attributes": {"k": "v"}, "unknown": [1]})).unwrap();
+    assert_eq!((token.scope, token.stage.as_str(), token.participant.as_str()), (scope(), "s1", "p-1_X"));
+    assert_eq!((token.user_id.as_str(), token.attributes.0["k"].as_str()), ("ü", "v"));
+    assert_eq!((token.issued_at, token.expires_at, token.self_signed), (NOW, NOW + 60, true));
+    assert_eq!(token.capabilities.0, [Capability::Publish, Capability::Subscribe]);
     let bare = read(json!({"capabilities": {"allow_publish": false}})).unwrap();
     assert_eq!((bare.capabilities.len(), bare.user_id.as_str(), bare.attributes.0.len()), (0, "", 0));
 }
 
 #[test]
-fn the_service_writes_another_version_than_customers() {
+fn tokens_of_the_service_and_of_customers_have_different_versions() {
     let service = customers(json!({"version": "0.0"}));
-    let ticket = verify_participant_claims(&service, String::new(), &rules(None)).unwrap();
-    assert!(!ticket.self_signed);
-    let refusal = verify_participant_claims(&customers(json!({})), String::new(), &rules(None)).unwrap_err();
-    assert_eq!(refusal.code, SignalingErrorCode::TokenMalformed);
+    let token = verify_participant_claims(&service, String::new(), &rules(None)).unwrap();
+    assert!(!token.self_signed);
+    let error = verify_participant_claims(&customers(json!({})), String::new(), &rules(None)).unwrap_err();
+    assert_eq!(error.code, SignalingErrorCode::TokenMalformed);
 }
 
 #[test]
-fn every_check_has_its_refusal_which_names_the_member() {
+fn every_invalid_claim_has_its_error_code_and_is_named() {
     use SignalingErrorCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
     let day = 24 * 3600;
     let mut table = vec![
@@ -116,14 +116,14 @@ fn every_check_has_its_refusal_which_names_the_member() {
     let required = ["exp", "iat", "jti", "resource", "topic", "events_url", "whip_url", "capabilities", "version"];
     table.extend(required.map(|name| (json!({name: "absent"}), TokenMalformed, name)));
     for (others, code, member) in table {
-        let refusal = read(others.clone()).unwrap_err();
-        assert_eq!(refusal.code, code, "{others}: {refusal}");
-        assert!(refusal.message.starts_with(member), "{others}: {refusal}");
+        let error = read(others.clone()).unwrap_err();
+        assert_eq!(error.code, code, "{others}: {error}");
+        assert!(error.message.starts_with(member), "{others}: {error}");
     }
 }
 
 #[test]
-fn limits_are_met_exactly() {
+fn limits_are_inclusive() {
     let day = 24 * 3600;
     for others in [
         json!({"exp": NOW + 14 * day}),
@@ -134,16 +134,19 @@ fn limits_are_met_exactly() {
         json!({"attributes": {"k": "v".repeat(1023)}}),
         json!({"attributes": {}}),
     ] {
-        read(others.clone()).unwrap_or_else(|refusal| panic!("{others}: {refusal}"));
+        read(others.clone()).unwrap_or_else(|error| panic!("{others}: {error}"));
     }
     let old = customers(json!({"exp": NOW - 1000, "iat": NOW - 2000}));
     let rules = Rules { expired: true, ..rules(None) };
     let old = with(Value::Object(old), &json!({"version": "0.0"}));
-    assert!(verify_participant_claims(&old, String::new(), &rules).is_ok(), "whoever is in may be past the time");
+    assert!(
+        verify_participant_claims(&old, String::new(), &rules).is_ok(),
+        "a connected participant may have an expired token"
+    );
 }
 
 #[test]
-fn a_connection_token_is_of_the_account_and_region_of_its_key_and_of_the_stage() {
+fn a_connection_token_must_match_the_account_and_region_of_its_key_and_stage() {
     use SignalingErrorCode::{TokenExpired, TokenMalformed, TokenNotAllowed, TokenNotYetValid};
     let day = 24 * 3600;
     let mine = scope();
@@ -168,9 +171,9 @@ fn a_connection_token_is_of_the_account_and_region_of_its_key_and_of_the_stage()
 }
 
 #[test]
-fn a_token_takes_the_place_of_an_older_one_of_the_same_participant() {
-    let holder = read(json!({})).unwrap();
-    assert_eq!(check_exchange(&holder, &read(json!({"user_id": "new", "iat": NOW + 1})).unwrap()), Ok(()));
+fn a_token_replaces_an_older_one_of_the_same_participant() {
+    let current = read(json!({})).unwrap();
+    assert_eq!(check_exchange(&current, &read(json!({"user_id": "new", "iat": NOW + 1})).unwrap()), Ok(()));
     for (others, code) in [
         (json!({"jti": "other"}), SignalingErrorCode::TokenNotAllowed),
         (
@@ -179,9 +182,9 @@ fn a_token_takes_the_place_of_an_older_one_of_the_same_participant() {
         ),
         (json!({"iat": NOW - 1}), SignalingErrorCode::TokenSuperseded),
     ] {
-        assert_eq!(check_exchange(&holder, &read(others.clone()).unwrap()).unwrap_err().code, code, "{others}");
+        assert_eq!(check_exchange(&current, &read(others.clone()).unwrap()).unwrap_err().code, code, "{others}");
     }
-    let service = VerifiedToken { self_signed: false, ..holder.clone() };
+    let service = VerifiedToken { self_signed: false, ..current.clone() };
     assert_eq!(check_exchangeable(&service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
-    assert_eq!(check_exchange(&holder, &service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
+    assert_eq!(check_exchange(&current, &service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
 }
