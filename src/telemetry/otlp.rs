@@ -132,7 +132,7 @@ impl HttpClient for Sender {
         let (parts, body) = request.into_parts();
         let ask = HttpRequest { method: parts.method, url: parts.uri, headers: parts.headers, body };
         let http = self.http.clone();
-        let answer = self.runtime.spawn(async move { http.ask(ask).await }).await?;
+        let answer = self.runtime.spawn(async move { http.send(ask).await }).await?;
         let problem = match &answer {
             Ok(answer) if answer.status.is_success() => None,
             Ok(answer) => Some(format!("{} answers {}", answer.url, answer.status)),

@@ -1,4 +1,4 @@
-//! Connections to the doors: TCP, with TLS where the URL says so.
+//! TCP connections, with TLS for `https` and `wss` URLs.
 
 use hyper::Uri;
 use std::net::IpAddr;
@@ -12,37 +12,31 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
-/// Why a connection does not come about.
+/// Why a connection cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL.
     #[error("'{0}' is not a URL to connect to: use http://, https://, ws:// or wss://, and a host")]
     Url(String),
-    /// The network.
     #[error("cannot connect to {0}: {1}")]
     Connect(String, std::io::Error),
-    /// The certificates.
     #[error("cannot read certificates in {0}: {1}")]
     Ca(PathBuf, pem::Error),
-    /// No certificates.
-    #[error("there is no certificate in {0}; it must have at least one, in PEM")]
+    #[error("no certificate in {0}; at least one is required, in PEM form")]
     NoCa(PathBuf),
-    /// One that cannot be used.
     #[error("a certificate in {0} cannot be used: {1}")]
     BadCa(PathBuf, rustls::Error),
-    /// TLS cannot be set up at all.
-    #[error("TLS cannot be used: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// A connection, plain or inside TLS.
+/// A TCP or TLS connection.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Makes connections.
+/// Opens connections.
 #[derive(Clone, Default)]
 pub struct Connector {
-    /// Certificates to trust besides the system's.
+    /// Trusted certificates besides the system's.
     extra: Vec<CertificateDer<'static>>,
     tls: Arc<OnceLock<TlsConnector>>,
 }
@@ -53,19 +47,17 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-/// Where a URL leads.
+/// The origin of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Whether inside TLS.
     pub secure: bool,
-    /// The name or the address, without brackets.
+    /// Host name or IP address, without brackets.
     pub host: String,
-    /// The port.
     pub port: u16,
 }
 
 impl Origin {
-    /// Reads a URL.
+    /// The origin of a URL with the scheme `http`, `https`, `ws` or `wss`.
     pub fn of(url: &Uri) -> Result<Origin, ConnectError> {
         let wrong = || ConnectError::Url(url.to_string());
         let secure = match url.scheme_str() {
@@ -80,7 +72,7 @@ impl Origin {
 }
 
 impl Connector {
-    /// Connections that trust the system's certificates, and those in a file.
+    /// Trusts the system's certificates, and those in the PEM file `ca`.
     pub fn new(ca: Option<&Path>) -> Result<Connector, ConnectError> {
         let Some(path) = ca else { return Ok(Connector::default()) };
         let extra = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -95,21 +87,21 @@ impl Connector {
         Ok(Connector { extra, tls: Arc::default() })
     }
 
-    /// Connects, and tells who is at the other end.
-    pub async fn connect(&self, target: &Origin) -> Result<(Box<dyn Stream>, IpAddr), ConnectError> {
-        let failed = |error| ConnectError::Connect(format!("{}:{}", target.host, target.port), error);
-        let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(failed)?;
+    /// Opens a connection. Also returns the IP address of the other end.
+    pub async fn connect(&self, origin: &Origin) -> Result<(Box<dyn Stream>, IpAddr), ConnectError> {
+        let failed = |error| ConnectError::Connect(format!("{}:{}", origin.host, origin.port), error);
+        let tcp = TcpStream::connect((origin.host.as_str(), origin.port)).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
-        let peer = tcp.peer_addr().map_err(failed)?.ip();
-        if !target.secure {
-            return Ok((Box::new(tcp), peer));
+        let remote_ip = tcp.peer_addr().map_err(failed)?.ip();
+        if !origin.secure {
+            return Ok((Box::new(tcp), remote_ip));
         }
-        let name = ServerName::try_from(target.host.clone()).map_err(|_| ConnectError::Url(target.host.clone()))?;
+        let name = ServerName::try_from(origin.host.clone()).map_err(|_| ConnectError::Url(origin.host.clone()))?;
         let tls = self.connector()?.connect(name, tcp).await.map_err(failed)?;
-        Ok((Box::new(tls), peer))
+        Ok((Box::new(tls), remote_ip))
     }
 
-    /// The system's certificates are read when TLS is first needed: it takes a while.
+    /// The system's certificates are read at the first use of TLS: that is slow.
     fn connector(&self) -> Result<&TlsConnector, ConnectError> {
         if let Some(connector) = self.tls.get() {
             return Ok(connector);
@@ -129,18 +121,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_say_where_and_whether_inside_tls() {
-        let target = |url: &str| Origin::of(&url.parse().unwrap());
+    fn origins_are_parsed_from_urls() {
+        let origin = |url: &str| Origin::of(&url.parse().unwrap());
         for (url, secure, host, port) in [
             ("http://127.0.0.1:4600/whip", false, "127.0.0.1", 4600),
             ("https://ivs.example.com/whip", true, "ivs.example.com", 443),
             ("ws://[::1]:4600/events/x", false, "::1", 4600),
             ("wss://ivs.example.com", true, "ivs.example.com", 443),
         ] {
-            assert_eq!(target(url).unwrap(), Origin { secure, host: host.into(), port }, "{url}");
+            assert_eq!(origin(url).unwrap(), Origin { secure, host: host.into(), port }, "{url}");
         }
         for bad in ["ftp://x/", "/whip", "x:80"] {
-            assert!(matches!(target(bad), Err(ConnectError::Url(_))), "{bad}");
+            assert!(matches!(origin(bad), Err(ConnectError::Url(_))), "{bad}");
         }
     }
 }

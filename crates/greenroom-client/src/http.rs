@@ -1,4 +1,4 @@
-//! Requests to the doors, one a connection, and the redirections that they are answered with.
+//! An HTTP/1.1 client: one connection per request, redirects followed within one service.
 
 use super::connector::{ConnectError, Connector, Origin};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -11,81 +11,68 @@ use serde::Deserialize;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Where a client of this service says which version of its SDK it has: this program's own.
-pub const SDK_VERSION: &str = "greenroom-sdk-version";
-/// Most redirections that are followed.
-pub const REDIRECTIONS: usize = 5;
-/// How long one exchange may take.
-pub const PATIENCE: Duration = Duration::from_secs(15);
-/// Largest answer that is read.
-const LARGEST: usize = 1024 * 1024;
+/// The header in which a client names the version of its SDK; here the version of this program.
+pub const SDK_VERSION_HEADER: &str = "greenroom-sdk-version";
+/// Maximum redirects of a request.
+pub const MAX_REDIRECTS: usize = 5;
+/// Timeout of a request, from connecting to the end of the response.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum size of a response body.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A connection that broke.
-    #[error("{0} does not answer as HTTP does: {1}")]
+    #[error("{0} sent an invalid HTTP response: {1}")]
     Protocol(Uri, hyper::Error),
-    /// An answer that breaks off, or has no end.
-    #[error("the answer of {0} cannot be read: {1}")]
+    /// The body is incomplete or larger than the maximum.
+    #[error("cannot read the response of {0}: {1}")]
     Body(Uri, Box<dyn std::error::Error + Send + Sync>),
-    /// A request that cannot be written.
-    #[error("the request to {0} cannot be made: {1}")]
+    #[error("cannot build the request to {0}: {1}")]
     Request(Uri, hyper::http::Error),
-    /// No answer in time.
-    #[error("{0} did not answer within {most} seconds", most = PATIENCE.as_secs())]
-    Slow(Uri),
-    /// A redirection without a place, or to one that must not be gone to.
+    #[error("{0} did not answer within {max} seconds", max = RESPONSE_TIMEOUT.as_secs())]
+    Timeout(Uri),
+    /// A redirect without a valid `Location`, or from HTTPS to HTTP.
     #[error("{0} redirects to {1}, which is not followed")]
-    Redirection(Uri, String),
-    /// Redirections without end.
-    #[error("more than {REDIRECTIONS} redirections, the last to {0}")]
-    TooMany(Uri),
+    Redirect(Uri, String),
+    #[error("more than {MAX_REDIRECTS} redirects, the last to {0}")]
+    TooManyRedirects(Uri),
 }
 
-/// A request, as often as it has to be sent.
+/// A request. It is sent again to each URL that it is redirected to.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
-    /// Its method.
     pub method: Method,
-    /// Where it goes first.
     pub url: Uri,
-    /// Its headers, besides those that every request has.
+    /// Headers besides those that every request has: `Host`, `User-Agent`, `Connection` and [`SDK_VERSION_HEADER`].
     pub headers: HeaderMap,
-    /// Its body.
     pub body: Bytes,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
-    /// Where it came from, after redirections.
+    /// The URL that it came from, after redirects.
     pub url: Uri,
-    /// The address that it came from.
-    pub peer: IpAddr,
-    /// Its status.
+    /// The IP address that it came from.
+    pub remote_ip: IpAddr,
     pub status: StatusCode,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: Bytes,
 }
 
-/// A refusal, as the doors word it.
+/// An error of the service: its code and message.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ServiceError {
-    /// Its name.
     pub code: String,
-    /// What is wrong.
     pub message: String,
 }
 
 impl ServiceError {
-    /// Reads the body of a refusal; whoever words it otherwise is named by the status.
+    /// Parses the body of an error response. One of another form, as of a proxy, gets the code `HTTP_` and its status.
     pub fn of(status: StatusCode, body: &[u8]) -> ServiceError {
         serde_json::from_slice(body).unwrap_or_else(|_| {
             let text = String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned();
@@ -96,80 +83,77 @@ impl ServiceError {
     }
 }
 
-/// Sends requests.
+/// An HTTP client.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    /// Makes the connections.
-    pub net: Connector,
-    /// What this client calls itself.
+    pub connector: Connector,
     pub user_agent: HeaderValue,
 }
 
 impl HttpClient {
-    /// A client that calls itself what this program is called.
-    pub fn own(net: Connector) -> HttpClient {
+    /// A client with the program's name and version as its `User-Agent`.
+    pub fn own(connector: Connector) -> HttpClient {
         let name = concat!("greenroom/", env!("CARGO_PKG_VERSION"));
-        HttpClient { net, user_agent: HeaderValue::from_static(name) }
+        HttpClient { connector, user_agent: HeaderValue::from_static(name) }
     }
 
-    /// Sends a request, and again to wherever it is sent on with 307 or 308. The token goes with it: the doors of one
-    /// service send to each other, never from HTTPS to HTTP.
-    pub async fn ask(&self, mut ask: HttpRequest) -> Result<HttpResponse, HttpError> {
-        for _ in 0..=REDIRECTIONS {
-            let answer = self.once(&ask).await?;
-            match redirection(&answer)? {
-                Some(url) => ask.url = url,
-                None => return Ok(answer),
+    /// Sends a request, and follows redirects with 307 and 308. The headers, and with them the token, are sent to the new
+    /// URL, too: the nodes of one service redirect to each other, never from HTTPS to HTTP.
+    pub async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        for _ in 0..=MAX_REDIRECTS {
+            let timed_out = |_| HttpError::Timeout(request.url.clone());
+            let exchange = tokio::time::timeout(RESPONSE_TIMEOUT, self.exchange(&request));
+            let response = exchange.await.map_err(timed_out)??;
+            match redirect(&response)? {
+                Some(url) => request.url = url,
+                None => return Ok(response),
             }
         }
-        Err(HttpError::TooMany(ask.url))
+        Err(HttpError::TooManyRedirects(request.url))
     }
 
-    /// Sends a request once.
-    async fn once(&self, ask: &HttpRequest) -> Result<HttpResponse, HttpError> {
-        let slow = |_| HttpError::Slow(ask.url.clone());
-        tokio::time::timeout(PATIENCE, self.exchange(ask)).await.map_err(slow)?
-    }
-
-    async fn exchange(&self, ask: &HttpRequest) -> Result<HttpResponse, HttpError> {
-        let broken = |error| HttpError::Protocol(ask.url.clone(), error);
-        let request = self.request(ask).map_err(|error| HttpError::Request(ask.url.clone(), error))?;
-        let (stream, peer) = self.net.connect(&Origin::of(&ask.url)?).await?;
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+        let url = &request.url;
+        let invalid = |error| HttpError::Protocol(url.clone(), error);
+        let request = self.build(request).map_err(|error| HttpError::Request(url.clone(), error))?;
+        let (stream, remote_ip) = self.connector.connect(&Origin::of(url)?).await?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(invalid)?;
         let exchange = async move {
-            let (parts, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await;
-            let body = body.map_err(|error| HttpError::Body(ask.url.clone(), error))?.to_bytes();
-            Ok(HttpResponse { url: ask.url.clone(), peer, status: parts.status, headers: parts.headers, body })
+            let (parts, body) = sender.send_request(request).await.map_err(invalid)?.into_parts();
+            let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
+            let body = body.map_err(|error| HttpError::Body(url.clone(), error))?.to_bytes();
+            Ok(HttpResponse { url: url.clone(), remote_ip, status: parts.status, headers: parts.headers, body })
         };
-        // The connection is driven here too; how it ends does not matter once the answer is there.
+        // Drives the connection, too. How it ends does not matter once the response is complete.
         tokio::join!(exchange, connection).0
     }
 
-    fn request(&self, ask: &HttpRequest) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-        let path = ask.url.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::builder().method(ask.method.clone()).uri(path).body(Full::new(ask.body.clone()))?;
-        let headers = request.headers_mut();
-        headers.extend(ask.headers.clone());
-        headers.insert(HOST, HeaderValue::from_str(ask.url.authority().map_or("", |host| host.as_str()))?);
-        headers.insert(USER_AGENT, self.user_agent.clone());
-        headers.insert(SDK_VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    fn build(&self, request: &HttpRequest) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let HttpRequest { method, url, headers, body } = request;
+        let path = url.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::builder().method(method.clone()).uri(path).body(Full::new(body.clone()))?;
+        let all = request.headers_mut();
+        all.extend(headers.clone());
+        all.insert(HOST, HeaderValue::from_str(url.authority().map_or("", |host| host.as_str()))?);
+        all.insert(USER_AGENT, self.user_agent.clone());
+        all.insert(SDK_VERSION_HEADER, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+        all.insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(request)
     }
 }
 
-/// Where an answer sends on to.
-fn redirection(answer: &HttpResponse) -> Result<Option<Uri>, HttpError> {
-    if !matches!(answer.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+/// The URL that a response redirects to.
+fn redirect(response: &HttpResponse) -> Result<Option<Uri>, HttpError> {
+    if !matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
         return Ok(None);
     }
-    let location = location(&answer.url, &answer.headers);
-    let text = || answer.headers.get(LOCATION).map_or("nowhere".into(), |to| format!("{to:?}"));
-    location.map(Some).ok_or_else(|| HttpError::Redirection(answer.url.clone(), text()))
+    let location = location(&response.url, &response.headers);
+    let text = || response.headers.get(LOCATION).map_or("nowhere".into(), |to| format!("{to:?}"));
+    location.map(Some).ok_or_else(|| HttpError::Redirect(response.url.clone(), text()))
 }
 
-/// The absolute URL in a `Location`, which may be relative to where it came from, but not less safe.
+/// The absolute URL in `Location`, which may be a path on the origin of `from`. `None` if it is invalid, or leads from
+/// HTTPS to HTTP.
 pub fn location(from: &Uri, headers: &HeaderMap) -> Option<Uri> {
     let text = headers.get(LOCATION)?.to_str().ok()?;
     let to: Uri = if text.starts_with('/') && !text.starts_with("//") {
@@ -202,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_read_and_others_are_named_by_their_status() {
-        let worded = ServiceError::of(StatusCode::FORBIDDEN, br#"{"code":"QUOTA_EXCEEDED","message":"full","more":1}"#);
-        assert_eq!(worded.to_string(), "QUOTA_EXCEEDED: full");
+    fn service_errors_are_parsed_and_others_are_named_by_their_status() {
+        let parsed = ServiceError::of(StatusCode::FORBIDDEN, br#"{"code":"QUOTA_EXCEEDED","message":"full","more":1}"#);
+        assert_eq!(parsed.to_string(), "QUOTA_EXCEEDED: full");
         assert_eq!(ServiceError::of(StatusCode::BAD_GATEWAY, b"").to_string(), "HTTP_502: Bad Gateway");
         assert_eq!(ServiceError::of(StatusCode::BAD_GATEWAY, b" no \n").to_string(), "HTTP_502: no");
     }

@@ -1,14 +1,14 @@
-//! `greenroom join`: one participant, from the door to the farewell.
+//! `greenroom join`: one participant, from joining to leaving.
 
 use super::clip::Clip;
-use super::doors::{Connection, DoorError, Doors};
-use super::events::{Events, Heard, PING_EVERY, Participant};
-use super::figures::Figures;
+use super::events::{EventsMessage, EventsSocket, PING_INTERVAL, Participant};
 use super::http::ServiceError;
-use super::peer::Identity;
+use super::peer_connection::Identity;
+use super::printer::{Printer, StreamId};
+use super::stats::ConnectionStats;
+use super::subscriptions::Subscriptions;
 use super::token::Token;
-use super::view::{Lane, View};
-use super::wanted::Wanted;
+use super::whip_client::{Connection, JoinError, WhipClient};
 use super::{ClientError, http};
 use crate::options::JoinOptions;
 use futures_util::StreamExt as _;
@@ -20,54 +20,54 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-/// How long the reason for an end is waited for.
-const LAST_WORD: Duration = Duration::from_secs(1);
-/// Refusals that are over soon: who begins to publish is announced a moment before there is something to receive.
-const PASSING: [&str; 2] = ["PUBLISHER_NOT_FOUND", "BUSY"];
+/// How long to wait for the reason after the publication ended.
+const CLOSE_REASON_TIMEOUT: Duration = Duration::from_secs(1);
+/// Errors after which a subscription is retried: a publisher can be announced before its media can be subscribed to.
+const TRANSIENT_ERRORS: [&str; 2] = ["PUBLISHER_NOT_FOUND", "BUSY"];
 
-/// A participant on a stage.
-struct Visit<'a> {
-    doors: Doors,
-    events: Events,
-    view: View<'a>,
-    wanted: Wanted,
-    there: Vec<Participant>,
-    lanes: BTreeMap<Lane, Connection>,
-    /// Whom it is no use to ask again, as long as they are there.
-    given_up: BTreeSet<String>,
+/// A participant that has joined a stage.
+struct JoinSession<'a> {
+    whip_client: WhipClient,
+    events: EventsSocket,
+    printer: Printer<'a>,
+    subscriptions: Subscriptions,
+    participants: Vec<Participant>,
+    connections: BTreeMap<StreamId, Connection>,
+    /// Publishers that rejected a subscription: not retried while they publish.
+    failed: BTreeSet<String>,
     start: Instant,
 }
 
-/// Joins a stage and stays until the time is over or `stop` is done. `terminal` says whether `out` is one.
+/// Joins a stage and stays until the duration has passed or `stop` completes. `terminal`: whether `out` is a terminal.
 pub async fn run(
     args: JoinOptions,
     out: &mut (dyn Write + Send),
     terminal: bool,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ClientError> {
-    let token = Token::read(&token(&args)?, args.events_url.as_deref(), args.whip_url.as_deref())?;
-    let clip = if args.publish.is_empty() { None } else { Some(Arc::new(Clip::named(&args.publish, args.fps)?)) };
+    let token = Token::parse(&token(&args)?, args.events_url.as_deref(), args.whip_url.as_deref())?;
+    let clip = if args.publish.is_empty() { None } else { Some(Arc::new(Clip::load(&args.publish, args.fps)?)) };
     for warning in clip.iter().flat_map(|clip| &clip.warnings) {
         tracing::warn!("{warning}");
     }
-    let identity = Identity::new().map_err(DoorError::from)?;
-    let doors = Doors { http: http(&args.client)?, identity, token };
-    let events = doors.events().await?;
-    let mut view = View::new(out, args.output, terminal);
-    view.joined(&doors.token.participant, &doors.token.stage);
-    let mut visit = Visit {
-        doors,
+    let identity = Identity::new().map_err(JoinError::from)?;
+    let whip_client = WhipClient { http: http(&args.client)?, identity, token };
+    let events = whip_client.events().await?;
+    let mut printer = Printer::new(out, args.output, terminal);
+    printer.joined(&whip_client.token.participant, &whip_client.token.stage);
+    let mut session = JoinSession {
+        whip_client,
         events,
-        view,
-        wanted: Wanted::of(&args.subscribe),
-        there: Vec::new(),
-        lanes: BTreeMap::new(),
-        given_up: BTreeSet::new(),
+        printer,
+        subscriptions: Subscriptions::parse(&args.subscribe),
+        participants: Vec::new(),
+        connections: BTreeMap::new(),
+        failed: BTreeSet::new(),
         start: Instant::now(),
     };
-    let stayed = visit.stay(clip, &args, stop).await;
-    visit.leave().await;
-    stayed
+    let result = session.run(clip, &args, stop).await;
+    session.leave().await;
+    result
 }
 
 fn token(args: &JoinOptions) -> Result<String, ClientError> {
@@ -79,169 +79,171 @@ fn token(args: &JoinOptions) -> Result<String, ClientError> {
     Ok(text)
 }
 
-impl Visit<'_> {
-    async fn stay(
+impl JoinSession<'_> {
+    async fn run(
         &mut self,
         clip: Option<Arc<Clip>>,
         args: &JoinOptions,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ClientError> {
-        let until = args.duration.map(|seconds| self.start + Duration::from_secs(u64::from(seconds)));
-        let mut print = interval(Duration::from_secs(u64::from(args.interval)));
-        let mut ping = interval(PING_EVERY);
+        let deadline = args.duration.map(|seconds| self.start + Duration::from_secs(u64::from(seconds)));
+        let mut report = interval(Duration::from_secs(u64::from(args.interval)));
+        let mut ping = interval(PING_INTERVAL);
         let mut stop = std::pin::pin!(stop);
         if let Some(clip) = clip {
-            self.lanes.insert(Lane::Publish, self.doors.publish(clip).await?);
+            self.connections.insert(StreamId::Publish, self.whip_client.publish(clip).await?);
         }
-        if let Wanted::These(ids) = self.wanted.clone() {
+        if let Subscriptions::Ids(ids) = self.subscriptions.clone() {
             for id in ids {
-                let connection = self.doors.subscribe(&id).await?;
-                self.lanes.insert(Lane::Subscribe(id), connection);
+                let connection = self.whip_client.subscribe(&id).await?;
+                self.connections.insert(StreamId::Subscribe(id), connection);
             }
         }
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = sleep_until(until.unwrap_or(self.start)), if until.is_some() => return Ok(()),
-                heard = self.events.hear() => self.heard(heard).await?,
-                lane = over(&self.lanes) => self.over(lane).await?,
+                () = sleep_until(deadline.unwrap_or(self.start)), if deadline.is_some() => return Ok(()),
+                message = self.events.next() => self.handle_message(message).await?,
+                stream = first_closed(&self.connections) => self.handle_closed(stream).await?,
                 _ = ping.tick() => self.events.ping().await,
-                _ = print.tick() => {
-                    self.follow().await;
-                    self.print();
+                _ = report.tick() => {
+                    self.update_subscriptions().await;
+                    self.print_stats();
                 }
             }
         }
     }
 
-    async fn heard(&mut self, heard: Heard) -> Result<(), ClientError> {
-        match heard {
-            Heard::State(there) => {
-                if there != self.there {
-                    self.view.stage(&there);
+    async fn handle_message(&mut self, message: EventsMessage) -> Result<(), ClientError> {
+        match message {
+            EventsMessage::StageState(participants) => {
+                if participants != self.participants {
+                    self.printer.stage(&participants);
                 }
-                self.there = there;
-                let publishing = |id: &String| self.there.iter().any(|other| other.is_publishing && other.id == *id);
-                self.given_up.retain(publishing);
-                self.follow().await;
+                self.participants = participants;
+                let publishing =
+                    |id: &String| self.participants.iter().any(|other| other.is_publishing && other.id == *id);
+                self.failed.retain(publishing);
+                self.update_subscriptions().await;
                 Ok(())
             }
-            Heard::Error(refusal) => {
-                self.view.refused(None, &refusal);
+            EventsMessage::Error(error) => {
+                self.printer.error(None, &error);
                 Ok(())
             }
-            Heard::Closed(why) => Err(ClientError::Ended(self.reason(why))),
+            EventsMessage::Closed(close) => Err(ClientError::Ended(self.close_error(close))),
         }
     }
 
-    /// Why the events WebSocket was closed, in one word and a sentence.
-    fn reason(&self, why: Option<(u16, String)>) -> ServiceError {
-        if let Some(refusal) = self.events.refused() {
-            return refusal.clone();
+    /// The reason why the events WebSocket was closed.
+    fn close_error(&self, close: Option<(u16, String)>) -> ServiceError {
+        if let Some(error) = self.events.last_error() {
+            return error.clone();
         }
-        let Some((code, word)) = why else {
-            return ServiceError {
-                code: "CONNECTION_LOST".into(),
-                message: "the events WebSocket broke off without a word".into(),
-            };
+        let Some((code, reason)) = close else {
+            return ServiceError { code: "CONNECTION_LOST".into(), message: "the events WebSocket was lost".into() };
         };
-        let name = if word.is_empty() { format!("CLOSED_{code}") } else { word };
+        let name = if reason.is_empty() { format!("CLOSED_{code}") } else { reason };
         ServiceError { code: name, message: format!("the service closed the events WebSocket ({code})") }
     }
 
-    /// Subscribes to whom is wanted and there, and leaves whom is not there any longer.
-    async fn follow(&mut self) {
-        let now = self.lanes.keys().filter_map(|lane| match lane {
-            Lane::Subscribe(id) => Some(id.clone()),
-            Lane::Publish => None,
+    /// Subscribes to new publishers, and unsubscribes from those that have stopped.
+    async fn update_subscriptions(&mut self) {
+        let current = self.connections.keys().filter_map(|stream| match stream {
+            StreamId::Subscribe(id) => Some(id.clone()),
+            StreamId::Publish => None,
         });
-        let steps = self.wanted.steps(&self.doors.token.participant, &self.there, &now.collect());
-        for id in steps.end {
-            self.drop_lane(Lane::Subscribe(id)).await;
+        let own = &self.whip_client.token.participant;
+        let changes = self.subscriptions.changes(own, &self.participants, &current.collect());
+        for id in changes.unsubscribe {
+            self.close(StreamId::Subscribe(id)).await;
         }
-        for id in steps.begin {
-            if !self.given_up.contains(&id) {
-                self.begin(id).await;
+        for id in changes.subscribe {
+            if !self.failed.contains(&id) {
+                self.subscribe(id).await;
             }
         }
     }
 
-    async fn begin(&mut self, id: String) {
-        let lane = Lane::Subscribe(id.clone());
-        match self.doors.subscribe(&id).await {
-            Ok(connection) => drop(self.lanes.insert(lane, connection)),
-            // Asked again before long.
-            Err(error) if PASSING.contains(&error.code()) => {}
+    async fn subscribe(&mut self, id: String) {
+        let stream = StreamId::Subscribe(id.clone());
+        match self.whip_client.subscribe(&id).await {
+            Ok(connection) => drop(self.connections.insert(stream, connection)),
+            // Retried at the next report.
+            Err(error) if TRANSIENT_ERRORS.contains(&error.code()) => {}
             Err(error) => {
-                let refusal = ServiceError { code: error.code().to_owned(), message: error.to_string() };
-                self.view.refused(Some(&lane), &refusal);
-                self.given_up.insert(id);
+                let error = ServiceError { code: error.code().to_owned(), message: error.to_string() };
+                self.printer.error(Some(&stream), &error);
+                self.failed.insert(id);
             }
         }
     }
 
-    async fn drop_lane(&mut self, lane: Lane) {
-        if let Some(connection) = self.lanes.remove(&lane) {
-            let figures = self.doors.end(connection).await;
-            self.view.ended(&lane, &figures);
+    async fn close(&mut self, stream: StreamId) {
+        if let Some(connection) = self.connections.remove(&stream) {
+            let stats = self.whip_client.end(connection).await;
+            self.printer.ended(&stream, &stats);
         }
     }
 
-    /// A connection is over by itself. Without what it publishes, the participant has no reason to stay; what it receives
-    /// may come back.
-    async fn over(&mut self, lane: Lane) -> Result<(), ClientError> {
-        let state = self.lanes.get(&lane).map(|connection| connection.link.figures().state);
-        self.drop_lane(lane.clone()).await;
-        if lane != Lane::Publish {
+    /// Handles a connection that was closed by the service or the network. The end of the publication ends the session; a
+    /// publisher may come back.
+    async fn handle_closed(&mut self, stream: StreamId) -> Result<(), ClientError> {
+        let state = self.connections.get(&stream).map(|connection| connection.transport.stats().state);
+        self.close(stream.clone()).await;
+        if stream != StreamId::Publish {
             return Ok(());
         }
-        // The service says why over the other connection.
-        let word = async {
+        // The service sends the reason on the events WebSocket.
+        let reason = async {
             loop {
-                match self.events.hear().await {
-                    Heard::Closed(why) => return Err(why),
-                    Heard::Error(refusal) => return Ok(refusal),
-                    Heard::State(_) => {}
+                match self.events.next().await {
+                    EventsMessage::Closed(close) => return Err(close),
+                    EventsMessage::Error(error) => return Ok(error),
+                    EventsMessage::StageState(_) => {}
                 }
             }
         };
-        match timeout(LAST_WORD, word).await {
-            Ok(Ok(refusal)) => return Err(ClientError::Ended(refusal)),
-            Ok(Err(why)) => return Err(ClientError::Ended(self.reason(why))),
+        match timeout(CLOSE_REASON_TIMEOUT, reason).await {
+            Ok(Ok(error)) => return Err(ClientError::Ended(error)),
+            Ok(Err(close)) => return Err(ClientError::Ended(self.close_error(close))),
             Err(_) => {}
         }
-        let state = state.map_or("over", |state| state.name());
-        let message = format!("what this participant publishes was ended by the service or the network ({state})");
+        let state = state.map_or("closed", |state| state.name());
+        let message = format!("the publication was ended by the service or the network ({state})");
         Err(ClientError::Ended(ServiceError { code: "PUBLISH_ENDED".into(), message }))
     }
 
-    fn print(&mut self) {
-        let all: BTreeMap<Lane, Figures> =
-            self.lanes.iter().map(|(lane, connection)| (lane.clone(), connection.link.figures())).collect();
-        self.view.figures(self.start.elapsed(), &all);
+    fn print_stats(&mut self) {
+        let all: BTreeMap<StreamId, ConnectionStats> = self
+            .connections
+            .iter()
+            .map(|(stream, connection)| (stream.clone(), connection.transport.stats()))
+            .collect();
+        self.printer.stats(self.start.elapsed(), &all);
     }
 
-    /// Ends everything, and says so.
+    /// Ends all connections, and prints that.
     async fn leave(mut self) {
-        self.print();
-        let doors = &self.doors;
-        let ends = std::mem::take(&mut self.lanes).into_iter();
-        let ends = ends.map(|(lane, connection)| async move { (lane, doors.end(connection).await) });
-        for (lane, figures) in join_all(ends).await {
-            self.view.ended(&lane, &figures);
+        self.print_stats();
+        let whip_client = &self.whip_client;
+        let ends = std::mem::take(&mut self.connections).into_iter();
+        let ends = ends.map(|(stream, connection)| async move { (stream, whip_client.end(connection).await) });
+        for (stream, stats) in join_all(ends).await {
+            self.printer.ended(&stream, &stats);
         }
         self.events.close().await;
     }
 }
 
-/// Done when one of the connections is over: which.
-async fn over(lanes: &BTreeMap<Lane, Connection>) -> Lane {
-    let waits = lanes.iter().map(|(lane, connection)| async move {
-        connection.link.until(|_| false).await;
-        lane.clone()
+/// Waits until one of the connections is closed.
+async fn first_closed(connections: &BTreeMap<StreamId, Connection>) -> StreamId {
+    let waits = connections.iter().map(|(stream, connection)| async move {
+        connection.transport.wait_for(|_| false).await;
+        stream.clone()
     });
     match waits.collect::<FuturesUnordered<_>>().next().await {
-        Some(lane) => lane,
+        Some(stream) => stream,
         None => std::future::pending().await,
     }
 }

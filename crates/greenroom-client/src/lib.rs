@@ -1,88 +1,103 @@
-//! The other end: participants that join a stage with real media, one by `greenroom join`, many by `greenroom load`.
+//! The client of greenroom: participants that join a stage with real media. `greenroom join` runs one, `greenroom load`
+//! many.
 //!
 //! ```text
-//! join ─┐                ┌─► events (WebSocket) ─┐
-//!       ├─► doors ───────┼─► http ───────────────┼─► net (TCP, TLS)
-//! load ─┘   (by a token) └─► link (UDP) ─► peer (sans-IO) ─► player ─► clip
+//! join ──► subscriptions, printer
+//!   │
+//!   ├────► whip_client ──┬─► events (WebSocket) ─┐
+//!   │     (by the token) ├─► http ───────────────┼─► connector (TCP, TLS)
+//!   │                    └─► transport (UDP) ────┴─► peer_connection (sans-IO) ─► player ─► clip
+//! load ──► virtual_participant, api (CreateParticipantToken)
+//!      └─► report, process_stats
 //! ```
 //!
-//! It knows the service as every other client does: by its API, its doors, and what a token says. Nothing of the server
-//! is used here, so that what works here works from anywhere.
+//! | module | content |
+//! |---|---|
+//! | [`join`] | one participant: joins, publishes, follows the publishers of the stage, prints statistics |
+//! | [`load`] | a load test: publishers and subscribers at a constant rate, held for a time, then a report |
+//! | [`whip_client`] | the signaling of a participant: events WebSocket, WHIP offers, `DELETE` |
+//! | [`events`] | the events WebSocket and its messages |
+//! | [`http`], [`connector`] | HTTP/1.1 with redirects; TCP and TLS connections |
+//! | [`transport`] | a task that drives a peer connection over its own UDP socket |
+//! | [`peer_connection`] | a sans-IO peer connection on str0m |
+//! | [`player`], [`clip`] | the schedule of frames; encoded media from files or the built-in test pattern |
+//! | [`stats`] | statistics of a connection |
+//! | [`process_stats`] | CPU and memory of a process (Linux) |
+//! | [`token`] | the claims of a participant token |
+//! | [`options`] | the options of `join` and `load` |
+//!
+//! The client uses no code of the server: it knows the service by its API, its participant endpoints, and the claims of
+//! tokens, so that what works here works from any machine. Commands return a [`ClientError`], whose text is one line for the
+//! user.
+
+#![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
 
 pub mod clip;
 pub mod connector;
-pub mod doors;
 pub mod events;
-pub mod figures;
 pub mod http;
 pub mod join;
-pub mod link;
 pub mod load;
 pub mod options;
-pub mod peer;
+pub mod peer_connection;
 pub mod player;
+pub mod process_stats;
+pub mod stats;
 pub mod token;
+pub mod transport;
+pub mod whip_client;
 
-mod aws;
-mod member;
-pub mod process;
+mod api;
+mod printer;
 mod report;
-mod view;
-mod wanted;
+mod subscriptions;
+mod virtual_participant;
 
 use crate::options::ConnectOptions;
-use doors::DoorError;
 use http::{HttpClient, ServiceError};
 use hyper::header::HeaderValue;
+use whip_client::JoinError;
 
-/// Why a command of the client failed; each text is one line for the user.
+/// Why a command failed. Each text is one line for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The token, or a URL in its place.
+    /// The token, or a URL that overrides one of its claims.
     #[error(transparent)]
     Token(#[from] token::TokenError),
-    /// The token cannot be read from standard input.
     #[error("cannot read the token from standard input: {0}")]
     Input(std::io::Error),
-    /// What is to be published.
     #[error("--publish: {0}")]
     Clip(#[from] clip::ClipError),
-    /// The certificates to trust.
     #[error("--ca: {0}")]
     Connect(#[from] connector::ConnectError),
-    /// What the client calls itself.
     #[error("--user-agent must be one line of plain text")]
     UserAgent,
-    /// What names the stage.
     #[error("--stage: '{0}' is not the ARN of a stage, such as arn:aws:ivs:us-east-1:000000000000:stage/AbCdEfGhIjKl")]
     Stage(String),
-    /// A URL.
     #[error("--endpoint: '{0}' is not a URL")]
     Endpoint(String),
-    /// The server's process.
     #[error("--server-pid: {0}")]
     Process(std::io::Error),
-    /// A door.
     #[error(transparent)]
-    Door(#[from] DoorError),
-    /// The service has ended what was going on.
+    Join(#[from] JoinError),
+    /// The service ended the session.
     #[error(transparent)]
     Ended(ServiceError),
-    /// Some of many did not join.
+    /// Participants of a load test that did not join, and all of them.
     #[error("{0} of {1} did not join")]
     Missing(u32, u32),
 }
 
 impl ClientError {
-    /// Whether the command was worded wrongly, rather than refused.
+    /// Whether the command line is wrong, rather than the service at fault.
     pub fn is_usage(&self) -> bool {
         use ClientError::{Clip, Connect, Endpoint, Input, Process, Stage, Token, UserAgent};
         matches!(self, Token(_) | Input(_) | Clip(_) | Connect(_) | UserAgent | Stage(_) | Endpoint(_) | Process(_))
     }
 }
 
-/// What sends the requests of a command.
+/// The HTTP client of a command.
 fn http(args: &ConnectOptions) -> Result<HttpClient, ClientError> {
     let user_agent = HeaderValue::from_str(&args.user_agent).map_err(|_| ClientError::UserAgent)?;
-    Ok(HttpClient { net: connector::Connector::new(args.ca.as_deref())?, user_agent })
+    Ok(HttpClient { connector: connector::Connector::new(args.ca.as_deref())?, user_agent })
 }

@@ -1,9 +1,9 @@
-//! Options of the two programs, as their callers set them.
+//! Options of `join` and `load`.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// Returns the current time: what requests are signed with.
+/// The clock for request signatures.
 pub type Now = fn() -> SystemTime;
 
 /// Options of [`crate::join::run`].
@@ -78,8 +78,8 @@ pub struct ConnectOptions {
 /// Format of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// Lines for people.
+    /// Text.
     Human,
-    /// One JSON value a line.
+    /// JSON lines.
     Json,
 }

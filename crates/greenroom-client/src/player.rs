@@ -1,91 +1,84 @@
-//! Plays a clip over and over: which frame is due when, with timestamps that never go back.
+//! Plays a clip in a loop: schedules its frames, with monotonic timestamps.
 
 use super::clip::{AUDIO_RATE, Clip, Frame, VIDEO_RATE};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How far behind a frame may be before the time that was lost is skipped, rather than made up for in a burst.
-const LATE: Duration = Duration::from_millis(500);
+/// Maximum lag of a frame. Up to it, late frames are sent in a burst; beyond it, the lost time is skipped.
+const MAX_LAG: Duration = Duration::from_millis(500);
 
-/// Audio or video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Audio.
+pub enum TrackKind {
     Audio,
-    /// Video.
     Video,
 }
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// Of which track.
-    pub kind: Kind,
-    /// When it is to be sent.
+pub struct ScheduledFrame {
+    pub kind: TrackKind,
     pub at: Instant,
-    /// Its time in ticks of its track.
+    /// Timestamp in ticks of its track.
     pub ticks: u64,
-    /// What is sent.
     pub frame: Frame,
 }
 
-/// Where a track is.
+/// The position in a track.
 #[derive(Debug)]
-struct Head {
-    kind: Kind,
+struct TrackCursor {
+    kind: TrackKind,
     rate: u32,
     next: usize,
     ticks: u64,
 }
 
-/// A clip that is being played.
+/// Plays a clip.
 #[derive(Debug)]
 pub struct Player {
     clip: Arc<Clip>,
     start: Instant,
-    heads: Vec<Head>,
+    cursors: Vec<TrackCursor>,
 }
 
 impl Player {
-    /// Begins to play.
     pub fn start(clip: Arc<Clip>, now: Instant) -> Player {
-        let heads = [
-            clip.audio.as_ref().map(|_| Head { kind: Kind::Audio, rate: AUDIO_RATE, next: 0, ticks: 0 }),
-            clip.video.as_ref().map(|_| Head { kind: Kind::Video, rate: VIDEO_RATE, next: 0, ticks: 0 }),
+        let cursors = [
+            clip.audio.as_ref().map(|_| TrackCursor { kind: TrackKind::Audio, rate: AUDIO_RATE, next: 0, ticks: 0 }),
+            clip.video.as_ref().map(|_| TrackCursor { kind: TrackKind::Video, rate: VIDEO_RATE, next: 0, ticks: 0 }),
         ];
-        Player { heads: heads.into_iter().flatten().collect(), clip, start: now }
+        Player { cursors: cursors.into_iter().flatten().collect(), clip, start: now }
     }
 
-    /// When the next frame is due.
+    /// The time of the next frame.
     pub fn next_at(&self) -> Option<Instant> {
-        self.heads.iter().map(|head| self.start + head.after()).min()
+        self.cursors.iter().map(|head| self.start + head.offset()).min()
     }
 
-    /// The next frame, if one is due.
-    pub fn take(&mut self, now: Instant) -> Option<Due> {
+    /// The next frame, if it is due.
+    pub fn take(&mut self, now: Instant) -> Option<ScheduledFrame> {
         let start = self.start;
-        let head = self.heads.iter_mut().min_by_key(|head| head.after())?;
-        if start + head.after() > now {
+        let head = self.cursors.iter_mut().min_by_key(|head| head.offset())?;
+        if start + head.offset() > now {
             return None;
         }
-        let behind = now - (start + head.after());
-        if behind > LATE {
+        let behind = now - (start + head.offset());
+        if behind > MAX_LAG {
             head.ticks = ticks(now - start, head.rate);
         }
         let frames = frames(&self.clip, head.kind);
         let frame = frames.get(head.next)?.clone();
-        let due = Due { kind: head.kind, at: start + head.after(), ticks: head.ticks, frame };
+        let due = ScheduledFrame { kind: head.kind, at: start + head.offset(), ticks: head.ticks, frame };
         head.next = (head.next + 1) % frames.len();
         head.ticks += u64::from(due.frame.ticks);
         Some(due)
     }
 
-    /// Goes on with the next key frame, where the clip allows it.
-    pub fn jump(&mut self) {
-        if !self.clip.jumps {
+    /// Continues with the next key frame, if the clip is seekable.
+    pub fn seek_to_key_frame(&mut self) {
+        if !self.clip.seekable {
             return;
         }
-        for head in self.heads.iter_mut().filter(|head| head.kind == Kind::Video) {
+        for head in self.cursors.iter_mut().filter(|head| head.kind == TrackKind::Video) {
             let frames = frames(&self.clip, head.kind);
             let order = (head.next..frames.len()).chain(0..head.next);
             head.next = order.into_iter().find(|n| frames[*n].key).unwrap_or(head.next);
@@ -93,18 +86,18 @@ impl Player {
     }
 }
 
-impl Head {
-    /// How long after the start its next frame is due.
-    fn after(&self) -> Duration {
+impl TrackCursor {
+    /// The time of the next frame after the start.
+    fn offset(&self) -> Duration {
         let nanos = u128::from(self.ticks) * 1_000_000_000 / u128::from(self.rate);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
-fn frames(clip: &Clip, kind: Kind) -> &[Frame] {
+fn frames(clip: &Clip, kind: TrackKind) -> &[Frame] {
     let frames = match kind {
-        Kind::Audio => clip.audio.as_ref(),
-        Kind::Video => clip.video.as_ref().map(|(_, frames)| frames),
+        TrackKind::Audio => clip.audio.as_ref(),
+        TrackKind::Video => clip.video.as_ref().map(|(_, frames)| frames),
     };
     frames.map(Vec::as_slice).unwrap_or_default()
 }
@@ -117,7 +110,7 @@ fn ticks(time: Duration, rate: u32) -> u64 {
 mod tests {
     use super::*;
 
-    fn played(player: &mut Player, until: Instant) -> Vec<Due> {
+    fn played(player: &mut Player, until: Instant) -> Vec<ScheduledFrame> {
         let mut all = Vec::new();
         while let Some(at) = player.next_at().filter(|at| *at < until) {
             all.push(player.take(at).unwrap());
@@ -126,47 +119,47 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_has_no_seam_in_its_timestamps() {
+    fn timestamps_are_continuous_across_loops() {
         let now = Instant::now();
-        let mut player = Player::start(Arc::new(Clip::pattern()), now);
+        let mut player = Player::start(Arc::new(Clip::test_pattern()), now);
         let all = played(&mut player, now + Duration::from_secs(10));
-        for (kind, rate, count) in [(Kind::Video, 3000, 300), (Kind::Audio, 960, 500)] {
+        for (kind, rate, count) in [(TrackKind::Video, 3000, 300), (TrackKind::Audio, 960, 500)] {
             let ticks: Vec<_> = all.iter().filter(|due| due.kind == kind).map(|due| due.ticks).collect();
-            // The last frame of a track may be longer, so that both end together.
+            // The last frame of a track may be longer, so that both tracks end at the same time.
             assert!(ticks.len().abs_diff(count) <= 3, "{kind:?}: {}", ticks.len());
             let odd = ticks.windows(2).filter(|pair| pair[1] - pair[0] != rate).count();
             assert!(odd <= 2, "{kind:?}: {odd}");
         }
-        assert_eq!(all.iter().filter(|due| due.kind == Kind::Video && due.frame.key).count(), 10);
+        assert_eq!(all.iter().filter(|due| due.kind == TrackKind::Video && due.frame.key).count(), 10);
     }
 
     #[test]
-    fn a_jump_goes_to_the_next_key_frame_without_a_jump_in_time() {
+    fn seeking_keeps_the_timestamps_continuous() {
         let now = Instant::now();
-        let mut player = Player::start(Arc::new(Clip::pattern()), now);
+        let mut player = Player::start(Arc::new(Clip::test_pattern()), now);
         let before = played(&mut player, now + Duration::from_millis(200));
-        let last = before.iter().rfind(|due| due.kind == Kind::Video).unwrap().ticks;
-        player.jump();
+        let last = before.iter().rfind(|due| due.kind == TrackKind::Video).unwrap().ticks;
+        player.seek_to_key_frame();
         let after = played(&mut player, now + Duration::from_millis(240));
-        let next = after.iter().find(|due| due.kind == Kind::Video).unwrap();
+        let next = after.iter().find(|due| due.kind == TrackKind::Video).unwrap();
         assert!(next.frame.key);
         assert_eq!(next.ticks, last + 3000);
     }
 
     #[test]
-    fn a_file_does_not_jump() {
+    fn a_clip_of_files_is_not_seekable() {
         let now = Instant::now();
-        let mut player = Player::start(Arc::new(Clip { jumps: false, ..Clip::pattern() }), now);
+        let mut player = Player::start(Arc::new(Clip { seekable: false, ..Clip::test_pattern() }), now);
         played(&mut player, now + Duration::from_millis(200));
-        player.jump();
+        player.seek_to_key_frame();
         let after = played(&mut player, now + Duration::from_millis(240));
-        assert!(after.iter().all(|due| due.kind == Kind::Audio || !due.frame.key));
+        assert!(after.iter().all(|due| due.kind == TrackKind::Audio || !due.frame.key));
     }
 
     #[test]
-    fn time_that_was_lost_is_skipped_and_small_delays_are_made_up_for() {
+    fn a_large_lag_is_skipped_and_a_small_one_is_caught_up() {
         let now = Instant::now();
-        let mut player = Player::start(Arc::new(Clip { audio: None, ..Clip::pattern() }), now);
+        let mut player = Player::start(Arc::new(Clip { audio: None, ..Clip::test_pattern() }), now);
         assert_eq!(player.take(now + Duration::from_millis(100)).unwrap().ticks, 0);
         assert_eq!(player.take(now + Duration::from_millis(100)).unwrap().ticks, 3000);
         let late = now + Duration::from_secs(2);

@@ -1,36 +1,36 @@
-//! What `greenroom load` has found out.
+//! The report of `greenroom load`.
 
-use super::figures::{Figures, State, millis, seconds};
-use super::process::Sample;
-use super::view::{percent, plain};
+use super::printer::{percent, sanitize};
+use super::process_stats::ProcessSample;
+use super::stats::{ConnectionStats, State, millis, seconds};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How a load went: numbers of participants, failures, and the figures of all connections.
+/// The result of a load test. Pairs are of the start and the end of the measurement.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many were to publish, and how many did.
+    /// Requested and joined publishers.
     pub publishers: (u32, u32),
-    /// How many were to subscribe, and how many did.
+    /// Requested and joined subscribers.
     pub subscribers: (u32, u32),
-    /// What went wrong, and how often.
+    /// Failures by error code.
     pub failures: BTreeMap<String, u32>,
-    /// Those of what was published when everybody had joined, and at the end.
-    pub sent: (Vec<Figures>, Vec<Figures>),
-    /// Those of subscriptions, likewise.
-    pub received: (Vec<Figures>, Vec<Figures>),
-    /// Time between the two.
+    /// Statistics of publications.
+    pub sent: (Vec<ConnectionStats>, Vec<ConnectionStats>),
+    /// Statistics of subscriptions.
+    pub received: (Vec<ConnectionStats>, Vec<ConnectionStats>),
+    /// Duration of the measurement.
     pub held: Duration,
-    /// The server's process, likewise.
-    pub server: Option<(Sample, Sample)>,
-    /// This process, likewise.
-    pub client: Option<(Sample, Sample)>,
+    /// The server's process.
+    pub server: Option<(ProcessSample, ProcessSample)>,
+    /// This process.
+    pub client: Option<(ProcessSample, ProcessSample)>,
 }
 
-/// Sums over connections.
+/// Totals over all connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
+struct Totals {
     packets: u64,
     lost: u64,
     bytes: u64,
@@ -38,43 +38,44 @@ struct Sums {
     frames: u64,
     key_frames: u64,
     audio_frames: u64,
-    asked: u64,
+    /// Key frame requests of sent, NACKs of received streams.
+    requests: u64,
 }
 
-impl Sums {
-    fn received(all: &[Figures]) -> Sums {
-        all.iter().fold(Sums::default(), |sums, figures| {
-            let received = &figures.received;
-            Sums {
-                packets: sums.packets + received.packets,
-                lost: sums.lost + received.lost,
-                bytes: sums.bytes + received.bytes,
-                datagrams: sums.datagrams + received.datagrams,
-                frames: sums.frames + received.frames,
-                key_frames: sums.key_frames + received.key_frames,
-                audio_frames: sums.audio_frames + received.audio_frames,
-                asked: sums.asked + received.nacks(),
+impl Totals {
+    fn received(all: &[ConnectionStats]) -> Totals {
+        all.iter().fold(Totals::default(), |totals, stats| {
+            let received = &stats.received;
+            Totals {
+                packets: totals.packets + received.packets,
+                lost: totals.lost + received.lost,
+                bytes: totals.bytes + received.bytes,
+                datagrams: totals.datagrams + received.datagrams,
+                frames: totals.frames + received.frames,
+                key_frames: totals.key_frames + received.key_frames,
+                audio_frames: totals.audio_frames + received.audio_frames,
+                requests: totals.requests + received.nacks(),
             }
         })
     }
 
-    fn sent(all: &[Figures]) -> Sums {
-        all.iter().fold(Sums::default(), |sums, figures| {
-            let sent = &figures.sent;
-            Sums {
-                packets: sums.packets + sent.packets(),
-                lost: sums.lost + sent.lost(),
-                bytes: sums.bytes + sent.bytes,
-                datagrams: sums.datagrams + sent.datagrams,
-                frames: sums.frames + sent.frames,
-                key_frames: sums.key_frames + sent.key_frames,
-                audio_frames: sums.audio_frames + sent.audio_frames,
-                asked: sums.asked + sent.key_frames_asked,
+    fn sent(all: &[ConnectionStats]) -> Totals {
+        all.iter().fold(Totals::default(), |totals, stats| {
+            let sent = &stats.sent;
+            Totals {
+                packets: totals.packets + sent.packets(),
+                lost: totals.lost + sent.lost(),
+                bytes: totals.bytes + sent.bytes,
+                datagrams: totals.datagrams + sent.datagrams,
+                frames: totals.frames + sent.frames,
+                key_frames: totals.key_frames + sent.key_frames,
+                audio_frames: totals.audio_frames + sent.audio_frames,
+                requests: totals.requests + sent.key_frame_requests,
             }
         })
     }
 
-    fn to_json(self, before: Sums, held: Duration, asked: &str) -> Value {
+    fn to_json(self, before: Totals, held: Duration, requests_name: &str) -> Value {
         let held = held.as_secs_f64();
         let rate = |now: u64, before: u64| {
             if held == 0.0 { 0.0 } else { (now.saturating_sub(before) as f64 / held).round() }
@@ -88,7 +89,7 @@ impl Sums {
             "frames": self.frames,
             "keyFrames": self.key_frames,
             "audioFrames": self.audio_frames,
-            asked: self.asked,
+            requests_name: self.requests,
             "bitsPerSecond": rate(self.bytes * 8, before.bytes * 8),
             "datagramsPerSecond": rate(self.datagrams, before.datagrams),
             "framesPerSecond": rate(self.frames, before.frames),
@@ -96,17 +97,17 @@ impl Sums {
     }
 }
 
-/// The median, the 99th percentile and the largest of some times, in milliseconds; `null` without any.
-fn spread(times: impl Iterator<Item = Duration>) -> Value {
+/// The median, the 99th percentile and the maximum in milliseconds; `null` without values.
+fn percentiles(times: impl Iterator<Item = Duration>) -> Value {
     let mut times: Vec<_> = times.collect();
     times.sort_unstable();
-    // The nearest rank: the smallest that so many of a hundred do not exceed.
+    // Nearest-rank method.
     let rank = |percent: usize| (times.len() * percent).div_ceil(100).checked_sub(1);
     let at = |percent: usize| rank(percent).and_then(|n| times.get(n)).copied().map(millis);
     json!({"p50": at(50), "p99": at(99), "max": at(100), "count": times.len()})
 }
 
-fn usage(samples: &Option<(Sample, Sample)>) -> Option<Value> {
+fn usage(samples: &Option<(ProcessSample, ProcessSample)>) -> Option<Value> {
     let (before, after) = samples.as_ref()?;
     Some(json!({
         "cpuPercent": (after.percent_since(before) * 10.0).round() / 10.0,
@@ -116,15 +117,15 @@ fn usage(samples: &Option<(Sample, Sample)>) -> Option<Value> {
 }
 
 impl Report {
-    /// How many did not join.
+    /// Participants that did not join.
     pub fn missing(&self) -> u32 {
-        let missing = |(asked, joined): (u32, u32)| asked.saturating_sub(joined);
+        let missing = |(requested, joined): (u32, u32)| requested.saturating_sub(joined);
         missing(self.publishers) + missing(self.subscribers)
     }
 
-    /// As JSON; the names are documented.
+    /// As JSON; `docs/client.md` documents the names.
     pub fn to_json(&self) -> Value {
-        let dropped = |all: &[Figures]| all.iter().filter(|figures| figures.state != State::Connected).count();
+        let dropped = |all: &[ConnectionStats]| all.iter().filter(|stats| stats.state != State::Connected).count();
         let (sent, received) = (&self.sent.1, &self.received.1);
         json!({
             "type": "report",
@@ -133,28 +134,28 @@ impl Report {
             "subscribers": {"asked": self.subscribers.0, "joined": self.subscribers.1},
             "subscriptions": {"connected": received.len(), "dropped": dropped(received)},
             "failures": self.failures,
-            "publishJoinMs": spread(sent.iter().filter_map(Figures::join_time)),
-            "subscribeJoinMs": spread(received.iter().filter_map(Figures::join_time)),
-            "keyFrameWaitMs": spread(received.iter().filter_map(Figures::key_frame_wait)),
-            "sent": Sums::sent(sent).to_json(Sums::sent(&self.sent.0), self.held, "keyFramesAsked"),
-            "received": Sums::received(received).to_json(Sums::received(&self.received.0), self.held, "nacks"),
+            "publishJoinMs": percentiles(sent.iter().filter_map(ConnectionStats::join_time)),
+            "subscribeJoinMs": percentiles(received.iter().filter_map(ConnectionStats::join_time)),
+            "keyFrameWaitMs": percentiles(received.iter().filter_map(ConnectionStats::key_frame_wait)),
+            "sent": Totals::sent(sent).to_json(Totals::sent(&self.sent.0), self.held, "keyFramesAsked"),
+            "received": Totals::received(received).to_json(Totals::received(&self.received.0), self.held, "nacks"),
             "server": usage(&self.server),
             "client": usage(&self.client),
         })
     }
 
-    /// As lines for people.
+    /// As text.
     pub fn to_text(&self) -> String {
         let all = self.to_json();
         let mut text = format!("Held for {} s.\n\n", all["heldSeconds"]);
-        let mut line = |name: &str, said: String| text += &format!("  {name:<22}{said}\n");
+        let mut line = |name: &str, value: String| text += &format!("  {name:<22}{value}\n");
         for (name, who) in [("publishers", "publishers"), ("subscribers", "subscribers")] {
             line(name, format!("{} of {} joined", all[who]["joined"], all[who]["asked"]));
         }
         let subscriptions = &all["subscriptions"];
         line("subscriptions", format!("{}, {} dropped", subscriptions["connected"], subscriptions["dropped"]));
         for (code, count) in &self.failures {
-            line("failed", format!("{count} × {}", plain(code)));
+            line("failed", format!("{count} × {}", sanitize(code)));
         }
         for (name, key) in [
             ("publish join", "publishJoinMs"),
@@ -169,19 +170,19 @@ impl Report {
             line(name, format!("p50 {} ms, p99 {} ms, max {} ms", times["p50"], times["p99"], times["max"]));
         }
         for name in ["sent", "received"] {
-            let sums = &all[name];
-            let megabits = sums["bitsPerSecond"].as_f64().unwrap_or_default() / 1e6;
+            let totals = &all[name];
+            let megabits = totals["bitsPerSecond"].as_f64().unwrap_or_default() / 1e6;
             line(
                 name,
                 format!(
                     "{megabits:.2} Mbit/s, {} datagrams/s; {} packets, {} lost ({} %); {} frames, {} key frames, {} of audio",
-                    sums["datagramsPerSecond"],
-                    sums["packets"],
-                    sums["lost"],
-                    sums["lossPercent"],
-                    sums["frames"],
-                    sums["keyFrames"],
-                    sums["audioFrames"],
+                    totals["datagramsPerSecond"],
+                    totals["packets"],
+                    totals["lost"],
+                    totals["lossPercent"],
+                    totals["frames"],
+                    totals["keyFrames"],
+                    totals["audioFrames"],
                 ),
             );
         }
@@ -205,29 +206,29 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_values_that_were_measured() {
+    fn percentiles_are_measured_values() {
         let hundred: Vec<u64> = (1..=100).collect();
-        assert_eq!(spread(ms(&hundred)), json!({"p50": 50.0, "p99": 99.0, "max": 100.0, "count": 100}));
-        assert_eq!(spread(ms(&[7, 3])), json!({"p50": 3.0, "p99": 7.0, "max": 7.0, "count": 2}));
-        assert_eq!(spread(ms(&[])), json!({"p50": null, "p99": null, "max": null, "count": 0}));
+        assert_eq!(percentiles(ms(&hundred)), json!({"p50": 50.0, "p99": 99.0, "max": 100.0, "count": 100}));
+        assert_eq!(percentiles(ms(&[7, 3])), json!({"p50": 3.0, "p99": 7.0, "max": 7.0, "count": 2}));
+        assert_eq!(percentiles(ms(&[])), json!({"p50": null, "p99": null, "max": null, "count": 0}));
     }
 
     #[test]
-    fn what_was_not_measured_is_not_printed_as_null() {
+    fn missing_measurements_are_not_printed_as_null() {
         let text = Report { publishers: (1, 0), subscribers: (3, 0), ..Report::default() }.to_text();
         assert!(text.contains("0 of 3 joined") && text.contains("publish join          none"), "{text}");
         assert!(!text.contains("null"), "{text}");
     }
 
     #[test]
-    fn rates_are_of_the_time_that_was_held_and_totals_of_all() {
+    fn rates_cover_the_measurement_and_totals_the_whole_run() {
         let now = Instant::now();
         let with = |bytes, packets, lost| {
-            let mut figures = Figures::new(now);
-            figures.received.bytes = bytes;
-            figures.received.packets = packets;
-            figures.received.lost = lost;
-            figures
+            let mut stats = ConnectionStats::new(now);
+            stats.received.bytes = bytes;
+            stats.received.packets = packets;
+            stats.received.lost = lost;
+            stats
         };
         let report = Report {
             subscribers: (3, 2),

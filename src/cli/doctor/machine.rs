@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::config::ServeArgs;
-use greenroom_client::process;
+use greenroom_client::process_stats;
 
 /// Files that a server has open beside its connections: the store, media, logs, its own requests.
 const SPARE: u64 = 64;
@@ -12,7 +12,7 @@ pub fn files(args: &ServeArgs) -> Finding {
     const CHECK: &str = "open files";
     let connections = u64::from(args.listener.max_connections);
     let needed = connections + u64::from(args.store.database_connections) + SPARE;
-    match process::max_open_files() {
+    match process_stats::max_open_files() {
         None => Finding::ok(CHECK, "this process has no limit of open files".into()),
         Some(most) if most >= needed => Finding::ok(CHECK, format!("{most} allowed, {needed} needed")),
         Some(most) => {

@@ -1,137 +1,138 @@
-//! H.264 as a byte stream (ITU-T H.264, Annex B): NAL units between start codes, gathered into access units.
+//! H.264 as a byte stream (ITU-T H.264, Annex B): NAL units between start codes, grouped into access units.
 
 use super::{Frame, VIDEO_RATE};
 use std::sync::Arc;
 
-const START: [u8; 4] = [0, 0, 0, 1];
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-const SLICE: u8 = 1;
-const PARTITIONS: std::ops::RangeInclusive<u8> = 2..=4;
-const KEY_SLICE: u8 = 5;
-const SEQUENCE: u8 = 7;
-const PICTURE: u8 = 8;
-/// Delimiters, ends and filling: they say nothing to a receiver of packets.
-const IDLE: std::ops::RangeInclusive<u8> = 9..=12;
-/// What stands before the first slice of an access unit (7.4.1.2.3).
-const LEADING: [u8; 9] = [6, SEQUENCE, PICTURE, 9, 14, 15, 16, 17, 18];
+const NON_IDR_SLICE: u8 = 1;
+const DATA_PARTITIONS: std::ops::RangeInclusive<u8> = 2..=4;
+const IDR_SLICE: u8 = 5;
+const SPS: u8 = 7;
+const PPS: u8 = 8;
+/// Access unit delimiters, end of sequence and stream, filler data: not sent over RTP.
+const UNSENT: std::ops::RangeInclusive<u8> = 9..=12;
+/// NAL unit types that start an access unit (7.4.1.2.3).
+const FIRST_TYPES: [u8; 9] = [6, SPS, PPS, 9, 14, 15, 16, 17, 18];
 
-/// What a byte stream holds.
+/// The access units of a byte stream.
 #[derive(Debug)]
 pub struct Video {
-    /// Access units, from the first key frame on.
+    /// From the first key frame on.
     pub frames: Vec<Frame>,
-    /// What the user should know of it.
+    /// A warning for the user.
     pub warning: Option<String>,
 }
 
-/// An access unit that is being gathered.
+/// An access unit under construction.
 #[derive(Default)]
-struct Unit<'a> {
-    parts: Vec<&'a [u8]>,
+struct AccessUnit<'a> {
+    nal_units: Vec<&'a [u8]>,
     slices: bool,
     key: bool,
-    /// Its own parameter sets: sequence, picture.
-    sets: [bool; 2],
+    /// Whether it has an SPS and a PPS.
+    parameter_sets: [bool; 2],
 }
 
-/// The latest parameter sets: sequence, picture.
-type Sets<'a> = [Option<&'a [u8]>; 2];
+/// The latest SPS and PPS.
+type ParameterSets<'a> = [Option<&'a [u8]>; 2];
 
-/// Cuts a byte stream into access units. Each key frame gets its parameter sets, whether the stream repeats them or not.
+/// Splits a byte stream into access units. Each key frame gets its parameter sets, whether or not the stream repeats them.
 pub fn read(bytes: &[u8], fps: u32) -> Result<Video, String> {
     let mut frames = Vec::new();
-    let mut sets: Sets<'_> = [None, None];
-    let mut unit = Unit::default();
-    let mut backward = false;
-    for part in parts(bytes) {
-        let kind = kind(part);
-        if PARTITIONS.contains(&kind) {
-            return Err("its slices are partitioned; WebRTC receivers do not take that".into());
+    let mut sets: ParameterSets<'_> = [None, None];
+    let mut unit = AccessUnit::default();
+    let mut has_b_frames = false;
+    for nal in nal_units(bytes) {
+        let kind = nal_type(nal);
+        if DATA_PARTITIONS.contains(&kind) {
+            return Err("it uses data partitioning, which WebRTC receivers do not support".into());
         }
-        let slice = matches!(kind, SLICE | KEY_SLICE);
-        let first = LEADING.contains(&kind) || slice && part.get(1).is_some_and(|byte| byte & 0x80 != 0);
+        let slice = matches!(kind, NON_IDR_SLICE | IDR_SLICE);
+        let first = FIRST_TYPES.contains(&kind) || slice && nal.get(1).is_some_and(|byte| byte & 0x80 != 0);
         if first && unit.slices {
-            frames.extend(std::mem::take(&mut unit).done(&sets, fps));
+            frames.extend(std::mem::take(&mut unit).into_frame(&sets, fps));
         }
-        backward |= kind == SLICE && is_backward(part);
-        unit.add(part, kind, &mut sets)?;
+        has_b_frames |= kind == NON_IDR_SLICE && is_b_slice(nal);
+        unit.add(nal, kind, &mut sets)?;
     }
-    frames.extend(unit.done(&sets, fps));
+    frames.extend(unit.into_frame(&sets, fps));
     let begin = frames.iter().position(|frame: &Frame| frame.key).ok_or("it has no key frame")?;
     frames.drain(..begin);
-    let warning = backward.then(|| "it has B-frames, which WebRTC receivers show in the wrong order".to_owned());
+    let warning = has_b_frames.then(|| "it has B-frames, which WebRTC receivers display in the wrong order".to_owned());
     Ok(Video { frames, warning })
 }
 
-impl<'a> Unit<'a> {
-    fn add(&mut self, part: &'a [u8], kind: u8, sets: &mut Sets<'a>) -> Result<(), String> {
-        if IDLE.contains(&kind) {
+impl<'a> AccessUnit<'a> {
+    fn add(&mut self, nal: &'a [u8], kind: u8, sets: &mut ParameterSets<'a>) -> Result<(), String> {
+        if UNSENT.contains(&kind) {
             return Ok(());
         }
-        if let Some(n) = [SEQUENCE, PICTURE].iter().position(|set| *set == kind) {
-            if std::mem::replace(&mut self.sets[n], true) {
-                return Err("an access unit has several parameter sets of a kind, which cannot be sent".into());
+        if let Some(n) = [SPS, PPS].iter().position(|set| *set == kind) {
+            if std::mem::replace(&mut self.parameter_sets[n], true) {
+                return Err("an access unit has several SPS or several PPS, which is not supported".into());
             }
-            sets[n] = Some(part);
+            sets[n] = Some(nal);
         }
-        self.slices |= matches!(kind, SLICE | KEY_SLICE);
-        self.key |= kind == KEY_SLICE;
-        self.parts.push(part);
+        self.slices |= matches!(kind, NON_IDR_SLICE | IDR_SLICE);
+        self.key |= kind == IDR_SLICE;
+        self.nal_units.push(nal);
         Ok(())
     }
 
-    /// The frame, if there is a picture in it.
-    fn done(self, sets: &Sets<'_>, fps: u32) -> Option<Frame> {
+    /// The frame; `None` without slices.
+    fn into_frame(self, sets: &ParameterSets<'_>, fps: u32) -> Option<Frame> {
         if !self.slices {
             return None;
         }
-        let missing = sets.iter().zip(self.sets).filter(|(_, own)| self.key && !own).filter_map(|(set, _)| *set);
+        let missing =
+            sets.iter().zip(self.parameter_sets).filter(|(_, own)| self.key && !own).filter_map(|(set, _)| *set);
         let data: Vec<u8> =
-            missing.chain(self.parts.iter().copied()).flat_map(|part| [&START, part].concat()).collect();
+            missing.chain(self.nal_units.iter().copied()).flat_map(|part| [&START_CODE, part].concat()).collect();
         Some(Frame { data: Arc::from(data), ticks: VIDEO_RATE / fps.max(1), key: self.key })
     }
 }
 
-fn kind(part: &[u8]) -> u8 {
-    part.first().map_or(0, |header| header & 0x1f)
+fn nal_type(nal: &[u8]) -> u8 {
+    nal.first().map_or(0, |header| header & 0x1f)
 }
 
-/// The NAL units of a byte stream, without start codes and the zeros around them.
-fn parts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_code(bytes);
+/// The NAL units of a byte stream, without start codes and surrounding zeros.
+fn nal_units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = after_start_code(bytes);
     std::iter::from_fn(move || {
         let part = rest?;
-        let end = code(part).unwrap_or(part.len());
-        rest = after_code(&part[end..]);
+        let end = find_start_code(part).unwrap_or(part.len());
+        rest = after_start_code(&part[end..]);
         let length = part[..end].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         Some(&part[..length])
     })
     .filter(|part| !part.is_empty())
 }
 
-/// Where the next start code begins.
-fn code(bytes: &[u8]) -> Option<usize> {
+/// Position of the next start code.
+fn find_start_code(bytes: &[u8]) -> Option<usize> {
     bytes.windows(3).position(|window| window == [0, 0, 1])
 }
 
-fn after_code(bytes: &[u8]) -> Option<&[u8]> {
-    code(bytes).map(|at| &bytes[at + 3..])
+fn after_start_code(bytes: &[u8]) -> Option<&[u8]> {
+    find_start_code(bytes).map(|at| &bytes[at + 3..])
 }
 
-/// Whether a slice is of a B-frame: its type (7.4.3) is the second number of its header.
-fn is_backward(part: &[u8]) -> bool {
-    let mut bits = Bits { bytes: part.get(1..).unwrap_or_default(), at: 0 };
-    let kind = bits.number().and_then(|_| bits.number());
+/// Whether a slice is a B slice: `slice_type` (7.4.3) is the second number of its header.
+fn is_b_slice(nal: &[u8]) -> bool {
+    let mut bits = BitReader { bytes: nal.get(1..).unwrap_or_default(), at: 0 };
+    let kind = bits.exp_golomb().and_then(|_| bits.exp_golomb());
     matches!(kind, Some(1 | 6))
 }
 
-/// Exponential-Golomb numbers (9.1).
-struct Bits<'a> {
+/// Reads Exp-Golomb codes (9.1).
+struct BitReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Bits<'_> {
+impl BitReader<'_> {
     fn bit(&mut self) -> Option<u32> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;
@@ -139,7 +140,7 @@ impl Bits<'_> {
         Some(u32::from(bit))
     }
 
-    fn number(&mut self) -> Option<u32> {
+    fn exp_golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while self.bit()? == 0 {
             zeros += 1;
@@ -162,7 +163,7 @@ mod tests {
 
     /// A byte stream of NAL units.
     fn stream(parts: &[&[u8]]) -> Vec<u8> {
-        parts.iter().flat_map(|part| [&START, *part].concat()).collect()
+        parts.iter().flat_map(|part| [&START_CODE, *part].concat()).collect()
     }
 
     const SPS: &[u8] = &[0x67, 0x42, 0xc0, 0x1f];
@@ -173,7 +174,7 @@ mod tests {
     const INTER: &[u8] = &[0x41, 0x9a, 3];
 
     #[test]
-    fn slices_of_a_picture_stay_together_and_delimiters_go() {
+    fn slices_of_a_picture_are_one_frame_without_delimiters() {
         let bytes = stream(&[&[0x09, 0x10], SPS, PPS, IDR, IDR_REST, &[0x09, 0x30], INTER, INTER]);
         let frames = read(&bytes, 30).unwrap().frames;
         assert_eq!(frames.len(), 3);
@@ -186,20 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_without_parameter_sets_gets_the_last_ones() {
+    fn a_key_frame_without_parameter_sets_gets_the_latest() {
         let frames = read(&stream(&[SPS, PPS, IDR, INTER, IDR]), 25).unwrap().frames;
         assert_eq!(&frames[2].data[..], stream(&[SPS, PPS, IDR]));
         assert_eq!(frames[2].ticks, 3600);
     }
 
     #[test]
-    fn what_comes_before_the_first_key_frame_is_left_out() {
+    fn frames_before_the_first_key_frame_are_skipped() {
         assert_eq!(read(&stream(&[INTER, INTER, SPS, PPS, IDR]), 30).unwrap().frames.len(), 1);
         assert!(read(&stream(&[SPS, PPS, INTER]), 30).unwrap_err().contains("key frame"));
     }
 
     #[test]
-    fn b_frames_are_warned_of() {
+    fn b_frames_cause_a_warning() {
         // first_mb_in_slice 0 is "1", slice_type 1 (B) is "010".
         let bytes = stream(&[SPS, PPS, IDR, &[0x01, 0b1010_0000, 9]]);
         assert!(read(&bytes, 30).unwrap().warning.unwrap().contains("B-frames"));
@@ -207,16 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_the_standard_writes_them() {
+    fn exp_golomb_codes_are_decoded() {
         // 0 is 1, 1 is 010, 2 is 011, 3 is 00100.
-        let mut bits = Bits { bytes: &[0b1010_0110, 0b0100_0000], at: 0 };
-        assert_eq!([0; 4].map(|_: i32| bits.number()), [Some(0), Some(1), Some(2), Some(3)]);
-        assert_eq!(Bits { bytes: &[0; 8], at: 0 }.number(), None);
+        let mut bits = BitReader { bytes: &[0b1010_0110, 0b0100_0000], at: 0 };
+        assert_eq!([0; 4].map(|_: i32| bits.exp_golomb()), [Some(0), Some(1), Some(2), Some(3)]);
+        assert_eq!(BitReader { bytes: &[0; 8], at: 0 }.exp_golomb(), None);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_fall_over(bytes in proptest::collection::vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..200)) {
+        fn no_input_panics(bytes in proptest::collection::vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..200)) {
             let _ = read(&bytes, 30);
         }
     }

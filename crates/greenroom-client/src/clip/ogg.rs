@@ -1,13 +1,13 @@
-//! Opus in Ogg files (RFC 3533, RFC 7845): pages of segments, joined to packets.
+//! Opus in Ogg files (RFC 3533, RFC 7845): pages of segments, joined into packets.
 
 use super::Frame;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes of a page before its table of segments.
-const HEAD: usize = 27;
-/// Longest that an Opus packet may last: 120 ms.
-const LONGEST: u32 = 5760;
+/// Bytes of a page header before its segment table.
+const PAGE_HEADER: usize = 27;
+/// Maximum duration of an Opus packet: 120 ms.
+const MAX_PACKET_TICKS: u32 = 5760;
 
 /// Reads every packet of the first Opus stream of a file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Frame>, String> {
@@ -15,28 +15,28 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Frame>, String> {
     let head = packets.pop_front().unwrap_or_default();
     // Magic (8), version, channels, pre-skip (2), rate (4), gain (2), mapping family.
     if head.get(18).is_none_or(|family| *family != 0) {
-        return Err("it has more than two channels, or a mapping of its own".into());
+        return Err("it has more than two channels, or a channel mapping".into());
     }
     // Comments.
     packets.pop_front();
     let frames = packets.into_iter().filter(|packet| !packet.is_empty()).map(|packet| {
-        let ticks = duration(&packet).ok_or("it has a packet that is not Opus")?;
+        let ticks = duration(&packet).ok_or("it has an invalid Opus packet")?;
         Ok(Frame { data: Arc::from(packet), ticks, key: true })
     });
     let frames = frames.collect::<Result<Vec<_>, String>>()?;
     if frames.is_empty() {
-        return Err("it has no sound in it".into());
+        return Err("it has no audio packets".into());
     }
     Ok(frames)
 }
 
-/// The packets of the first stream that begins as Opus does.
+/// The packets of the first Opus stream.
 fn packets(mut bytes: &[u8]) -> Result<VecDeque<Vec<u8>>, String> {
     let mut stream = None;
     let mut packets = VecDeque::new();
     let mut open = Vec::new();
     while !bytes.is_empty() {
-        let page = Page::read(bytes).ok_or("it is cut off, or damaged")?;
+        let page = Page::read(bytes).ok_or("it is truncated or damaged")?;
         bytes = &bytes[page.length..];
         if stream.is_none() && page.body.starts_with(b"OpusHead") {
             stream = Some(page.serial);
@@ -57,7 +57,7 @@ fn packets(mut bytes: &[u8]) -> Result<VecDeque<Vec<u8>>, String> {
     }
     match stream {
         Some(_) => Ok(packets),
-        None => Err("it holds no Opus; of Ogg files only those with Opus are taken".into()),
+        None => Err("it has no Opus stream; only Opus is supported in Ogg files".into()),
     }
 }
 
@@ -70,16 +70,16 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn read(bytes: &[u8]) -> Option<Page<'_>> {
-        let head = bytes.get(..HEAD).filter(|head| head.starts_with(b"OggS\0"))?;
-        let table = bytes.get(HEAD..HEAD + usize::from(head[26]))?;
-        let start = HEAD + table.len();
+        let head = bytes.get(..PAGE_HEADER).filter(|head| head.starts_with(b"OggS\0"))?;
+        let table = bytes.get(PAGE_HEADER..PAGE_HEADER + usize::from(head[26]))?;
+        let start = PAGE_HEADER + table.len();
         let length = start + table.iter().map(|lace| usize::from(*lace)).sum::<usize>();
         let serial = u32::from_le_bytes(head[14..18].try_into().ok()?);
         Some(Page { serial, table, body: bytes.get(start..length)?, length })
     }
 }
 
-/// Ticks of 48 kHz that a packet lasts, by its first byte (RFC 6716, 3.1), and its second where that counts frames.
+/// Duration of a packet in 48 kHz ticks, by its TOC byte (RFC 6716, 3.1), and its frame count byte if it has one.
 fn duration(packet: &[u8]) -> Option<u32> {
     let first = *packet.first()?;
     let (config, code) = (usize::from(first >> 3), first & 3);
@@ -93,7 +93,7 @@ fn duration(packet: &[u8]) -> Option<u32> {
         1 | 2 => 2,
         _ => u32::from(packet.get(1)? & 0x3f),
     };
-    Some(frame * count).filter(|ticks| (1..=LONGEST).contains(ticks))
+    Some(frame * count).filter(|ticks| (1..=MAX_PACKET_TICKS).contains(ticks))
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_may_span_segments_and_pages_and_other_streams_do_not_count() {
+    fn packets_may_span_segments_and_pages_and_other_streams_are_ignored() {
         let long = [&[0xfc][..], &[1; 299]].concat();
         let bytes = [
             opening(0),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_lasts_as_long_as_its_frames() {
+    fn the_duration_of_a_packet_is_that_of_its_frames() {
         for (packet, ticks) in [
             (&[0x00][..], Some(480)),
             (&[0x18], Some(2880)),
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn files_that_cannot_be_sent_are_refused_by_name() {
+    fn invalid_files_are_rejected_with_the_reason() {
         for (bytes, part) in [
             (page(1, &[7], b"\x01vorbis"), "no Opus"),
             (opening(1), "channels"),
-            (opening(0), "no sound"),
-            (opening(0)[..30].to_vec(), "cut off"),
+            (opening(0), "no audio"),
+            (opening(0)[..30].to_vec(), "truncated"),
         ] {
             let error = read(&bytes).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_fall_over(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = (read(&bytes), read(&[opening(0), bytes].concat()));
         }
     }

@@ -1,28 +1,26 @@
-//! What a connection has sent and received so far.
+//! Statistics of a media connection.
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use str0m::stats::{MediaEgressStats, MediaIngressStats};
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Keys are not agreed yet.
+    /// The DTLS handshake has not finished.
     Connecting,
-    /// Media may flow.
     Connected,
-    /// Ended from here.
+    /// Closed by this client.
     Closed,
-    /// Ended by the server.
     ClosedByServer,
-    /// The server gives no sign of life.
+    /// ICE disconnected: no packets arrive.
     Lost,
-    /// The library, or the operating system, would not go on.
+    /// An error of the WebRTC library or the socket.
     Failed,
 }
 
 impl State {
-    /// How it is printed.
+    /// Name in the output.
     pub fn name(self) -> &'static str {
         match self {
             State::Connecting => "connecting",
@@ -34,77 +32,74 @@ impl State {
         }
     }
 
-    /// Whether nothing follows.
+    /// Whether the state is final.
     pub fn is_over(self) -> bool {
         !matches!(self, State::Connecting | State::Connected)
     }
 }
 
-/// What came in.
+/// Counters of what was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Datagrams of any kind.
+    /// UDP datagrams.
     pub datagrams: u64,
-    /// Bytes in them.
+    /// Bytes of the datagrams.
     pub bytes: u64,
-    /// RTP packets that made up frames.
+    /// RTP packets of complete frames.
     pub packets: u64,
-    /// RTP packets that are missing between frames, and were not made good by sending them again.
+    /// RTP packets missing between frames, after retransmissions.
     pub lost: u64,
-    /// Whole frames of video.
+    /// Complete video frames.
     pub frames: u64,
-    /// Those among them that a decoder can begin with.
+    /// Key frames among them.
     pub key_frames: u64,
-    /// Whole frames of audio.
+    /// Complete audio frames.
     pub audio_frames: u64,
-    /// Packets that were asked for again, of audio and of video.
+    /// NACKs sent, for audio and video.
     nacks: [u64; 2],
 }
 
-/// What went out.
+/// Counters of what was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Datagrams of any kind.
+    /// UDP datagrams.
     pub datagrams: u64,
-    /// Bytes in them.
+    /// Bytes of the datagrams.
     pub bytes: u64,
-    /// Frames of video.
+    /// Video frames.
     pub frames: u64,
-    /// Those among them that a decoder can begin with.
+    /// Key frames among them.
     pub key_frames: u64,
-    /// Frames of audio.
+    /// Audio frames.
     pub audio_frames: u64,
-    /// Key frames that the server has asked for.
-    pub key_frames_asked: u64,
-    /// RTP packets, of audio and of video; those sent again count again.
+    /// PLIs and FIRs received.
+    pub key_frame_requests: u64,
+    /// RTP packets of audio and video, including retransmissions.
     packets: [u64; 2],
-    /// RTP packets that the server reports missing.
+    /// RTP packets that the server's receiver reports count as lost.
     lost: [u64; 2],
 }
 
-/// What a connection has done.
+/// Statistics of a connection.
 #[derive(Clone, Debug)]
-pub struct Figures {
-    /// How it stands.
+pub struct ConnectionStats {
     pub state: State,
-    /// What came in.
     pub received: Received,
-    /// What went out.
     pub sent: Sent,
-    /// There and back again.
+    /// Round-trip time.
     pub round_trip: Option<Duration>,
-    made_at: Instant,
+    created_at: Instant,
     connected_at: Option<Instant>,
     key_frame_at: Option<Instant>,
 }
 
 impl Received {
-    /// Takes what the library counts.
-    pub(super) fn reported(&mut self, video: bool, stats: &MediaIngressStats) {
+    /// Takes the counters of the WebRTC library.
+    pub(super) fn update(&mut self, video: bool, stats: &MediaIngressStats) {
         self.nacks[usize::from(video)] = stats.nacks;
     }
 
-    /// How often a packet was asked for again.
+    /// NACKs sent.
     pub fn nacks(&self) -> u64 {
         self.nacks.iter().sum()
     }
@@ -118,46 +113,46 @@ impl Sent {
         self.audio_frames += u64::from(!video);
     }
 
-    /// Takes what the library counts.
-    pub(super) fn reported(&mut self, video: bool, stats: &MediaEgressStats) {
+    /// Takes the counters of the WebRTC library.
+    pub(super) fn update(&mut self, video: bool, stats: &MediaEgressStats) {
         self.packets[usize::from(video)] = stats.packets;
         if let Some(remote) = &stats.remote {
             self.lost[usize::from(video)] = remote.packets_lost;
         }
     }
 
-    /// RTP packets.
+    /// RTP packets, including retransmissions.
     pub fn packets(&self) -> u64 {
         self.packets.iter().sum()
     }
 
-    /// RTP packets that the server reports missing.
+    /// RTP packets that the server's receiver reports count as lost.
     pub fn lost(&self) -> u64 {
         self.lost.iter().sum()
     }
 }
 
-impl Figures {
-    /// Those of a connection that was just thought of.
-    pub fn new(now: Instant) -> Figures {
-        Figures {
+impl ConnectionStats {
+    /// Statistics of a connection whose offer was just created.
+    pub fn new(now: Instant) -> ConnectionStats {
+        ConnectionStats {
             state: State::Connecting,
             received: Received::default(),
             sent: Sent::default(),
             round_trip: None,
-            made_at: now,
+            created_at: now,
             connected_at: None,
             key_frame_at: None,
         }
     }
 
-    /// Notes that keys are agreed.
+    /// Records that the DTLS handshake has finished.
     pub(super) fn connected(&mut self, now: Instant) {
         self.state = State::Connected;
         self.connected_at.get_or_insert(now);
     }
 
-    /// Counts a frame that came in.
+    /// Counts a received frame.
     pub(super) fn frame(&mut self, video: bool, key: bool, now: Instant) {
         self.received.frames += u64::from(video);
         self.received.key_frames += u64::from(video && key);
@@ -167,17 +162,17 @@ impl Figures {
         }
     }
 
-    /// From the making of the offer until keys were agreed.
+    /// Time from the offer to the end of the DTLS handshake.
     pub fn join_time(&self) -> Option<Duration> {
-        self.connected_at.map(|at| at.saturating_duration_since(self.made_at))
+        self.connected_at.map(|at| at.saturating_duration_since(self.created_at))
     }
 
-    /// From the connection to the first frame that a decoder can begin with.
+    /// Time from the end of the DTLS handshake to the first key frame.
     pub fn key_frame_wait(&self) -> Option<Duration> {
         Some(self.key_frame_at?.saturating_duration_since(self.connected_at?))
     }
 
-    /// As JSON; the names are documented.
+    /// As JSON; `docs/client.md` documents the names.
     pub fn to_json(&self) -> Value {
         let (received, sent) = (&self.received, &self.sent);
         json!({
@@ -203,18 +198,18 @@ impl Figures {
                 "frames": sent.frames,
                 "keyFrames": sent.key_frames,
                 "audioFrames": sent.audio_frames,
-                "keyFramesAsked": sent.key_frames_asked,
+                "keyFramesAsked": sent.key_frame_requests,
             },
         })
     }
 }
 
-/// Seconds with two digits after the point.
+/// Seconds, rounded to two decimal places.
 pub fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 100.0).round() / 100.0
 }
 
-/// Milliseconds with one digit after the point.
+/// Milliseconds, rounded to one decimal place.
 pub fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }

@@ -1,7 +1,7 @@
-//! The one operation of the API that a load needs: tokens for its participants.
+//! A client of the one API operation that a load test calls: `CreateParticipantToken`.
 
-use super::doors::DoorError;
 use super::http::{HttpClient, HttpRequest, ServiceError};
+use super::whip_client::JoinError;
 use crate::options::Now;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -12,55 +12,57 @@ use hyper::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The service that credentials are scoped to.
+/// The service name in the credential scope of signatures.
 const SERVICE: &str = "ivs";
 
-/// The API, and who calls it.
+/// A client of the API.
 #[derive(Debug)]
-pub struct Api {
-    /// Sends requests.
+pub struct ApiClient {
     pub http: HttpClient,
-    /// Where it is, without a slash at the end.
     pub endpoint: Uri,
-    /// The region of the stage.
     pub region: String,
-    /// The access key.
     pub credentials: Credentials,
-    /// Requests are signed with the time.
+    /// The clock for signatures.
     pub now: Now,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Created {
-    participant_token: Made,
+struct CreateParticipantTokenOutput {
+    participant_token: ParticipantToken,
 }
 
 #[derive(Deserialize)]
-struct Made {
+struct ParticipantToken {
     token: String,
 }
 
-impl Api {
-    /// CreateParticipantToken, for an hour more than a day: longer than any load.
-    pub async fn token(&self, stage: &str, capability: &str, user_id: &str) -> Result<String, DoorError> {
+impl ApiClient {
+    /// Creates a token that is valid for 1500 minutes, longer than any load test.
+    pub async fn create_participant_token(
+        &self,
+        stage: &str,
+        capability: &str,
+        user_id: &str,
+    ) -> Result<String, JoinError> {
         let body = json!({"stageArn": stage, "capabilities": [capability], "userId": user_id, "duration": 1500});
         let base = self.endpoint.to_string();
         let url = format!("{}/CreateParticipantToken", base.trim_end_matches('/'));
-        let unsigned = |why: String| ServiceError { code: "UNSIGNED".into(), message: why };
-        let url: Uri = url.parse().map_err(|_| unsigned(format!("'{url}' is not a URL")))?;
+        let not_signed = |why: String| ServiceError { code: "UNSIGNED".into(), message: why };
+        let url: Uri = url.parse().map_err(|_| not_signed(format!("'{url}' is not a URL")))?;
         let body = body.to_string();
-        let headers = self.signed(&url, &body).map_err(|error| unsigned(error.to_string()))?;
-        let answer = self.http.ask(HttpRequest { method: Method::POST, url, headers, body: Bytes::from(body) }).await?;
-        let read = (answer.status == StatusCode::OK).then(|| serde_json::from_slice::<Created>(&answer.body).ok());
-        match read.flatten() {
-            Some(created) => Ok(created.participant_token.token),
-            None => Err(fault(answer.status, &answer.headers, &answer.body).into()),
+        let headers = self.signed_headers(&url, &body).map_err(|error| not_signed(error.to_string()))?;
+        let response =
+            self.http.send(HttpRequest { method: Method::POST, url, headers, body: Bytes::from(body) }).await?;
+        let output = (response.status == StatusCode::OK).then(|| serde_json::from_slice(&response.body).ok()).flatten();
+        match output {
+            Some(CreateParticipantTokenOutput { participant_token }) => Ok(participant_token.token),
+            None => Err(service_error(response.status, &response.headers, &response.body).into()),
         }
     }
 
-    /// The headers of a request, among them its signature.
-    fn signed(&self, url: &Uri, body: &str) -> Result<HeaderMap, Box<dyn std::error::Error + Send + Sync>> {
+    /// The headers of a signed request.
+    fn signed_headers(&self, url: &Uri, body: &str) -> Result<HeaderMap, Box<dyn std::error::Error + Send + Sync>> {
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let identity = self.credentials.clone().into();
         let params = v4::SigningParams::builder()
@@ -84,8 +86,8 @@ impl Api {
     }
 }
 
-/// An error of the API, as AWS words it.
-fn fault(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ServiceError {
+/// The error in a response of the API.
+fn service_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ServiceError {
     #[derive(Deserialize)]
     struct Text {
         message: String,
