@@ -1,13 +1,17 @@
 //! A server from start to end: opens the store, prepares the keys, serves, drains, closes.
 
-mod figures;
+mod http;
 mod master_key;
 mod media;
+mod metrics;
+mod routes;
 
+pub(crate) use http::open_tls;
+pub use http::settings as http_settings;
 pub(crate) use master_key::KeySource;
 
 use crate::api::operations::OPERATIONS;
-use crate::api::{self, ApiService, ApiState, Limits};
+use crate::api::{ApiState, StreamLimits};
 use crate::app::credentials::{self, CredentialsError, GivenKey, Opened, Uses};
 use crate::app::lease_clock::LeaseClock;
 use crate::app::readiness::Readiness;
@@ -22,12 +26,13 @@ use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::events::targets::TargetsError;
 use crate::events::{self, Config};
-use crate::http::Listener;
 use crate::http::tls::{Tls, TlsError};
+use crate::http::{HttpServer, HttpService, Limits};
 use crate::ids::Ids;
 use crate::secret::SecretError;
-use crate::signaling;
+use crate::signaling::SignalingState;
 use crate::store::{Db, MigrateError, OpenError, Options};
+use routes::Routes;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -134,10 +139,10 @@ pub struct Server {
     pub tls: Option<Arc<Tls>>,
     /// Where events go.
     pub targets: Arc<Config>,
-    listener: Listener,
-    figures_listener: Option<Listener>,
-    entrance: ApiService,
-    door: Arc<ApiState>,
+    http: HttpServer,
+    metrics_http: Option<HttpServer>,
+    service: HttpService,
+    api: Arc<ApiState>,
     plane: Arc<Connections>,
     work: Maintenance,
     delivery: events::Work,
@@ -175,7 +180,7 @@ impl Valid {
         }
         let given = given_key(args)?;
         let rates = rates(&args.rate_limits)?;
-        let tls = Tls::open(&args.listener)?.map(Arc::new);
+        let tls = http::open_tls(&args.listener)?.map(Arc::new);
         let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
         Ok(Valid { source, given, rates, tls, targets })
     }
@@ -199,7 +204,7 @@ impl Sockets {
         let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let media = media::bind(args, address)?;
-        Ok(Sockets { api: (socket, address), media, figures: figures::bind(served).await? })
+        Ok(Sockets { api: (socket, address), media, figures: metrics::bind(served).await? })
     }
 }
 
@@ -252,7 +257,7 @@ impl Server {
         let Prepared { source, given, rates, tls, targets, served, sockets } = prepared;
         let limit = seconds(args.database.database_check_seconds);
         db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
-        let metrics = Arc::new(figures::counted(served, db));
+        let metrics = Arc::new(metrics::new(served, db));
         let db = db.clone().measured(metrics.clone());
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
@@ -261,7 +266,7 @@ impl Server {
         {
             tracing::info!(id = given.id, account = given.account, "configured access key created");
         }
-        let Sockets { api: (socket, address), media: media_socket, figures: figures_socket } = sockets;
+        let Sockets { api: (socket, address), media: media_socket, figures: metrics_socket } = sockets;
         let media = media_socket.1;
         let settings = settings(&args, address, rates);
         let node = ids.resource();
@@ -289,26 +294,33 @@ impl Server {
             None => ServerError::Node(fault),
         })?;
         let delivery = events::Work::new(app.clone(), &targets).await.map_err(ServerError::Deliveries)?;
-        let limits = Limits::new(&args.listener, &args.events);
-        let door = Arc::new(ApiState::new(app.clone(), clock.monotonic(), limits, plane.stopping.clone()));
-        figures::watch(&metrics, &door, &plane);
-        let (figures_socket, figures) = figures_socket.unzip();
-        let figures_listener = figures_socket.map(|socket| figures::listener(socket, &door, &args.listener));
-        let participants = signaling::router(door.clone(), plane.clone());
-        let router = api::router(door.clone(), participants, served == Served::WithApi);
-        let entrance = ApiService::new(door.clone(), router);
-        let listener = Listener::new(socket, entrance.clone(), tls.clone(), &args.listener);
+        let http_settings = http_settings(&args.listener);
+        let limits = Arc::new(Limits::new(&http_settings, metrics.clone()));
+        let streams = StreamLimits::new(&args.events);
+        let stopping = plane.stopping.clone();
+        let api = Arc::new(ApiState::new(app.clone(), limits.clone(), streams, clock.monotonic(), stopping));
+        metrics::sample(&metrics, &limits, &api, &plane);
+        let (metrics_socket, metrics_address) = metrics_socket.unzip();
+        let metrics_http = metrics_socket.map(|socket| metrics::server(socket, app.clone(), http_settings.clone()));
+        let routes = Routes {
+            app: app.clone(),
+            api: api.clone(),
+            signaling: SignalingState::new(plane.clone(), limits.clone()),
+            with_metrics: served == Served::WithApi,
+        };
+        let ids = app.ids.clone();
+        let service = HttpService::new(move |request| routes.route(request), limits, metrics, ids);
         Ok(Server {
-            figures: figures::url(served, figures, address, tls.is_some()),
-            listener: listener.measured(metrics),
-            figures_listener,
-            entrance,
+            figures: metrics::url(served, metrics_address, address, tls.is_some()),
+            http: HttpServer::new(socket, service.clone(), tls.clone(), http_settings).sampled(),
+            metrics_http,
+            service,
             app,
             address,
             media,
             tls,
             targets,
-            door,
+            api,
             plane,
             work,
             delivery,
@@ -316,9 +328,9 @@ impl Server {
         })
     }
 
-    /// Every path that the server answers, without a socket.
-    pub fn entrance(&self) -> ApiService {
-        self.entrance.clone()
+    /// The service that answers the requests, to send requests to it without a socket.
+    pub fn service(&self) -> HttpService {
+        self.service.clone()
     }
 
     /// The URL of the API, as this machine reaches it.
@@ -337,8 +349,8 @@ impl Server {
         // Events are told until the last connection has ended, as that is told too.
         let ended = CancellationToken::new();
         let work = async {
-            let done = tokio::join!(self.listener.run(stop, self.grace), self.work.run(self.grace));
-            self.door.finish(self.grace).await;
+            let done = tokio::join!(self.http.run(stop, self.grace), self.work.run(self.grace));
+            self.api.finish(self.grace).await;
             ended.cancel();
             done
         };
@@ -351,8 +363,8 @@ impl Server {
         };
         // How the server stops can be watched too.
         let figures = async {
-            if let Some(listener) = self.figures_listener {
-                listener.run(ended.cancelled(), Duration::ZERO).await;
+            if let Some(server) = self.metrics_http {
+                server.run(ended.cancelled(), Duration::ZERO).await;
             }
         };
         let ((finished, ()), (), (), ()) = tokio::join!(work, self.delivery.run(ended.cancelled()), beside, figures);

@@ -1,17 +1,18 @@
-//! The listener through real sockets: limits, timeouts, TLS, proxies, the end.
+//! The HTTP server through real sockets: limits, timeouts, upgrades, TLS, proxies, shutdown.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use axum::body::Bytes;
-use axum::{Extension, Router};
+use axum::extract::Request;
+use axum::response::Response;
 use clap::Parser as _;
-use greenroom::api::{ClientAddress, Place};
 use greenroom::clock::Clock;
 use greenroom::config::ServeArgs;
-use greenroom::http::{Listener, tls::Tls};
+use greenroom::http::tls::Tls;
+use greenroom::http::{ClientAddress, ConnectionPermit, HttpServer, HttpService};
 use greenroom::ids::Ids;
-use greenroom::server::Server;
+use greenroom::server::{Server, http_settings};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io::BufRead as _;
@@ -32,7 +33,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A signed request for a list, with these headers beside the usual ones and without its body, `{}`.
 fn head(headers: &str) -> String {
@@ -64,7 +65,7 @@ static EXPECTING: LazyLock<Vec<u8>> =
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("this takes too long")
+    tokio::time::timeout(TIMEOUT, what).await.expect("this takes too long")
 }
 
 fn args(flags: &[&str]) -> ServeArgs {
@@ -73,20 +74,20 @@ fn args(flags: &[&str]) -> ServeArgs {
 }
 
 /// A server that serves until it is told to stop.
-struct House {
+struct TestServer {
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
 
-impl House {
-    async fn with(flags: &[&str]) -> House {
+impl TestServer {
+    async fn with(flags: &[&str]) -> TestServer {
         let server = Server::start(args(flags), Clock::System, Ids::Random).await.unwrap();
         let (address, tls) = (server.address, server.tls.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
-        House { address, tls, stop, serving }
+        TestServer { address, tls, stop, serving }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -125,8 +126,8 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// A request that the server is at work on, until its body arrives.
-async fn at_work(house: &House) -> TcpStream {
-    let mut stream = house.connect().await;
+async fn at_work(server: &TestServer) -> TcpStream {
+    let mut stream = server.connect().await;
     stream.write_all(&EXPECTING).await.unwrap();
     let mut bytes = [0; CONTINUE.len()];
     soon(stream.read_exact(&mut bytes)).await.unwrap();
@@ -135,10 +136,10 @@ async fn at_work(house: &House) -> TcpStream {
 }
 
 /// Requests of HTTP/2 whose answers are not read, on a connection that lets no byte of them through: each has a place.
-async fn unread(house: &House, requests: usize) -> Vec<axum::http::Response<hyper::body::Incoming>> {
+async fn unread(server: &TestServer, requests: usize) -> Vec<axum::http::Response<hyper::body::Incoming>> {
     let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(0);
-    let handshake = builder.handshake(TokioIo::new(house.connect().await));
+    let handshake = builder.handshake(TokioIo::new(server.connect().await));
     let (mut sender, connection) = soon(handshake).await.unwrap();
     tokio::spawn(connection);
     let head = head("");
@@ -160,11 +161,11 @@ async fn unread(house: &House, requests: usize) -> Vec<axum::http::Response<hype
 
 #[tokio::test]
 async fn a_head_that_does_not_arrive_ends_its_connection() {
-    let house = House::with(&["--header-timeout-seconds", "1"]).await;
+    let server = TestServer::with(&["--header-timeout-seconds", "1"]).await;
     for sent in ["", "P", "PRI * HTTP/2.0\r\n", "POST /ListStages HTTP/1.1\r\nhost: x\r\nx-slow:"] {
-        assert_eq!(house.exchange(sent.as_bytes()).await, "", "{sent:?}");
+        assert_eq!(server.exchange(sent.as_bytes()).await, "", "{sent:?}");
     }
-    let mut stream = house.connect().await;
+    let mut stream = server.connect().await;
     stream.write_all(&LIST).await.unwrap();
     answer(&mut stream).await;
     stream.write_all(b"POST /ListSta").await.unwrap();
@@ -173,8 +174,8 @@ async fn a_head_that_does_not_arrive_ends_its_connection() {
 
 #[tokio::test]
 async fn a_head_that_trickles_ends_its_connection() {
-    let house = House::with(&["--header-timeout-seconds", "1"]).await;
-    let mut stream = house.connect().await;
+    let server = TestServer::with(&["--header-timeout-seconds", "1"]).await;
+    let mut stream = server.connect().await;
     let mut byte = [0];
     stream.write_all(b"POST /ListStages HTTP/1.1\r\nhost: ").await.unwrap();
     let ended = async {
@@ -191,8 +192,8 @@ async fn a_head_that_trickles_ends_its_connection() {
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_closed_after_a_while() {
-    let house = House::with(&["--idle-timeout-seconds", "1", "--header-timeout-seconds", "3600"]).await;
-    let mut stream = house.connect().await;
+    let server = TestServer::with(&["--idle-timeout-seconds", "1", "--header-timeout-seconds", "3600"]).await;
+    let mut stream = server.connect().await;
     for _ in 0..2 {
         stream.write_all(&LIST).await.unwrap();
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
@@ -202,8 +203,8 @@ async fn a_connection_without_a_request_is_closed_after_a_while() {
 
 #[tokio::test]
 async fn a_slow_body_is_answered_408_and_done_with() {
-    let house = House::with(&["--body-timeout-seconds", "1"]).await;
-    let answer = house.exchange((head("content-length: 20\r\n") + "{\"name\"").as_bytes()).await;
+    let server = TestServer::with(&["--body-timeout-seconds", "1"]).await;
+    let answer = server.exchange((head("content-length: 20\r\n") + "{\"name\"").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("x-amzn-errortype: RequestTimeoutException\r\n"), "{answer}");
     assert!(answer.contains("\"message\":\"The body did not arrive within 1 seconds\""), "{answer}");
@@ -211,30 +212,30 @@ async fn a_slow_body_is_answered_408_and_done_with() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
-    let house = House::with(&["--max-header-bytes", "8192"]).await;
+    let server = TestServer::with(&["--max-header-bytes", "8192"]).await;
     let padded = |bytes: usize| {
         format!("GET /_greenroom/health HTTP/1.1\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(bytes))
     };
-    assert!(house.exchange(padded(7000).as_bytes()).await.starts_with("HTTP/1.1 200"));
-    assert!(house.exchange(padded(9000).as_bytes()).await.starts_with("HTTP/1.1 431"));
-    let house = House::with(&[]).await;
-    assert!(house.exchange(padded(15_000).as_bytes()).await.starts_with("HTTP/1.1 200"));
+    assert!(server.exchange(padded(7000).as_bytes()).await.starts_with("HTTP/1.1 200"));
+    assert!(server.exchange(padded(9000).as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let server = TestServer::with(&[]).await;
+    assert!(server.exchange(padded(15_000).as_bytes()).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn a_long_address_is_refused() {
-    let house = House::with(&[]).await;
-    assert!(house.get(&format!("/_greenroom/health?{}", "x".repeat(8000))).await.starts_with("HTTP/1.1 200"));
-    let answer = house.get(&format!("/_greenroom/health?{}", "x".repeat(9000))).await;
+    let server = TestServer::with(&[]).await;
+    assert!(server.get(&format!("/_greenroom/health?{}", "x".repeat(8000))).await.starts_with("HTTP/1.1 200"));
+    let answer = server.get(&format!("/_greenroom/health?{}", "x".repeat(9000))).await;
     assert!(answer.starts_with("HTTP/1.1 414"), "{answer}");
     assert!(answer.contains("x-amzn-errortype: RequestUriTooLongException\r\n"), "{answer}");
 }
 
 #[tokio::test]
 async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_finish() {
-    let house = House::with(&["--max-in-flight", "2"]).await;
-    let working = unread(&house, 2).await;
-    let mut third = house.connect().await;
+    let server = TestServer::with(&["--max-in-flight", "2"]).await;
+    let working = unread(&server, 2).await;
+    let mut third = server.connect().await;
     third.write_all(&LIST).await.unwrap();
     let refusal = answer(&mut third).await;
     assert!(refusal.starts_with("HTTP/1.1 503"), "{refusal}");
@@ -242,7 +243,7 @@ async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_fin
     assert!(refusal.contains("x-amzn-errortype: ServiceUnavailableException\r\n"), "{refusal}");
     assert!(refusal.contains("x-amzn-requestid: "), "{refusal}");
     for path in ["/_greenroom/health", "/_greenroom/ready"] {
-        assert!(house.get(path).await.starts_with("HTTP/1.1 200"), "{path}");
+        assert!(server.get(path).await.starts_with("HTTP/1.1 200"), "{path}");
     }
     drop(working);
     let served = async {
@@ -260,9 +261,9 @@ async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_fin
 
 #[tokio::test]
 async fn a_request_whose_body_is_waited_for_takes_no_place() {
-    let house = House::with(&["--max-in-flight", "1"]).await;
-    let mut waiting = [at_work(&house).await, at_work(&house).await];
-    let mut other = house.connect().await;
+    let server = TestServer::with(&["--max-in-flight", "1"]).await;
+    let mut waiting = [at_work(&server).await, at_work(&server).await];
+    let mut other = server.connect().await;
     other.write_all(&LIST).await.unwrap();
     assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
     for stream in &mut waiting {
@@ -273,43 +274,43 @@ async fn a_request_whose_body_is_waited_for_takes_no_place() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_answer_is_ended() {
-    let house = House::with(&["--write-timeout-seconds", "1"]).await;
-    let answers = unread(&house, 1).await;
+    let server = TestServer::with(&["--write-timeout-seconds", "1"]).await;
+    let answers = unread(&server, 1).await;
     for answer in answers {
         assert!(soon(answer.into_body().collect()).await.is_err(), "the connection is closed");
     }
-    let mut other = house.connect().await;
+    let mut other = server.connect().await;
     other.write_all(&LIST).await.unwrap();
     assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn one_address_holds_its_share_of_connections_and_others_are_served() {
-    let house = House::with(&["--max-connections", "40", "--max-client-share", "50"]).await;
+    let server = TestServer::with(&["--max-connections", "40", "--max-client-share", "50"]).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
-        let mut stream = house.connect().await;
+        let mut stream = server.connect().await;
         stream.write_all(&LIST).await.unwrap();
         answer(&mut stream).await;
         streams.push(stream);
     }
-    assert_eq!(rest(&mut house.connect().await).await, "");
+    assert_eq!(rest(&mut server.connect().await).await, "");
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut other = socket.connect(house.address).await.unwrap();
+    let mut other = socket.connect(server.address).await.unwrap();
     other.write_all(&LIST).await.unwrap();
     assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn beyond_the_most_connections_one_more_is_closed_until_another_ends() {
-    let house = House::with(&["--max-connections", "2"]).await;
-    let mut streams = [house.connect().await, house.connect().await];
+    let server = TestServer::with(&["--max-connections", "2"]).await;
+    let mut streams = [server.connect().await, server.connect().await];
     for stream in &mut streams {
         stream.write_all(&LIST).await.unwrap();
         answer(stream).await;
     }
-    assert_eq!(rest(&mut house.connect().await).await, "");
+    assert_eq!(rest(&mut server.connect().await).await, "");
     for stream in &mut streams {
         stream.write_all(&LIST).await.unwrap();
         assert!(answer(stream).await.starts_with("HTTP/1.1 200"), "the others are served on");
@@ -317,7 +318,7 @@ async fn beyond_the_most_connections_one_more_is_closed_until_another_ends() {
     drop(streams);
     let served = async {
         loop {
-            let mut stream = house.connect().await;
+            let mut stream = server.connect().await;
             let mut text = String::new();
             let health = b"GET /_greenroom/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
             let _ = stream.write_all(health).await;
@@ -339,36 +340,31 @@ fn handshake(key: &str) -> String {
     )
 }
 
-/// A router whose one path takes connections over: it says so, then repeats what it hears, with a place or without.
-fn taken_over() -> Router {
-    async fn take(mut request: axum::extract::Request) -> axum::response::Response {
-        let place = request.extensions_mut().remove::<Place>();
-        let upgrade = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move {
-            let mut io = TokioIo::new(upgrade.await.unwrap());
-            let mut byte = [0];
-            while io.read(&mut byte).await.is_ok_and(|read| read > 0) && byte != *b"." {
-                io.write_all(&byte).await.unwrap();
-            }
-            drop(place);
-        });
-        let answer = axum::response::Response::builder().status(101).header("upgrade", "echo");
-        answer.header("connection", "upgrade").body(axum::body::Body::empty()).unwrap()
-    }
-    Router::new().fallback(take)
+/// Upgrades the connection to a protocol that echoes every byte and ends at a full stop.
+async fn upgrade_to_echo(mut request: Request) -> Response {
+    let permit = request.extensions_mut().remove::<ConnectionPermit>();
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut io = TokioIo::new(upgrade.await.unwrap());
+        let mut byte = [0];
+        while io.read(&mut byte).await.is_ok_and(|read| read > 0) && byte != *b"." {
+            io.write_all(&byte).await.unwrap();
+        }
+        drop(permit);
+    });
+    let response = Response::builder().status(101).header("upgrade", "echo");
+    response.header("connection", "upgrade").body(axum::body::Body::empty()).unwrap()
 }
 
-/// A listener for a router, until it is told to stop.
-async fn listen(
-    router: Router,
-    flags: &[&str],
-    grace: Duration,
-) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<bool>) {
+/// Serves [`upgrade_to_echo`] until it is stopped.
+async fn serve_echo(flags: &[&str], grace: Duration) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<bool>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let listener = Listener::new(socket, router, None, &args(flags).listener);
-    let serving = tokio::spawn(async move { listener.run(async { drop(stopped.await) }, grace).await });
+    let settings = http_settings(&args(flags).listener);
+    let service = HttpService::uniform(&settings, upgrade_to_echo);
+    let server = HttpServer::new(socket, service, None, settings);
+    let serving = tokio::spawn(async move { server.run(async { drop(stopped.await) }, grace).await });
     (address, stop, serving)
 }
 
@@ -390,7 +386,7 @@ async fn echoed(stream: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
-    let (address, _stop, _serving) = listen(taken_over(), &["--max-connections", "1"], PATIENCE).await;
+    let (address, _stop, _serving) = serve_echo(&["--max-connections", "1"], TIMEOUT).await;
     let mut stream = upgraded(address).await;
     assert!(echoed(&mut stream).await);
     assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "", "there is one place");
@@ -403,7 +399,7 @@ async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
 #[tokio::test]
 async fn no_timer_of_requests_ends_an_upgraded_connection() {
     let flags = ["--idle-timeout-seconds", "1", "--header-timeout-seconds", "1"];
-    let (address, _stop, _serving) = listen(taken_over(), &flags, PATIENCE).await;
+    let (address, _stop, _serving) = serve_echo(&flags, TIMEOUT).await;
     let mut stream = upgraded(address).await;
     // Whatever the timers end has ended when a connection that came later is.
     assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
@@ -413,7 +409,7 @@ async fn no_timer_of_requests_ends_an_upgraded_connection() {
 
 #[tokio::test]
 async fn upgraded_connections_are_waited_for_at_the_end_but_not_for_ever() {
-    let (address, stop, serving) = listen(taken_over(), &[], PATIENCE).await;
+    let (address, stop, serving) = serve_echo(&[], TIMEOUT).await;
     let mut stream = upgraded(address).await;
     stop.send(()).unwrap();
     assert!(echoed(&mut stream).await);
@@ -421,7 +417,7 @@ async fn upgraded_connections_are_waited_for_at_the_end_but_not_for_ever() {
     stream.write_all(b".").await.unwrap();
     assert!(soon(serving).await.unwrap(), "all was finished");
 
-    let (address, stop, serving) = listen(taken_over(), &[], Duration::from_millis(100)).await;
+    let (address, stop, serving) = serve_echo(&[], Duration::from_millis(100)).await;
     let mut stream = upgraded(address).await;
     stop.send(()).unwrap();
     assert!(!soon(serving).await.unwrap(), "something was not finished");
@@ -434,13 +430,13 @@ async fn a_websocket_is_served_with_tls_and_without_and_takes_no_place_among_the
     let secure = pair.flags();
     let secure: Vec<_> = secure.iter().map(String::as_str).chain(["--max-in-flight", "1"]).collect();
     for flags in [&["--max-in-flight", "1"][..], &secure] {
-        let house = House::with(flags).await;
+        let server = TestServer::with(flags).await;
         let mut sockets: Vec<Box<dyn Duplex>> = Vec::new();
         for _ in 0..2 {
-            sockets.push(match house.tls {
-                None => Box::new(house.connect().await),
+            sockets.push(match server.tls {
+                None => Box::new(server.connect().await),
                 Some(_) => {
-                    let shaken = shake_hands(house.address, pair.certificate(), "http/1.1", &TLS13).await;
+                    let shaken = shake_hands(server.address, pair.certificate(), "http/1.1", &TLS13).await;
                     Box::new(shaken.unwrap())
                 }
             });
@@ -464,8 +460,8 @@ async fn a_websocket_is_served_with_tls_and_without_and_takes_no_place_among_the
 
 #[tokio::test]
 async fn http_2_has_no_websockets() {
-    let house = House::with(&[]).await;
-    let io = TokioIo::new(house.connect().await);
+    let server = TestServer::with(&[]).await;
+    let io = TokioIo::new(server.connect().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = hyper::Request::get("http://localhost/events/s").body(Empty::<hyper::body::Bytes>::new()).unwrap();
@@ -512,8 +508,8 @@ impl Pair {
         ["--tls-cert".into(), self.cert(), "--tls-key".into(), self.key()]
     }
 
-    async fn house(&self) -> House {
-        House::with(&self.flags().each_ref().map(String::as_str)).await
+    async fn server(&self) -> TestServer {
+        TestServer::with(&self.flags().each_ref().map(String::as_str)).await
     }
 
     fn certificate(&self) -> CertificateDer<'static> {
@@ -560,25 +556,25 @@ async fn ask_http2(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, hea
 #[tokio::test]
 async fn both_protocols_are_spoken_in_both_versions_of_tls() {
     let pair = Pair::new();
-    let house = pair.house().await;
+    let server = pair.server().await;
     for version in [&TLS12, &TLS13] {
-        let stream = shake_hands(house.address, pair.certificate(), "h2", version).await.unwrap();
+        let stream = shake_hands(server.address, pair.certificate(), "h2", version).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         assert_eq!(ask_http2(stream, "").await, 200);
-        let mut stream = shake_hands(house.address, pair.certificate(), "http/1.1", version).await.unwrap();
+        let mut stream = shake_hands(server.address, pair.certificate(), "http/1.1", version).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
         stream.write_all(&LIST).await.unwrap();
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
-        assert!(shake_hands(house.address, pair.certificate(), "spdy/3", version).await.is_err());
+        assert!(shake_hands(server.address, pair.certificate(), "spdy/3", version).await.is_err());
     }
 }
 
 #[tokio::test]
 async fn http_2_is_spoken_without_tls_too_and_has_the_same_limits() {
-    let house = House::with(&["--idle-timeout-seconds", "1"]).await;
-    assert_eq!(ask_http2(house.connect().await, "").await, 200);
-    assert_eq!(ask_http2(house.connect().await, &"x".repeat(20_000)).await, 431);
-    let stream = TokioIo::new(house.connect().await);
+    let server = TestServer::with(&["--idle-timeout-seconds", "1"]).await;
+    assert_eq!(ask_http2(server.connect().await, "").await, 200);
+    assert_eq!(ask_http2(server.connect().await, &"x".repeat(20_000)).await, 431);
+    let stream = TokioIo::new(server.connect().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     let request = hyper::Request::get("http://localhost/_greenroom/health");
     let request = request.body(Empty::<hyper::body::Bytes>::new()).unwrap();
@@ -592,23 +588,23 @@ async fn a_handshake_that_is_not_done_ends_its_connection() {
     let pair = Pair::new();
     let flags = pair.flags();
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--header-timeout-seconds", "1"]).collect();
-    let house = House::with(&flags).await;
-    assert_eq!(house.exchange(b"").await, "");
-    assert_eq!(house.exchange(b"\x16\x03\x01").await, "");
-    let mut stream = shake_hands(house.address, pair.certificate(), "http/1.1", &TLS13).await.unwrap();
+    let server = TestServer::with(&flags).await;
+    assert_eq!(server.exchange(b"").await, "");
+    assert_eq!(server.exchange(b"\x16\x03\x01").await, "");
+    let mut stream = shake_hands(server.address, pair.certificate(), "http/1.1", &TLS13).await.unwrap();
     assert_eq!(rest(&mut stream).await, "", "after a handshake, a head");
 }
 
 #[tokio::test]
 async fn a_certificate_is_changed_while_the_server_runs_and_a_bad_one_is_not_taken() {
     let pair = Pair::new();
-    let (house, first) = (pair.house().await, pair.certificate());
-    let tls = house.tls.clone().unwrap();
+    let (server, first) = (pair.server().await, pair.certificate());
+    let tls = server.tls.clone().unwrap();
     let served = async |trusted: &CertificateDer<'static>| {
-        let shaken = shake_hands(house.address, trusted.clone(), "http/1.1", &TLS13).await;
+        let shaken = shake_hands(server.address, trusted.clone(), "http/1.1", &TLS13).await;
         shaken.is_ok_and(|stream| stream.get_ref().1.peer_certificates().unwrap().first() == Some(trusted))
     };
-    let mut old = shake_hands(house.address, first.clone(), "http/1.1", &TLS13).await.unwrap();
+    let mut old = shake_hands(server.address, first.clone(), "http/1.1", &TLS13).await.unwrap();
     assert!(served(&first).await);
     pair.renew();
     let second = pair.certificate();
@@ -638,9 +634,13 @@ async fn a_proxy_names_the_client_only_if_it_is_trusted() {
         let args = args(&["--trusted-proxies", trusted]);
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let said = async |Extension(ClientAddress(client)): Extension<ClientAddress>| client.to_string();
-        let listener = Listener::new(socket, Router::new().fallback(said), None, &args.listener);
-        let serving = tokio::spawn(listener.run(std::future::pending(), PATIENCE));
+        let settings = http_settings(&args.listener);
+        let service = HttpService::uniform(&settings, async |request: Request| {
+            let ClientAddress(client) = *request.extensions().get().unwrap();
+            Response::new(client.to_string().into())
+        });
+        let server = HttpServer::new(socket, service, None, settings);
+        let serving = tokio::spawn(server.run(std::future::pending(), TIMEOUT));
         let mut stream = TcpStream::connect(address).await.unwrap();
         let sent = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 198.51.100.1, 192.0.2.7\r\n\r\n";
         stream.write_all(sent).await.unwrap();
@@ -654,30 +654,30 @@ async fn a_proxy_names_the_client_only_if_it_is_trusted() {
 
 #[tokio::test]
 async fn what_is_in_flight_is_finished_before_the_server_ends() {
-    let house = House::with(&[]).await;
-    let mut working = at_work(&house).await;
-    let mut idle = house.connect().await;
+    let server = TestServer::with(&[]).await;
+    let mut working = at_work(&server).await;
+    let mut idle = server.connect().await;
     idle.write_all(&LIST).await.unwrap();
     answer(&mut idle).await;
-    let mut silent = house.connect().await;
-    house.stop.send(()).unwrap();
+    let mut silent = server.connect().await;
+    server.stop.send(()).unwrap();
     assert_eq!(rest(&mut idle).await, "");
     assert_eq!(rest(&mut silent).await, "");
-    assert!(TcpStream::connect(house.address).await.is_err(), "nothing is accepted any more");
-    assert!(!house.serving.is_finished());
+    assert!(TcpStream::connect(server.address).await.is_err(), "nothing is accepted any more");
+    assert!(!server.serving.is_finished());
     working.write_all(b"{}").await.unwrap();
     let finished = rest(&mut working).await;
     assert!(finished.starts_with("HTTP/1.1 200") && finished.ends_with("{\"stages\":[]}"), "{finished}");
-    soon(house.serving).await.unwrap();
+    soon(server.serving).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_takes_too_long_is_cut_off_at_the_end() {
-    let house = House::with(&["--shutdown-seconds", "1"]).await;
-    let mut working = at_work(&house).await;
-    house.stop.send(()).unwrap();
+    let server = TestServer::with(&["--shutdown-seconds", "1"]).await;
+    let mut working = at_work(&server).await;
+    server.stop.send(()).unwrap();
     assert_eq!(rest(&mut working).await, "");
-    soon(house.serving).await.unwrap();
+    soon(server.serving).await.unwrap();
 }
 
 // The program

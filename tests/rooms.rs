@@ -8,7 +8,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ids", &[]),
     ("config", &[]),
-    ("telemetry", &[]),
+    // Exports spans with the HTTP client.
+    ("telemetry", &["http"]),
     // Knows nothing of ours: numbers and names.
     ("metrics", &[]),
     ("secret", &[]),
@@ -19,9 +20,10 @@ const MAY: &[(&str, &[&str])] = &[
     // Two types of `domain` are stored as JSON; `config` owns what can be set.
     ("store", &["metrics", "model", "domain", "clock", "config"]),
     ("app", &["metrics", "domain", "store", "token", "model", "clock", "ids", "secret", "config"]),
-    ("api", &["metrics", "telemetry", "app", "domain", "model", "clock", "config"]),
-    ("http", &["metrics", "api", "config"]),
-    ("events", &["metrics", "app", "clock", "config", "domain", "ids", "model", "store"]),
+    ("api", &["http", "metrics", "app", "domain", "model", "clock", "config"]),
+    // Counts requests, and gives each an id.
+    ("http", &["metrics", "ids"]),
+    ("events", &["http", "metrics", "app", "clock", "config", "domain", "ids", "model", "store"]),
     // The commands: on top of everything.
     (
         "cli",
@@ -43,7 +45,7 @@ const MAY: &[(&str, &[&str])] = &[
     ),
     // A file to and from a store. `app` knows what secrets are sealed under.
     ("backup", &["app", "clock", "ids", "secret", "store"]),
-    ("signaling", &["metrics", "api", "app", "connections", "domain", "model", "clock", "config"]),
+    ("signaling", &["http", "metrics", "app", "connections", "domain", "model", "clock", "config"]),
     ("connections", &["metrics", "app", "domain", "model", "clock", "config"]),
     (
         "server",
@@ -126,7 +128,7 @@ fn libraries_stay_in_their_rooms() {
         ("axum::", &["api", "http", "signaling", "server", "config"]),
         ("str0m::", &[]),
         ("hyper", &["events", "http"]),
-        ("opentelemetry", &["telemetry"]),
+        ("opentelemetry", &["http", "telemetry"]),
         ("prometheus_client", &["metrics"]),
         ("tokio_rustls", &["events", "http"]),
         ("toml::", &["cli", "events"]),

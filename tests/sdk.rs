@@ -1,4 +1,4 @@
-//! The official Rust SDK against the router itself, without a socket, on both engines: all forty operations.
+//! The official Rust SDK against the service, without a socket, on both engines: all forty operations.
 
 #[path = "support/engines.rs"]
 #[expect(dead_code, reason = "the server opens the store itself")]
@@ -23,39 +23,34 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
 use clap::Parser as _;
 use engines::Engine;
-use greenroom::api::{ApiService, ApiState, Limits, protect};
 use greenroom::app::OperationContext;
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{ServeArgs, Url};
 use greenroom::domain::participant::Client as ClientInfo;
 use greenroom::domain::stage_state::{NewParticipant, ParticipantCommand};
+use greenroom::http::HttpService;
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
 use greenroom::model::participant::{ParticipantAttributes, ParticipantProtocol};
 use greenroom::model::stage::StageArn;
 use greenroom::server::Server;
 use http_body_util::BodyExt as _;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
-/// Hands the SDK's requests to the router.
+/// Sends the SDK's requests to the service in process.
 #[derive(Clone, Debug)]
-struct InProcess(ApiService);
+struct InProcess(HttpService);
 
 impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let entrance = self.0.clone();
+        let service = self.0.clone();
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let request = request.map(|body| Body::from(body.bytes().unwrap_or_default().to_vec()));
-            let response = entrance.answer(request).await;
+            let response = service.respond(request).await;
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await.map_err(|error| ConnectorError::io(error.into()))?.to_bytes();
             let response = axum::http::Response::from_parts(parts, SdkBody::from(bytes));
@@ -97,7 +92,7 @@ impl Service {
             .region(Region::new(REGION))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url("http://greenroom.test")
-            .http_client(InProcess(server.entrance()))
+            .http_client(InProcess(server.service()))
             .build();
         Service { client: Client::from_conf(config), server, _engine: engine }
     }
@@ -349,24 +344,6 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
         assert_eq!(ended.end_time.unwrap().secs() - ended.start_time.unwrap().secs(), 3600 + 60 + 1);
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_panic_in_a_handler_answers_500_and_the_server_lives() {
-    let service = Service::on(Engine::sqlite()).await;
-    let args = ServeArgs::parse_from(["greenroom"]);
-    let limits = Limits::new(&args.listener, &args.events);
-    let door = Arc::new(ApiState::new(service.server.app.clone(), Timestamp(0), limits, CancellationToken::new()));
-    let paths = Router::new().route("/panic", get(async || -> () { panic!("a secret") }));
-    let router = protect(paths.route("/well", get(async || "well")), Router::new(), door);
-    for (path, status) in [("/panic", 500), ("/well", 200), ("/panic", 500), ("/well", 200)] {
-        let request = axum::http::Request::get(path).body(Body::empty()).unwrap();
-        let response = router.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), status);
-        assert!(response.headers().contains_key("x-amzn-requestid"));
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert!(!String::from_utf8_lossy(&body).contains("secret"), "{body:?}");
-    }
 }
 
 #[test]

@@ -7,11 +7,11 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;
-use greenroom::api::{ApiService, ClientAddress};
 use greenroom::app::{App, OperationContext, credentials, stages};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{Figures, ServeArgs, Url};
 use greenroom::domain::policy::Policy;
+use greenroom::http::{ClientAddress, HttpService};
 use greenroom::ids::Ids;
 use greenroom::model::arn::Scope;
 use greenroom::model::stage::{CreateStageRequest, GetStageRequest, StageArn};
@@ -47,7 +47,7 @@ pub struct Signed(pub Parts, pub Bytes);
 pub struct World {
     runtime: Runtime,
     server: Server,
-    entrance: ApiService,
+    service: HttpService,
     /// Of whoever calls an operation without the door.
     pub call: OperationContext,
     /// The id of a stage, and its ARN.
@@ -78,7 +78,7 @@ impl World {
             (server, call, arn.expect("a stage"))
         });
         let stage = arn.rsplit('/').next().unwrap_or_default().to_owned();
-        Rc::new(World { entrance: server.entrance(), runtime, server, call, stage, arn })
+        Rc::new(World { service: server.service(), runtime, server, call, stage, arn })
     }
 
     /// The service.
@@ -120,7 +120,7 @@ impl World {
     pub fn ask(&self, Signed(parts, body): &Signed) {
         self.wait(async {
             let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
-            let response = self.entrance.answer(request).await;
+            let response = self.service.respond(request).await;
             assert_eq!(response.status(), StatusCode::OK);
             response.into_body().collect().await.expect("a body");
         });

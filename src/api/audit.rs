@@ -1,46 +1,45 @@
-//! The audit trail: a record of every call that changes something, in the form of CloudTrail's.
+//! The audit log: a record of every call that changes something, in the format of CloudTrail.
 //!
-//! A call is recorded once it is known whose it is, whatever becomes of it, before it is answered. Values that the model
-//! calls sensitive are hidden, and members that it does not know are left out.
+//! A call is recorded once its caller is authenticated, whether it succeeds or not, before the response is sent. Values
+//! that the AWS model marks as sensitive are redacted, and members that it does not declare are left out.
 
-use super::RequestContext;
 use super::operations::Operation;
-use super::request::ClientAddress;
 use crate::app::credentials::Caller;
 use crate::app::{OperationContext, audit};
 use crate::clock::Timestamp;
+use crate::http::{ClientAddress, RequestContext};
 use crate::model::fault::Fault;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use serde_json::{Value, json};
 
-/// The newest version of CloudTrail's form whose members are all here.
+/// The newest version of CloudTrail's record format whose members are all here.
 const VERSION: &str = "1.08";
-/// As much is kept of what a client calls itself, in code points.
-const AGENT: usize = 512;
+/// Maximum code points of `userAgent`.
+const MAX_USER_AGENT: usize = 512;
 
-/// What is known of a call before it is done.
+/// The record of a call.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct AuditRecord {
     operation: &'static Operation,
     record: Value,
 }
 
-impl Attempt {
-    /// A call by the holder of a key.
+impl AuditRecord {
+    /// The record of a call that has not run yet. `key` is the id of the access key.
     pub fn new(
         operation: &'static Operation,
         parts: &Parts,
         key: &str,
         caller: &Caller,
-        call: &OperationContext,
-    ) -> Attempt {
+        ctx: &OperationContext,
+    ) -> AuditRecord {
         let agent = parts.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-        let agent: Option<String> = agent.map(|agent| agent.chars().take(AGENT).collect());
+        let agent: Option<String> = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0.to_string());
-        let at: Timestamp = call.app.clock.now().whole_seconds();
-        let id = call.app.ids.event();
-        let witness = RequestContext::of(&parts.extensions);
+        let at: Timestamp = ctx.app.clock.now().whole_seconds();
+        let id = ctx.app.ids.event();
+        let context = RequestContext::of(&parts.extensions);
         let record = json!({
             "eventVersion": VERSION,
             "userIdentity": {
@@ -54,12 +53,12 @@ impl Attempt {
             "eventTime": at,
             "eventSource": "ivs.amazonaws.com",
             "eventName": operation.name,
-            "awsRegion": call.scope.region,
+            "awsRegion": ctx.scope.region,
             "sourceIPAddress": address,
             "userAgent": agent,
             "requestParameters": null,
             "responseElements": null,
-            "requestID": witness.as_deref().map(|witness| &witness.id),
+            "requestID": context.as_deref().map(|context| &context.id),
             "eventID": id,
             "readOnly": operation.readonly,
             "eventType": "AwsApiCall",
@@ -67,21 +66,21 @@ impl Attempt {
             "recipientAccountId": caller.account,
             "eventCategory": "Management",
         });
-        Attempt { operation, record }
+        AuditRecord { operation, record }
     }
 
-    /// What the call asks for, if that is valid: what is not, is not repeated.
-    pub fn asks(&mut self, input: Value) {
-        self.record["requestParameters"] = some((self.operation.input)().shown(input));
+    /// Sets the decoded input; an invalid input is not recorded.
+    pub fn set_input(&mut self, input: Value) {
+        self.record["requestParameters"] = null_if_empty((self.operation.input)().shown(input));
     }
 
-    /// Writes what became of the call. If it cannot be written, the log has it: what is done is done, and a client that
-    /// was told otherwise would do it again.
-    pub async fn write(mut self, call: &OperationContext, done: &Result<Vec<u8>, Fault>) {
-        match done {
-            Ok(answer) => {
-                let answer = serde_json::from_slice(answer).unwrap_or_default();
-                self.record["responseElements"] = some((self.operation.output)().shown(answer));
+    /// Writes the record with the result of the call. A failure to write it is logged and does not fail the call, which
+    /// the client would then repeat.
+    pub async fn write(mut self, ctx: &OperationContext, result: &Result<Vec<u8>, Fault>) {
+        match result {
+            Ok(output) => {
+                let output = serde_json::from_slice(output).unwrap_or_default();
+                self.record["responseElements"] = null_if_empty((self.operation.output)().shown(output));
             }
             Err(fault) => {
                 self.record["errorCode"] = fault.name().into();
@@ -89,14 +88,14 @@ impl Attempt {
             }
         }
         let id = self.record["eventID"].as_str().unwrap_or_default();
-        if let Err(error) = audit::record(call, id, self.record.clone()).await {
+        if let Err(error) = audit::record(ctx, id, self.record.clone()).await {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, record = %self.record, "a record of the audit trail could not be written");
+            tracing::error!(error, record = %self.record, "audit record not written");
         }
     }
 }
 
-/// Nothing at all rather than an object without members, as CloudTrail has it.
-fn some(value: Value) -> Value {
+/// `null` in place of an empty object, as in CloudTrail.
+fn null_if_empty(value: Value) -> Value {
     if value.as_object().is_some_and(serde_json::Map::is_empty) { Value::Null } else { value }
 }

@@ -1,18 +1,17 @@
-//! `GET /` for people with a browser, and the documentation of this version.
+//! `GET /` for browsers, and the documentation of this version.
 
 use axum::body::Body;
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use percent_encoding::percent_decode_str;
 
-/// The path of one page of the documentation.
-pub const DOCUMENT: &str = "/_greenroom/docs/{file}";
+/// The path of the documentation; the name of a document follows.
+const DOCUMENTS_PATH: &str = "/_greenroom/docs/";
 
-/// Name, text and subject of each page.
+/// Name, text and subject of each document.
 const DOCUMENTS: [(&str, &str, &str); 6] = [
     ("README.md", include_str!("../../README.md"), "tour, clients, access keys, settings, compatibility"),
     ("participants.md", include_str!("../../docs/participants.md"), "tokens, events WebSocket, WHIP, subscribing"),
@@ -22,13 +21,13 @@ const DOCUMENTS: [(&str, &str, &str); 6] = [
     ("scaling.md", include_str!("../../docs/scaling.md"), "several nodes, standby, poolers"),
 ];
 
-/// Whether a request without an operation is a browser's for the home page. Signed requests are AWS clients'.
-pub fn is_asked_for(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    let reads = method == Method::GET || method == Method::HEAD;
-    reads && path == "/" && !headers.contains_key(AUTHORIZATION)
+/// Whether `GET /` comes from a browser; AWS clients sign their requests.
+pub fn is_browser(headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION)
 }
 
-/// `GET /`: what this is, and where to go from here. The links are relative, as a proxy may add a path.
+/// `GET /`: what the server is, with links to the demo page and the documentation. The links are relative, as a proxy may
+/// add a path prefix.
 pub fn page() -> Response {
     let documents: String = DOCUMENTS
         .iter()
@@ -46,21 +45,30 @@ pub fn page() -> Response {
          Amazon IVS Real-Time API reference</a>.</p>\n</main>\n</body>\n</html>\n",
         version = env!("CARGO_PKG_VERSION"),
     );
-    answer(StatusCode::OK, "text/html; charset=utf-8", html.into())
+    respond(StatusCode::OK, "text/html; charset=utf-8", html.into())
 }
 
-/// `GET /_greenroom/docs/{file}`
-pub async fn document(name: Result<Path<String>, PathRejection>) -> Response {
-    const PLAIN: &str = "text/plain; charset=utf-8";
-    // A name that is not UTF-8 is no document's; the library's words for it do not reach the client.
-    let name = name.map(|Path(name)| name).unwrap_or_default();
-    match DOCUMENTS.iter().find(|(known, ..)| *known == name) {
-        Some((_, text, _)) => answer(StatusCode::OK, PLAIN, Body::from(*text)),
-        None => answer(StatusCode::NOT_FOUND, PLAIN, Body::from("There is no such document\n")),
+/// The document that a path names, if it is one of `/_greenroom/docs/{file}`.
+pub fn find_document(path: &str) -> Option<Document> {
+    let name = path.strip_prefix(DOCUMENTS_PATH).filter(|name| !name.is_empty() && !name.contains('/'))?;
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    Some(Document(DOCUMENTS.iter().find(|(known, ..)| *known == name).map(|(_, text, _)| *text)))
+}
+
+/// The text of a document, if there is one of the name.
+pub struct Document(Option<&'static str>);
+
+impl Document {
+    pub fn respond(&self) -> Response {
+        const PLAIN: &str = "text/plain; charset=utf-8";
+        match self.0 {
+            Some(text) => respond(StatusCode::OK, PLAIN, Body::from(text)),
+            None => respond(StatusCode::NOT_FOUND, PLAIN, Body::from("There is no such document\n")),
+        }
     }
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response {
+fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
                           frame-ancestors 'none'";
     let mut response = Response::new(body);

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the table of operations and the table of shapes.
 
+use super::input::TAGS;
 use super::operations::{OPERATIONS, Operation};
-use super::request::TAGS;
 use crate::model::fault::{FaultKind, RejectionKind};
 use crate::model::shape::{Def, Kind, Member};
 use axum::http::Method;

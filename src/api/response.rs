@@ -1,7 +1,7 @@
-//! Answers: the one exit of every request.
+//! Responses of the API.
 
-use super::witness::REQUEST_ID;
-use crate::model::fault::{Fault, RejectionKind};
+use crate::http::{LayerError, REQUEST_ID};
+use crate::model::fault::{Bug, Fault, RejectionKind};
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -9,8 +9,8 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// The headers that the AWS model binds to faults and to some answers, with the values that AWS documents. The colon
-/// in `max-age:` is theirs; it makes browsers ignore the header, which on a laptop is just as well.
+/// The headers that the AWS model binds to faults and to some outputs, with the values that AWS documents. The colon in
+/// `max-age:` is AWS's; browsers ignore the header because of it.
 const MODELLED: [(&str, &str); 7] = [
     ("access-control-allow-origin", "*"),
     (
@@ -26,7 +26,7 @@ const MODELLED: [(&str, &str); 7] = [
     ("x-frame-options", "DENY"),
 ];
 
-/// What a browser is told before it sends a request of an SDK; any header may be sent, as SDKs add new ones.
+/// The headers of a CORS preflight response.
 const PREFLIGHT: [(&str, &str); 3] = [
     ("access-control-allow-methods", "GET,POST,DELETE,OPTIONS"),
     (
@@ -46,7 +46,7 @@ fn with_headers(mut response: Response, headers: &[(&'static str, &'static str)]
 }
 
 fn body(status: StatusCode, bytes: Vec<u8>) -> Response {
-    // Made once: a copy costs less than nine insertions. It has no room to grow, but where something is taken out.
+    // Built once: a copy is cheaper than nine insertions. Removing an entry leaves room for the request id.
     static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -61,43 +61,43 @@ fn body(status: StatusCode, bytes: Vec<u8>) -> Response {
     response
 }
 
-/// The answer of an operation.
+/// The response of an operation.
 pub fn success(bytes: Vec<u8>) -> Response {
     body(StatusCode::OK, bytes)
 }
 
-/// An answer of the service's own.
+/// A JSON response.
 pub fn json(status: StatusCode, value: &Value) -> Response {
     body(status, value.to_string().into_bytes())
 }
 
-/// An answer that goes on: server-sent events. Proxies are asked to hand on what they have at once.
+/// A response of server-sent events. `X-Accel-Buffering` asks proxies not to buffer.
 pub fn stream(body: Body) -> Response {
     let own = [("content-type", "text/event-stream"), ("x-accel-buffering", "no")];
     with_headers(with_headers(Response::new(body), &MODELLED), &own)
 }
 
-/// An answer that is not to be kept or guessed about.
-pub fn unframed(response: Response) -> Response {
+/// The same response, not to be cached, nor its type to be sniffed.
+pub fn uncached(response: Response) -> Response {
     with_headers(response, &[("cache-control", "no-store"), ("x-content-type-options", "nosniff")])
 }
 
-/// The answer to a browser's question whether it may send a request.
+/// The response to a CORS preflight request.
 pub fn preflight() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     with_headers(with_headers(response, &MODELLED), &PREFLIGHT)
 }
 
-/// A refusal: the type in a header, the text under both of its names. What lies behind it goes to the log, once.
+/// The response of a fault: its type in a header, its message under both names that SDKs read. The cause is logged.
 pub fn fault(fault: &Fault) -> Response {
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if matches!(fault, Fault::Modelled { .. }) && status.is_server_error() {
         let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
         let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        tracing::error!(fault = fault.name(), causes, "the request failed");
+        tracing::error!(fault = fault.name(), causes, "request failed");
     } else {
-        tracing::debug!(fault = fault.name(), message = fault.message(), "the request was refused");
+        tracing::debug!(fault = fault.name(), reason = fault.message(), "request rejected");
     }
     let text = serde_json::json!({"exceptionMessage": fault.message(), "message": fault.message()});
     let own: &[_] = match fault {
@@ -105,4 +105,25 @@ pub fn fault(fault: &Fault) -> Response {
         Fault::Rejected { .. } | Fault::Modelled { .. } => &[],
     };
     with_headers(with_headers(json(status, &text), &[("x-amzn-errortype", fault.name())]), own)
+}
+
+/// The response to an error of the HTTP layers.
+pub fn layer_error(error: LayerError) -> Response {
+    let text = "Too many bytes of responses are unread (--max-buffered-bytes); read them, then try again";
+    fault(&match error {
+        LayerError::ResponseBudget => Fault::rejected(RejectionKind::Unavailable, text),
+        LayerError::Panic(panic) => Fault::internal(Bug::from(panic)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_server_exception() {
+        let response = layer_error(LayerError::Panic(Box::new("on purpose")));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["x-amzn-errortype"], "InternalServerException");
+    }
 }

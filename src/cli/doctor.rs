@@ -10,7 +10,6 @@ mod turn;
 use super::args::{DoctorArgs, Output};
 use crate::clock::Clock;
 use crate::config::ServeArgs;
-use crate::http::tls::Tls;
 use crate::ids::Ids;
 use finding::{Finding, Status};
 
@@ -35,7 +34,7 @@ pub(super) async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, 
 }
 
 fn certificate(args: &ServeArgs) -> Option<Finding> {
-    match Tls::open(&args.listener) {
+    match crate::server::open_tls(&args.listener) {
         Ok(None) => None,
         Ok(Some(_)) => Some(Finding::ok("certificate", "certificate and key can be read, and belong together".into())),
         Err(error) => Some(Finding::failed("certificate", error.to_string())),

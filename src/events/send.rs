@@ -7,10 +7,10 @@ mod webhook;
 use super::targets::{Kind, Target};
 use super::window::Rules;
 use crate::app::App;
+use crate::http::tls::TlsError;
 use crate::store::StageKey;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_rustls::rustls;
 
 /// An event as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,20 +57,6 @@ impl Refusal {
     }
 }
 
-/// An error with everything that led to it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// Sends to one target.
 #[derive(Debug)]
 pub(super) enum Sender {
@@ -81,7 +67,7 @@ pub(super) enum Sender {
 
 impl Sender {
     /// The sender of a target; nothing is connected to yet.
-    pub(super) async fn new(target: &Target, app: &Arc<App>) -> Result<Sender, rustls::Error> {
+    pub(super) async fn new(target: &Target, app: &Arc<App>) -> Result<Sender, TlsError> {
         Ok(match &target.kind {
             Kind::Webhook(webhook) => {
                 Sender::Webhook(Box::new(webhook::Poster::new(webhook, target, app.clock.clone())?))

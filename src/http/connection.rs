@@ -1,147 +1,135 @@
-//! One connection from its handshake to its end.
+//! One connection, from the TLS handshake to its end.
 
-use super::activity::{Activity, Patience, Verdict};
-use super::io::Watched;
-use super::{proxies, tls::Tls};
-use crate::api::{ApiService, Client, ClientAddress, Connection, KeepAlive, Place, Shares, Unread};
-use crate::config::{ListenerArgs, Networks};
-use crate::metrics::Metrics;
+use super::budget::ClientBudget;
+use super::exchange::{ConnectionHandle, PendingResponses};
+use super::extensions::{ClientAddress, ConnectionPermit, KeepAlive};
+use super::io::ObservedIo;
+use super::proxies;
+use super::service::HttpService;
+use super::settings::Settings;
+use super::timeouts::{Activity, Check, Timeouts};
+use super::tls::Tls;
 use axum::body::Body;
-use axum::http::Version;
 use axum::http::header::UPGRADE;
+use axum::http::{Request, Version};
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Most requests at once on one connection of HTTP/2.
-const STREAMS: u32 = 100;
-/// How often a connection of HTTP/2 is asked whether its other end is still there, and how long the answer may take.
+/// Maximum concurrent streams of an HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+/// Interval of HTTP/2 pings, and the timeout of their acknowledgement.
 const PING: Duration = Duration::from_secs(20);
-/// Bytes of a body that a stream of HTTP/2 may send ahead of what is read of it, and all streams of a connection together.
+/// Flow-control windows of HTTP/2: bytes of bodies that a client may send ahead, on a stream and on a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
 
-/// What all connections have in common.
+/// Serves connections.
 #[derive(Debug)]
-pub struct Connections {
-    entrance: ApiService,
+pub struct ConnectionHandler {
+    service: HttpService,
     tls: Option<Arc<Tls>>,
-    shares: Arc<Shares>,
-    proxies: Networks,
-    patience: Patience,
-    metrics: OnceLock<Arc<Metrics>>,
+    trusted_proxies: Vec<IpNet>,
+    timeouts: Timeouts,
     http: Builder<TokioExecutor>,
 }
 
-impl Connections {
-    /// As the operator has set it.
-    pub fn new(entrance: ApiService, tls: Option<Arc<Tls>>, shares: Arc<Shares>, args: &ListenerArgs) -> Self {
-        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+/// The other end of a connection.
+#[derive(Clone)]
+struct Peer {
+    address: IpAddr,
+    budget: Arc<ClientBudget>,
+}
+
+impl ConnectionHandler {
+    pub fn new(service: HttpService, tls: Option<Arc<Tls>>, settings: Settings) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
-        // hyper's own clock for heads runs between requests too, and not before the first byte: see `Activity`.
-        http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(args.max_header_bytes as usize);
+        let max_header_bytes = settings.max_header_bytes;
+        // hyper's header timeout also runs between requests, and not before the first byte: see `timeouts`.
+        http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_header_bytes as usize);
         http.http2()
             .timer(TokioTimer::new())
-            .max_header_list_size(args.max_header_bytes)
-            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(max_header_bytes)
+            .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING);
-        let patience = Patience {
-            head: seconds(args.header_timeout_seconds),
-            idle: seconds(args.idle_timeout_seconds),
-            write: seconds(args.write_timeout_seconds),
-        };
-        let (proxies, metrics) = (args.trusted_proxies.clone(), OnceLock::new());
-        Connections { entrance, tls, shares, proxies, patience, metrics, http }
+        let timeouts =
+            Timeouts { head: settings.header_timeout, idle: settings.idle_timeout, write: settings.write_timeout };
+        ConnectionHandler { service, tls, trusted_proxies: settings.trusted_proxies, timeouts, http }
     }
 
-    /// Counts in these what is closed.
-    pub fn measured(&self, metrics: Arc<Metrics>) {
-        let _ = self.metrics.set(metrics);
-    }
-
-    /// Whether an address is a trusted proxy's.
-    pub fn is_proxy(&self, address: IpAddr) -> bool {
-        self.proxies.contain(address)
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        proxies::contains(&self.trusted_proxies, address)
     }
 
     /// Serves a connection until it ends, is upgraded, or has finished its requests after `stopped`.
     pub async fn serve(
         &self,
         stream: TcpStream,
-        client: Arc<Client>,
-        place: Place,
+        budget: Arc<ClientBudget>,
+        permit: ConnectionPermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let Ok(peer) = stream.peer_addr() else { return };
-        // Answers are small: they leave at once, rather than wait for more to go with.
+        let Ok(address) = stream.peer_addr() else { return };
+        let peer = Peer { address: address.ip().to_canonical(), budget };
+        // Responses are small and are sent without waiting for more (Nagle's algorithm).
         drop(stream.set_nodelay(true));
-        let peer = (peer.ip().to_canonical(), client);
-        let Some(tls) = &self.tls else { return self.speak(stream, peer, place, stopped).await };
-        let shaken = tokio::select! {
-            shaken = tokio::time::timeout(self.patience.head, tls.accept(stream)) => shaken,
+        let Some(tls) = &self.tls else { return self.serve_http(stream, peer, permit, stopped).await };
+        let handshake = tokio::select! {
+            handshake = tokio::time::timeout(self.timeouts.head, tls.accept(stream)) => handshake,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
-        match shaken {
-            Ok(Ok(stream)) => self.speak(stream, peer, place, stopped).await,
+        match handshake {
+            Ok(Ok(stream)) => self.serve_http(stream, peer, permit, stopped).await,
             Ok(Err(error)) => {
-                tracing::debug!(peer = %peer.0, error = &error as &dyn std::error::Error, "no TLS handshake")
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(client = %peer.address, error, "TLS handshake failed");
             }
-            Err(_) => tracing::debug!(peer = %peer.0, "a TLS handshake took longer than --header-timeout-seconds"),
+            Err(_) => tracing::debug!(client = %peer.address, "TLS handshake timed out"),
         }
     }
 
-    /// What a request is told of its connection: the client is the peer, or what a trusted peer says.
-    fn connection(&self, peer: &(IpAddr, Arc<Client>), address: IpAddr, unread: &Arc<Unread>) -> Connection {
-        let client = if address == peer.0 { peer.1.clone() } else { self.shares.client(address) };
-        Connection { client, unread: unread.clone() }
-    }
-
-    async fn speak<I>(&self, io: I, peer: (IpAddr, Arc<Client>), place: Place, mut stopped: watch::Receiver<bool>)
+    async fn serve_http<I>(&self, io: I, peer: Peer, permit: ConnectionPermit, mut stopped: watch::Receiver<bool>)
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (activity, unread) = (Activity::new(), Arc::<Unread>::default());
-        let io = TokioIo::new(Watched::new(io, activity.clone()));
-        let service = service_fn(|request: axum::http::Request<Incoming>| {
+        let (activity, pending) = (Activity::new(), Arc::<PendingResponses>::default());
+        let io = TokioIo::new(ObservedIo::new(io, activity.clone()));
+        let service = service_fn(|request: Request<Incoming>| {
             let running = KeepAlive::new(activity.begin(request.version() == Version::HTTP_2));
             let mut request = request.map(Body::new);
-            let client = proxies::client(&self.proxies, peer.0, request.headers());
-            request.extensions_mut().insert(ClientAddress(client));
-            request.extensions_mut().insert(self.connection(&peer, client, &unread));
-            if request.headers().contains_key(UPGRADE) {
-                let place = place.clone();
-                request.extensions_mut().insert(if client == peer.0 { place } else { place.proxied() });
-            }
+            self.attach_extensions(&mut request, &peer, &permit, &pending);
             request.extensions_mut().insert(running.clone());
-            self.entrance.answer(request).map(move |answer| {
+            let service = self.service.clone();
+            async move { service.respond(request).await }.map(move |response| {
                 drop(running);
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(response)
             })
         });
         let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
-        let Patience { head, idle, write } = self.patience;
+        let Timeouts { head, idle, write } = self.timeouts;
         let mut check = std::pin::pin!(tokio::time::sleep(head.min(idle).min(write)));
-        let mut to_be_ended = std::pin::pin!(unread.ended());
+        let mut closing = std::pin::pin!(pending.closing());
         let (mut stopping, mut leaving) = (false, false);
         loop {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(peer = %peer.0, error, "a connection broke");
+                        tracing::debug!(client = %peer.address, error, "connection failed");
                     }
                     return;
                 }
@@ -149,18 +137,18 @@ impl Connections {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = to_be_ended.as_mut() => return self.unread(peer.0),
-                () = check.as_mut() => match activity.verdict(self.patience, unread.oldest()) {
-                    Verdict::Wait(until) => check.as_mut().reset(until),
-                    // A request that is just being sent is still answered.
-                    Verdict::Idle if !leaving => {
+                () = closing.as_mut() => return self.log_unread(peer.address),
+                () = check.as_mut() => match activity.check(self.timeouts, pending.oldest_progress()) {
+                    Check::Wait(until) => check.as_mut().reset(until),
+                    // A request that arrives at this moment still gets its response.
+                    Check::Idle if !leaving => {
                         leaving = true;
                         connection.as_mut().graceful_shutdown();
-                        check.as_mut().reset(tokio::time::Instant::now() + self.patience.head);
+                        check.as_mut().reset(tokio::time::Instant::now() + head);
                     }
-                    Verdict::Unread => return self.unread(peer.0),
-                    verdict => {
-                        tracing::debug!(peer = %peer.0, ?verdict, "a connection was closed: it took too long");
+                    Check::NotReading => return self.log_unread(peer.address),
+                    reason => {
+                        tracing::debug!(client = %peer.address, ?reason, "connection timed out");
                         return;
                     }
                 },
@@ -168,11 +156,27 @@ impl Connections {
         }
     }
 
-    /// Counts and logs a connection that is closed, as its client does not read.
-    fn unread(&self, peer: IpAddr) {
-        if let Some(metrics) = self.metrics.get() {
-            metrics.refusals.unread.inc();
+    /// Attaches what handlers may need to know of the connection.
+    fn attach_extensions(
+        &self,
+        request: &mut Request<Body>,
+        peer: &Peer,
+        permit: &ConnectionPermit,
+        pending: &Arc<PendingResponses>,
+    ) {
+        let address = proxies::client(&self.trusted_proxies, peer.address, request.headers());
+        let is_proxied = address != peer.address;
+        let client = if is_proxied { self.service.limits().budget.client(address) } else { peer.budget.clone() };
+        if request.headers().contains_key(UPGRADE) {
+            let permit = permit.clone();
+            request.extensions_mut().insert(if is_proxied { permit.proxied() } else { permit });
         }
-        tracing::info!(reason = "unread", client = %peer, "connection closed: the client does not read its answers");
+        request.extensions_mut().insert(ClientAddress(address));
+        request.extensions_mut().insert(ConnectionHandle { client, pending: pending.clone() });
+    }
+
+    fn log_unread(&self, client: IpAddr) {
+        self.service.metrics().refusals.unread.inc();
+        tracing::info!(reason = "unread", %client, "connection closed: client does not read");
     }
 }

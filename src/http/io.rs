@@ -1,24 +1,23 @@
-//! A connection's bytes, watched: when something arrives, and when nothing can be written.
+//! An I/O stream that reports reads and blocked writes to the connection's [`Activity`].
 
-use super::activity::Activity;
+use super::timeouts::Activity;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Tells [`Activity`] what happens on a stream of bytes.
+/// Reports reads and blocked writes.
 #[derive(Debug)]
-pub struct Watched<I> {
+pub struct ObservedIo<I> {
     io: I,
     activity: Activity,
-    /// Whether the last write found no room.
+    /// Whether the last write was not accepted.
     blocked: bool,
 }
 
-impl<I> Watched<I> {
-    /// Watches a stream.
+impl<I> ObservedIo<I> {
     pub fn new(io: I, activity: Activity) -> Self {
-        Watched { io, activity, blocked: false }
+        ObservedIo { io, activity, blocked: false }
     }
 
     fn note(&mut self, written: &Poll<Result<usize>>) {
@@ -29,10 +28,10 @@ impl<I> Watched<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+impl<I: AsyncRead + Unpin> AsyncRead for ObservedIo<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.activity.read();
         }
@@ -40,19 +39,19 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+impl<I: AsyncWrite + Unpin> AsyncWrite for ObservedIo<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.note(&written);
         written
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
         self.note(&written);
         written
     }
@@ -61,11 +60,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         self.io.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

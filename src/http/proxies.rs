@@ -1,16 +1,21 @@
-//! Whose a request is that came through proxies.
+//! The client of a request that came through trusted proxies.
 
-use crate::config::Networks;
 use axum::http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client of a request: the peer, or what a trusted peer says. Every proxy adds to the right of `X-Forwarded-For`
-/// whom it was called by, so the right-most address that is no trusted proxy's own is the last one that can be believed;
-/// what stands left of it anyone can have written. A list that cannot be read up to there says nothing.
-pub fn client(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    if !trusted.contain(peer) {
+/// Whether an address is in one of the networks.
+pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The client of a request: the peer, or the client that a trusted peer names. Every proxy appends the address of its own
+/// peer to `X-Forwarded-For`, so the right-most address that is not a trusted proxy is the client; addresses left of it
+/// may be forged. If the list cannot be parsed up to there, the client is the peer.
+pub fn client(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if !contains(trusted, peer) {
         return peer;
     }
     let values = headers.get_all(FORWARDED_FOR).into_iter().map(HeaderValue::to_str);
@@ -19,14 +24,14 @@ pub fn client(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     for text in lists.iter().rev().flat_map(|list| list.rsplit(',')) {
         let Some(address) = address(text.trim()) else { return peer };
         client = address;
-        if !trusted.contain(client) {
+        if !contains(trusted, client) {
             break;
         }
     }
     client
 }
 
-/// An address, with or without a port.
+/// Parses an address, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
@@ -38,7 +43,7 @@ mod tests {
     use super::*;
 
     fn of(peer: &str, sent: &[&str]) -> String {
-        let trusted = "10.0.0.0/8,2001:db8::/32".parse().unwrap();
+        let trusted = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap());
         let mut headers = HeaderMap::new();
         for value in sent {
             headers.append(FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -64,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_itself_is_not_believed() {
+    fn forged_addresses_are_ignored() {
         assert_eq!(of("10.0.0.1", &["127.0.0.1, 192.0.2.7"]), "192.0.2.7");
         assert_eq!(of("10.0.0.1", &["127.0.0.1", "garbage, 192.0.2.7"]), "192.0.2.7");
         assert_eq!(of("192.0.2.1", &["127.0.0.1"]), "192.0.2.1");
@@ -72,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cannot_be_read_says_nothing() {
+    fn an_invalid_list_is_ignored() {
         for bad in ["", "unknown", "192.0.2.7,", "192.0.2.7, x", "192.0.2.7 10.0.0.2", "[192.0.2.7", "1.2.3", "é"] {
             assert_eq!(of("10.0.0.1", &[bad]), "10.0.0.1", "{bad}");
         }

@@ -1,15 +1,15 @@
 //! The demo page: joins a stage from a browser, shows it, and needs nothing but this service.
 
-use super::Front;
 use crate::app::{App, nodes};
+use crate::http::{Route, RouteKind};
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use percent_encoding::percent_decode_str;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -34,15 +34,29 @@ const FILES: [(&str, &str, &str); 7] = [
 const HEADERS: [(HeaderName, &str); 3] =
     [(CACHE_CONTROL, "no-cache"), (REFERRER_POLICY, "no-referrer"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
-/// `GET /_greenroom/demo`
-pub async fn page(State(front): State<Front>) -> Response {
-    answer(StatusCode::OK, HTML, PAGE, &policy(&places(&front.door.app).await))
+/// The name of the page and its files in metrics and log.
+pub const NAME: &str = "Demo";
+
+/// The route of the page, `/_greenroom/demo`, and of its files, `/_greenroom/demo/{file}`.
+pub fn route(app: &Arc<App>, request: &Request) -> Option<Route> {
+    let path = request.uri().path().strip_prefix("/_greenroom/demo")?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    if path.is_empty() {
+        let app = app.clone();
+        return Some(Route::new(RouteKind::Internal(NAME), async move |_| page(&app).await));
+    }
+    let name = path.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains('/'))?;
+    let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+    Some(Route::new(RouteKind::Internal(NAME), async move |_| file(&name)))
 }
 
-/// `GET /_greenroom/demo/{file}`
-pub async fn file(name: Result<Path<String>, PathRejection>) -> Response {
-    // A name that is not UTF-8 is no file's; the library's words for it do not reach the client.
-    let name = name.map(|Path(name)| name).unwrap_or_default();
+async fn page(app: &Arc<App>) -> Response {
+    answer(StatusCode::OK, HTML, PAGE, &policy(&places(app).await))
+}
+
+fn file(name: &str) -> Response {
     match FILES.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, text)) => answer(StatusCode::OK, kind, text, &policy(&[])),
         None => answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "There is no such file\n", &policy(&[])),

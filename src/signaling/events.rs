@@ -4,7 +4,6 @@ use super::agent;
 use super::credentials::{self, Credentials};
 use super::messages::{self, ClientMessage};
 use super::refusal::{self, ErrorSpec};
-use crate::api::{self, Lease, Place, RequestContext, Resource};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::app::views::Entry;
@@ -13,6 +12,7 @@ use crate::connections::{CloseReason, Connections, End, EventsConnection, MediaE
 use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::bucket::{Rate, TokenBucket};
 use crate::domain::participant::Client;
+use crate::http::{ClientBudget, ConnectionPermit, RequestContext, Reservation, Resource};
 use crate::metrics::Metrics;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request};
@@ -65,7 +65,7 @@ pub async fn answer(
     plane: &Arc<Connections>,
     topic: String,
     request: Request,
-    sender: &Arc<api::Client>,
+    sender: &Arc<ClientBudget>,
 ) -> Result<Response, SignalingError> {
     let (mut parts, _) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
@@ -85,7 +85,7 @@ pub async fn answer(
     }
     let shown = Credentials::of_socket(&parts.headers);
     let client = agent::client(&parts.headers);
-    let (plane, place) = (plane.clone(), parts.extensions.remove::<Place>());
+    let (plane, place) = (plane.clone(), parts.extensions.remove::<ConnectionPermit>());
     let share = share(&plane, place.as_ref(), sender)?;
     let witness = RequestContext::of(&parts.extensions);
     let running = plane.tasks.token();
@@ -120,13 +120,13 @@ pub async fn answer(
 /// connection.
 fn share(
     plane: &Connections,
-    place: Option<&Place>,
-    sender: &Arc<api::Client>,
-) -> Result<Option<Lease>, SignalingError> {
-    if !place.is_some_and(Place::is_proxied) {
+    permit: Option<&ConnectionPermit>,
+    sender: &Arc<ClientBudget>,
+) -> Result<Option<Reservation>, SignalingError> {
+    if !permit.is_some_and(ConnectionPermit::is_proxied) {
         return Ok(None);
     }
-    sender.take(Resource::Connections, 1).map(Some).map_err(|_| {
+    sender.reserve(Resource::Connections, 1).map(Some).map_err(|_| {
         plane.app.metrics.refusals.client_connections.inc();
         tracing::info!(reason = "client_connections", client = %sender.address, "request refused by a limit");
         let text = "Your address has as many connections as one client may have (--max-client-share); try again";
@@ -144,7 +144,7 @@ impl Visit {
     /// Counts how it began: let in, or refused.
     fn begins(&self, outcome: &'static str) {
         let Some(witness) = &self.witness else { return };
-        self.metrics.doors.answered("events", outcome, witness.age());
+        self.metrics.doors.answered("events", outcome, witness.elapsed());
         if outcome != "OK" {
             tracing::info!(target: "greenroom::requests", id = witness.id, fault = outcome, "a socket was refused");
         }
@@ -171,7 +171,7 @@ impl Visit {
             participant = ticket.participant,
             code = parting.map(|CloseStatus(code, _)| code),
             reason = parting.map(|CloseStatus(_, reason)| reason),
-            duration_ms = witness.age().as_micros() as f64 / 1000.0,
+            duration_ms = witness.elapsed().as_micros() as f64 / 1000.0,
             "a socket has ended"
         );
     }

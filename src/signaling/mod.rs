@@ -6,7 +6,7 @@
 
 mod agent;
 mod credentials;
-mod demo;
+pub mod demo;
 mod events;
 mod ice;
 mod messages;
@@ -14,23 +14,20 @@ mod refusal;
 mod target;
 mod whip;
 
-use crate::api::{self, ApiState, Exceeded, Exchange, Lease, Limits, RequestContext, Resource, Sender};
 use crate::app::admission::Purpose;
 use crate::connections::Connections;
 use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
+use crate::http::{Exchange, LayerError, Limits, RequestContext, Reservation, Route, RouteKind, Sender};
 use crate::model::fault::Bug;
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use axum::routing::{any, get, post};
 use credentials::Credentials;
 use std::sync::Arc;
 use target::Target;
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// What pages of every origin may send and read.
 const CORS: [(&str, &str); 5] = [
@@ -44,47 +41,51 @@ const CORS: [(&str, &str); 5] = [
     ("access-control-max-age", "86400"),
 ];
 
-/// The participants' front door's own state.
+/// The state that the handlers share.
 #[derive(Clone, Debug)]
-struct Front {
-    plane: Arc<Connections>,
-    door: Arc<ApiState>,
+pub struct SignalingState {
+    connections: Arc<Connections>,
+    limits: Arc<Limits>,
 }
 
-/// Every path that participants use.
-pub fn router(door: Arc<ApiState>, plane: Arc<Connections>) -> Router<Arc<ApiState>> {
-    let paths = ["/events", "/events/", "/events/{*rest}", "/whip", "/whip/", "/whip/{*rest}"];
-    let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(dispatch)));
-    // AWS's samples publish at the root of AWS's WHIP host.
-    let router = router.route("/", post(publish_at_root).options(dispatch).fallback(other_at_root));
-    let router = router.route("/_greenroom/demo", get(demo::page)).route("/_greenroom/demo/{file}", get(demo::file));
-    router.layer(CatchPanicLayer::custom(panicked)).with_state(Front { plane, door })
-}
-
-/// `POST /`: WHIP if an offer is sent, and no operation of the API otherwise.
-async fn publish_at_root(State(front): State<Front>, request: Request) -> Response {
-    if whip::is_offer(request.headers()) {
-        dispatch(State(front), request).await
-    } else {
-        api::unrouted(&front.door, request).await
+impl SignalingState {
+    pub fn new(connections: Arc<Connections>, limits: Arc<Limits>) -> Self {
+        SignalingState { connections, limits }
     }
 }
 
-async fn other_at_root(State(Front { door, .. }): State<Front>, request: Request) -> Response {
-    api::unrouted(&door, request).await
+/// The route of a participant's request: under `/events` and `/whip`, or an offer to `/`, as AWS's samples publish at the
+/// root of AWS's WHIP host.
+pub fn route(state: &SignalingState, request: &Request) -> Option<Route> {
+    let path = request.uri().path();
+    let is_under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_root = path == "/" && (request.method() == Method::OPTIONS || is_offer(request));
+    if !is_under("/events") && !is_under("/whip") && !is_root {
+        return None;
+    }
+    let target = Target::of(request.uri());
+    let endpoint = target.as_ref().ok().and_then(Option::as_ref).map_or("other", Target::endpoint);
+    let state = state.clone();
+    let handler = async move |request| respond(&state, target, request).await;
+    let route = Route::new(RouteKind::Participant(endpoint), handler);
+    Some(Route { always_respond: true, render_error: layer_error, ..route })
 }
 
-async fn dispatch(State(Front { plane, door }): State<Front>, request: Request) -> Response {
-    api::held(&door, request, true, |request| dispatched(plane, &door.limits, request)).await
+fn is_offer(request: &Request) -> bool {
+    request.method() == Method::POST && whip::is_offer(request.headers())
 }
 
-async fn dispatched(plane: Arc<Connections>, limits: &Limits, request: Request) -> Response {
-    let witness = RequestContext::of(request.extensions());
-    let mut response = match answer(&plane, limits, request, witness.as_deref()).await {
+async fn respond(
+    SignalingState { connections, limits }: &SignalingState,
+    target: Result<Option<Target>, SignalingError>,
+    request: Request,
+) -> Response {
+    let context = RequestContext::of(request.extensions());
+    let mut response = match answer(connections, limits, target, request, context.as_deref()).await {
         Ok(response) => response,
         Err(refusal) => {
-            if let Some(witness) = &witness {
-                witness.outcome(refusal::telling(refusal.code).name);
+            if let Some(context) = &context {
+                context.set_outcome(refusal::telling(refusal.code).name);
             }
             refusal::response(&refusal)
         }
@@ -98,13 +99,10 @@ async fn dispatched(plane: Arc<Connections>, limits: &Limits, request: Request) 
 async fn answer(
     plane: &Arc<Connections>,
     limits: &Limits,
+    target: Result<Option<Target>, SignalingError>,
     request: Request,
-    witness: Option<&RequestContext>,
+    context: Option<&RequestContext>,
 ) -> Result<Response, SignalingError> {
-    let target = Target::of(request.uri());
-    if let Some(witness) = witness {
-        witness.door(target.as_ref().ok().and_then(Option::as_ref).map_or("other", Target::door));
-    }
     let Some(target) = target? else {
         return Err(SignalingError::new(SignalingErrorCode::NotFound, "Participants use /events/… and /whip…"));
     };
@@ -113,19 +111,19 @@ async fn answer(
         return Ok(options(&target, |headers| ice::link_without_credentials(&plane.settings.ice, headers)));
     }
     if request.method() != Method::OPTIONS && !target.methods().contains(request.method()) {
-        if let Some(witness) = witness {
-            witness.outcome(refusal::telling(SignalingErrorCode::MethodNotAllowed).name);
+        if let Some(context) = context {
+            context.set_outcome(refusal::telling(SignalingErrorCode::MethodNotAllowed).name);
         }
         return Ok(not_allowed(&target));
     }
     let exchange = exchange(&request)?;
     match target {
         target if request.method() == Method::OPTIONS => {
-            let _place = place(plane, &exchange)?;
+            let _in_flight = reserve_in_flight(limits, &exchange)?;
             options_for_participant(plane, &target, &request.into_parts().0).await
         }
         Target::Events(topic) => {
-            let _place = place(plane, &exchange)?;
+            let _in_flight = reserve_in_flight(limits, &exchange)?;
             events::answer(plane, topic, request, &exchange.client).await
         }
         target => whip::answer(plane, target, request, limits, &exchange).await,
@@ -135,24 +133,21 @@ async fn answer(
 fn exchange(request: &Request) -> Result<Arc<Exchange>, SignalingError> {
     let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
     exchange.ok_or_else(|| {
-        SignalingError::new(SignalingErrorCode::Internal, "The request has come past the layer of limits")
+        SignalingError::new(SignalingErrorCode::Internal, "The request did not pass the layer of limits")
     })
 }
 
-/// A place among the requests in flight, for work that does not wait for the client.
-fn place(plane: &Connections, exchange: &Exchange) -> Result<Lease, SignalingError> {
-    exchange.client.take(Resource::Requests, 1).map_err(|exceeded| busy(plane, exchange, exceeded))
-}
-
-fn busy(plane: &Connections, exchange: &Exchange, exceeded: Exceeded) -> SignalingError {
-    SignalingError::new(SignalingErrorCode::Busy, api::busy(exceeded, exchange, &plane.app.metrics))
+/// Counts a request as in flight until the reservation is dropped, for work that does not wait for the client.
+fn reserve_in_flight(limits: &Limits, exchange: &Exchange) -> Result<Reservation, SignalingError> {
+    limits.reserve_in_flight(exchange).map_err(|text| SignalingError::new(SignalingErrorCode::Busy, text))
 }
 
 /// Says whose token a request came with, once it is proven.
-fn prove(witness: Option<&RequestContext>, ticket: &VerifiedToken) {
-    let Some(witness) = witness else { return };
+fn prove(context: Option<&RequestContext>, ticket: &VerifiedToken) {
+    let Some(context) = context else { return };
+    let (account, region) = (ticket.scope.account.clone(), ticket.scope.region.clone());
     let participant = Some((ticket.stage.clone(), ticket.participant.clone()));
-    witness.sender(Sender { scope: ticket.scope.clone(), access_key: None, participant });
+    context.set_sender(Sender { account, region, access_key: None, participant });
 }
 
 /// `OPTIONS` with a token: the ICE servers and their credentials for this participant, before it makes an offer.
@@ -201,9 +196,11 @@ fn allow_origins(headers: &mut HeaderMap) {
     }
 }
 
-/// A bug of ours: the client learns that it happened, the log learns what.
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    tracing::error!(text = %Bug::from(panic), "a participant's request failed by a bug");
+/// The response to an error of the HTTP layers. The message of a panic goes to the log alone.
+fn layer_error(error: LayerError) -> Response {
+    if let LayerError::Panic(panic) = error {
+        tracing::error!(panic = %Bug::from(panic), "participant request panicked");
+    }
     let mut response =
         refusal::response(&SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again"));
     allow_origins(response.headers_mut());

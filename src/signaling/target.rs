@@ -33,8 +33,8 @@ impl Target {
         }))
     }
 
-    /// The name of its door, for whoever watches.
-    pub fn door(&self) -> &'static str {
+    /// The name of the endpoint in metrics and log.
+    pub fn endpoint(&self) -> &'static str {
         match self {
             Target::Events(_) => "events",
             Target::Publish(_) => "publish",

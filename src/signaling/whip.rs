@@ -2,12 +2,12 @@
 
 use super::credentials::Credentials;
 use super::target::Target;
-use super::{agent, busy, ice, place, prove, refusal};
-use crate::api::{self, Exchange, Limits, NotReceived, RequestContext, Size};
+use super::{agent, ice, prove, refusal, reserve_in_flight};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::connections::{Connections, JoinOutcome, JoinRequest, connection_not_found};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
+use crate::http::{BodyError, BodySize, Exchange, Limits, RequestContext};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
@@ -32,15 +32,15 @@ pub async fn answer(
     exchange: &Exchange,
 ) -> Result<Response, SignalingError> {
     let (parts, body) = request.into_parts();
-    let ticket = match admitted(plane, &parts, exchange).await {
+    let ticket = match admitted(plane, &parts, limits, exchange).await {
         Ok(ticket) => ticket,
         Err(refusal) => {
-            api::drain(&parts, body, DRAINED_BYTES, limits.pace).await;
+            limits.drain(&parts, body, DRAINED_BYTES).await;
             return Err(refusal);
         }
     };
     let body = text(plane, body, limits, exchange).await;
-    exchange.enter().map_err(|exceeded| busy(plane, exchange, exceeded))?;
+    limits.enter_in_flight(exchange).map_err(|text| SignalingError::new(SignalingErrorCode::Busy, text))?;
     match target {
         Target::Publish(participant) => {
             if participant.is_some_and(|participant| participant != ticket.participant) {
@@ -63,11 +63,12 @@ pub async fn answer(
 async fn admitted(
     plane: &Arc<Connections>,
     parts: &Parts,
+    limits: &Limits,
     exchange: &Exchange,
 ) -> Result<VerifiedToken, SignalingError> {
     let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
     let credentials = Credentials::of(&parts.headers)?;
-    let _place = place(plane, exchange)?;
+    let _in_flight = reserve_in_flight(limits, exchange)?;
     let ticket = credentials.admit(&plane.app, purpose).await?;
     prove(RequestContext::of(&parts.extensions).as_deref(), &ticket);
     Ok(ticket)
@@ -190,26 +191,23 @@ fn is_of(parts: &Parts, kind: &str) -> Result<(), SignalingError> {
 
 /// The whole body as text.
 async fn text(plane: &Connections, body: Body, limits: &Limits, exchange: &Exchange) -> Result<String, SignalingError> {
-    let size = Size { max: plane.settings.media.offer_limits.max_bytes, drained: DRAINED_BYTES };
-    let refused = match api::receive(body, size, limits.pace, &exchange.client).await {
+    let size = BodySize { max: plane.settings.media.offer_limits.max_bytes, max_drained: DRAINED_BYTES };
+    let error = match limits.receive(body, size, exchange).await {
         Ok(received) => {
             let text = String::from_utf8(received.into_bytes());
             return text.map_err(|_| SignalingError::new(SignalingErrorCode::MalformedOffer, "The body is not UTF-8"));
         }
-        Err(refused) => refused,
+        Err(error) => error,
     };
-    let why = refused.why;
-    api::not_received(why, exchange, &plane.app.metrics);
-    refused.drain().await;
-    let code = match why {
-        NotReceived::TooLarge => SignalingErrorCode::TooLarge,
-        NotReceived::Incomplete => SignalingErrorCode::MalformedRequest,
-        NotReceived::Late | NotReceived::Slow => SignalingErrorCode::Timeout,
-        NotReceived::NoRoom(_) => SignalingErrorCode::Busy,
+    let code = match error {
+        BodyError::TooLarge => SignalingErrorCode::TooLarge,
+        BodyError::Incomplete => SignalingErrorCode::MalformedRequest,
+        BodyError::Timeout | BodyError::TooSlow => SignalingErrorCode::Timeout,
+        BodyError::NoBudget(_) => SignalingErrorCode::Busy,
     };
-    let text = match why {
-        NotReceived::TooLarge => format!("The body has more than {} bytes, the limit (--max-offer-bytes)", size.max),
-        why => limits.text_of(why, size.max),
+    let text = match error {
+        BodyError::TooLarge => format!("The body has more than {} bytes, the limit (--max-offer-bytes)", size.max),
+        error => limits.body_error_message(error, size.max),
     };
     Err(SignalingError::new(code, text))
 }

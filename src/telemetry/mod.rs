@@ -7,7 +7,6 @@ mod cap;
 mod json;
 mod lines;
 mod otlp;
-pub mod trace;
 
 use cap::Cap;
 use json::Json;

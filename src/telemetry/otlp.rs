@@ -2,9 +2,9 @@
 //! say. The library reads those of sampling, batching, headers, compression and the resource; this file those that
 //! decide whether there is anything to do.
 
-use super::trace;
-use greenroom_client::connector::{ConnectError, Connector};
-use greenroom_client::http::{self, HttpRequest};
+use crate::http::client;
+use crate::http::tls::{self, TlsError};
+use crate::http::trace;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
@@ -12,6 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -27,7 +28,7 @@ pub(super) enum OtlpError {
     Variable(&'static str, String, &'static str),
     /// Certificates.
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
-    Connect(#[from] ConnectError),
+    Tls(#[from] TlsError),
     /// What the library says of the other variables.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
@@ -77,13 +78,13 @@ impl Otlp {
             return Ok(None);
         }
         let ca = of_traces("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
-        let net = Connector::new(ca.as_ref().map(|(_, path)| path.as_ref()))?;
-        let sender =
-            Sender { http: http::HttpClient::own(net), runtime: Handle::current(), failing: AtomicBool::new(false) };
+        let roots = ca.map(|(_, path)| tls::read_certificates(path.as_ref())).transpose()?.unwrap_or_default();
+        let client = client::HttpClient::new(&roots, TIMEOUT, 1)?;
+        let sender = Sender { client, runtime: Handle::current(), failing: AtomicBool::new(false) };
         let exporter =
             SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_http_client(sender).build()?;
         let provider = SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
-        trace::begin();
+        trace::enable_export();
         Ok(Some(Otlp { provider }))
     }
 
@@ -118,10 +119,15 @@ fn resource() -> Resource {
     if named { resource.build() } else { resource.with_service_name("greenroom").build() }
 }
 
+/// Time limit of an export.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum bytes of the response to an export.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
+
 /// Sends requests for the library's own thread, on the program's runtime.
 #[derive(Debug)]
 struct Sender {
-    http: http::HttpClient,
+    client: client::HttpClient,
     runtime: Handle,
     failing: AtomicBool,
 }
@@ -129,13 +135,11 @@ struct Sender {
 #[async_trait::async_trait]
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (parts, body) = request.into_parts();
-        let ask = HttpRequest { method: parts.method, url: parts.uri, headers: parts.headers, body };
-        let http = self.http.clone();
-        let answer = self.runtime.spawn(async move { http.send(ask).await }).await?;
-        let problem = match &answer {
-            Ok(answer) if answer.status.is_success() => None,
-            Ok(answer) => Some(format!("{} answers {}", answer.url, answer.status)),
+        let (client, url) = (self.client.clone(), request.uri().clone());
+        let response = self.runtime.spawn(async move { client.send(request, MAX_RESPONSE_BYTES).await }).await?;
+        let problem = match &response {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(format!("{url} answers {}", response.status())),
             Err(error) => Some(error.to_string()),
         };
         // Once is enough, until it is better.
@@ -144,10 +148,7 @@ impl HttpClient for Sender {
             (true, None) => tracing::info!("spans are taken again"),
             _ => {}
         }
-        let answer = answer?;
-        let mut response = Response::new(answer.body);
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        Ok(response)
+        let (head, body) = response?.into_parts();
+        Ok(Response::from_parts(head, body?))
     }
 }

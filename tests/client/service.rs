@@ -10,7 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use clap::Parser as _;
 use greenroom::config::ServeArgs;
-use greenroom::http::Listener;
+use greenroom::http::{HttpServer, HttpService};
+use greenroom::server::http_settings;
 use greenroom_media::{MediaHandle, TransportId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 /// What happens at the events WebSockets.
 #[derive(Clone, Debug, Default)]
@@ -77,8 +79,13 @@ impl Service {
         let heard = state.clone();
         let task = tokio::spawn(async move {
             let args = ServeArgs::parse_from(["greenroom"]).listener;
-            let listener = Listener::new(listener, router, None, &args);
-            tokio::join!(listener.run(std::future::pending(), Duration::ZERO), async move {
+            let settings = http_settings(&args);
+            let service = HttpService::uniform(&settings, move |request| {
+                let router = router.clone();
+                async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) }
+            });
+            let server = HttpServer::new(listener, service, None, settings);
+            tokio::join!(server.run(std::future::pending(), Duration::ZERO), async move {
                 while let Some(event) = events.recv().await {
                     heard.happened(event);
                 }

@@ -1,17 +1,16 @@
 //! Checks of addresses and ports.
 
-use super::super::health;
 use super::finding::Finding;
 use super::stun::{self, Message};
 use super::turn::unspecified;
 use crate::config::{ServeArgs, Switch};
-use crate::http::tls;
+use crate::http::client;
 use crate::ids::Ids;
 use crate::server::reachable;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
 /// How long a probe of an address of this machine may take.
@@ -65,15 +64,9 @@ pub async fn api(args: &ServeArgs) -> (Finding, bool) {
 
 /// The version of the greenroom that listens on the address of the API.
 async fn version(args: &ServeArgs) -> Option<String> {
-    let address = reachable(args.listen);
-    let stream = TcpStream::connect(address).await.ok()?;
-    let response = match args.listener.tls_cert {
-        None => health::get(stream, address).await,
-        Some(_) => health::get(tls::connect_unverified(stream, address.ip()).await.ok()?, address).await,
-    };
-    let response = String::from_utf8(response.ok()?).ok()?;
-    let (_, body) = response.split_once("\r\n\r\n")?;
-    let health: serde_json::Value = serde_json::from_str(body.trim()).ok()?;
+    let (address, is_tls) = (reachable(args.listen), args.listener.tls_cert.is_some());
+    let (_, body) = client::get_unverified(address, is_tls, "/_greenroom/health").await.ok()?;
+    let health: serde_json::Value = serde_json::from_slice(&body).ok()?;
     Some(health["version"].as_str()?.to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use super::stun::{self, Message};
 use crate::config::{IceServer, TurnCredentials};
-use greenroom_client::connector::{ConnectError, Connector, Origin, Stream};
+use crate::http::client::{self, Stream};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,8 +19,8 @@ const RETRANSMIT: Duration = Duration::from_millis(400);
 pub enum TurnError {
     #[error("'{0}' cannot be resolved; check the name")]
     Name(String),
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
+    #[error("cannot connect to {0}: {1}")]
+    Connect(String, std::io::Error),
     #[error("no answer within {} s; check address, port, transport and firewalls", PATIENCE.as_secs())]
     Silent,
     #[error("the connection broke: {0}")]
@@ -72,8 +72,8 @@ impl Channel {
             return Err(TurnError::Dtls);
         }
         if *tcp {
-            let target = Origin { secure: *secure, host: host.clone(), port: *port };
-            let (stream, _) = Connector::default().connect(&target).await?;
+            let stream = client::connect(host, *port, *secure).await;
+            let stream = stream.map_err(|error| TurnError::Connect(format!("{host}:{port}"), error))?;
             return Ok(Channel::Stream(stream));
         }
         let unknown = || TurnError::Name(host.clone());

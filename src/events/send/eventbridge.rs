@@ -1,8 +1,9 @@
 //! Buses of EventBridge, through AWS's own client.
 
-use super::{Entry, Outcome, Refusal, chain};
+use super::{Entry, Outcome, Refusal};
 use crate::config::Secret;
 use crate::events::targets::{Bus, Target};
+use crate::http::client::error_chain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
@@ -124,7 +125,7 @@ impl Putter {
             Err(error) => {
                 let reason = match (error.code(), error.message()) {
                     (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
-                    (None, _) => chain(&error),
+                    (None, _) => error_chain(&error),
                 };
                 return vec![Outcome::Refused(Refusal::new(reason)); count];
             }

@@ -1,57 +1,38 @@
 //! Webhooks, signed after the Standard Webhooks specification: <https://www.standardwebhooks.com>.
 
-use super::{Entry, Outcome, Refusal, body, chain};
+use super::{Entry, Outcome, Refusal, body};
 use crate::clock::{Clock, Timestamp};
 use crate::events::targets::{Key, Target, Webhook};
+use crate::http::client::HttpClient;
+use crate::http::tls::TlsError;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
-use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::Duration;
-use tokio_rustls::rustls::crypto::aws_lc_rs as provider;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
-/// Most bytes of an answer that are read, so that its connection can be used again.
-const MOST_READ: usize = 64 * 1024;
-/// How long a connection without a request is kept.
-const IDLE: Duration = Duration::from_secs(30);
+/// Maximum bytes of a response that are read, so that its connection can be reused.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Posts events to one server, on connections of its own.
 #[derive(Debug)]
 pub(in crate::events) struct Poster {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     url: Uri,
     keys: Vec<hmac::Key>,
-    timeout: Duration,
     source: Option<String>,
     clock: Clock,
 }
 
 impl Poster {
-    pub(super) fn new(webhook: &Webhook, target: &Target, clock: Clock) -> Result<Self, rustls::Error> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(webhook)?);
-        let connector = tls.https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(webhook.concurrency)
-            .build(connector);
+    pub(super) fn new(webhook: &Webhook, target: &Target, clock: Clock) -> Result<Self, TlsError> {
         Ok(Poster {
-            client,
+            client: HttpClient::new(&webhook.ca, webhook.timeout, webhook.concurrency)?,
             url: webhook.url.clone(),
             keys: webhook.keys.iter().map(|Key(key)| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(),
-            timeout: webhook.timeout,
             source: target.source.clone(),
             clock,
         })
@@ -59,37 +40,23 @@ impl Poster {
 
     /// Posts an event.
     pub(super) async fn post(&self, entry: &Entry) -> Outcome {
-        match tokio::time::timeout(self.timeout, self.ask(entry)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let seconds = self.timeout.as_secs();
-                Outcome::Refused(Refusal::new(format!("there was no answer within {seconds} seconds")))
-            }
-        }
-    }
-
-    async fn ask(&self, entry: &Entry) -> Outcome {
         let now = self.clock.now();
         let body = body(entry, self.source.as_deref());
         let request = Request::post(&self.url)
             .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("greenroom/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", &entry.id)
             .header("webhook-timestamp", now.unix_seconds())
             .header("webhook-signature", signatures(&self.keys, &entry.id, now, &body))
-            .body(Full::new(Bytes::from(body)));
+            .body(Bytes::from(body));
         let request = match request {
             Ok(request) => request,
             Err(error) => return Outcome::Refused(Refusal::new(error.to_string())),
         };
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => return Outcome::Refused(Refusal::new(chain(&error))),
-        };
-        let (head, body) = response.into_parts();
-        // What it says is read so that the connection can be used again, and is of no interest.
-        let _ = Limited::new(body, MOST_READ).collect().await;
-        judge(head.status, &head.headers, now)
+        match self.client.send(request, MAX_RESPONSE_BYTES).await {
+            // The status alone counts; the body may be of any length.
+            Ok(response) => judge(response.status(), response.headers(), now),
+            Err(error) => Outcome::Refused(Refusal::new(error.to_string())),
+        }
     }
 }
 
@@ -124,15 +91,6 @@ fn signatures(keys: &[hmac::Key], id: &str, at: Timestamp, body: &str) -> String
     let signed = format!("{id}.{}.{body}", at.unix_seconds());
     let signature = |key: &hmac::Key| format!("v1,{}", STANDARD.encode(hmac::sign(key, signed.as_bytes())));
     keys.iter().map(signature).collect::<Vec<_>>().join(" ")
-}
-
-fn tls(webhook: &Webhook) -> Result<ClientConfig, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots.add_parsable_certificates(webhook.ca.iter().cloned());
-    let provider = std::sync::Arc::new(provider::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a request for the stream asks for: where to begin, and what is meant.
+//! The query of a request for the stream: where to begin, and which entries to send.
 
 use crate::app::log::{self, AUDIT, EVENT};
 use crate::clock::Timestamp;
@@ -6,50 +6,46 @@ use crate::domain::pattern::Pattern;
 use crate::model::fault::Fault;
 use axum::http::request::Parts;
 
-/// What a request for the stream asks for.
+/// A parsed query.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
-    /// Where to begin.
+pub struct Query {
     pub start: log::Start,
-    /// What kinds of entries.
     pub kinds: &'static Kinds,
-    /// What else they must be like.
+    /// A pattern that entries must match besides.
     pub pattern: Option<Pattern>,
 }
 
-/// Some of what is in the log, and the rights that it takes.
+/// A value of `kind`: kinds of entries, and the actions that a policy must allow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kinds {
-    word: &'static str,
-    /// Their names in the log.
+    name: &'static str,
     pub kinds: &'static [&'static str],
-    /// What a policy must allow.
     pub actions: &'static [&'static str],
 }
 
 const EVENTS: &str = "ivs:StreamEvents";
 const RECORDS: &str = "ivs:StreamAudit";
-/// The first is meant if none is named.
+/// The values of `kind`; the first is the default.
 const KINDS: [Kinds; 3] = [
-    Kinds { word: "event", kinds: &[EVENT], actions: &[EVENTS] },
-    Kinds { word: "audit", kinds: &[AUDIT], actions: &[RECORDS] },
-    Kinds { word: "all", kinds: &[EVENT, AUDIT], actions: &[EVENTS, RECORDS] },
+    Kinds { name: "event", kinds: &[EVENT], actions: &[EVENTS] },
+    Kinds { name: "audit", kinds: &[AUDIT], actions: &[RECORDS] },
+    Kinds { name: "all", kinds: &[EVENT, AUDIT], actions: &[EVENTS, RECORDS] },
 ];
 
-impl Wanted {
-    /// Reads the query and the header.
-    pub fn of(parts: &Parts) -> Result<Wanted, Fault> {
-        static MEANT: &Kinds = &KINDS[0];
-        let mut wanted = Wanted { start: log::Start::Now, kinds: MEANT, pattern: None };
+impl Query {
+    /// Parses the query string and `Last-Event-ID`.
+    pub fn parse(parts: &Parts) -> Result<Query, Fault> {
+        static DEFAULT: &Kinds = &KINDS[0];
+        let mut query = Query { start: log::Start::Now, kinds: DEFAULT, pattern: None };
         let mut seen = Vec::new();
         for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             if seen.contains(&name) {
                 return Err(Fault::validation(format!("{name}: given more than once")));
             }
             match &*name {
-                "since" => wanted.start = log::Start::Since(time(&value)?),
-                "kind" => wanted.kinds = kinds(&value)?,
-                "pattern" => wanted.pattern = Some(pattern(&value)?),
+                "since" => query.start = log::Start::Since(time(&value)?),
+                "kind" => query.kinds = kinds(&value)?,
+                "pattern" => query.pattern = Some(pattern(&value)?),
                 _ => {
                     let text = format!("{name}: not known here; there are since, kind and pattern");
                     return Err(Fault::validation(text));
@@ -57,11 +53,11 @@ impl Wanted {
             }
             seen.push(name);
         }
-        // A client that comes back sends what it has seen last, and the URL that it began with.
+        // A client that reconnects sends the id of the last event besides its first URL.
         if let Some(position) = parts.headers.get("last-event-id") {
-            wanted.start = log::Start::After(last(position.to_str().unwrap_or_default())?);
+            query.start = log::Start::After(last(position.to_str().unwrap_or_default())?);
         }
-        Ok(wanted)
+        Ok(query)
     }
 }
 
@@ -71,10 +67,10 @@ fn time(text: &str) -> Result<Timestamp, Fault> {
     })
 }
 
-fn kinds(word: &str) -> Result<&'static Kinds, Fault> {
+fn kinds(name: &str) -> Result<&'static Kinds, Fault> {
     static ALL: &[Kinds] = &KINDS;
-    let found = ALL.iter().find(|kinds| kinds.word == word);
-    found.ok_or_else(|| Fault::validation(format!("kind: '{word}' is none of event, audit and all")))
+    let found = ALL.iter().find(|kinds| kinds.name == name);
+    found.ok_or_else(|| Fault::validation(format!("kind: '{name}' is none of event, audit and all")))
 }
 
 fn pattern(text: &str) -> Result<Pattern, Fault> {
@@ -91,33 +87,33 @@ fn last(text: &str) -> Result<i64, Fault> {
 mod tests {
     use super::*;
 
-    fn wanted(query: &str, last: Option<&str>) -> Result<Wanted, String> {
+    fn parse(query: &str, last: Option<&str>) -> Result<Query, String> {
         let mut request = axum::http::Request::get(format!("/{query}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        Wanted::of(&request.body(()).unwrap().into_parts().0).map_err(|fault| fault.message().to_owned())
+        Query::parse(&request.body(()).unwrap().into_parts().0).map_err(|fault| fault.message().to_owned())
     }
 
     #[test]
-    fn a_client_begins_now_or_at_a_time_or_where_it_was() {
-        assert_eq!(wanted("", None).unwrap().start, log::Start::Now);
-        let since = wanted("?since=2026-01-31T12:00:00.5Z", None).unwrap().start;
+    fn a_stream_begins_now_or_at_a_time_or_after_the_last_event() {
+        assert_eq!(parse("", None).unwrap().start, log::Start::Now);
+        let since = parse("?since=2026-01-31T12:00:00.5Z", None).unwrap().start;
         assert_eq!(since, log::Start::Since(Timestamp(1_769_860_800_500)));
-        assert_eq!(wanted("?since=2026-01-31T13:00:00.5%2B01:00", None).unwrap().start, since);
-        assert_eq!(wanted("?since=2026-01-31T12:00:00Z", Some("7")).unwrap().start, log::Start::After(7));
+        assert_eq!(parse("?since=2026-01-31T13:00:00.5%2B01:00", None).unwrap().start, since);
+        assert_eq!(parse("?since=2026-01-31T12:00:00Z", Some("7")).unwrap().start, log::Start::After(7));
     }
 
     #[test]
-    fn events_alone_are_meant_unless_something_else_is_named() {
-        let kinds = |query| wanted(query, None).unwrap().kinds;
+    fn events_are_the_default_kind() {
+        let kinds = |query| parse(query, None).unwrap().kinds;
         assert_eq!((kinds("").kinds, kinds("").actions), (&[EVENT][..], &[EVENTS][..]));
         assert_eq!((kinds("?kind=audit").kinds, kinds("?kind=audit").actions), (&[AUDIT][..], &[RECORDS][..]));
         assert_eq!(kinds("?kind=all").actions, [EVENTS, RECORDS]);
     }
 
     #[test]
-    fn what_cannot_be_understood_is_named() {
+    fn errors_name_the_parameter() {
         for (query, last, words) in [
             ("?since=yesterday", None, "since: 'yesterday' is no time"),
             ("?since=", None, "since: '' is no time"),
@@ -132,7 +128,7 @@ mod tests {
             ("", Some("99999999999999999999"), "Last-Event-ID: not one"),
             ("", Some(""), "Last-Event-ID: not one"),
         ] {
-            let said = wanted(query, last).unwrap_err();
+            let said = parse(query, last).unwrap_err();
             assert!(said.starts_with(words), "{query} {last:?}: {said}");
         }
     }

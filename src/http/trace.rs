@@ -1,4 +1,4 @@
-//! The trace that a request is part of (W3C Trace Context).
+//! The trace that a request belongs to (W3C Trace Context).
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{Status, TraceContextExt as _};
@@ -8,19 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Whether spans go anywhere.
-static SENT: AtomicBool = AtomicBool::new(false);
+/// Whether spans are exported.
+static EXPORTED: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn begin() {
-    SENT.store(true, Ordering::Relaxed);
+/// Notes that spans are exported from now on.
+pub fn enable_export() {
+    EXPORTED.store(true, Ordering::Relaxed);
 }
 
-/// Whether spans are sent. Where they are not, nothing is to be done for them.
-pub fn is_sent() -> bool {
-    SENT.load(Ordering::Relaxed)
+/// Whether spans are exported. If not, span attributes need not be computed.
+pub fn is_exported() -> bool {
+    EXPORTED.load(Ordering::Relaxed)
 }
 
-/// The two headers of a trace.
+/// The two headers of W3C Trace Context.
 struct Headers<'a> {
     traceparent: &'a str,
     tracestate: &'a str,
@@ -40,30 +41,30 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// What a request continues, if its headers name a trace as they should.
+/// The parent context in the headers, if they are valid.
 fn context(traceparent: Option<&str>, tracestate: Option<&str>) -> Option<Context> {
     let headers = Headers { traceparent: traceparent?, tracestate: tracestate.unwrap_or_default() };
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     context.span().span_context().is_valid().then_some(context)
 }
 
-/// Makes a span go on with the trace that a request names. Answers the id of its trace, if it is in one.
-pub fn follow(span: &Span, traceparent: Option<&str>, tracestate: Option<&str>) -> Option<String> {
-    let continued = context(traceparent, tracestate);
-    if !is_sent() {
-        return continued.map(|context| context.span().span_context().trace_id().to_string());
+/// Makes the trace in the headers the parent of a span. Returns the id of the trace that the span belongs to, if any.
+pub fn continue_trace(span: &Span, traceparent: Option<&str>, tracestate: Option<&str>) -> Option<String> {
+    let parent = context(traceparent, tracestate);
+    if !is_exported() {
+        return parent.map(|context| context.span().span_context().trace_id().to_string());
     }
-    if let Some(context) = continued
+    if let Some(context) = parent
         && let Err(error) = span.set_parent(context)
     {
-        tracing::debug!(%error, "a span does not go on with the trace of its request");
+        tracing::debug!(%error, "parent trace not set");
     }
     let own = span.context();
     let own = own.span().span_context().clone();
     own.is_valid().then(|| own.trace_id().to_string())
 }
 
-/// Says what a span was about, once that is known.
+/// Names a span and sets its attributes and status.
 pub fn describe(span: &Span, name: &'static str, failed: bool, attributes: impl IntoIterator<Item = KeyValue>) {
     let context = span.context();
     let span = context.span();
@@ -74,7 +75,6 @@ pub fn describe(span: &Span, name: &'static str, failed: bool, attributes: impl 
     }
 }
 
-/// An attribute of a span.
 pub fn attribute(key: &'static str, value: impl Into<opentelemetry::Value>) -> KeyValue {
     KeyValue::new(key, value)
 }
@@ -84,8 +84,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_name_their_trace_as_w3c_has_it() {
-        let trace = |text: &str| follow(&Span::none(), Some(text), None);
+    fn trace_ids_are_read_from_traceparent() {
+        let trace = |text: &str| continue_trace(&Span::none(), Some(text), None);
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(trace(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
         assert_eq!(trace(&format!("00-{id}-00f067aa0ba902b7-00")).as_deref(), Some(id));
@@ -99,6 +99,6 @@ mod tests {
         ] {
             assert_eq!(trace(bad), None, "{bad}");
         }
-        assert_eq!(follow(&Span::none(), None, Some("a=b")), None);
+        assert_eq!(continue_trace(&Span::none(), None, Some("a=b")), None);
     }
 }
