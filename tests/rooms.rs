@@ -125,7 +125,7 @@ fn libraries_stay_in_their_rooms() {
         ("sqlx::", &["store"][..]),
         ("rusqlite::", &["store"]),
         ("deadpool::", &["store"]),
-        ("axum::", &["api", "http", "signaling", "connections", "server", "config"]),
+        ("axum::", &["api", "http", "signaling", "server", "config"]),
         ("str0m::", &[]),
         ("hyper", &["events", "http"]),
         ("opentelemetry", &["http", "telemetry"]),
