@@ -58,7 +58,7 @@
 //! again, so that of several nodes one does it and the others find it done.
 //!
 //! On SQLite, a statement runs where it is called, as it takes less time than to tell another thread of it. One
-//! connection writes; transactions that are ready at the same time share a commit, and none is acknowledged before it.
+//! connection writes; requests take turns in the order of asking, and each has a transaction of its own.
 //! Readers that find nothing written since they read last, by whichever process, go on without a lock on the file.
 //! On PostgreSQL, connections are kept in a pool (deadpool) that does not ping one that comes back.
 //!

@@ -10,7 +10,7 @@ pub enum Cause {
     /// PostgreSQL, or the way to it.
     #[error(transparent)]
     Postgres(Arc<sqlx::Error>),
-    /// SQLite. A commit that several share may fail for all of them.
+    /// SQLite.
     #[error(transparent)]
     Sqlite(Arc<rusqlite::Error>),
     /// Others had every connection for too long.

@@ -1,4 +1,4 @@
-//! What is SQLite's alone: transactions that share a commit, other processes that write, its log, its place in memory.
+//! What only SQLite has: one writer at a time, other processes that write, the write-ahead log, a database in memory.
 
 use crate::engines::Engine;
 use crate::{at, each, scope, stage};
@@ -6,14 +6,12 @@ use greenroom::config::{DatabaseCheck, Synchronous, Url};
 use greenroom::store::{Conn, Db, EVENT, MigrateError, Options, StoreError, Written};
 use proptest::prelude::*;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
-/// As a disk that is full does: the engine takes everything back that the transaction has done.
-const SPOILT: &str = "CREATE TRIGGER spoilt BEFORE INSERT ON stages WHEN NEW.name = 'name of spoilt'
-    BEGIN SELECT RAISE(ROLLBACK, 'spoilt'); END";
-/// The commit finds that something is missing.
+/// Has SQLite roll the transaction back by itself, as a full disk does.
+const ROLLBACK: &str = "CREATE TRIGGER rollback BEFORE INSERT ON stages WHEN NEW.name = 'name of rollback'
+    BEGIN SELECT RAISE(ROLLBACK, 'rolled back'); END";
+/// Has the commit fail, on a deferred foreign key.
 const BROKEN: [&str; 3] = [
     "CREATE TABLE parents (id TEXT PRIMARY KEY)",
     "CREATE TABLE children (id TEXT REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
@@ -49,16 +47,6 @@ pub async fn seen(db: &Db) -> Vec<String> {
     rows.into_iter().map(|row| row.id).collect()
 }
 
-type Committing = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
-
-/// A commit that has begun: its writer has made room for others, and waits.
-async fn begun(tx: Conn) -> Committing {
-    let mut commit: Committing = Box::pin(tx.commit());
-    let polled = std::future::poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
-    assert!(polled.is_pending(), "others may join");
-    commit
-}
-
 /// Whether another process can write.
 fn is_free(engine: &Engine) -> bool {
     let beside = rusqlite::Connection::open(path(engine)).unwrap();
@@ -87,7 +75,7 @@ async fn many_at_once() {
         assert_eq!(seen(&db).await, expected);
         db.close().await;
         drop(db);
-        assert_eq!(log(&engine), 0, "whoever closes last leaves no log");
+        assert_eq!(log(&engine), 0, "the last connection that closes leaves no log");
         let db = engine.open().await;
         assert_eq!(seen(&db).await, expected, "{synchronous:?}");
         db.close().await;
@@ -126,23 +114,6 @@ async fn a_file_is_checked_and_is_discarded_only_if_it_was_just_made() {
 }
 
 #[tokio::test]
-async fn writers_at_once_share_a_commit() {
-    let engine = Engine::sqlite();
-    let db = engine.open().await;
-    let before = log(&engine);
-    for n in 0..20 {
-        add(&db, &format!("a{n}")).await.unwrap();
-    }
-    let alone = log(&engine) - before;
-    let names: Vec<_> = (0..20).map(|n| format!("b{n}")).collect();
-    let written = futures_util::future::join_all(names.iter().map(|name| add(&db, name))).await;
-    assert!(written.iter().all(Result::is_ok));
-    let together = log(&engine) - before - alone;
-    assert!(together < alone / 4, "{together} bytes together, {alone} one after the other");
-    db.close().await;
-}
-
-#[tokio::test]
 async fn numbers_are_in_the_order_of_the_writers_and_none_is_left_out() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
@@ -173,84 +144,74 @@ async fn numbers_are_in_the_order_of_the_writers_and_none_is_left_out() {
 }
 
 #[tokio::test]
-async fn nobody_sees_what_is_not_committed() {
+async fn uncommitted_rows_are_seen_by_no_reader_and_no_other_writer() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
-    let one = begun(adding(&db, "a").await).await;
+    let first = adding(&db, "a").await;
+    let mut waiting = Box::pin(db.write());
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "one writes at a time");
     assert!(seen(&db).await.is_empty());
-    let mut tx = db.write().await.unwrap();
-    assert!(tx.stage(&scope(), "a").await.unwrap().is_some(), "it is written after the other");
-    tx.insert_stage(&scope(), &stage("b", 1)).await.unwrap();
-    let two = begun(tx).await;
-    let third = adding(&db, "c").await;
-    assert!(seen(&db).await.is_empty());
-    drop(third);
-    let (one, two) = tokio::join!(one, two);
-    assert!(one.is_ok() && two.is_ok());
-    assert_eq!(seen(&db).await, ["a", "b"]);
+    drop(first);
+    let mut second = waiting.await.unwrap();
+    assert!(second.stage(&scope(), "a").await.unwrap().is_none(), "the first was rolled back");
+    second.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
+    let mut waiting = Box::pin(db.write());
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    second.commit().await.unwrap();
+    assert!(waiting.await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
+    assert_eq!(seen(&db).await, ["a"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn whoever_goes_before_the_commit_harms_nobody() {
+async fn a_request_that_is_dropped_is_rolled_back() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
-    // Each of them may be the one that would have committed.
-    for gone in 0..3 {
-        let mut commits = Vec::new();
-        for n in 0..3 {
-            commits.push(begun(adding(&db, &format!("{gone}-{n}")).await).await);
-        }
-        drop(commits.remove(gone));
-        assert!(futures_util::future::join_all(commits).await.iter().all(Result::is_ok));
-        assert!(is_free(&engine));
-    }
-    assert_eq!(seen(&db).await.len(), 9);
-    // Nobody is left, while somebody writes and while nobody does.
-    drop(begun(adding(&db, "x").await).await);
-    assert!(is_free(&engine) && seen(&db).await.len() == 10);
-    let gone = begun(adding(&db, "y").await).await;
-    let tx = adding(&db, "z").await;
-    drop(gone);
-    drop(tx);
+    let mut request = Box::pin(async {
+        let tx = adding(&db, "a").await;
+        std::future::pending::<()>().await;
+        tx.commit().await
+    });
+    assert!(futures_util::poll!(request.as_mut()).is_pending());
+    assert!(!is_free(&engine));
+    let mut waiting = Box::pin(add(&db, "b"));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    drop(request);
     assert!(is_free(&engine));
-    assert!(!seen(&db).await.contains(&"z".into()));
+    waiting.await.unwrap();
+    assert_eq!(seen(&db).await, ["b"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_waiting_writer_that_goes_is_passed_over() {
+async fn a_waiting_writer_that_is_dropped_is_passed_over() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let tx = adding(&db, "a").await;
     let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(db.write())).collect();
     for one in &mut waiting {
-        std::future::poll_fn(|context| Poll::Ready(one.as_mut().poll(context).is_pending())).await;
+        assert!(futures_util::poll!(one.as_mut()).is_pending());
     }
     drop(waiting.remove(0));
-    let commit = begun(tx).await;
-    // It was given the connection, and goes without having looked.
+    tx.commit().await.unwrap();
+    // This one has the connection already, and is dropped before it was polled.
     drop(waiting.remove(0));
     drop(waiting.remove(0).await.unwrap());
-    commit.await.unwrap();
     add(&db, "b").await.unwrap();
     assert_eq!(seen(&db).await, ["a", "b"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn when_the_engine_takes_all_back_nobody_is_told_that_it_lasts() {
+async fn a_transaction_that_sqlite_rolled_back_writes_nothing_more_and_is_not_acknowledged() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
-    engine.write(&[SPOILT]).await;
+    engine.write(&[ROLLBACK]).await;
     add(&db, "before").await.unwrap();
-    let (one, two) = (begun(adding(&db, "a").await).await, begun(adding(&db, "b").await).await);
     let mut tx = adding(&db, "c").await;
-    let spoilt = tx.insert_stage(&scope(), &stage("spoilt", 1)).await;
-    assert!(matches!(spoilt, Err(StoreError::Other(_))), "{spoilt:?}");
-    let (one, two) = tokio::join!(one, two);
-    assert!(matches!((&one, &two), (Err(StoreError::Again(_)), Err(StoreError::Again(_)))), "{one:?} {two:?}");
-    // Nothing is written outside of a transaction, and nothing is promised.
+    let failed = tx.insert_stage(&scope(), &stage("rollback", 1)).await;
+    assert!(matches!(failed, Err(StoreError::Other(_))), "{failed:?}");
+    // Outside of a transaction, this would be committed at once.
     let more = tx.insert_stage(&scope(), &stage("d", 1)).await;
     assert!(matches!(more, Err(StoreError::Again(_))), "{more:?}");
     assert!(matches!(tx.commit().await, Err(StoreError::Again(_))));
@@ -261,19 +222,13 @@ async fn when_the_engine_takes_all_back_nobody_is_told_that_it_lasts() {
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_fails_for_all_who_share_it() {
+async fn a_commit_that_fails_leaves_nothing_behind() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     engine.write(&BROKEN).await;
     add(&db, "before").await.unwrap();
-    let commits = vec![
-        begun(adding(&db, "a").await).await,
-        begun(adding(&db, "broken").await).await,
-        begun(adding(&db, "c").await).await,
-    ];
-    for ended in futures_util::future::join_all(commits).await {
-        assert!(matches!(ended, Err(StoreError::Other(_))), "{ended:?}");
-    }
+    let failed = add(&db, "broken").await;
+    assert!(matches!(failed, Err(StoreError::Other(_))), "{failed:?}");
     assert!(is_free(&engine));
     assert_eq!(seen(&db).await, ["before"]);
     add(&db, "a").await.unwrap();
@@ -361,14 +316,15 @@ async fn a_reader_is_waited_for_and_writes_nothing() {
 async fn a_closed_store_refuses_and_what_was_begun_before_is_done() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
-    let commit = begun(adding(&db, "a").await).await;
-    let tx = adding(&db, "b").await;
+    let tx = adding(&db, "a").await;
+    let mut waiting = Box::pin(add(&db, "b"));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
     let close = async {
         db.close().await;
         assert!(matches!(db.read().await, Err(StoreError::Unavailable(_))));
         assert!(matches!(db.write().await, Err(StoreError::Unavailable(_))));
     };
-    let (first, second, ()) = tokio::join!(commit, tx.commit(), close);
+    let (second, (), first) = tokio::join!(waiting, close, tx.commit());
     assert!(first.is_ok() && second.is_ok());
     db.close().await;
     drop(db);
@@ -415,7 +371,7 @@ async fn a_store_in_memory_has_one_connection_for_all() {
     drop(snapshot);
     let mut reader = db.read().await.unwrap();
     let mut writer = Box::pin(add(&db, "y"));
-    let waits = std::future::poll_fn(|context| Poll::Ready(writer.as_mut().poll(context).is_pending())).await;
+    let waits = futures_util::poll!(writer.as_mut()).is_pending();
     assert!(waits && reader.stage(&scope(), "y").await.unwrap().is_none());
     drop(reader);
     writer.await.unwrap();
@@ -470,26 +426,26 @@ async fn a_schema_that_is_not_ours_is_refused() {
 
 /// What a writer does, among others.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Does {
+enum Course {
     Commits,
-    /// Something fails before, and it goes on.
+    /// A statement fails before it commits.
     FailsAndCommits,
-    RollsBack,
-    /// Begins to commit, and goes.
-    Goes,
-    /// The engine takes back what all have done.
-    Spoils,
+    IsDropped,
+    /// Is dropped while it commits.
+    IsDroppedInCommit,
+    /// SQLite rolls it back by itself.
+    IsRolledBack,
 }
 
-fn writer() -> impl Strategy<Value = (Does, u8, u8)> {
-    let does = prop_oneof![
-        4 => Just(Does::Commits),
-        2 => Just(Does::FailsAndCommits),
-        2 => Just(Does::RollsBack),
-        2 => Just(Does::Goes),
-        1 => Just(Does::Spoils),
+fn writer() -> impl Strategy<Value = (Course, u8, u8)> {
+    let course = prop_oneof![
+        4 => Just(Course::Commits),
+        2 => Just(Course::FailsAndCommits),
+        2 => Just(Course::IsDropped),
+        2 => Just(Course::IsDroppedInCommit),
+        1 => Just(Course::IsRolledBack),
     ];
-    (does, 0..4u8, 0..4u8)
+    (course, 0..4u8, 0..4u8)
 }
 
 async fn pauses(times: u8) {
@@ -498,62 +454,72 @@ async fn pauses(times: u8) {
     }
 }
 
-/// Answers whether it was told that what it wrote lasts.
-async fn act(db: &Db, id: &str, (does, before, within): (Does, u8, u8)) -> Option<bool> {
+/// Answers whether the commit was acknowledged.
+async fn act(db: &Db, id: &str, (course, before, within): (Course, u8, u8)) -> bool {
     pauses(before).await;
     let mut tx = adding(db, id).await;
     pauses(within).await;
-    match does {
-        Does::Commits => Some(tx.commit().await.is_ok()),
-        Does::FailsAndCommits => {
+    match course {
+        Course::Commits => tx.commit().await.is_ok(),
+        Course::FailsAndCommits => {
             let twice = tx.insert_stage(&scope(), &stage(id, 2)).await;
             assert!(matches!(twice, Err(StoreError::Duplicate(_))), "{twice:?}");
-            Some(tx.commit().await.is_ok())
+            tx.commit().await.is_ok()
         }
-        Does::RollsBack => Some(false),
-        Does::Goes => {
+        Course::IsDropped => false,
+        Course::IsDroppedInCommit => {
             let mut commit = Box::pin(tx.commit());
-            let polled = std::future::poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
-            assert!(polled.is_pending());
-            None
+            // A commit that has begun is ended.
+            let _ = futures_util::poll!(commit.as_mut());
+            true
         }
-        Does::Spoils => {
-            let row = greenroom::store::StageRow { name: "name of spoilt".into(), ..stage(&format!("{id}-x"), 1) };
+        Course::IsRolledBack => {
+            let row = greenroom::store::StageRow { name: "name of rollback".into(), ..stage(&format!("{id}-x"), 1) };
             assert!(tx.insert_stage(&scope(), &row).await.is_err());
-            Some(tx.commit().await.is_ok())
+            tx.commit().await.is_ok()
         }
     }
 }
 
-#[test]
-fn whatever_writers_do_what_they_are_told_is_so() {
+fn each_writer_finds_what_was_acknowledged(synchronous: Synchronous, cases: u32) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let engine = Engine::sqlite();
     let db = runtime.block_on(async {
-        let db = engine.open().await;
-        engine.write(&[SPOILT]).await;
+        let db = Db::open(&Options { synchronous, ..engine.options() }).await.unwrap();
+        db.migrate().await.unwrap();
+        engine.write(&[ROLLBACK]).await;
         db
     });
     let case = std::cell::Cell::new(0);
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(200));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
     let ran = runner.run(&proptest::collection::vec(writer(), 1..12), |writers| {
         case.set(case.get() + 1);
         let ids: Vec<_> = (0..writers.len()).map(|n| format!("{}-{n}", case.get())).collect();
         runtime.block_on(async {
             let acts = ids.iter().zip(&writers).map(|(id, writer)| act(&db, id, *writer));
-            let told = futures_util::future::join_all(acts).await;
-            prop_assert!(is_free(&engine), "nothing is left undone");
+            let acknowledged = futures_util::future::join_all(acts).await;
+            // A commit whose request was dropped may still be under way.
+            drop(db.write().await.unwrap());
+            prop_assert!(is_free(&engine), "no transaction is left open");
             let mut conn = db.read().await.unwrap();
-            let spoilt = writers.iter().any(|writer| writer.0 == Does::Spoils);
-            for ((id, told), (does, ..)) in ids.iter().zip(told).zip(&writers) {
-                let lasts = conn.stage(&scope(), id).await.unwrap().is_some();
-                prop_assert_eq!(lasts, told.unwrap_or(lasts), "{} {:?}", id, does);
-                let ours = matches!(does, Does::Commits | Does::FailsAndCommits | Does::Goes);
-                prop_assert!(lasts == ours || spoilt, "{} {:?}", id, does);
+            for ((id, acknowledged), (course, ..)) in ids.iter().zip(acknowledged).zip(&writers) {
+                let found = conn.stage(&scope(), id).await.unwrap().is_some();
+                let commits = !matches!(course, Course::IsDropped | Course::IsRolledBack);
+                prop_assert_eq!((found, acknowledged), (commits, commits), "{} {:?}", id, course);
             }
             Ok(())
         })
     });
     ran.unwrap();
     runtime.block_on(db.close());
+}
+
+#[test]
+fn each_writer_finds_what_was_acknowledged_and_nothing_else() {
+    each_writer_finds_what_was_acknowledged(Synchronous::Off, 200);
+}
+
+#[test]
+fn each_writer_finds_what_was_acknowledged_where_a_commit_waits_for_the_disk() {
+    each_writer_finds_what_was_acknowledged(Synchronous::Full, 40);
 }

@@ -2,24 +2,22 @@
 //! here has a thread or a task of its own, but for what waits for the disk.
 //!
 //! Many read at a time, each with a connection of his own ([`readers`]), and take no locks while nothing is written
-//! ([`view`]); one writes ([`desk`]). In memory, one connection does both.
+//! ([`view`]); one writes at a time ([`writer`]). In memory, one connection does both.
 
 mod check;
 pub(in crate::store) mod descriptors;
-mod desk;
 mod index;
 mod log;
 mod opening;
 mod readers;
 mod statement;
-mod transaction;
 mod view;
+mod writer;
 
 use super::StoreError;
 use super::cause::Cause;
 use super::connect::Options;
 use crate::config::DatabaseCheck;
-use desk::{Desk, Turn};
 use index::Index;
 use log::Log;
 use opening::Opening;
@@ -30,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use transaction::Transaction;
+use writer::{Transaction, Writer, WriterGuard};
 
 pub(super) use check::Verdict;
 pub(super) use index::Mark;
@@ -42,8 +40,8 @@ const REST: Duration = Duration::from_secs(1);
 /// A file, or a database in memory.
 #[derive(Debug)]
 pub(super) struct Sqlite {
-    desk: Arc<Desk>,
-    /// In memory there is nothing but the desk.
+    writer: Writer,
+    /// In memory there is nothing but the writer.
     file: Option<File>,
 }
 
@@ -65,7 +63,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Place {
     Reader(Reader),
-    Turn(Turn),
+    Writer(WriterGuard),
     Transaction(Transaction),
 }
 
@@ -79,8 +77,8 @@ impl Sqlite {
             let readers = Arc::new(Readers::new(opening.clone(), index.clone(), options.connections));
             File { log: Arc::new(Log::new(opening.clone(), index, readers.clone())), readers }
         });
-        let desk = Desk::new(conn, opening.patience, file.as_ref().map(|file| file.log.clone()));
-        Ok(Sqlite { desk, file })
+        let writer = Writer::new(conn, opening.patience, file.as_ref().map(|file| file.log.clone()));
+        Ok(Sqlite { writer, file })
     }
 
     /// Checks the structure of the file, on a thread of its own; see [`check::check`]. In memory there is nothing to check.
@@ -101,8 +99,8 @@ impl Sqlite {
 
     /// Whether the log is kept when the connection that writes is closed last.
     async fn keep_log(&self, kept: bool) -> Result<(), StoreError> {
-        let turn = self.desk.turn().await?;
-        turn.conn()?.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kept)?;
+        let writer = self.writer.lock().await?;
+        writer.conn()?.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kept)?;
         Ok(())
     }
 
@@ -110,15 +108,14 @@ impl Sqlite {
     pub(super) async fn read(&self) -> Result<Session, StoreError> {
         let place = match &self.file {
             Some(file) => Place::Reader(file.readers.take().await?),
-            None => Place::Turn(self.desk.turn().await?),
+            None => Place::Writer(self.writer.lock().await?),
         };
         Ok(Session { place, long: false })
     }
 
     /// A transaction to write in.
     pub(super) async fn write(&self) -> Result<Session, StoreError> {
-        let place = Place::Transaction(Transaction::begin(self.desk.turn().await?).await?);
-        Ok(Session { place, long: false })
+        Ok(Session { place: Place::Transaction(self.writer.begin().await?), long: false })
     }
 
     /// A transaction that sees the store as it is now.
@@ -149,7 +146,7 @@ impl Sqlite {
         if let Some(file) = &self.file {
             file.readers.close().await;
         }
-        let Some(conn) = self.desk.close().await else { return };
+        let Some(conn) = self.writer.close().await else { return };
         if let Some(file) = &self.file {
             file.log.close().await;
         }
@@ -168,8 +165,8 @@ impl Sqlite {
 
     /// The name of each pool, how many connections it has, how many of them nobody uses, and how many it may have.
     pub(super) fn figures(&self) -> [(&'static str, u32, usize, u32); 2] {
-        let size = u32::from(!self.desk.is_closed());
-        let writer = (size, usize::from(self.desk.is_free()), 1);
+        let (size, idle) = self.writer.size();
+        let writer = (size, idle, 1);
         let reader = self.file.as_ref().map_or(writer, |file| file.readers.figures());
         [("write", writer.0, writer.1, writer.2), ("read", reader.0, reader.1, reader.2)]
     }
@@ -179,7 +176,7 @@ impl Session {
     fn conn(&self) -> Result<&Connection, Cause> {
         match &self.place {
             Place::Reader(reader) => reader.conn(),
-            Place::Turn(turn) => turn.conn(),
+            Place::Writer(writer) => writer.conn(),
             Place::Transaction(transaction) => transaction.conn(),
         }
     }
@@ -195,11 +192,9 @@ impl Session {
     fn run_here<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let conn = self.conn()?;
         let done = if self.long && may_block() { tokio::task::block_in_place(|| work(conn)) } else { work(conn) };
-        match (&done, &mut self.place) {
-            (Err(_), Place::Transaction(transaction)) => transaction.look(),
+        if let (Err(_), Place::Reader(reader)) = (&done, &mut self.place) {
             // Where it cannot, it is closed when it is given back.
-            (Err(_), Place::Reader(reader)) => drop(reader.leave()),
-            _ => {}
+            drop(reader.leave());
         }
         Ok(done?)
     }
@@ -254,7 +249,7 @@ impl Session {
         transaction
             .commit()
             .await
-            .map_err(|failed| if failed.nothing { failed.cause.into() } else { StoreError::Commit(failed.cause) })
+            .map_err(|failed| if failed.rolled_back { failed.cause.into() } else { StoreError::Commit(failed.cause) })
     }
 }
 
