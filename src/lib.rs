@@ -57,9 +57,8 @@
 //! Work that is due has a time in its row, and every node sweeps for it. Whoever does it holds the stage's row and looks
 //! again, so that of several nodes one does it and the others find it done.
 //!
-//! On SQLite, a statement runs where it is called, as it takes less time than to tell another thread of it. One
+//! On SQLite, a statement runs on the thread that calls it, as that takes less time than to hand it to another. One
 //! connection writes; requests take turns in the order of asking, and each has a transaction of its own.
-//! Readers that find nothing written since they read last, by whichever process, go on without a lock on the file.
 //! On PostgreSQL, connections are kept in a pool (deadpool) that does not ping one that comes back.
 //!
 //! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits

@@ -7,7 +7,7 @@ use crate::ids::Ids;
 use crate::model::fault::{Fault, RejectionKind};
 use crate::model::page::Position;
 use crate::secret::{MasterKey, SecretError};
-use crate::store::{AccessKeyRow, Db, ReadSince, State, StoreError};
+use crate::store::{AccessKeyRow, Db, StoreError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use std::collections::HashMap;
@@ -120,11 +120,10 @@ impl Secret {
 /// Most keys whose secrets are kept open.
 const OPENED: usize = 1024;
 
-/// What the rows of access keys gave: their secrets opened, their policies parsed. A row is read again for each request all
-/// the same, unless nothing was written to the store since: what becomes of a key takes effect at once. Of a row that has
-/// changed, this is made anew.
+/// What the rows of access keys gave: their secrets opened, their policies parsed. The row is read for each request all the
+/// same, so that a change takes effect at once; for a row that has changed, this is made again.
 #[derive(Default)]
-pub struct Opened(Mutex<HashMap<String, ReadSince<Arc<OpenedKey>>>>);
+pub struct Opened(Mutex<HashMap<String, Arc<OpenedKey>>>);
 
 /// What all development keys have signed with.
 static DEVELOPMENT_SECRET: LazyLock<Arc<Secret>> = LazyLock::new(|| Arc::new(DEVELOPMENT.to_owned().into()));
@@ -171,24 +170,13 @@ impl OpenedKey {
 }
 
 impl Opened {
-    fn known(&self) -> MutexGuard<'_, HashMap<String, ReadSince<Arc<OpenedKey>>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<OpenedKey>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of a row that was read and is the same in the state `now`.
-    fn in_state(&self, id: &str, now: Option<&State>) -> Option<Arc<OpenedKey>> {
-        self.known().get(id)?.in_state(now).cloned()
-    }
-
-    /// The key of `row`, which was read since the store was in a state.
-    fn of(
-        &self,
-        master: &MasterKey,
-        row: AccessKeyRow,
-        since: Option<State>,
-    ) -> Result<Arc<OpenedKey>, CredentialsError> {
-        if let Some(ReadSince(known_since, key)) = self.known().get_mut(&row.id).filter(|known| known.1.is_of(&row)) {
-            *known_since = since;
+    /// The key of `row`.
+    fn of(&self, master: &MasterKey, row: AccessKeyRow) -> Result<Arc<OpenedKey>, CredentialsError> {
+        if let Some(key) = self.known().get(&row.id).filter(|known| known.is_of(&row)) {
             return Ok(key.clone());
         }
         let key = Arc::new(OpenedKey::new(master, row)?);
@@ -197,7 +185,7 @@ impl Opened {
             // Those in use are soon there again.
             keys.clear();
         }
-        keys.insert(key.row.id.clone(), ReadSince(since, key.clone()));
+        keys.insert(key.row.id.clone(), key.clone());
         Ok(key)
     }
 
@@ -286,19 +274,13 @@ impl App {
             let user = format!("arn:aws:iam::{account}:user/{key}");
             return Ok((Caller { account, user, policy: None }, DEVELOPMENT_SECRET.clone()));
         }
-        let state = self.db.state();
-        let opened = match self.opened.in_state(key, state.as_ref()) {
-            Some(opened) => opened,
-            None => {
-                // Boxed, as below: what waits for the store is large, and would be moved about with every request.
-                let row = Box::pin(async { self.db.read().await?.access_key(key).await }).await?;
-                let Some(row) = row.filter(|row| row.enabled) else {
-                    self.opened.forget(key);
-                    return Err(unknown());
-                };
-                self.opened.of(&self.secret, row, state)?
-            }
+        // Boxed, as below: what waits for the store is large, and would be moved about with every request.
+        let row = Box::pin(async { self.db.read().await?.access_key(key).await }).await?;
+        let Some(row) = row.filter(|row| row.enabled) else {
+            self.opened.forget(key);
+            return Err(unknown());
         };
+        let opened = self.opened.of(&self.secret, row)?;
         let same = match (&opened.session_token, session_token) {
             (None, None) => true,
             (Some(expected), Some(given)) => verify_slices_are_equal(expected.as_bytes(), given.as_bytes()).is_ok(),
@@ -485,7 +467,7 @@ mod tests {
             expires_at: None,
             last_used_at: None,
         };
-        let of = |row: AccessKeyRow| opened.of(&master, row, None).unwrap();
+        let of = |row: AccessKeyRow| opened.of(&master, row).unwrap();
         let first = of(row.clone());
         assert_eq!(first.secret.text(), "one");
         assert!(Arc::ptr_eq(&first, &of(AccessKeyRow { last_used_at: Some(1), ..row.clone() })));

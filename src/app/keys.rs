@@ -6,18 +6,16 @@ use crate::ids::Ids;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::secret::{MasterKey, SecretError};
-use crate::store::{Conn, Db, ReadSince, SigningKeyRow, StoreError};
+use crate::store::{Conn, Db, SigningKeyRow, StoreError};
 use crate::token::{KeyError, SigningKey};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The keys that this node has read.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// They never change, so that one read is enough.
+    /// They never change, so that one read is enough. Which of them is the newest is read each time.
     known: RwLock<HashMap<String, Arc<SigningKey>>>,
-    /// Which of them is the newest may change at any time.
-    newest: Mutex<Option<ReadSince<Arc<SigningKey>>>>,
 }
 
 impl Keys {
@@ -28,10 +26,6 @@ impl Keys {
     fn extend(&self, keys: impl IntoIterator<Item = Arc<SigningKey>>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.extend(keys.into_iter().map(|key| (key.id.clone(), key)));
-    }
-
-    fn newest(&self) -> MutexGuard<'_, Option<ReadSince<Arc<SigningKey>>>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,10 +55,6 @@ impl From<KeysError> for Fault {
 impl App {
     /// The key that signs now.
     pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeysError> {
-        let state = self.db.state();
-        if let Some(key) = self.keys.newest().as_ref().and_then(|newest| newest.in_state(state.as_ref())) {
-            return Ok(key.clone());
-        }
         let none = || KeysError::Secret(SecretError::Unreadable);
         let newest = self.db.read().await?.newest_signing_key().await?.ok_or_else(none)?;
         let mut known = self.keys.get(&newest);
@@ -72,9 +62,7 @@ impl App {
             self.load_keys(&mut self.db.read().await?).await?;
             known = self.keys.get(&newest);
         }
-        let key = known.ok_or_else(none)?;
-        *self.keys.newest() = Some(ReadSince(state, key.clone()));
-        Ok(key)
+        known.ok_or_else(none)
     }
 
     /// The key `id`, whoever of the nodes made it. One that is not known here is looked for in the store by its id, so

@@ -205,7 +205,7 @@ impl Conn {
 
     /// Forgets a target and what it did not take.
     pub async fn forget_event_target(&mut self, name: &str) -> Result<bool, StoreError> {
-        self.take_long();
+        self.allow_long_statements();
         execute!(self, FORGET_ALL, name)?;
         Ok(execute!(self, FORGET, name)? == 1)
     }

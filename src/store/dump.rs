@@ -101,7 +101,7 @@ impl Conn {
 
     /// Lets this transaction wait for as long as it takes.
     pub async fn be_patient(&mut self) -> Result<(), StoreError> {
-        self.take_long();
+        self.allow_long_statements();
         match self.link() {
             Link::Sqlite(_) => Ok(()),
             Link::Postgres(..) => {
@@ -123,7 +123,7 @@ impl Conn {
         let place = after.map_or(&[][..], |row| &row[..table.key]);
         match self.link() {
             Link::Sqlite(session) => {
-                sqlite::breathe().await;
+                sqlite::yield_budget().await;
                 let values: Vec<&dyn ToSql> = place.iter().map(|cell| cell as _).chain([&limit as _]).collect();
                 session.rows(&sql, &values, usize::MAX, &[], |row, _| cells!(row.get, columns))
             }
@@ -142,7 +142,7 @@ impl Conn {
         let added = match self.link() {
             // It looks a named value up among all of them, which takes longer than to write a row.
             Link::Sqlite(session) => {
-                sqlite::breathe().await;
+                sqlite::yield_budget().await;
                 let values: Vec<&dyn ToSql> = rows.iter().flatten().map(|cell| cell as _).collect();
                 session.execute(&insert(table, columns, rows.len(), |_| "?".into()), &values).map(drop)
             }

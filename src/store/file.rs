@@ -1,55 +1,64 @@
 //! The database file of an embedded store: created for its owner alone, known by its canonical path, and locked by inode
 //! for one server at a time.
+//!
+//! A process loses its POSIX locks on a file when it closes any descriptor of it, those of SQLite included ("How To
+//! Corrupt An SQLite Database File", 2.2.1, <https://www.sqlite.org/howtocorrupt.html>). So the file is opened here only
+//! when it is new and to lock it, which is before SQLite opens it, and closed after SQLite has closed it.
 
 use super::OpenError;
-use super::sqlite::descriptors;
+use rustix::fs::Access;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Read and write for the owner. SQLite gives `-wal` and `-shm` the mode of the database file.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Inodes that servers in this process have locked: the lock of the system is the process's, not the server's.
+/// Inodes that servers in this process have locked: a second one must not open the file to find that out.
 static LOCKED: Mutex<BTreeSet<Inode>> = Mutex::new(BTreeSet::new());
 
 /// Device and inode number.
 type Inode = (u64, u64);
 
-/// The database file, opened beside SQLite.
+/// The database file.
 pub(super) struct DatabaseFile {
     /// Without symbolic links: SQLite names `-wal` and `-shm` after the path that it is given.
     pub path: PathBuf,
-    file: Arc<File>,
     /// Whether this process has just created it.
     pub created: bool,
 }
 
 impl DatabaseFile {
-    /// Opens the file, and creates it if it is not there.
+    /// Finds the file, and creates it if it does not exist.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::File { path: path.to_owned(), source };
-        let mut options = File::options();
+        let mut options = OpenOptions::new();
         options.append(true).mode(OWNER_ONLY);
-        // Closing this descriptor drops no lock of SQLite's: the file is new.
         let created = match options.clone().create_new(true).open(path) {
             Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            // A symbolic link to a file that does not exist.
+            Err(_) if !path.exists() => {
+                options.create(true).open(path).map_err(failed)?;
+                false
+            }
+            Err(_) => false,
         };
-        let file = descriptors::open(path, options.create(true)).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
-        Ok(DatabaseFile { path, file, created })
+        if path.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        rustix::fs::access(&path, Access::READ_OK | Access::WRITE_OK).map_err(|error| failed(error.into()))?;
+        Ok(DatabaseFile { path, created })
     }
 
     /// Refuses a file with a second hard link. SQLite names the write-ahead log after the path, so that two processes
     /// that use two names of one file do not see each other's commits and damage it.
     pub(super) fn check_links(&self) -> Result<(), OpenError> {
-        let found = self.file.metadata().map_err(|source| self.failed(source))?;
-        match found.nlink() {
+        match self.metadata()?.nlink() {
             0 | 1 => Ok(()),
             links => Err(OpenError::HardLinks { path: self.path.clone(), links }),
         }
@@ -57,36 +66,38 @@ impl DatabaseFile {
 
     /// Takes the lock that a server holds while it uses the file.
     pub(super) fn lock(&self) -> Result<ServerLock, OpenError> {
-        let found = self.file.metadata().map_err(|source| self.failed(source))?;
-        let inode = (found.dev(), found.ino());
-        let file = self.lock_file()?;
-        if !locked().insert(inode) {
-            return Err(OpenError::InUse(self.path.clone()));
-        }
-        let lock = ServerLock { file, inode };
-        match lock.file.try_lock() {
+        let inode = self.inode()?;
+        let in_use = || OpenError::InUse(self.path.clone());
+        let claim = Claim::new(inode).ok_or_else(in_use)?;
+        let file = self.open_lock_file()?;
+        match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(self.path.clone())),
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(source)) => return Err(self.failed(source)),
         }
-        // Between opening and locking, a start that failed may have removed the file: SQLite would open another one.
-        let named = std::fs::metadata(&self.path).map_err(|source| self.failed(source))?;
-        if (named.dev(), named.ino()) != inode {
-            return Err(OpenError::InUse(self.path.clone()));
+        // Before it was locked, a start that failed may have removed the file: SQLite would open another one.
+        if self.inode()? != inode {
+            return Err(in_use());
         }
-        Ok(lock)
+        Ok(ServerLock { _file: file, _claim: claim })
     }
 
-    /// What is locked: the database file itself, so that neither its name nor another file matters. That needs a kernel
-    /// whose `flock` is independent of the `fcntl` locks that SQLite takes on the same file: Linux, on file systems of its
-    /// own. Elsewhere it is a file beside the database.
-    fn lock_file(&self) -> Result<Arc<File>, OpenError> {
-        if flock_is_independent(&self.file) {
-            return Ok(self.file.clone());
-        }
-        let beside = with_suffix(&self.path, ".lock");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(OWNER_ONLY).open(&beside);
-        opened.map(Arc::new).map_err(|source| OpenError::File { path: beside, source })
+    /// Opens what is locked: the database file itself, so that neither its name nor another file matters. That needs a
+    /// kernel whose `flock` is independent of the `fcntl` locks that SQLite takes on the same file: Linux, on local file
+    /// systems. Elsewhere it is a file beside the database.
+    fn open_lock_file(&self) -> Result<File, OpenError> {
+        let itself = flock_is_independent(&self.path);
+        let path = if itself { self.path.clone() } else { with_suffix(&self.path, ".lock") };
+        let opened = OpenOptions::new().append(true).create(!itself).mode(OWNER_ONLY).open(&path);
+        opened.map_err(|source| OpenError::File { path, source })
+    }
+
+    fn metadata(&self) -> Result<std::fs::Metadata, OpenError> {
+        std::fs::metadata(&self.path).map_err(|source| self.failed(source))
+    }
+
+    fn inode(&self) -> Result<Inode, OpenError> {
+        self.metadata().map(|found| (found.dev(), found.ino()))
     }
 
     fn failed(&self, source: io::Error) -> OpenError {
@@ -94,41 +105,45 @@ impl DatabaseFile {
     }
 }
 
-fn locked() -> std::sync::MutexGuard<'static, BTreeSet<Inode>> {
-    LOCKED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(target_os = "linux")]
-fn flock_is_independent(file: &File) -> bool {
+fn flock_is_independent(path: &Path) -> bool {
     /// NFS, CIFS and SMB2 map `flock` to byte-range locks of the server (linux/magic.h).
     const NETWORK: [u32; 3] = [0x6969, 0xff53_4d42, 0xfe53_4d42];
     // The width of the type differs between architectures; the numbers have 32 bits.
-    rustix::fs::fstatfs(file).is_ok_and(|found| !NETWORK.contains(&(found.f_type as u32)))
+    rustix::fs::statfs(path).is_ok_and(|found| !NETWORK.contains(&(found.f_type as u32)))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn flock_is_independent(_: &File) -> bool {
+fn flock_is_independent(_: &Path) -> bool {
     false
 }
 
-/// Held while a server uses a database file.
+/// Held while a server uses a database file. Dropped after SQLite has closed it.
 #[derive(Debug)]
 pub(super) struct ServerLock {
-    file: Arc<File>,
-    inode: Inode,
+    _file: File,
+    _claim: Claim,
 }
 
-impl Drop for ServerLock {
-    fn drop(&mut self) {
-        // The descriptor stays open, as closing it would drop SQLite's locks.
-        if let Err(error) = self.file.unlock() {
-            tracing::debug!(%error, "database file not unlocked");
-        }
-        locked().remove(&self.inode);
+/// The inode's entry in [`LOCKED`].
+#[derive(Debug)]
+struct Claim(Inode);
+
+impl Claim {
+    fn new(inode: Inode) -> Option<Claim> {
+        let is_first = LOCKED.lock().unwrap_or_else(PoisonError::into_inner).insert(inode);
+        // Not `then_some`: a claim that is dropped releases the inode.
+        is_first.then(|| Claim(inode))
     }
 }
 
-/// The path with something appended to the file's name.
+impl Drop for Claim {
+    fn drop(&mut self) {
+        LOCKED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// The path with `suffix` appended to the file's name.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

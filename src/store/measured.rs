@@ -41,7 +41,7 @@ impl Db {
         let pool = |name, size, idle, most| metrics.store.pool(Pool { name, size, idle, most });
         match &self.pools {
             Pools::Sqlite(file) => {
-                for (name, size, idle, most) in file.figures() {
+                for (name, size, idle, most) in file.sizes() {
                     pool(name, size, idle, most);
                 }
             }

@@ -131,7 +131,7 @@ async fn in_one_transaction(migrator: &Migrator, conn: &mut PgConnection) -> Res
 /// SQLite is migrated in one transaction, so that others find all of it done, or nothing.
 async fn in_sqlite(migrator: &Migrator, file: &Sqlite) -> Result<(), MigrateError> {
     let mut session = file.write().await?;
-    session.take_long();
+    session.allow_long_statements();
     let applied = session.run(applied)?;
     if let Some((version, _)) = applied.iter().find(|(_, (success, _))| !success) {
         return Err(Refused::Dirty(*version).into());

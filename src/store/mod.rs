@@ -126,21 +126,6 @@ enum Link<'a> {
     Postgres(&'a mut PgConnection, &'a Session),
 }
 
-/// What a store held at some time: equal to another only if nothing was written between the two, by anybody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State(sqlite::Mark);
-
-/// What was read from a store, and a state since which it was.
-#[derive(Debug)]
-pub struct ReadSince<T>(pub Option<State>, pub T);
-
-impl<T> ReadSince<T> {
-    /// What was read, if it would be read again from a store that is in the state `now`.
-    pub fn in_state(&self, now: Option<&State>) -> Option<&T> {
-        (now.is_some() && now == self.0.as_ref()).then_some(&self.1)
-    }
-}
-
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -200,8 +185,7 @@ impl Db {
         }
     }
 
-    /// A connection to read with. Not to be kept while something else is waited for: it may keep a SQLite file's log from
-    /// being emptied.
+    /// A connection to read with.
     pub async fn read(&self) -> Result<Conn, StoreError> {
         let taking = async {
             Ok(match &self.pools {
@@ -243,16 +227,6 @@ impl Db {
         Ok(conn)
     }
 
-    /// What the store holds now, with every commit that anybody was told of: whoever has read something since the same
-    /// state need not read it again. `None` where only reading can tell: on PostgreSQL, in memory, while a file is being
-    /// written, and until a commit of ours has shown that the file tells.
-    pub fn state(&self) -> Option<State> {
-        match &self.pools {
-            Pools::Sqlite(file) => file.mark().map(State),
-            Pools::Postgres(_) => None,
-        }
-    }
-
     /// Asks the store for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let ask = async || {
@@ -277,11 +251,11 @@ impl Db {
         }
     }
 
-    /// Watches a PostgreSQL server for as long as this is polled: while it is away, nobody waits for it. Says when it is
-    /// `back`. Of a SQLite file, sees to it that readers keep nobody from moving its log.
+    /// Watches a PostgreSQL server for as long as this is polled: while it is away, requests fail at once. Calls `back` when
+    /// it is back.
     pub async fn watch(&self, back: impl Fn()) {
         match &self.pools {
-            Pools::Sqlite(file) => file.watch().await,
+            Pools::Sqlite(_) => std::future::pending().await,
             Pools::Postgres(server) => server.watch(back).await,
         }
     }
@@ -315,10 +289,10 @@ impl Conn {
         }
     }
 
-    /// Says that statements may take long from now on, so that the thread's other work need not wait for them.
-    fn take_long(&mut self) {
+    /// Lets later statements take long: other tasks leave the thread meanwhile.
+    fn allow_long_statements(&mut self) {
         if let Held::Sqlite(session) = &mut self.held {
-            session.take_long();
+            session.allow_long_statements();
         }
     }
 

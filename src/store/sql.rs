@@ -5,7 +5,7 @@ macro_rules! fetch {
     ($how:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.link() {
             $crate::store::Link::Sqlite(c) => {
-                $crate::store::sqlite::breathe().await;
+                $crate::store::sqlite::yield_budget().await;
                 c.$how::<$row>($sql, &[$(&$bind),*])
             }
             $crate::store::Link::Postgres(c, session) => {
@@ -22,7 +22,7 @@ macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.link() {
             $crate::store::Link::Sqlite(c) => {
-                $crate::store::sqlite::breathe().await;
+                $crate::store::sqlite::yield_budget().await;
                 c.execute($sql, &[$(&$bind),*])
             }
             $crate::store::Link::Postgres(c, session) => {

@@ -206,7 +206,7 @@ impl Conn {
 
     /// Deletes the sessions of a stage, all that happened in them, and the connections to it.
     pub async fn delete_stage_history(&mut self, scope: &Scope, id: &str) -> Result<(), StoreError> {
-        self.take_long();
+        self.allow_long_statements();
         for statement in DELETE_HISTORY {
             execute!(self, statement, &scope.account, &scope.region, id)?;
         }

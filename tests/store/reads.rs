@@ -1,5 +1,5 @@
-//! What readers of a SQLite file see: all that was committed before, by whichever process, though they stay in the state
-//! that they have read for as long as nothing is written. And what they keep nobody from.
+//! What readers of a SQLite file see (every commit before them, of whichever process), and that they do not keep the
+//! write-ahead log from starting from its beginning.
 
 use crate::engines::Engine;
 use crate::sqlite::{add, adding, log, path, seen};
@@ -16,10 +16,9 @@ const FILE: &str = "GREENROOM_TEST_FILE";
 const SQL: &str = "GREENROOM_TEST_SQL";
 const EMPTY: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// How many reads are many enough for a reader to stay where it is.
 const MANY: usize = 40;
 
-/// What another process is asked to do, and answers: see [`beside`].
+/// The other process of [`beside`].
 #[test]
 #[ignore = "other tests run it, each as a process of its own"]
 fn another_process() {
@@ -34,7 +33,7 @@ fn another_process() {
     println!("answer={answer}.");
 }
 
-/// Has another process run a statement; what it answers, or why it was refused.
+/// Runs a statement in another process; answers its result, or SQLite's error code.
 fn beside(path: &Path, sql: &str) -> String {
     let mut this = Command::new(std::env::current_exe().unwrap());
     this.args(["--ignored", "--exact", "--nocapture", "reads::another_process"]).env(FILE, path).env(SQL, sql);
@@ -50,14 +49,7 @@ fn insert(id: &str) -> String {
     )
 }
 
-/// Reads until the reader stays where it is.
-async fn stay(db: &Db) {
-    for _ in 0..MANY {
-        seen(db).await;
-    }
-}
-
-/// Whether somebody reads what is in the log.
+/// Whether a reader is in the log.
 fn is_read(engine: &Engine) -> bool {
     let conn = rusqlite::Connection::open(path(engine)).unwrap();
     conn.busy_timeout(Duration::ZERO).unwrap();
@@ -73,10 +65,8 @@ async fn opened() -> (Engine, Db) {
 }
 
 #[tokio::test]
-async fn a_reader_stays_where_it_is_and_finds_what_is_committed_all_the_same() {
+async fn a_reader_finds_what_any_process_has_committed_and_stays_in_no_state() {
     let (engine, db) = opened().await;
-    stay(&db).await;
-    assert!(is_read(&engine), "it stays");
     let mut expected = vec!["a".to_owned()];
     let raw = rusqlite::Connection::open(path(&engine)).unwrap();
     for round in 0..60 {
@@ -89,10 +79,11 @@ async fn a_reader_stays_where_it_is_and_finds_what_is_committed_all_the_same() {
         expected.push(id);
         assert_eq!(seen(&db).await, expected);
         if round % 3 == 0 {
-            stay(&db).await;
-            assert!(is_read(&engine));
+            assert!(!is_read(&engine));
         }
     }
+    assert_eq!(beside(&path(&engine), EMPTY), "0");
+    assert_eq!(log(&engine), 0);
     db.close().await;
 }
 
@@ -114,61 +105,35 @@ async fn each_statement_of_a_reader_finds_what_was_committed_before_it() {
 
 #[tokio::test]
 async fn a_snapshot_begins_now_and_stays() {
-    let (_engine, db) = opened().await;
+    let (engine, db) = opened().await;
     let ids = async |conn: &mut Conn| conn.stages(&scope(), &at(0, ""), 9).await.unwrap().len();
-    stay(&db).await;
     add(&db, "b").await.unwrap();
     let mut snapshot = db.snapshot().await.unwrap();
     add(&db, "c").await.unwrap();
     for _ in 0..MANY {
         assert_eq!(ids(&mut snapshot).await, 2);
     }
+    assert!(is_read(&engine));
     drop(snapshot);
+    assert!(!is_read(&engine));
     assert_eq!(seen(&db).await.len(), 3);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_failure_leaves_the_state_that_was_read() {
+async fn a_reader_is_of_use_after_a_failure() {
     let (engine, db) = opened().await;
-    stay(&db).await;
     engine.write(&["ALTER TABLE stages RENAME TO away"]).await;
     for _ in 0..MANY {
         assert!(db.read().await.unwrap().stage(&scope(), "a").await.is_err());
     }
     engine.write(&["ALTER TABLE away RENAME TO stages"]).await;
     assert!(db.read().await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
-    stay(&db).await;
-    assert!(is_read(&engine));
     engine.write(&["UPDATE stages SET tags = '{'"]).await;
     for _ in 0..MANY {
         assert!(db.read().await.unwrap().stage(&scope(), "a").await.is_err());
     }
     assert!(!is_read(&engine));
-    db.close().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reader_that_nobody_uses_keeps_nobody_from_emptying_the_log() {
-    let (engine, db) = opened().await;
-    let mut expected = vec!["a".to_owned()];
-    for n in 0..5 {
-        stay(&db).await;
-        assert_eq!(beside(&path(&engine), EMPTY), "1", "it stays");
-        tokio::select! {
-            () = db.watch(|| {}) => unreachable!("it watches for as long as it is asked to"),
-            () = tokio::time::sleep(Duration::from_secs(2)) => {}
-        }
-        assert_eq!(beside(&path(&engine), EMPTY), "0");
-        assert_eq!(log(&engine), 0);
-        assert_eq!(seen(&db).await, expected);
-        // It stays where there is no log; whoever writes begins one.
-        stay(&db).await;
-        let id = format!("b{n}");
-        assert_eq!(beside(&path(&engine), &insert(&id)), "done");
-        expected.push(id);
-        assert_eq!(seen(&db).await, expected);
-    }
     db.close().await;
 }
 
@@ -207,24 +172,6 @@ async fn write_much(engine: &Engine, db: &Db) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_log_starts_anew_though_readers_that_nobody_uses_stay() {
-    let (engine, db) = opened().await;
-    let mut all = Vec::new();
-    for _ in 0..4 {
-        all.push(db.read().await.unwrap());
-    }
-    for conn in &mut all {
-        for _ in 0..MANY {
-            conn.stage(&scope(), "a").await.unwrap();
-        }
-    }
-    drop(all);
-    assert!(is_read(&engine));
-    write_much(&engine, &db).await;
-    db.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_log_starts_anew_among_reads() {
     let (engine, db) = opened().await;
     let done = Arc::new(AtomicBool::new(false));
@@ -256,11 +203,10 @@ async fn the_log_starts_anew_among_reads() {
 async fn a_store_that_is_closed_takes_no_lock_from_another_of_the_same_process() {
     let (engine, db) = opened().await;
     let file = path(&engine);
-    stay(&db).await;
     for n in 0..3 {
         let other = Db::open_beside(&engine.options()).await.unwrap();
         add(&other, &format!("b{n}")).await.unwrap();
-        stay(&other).await;
+        assert_eq!(seen(&other).await.len(), 2 + 2 * n);
         let tx = adding(&db, &format!("c{n}")).await;
         let snapshot = db.snapshot().await.unwrap();
         other.close().await;

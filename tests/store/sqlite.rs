@@ -268,37 +268,6 @@ async fn while_another_process_writes_writers_wait_and_readers_do_not() {
 }
 
 #[tokio::test]
-async fn a_file_is_in_another_state_once_anybody_has_written() {
-    let engine = Engine::sqlite();
-    let db = engine.open().await;
-    add(&db, "a").await.unwrap();
-    let state = db.state().expect("what was written is seen");
-    for _ in 0..3 {
-        assert_eq!(seen(&db).await, ["a"]);
-        let beside = rusqlite::Connection::open(path(&engine)).unwrap();
-        beside.execute_batch("BEGIN IMMEDIATE; UPDATE stages SET name = 'other'; ROLLBACK").unwrap();
-        drop(adding(&db, "b").await);
-        assert_eq!(db.state().as_ref(), Some(&state), "nothing was");
-    }
-    let mut states = vec![state];
-    for n in 0..9 {
-        let writing = adding(&db, &format!("b{n}")).await;
-        assert_eq!(db.state().as_ref(), states.last(), "nobody has been told");
-        writing.commit().await.unwrap();
-        states.push(db.state().unwrap());
-        engine.write(&["UPDATE stages SET name = 'other' WHERE id = 'a'", "PRAGMA wal_checkpoint(TRUNCATE)"]).await;
-        states.push(db.state().unwrap());
-    }
-    for (n, state) in states.iter().enumerate() {
-        assert!(!states[..n].contains(state), "{n}");
-    }
-    db.close().await;
-    let db = Db::open(&Options { url: Url::Memory, ..engine.options() }).await.unwrap();
-    db.migrate().await.unwrap();
-    assert_eq!(db.state(), None, "in memory only reading tells");
-}
-
-#[tokio::test]
 async fn a_reader_is_waited_for_and_writes_nothing() {
     let engine = Engine::sqlite();
     let options = Options { connections: 1, acquire_timeout: Duration::ZERO, ..engine.options() };

@@ -1,26 +1,22 @@
-//! A SQLite file. A statement is run where it is called, as it takes less time than to tell another thread of it: nothing
-//! here has a thread or a task of its own, but for what waits for the disk.
+//! A SQLite file. A statement runs on the thread that calls it, which takes less time than to hand it to another thread;
+//! only what waits for the disk has a thread of its own.
 //!
-//! Many read at a time, each with a connection of his own ([`readers`]), and take no locks while nothing is written
-//! ([`view`]); one writes at a time ([`writer`]). In memory, one connection does both.
+//! Many requests read at a time, each with a connection of the pool ([`readers`]); one writes at a time ([`writer`]). In
+//! memory, one connection does both.
 
 mod check;
-pub(in crate::store) mod descriptors;
-mod index;
-mod log;
-mod opening;
+mod checkpointer;
+mod open_options;
 mod readers;
 mod statement;
-mod view;
 mod writer;
 
 use super::StoreError;
 use super::cause::Cause;
 use super::connect::Options;
 use crate::config::DatabaseCheck;
-use index::Index;
-use log::Log;
-use opening::Opening;
+use checkpointer::Checkpointer;
+use open_options::OpenOptions;
 use readers::{Reader, Readers};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, ToSql};
@@ -31,38 +27,35 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use writer::{Transaction, Writer, WriterGuard};
 
 pub(super) use check::Verdict;
-pub(super) use index::Mark;
 pub use statement::FromRow;
-
-/// How long a reader may keep what it has read from being moved, when nobody uses it.
-const REST: Duration = Duration::from_secs(1);
 
 /// A file, or a database in memory.
 #[derive(Debug)]
 pub(super) struct Sqlite {
     writer: Writer,
-    /// In memory there is nothing but the writer.
+    /// `None` in memory.
     file: Option<File>,
 }
 
 #[derive(Debug)]
 struct File {
     readers: Arc<Readers>,
-    log: Arc<Log>,
+    checkpointer: Arc<Checkpointer>,
 }
 
-/// A connection that somebody has, alone or inside a transaction. Dropped without [`Session::commit`], what was written
-/// with it leaves nothing behind.
+/// A connection in use, outside of a transaction or inside one. Dropped without [`Session::commit`], a transaction is
+/// rolled back.
 #[derive(Debug)]
 pub struct Session {
-    place: Place,
-    /// Whether a statement may take so long that the thread's other work goes elsewhere meanwhile.
+    conn: SessionConn,
+    /// Whether a statement may take so long that other tasks leave the thread meanwhile.
     long: bool,
 }
 
 #[derive(Debug)]
-enum Place {
+enum SessionConn {
     Reader(Reader),
+    /// The connection of a database in memory, to read with.
     Writer(WriterGuard),
     Transaction(Transaction),
 }
@@ -70,21 +63,21 @@ enum Place {
 impl Sqlite {
     /// Opens a file, or a database in memory.
     pub(super) fn open(path: Option<PathBuf>, options: &Options) -> Result<Sqlite, StoreError> {
-        let opening = Opening { path, synchronous: options.synchronous, patience: options.acquire_timeout };
-        let conn = opening.writer()?;
-        let file = opening.path.as_deref().map(|path| {
-            let index = Arc::new(Index::new(path));
-            let readers = Arc::new(Readers::new(opening.clone(), index.clone(), options.connections));
-            File { log: Arc::new(Log::new(opening.clone(), index, readers.clone())), readers }
+        let Options { synchronous, acquire_timeout, connections, .. } = *options;
+        let options = OpenOptions { path, synchronous, acquire_timeout };
+        let conn = options.writer()?;
+        let file = options.path.is_some().then(|| File {
+            readers: Arc::new(Readers::new(options.clone(), connections)),
+            checkpointer: Arc::new(Checkpointer::new(options)),
         });
-        let writer = Writer::new(conn, opening.patience, file.as_ref().map(|file| file.log.clone()));
-        Ok(Sqlite { writer, file })
+        let checkpointer = file.as_ref().map(|file| file.checkpointer.clone());
+        Ok(Sqlite { writer: Writer::new(conn, acquire_timeout, checkpointer), file })
     }
 
     /// Checks the structure of the file, on a thread of its own; see [`check::check`]. In memory there is nothing to check.
     ///
-    /// A file that is not sound stays as it is, and its log too: the last connection that is closed would move the log into the
-    /// file and delete it.
+    /// A damaged file keeps its write-ahead log: the last connection that is closed would otherwise move it into the file
+    /// and delete it.
     pub(super) async fn check(&self, level: DatabaseCheck, limit: Option<Duration>) -> Result<Verdict, StoreError> {
         let Some(file) = &self.file else { return Ok(Verdict::Sound) };
         self.keep_log(true).await?;
@@ -100,102 +93,68 @@ impl Sqlite {
     /// Whether the log is kept when the connection that writes is closed last.
     async fn keep_log(&self, kept: bool) -> Result<(), StoreError> {
         let writer = self.writer.lock().await?;
-        writer.conn()?.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kept)?;
+        writer.conn().set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kept)?;
         Ok(())
     }
 
     /// A connection to read with.
     pub(super) async fn read(&self) -> Result<Session, StoreError> {
-        let place = match &self.file {
-            Some(file) => Place::Reader(file.readers.take().await?),
-            None => Place::Writer(self.writer.lock().await?),
+        let conn = match &self.file {
+            Some(file) => SessionConn::Reader(file.readers.acquire().await?),
+            None => SessionConn::Writer(self.writer.lock().await?),
         };
-        Ok(Session { place, long: false })
+        Ok(Session { conn, long: false })
     }
 
     /// A transaction to write in.
     pub(super) async fn write(&self) -> Result<Session, StoreError> {
-        Ok(Session { place: Place::Transaction(self.writer.begin().await?), long: false })
+        Ok(Session { conn: SessionConn::Transaction(self.writer.begin().await?), long: false })
     }
 
     /// A transaction that sees the store as it is now.
     pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
-        if self.file.is_none() {
-            return self.write().await;
-        }
-        let mut session = self.read().await?;
-        if let Place::Reader(reader) = &mut session.place {
-            reader.hold()?;
-        }
+        let Some(file) = &self.file else { return self.write().await };
+        let reader = file.readers.acquire().await?;
+        reader.begin_snapshot()?;
+        let mut session = Session { conn: SessionConn::Reader(reader), long: false };
         session.fetch_optional::<(i64,)>("SELECT 1 FROM sqlite_master LIMIT 1", &[])?;
         Ok(session)
     }
 
-    /// Has readers that nobody uses let go of what they have read, for as long as this is polled: another process may
-    /// want to move it.
-    pub(super) async fn watch(&self) {
-        let Some(file) = &self.file else { return std::future::pending().await };
-        loop {
-            tokio::time::sleep(REST).await;
-            file.readers.rest();
-        }
-    }
-
-    /// Waits for what is in use, then closes every connection.
+    /// Waits for the connections that are in use, then closes every one.
     pub(super) async fn close(&self) {
         if let Some(file) = &self.file {
             file.readers.close().await;
         }
         let Some(conn) = self.writer.close().await else { return };
         if let Some(file) = &self.file {
-            file.log.close().await;
+            file.checkpointer.close().await;
         }
         // The last connection to a file moves the log into it, which waits for the disk.
-        let closing = || {
-            drop(conn);
-            descriptors::tidy();
-        };
-        let _ = tokio::task::spawn_blocking(closing).await;
+        let _ = tokio::task::spawn_blocking(|| drop(conn)).await;
     }
 
-    /// How the file is now; `None` if that cannot be said without reading it, and in memory.
-    pub(super) fn mark(&self) -> Option<Mark> {
-        self.file.as_ref()?.readers.mark()
-    }
-
-    /// The name of each pool, how many connections it has, how many of them nobody uses, and how many it may have.
-    pub(super) fn figures(&self) -> [(&'static str, u32, usize, u32); 2] {
+    /// The name of each pool, how many connections it has, how many of them are idle, and how many it may have.
+    pub(super) fn sizes(&self) -> [(&'static str, u32, usize, u32); 2] {
         let (size, idle) = self.writer.size();
-        let writer = (size, idle, 1);
-        let reader = self.file.as_ref().map_or(writer, |file| file.readers.figures());
-        [("write", writer.0, writer.1, writer.2), ("read", reader.0, reader.1, reader.2)]
+        let (read_size, read_idle, read_max) = self.file.as_ref().map_or((size, idle, 1), |file| file.readers.size());
+        [("write", size, idle, 1), ("read", read_size, read_idle, read_max)]
     }
 }
 
 impl Session {
     fn conn(&self) -> Result<&Connection, Cause> {
-        match &self.place {
-            Place::Reader(reader) => reader.conn(),
-            Place::Writer(writer) => writer.conn(),
-            Place::Transaction(transaction) => transaction.conn(),
+        match &self.conn {
+            SessionConn::Reader(reader) => Ok(reader.conn()),
+            SessionConn::Writer(writer) => Ok(writer.conn()),
+            SessionConn::Transaction(transaction) => transaction.conn(),
         }
     }
 
-    /// Does something with the connection.
+    /// Runs `work` on the connection.
     pub(super) fn run<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        if let Place::Reader(reader) = &mut self.place {
-            reader.leave()?;
-        }
-        self.run_here(work)
-    }
-
-    fn run_here<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let conn = self.conn()?;
         let done = if self.long && may_block() { tokio::task::block_in_place(|| work(conn)) } else { work(conn) };
-        if let (Err(_), Place::Reader(reader)) = (&done, &mut self.place) {
-            // Where it cannot, it is closed when it is given back.
-            drop(reader.leave());
-        }
         Ok(done?)
     }
 
@@ -208,7 +167,7 @@ impl Session {
         self.rows(sql, values, 1, R::COLUMNS, R::read).map(|rows| rows.into_iter().next())
     }
 
-    /// Runs a query that has a row in any case.
+    /// Runs a query that always answers a row.
     pub(super) fn fetch_one<R: FromRow>(&mut self, sql: &str, values: &[&dyn ToSql]) -> Result<R, StoreError> {
         Ok(self.fetch_optional(sql, values)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
     }
@@ -218,34 +177,31 @@ impl Session {
         self.rows(sql, values, usize::MAX, R::COLUMNS, R::read)
     }
 
-    /// Runs a query and reads `most` of its rows with `read`, which is told where `columns` stand.
+    /// Runs a query and reads up to `max` of its rows with `read`, which gets the indices of `columns`.
     pub(super) fn rows<T>(
         &mut self,
         sql: &str,
         values: &[&dyn ToSql],
-        most: usize,
+        max: usize,
         columns: &[&str],
         read: impl Fn(&Row<'_>, &[usize]) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        if let Place::Reader(reader) = &mut self.place {
-            reader.look()?;
-        }
-        self.run_here(|conn| statement::rows(conn, sql, values, most, columns, read))
+        self.run(|conn| statement::rows(conn, sql, values, max, columns, read))
     }
 
-    /// Runs a statement; how many rows it touched.
+    /// Runs a statement; how many rows it changed.
     pub(super) fn execute(&mut self, sql: &str, values: &[&dyn ToSql]) -> Result<u64, StoreError> {
-        self.run(|conn| statement::execute(conn, sql, values)).map(|touched| touched as u64)
+        self.run(|conn| statement::execute(conn, sql, values)).map(|changed| changed as u64)
     }
 
-    /// Lets statements take long from now on.
-    pub(super) fn take_long(&mut self) {
+    /// Lets later statements take long.
+    pub(super) fn allow_long_statements(&mut self) {
         self.long = true;
     }
 
-    /// Makes what was written last.
+    /// Commits the transaction; does nothing outside of one.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        let Place::Transaction(transaction) = self.place else { return Ok(()) };
+        let SessionConn::Transaction(transaction) = self.conn else { return Ok(()) };
         transaction
             .commit()
             .await
@@ -253,13 +209,13 @@ impl Session {
     }
 }
 
-/// Whether this thread's other work can go elsewhere.
+/// Whether other tasks of this thread can move to another one.
 fn may_block() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-/// Lets others have the thread now and then: statements never wait.
-pub(super) async fn breathe() {
+/// Yields to other tasks now and then: statements never wait, so that a task with many of them would not.
+pub(super) async fn yield_budget() {
     tokio::task::coop::consume_budget().await;
 }
 

@@ -1,192 +1,106 @@
-//! The connections that read: a few, opened as they are needed, and kept. They may stay in the state of the file that
-//! they have read ([`super::view`]), but not while the log is moved, nor for long when they are not used.
+//! The pool of connections that read: opened when they are needed, up to a limit, and kept. Outside of a snapshot each
+//! statement is a read transaction of its own, and so sees every commit before it, of whichever process.
 
-use super::index::{Index, Mark};
-use super::opening::Opening;
-use super::view::{Season, View};
+use super::open_options::OpenOptions;
+use super::run;
 use crate::store::cause::Cause;
 use rusqlite::Connection;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The connections that read.
+/// Boxed, as it is large and moves with every read.
+type BoxedConnection = Box<Connection>;
+
+/// The pool.
 #[derive(Debug)]
 pub(super) struct Readers {
-    opening: Opening,
-    index: Arc<Index>,
-    most: u32,
-    places: Arc<Semaphore>,
-    /// The one that was used last is on top: what it has read before is still in its cache.
-    idle: Mutex<Vec<Idle>>,
+    options: OpenOptions,
+    max: u32,
+    permits: Arc<Semaphore>,
+    /// Last in, first out: the connection that was used last has the most in its cache.
+    idle: Mutex<Vec<BoxedConnection>>,
     open: AtomicUsize,
-    /// The number of the season; none may stay in an odd one.
-    season: AtomicU64,
 }
 
-/// A connection that nobody uses. It is large, and goes from hand to hand often.
-type Idle = Box<View>;
-
-/// A connection that somebody reads with. Dropped, it goes back at once.
+/// A connection in use. Dropped, it goes back to the pool; a snapshot ends.
 #[derive(Debug)]
 pub(super) struct Reader {
     readers: Arc<Readers>,
-    view: Option<Idle>,
-    /// Given up after the connection, so that whoever takes this place finds it.
-    _place: OwnedSemaphorePermit,
+    /// `Some` until it is dropped.
+    conn: Option<BoxedConnection>,
+    /// Released after the connection is back in the pool.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Readers {
-    pub(super) fn new(opening: Opening, index: Arc<Index>, most: u32) -> Self {
-        let places = Arc::new(Semaphore::new(most as usize));
-        let (idle, open, season) = (Mutex::default(), AtomicUsize::new(0), AtomicU64::new(0));
-        Readers { opening, index, most, places, idle, open, season }
+    pub(super) fn new(options: OpenOptions, max: u32) -> Self {
+        let permits = Arc::new(Semaphore::new(max as usize));
+        Readers { options, max, permits, idle: Mutex::default(), open: AtomicUsize::new(0) }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<BoxedConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are open, how many of them nobody uses, and how many there may be.
-    pub(super) fn figures(&self) -> (u32, usize, u32) {
+    /// How many connections are open, how many of them are idle, and how many there may be.
+    pub(super) fn size(&self) -> (u32, usize, u32) {
         let idle = self.idle().len();
-        (u32::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u32::MAX), idle, self.most)
+        (u32::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u32::MAX), idle, self.max)
     }
 
-    /// A connection beside these, which whoever asks for it closes.
+    /// Opens a connection outside of the pool.
     pub(super) fn open(&self) -> rusqlite::Result<Connection> {
-        self.opening.reader()
+        self.options.reader()
     }
 
-    /// A connection, as soon as there is one.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<Reader, Cause> {
-        let place = match self.places.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(TryAcquireError::Closed) => return Err(Cause::Closed),
-            Err(TryAcquireError::NoPermits) => {
-                let waiting = tokio::time::timeout(self.opening.patience, self.places.clone().acquire_owned());
-                waiting.await.map_err(|_| Cause::Late)?.map_err(|_| Cause::Closed)?
-            }
-        };
+    /// Waits for a connection.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Reader, Cause> {
+        let acquiring = tokio::time::timeout(self.options.acquire_timeout, self.permits.clone().acquire_owned());
+        let permit = acquiring.await.map_err(|_| Cause::Late)?.map_err(|_| Cause::Closed)?;
         let kept = self.idle().pop();
-        let view = match kept {
-            Some(view) => view,
+        let conn = match kept {
+            Some(conn) => conn,
             None => {
-                let view = Box::new(View::new(self.opening.reader()?));
+                let conn = Box::new(self.open()?);
                 self.open.fetch_add(1, Ordering::Relaxed);
-                view
+                conn
             }
         };
-        Ok(Reader { readers: self.clone(), view: Some(view), _place: place })
+        Ok(Reader { readers: self.clone(), conn: Some(conn), _permit: permit })
     }
 
-    /// See [`Index::mark`].
-    pub(super) fn mark(&self) -> Option<Mark> {
-        self.index.mark()
-    }
-
-    /// The time in which connections may stay where they are; `None` if they may not.
-    fn season(&self) -> Option<Season> {
-        let season = self.season.load(Ordering::SeqCst);
-        season.is_multiple_of(2).then_some(Season(season))
-    }
-
-    /// Has those that nobody uses leave the state that they are in.
-    pub(super) fn rest(&self) {
-        self.idle().retain_mut(|view| {
-            let left = view.leave();
-            if let Err(error) = &left {
-                self.lost(error);
-            }
-            left.is_ok()
-        });
-    }
-
-    /// None stays in the state that it is in until what this answers is dropped: those that nobody uses leave it now, the
-    /// others with their next statement, or when they are given back.
-    pub(super) fn no_stay(&self) -> NoStay<'_> {
-        self.season.fetch_add(1, Ordering::SeqCst);
-        self.rest();
-        NoStay(self)
-    }
-
-    /// Forgets a connection that cannot be used any longer.
-    fn lost(&self, error: &rusqlite::Error) {
-        tracing::warn!(%error, "a connection that reads is closed, as it does not let go of what it has read");
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Waits for those that are in use, and closes all of them.
+    /// Waits for the connections that are in use, and closes all of them.
     pub(super) async fn close(&self) {
-        let all = self.places.acquire_many(self.most).await;
-        self.places.close();
+        let all = self.permits.acquire_many(self.max).await;
+        self.permits.close();
         drop(all);
         let idle = std::mem::take(&mut *self.idle());
         self.open.fetch_sub(idle.len(), Ordering::Relaxed);
     }
 }
 
-/// See [`Readers::no_stay`].
-#[derive(Debug)]
-pub(super) struct NoStay<'a>(&'a Readers);
-
-impl Drop for NoStay<'_> {
-    fn drop(&mut self) {
-        self.0.season.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 impl Reader {
-    pub(super) fn conn(&self) -> Result<&Connection, Cause> {
-        self.view.as_deref().map(|view| &view.conn).ok_or(Cause::Closed)
+    pub(super) fn conn(&self) -> &Connection {
+        self.conn.as_deref().expect("a reader has a connection until it is dropped")
     }
 
-    fn view(&mut self) -> Result<&mut View, Cause> {
-        self.view.as_deref_mut().ok_or(Cause::Closed)
-    }
-
-    /// Makes sure that the next statement sees what was committed before.
-    pub(super) fn look(&mut self) -> Result<(), Cause> {
-        let (mark, season) = (self.readers.mark(), self.readers.season());
-        Ok(self.view()?.look(mark, season)?)
-    }
-
-    /// Has the next statements see one state of the file, from the first of them on; [`Reader::look`] does nothing.
-    pub(super) fn hold(&mut self) -> Result<(), Cause> {
-        let view = self.view()?;
-        view.leave()?;
-        super::run(&view.conn, "BEGIN")?;
-        view.hold();
-        Ok(())
-    }
-
-    /// Leaves the state that the connection stays in; one that is held is kept.
-    pub(super) fn leave(&mut self) -> Result<(), Cause> {
-        let view = self.view()?;
-        if view.staying().is_some() {
-            view.leave()?;
-        }
-        Ok(())
-    }
-
-    /// Gives a connection back that stays where it is, if it still may.
-    fn put_back(&self, view: Idle) -> Option<Idle> {
-        // Whoever ends the season looks at those that are idle after that.
-        let mut idle = self.readers.idle();
-        if !view.is_passing() && (view.staying().is_none() || view.staying() != self.readers.season()) {
-            return Some(view);
-        }
-        idle.push(view);
-        None
+    /// Has all later statements see the file as it is at the first of them.
+    pub(super) fn begin_snapshot(&self) -> rusqlite::Result<()> {
+        run(self.conn(), "BEGIN")
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let Some(mut view) = self.view.take().and_then(|view| self.put_back(view)) else { return };
-        match view.leave() {
-            Ok(()) => self.readers.idle().push(view),
-            Err(error) => self.readers.lost(&error),
+        let Some(conn) = self.conn.take() else { return };
+        let ended = if conn.is_autocommit() { Ok(()) } else { run(&conn, "ROLLBACK") };
+        match ended {
+            Ok(()) => self.readers.idle().push(conn),
+            Err(error) => {
+                tracing::warn!(%error, "SQLite reader discarded: its snapshot did not end");
+                self.readers.open.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }

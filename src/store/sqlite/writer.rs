@@ -1,7 +1,7 @@
 //! The connection that writes. Requests take turns in the order of asking; each has a transaction of its own, from
 //! `BEGIN IMMEDIATE` to `COMMIT`.
 
-use super::log::Log;
+use super::checkpointer::Checkpointer;
 use super::run;
 use crate::store::cause::{Cause, is_busy, is_full};
 use rusqlite::Connection;
@@ -22,8 +22,8 @@ pub(super) struct Writer {
     conn: Arc<Mutex<Option<Connection>>>,
     /// How long a request waits for its turn, and for another process.
     acquire_timeout: Duration,
-    /// The write-ahead log of the file; in memory there is none.
-    log: Option<Arc<Log>>,
+    /// `None` in memory.
+    checkpointer: Option<Arc<Checkpointer>>,
 }
 
 /// Exclusive use of the connection that writes.
@@ -34,7 +34,7 @@ pub(super) struct WriterGuard(OwnedMutexGuard<Option<Connection>>);
 #[derive(Debug)]
 pub(super) struct Transaction {
     guard: WriterGuard,
-    log: Option<Arc<Log>>,
+    checkpointer: Option<Arc<Checkpointer>>,
 }
 
 /// Why a transaction was not committed.
@@ -46,8 +46,8 @@ pub(super) struct CommitError {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, acquire_timeout: Duration, log: Option<Arc<Log>>) -> Self {
-        Writer { conn: Arc::new(Mutex::new(Some(conn))), acquire_timeout, log }
+    pub(super) fn new(conn: Connection, acquire_timeout: Duration, checkpointer: Option<Arc<Checkpointer>>) -> Self {
+        Writer { conn: Arc::new(Mutex::new(Some(conn))), acquire_timeout, checkpointer }
     }
 
     /// How many connections there are, and how many of them are not in use.
@@ -76,8 +76,8 @@ impl Writer {
         let deadline = Instant::now() + self.acquire_timeout;
         let mut pause = FIRST_PAUSE;
         loop {
-            let Err(error) = run(guard.conn()?, "BEGIN IMMEDIATE") else {
-                return Ok(Transaction { guard, log: self.log.clone() });
+            let Err(error) = run(guard.conn(), "BEGIN IMMEDIATE") else {
+                return Ok(Transaction { guard, checkpointer: self.checkpointer.clone() });
             };
             if !is_busy(&error) {
                 return Err(error.into());
@@ -98,17 +98,14 @@ impl Writer {
 }
 
 impl WriterGuard {
-    pub(super) fn conn(&self) -> Result<&Connection, Cause> {
-        self.0.as_ref().ok_or(Cause::Closed)
+    pub(super) fn conn(&self) -> &Connection {
+        self.0.as_ref().expect("the connection is there: it was when it was locked")
     }
 
     /// Rolls back the transaction that is open, if one is.
-    fn roll_back(&self) -> Result<(), Cause> {
-        let conn = self.conn()?;
-        if !conn.is_autocommit() {
-            run(conn, "ROLLBACK")?;
-        }
-        Ok(())
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        let conn = self.conn();
+        if conn.is_autocommit() { Ok(()) } else { run(conn, "ROLLBACK") }
     }
 }
 
@@ -116,13 +113,13 @@ impl Transaction {
     /// The connection. Fails once SQLite has rolled back by itself, as it does when the disk is full: outside of the
     /// transaction, a statement would be committed at once.
     pub(super) fn conn(&self) -> Result<&Connection, Cause> {
-        let conn = self.guard.conn()?;
+        let conn = self.guard.conn();
         if conn.is_autocommit() { Err(Cause::Lost) } else { Ok(conn) }
     }
 
     /// Commits. Where that waits for the disk, it is done on a thread of its own, and goes on when the caller is dropped.
     pub(super) async fn commit(self) -> Result<(), CommitError> {
-        let is_slow = self.log.as_ref().is_some_and(|log| log.commit_is_slow());
+        let is_slow = self.checkpointer.as_ref().is_some_and(|file| file.commit_is_slow());
         match Handle::try_current() {
             Ok(runtime) if is_slow => {
                 let unknown = |_| Err(CommitError { cause: Cause::Closed, rolled_back: false });
@@ -140,13 +137,11 @@ impl Transaction {
             let rolled_back = !conn.is_autocommit() || is_full(&error);
             return Err(CommitError { cause: error.into(), rolled_back });
         }
-        let log = self.log.clone();
-        if let Some(log) = &log {
-            log.prove();
-        }
+        let checkpointer = self.checkpointer.clone();
+        // Others may write before the checkpoint begins.
         drop(self);
-        if let Some(log) = &log {
-            log.look();
+        if let Some(checkpointer) = checkpointer {
+            checkpointer.after_commit();
         }
         Ok(())
     }

@@ -1,51 +1,50 @@
 //! How connections to a SQLite file are opened.
 
-use super::log;
+use super::checkpointer;
 use crate::config::Synchronous;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// More than there are statements, so that each is prepared once on a connection.
-const PREPARED: usize = 512;
-/// How long a reader waits, on the thread that runs it: for another process that opens or closes the file, which is soon
-/// done. Writers wait otherwise.
-const MOMENT: Duration = Duration::from_millis(100);
+/// Prepared statements that a connection keeps: more than there are, so that each is prepared once.
+const STATEMENTS: usize = 512;
+/// How long a reader waits, on the thread that runs it, for another process that opens or closes the file.
+const READER_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How connections are opened.
 #[derive(Clone, Debug)]
-pub(super) struct Opening {
+pub(super) struct OpenOptions {
     /// The file; `None` is in memory.
     pub path: Option<PathBuf>,
     /// What a commit waits for.
     pub synchronous: Synchronous,
-    /// How long a request waits for its turn.
-    pub patience: Duration,
+    /// How long a request waits for a connection.
+    pub acquire_timeout: Duration,
 }
 
-impl Opening {
+impl OpenOptions {
     fn open(&self, more: OpenFlags) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
         let conn = match &self.path {
             Some(path) => Connection::open_with_flags(path, flags)?,
             None => Connection::open_in_memory_with_flags(flags)?,
         };
-        conn.set_prepared_statement_cache_capacity(PREPARED);
+        conn.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(conn)
     }
 
     /// The connection that writes.
     pub(super) fn writer(&self) -> Result<Connection> {
         let conn = self.open(OpenFlags::SQLITE_OPEN_CREATE)?;
-        conn.busy_timeout(self.patience)?;
+        conn.busy_timeout(self.acquire_timeout)?;
         if self.path.is_some() {
-            // A file that cannot be read is left as it is, with its log, when the connection is closed.
+            // Until the file was read: one that cannot be is left as it is, with its log, when the connection is closed.
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             self.synchronize(&conn)?;
-            log::watch(&conn);
-            // Without a log, which some file systems cannot have, readers are in the way of a commit.
+            checkpointer::watch(&conn);
+            // Without a write-ahead log, which some file systems cannot have, a commit waits for readers.
             if mode.eq_ignore_ascii_case("wal") {
                 conn.busy_timeout(Duration::ZERO)?;
             }
@@ -57,13 +56,13 @@ impl Opening {
     /// A connection that reads.
     pub(super) fn reader(&self) -> Result<Connection> {
         let conn = self.open(OpenFlags::empty())?;
-        conn.busy_timeout(MOMENT)?;
+        conn.busy_timeout(READER_BUSY_TIMEOUT)?;
         conn.pragma_update(None, "query_only", true)?;
         Ok(conn)
     }
 
-    /// The connection that moves the log into the file.
-    pub(super) fn mover(&self) -> Result<Connection> {
+    /// A connection that makes checkpoints.
+    pub(super) fn checkpointer(&self) -> Result<Connection> {
         let conn = self.open(OpenFlags::empty())?;
         self.synchronize(&conn)?;
         Ok(conn)
