@@ -68,7 +68,7 @@ pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
         if !tx.beat_node(&node, url(app), expiry(app)).await? {
             tx.insert_node(&node, url(app), expiry(app)).await?;
         }
-        if app.db.engine() == "sqlite" {
+        if !app.db.is_shared() {
             tx.bury_other_nodes(&node).await?;
         }
         Ok(tx.commit().await?)

@@ -110,7 +110,7 @@ impl Maintenance {
     /// Watches for changes of the stages that this node has connections to.
     pub(super) async fn poll_changes(connections: Arc<Connections>) {
         let app = &connections.app;
-        let interval = if app.db.engine() == "sqlite" { UNSHARED_POLL_INTERVAL } else { POLL_INTERVAL };
+        let interval = if app.db.is_shared() { POLL_INTERVAL } else { UNSHARED_POLL_INTERVAL };
         let mut last_poll = app.lease_now();
         let (mut others, mut own) = (app.bell.listen_to_others(), app.bell.listen_to_noted());
         let (mut last_full_refresh, mut failing) = (Instant::now(), false);

@@ -38,17 +38,17 @@ impl Ledger {
 
     /// Takes or keeps the lease, if no other node has it; answers until when it holds, and how far the target is.
     pub(super) async fn claim(&self) -> Result<Option<(Timestamp, TargetRow)>, Fault> {
-        // An embedded store has no other node: who held the lease is gone.
-        let embedded = self.app.db.engine() == "sqlite";
+        // Where there is no other node, the lease was held by a server that is gone.
+        let shared = self.app.db.is_shared();
         again(|| async {
             let now = self.app.lease_now();
             let until = now.plus(self.app.settings.participation.lease);
             let Some(row) = self.app.db.read().await?.event_target(&self.target).await? else { return Ok(None) };
-            if !embedded && row.node_id != self.node && row.lease_ends_at > now.0 {
+            if shared && row.node_id != self.node && row.lease_ends_at > now.0 {
                 return Ok(None);
             }
             let mut tx = self.app.db.write().await?;
-            let over = if embedded { i64::MAX } else { now.0 };
+            let over = if shared { now.0 } else { i64::MAX };
             if !tx.claim_event_target(&self.target, &self.node, until.0, over).await? {
                 return Ok(None);
             }

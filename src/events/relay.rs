@@ -20,7 +20,7 @@ pub async fn run(app: Arc<App>) {
 }
 
 async fn relay(app: &Arc<App>) {
-    let tick = if app.db.engine() == "sqlite" { SELDOM } else { OFTEN };
+    let tick = if app.db.is_shared() { OFTEN } else { SELDOM };
     let mut ear = app.bell.listen();
     let mut away = false;
     loop {

@@ -177,7 +177,12 @@ impl From<StoreError> for Fault {
 }
 
 impl Db {
-    /// `postgres` or `sqlite`.
+    /// Whether several nodes may use the store at once: PostgreSQL. An embedded store has one server.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.pools, Pools::Postgres(_))
+    }
+
+    /// The engine's name, to show: `postgres` or `sqlite`.
     pub fn engine(&self) -> &'static str {
         match self.pools {
             Pools::Sqlite(_) => "sqlite",

@@ -66,7 +66,7 @@ async fn work_is_timed_and_errors_are_told_apart() {
         assert_eq!((count("transaction"), count("commit")), (2.0, 1.0));
         assert_eq!(value(&metrics, "greenroom_store_errors_total{class=\"duplicate\"}"), 1.0);
         db.sample(&metrics);
-        let pool = if db.engine() == "sqlite" { "write" } else { "postgres" };
+        let pool = if db.is_shared() { "postgres" } else { "write" };
         assert!(value(&metrics, &format!("greenroom_store_pool_limit{{pool=\"{pool}\"}}")) >= 1.0);
         assert_eq!(value(&metrics, "greenroom_store_pool_waiting"), 0.0);
         db.close().await;
