@@ -1,10 +1,10 @@
-//! The inner paths by the clock. `cargo bench --bench inner` runs all of them, `cargo bench --bench inner -- NAME` those
-//! whose name has NAME in it. PostgreSQL takes part where GREENROOM_TEST_POSTGRES names a server.
+//! Criterion benches of the inner paths. `cargo bench --bench inner` runs all of them, `cargo bench --bench inner -- NAME`
+//! those with NAME in their name. With GREENROOM_TEST_POSTGRES they include PostgreSQL.
 
 #[expect(dead_code, reason = "the tests use all of it")]
 #[path = "../tests/support/engines.rs"]
 mod engines;
-#[expect(dead_code, reason = "others use all of it")]
+#[expect(dead_code, reason = "the other benches use all of it")]
 mod paths;
 
 use criterion::Criterion;
@@ -29,8 +29,8 @@ fn measure(criterion: &mut Criterion, engine: &str, paths: Vec<Path>) {
     }
 }
 
-/// A token as the JWT library alone makes it: with the private key read and checked again for each. Ours is made as it is
-/// for as long as that costs more.
+/// A token made by the JWT library alone, which parses and checks the private key for each. Ours exists for as long as
+/// that costs more.
 fn by_the_library(criterion: &mut Criterion) {
     let key = EncodingKey::from_ec_der(&pure::private());
     let header = Header { kid: Some("a key".into()), ..Header::new(Algorithm::ES384) };

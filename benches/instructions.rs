@@ -1,7 +1,7 @@
-//! Goes each inner path some times, with a mark before and after, for `scripts/instructions`: under callgrind, which
-//! writes down what was executed between two marks.
+//! Runs each inner path a number of times between two marks, for `scripts/instructions`: callgrind dumps its counters
+//! at each mark.
 //!
-//! `instructions` goes them all, `instructions NAME…` only those.
+//! `instructions` runs all paths, `instructions NAME…` only those.
 
 mod paths;
 
@@ -10,12 +10,12 @@ use paths::Path;
 use paths::world::World;
 use std::io::Write as _;
 
-/// What a path may do at its first steps only, such as filling caches, is not counted.
+/// Runs before the count: they fill caches.
 const WARM_UP: usize = 5;
-/// Times that each path is gone: what happens now and then, such as a page of a tree that is full, is spread over them.
+/// Runs that are counted: rare work, such as the split of a full page of a tree, is spread over them.
 const TIMES: usize = 50;
 
-/// Where callgrind writes down what it has counted, and begins anew.
+/// callgrind dumps and resets its counters here.
 #[inline(never)]
 fn mark(what: &str) {
     std::hint::black_box(what);
@@ -30,15 +30,15 @@ fn count(path: &mut Path) {
 }
 
 fn main() {
-    let wanted: Vec<_> = std::env::args().skip(1).collect();
+    let names: Vec<_> = std::env::args().skip(1).collect();
     tracing::dispatcher::set_global_default(paths::log()).expect("no other log");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let world = World::open(runtime, Url::Memory, Figures::On);
     let all = paths::pure::pure().into_iter().chain(paths::stored(&world)).chain(paths::whole(&world));
-    for mut path in all.filter(|path| wanted.is_empty() || wanted.iter().any(|name| name == path.name)) {
+    for mut path in all.filter(|path| names.is_empty() || names.iter().any(|name| name == path.name)) {
         count(&mut path);
     }
     std::io::stdout().flush().expect("standard output");
-    // Nothing is to be put away in order: that would be counted for nothing.
+    // Exits without destructors, which would be counted.
     std::process::exit(0);
 }

@@ -1,9 +1,9 @@
-//! What verification, policy, logs and metrics cost: shares of a GetStage through the door, of one run.
+//! Shares of verification, policy, logs and metrics in a GetStage request, within one run.
 //!
-//! `cargo bench --bench shares` prints the medians of interleaved rounds. Nothing is asserted: only ratios of one run
-//! mean anything.
+//! `cargo bench --bench shares` prints the medians of interleaved rounds. Nothing is asserted: only ratios within one
+//! run mean anything.
 
-#[expect(dead_code, reason = "others use all of it")]
+#[expect(dead_code, reason = "the other benches use all of it")]
 mod paths;
 
 use greenroom::app::credentials::Secret;
@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 201;
 const TIMES: u32 = 40;
 
-/// A way to get a stage.
+/// A variant of getting a stage.
 struct Way {
     name: &'static str,
     path: Path,
-    /// Whether lines are written to the log, as a server does, if to nowhere.
+    /// Whether log lines are written, as a server does, to a sink.
     logs: bool,
     took: Vec<Duration>,
 }
@@ -34,7 +34,7 @@ impl Way {
 
     fn round(&mut self, log: &tracing::Dispatch) {
         let mut walk = || {
-            // What was idle meanwhile is to be at work.
+            // Warm-up.
             (0..TIMES / 4).for_each(|_| (self.path.walk)());
             let begun = Instant::now();
             (0..TIMES).for_each(|_| (self.path.walk)());
@@ -45,8 +45,8 @@ impl Way {
     }
 }
 
-/// The median over all rounds of something about what each way took in one of them, in microseconds. Whatever else the
-/// machine does in a round concerns all of its ways.
+/// The median over all rounds of a figure of the variants' times in a round, in microseconds. Other load on the machine
+/// affects all variants of a round.
 fn median(ways: &[Way; 8], of: impl Fn([f64; 8]) -> f64) -> f64 {
     let took = |way: &Way, round: usize| way.took[round].as_secs_f64() * 1e6 / f64::from(TIMES);
     let mut rounds: Vec<_> = (0..ROUNDS).map(|round| of(ways.each_ref().map(|way| took(way, round)))).collect();
@@ -93,7 +93,7 @@ fn main() {
     for _ in 0..ROUNDS {
         ways.iter_mut().for_each(|way| way.round(&log));
     }
-    println!("GetStage through the door, SQLite in a file: medians of {ROUNDS} rounds of {TIMES}");
+    println!("GetStage through the API, SQLite in a file: medians of {ROUNDS} rounds of {TIMES}");
     for (n, way) in ways.iter().enumerate() {
         println!("  {:<48}{:>8.1} us", way.name, median(&ways, |took| took[n]));
     }
@@ -104,7 +104,7 @@ fn main() {
     let bare = median(&ways, |[.., bare, _, _]| bare);
     let signature = median(&ways, |[.., signature, _]| signature);
     let decision = median(&ways, |[.., decision]| decision);
-    // What is left where nothing is checked, decided, written or counted.
+    // The rest: nothing is verified, decided, logged or counted.
     let without = median(&ways, |[_, _, _, _, neither, _, signature, _]| neither - signature);
     println!("shares of these {all:.1} us, and of the {without:.1} us that are left without them");
     for (name, cost) in [
@@ -127,5 +127,5 @@ fn main() {
         "share": cost / all, "share_of_rest": cost / without,
     });
     println!("{last}");
-    std::fs::remove_dir_all(folder).expect("it is there");
+    std::fs::remove_dir_all(folder).expect("the folder exists");
 }

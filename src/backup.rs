@@ -1,11 +1,11 @@
-//! A backup: everything of lasting meaning in a store, as one file, for whatever engine.
+//! A backup: the lasting content of a store as one file, independent of the engine.
 //!
-//! The file is JSON lines: a header, a line for each row, and an end that has the number of rows and a digest of what
-//! stands before. Neither direction has more of it in memory than a few hundred rows. Secrets are encrypted with an
-//! export key, which the file does not have; the end is signed with it. See [`mod@format`].
+//! The file is JSON lines: a header, a line for each row, and an end with the number of rows and a digest of the lines
+//! before it. Export and import keep a few hundred rows in memory at most. Secrets are encrypted with an export key, which
+//! is not in the file; the end is signed with it. See [`mod@format`].
 //!
-//! Connections are in it, and the servers that held them are not: in the new store they are dead, and the first server
-//! that is started on it ends what they held, as it would after a crash.
+//! Connections are in it, and the nodes that held them are not: in the new store these nodes are marked dead, and its first
+//! server ends their connections, as after a crash.
 
 pub mod format;
 mod progress;
@@ -24,55 +24,55 @@ use reading::Reader;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
-/// Rows that are read from the store at once.
+/// Rows of one read.
 const PAGE: i64 = 500;
-/// Rows, values and bytes that are written to the store at once; SQLite takes 32,766 values.
-const MOST_ROWS: usize = 500;
-const MOST_VALUES: usize = 30_000;
-const MOST_BYTES: usize = 8 << 20;
+/// Maximum rows, values and bytes of one write; SQLite takes 32,766 values.
+const MAX_ROWS: usize = 500;
+const MAX_VALUES: usize = 30_000;
+const MAX_BYTES: usize = 8 << 20;
 
-/// Why a backup was not made, or not read.
+/// Why an export or import failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The export key is none.
+    /// The export key is not valid.
     #[error("GREENROOM_EXPORT_KEY: an export key is 32 bytes in base64 (make one with: openssl rand -base64 32)")]
     NotAKey,
     /// The file was written with another export key.
     #[error("the file was written with another export key: set GREENROOM_EXPORT_KEY to the one it was exported with")]
     OtherKey,
-    /// A line of the file; which one, and what is wrong with it.
+    /// A line of the file is not valid: its number, and the reason.
     #[error("line {0}: {1}")]
     Line(u64, String),
-    /// The file was cut off after this many lines.
+    /// The file ends after this many lines, without an end.
     #[error("the file ends after line {0} and has no end: it was cut off; take another copy, or export again")]
     CutOff(u64),
     /// The file was changed.
     #[error("the file is not what was exported ({0}): it was changed or damaged; take another copy, or export again")]
     Changed(&'static str),
-    /// The file cannot be read.
+    /// An I/O error of the file that is read.
     #[error("cannot read the file: {0}")]
     Read(std::io::Error),
-    /// The file cannot be written.
+    /// An I/O error of the file that is written.
     #[error("cannot write the export: {0}")]
     Write(std::io::Error),
-    /// There is something in the store already.
+    /// A table of the store has rows.
     #[error("the store is not empty, its table {0} has rows: import into a new store, on which no server was started")]
     NotEmpty(&'static str),
-    /// There is no schema.
+    /// The store has no schema.
     #[error("there is no greenroom store at this address: nothing was ever written there")]
     NoStore,
-    /// The store is of a newer version of this program.
+    /// A newer version of this program has migrated the store.
     #[error("the store has the schema {0}, and this greenroom knows those up to {SCHEMA}: export with its own")]
     NewerStore(i64),
-    /// A secret in the store.
+    /// A secret in the store cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The store failed.
+    /// An error of the store.
     #[error("the store failed: {}", .0.detail())]
     Store(#[from] StoreError),
 }
 
-/// What secrets are encrypted with.
+/// The keys that encrypt secrets.
 #[derive(Debug)]
 pub struct Keys {
     /// In the store.
@@ -81,12 +81,12 @@ pub struct Keys {
     pub export: MasterKey,
 }
 
-/// What went through.
+/// Rows and bytes so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// The rows of each table that has some.
+    /// Rows by table.
     pub rows: BTreeMap<String, u64>,
-    /// The bytes of the file.
+    /// Bytes of the file.
     pub bytes: u64,
 }
 
@@ -111,7 +111,7 @@ pub async fn schema(conn: &mut Conn) -> Result<i64, BackupError> {
     }
 }
 
-/// Writes everything in a store, as it is at one moment, whoever uses it meanwhile.
+/// Writes a consistent snapshot of a store, which may be in use.
 pub async fn export(
     db: &Db,
     keys: &Keys,
@@ -127,7 +127,7 @@ pub async fn export(
         let mut rows = conn.dump(table, &columns, None, PAGE).await?;
         while let Some(last) = rows.last().cloned() {
             for mut row in rows {
-                sealing::again(table, &columns, &mut row, |name, sealed| {
+                sealing::reseal(table, &columns, &mut row, |name, sealed| {
                     Ok(keys.export.seal_alike(name, &keys.master.open(name, sealed)?))
                 })?;
                 out.row(table, &columns, &row)?;
@@ -139,7 +139,7 @@ pub async fn export(
     out.end(&keys.export)
 }
 
-/// Reads what [`export`] wrote into a store that has nothing but its schema. If anything is wrong, it stays so.
+/// Imports what [`export`] wrote into a store that is empty but for its schema. After an error it is as empty as before.
 pub async fn import(
     db: &Db,
     keys: &Keys,
@@ -149,8 +149,8 @@ pub async fn import(
 ) -> Result<Totals, BackupError> {
     let mut reader = Reader::start(input, &keys.export)?;
     let mut tx = db.write().await?;
-    tx.be_patient().await?;
-    // A server that is started meanwhile waits for its keys, and finds those of the file.
+    tx.disable_timeouts().await?;
+    // A server that starts meanwhile waits for the lock on its keys, and then finds those of the file.
     crate::app::keys::hold(&mut tx).await?;
     for table in Table::all(SCHEMA) {
         if !tx.is_empty(table).await? {
@@ -160,18 +160,18 @@ pub async fn import(
     let mut batch = Batch::default();
     while let Some(mut row) = reader.next(&keys.export)? {
         let columns = reader.columns(row.table);
-        let sealed = sealing::again(row.table, columns, &mut row.cells, |name, sealed| {
+        let sealed = sealing::reseal(row.table, columns, &mut row.cells, |name, sealed| {
             Ok(keys.master.seal(name, &keys.export.open(name, sealed)?, &ids.bytes()))
         });
         sealed.map_err(|_| BackupError::Line(row.line, "its secret cannot be read with the export key".into()))?;
-        if !batch.takes(row.table, columns.len()) {
+        if !batch.has_room_for(row.table, columns.len()) {
             progress.show(row.table.name, &reader.totals);
             batch.write(&mut tx, columns_of(&reader, &batch)).await?;
         }
         batch.add(row);
     }
     batch.write(&mut tx, columns_of(&reader, &batch)).await?;
-    tx.bury_holders().await?;
+    tx.fence_nodes_with_connections().await?;
     tx.commit().await?;
     Ok(reader.totals)
 }
@@ -180,7 +180,7 @@ fn columns_of<'a, R: BufRead>(reader: &'a Reader<R>, batch: &Batch) -> &'a [Colu
     batch.table.map_or(&[], |table| reader.columns(table))
 }
 
-/// Rows of one table that are written at once.
+/// Rows of one table for one write.
 #[derive(Default)]
 struct Batch {
     table: Option<&'static Table>,
@@ -190,10 +190,10 @@ struct Batch {
 }
 
 impl Batch {
-    /// Whether there is room for a row of a table.
-    fn takes(&self, table: &Table, columns: usize) -> bool {
-        let most = MOST_ROWS.min(MOST_VALUES / columns);
-        self.table.is_none_or(|own| own.name == table.name && self.rows.len() < most && self.bytes < MOST_BYTES)
+    /// Whether there is room for another row, of `table`.
+    fn has_room_for(&self, table: &Table, columns: usize) -> bool {
+        let max = MAX_ROWS.min(MAX_VALUES / columns);
+        self.table.is_none_or(|own| own.name == table.name && self.rows.len() < max && self.bytes < MAX_BYTES)
     }
 
     fn add(&mut self, row: reading::Row) {
@@ -203,7 +203,7 @@ impl Batch {
         self.bytes += row.bytes;
     }
 
-    /// Writes the rows and empties the batch. If the store does not take them, says which line it is about.
+    /// Writes the rows and empties the batch. If the store refuses them, the error names the line.
     async fn write(&mut self, tx: &mut Conn, columns: &[Column]) -> Result<(), BackupError> {
         let Some(table) = self.table.take() else { return Ok(()) };
         if tx.restore(table, columns, &self.rows).await.is_err() {

@@ -258,7 +258,7 @@ impl Server {
         let limit = seconds(args.database.database_check_seconds);
         db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
         let metrics = Arc::new(metrics::new(served, db));
-        let db = db.clone().measured(metrics.clone());
+        let db = db.clone().with_metrics(metrics.clone());
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
         if let Some(given) = &given

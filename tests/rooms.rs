@@ -120,6 +120,13 @@ fn rooms_import_only_whom_they_may() {
 }
 
 #[test]
+fn only_the_store_branches_on_the_name_of_its_engine() {
+    for (room, path, text) in rooms().into_iter().filter(|(room, ..)| room != "store") {
+        assert!(!text.contains("engine() =="), "{room}: {}: ask for a capability of the store", path.display());
+    }
+}
+
+#[test]
 fn libraries_stay_in_their_rooms() {
     for (library, homes) in [
         ("sqlx::", &["store"][..]),

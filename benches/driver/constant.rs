@@ -1,4 +1,4 @@
-//! The least that a server can do: the same answer for everybody.
+//! A constant answer to every request: a server's lower bound.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

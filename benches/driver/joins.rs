@@ -1,4 +1,4 @@
-//! Participants that come and go: each opens the events WebSocket, is told how the stage looks, and leaves.
+//! Participants that join and leave: each opens the events WebSocket, gets the stage's state, and disconnects.
 
 use crate::report::{self, Latencies};
 use crate::request::Target;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// How long an answer is waited for.
+/// Time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 const MAKERS: usize = 8;
 
@@ -25,24 +25,24 @@ pub struct Args {
     /// File of the stages' ARNs, one a line: participants are spread over them
     #[arg(long, value_name = "FILE", required_unless_present = "tickets")]
     stages: Option<PathBuf>,
-    /// File of tokens that are made already, and the ids of their stages after a space, instead
+    /// File of existing tokens, each with the id of its stage after a space, instead
     #[arg(long, value_name = "FILE", conflicts_with = "stages")]
     tickets: Option<PathBuf>,
-    /// Participants, each of whom joins once
+    /// Number of participants; each joins once
     #[arg(long, default_value_t = 1000, value_name = "N")]
     count: usize,
-    /// Participants that are at it at once
+    /// Concurrent participants
     #[arg(long, default_value_t = 32, value_name = "N")]
     at_once: usize,
-    /// Stay connected until the end of standard input, once all have joined and a line of JSON has said so
+    /// Stay connected until the end of standard input, after a line of JSON that says that all have joined
     #[arg(long)]
     hold: bool,
-    /// Process id of the server: what it costs is told too
+    /// Process id of the server, to report its processor time
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 }
 
-/// A token, and the id of the stage that it is for.
+/// A token, and the id of its stage.
 type VerifiedToken = (String, String);
 type Socket = WebSocketStream<tokio::net::TcpStream>;
 
@@ -107,7 +107,7 @@ struct Done {
 async fn work(args: Args, queue: Arc<Mutex<VecDeque<VerifiedToken>>>) -> Result<Done, String> {
     let mut done = Done::default();
     loop {
-        let next = queue.lock().expect("nobody panics").pop_front();
+        let next = queue.lock().expect("no thread panics").pop_front();
         let Some(ticket) = next else { return Ok(done) };
         let begun = Instant::now();
         let late = |_| "a participant waited too long".to_owned();
@@ -123,7 +123,7 @@ async fn work(args: Args, queue: Arc<Mutex<VecDeque<VerifiedToken>>>) -> Result<
     }
 }
 
-/// Comes in: who is told how the stage looks is in the record.
+/// Joins: has joined once the stage's state has arrived.
 async fn enter(target: &Target, (token, stage): &VerifiedToken) -> Result<Socket, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("joining {stage}: {error}");
     let mut request =
@@ -139,7 +139,7 @@ async fn enter(target: &Target, (token, stage): &VerifiedToken) -> Result<Socket
     }
 }
 
-/// Leaves, and waits until the server has said goodbye too.
+/// Leaves, and waits for the server's close frame.
 async fn leave(socket: &mut Socket) {
     if socket.send(Message::Close(None)).await.is_ok() {
         while let Some(Ok(_)) = socket.next().await {}

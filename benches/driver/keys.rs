@@ -1,4 +1,4 @@
-//! How fast the machine signs.
+//! Signatures a second of this machine.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Seconds to sign for
+    /// Duration in seconds
     #[arg(long, default_value_t = 2.0, value_name = "S")]
     seconds: f64,
-    /// Bytes of what is signed
+    /// Size of the message in bytes
     #[arg(long, default_value_t = 700, value_name = "N")]
     bytes: usize,
     /// Threads [default: one for each core]

@@ -1,4 +1,4 @@
-//! A connection, and answers as they come over it: only status and length are looked at.
+//! An HTTP connection and a parser of responses that reads only status and length.
 
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
@@ -6,21 +6,21 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// One connection, and how far its answer has come.
+/// A connection and the state of its response.
 pub struct Link {
     pub stream: TcpStream,
     pub busy: bool,
-    /// What of the request could not be sent yet: its place, and from where on.
+    /// What of the request is still to be sent: its index, and the offset.
     pub unsent: Option<(usize, usize)>,
-    /// Since when the answer is waited for.
+    /// When the request was sent.
     pub since: Instant,
-    /// The head, if it came in pieces.
+    /// A partial head.
     pub head: Vec<u8>,
-    /// What is read already of an answer whose head is whole.
+    /// A head that is complete, with the bytes of the body so far.
     pub begun: Option<Answer>,
 }
 
-/// What the head of an answer said, and how much of its body is still to come.
+/// The parsed head of a response, and how much of its body is still to come.
 pub struct Answer {
     pub status: u16,
     pub missing: usize,
@@ -28,7 +28,7 @@ pub struct Answer {
     pub length: usize,
 }
 
-/// A new one, with nothing under way.
+/// A new connection without a request.
 pub fn connect(poll: &Poll, target: SocketAddr, n: usize) -> std::io::Result<Link> {
     let stream = std::net::TcpStream::connect(target)?;
     stream.set_nodelay(true)?;
@@ -38,12 +38,12 @@ pub fn connect(poll: &Poll, target: SocketAddr, n: usize) -> std::io::Result<Lin
     Ok(Link { stream, busy: false, unsent: None, since: Instant::now(), head: Vec::new(), begun: None })
 }
 
-/// An answer that is not understood.
+/// A response that cannot be parsed.
 pub fn strange(what: &str) -> std::io::Error {
     std::io::Error::new(ErrorKind::InvalidData, format!("an answer that is not understood: {what}"))
 }
 
-/// Status, length and end of a head, if it is whole.
+/// Status, length and end of a head, if it is complete.
 pub fn head(bytes: &[u8]) -> std::io::Result<Option<(Answer, usize)>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&bytes[..end]).map_err(|_| strange("no text"))?;

@@ -1,4 +1,4 @@
-//! Requests over connections that stay open: one thread, one epoll, and of each answer only its status and its length.
+//! Requests over keep-alive connections: one thread and one epoll; of a response it reads only status and length.
 
 use crate::link::{Link, connect, head, strange};
 use crate::report::{self, Latencies};
@@ -11,37 +11,37 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The longest a run may be: its requests are signed once, at its start.
+/// Longest duration of a run: its requests are signed once, at its start.
 const LONGEST: f64 = 240.0;
-/// How long the last answers are waited for.
+/// How long to wait for the last responses.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// Path of the operation, where there is one request
+    /// Path of the operation, for a single request
     #[arg(long, value_name = "PATH", required_unless_present = "requests")]
     path: Option<String>,
     /// Body of the request
     #[arg(long, default_value = "{}", value_name = "JSON")]
     body: String,
-    /// File of requests, one a line: the path, a space, the body. They are sent in turn, from the first again after the last
+    /// File of requests, one a line: the path, a space, the body. They are sent in turn, again and again
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
     requests: Option<PathBuf>,
-    /// Connections
+    /// Number of connections
     #[arg(long, default_value_t = 32, value_name = "N")]
     connections: usize,
-    /// Seconds that count
+    /// Measured duration in seconds
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     seconds: f64,
-    /// Seconds before those
+    /// Warm-up in seconds
     #[arg(long, default_value_t = 0.3, value_name = "S")]
     warm: f64,
-    /// Requests a second, each due at its time whatever became of those before: latencies count from then [default: each as soon as a connection is free]
+    /// Requests a second at fixed times (open loop); latencies count from those times [default: closed loop, each as soon as a connection is free]
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
-    /// Process id of the server: what it costs is told too
+    /// Process id of the server, to report its processor time
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 }
@@ -71,9 +71,9 @@ pub fn run(args: &Args) -> Result<Value, String> {
 
 /// When requests are sent.
 enum Pace {
-    /// As soon as a connection is free.
+    /// Closed loop: as soon as a connection is free.
     Closed,
-    /// At their times: the first one's, the time between two, and how many have been sent.
+    /// Open loop: the time of the first one, the interval, and how many have been sent.
     Open(Instant, Duration, u32),
 }
 
@@ -86,7 +86,7 @@ struct Driver {
     next: usize,
     pace: Pace,
     buffer: Vec<u8>,
-    /// What counts: from when, until when.
+    /// Start and end of the measured time.
     from: Instant,
     until: Instant,
     latencies: Latencies,
@@ -149,10 +149,10 @@ impl Driver {
             }
         };
         self.settle(&mut events)?;
-        Ok(self.told(args, costs))
+        Ok(self.report(args, costs))
     }
 
-    /// Waits for what is still out, which does not count any more, except that it may have failed.
+    /// Waits for outstanding responses, which are not measured, but may be failures.
     fn settle(&mut self, events: &mut Events) -> std::io::Result<()> {
         let end = Instant::now() + PATIENCE;
         while self.links.iter().any(|link| link.busy) {
@@ -168,7 +168,7 @@ impl Driver {
         Ok(())
     }
 
-    fn told(&mut self, args: &Args, (own, subject): (f64, f64)) -> Value {
+    fn report(&mut self, args: &Args, (own, subject): (f64, f64)) -> Value {
         let each = |seconds: f64| (self.completed > 0).then(|| seconds * 1e6 / self.completed as f64);
         json!({
             "requests": self.completed,
@@ -186,7 +186,7 @@ impl Driver {
         })
     }
 
-    /// Requests that were due and found no connection free until the end.
+    /// Requests that were due and found no free connection until the end.
     fn late(&self) -> u32 {
         match self.pace {
             Pace::Closed => 0,
@@ -256,7 +256,7 @@ impl Driver {
                     if self.take(n, length)? {
                         self.finish(n, now)?;
                     }
-                    // There is no more where the buffer was not filled: an event would tell.
+                    // A short read: there is no more for now, and an event will follow.
                     if length < self.buffer.len() {
                         break;
                     }
@@ -268,7 +268,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes what has come of an answer; whether that is all of it.
+    /// Reads more of a response; answers whether it is complete.
     fn take(&mut self, n: usize, length: usize) -> std::io::Result<bool> {
         let link = &mut self.links[n];
         let mut came = &self.buffer[..length];
@@ -303,7 +303,7 @@ impl Driver {
             self.completed += 1;
             self.bytes += answer.length as u64;
         }
-        // The last ones too, however late they are answered.
+        // Includes the last ones, however late they are answered.
         if link.since >= self.from && link.since < self.until {
             self.latencies.push(now - link.since);
         }
@@ -322,7 +322,7 @@ impl Driver {
     }
 }
 
-/// Wakes the poll whenever a request is due, to the microsecond: epoll counts milliseconds.
+/// Wakes the poll whenever a request is due, to the microsecond: epoll's timeout has milliseconds.
 fn wake(waker: Waker, begin: Instant, between: Duration, until: Instant) {
     std::thread::spawn(move || {
         let mut due = begin;
@@ -331,7 +331,7 @@ fn wake(waker: Waker, begin: Instant, between: Duration, until: Instant) {
             if waker.wake().is_err() {
                 return;
             }
-            // Those that are late already are all sent at once.
+            // Requests that are late are sent at once.
             while due <= Instant::now() {
                 due += between;
             }

@@ -1,7 +1,7 @@
-//! Drives load for `benches/run`: one program, one JSON value a line of output.
+//! Load driver of `benches/run`: one program that writes one JSON value a line.
 //!
-//! It knows nothing of greenroom: it is the other end. What it shares the processor with is what is measured, so it does
-//! as little as it can for each answer, and says what it cost itself.
+//! It knows nothing of greenroom. It shares the processor with the server that it measures, so that it does as little
+//! as it can for each response, and reports its own processor time.
 
 mod constant;
 mod joins;
@@ -15,9 +15,9 @@ use clap::Parser;
 
 #[derive(Parser)]
 enum Cli {
-    /// Send requests over connections that stay open, each as soon as the one before is answered, or so many a second
+    /// Send requests over keep-alive connections, in a closed loop or at a fixed rate
     Load(load::Args),
-    /// Answer every request with the same bytes, with axum and nothing else
+    /// Answer every request with the same bytes, with plain axum
     Constant(constant::Args),
     /// Sign with ES384 on every core
     Sign(keys::Args),

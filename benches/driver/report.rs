@@ -1,4 +1,4 @@
-//! What is told of a run: how long answers took, and what the processor spent on them.
+//! The report of a run: latencies and processor time.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -8,17 +8,17 @@ use std::time::Duration;
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Room for many, so that none is waited for.
+    /// Allocates for many samples ahead.
     pub fn with_capacity(capacity: usize) -> Self {
         Latencies(Vec::with_capacity(capacity))
     }
 
-    /// One more.
+    /// Adds a sample.
     pub fn push(&mut self, latency: Duration) {
         self.0.push(latency);
     }
 
-    /// How many there are.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -35,7 +35,7 @@ impl Latencies {
     }
 }
 
-/// Seconds of the processor that a process has had, all its threads together. Where the system does not say, 0.
+/// Processor time of a process in seconds, all threads together; 0 where the system does not report it.
 pub fn cpu_seconds(pid: Option<u32>) -> f64 {
     let folder = pid.map_or_else(|| "/proc/self".to_owned(), |pid| format!("/proc/{pid}"));
     let threads = std::fs::read_dir(format!("{folder}/task")).into_iter().flatten().flatten();

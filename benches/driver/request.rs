@@ -1,4 +1,4 @@
-//! Signed requests, as the bytes that are sent.
+//! Signed requests as bytes.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -7,25 +7,25 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-/// Where requests go, and who signs them.
+/// The target of requests, and the credentials.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Target {
     /// Address of the server
     #[arg(long, value_name = "ADDRESS")]
     pub target: SocketAddr,
-    /// Access key id that requests are signed with
+    /// Access key id of the signatures
     #[arg(long, default_value = "test", value_name = "ID")]
     pub access_key_id: String,
-    /// Its secret
+    /// Its secret access key
     #[arg(long, default_value = "test", value_name = "SECRET")]
     pub secret_access_key: String,
-    /// Region that requests are signed for
+    /// Region of the signatures
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     pub region: String,
 }
 
 impl Target {
-    /// A whole request, signed now. It is good for as long as the clocks may be apart: five minutes.
+    /// A complete request, signed now: valid for the clock skew that is allowed, five minutes.
     #[expect(clippy::disallowed_methods, reason = "a client signs with the time that it has")]
     pub fn signed(&self, path: &str, body: &str) -> Result<Vec<u8>, String> {
         let wrong = |error: &dyn std::fmt::Display| format!("{path}: {error}");

@@ -1,5 +1,5 @@
-//! The inner paths of a request, each as something that can be done again and again. What measures them by the clock
-//! (`benches/inner.rs`) and what counts their instructions (`benches/instructions.rs`) share them.
+//! The inner paths of a request, each as a repeatable closure, shared by the benches by the clock (`benches/inner.rs`)
+//! and by instructions (`benches/instructions.rs`).
 
 pub mod pure;
 pub mod world;
@@ -9,11 +9,11 @@ use greenroom::store::{Json, StageRow};
 use std::rc::Rc;
 use world::{Key, World};
 
-/// One path.
+/// A path.
 pub struct Path {
-    /// What it is, as `group/name`.
+    /// `group/name`.
     pub name: &'static str,
-    /// Goes it once.
+    /// Runs it once.
     pub walk: Box<dyn FnMut()>,
 }
 
@@ -23,7 +23,7 @@ impl Path {
     }
 }
 
-/// Single calls to a store.
+/// Single calls of the store.
 pub fn stored(world: &Rc<World>) -> Vec<Path> {
     let (one, page, create, operation) = (world.clone(), world.clone(), world.clone(), world.clone());
     vec![
@@ -54,11 +54,11 @@ pub fn stored(world: &Rc<World>) -> Vec<Path> {
             };
             create.wait(write).expect("the store answers");
         }),
-        Path::new("store/GetStage without the door", move || operation.get_stage()),
+        Path::new("store/GetStage without the API", move || operation.get_stage()),
     ]
 }
 
-/// Requests from their first byte to the last of the answer, through the router, without a socket.
+/// Whole requests through the router, without a socket.
 pub fn whole(world: &Rc<World>) -> Vec<Path> {
     let arn = world.arn.to_string();
     let get = format!(r#"{{"arn":"{arn}"}}"#);
@@ -77,7 +77,7 @@ pub fn whole(world: &Rc<World>) -> Vec<Path> {
     ]
 }
 
-/// Logs as a server writes them, to nowhere.
+/// A server's logs, written to a sink.
 pub fn log() -> tracing::Dispatch {
     greenroom::telemetry::usual(std::io::sink)
 }

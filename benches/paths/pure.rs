@@ -1,4 +1,4 @@
-//! Paths that need no store.
+//! Paths without a store.
 
 use super::Path;
 use super::world::{Key, NOW, Signed, signed};
@@ -29,7 +29,7 @@ const ARN: &str = "arn:aws:ivs:us-east-1:000000000000:stage/abcdABCDefgh";
 const SMALL_POLICY: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ivs:*","Resource":"*"}]}"#;
 
-/// What an operator may well write: who may do what where, and what nobody may.
+/// A policy as an operator may write it, with allow and deny statements.
 pub const LARGE_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Sid": "Read", "Effect": "Allow", "Action": ["ivs:Get*", "ivs:List*"], "Resource": "*",
      "Condition": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "127.0.0.0/8"]},
@@ -46,7 +46,7 @@ pub const LARGE_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Sid": "Never", "Effect": "Deny", "Action": ["ivs:DeletePublicKey", "ivs:ImportPublicKey"], "Resource": "*"}
 ]}"#;
 
-/// Every path that needs no store.
+/// Every path without a store.
 pub fn pure() -> Vec<Path> {
     let mut paths = vec![decode("decode/GetStage", "GetStage", json!({"arn": ARN}).to_string())];
     paths.push(decode("decode/StartComposition, large", "StartComposition", composition()));
@@ -56,7 +56,7 @@ pub fn pure() -> Vec<Path> {
     paths
 }
 
-/// A request's bytes become an input that is valid by type.
+/// Decodes a request's bytes into a valid input.
 fn decode(name: &'static str, operation: &str, body: String) -> Path {
     let operation = OPERATIONS.iter().find(|known| known.name == operation).expect("an operation");
     Path::new(name, move || {
@@ -65,7 +65,7 @@ fn decode(name: &'static str, operation: &str, body: String) -> Path {
     })
 }
 
-/// Every member of everything.
+/// An input with every member.
 fn composition() -> String {
     let encoder = "arn:aws:ivs:us-east-1:000000000000:encoder-configuration/abcdABCDefgh";
     let tags: BTreeMap<_, _> = (0..50).map(|n| (format!("key {n}"), format!("the value of tag {n}"))).collect();
@@ -129,7 +129,7 @@ fn encode_page() -> Path {
 
 static REGIONS: LazyLock<Regions> = LazyLock::new(|| "us-east-1".parse().expect("a region"));
 
-/// All that is done to believe a request.
+/// The complete verification of a request's signature.
 pub fn check(Signed(parts, body): &Signed, secret: &Secret) {
     let authorization = SigV4Authorization::parse(black_box(parts)).expect("an Authorization header");
     authorization.check_head(&REGIONS, NOW, Duration::from_secs(300)).expect("the right scope and time");
@@ -143,7 +143,7 @@ fn check_signature() -> Path {
     Path::new("signature/check", move || check(&request, &secret))
 }
 
-/// A signature as tokens have it, of as many bytes, and nothing else.
+/// One signature of a token's algorithm over as many bytes.
 fn sign() -> Path {
     let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key");
     Path::new("token/ES384 alone", move || {
@@ -164,7 +164,7 @@ fn token(key: &SigningKey) -> String {
     key.sign(&claims(&BTreeMap::from([("role".to_owned(), "guest".to_owned())]))).expect("a token").0
 }
 
-/// What a token says.
+/// The claims of a token.
 pub fn claims(attributes: &BTreeMap<String, String>) -> Claims<'_> {
     let capabilities = ParticipantTokenCapability::ALL.iter().copied().collect::<ParticipantTokenCapabilities>();
     Claims {

@@ -1,4 +1,4 @@
-//! A server without a socket, with a stage in it, at a moment that stands still, with ids that are the same in every run.
+//! A server without a socket, with stages, a stopped clock, and the same ids in every run.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -34,7 +34,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The one that works without being made.
+    /// The development key.
     pub fn development() -> Key {
         Key { id: credentials::DEVELOPMENT.into(), secret: credentials::DEVELOPMENT.into() }
     }
@@ -43,12 +43,12 @@ impl Key {
 /// A signed request, as parts and a body.
 pub struct Signed(pub Parts, pub Bytes);
 
-/// A server, and what is in it.
+/// The server and its content.
 pub struct World {
     runtime: Runtime,
     server: Server,
     service: HttpService,
-    /// Of whoever calls an operation without the door.
+    /// For calls of operations without the API layer.
     pub call: OperationContext,
     /// The id of a stage, and its ARN.
     pub stage: String,
@@ -56,9 +56,9 @@ pub struct World {
 }
 
 impl World {
-    /// A server on the store at `url`, with a hundred stages in it.
+    /// A server on the store at `url`, with a hundred stages.
     pub fn open(runtime: Runtime, url: Url, metrics: Figures) -> Rc<World> {
-        // The number of stages would be counted at each creation, up to the quota.
+        // With a quota, each creation would count the stages.
         let args =
             ["greenroom", "--listen", "127.0.0.1:0", "--media-addr", "127.0.0.1:0", "--quotas", "stages=unlimited"];
         let mut args = ServeArgs::parse_from(args);
@@ -86,18 +86,18 @@ impl World {
         &self.server.app
     }
 
-    /// Runs something to its end.
+    /// Blocks on a future.
     pub fn wait<T>(&self, what: impl Future<Output = T>) -> T {
         self.runtime.block_on(what)
     }
 
-    /// Gets the stage without the door.
+    /// Gets the stage without the API layer.
     pub fn get_stage(&self) {
         let input = GetStageRequest { arn: self.arn.clone() };
         self.wait(stages::get(self.call.clone(), input)).expect("the stage");
     }
 
-    /// An access key in the store, with a policy.
+    /// Stores an access key with a policy.
     pub fn stored_key(&self, policy: &str) -> Key {
         let new = credentials::NewKey {
             account: ACCOUNT.into(),
@@ -116,7 +116,7 @@ impl World {
         signed(path, body, key)
     }
 
-    /// Sends a request, and reads the answer.
+    /// Sends a request, and reads the response.
     pub fn ask(&self, Signed(parts, body): &Signed) {
         self.wait(async {
             let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
@@ -156,7 +156,7 @@ pub fn signed(path: &str, body: &[u8], key: &Key) -> Signed {
     }
     let mut signed = signed.body(()).expect("a request");
     instructions.apply_to_request_http1x(&mut signed);
-    // As the listener has it.
+    // As the listener adds it.
     signed.extensions_mut().insert(ClientAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     Signed(signed.into_parts().0, Bytes::copy_from_slice(body))
 }

@@ -1,4 +1,4 @@
-"""A client of the API that needs nothing: requests signed with Signature Version 4, over one connection."""
+"""A dependency-free client of the API: requests signed with Signature Version 4, over one connection."""
 
 import datetime
 import hashlib
@@ -12,7 +12,7 @@ class Refused(Exception):
 
 
 def signed(host, path, body, key="test", secret="test", region="us-east-1"):
-    """The headers of a request that is signed now."""
+    """The headers of a request, signed now."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{now[:8]}/{region}/ivs/aws4_request"
     canonical = (
@@ -38,7 +38,7 @@ class Client:
         return self.whole(operation, **members)[1]
 
     def whole(self, operation, **members):
-        """Headers and value of an answer that must be 200."""
+        """Headers and value of a response that must be 200."""
         status, headers, text = self.ask(operation, members)
         if status != 200:
             raise Refused(f"{operation}: {status} {text.decode(errors='replace')[:500]}")

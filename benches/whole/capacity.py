@@ -1,4 +1,4 @@
-"""What a node, and a core of PostgreSQL, can do: figures without anything to hold them against."""
+"""Capacity of a node and of a core of PostgreSQL: absolute figures."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def requests(world):
 
 
 def shares(own, theirs):
-    """What one takes of the processor, and so how many a core can do at most."""
+    """Processor time of one, and so the maximum of a core."""
     both = (("greenroom", own), ("PostgreSQL", theirs))
     return ", ".join(f"{name} {took:,.0f} µs ({1e6 / took:,.0f}/s and core)" for name, took in both if took)
 
@@ -65,14 +65,14 @@ def measured(world, server, engine, asked):
     """Requests a second, and the processor time of one: greenroom's, PostgreSQL's, the driver's."""
     spent = lambda: world.postgres.cpu() if engine == "PostgreSQL" else 0.0
     before = spent()
-    told = world.load(server, asked)
-    # PostgreSQL is looked at from outside: what it did before what counts is counted with it.
-    done = sum(told["statuses"].values())
-    return told["rate"], told["subject_us"], (spent() - before) * 1e6 / done, told["driver_us"]
+    report = world.load(server, asked)
+    # PostgreSQL is measured from outside: its warm-up is included.
+    done = sum(report["statuses"].values())
+    return report["rate"], report["subject_us"], (spent() - before) * 1e6 / done, report["driver_us"]
 
 
 def commits(world):
-    """What the disk allows: whoever must wait for the other's commit does so many."""
+    """The limit of the disk: commits a second, one after the other."""
     world.postgres.create("commits")
     world.postgres.sql("commits", "CREATE TABLE written (n BIGINT)")
     for title, clients in (
@@ -102,14 +102,14 @@ def comings(world):
         tokens = [("/CreateParticipantToken", {"stageArn": arn}) for arn in arns]
         each = measured(world, server, "PostgreSQL", tokens)[2]
         before = world.postgres.cpu()
-        told = world.driver("joins", server, *words)
+        report = world.driver("joins", server, *words)
         spent = (world.postgres.cpu() - before) * 1e6 / count - each
-    note = f"processor time of one, coming and leaving: {shares(told['subject_us'], spent)}; spread over 64 stages"
-    yield Fact("joins over the events WebSocket, PostgreSQL", told["rate"], "joins/s", note)
+    note = f"processor time of one, coming and leaving: {shares(report['subject_us'], spent)}; spread over 64 stages"
+    yield Fact("joins over the events WebSocket, PostgreSQL", report["rate"], "joins/s", note)
 
 
 def events(world):
-    """Events that wait in the outbox: moved to the log, and delivered."""
+    """Events in the outbox: relayed to the log, and delivered."""
     count = 3_000 if world.quick else 30_000
     for engine, make in ENGINES.items():
         store = make(world)
@@ -142,7 +142,7 @@ DELIVERED = "greenroom_event_target_delivered_total"
 
 
 def first(answer):
-    """The only value of an answer of either engine."""
+    """The single value of a query, on either engine."""
     return answer[0][0] if isinstance(answer, list) else answer
 
 
@@ -160,11 +160,11 @@ def waiting(store, template, count):
 
 
 def delivered(world, store, target, count, relayed=True):
-    """Events a second, by series: from the first look at which there were some to the one at which there were all."""
+    """Events a second, by series: from the first sample with some to the one with all."""
     name = f"target-{world.serial}"
     config = world.written("targets", [f'[[target]]\nname = "{name}"\nfrom = "oldest"\n{target}'])
-    wanted = [DELIVERED, *(["greenroom_outbox_relayed_total"] if relayed else [])]
-    looks = {series: [] for series in wanted}
+    watched = [DELIVERED, *(["greenroom_outbox_relayed_total"] if relayed else [])]
+    looks = {series: [] for series in watched}
     with Greenroom(world, store.url, "--events-config", config) as server:
         end = time.monotonic() + 300
         while any(not seen or seen[-1][1] < count for seen in looks.values()):
@@ -185,7 +185,7 @@ def delivered(world, store, target, count, relayed=True):
 
 
 def connected(world):
-    """What a node holds for each participant."""
+    """Memory of a node for each participant."""
     count = 200 if world.quick else 1500
     for title, stages in (("ten to a stage", count // 10), ("all in one stage", 1)):
         store = Sqlite(world)

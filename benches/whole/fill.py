@@ -1,4 +1,4 @@
-"""Stores that are filled by SQL: many copies of what the API has made, in the schema that greenroom has made."""
+"""Stores that are filled by SQL: many copies of rows made by the API, in greenroom's schema."""
 
 import hashlib
 import sqlite3
@@ -18,7 +18,7 @@ class Sqlite:
         offline(world, self.url, "migrate")
 
     def copies(self, table, template, numbers, replaced):
-        """Rows like the template, one for each number; `replaced` says what stands in its columns instead."""
+        """Copies of the template row, one for each number; `replaced` has other values of its columns."""
         with self.connection() as store:
             store.execute("PRAGMA synchronous = OFF")
             columns = [row[1] for row in store.execute(f"PRAGMA table_info({table})")]
@@ -83,7 +83,7 @@ class Relational:
 
 ENGINES = {"SQLite": Sqlite, "PostgreSQL": Relational}
 
-# Ids as they look: twelve letters and digits, in no order.
+# Ids in greenroom's format: twelve letters and digits, in no order.
 ID = "SUBSTR(MD5(CAST(n AS TEXT)), 1, 12)"
 
 
@@ -96,12 +96,12 @@ def stage_arn(stage):
 
 
 def numbered(n):
-    """Ids of digits alone, which pgbench can make."""
+    """Ids of digits only, which pgbench can generate."""
     return f"{100_000_000_000 + n}"
 
 
 def plain_stages(world, store, count):
-    """So many stages with numbered ids; their ARNs."""
+    """`count` stages with numbered ids; their ARNs."""
     with Greenroom(world, store.url) as server:
         template = server.client("CreateStage", name="bench")["stage"]["arn"].rpartition("/")[2]
     replaced = {"id": "CAST(100000000000 + n AS TEXT)", "created_at": f"{BEGAN} + n"}
@@ -111,12 +111,12 @@ def plain_stages(world, store, count):
 
 
 def turns(count):
-    """The numbers after which the middle page and the last one begin."""
+    """The numbers before the middle page and before the last one."""
     return count // 2, count - 100
 
 
 class Stages:
-    """A store with so many stages, and the tokens of a page in the middle and of the last one."""
+    """A store with `count` stages, and the page tokens of the middle page and of the last one."""
 
     def __init__(self, world, engine, count):
         self.count = count
@@ -125,7 +125,7 @@ class Stages:
             template = server.client("CreateStage", name="bench")["stage"]["arn"].rpartition("/")[2]
         replaced = {"id": ID, "created_at": f"{BEGAN} + n"}
         copy = lambda first, last: self.store.copies("stages", f"t.id = '{template}'", (first, last), replaced)
-        # A place in a list is that of a row: with the rows before each place alone, it is had at once.
+        # A page token is a row's position: with only the rows before it in the store, it is the last one's.
         middle, end = turns(count)
         copy(middle - 99, middle)
         copy(end - 99, end)
@@ -138,13 +138,13 @@ class Stages:
         self.bytes_each = (self.store.size() - before) / (count - 200)
 
     def reads(self, count):
-        """GetStage of stages from everywhere."""
+        """GetStage of stages all over the table."""
         step = max(1, self.count // count)
         return [("/GetStage", {"arn": stage_arn(id_of(n))}) for n in range(1, self.count + 1, step)]
 
 
 class Session:
-    """A store with a session of so many participants."""
+    """A store with a session of `count` participants."""
 
     def __init__(self, world, engine, count):
         self.count = count
@@ -156,7 +156,7 @@ class Session:
             of = {"stageArn": self.stage, "sessionId": self.session}
             (member,) = server.client("ListParticipants", **of)["participants"]
         template = member["participantId"]
-        # The session is to be there for the whole run.
+        # The session must not end during the run.
         self.store.run("UPDATE sessions SET ends_at = NULL")
         copy = lambda first, last: self.store.copies(
             "participants", f"t.id = '{template}'", (first, last), {"id": ID, "first_joined_at": f"{BEGAN} + n"}
@@ -188,7 +188,7 @@ class Session:
 
 
 def pages(server, operation, **members):
-    """A request for the first page, one in the middle, and the last."""
+    """Requests for the first page, the middle one, and the last."""
     found = {"first": (f"/{operation}", {**members, "maxResults": 100})}
     for place in ("middle", "last"):
         last = list(found.values())[-1][1]

@@ -1,4 +1,4 @@
-"""How soon a server answers and what it holds; and what other benches of this folder say."""
+"""Start-up time and memory of a server; results of the other benches of this folder."""
 
 import http.client
 import json
@@ -73,7 +73,7 @@ def held(server, operation, rest):
 
 
 def memory(world):
-    """What a server holds after the same requests, with many stages in the store and with one."""
+    """Memory of a server after the same requests, with many stages in the store and with one."""
     for engine in ENGINES:
         many, few = big(world, engine), ENGINES[engine](world)
         (arn,) = plain_stages(world, few, 1)
@@ -95,12 +95,12 @@ def after(world, store, requests):
 
 
 def inside(world):
-    """What verification, policy, logs and metrics take of a request, from within."""
-    told = bench(*BENCHES["inside"])
-    without = told["without_us"]
-    parts = ", ".join(f"{name} {took:.1f} µs" for name, took in told["parts"].items())
+    """Shares of verification, policy, logs and metrics in a request, measured in process."""
+    report = bench(*BENCHES["inside"])
+    without = report["without_us"]
+    parts = ", ".join(f"{name} {took:.1f} µs" for name, took in report["parts"].items())
     what = "cost of verification, policy, logs and metrics, in process"
-    yield Line(what, "GetStage with them off", "µs", [told["whole_us"] - without], [without], at_most(0.25), parts)
+    yield Line(what, "GetStage with them off", "µs", [report["whole_us"] - without], [without], at_most(0.25), parts)
 
 
 def sfu(world):
@@ -121,7 +121,7 @@ def sfu(world):
 
 
 def bench(package, name, **environment):
-    """What the bench says in its last line."""
+    """The last line of a bench."""
     say(f"cargo bench --bench {name}")
     command = ["cargo", "bench", "--locked", "-q", "-p", package, "--bench", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)

@@ -1,4 +1,4 @@
-"""Lists that are long, beside short ones."""
+"""Pages of long lists beside those of short ones."""
 
 from .fill import ENGINES, Session, Stages
 from .measures import in_turns, rate
@@ -32,7 +32,7 @@ def sessions(world, engine):
 
 
 def compared(world, title, many, few, ours, theirs):
-    """The time of each page in a long list to that in a short one."""
+    """The time of each page of a long list as a ratio to that of a short one."""
     seconds = world.seconds / 2
     with Greenroom(world, many.store.url) as server, Greenroom(world, few.store.url) as other:
         for place in ours:

@@ -1,4 +1,4 @@
-"""The measures of requests a second: greenroom and what it is held against, in turns."""
+"""Requests a second of greenroom and of the reference, in turns."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ POOL = 8
 
 
 def in_turns(world, *subjects, rounds=None):
-    """What each subject answers in each round. The order turns round, so that none is always the first."""
+    """The figures of each subject, one a round. The order alternates, so that none is always the first."""
     figures = [[] for _ in subjects]
     for n in range(rounds or world.rounds):
         order = range(len(subjects)) if n % 2 == 0 else reversed(range(len(subjects)))
@@ -30,9 +30,9 @@ def rate(world, server, requests, **how):
     costs = []
 
     def once():
-        told = world.load(server, requests, **how)
-        costs.append((told["driver_us"], told["subject_us"]))
-        return told["rate"]
+        report = world.load(server, requests, **how)
+        costs.append((report["driver_us"], report["subject_us"]))
+        return report["rate"]
 
     once.costs = lambda: tuple(statistics.median(column) for column in zip(*costs, strict=True))
     return once
@@ -77,17 +77,17 @@ def get_stage_postgres(world):
         script, defines = postgres.script(groups, prelude, {template.rpartition("/")[2]: "stage"})
         own = rate(world, server, requests)
         figures = in_turns(world, own, lambda: world.bench(store.name, script, defines, clients=POOL))
-    yield Line("GetStage, signed, PostgreSQL", f"pgbench, {told(groups)}", "/s", *figures, at_least(0.6), costs(own))
+    yield Line("GetStage, signed, PostgreSQL", f"pgbench, {script_words(groups)}", "/s", *figures, at_least(0.6), costs(own))
 
 
-def told(groups):
-    """What a script has, in words."""
+def script_words(groups):
+    """A script in words."""
     statements = sum(len(group) for group in groups)
     return f"the statements of one request, one by one ({statements} in {len(groups)})"
 
 
 def reference(world, store):
-    """A copy of a database, which nobody else is at."""
+    """A copy of a database without other clients."""
     name = f"{store.name}_reference"
     world.postgres.create(name, store.name)
     return name
@@ -106,7 +106,7 @@ def create_stage_postgres(world):
     with Greenroom(world, store.url) as server, Greenroom(world, store.url, quotas="stages=100000000") as limited:
         own, bounded = rate(world, server, request), rate(world, limited, request)
         figures = in_turns(world, own, lambda: world.bench(other, script, defines, clients=POOL), bounded)
-    against = f"pgbench, {told(groups)}"
+    against = f"pgbench, {script_words(groups)}"
     note = f"without a quota of stages; {costs(own)}"
     yield Line("CreateStage, signed, PostgreSQL", against, "/s", figures[0], figures[1], at_least(0.7), note)
     note = f"with a quota of 100,000,000: creations wait for each other, and each counts the stages that there are; {costs(bounded)}"
@@ -191,7 +191,7 @@ def joins(world):
             )
         median = lambda of: statistics.median(of(run) for run in runs)
         note = (
-            f"{world.connections} at once, each leaves when it has been told how the stage looks; a join takes "
+            f"{world.connections} at once, each leaves once it has the state of the stage; a join takes "
             f"{median(lambda run: run['join_us']['p50']) / 1000:.1f} ms (p50); processor time of a join and leave: "
             f"greenroom {median(lambda run: run['subject_us']):.0f} µs, "
             f"driver {median(lambda run: run['driver_us']):.0f} µs"
@@ -199,7 +199,7 @@ def joins(world):
         aim = at_least(0.5)
         yield Line(
             f"joins over the events WebSocket, PostgreSQL, {title}",
-            f"pgbench, {told(groups)}",
+            f"pgbench, {script_words(groups)}",
             "/s",
             *figures,
             aim,
@@ -208,7 +208,7 @@ def joins(world):
 
 
 def named(groups, table, column):
-    """What a column was set to by the statement that wrote a row."""
+    """The value of a column in the statement that inserted a row."""
     for sql, params in (statement for group in groups for statement in group):
         if head := re.match(rf"INSERT INTO {table}\s*\(([^)]*)\)\s*VALUES", sql):
             return params[[name.strip() for name in head[1].split(",")].index(column)]
@@ -216,7 +216,7 @@ def named(groups, table, column):
 
 
 def sessions(scope, many, session):
-    """Open sessions of the first stages, called by a number each."""
+    """SQL that opens a session in each of the first stages, with numbered ids."""
     of = f"account = '{scope['account']}' AND region = '{scope['region']}'"
     yield "CREATE TEMP TABLE template AS SELECT * FROM sessions " + f"WHERE {of} AND id = '{session}'"
     yield f"DELETE FROM sessions WHERE {of}"
@@ -227,7 +227,7 @@ def sessions(scope, many, session):
 
 
 def tail(world):
-    """How long the slowest hundredth takes, at half of what can be done."""
+    """p99 latency at half of the maximum load."""
     relational = Relational(world)
     on_postgres = plain_stages(world, relational, STAGES)
     embedded = Sqlite(world)
@@ -256,7 +256,7 @@ def tail(world):
 
 
 def checks(world):
-    """What end to end can be switched off, and what a stored key with a policy costs."""
+    """What can be switched off, and the cost of a stored key with a policy."""
     # A file has one server at a time.
     store, other = Sqlite(world), Sqlite(world)
     requests = gets(plain_stages(world, store, STAGES))
@@ -282,7 +282,7 @@ def checks(world):
 
 
 def connections(world):
-    """Not of the table: how many connections suit greenroom and the constant."""
+    """Not in the table: how many connections suit greenroom and the constant."""
     store = Sqlite(world)
     requests = gets(plain_stages(world, store, STAGES))
     with Greenroom(world, store.url) as server:

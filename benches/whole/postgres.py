@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL, what it was asked by one request, and pgbench asking the same."""
+"""A throw-away PostgreSQL, the statements of one request, and pgbench with the same statements."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import time
 
 from . import processes
 
-# Nothing here spares it the disk: what is acknowledged is there. No checkpoint falls into one round and not the other.
+# Durable as in production: what is acknowledged is on disk. No checkpoint falls into one round and not the other.
 SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "1GB",
@@ -34,7 +34,7 @@ class Postgres:
         self.programs = programs()
         self.folder = scratch / "postgres"
         self.folder.mkdir()
-        # It refuses to run as root.
+        # PostgreSQL refuses to run as root.
         self.user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
         if self.user:
             shutil.chown(self.folder, "postgres", "postgres")
@@ -88,7 +88,7 @@ class Postgres:
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
     def sql(self, database, *statements):
-        """Runs statements, and tells what the last one answers."""
+        """Runs statements; the rows of the last one."""
         words = [word for statement in statements for word in ("-c", statement)]
         ask = ["-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "-d", database]
         return self.run("psql", *ask, *words).stdout.strip()
@@ -105,7 +105,7 @@ class Postgres:
     def stop(self):
         processes.stop(self.process, signal.SIGQUIT)
 
-    # What one request asks
+    # The statements of one request
 
     def asked(self, database, account, act, settle=0.7):
         """The statements that name an account while `act` runs: one list a transaction, in order."""
@@ -124,7 +124,7 @@ class Postgres:
         concerned = [group for group in transactions(text, database) if any(named & {*params} for _, params in group)]
         if not concerned:
             raise RuntimeError(f"PostgreSQL was asked nothing that names the account {account}")
-        # What a node reads again and again to be up to date counts once.
+        # Statements that a node repeats in the background count once.
         once = []
         for group in concerned:
             if group not in once:
@@ -164,7 +164,7 @@ class Postgres:
 
 
 def transactions(text, database):
-    """The log's statements with their parameters: one list for each transaction that was committed."""
+    """The log's statements with their parameters: one list for each committed transaction."""
     entries = []
     for line in text.splitlines():
         if head := re.match(r"(\d+)\|([^|]*)\|(\w+):  (.*)", line):
@@ -173,8 +173,8 @@ def transactions(text, database):
             entries[-1][3] += "\n" + line
     groups, begun, last = [], {}, {}
     for pid, _, kind, said in (entry for entry in entries if entry[1] == database):
-        if kind == "DETAIL" and pid in last and (told := re.match(r"parameters: (.*)", said, re.S | re.I)):
-            params = re.findall(r"\$\d+ = (NULL|'(?:[^']|'')*')", told[1])
+        if kind == "DETAIL" and pid in last and (found := re.match(r"parameters: (.*)", said, re.S | re.I)):
+            params = re.findall(r"\$\d+ = (NULL|'(?:[^']|'')*')", found[1])
             last[pid][1][:] = [None if value == "NULL" else value[1:-1].replace("''", "'") for value in params]
         if kind != "LOG" or not (statement := re.match(r"(?:statement|execute [^:]*): (.*)", said, re.S)):
             continue
@@ -186,14 +186,14 @@ def transactions(text, database):
         begun[pid].append(last[pid])
         if word == "ROLLBACK":
             begun[pid].clear()
-        # A statement outside of a transaction is one.
+        # A statement outside of a transaction is one of its own.
         if word in ("COMMIT", "ROLLBACK") or begun[pid][0][0].upper() != "BEGIN":
             del begun[pid]
     return [group for group in groups if group]
 
 
 def script(groups, prelude, known):
-    """A script of pgbench that asks the same, and its variables; `known` has the values that are one of the prelude."""
+    """A pgbench script of the same statements, and its variables; `known` has the values that the prelude sets."""
     lines, defines = list(prelude), {}
 
     def variable(value):
@@ -207,7 +207,7 @@ def script(groups, prelude, known):
         # A list of one.
         if value[1:-1] in known and value[0] + value[-1] == "{}":
             return f"ARRAY[:{known[value[1:-1]]}]"
-        # Times go on, as they would.
+        # Times advance, as in reality.
         if re.fullmatch(r"1\d{12}", value):
             defines.setdefault("began", value)
             return ":now"
@@ -229,5 +229,5 @@ def script(groups, prelude, known):
 
 
 def fresh(name, seed):
-    """A variable with twelve digits that no other transaction has."""
+    """A variable with twelve digits that is unique to the transaction."""
     return f"\\set {name} permute(:client_id * 100000000 + :seq, 900000000000, {seed}) + 100000000000"

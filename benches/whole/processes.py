@@ -1,4 +1,4 @@
-"""Processes: begun, measured, ended."""
+"""Starting, measuring and stopping processes."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_port(also_udp_after=False):
-    """A port that nobody has; with the next one free for UDP, where media go."""
+    """A free port; with the next one free for UDP, for media."""
     while True:
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", 0))
@@ -44,21 +44,21 @@ def until(condition, what, seconds=60, pause=0.02):
 
 
 def memory(pid):
-    """Bytes of a process that are in memory, its program among them (RSS)."""
+    """Resident memory of a process in bytes (RSS)."""
     for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) * 1024
-    raise ValueError(f"the memory of process {pid} is not told")
+    raise ValueError(f"the memory of process {pid} is unknown")
 
 
 def cpu(pid):
-    """Seconds of the processor that a process has had."""
+    """Processor time of a process in seconds."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def children(pid):
-    """The processes that a process has begun and that live."""
+    """The live child processes of a process."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):

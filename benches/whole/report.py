@@ -1,4 +1,4 @@
-"""Figures, and the tables that they are shown in."""
+"""Figures, and the tables that show them."""
 
 import dataclasses
 import datetime
@@ -22,7 +22,7 @@ def at_most(most, text=None):
 
 @dataclasses.dataclass
 class Line:
-    """One measure: two figures of each round, and what they are to each other."""
+    """One measure: two figures of each round, and their ratio."""
 
     what: str
     against: str
@@ -30,16 +30,16 @@ class Line:
     subject: list
     reference: list
     aim: tuple | None = None
-    # What is to be known beside it.
+    # A remark.
     note: str = ""
-    # How times are to be read where figures are rates: what is twice as fast takes half the time.
+    # Whether rates are compared as times: twice the rate is half the time.
     inverse: bool = False
 
     @property
     def ratios(self):
         pairs = zip(self.subject, self.reference, strict=True)
         pairs = [(other, own) if self.inverse else (own, other) for own, other in pairs]
-        # Nothing came of a round where the machine had no time for it.
+        # A round without a result, as the machine was too busy.
         return [above / below if below else math.inf for above, below in pairs]
 
     @property
@@ -66,7 +66,7 @@ class Line:
 
 @dataclasses.dataclass
 class Fact:
-    """A figure that there is nothing to hold against."""
+    """An absolute figure."""
 
     what: str
     value: float
@@ -81,7 +81,7 @@ HEAD = ["measure", "greenroom", "against", "it", "ratio", "aim", "held"]
 
 
 def amount(number):
-    """Three digits that say something."""
+    """Three significant digits."""
     if number >= 1000:
         return f"{number:,.0f}"
     if number >= 100:
@@ -99,11 +99,11 @@ def plain(line):
 
 
 def figures(line):
-    """Everything of a line, for other programs."""
-    told = dataclasses.asdict(line)
+    """A line as JSON."""
+    fields = dataclasses.asdict(line)
     if isinstance(line, Line):
-        told |= {"aim": line.aim and line.aim[0], "ratios": line.ratios, "ratio": line.ratio, "held": line.held}
-    return told
+        fields |= {"aim": line.aim and line.aim[0], "ratios": line.ratios, "ratio": line.ratio, "held": line.held}
+    return fields
 
 
 def document(where, world, done):
@@ -130,7 +130,7 @@ def table(head, lines):
 
 
 def machine(world):
-    """Where and when."""
+    """The machine and the date."""
     cpu = next(
         (line.split(":")[1].strip() for line in read("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
@@ -140,15 +140,15 @@ def machine(world):
     changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
     what = f"{cpu}, {os.cpu_count()} cores, {kilobytes / 2**20:.0f} GiB"
     commit = f"commit {git('rev-parse', '--short', 'HEAD')}{changed}"
-    told = [str(datetime.date.today()), what, "a program that was given" if world.given else commit]
+    parts = [str(datetime.date.today()), what, "a program that was given" if world.given else commit]
     if "postgres" in world.begun:
-        told.append(f"PostgreSQL {world.postgres.version()}")
+        parts.append(f"PostgreSQL {world.postgres.version()}")
     pinned = next(
         line for line in (ROOT / "benches/requirements.txt").read_text().splitlines() if line.startswith("moto")
     )
-    told.append("moto " + pinned.partition("==")[2])
+    parts.append("moto " + pinned.partition("==")[2])
     load = os.getloadavg()[0]
-    return "; ".join(told) + f"; load average at the end {load:.1f}"
+    return "; ".join(parts) + f"; load average at the end {load:.1f}"
 
 
 def read(file):

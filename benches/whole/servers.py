@@ -1,4 +1,4 @@
-"""The servers that are held against each other."""
+"""The servers that are compared."""
 
 import base64
 import http.client
@@ -9,7 +9,7 @@ import sys
 
 from . import api, processes
 
-# The same for every server of a run, so that a token of one page is good at another.
+# The same for every server of a run, so that a page token of one is valid on another.
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
 QUOTAS = "stages=unlimited"
 
@@ -21,7 +21,7 @@ class Server:
 
     def __init__(self, world, command, address, **environment):
         self.world, self.command, self.address = world, [str(word) for word in command], address
-        # Nothing of the caller's environment changes what is measured.
+        # The caller's environment must not affect the measurement.
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("GREENROOM_", "OTEL_", "RUST_"))
         }
@@ -74,7 +74,7 @@ class Greenroom(Server):
 
 
 def offline(world, url, *words):
-    """A command of greenroom beside no server."""
+    """Runs a command of greenroom without a server."""
     done = subprocess.run(
         [world.greenroom, *words, "--database-url", url],
         capture_output=True,
@@ -97,7 +97,7 @@ class Moto(Server):
 
 
 class Constant(Server):
-    """A plain axum server that answers as greenroom did, to whatever."""
+    """A plain axum server that answers every request as greenroom did."""
 
     name = "constant"
 

@@ -1,4 +1,4 @@
-"""What a run has: its options, the programs, a scratch folder, and what is begun in it."""
+"""The context of a run: its options, the programs, a scratch folder, and the processes."""
 
 import contextlib
 import hashlib
@@ -42,7 +42,7 @@ class World:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def once(self, name, make):
-        """What is made when it is first wanted, and kept for the run."""
+        """Made on first use, and kept for the run."""
         if name not in self.begun:
             self.begun[name] = make()
         return self.begun[name]
@@ -61,21 +61,21 @@ class World:
         return file
 
     def driver(self, command, server, *words):
-        """One run of the driver against a server, which must not refuse anything."""
+        """One run of the driver against a server, which must not refuse a request."""
         address = [] if server is None else ["--target", server.address]
         done = subprocess.run(
             [self.driver_program, command, *address, *map(str, words)], capture_output=True, text=True
         )
         if done.returncode:
             raise RuntimeError(f"driver {command}: {done.stderr}")
-        told = json.loads(done.stdout)
-        bad = {status: n for status, n in told.get("statuses", {}).items() if status != "200"}
+        report = json.loads(done.stdout)
+        bad = {status: n for status, n in report.get("statuses", {}).items() if status != "200"}
         if bad:
-            raise RuntimeError(f"driver {command} {words}: {bad}: {told['sample']}")
-        return told
+            raise RuntimeError(f"driver {command} {words}: {bad}: {report['sample']}")
+        return report
 
     def load(self, server, requests, seconds=None, connections=None, rate=None, key=None):
-        """Load of requests, each a path and a body: what the driver tells of it."""
+        """Sends requests, each a path and a body; the driver's report."""
         seconds = seconds or self.seconds
         words = ["--seconds", seconds, "--warm", min(0.5, seconds / 4)]
         words += ["--connections", connections or self.connections, "--pid", server.pid]
@@ -87,17 +87,17 @@ class World:
     def bench(self, database, script, defines, seconds=None, clients=8):
         """Transactions a second of pgbench; no id is used twice in a run."""
         self.sequence += 1_000_000
-        # Less would be told of how statements are prepared.
+        # A shorter run would measure the preparation of statements.
         seconds = max(2, seconds or self.seconds)
         return self.postgres.bench(database, script, defines | {"seq": self.sequence}, clients, seconds)
 
     def venv(self):
-        """A virtual environment under target/, made again when what is in it or the interpreter changes."""
+        """A virtual environment under target/, made again when the requirements or the interpreter change."""
         return self.once("venv", self.make_venv)
 
     def make_venv(self):
-        folder, wanted = self.target / "bench-venv", ROOT / "benches" / "requirements.txt"
-        stamp = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()
+        folder, requirements = self.target / "bench-venv", ROOT / "benches" / "requirements.txt"
+        stamp = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
         with contextlib.suppress(OSError):
             if (folder / "stamp").read_text() == stamp:
                 return folder
@@ -105,7 +105,7 @@ class World:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-r", wanted], check=True)
+        subprocess.run([*pip, "-r", requirements], check=True)
         (folder / "stamp").write_text(stamp)
         return folder
 

@@ -1,4 +1,4 @@
-//! The file: JSON, one value a line.
+//! The file format: JSON lines.
 //!
 //! ```text
 //! {"greenroomExport":1,"version":"0.1.0","schema":3,"engine":"sqlite","madeAt":"2026-01-01T00:00:00Z","key":"…"}
@@ -6,8 +6,7 @@
 //! {"end":{"rows":{"stages":1},"sha256":"…","signature":"…"}}
 //! ```
 //!
-//! `sha256` is of every line before, line ends and all. The same store exported with the same export key gives the same
-//! rows.
+//! `sha256` is the digest of all lines before, with their line ends. The same store and export key give the same rows.
 
 use super::{BackupError, Totals};
 use crate::clock::Timestamp;
@@ -20,9 +19,9 @@ use std::io::Write;
 
 /// The format that this program writes, and the only one there has been.
 pub const FORMAT: u64 = 1;
-/// Most bytes of a line; a row of the store is far smaller.
-pub const MOST_BYTES: usize = 8 << 20;
-/// What an export key signs.
+/// Maximum bytes of a line; rows of the store are far smaller.
+pub const MAX_LINE_BYTES: usize = 8 << 20;
+/// Contexts of the signatures by the export key.
 const KEY: &[u8] = b"greenroom export key";
 const END: &[u8] = b"greenroom export end";
 
@@ -32,32 +31,31 @@ const END: &[u8] = b"greenroom export end";
 pub struct Header {
     /// [`FORMAT`].
     pub greenroom_export: u64,
-    /// The version of the program.
+    /// Version of the program that wrote it.
     pub version: String,
-    /// The last migration that the store had had.
+    /// The last migration of the store.
     pub schema: i64,
     /// `sqlite` or `postgres`.
     pub engine: String,
-    /// When the export was begun.
+    /// When the export began.
     pub made_at: Timestamp,
-    /// What tells one export key from another.
+    /// Identifies the export key.
     key: String,
 }
 
-/// What is in the last line.
+/// The last line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct End {
-    /// How many rows of each table there are.
+    /// Rows by table.
     pub rows: BTreeMap<String, u64>,
-    /// Digest of what is before, in hex.
+    /// Digest of the lines before, in hex.
     pub sha256: String,
     /// The digest, signed with the export key.
     signature: String,
 }
 
 impl Header {
-    /// The header of an export that is begun.
     pub fn new(schema: i64, engine: &str, made_at: Timestamp, key: &MasterKey) -> Self {
         Header {
             greenroom_export: FORMAT,
@@ -70,7 +68,7 @@ impl Header {
     }
 
     /// Whether the export was made with this export key.
-    pub fn is_of(&self, key: &MasterKey) -> bool {
+    pub fn is_made_with(&self, key: &MasterKey) -> bool {
         key.unstamp(KEY, &self.key).is_some()
     }
 }
@@ -80,7 +78,7 @@ impl End {
         End { rows: totals.rows.clone(), sha256: hex(digest), signature: key.stamp(END, digest.as_ref()) }
     }
 
-    /// Finds out whether this is the end of what was read.
+    /// Checks the end against the lines that were read.
     pub fn check(&self, totals: &Totals, digest: &Digest, key: &MasterKey) -> Result<(), BackupError> {
         if self.sha256 != hex(digest) {
             return Err(BackupError::Changed("its digest is another one"));
@@ -99,17 +97,16 @@ fn hex(digest: &Digest) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes the file, line by line.
+/// Writes a file line by line.
 pub struct Writer<W> {
     out: W,
     line: Vec<u8>,
     digest: Context,
-    /// What was written.
     pub totals: Totals,
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the header.
+    /// Begins with the header.
     pub fn start(out: W, header: &Header) -> Result<Self, BackupError> {
         let mut writer = Writer { out, line: Vec::new(), digest: Context::new(&SHA256), totals: Totals::default() };
         writer.put(header);
@@ -155,7 +152,7 @@ impl<W: Write> Writer<W> {
 
     fn flush_line(&mut self) -> Result<(), BackupError> {
         self.line.push(b'\n');
-        if self.line.len() > MOST_BYTES {
+        if self.line.len() > MAX_LINE_BYTES {
             let error = std::io::Error::other("a row of the store is too large for a line of the file");
             return Err(BackupError::Write(error));
         }

@@ -1,6 +1,6 @@
-//! Reads the file, and believes nothing in it.
+//! Reads a file and validates all of it: it is untrusted input.
 
-use super::format::{End, FORMAT, Header, MOST_BYTES};
+use super::format::{End, FORMAT, Header, MAX_LINE_BYTES};
 use super::{BackupError, Totals};
 use crate::secret::MasterKey;
 use crate::store::SCHEMA;
@@ -12,17 +12,16 @@ use std::io::{BufRead, Read as _};
 
 /// A row of the file.
 pub(super) struct Row {
-    /// Which line it is.
+    /// Number of its line.
     pub line: u64,
-    /// How long the line is.
+    /// Length of its line.
     pub bytes: usize,
-    /// Whose row it is.
     pub table: &'static Table,
-    /// Its cells, in the order of the columns.
+    /// In the order of the columns.
     pub cells: Vec<Cell>,
 }
 
-/// A file that is being read.
+/// Reads a file line by line.
 pub(super) struct Reader<R> {
     input: R,
     line: Vec<u8>,
@@ -30,12 +29,11 @@ pub(super) struct Reader<R> {
     digest: Context,
     schema: i64,
     columns: HashMap<&'static str, Vec<Column>>,
-    /// What was read.
     pub totals: Totals,
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads the header.
+    /// Reads and checks the header.
     pub fn start(input: R, key: &MasterKey) -> Result<Self, BackupError> {
         let mut reader = Reader {
             input,
@@ -52,20 +50,20 @@ impl<R: BufRead> Reader<R> {
         }
         let value: Value = serde_json::from_slice(&reader.line).unwrap_or_default();
         match value["greenroomExport"].as_u64() {
-            None => return reader.wrong(none),
+            None => return reader.error(none),
             Some(FORMAT) => {}
             Some(other) => {
-                return reader.wrong(&format!(
+                return reader.error(&format!(
                     "the file has the format {other}, and this greenroom reads {FORMAT}: import it with a newer one"
                 ));
             }
         }
         let header: Header = match serde_json::from_value(value) {
             Ok(header) => header,
-            Err(error) => return reader.wrong(&format!("the header cannot be read: {}", said(&error))),
+            Err(error) => return reader.error(&format!("the header cannot be read: {}", message(&error))),
         };
         if header.schema > SCHEMA {
-            return reader.wrong(&format!(
+            return reader.error(&format!(
                 "the file has the schema {} of greenroom {}, and this greenroom ({}) knows those up to {SCHEMA}: \
                  import it with that version",
                 header.schema,
@@ -73,7 +71,7 @@ impl<R: BufRead> Reader<R> {
                 env!("CARGO_PKG_VERSION")
             ));
         }
-        if !header.is_of(key) {
+        if !header.is_made_with(key) {
             return Err(BackupError::OtherKey);
         }
         reader.schema = header.schema;
@@ -87,7 +85,7 @@ impl<R: BufRead> Reader<R> {
         self.columns.get(table.name).map_or(&[], Vec::as_slice)
     }
 
-    /// The next row; after the last one, the end has been found to be right.
+    /// The next row; `None` after the end, which is checked.
     pub fn next(&mut self, key: &MasterKey) -> Result<Option<Row>, BackupError> {
         if !self.read()? {
             return Err(BackupError::CutOff(self.number - 1));
@@ -95,23 +93,23 @@ impl<R: BufRead> Reader<R> {
         let mut entries = match serde_json::from_slice::<Map<String, Value>>(&self.line) {
             Ok(entries) => entries.into_iter(),
             Err(error) if error.is_eof() => return Err(BackupError::CutOff(self.number)),
-            Err(error) => return self.wrong(&format!("it is no row: {}", said(&error))),
+            Err(error) => return self.error(&format!("it is no row: {}", message(&error))),
         };
         let (Some((name, value)), None) = (entries.next(), entries.next()) else {
-            return self.wrong("it is no row: a row has the name of one table");
+            return self.error("it is no row: a row has the name of one table");
         };
         if name == "end" {
             return self.end(value, key).map(|()| None);
         }
         let Some(table) = Table::named(&name, self.schema) else {
-            return self.wrong(&format!("there is no table '{}' in the schema {}", short(&name), self.schema));
+            return self.error(&format!("there is no table '{}' in the schema {}", short(&name), self.schema));
         };
         let Value::Object(values) = value else {
-            return self.wrong("it is no row: what is in a table has columns");
+            return self.error("it is no row: the value of a table has columns");
         };
         let cells = match cells(self.columns(table), values) {
             Ok(cells) => cells,
-            Err(what) => return self.wrong(&format!("{}: {what}", table.name)),
+            Err(what) => return self.error(&format!("{}: {what}", table.name)),
         };
         self.digest.update(&self.line);
         match self.totals.rows.get_mut(table.name) {
@@ -124,31 +122,31 @@ impl<R: BufRead> Reader<R> {
     fn end(&mut self, value: Value, key: &MasterKey) -> Result<(), BackupError> {
         let end: End = match serde_json::from_value(value) {
             Ok(end) => end,
-            Err(error) => return self.wrong(&format!("the end cannot be read: {}", said(&error))),
+            Err(error) => return self.error(&format!("the end cannot be read: {}", message(&error))),
         };
         end.check(&self.totals, &self.digest.clone().finish(), key)?;
-        if self.read()? { self.wrong("there is something behind the end") } else { Ok(()) }
+        if self.read()? { self.error("there is something after the end") } else { Ok(()) }
     }
 
-    /// Reads the next line, if there is one.
+    /// Reads the next line; `false` at the end of the file.
     fn read(&mut self) -> Result<bool, BackupError> {
         self.line.clear();
         self.number += 1;
-        let mut bounded = (&mut self.input).take(MOST_BYTES as u64 + 1);
+        let mut bounded = (&mut self.input).take(MAX_LINE_BYTES as u64 + 1);
         bounded.read_until(b'\n', &mut self.line).map_err(BackupError::Read)?;
-        if self.line.len() > MOST_BYTES {
-            return self.wrong(&format!("it is longer than {MOST_BYTES} bytes"));
+        if self.line.len() > MAX_LINE_BYTES {
+            return self.error(&format!("it is longer than {MAX_LINE_BYTES} bytes"));
         }
         self.totals.bytes += self.line.len() as u64;
         Ok(!self.line.is_empty())
     }
 
-    fn wrong<T>(&self, what: &str) -> Result<T, BackupError> {
+    fn error<T>(&self, what: &str) -> Result<T, BackupError> {
         Err(BackupError::Line(self.number, what.to_owned()))
     }
 }
 
-/// The cells of a row, each of its column's kind.
+/// The cells of a row, each checked against its column's kind.
 fn cells(columns: &[Column], mut values: Map<String, Value>) -> Result<Vec<Cell>, String> {
     let mut cells = Vec::with_capacity(columns.len());
     for Column { name, kind, .. } in columns {
@@ -165,7 +163,7 @@ fn cells(columns: &[Column], mut values: Map<String, Value>) -> Result<Vec<Cell>
                 Some(number) => Cell::Number(number),
                 None => return Err(format!("the column {name} has a number that is not of 64 bits")),
             },
-            (kind, _) => return Err(format!("the column {name} is to have {}", wanted(*kind))),
+            (kind, _) => return Err(format!("the column {name} must have {}", expected(*kind))),
         });
     }
     match values.keys().next() {
@@ -184,7 +182,7 @@ fn has_nul(value: &Value) -> bool {
     }
 }
 
-fn wanted(kind: Kind) -> &'static str {
+fn expected(kind: Kind) -> &'static str {
     match kind {
         Kind::Text | Kind::Sealed => "text",
         Kind::Number => "a number",
@@ -194,23 +192,23 @@ fn wanted(kind: Kind) -> &'static str {
     }
 }
 
-/// A name from the file, as much of it as an error can show.
+/// A name from the file, truncated for an error.
 fn short(name: &str) -> String {
-    shown(name, 40)
+    truncated(name, 40)
 }
 
-/// A text with something from the file in it, as much of it as an error can show.
-fn shown(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
+/// A text that repeats part of the file, truncated to `max` characters and without control characters.
+fn truncated(text: &str, max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(max).collect()
 }
 
-/// What is wrong with a line, in at most some 200 characters: the parser repeats what it finds. Without its place, which is
-/// always in the first line, for the parser.
-fn said(error: &serde_json::Error) -> String {
+/// The parser's error, truncated, as it repeats its input. Of its position only the column means anything: each line is
+/// parsed by itself.
+fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
-        Some((what, _)) => format!("{}, at column {}", shown(what, 200), error.column()),
-        None => shown(&text, 200),
+        Some((what, _)) => format!("{}, at column {}", truncated(what, 200), error.column()),
+        None => truncated(&text, 200),
     }
 }
 
@@ -258,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_repeat_the_file() {
+    fn an_error_does_not_repeat_the_file() {
         let file = file();
         let lines: Vec<_> = file.lines().collect();
         let long = "x".repeat(100_000);
@@ -283,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn rows_round_trip() {
         let file = file();
         // The members of objects are in the order of their names, whatever order an engine gives them.
         assert!(file.contains(r#""tags":{"a":[2.5,null],"b":1}"#), "{file}");
@@ -329,12 +327,12 @@ mod tests {
             ("\"stages\"", "\"connections\"", "line 2: there is no table 'connections' in the schema 1"),
             ("\"id\":", "\"ID\":", "line 2: stages: the column id is missing"),
             ("\"id\":", "\"more\":1,\"id\":", "line 2: stages: there is no column 'more'"),
-            ("\"abc\"", "7", "line 2: stages: the column id is to have text"),
+            ("\"abc\"", "7", "line 2: stages: the column id must have text"),
             ("\"abc\"", "\"a\\u0000\"", "line 2: stages: the column id has the character U+0000"),
             ("{\"a\":", "{\"\\u0000\":", "line 2: stages: the column tags has the character U+0000"),
             ("9223372036854775807", "9223372036854775808", "has a number that is not of 64 bits"),
             ("9223372036854775807", "1.5", "has a number that is not of 64 bits"),
-            ("9223372036854775807", "null", "line 2: stages: the column created_at is to have a number"),
+            ("9223372036854775807", "null", "line 2: stages: the column created_at must have a number"),
             ("{\"stages\"", "{,\"stages\"", "line 2: it is no row: "),
             ("{\"stages\":", "{\"stages\":{},\"stages2\":", "a row has the name of one table"),
             ("\"stages\":{\"account", "\"stages\":[],\"x\":{\"account", "a row has the name of one table"),
@@ -352,11 +350,11 @@ mod tests {
             assert!(error.contains(said), "{said}: {error}");
         }
         let error = read(&format!("{file}\n")).map(drop).unwrap_err().to_string();
-        assert_eq!(error, "line 4: there is something behind the end");
+        assert_eq!(error, "line 4: there is something after the end");
     }
 
     #[test]
-    fn a_file_of_another_export_key_is_refused_at_once_and_so_is_a_false_signature() {
+    fn a_file_of_another_export_key_is_refused_at_once_and_so_is_a_forged_signature() {
         let other = MasterKey::new(&[6; 32]);
         assert!(matches!(Reader::start(file().as_bytes(), &other).map(drop), Err(BackupError::OtherKey)));
         let file = file();

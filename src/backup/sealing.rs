@@ -1,27 +1,27 @@
-//! Secrets on their way: opened with one key, encrypted with the other.
+//! Secrets of a backup: decrypted with one key, encrypted with the other.
 
 use crate::app::credentials::{SECRET, SESSION_TOKEN, sealed_name};
 use crate::secret::SecretError;
 use crate::store::tables::{Cell, Column, Kind, Table};
 
-/// Puts what `again` makes of each secret of a row, and of the name that it is sealed under, in its place.
-pub(super) fn again(
+/// Replaces each secret of a row by `reseal` of the name that it is sealed under and of its sealed text.
+pub(super) fn reseal(
     table: &Table,
     columns: &[Column],
     row: &mut [Cell],
-    again: impl Fn(&str, &str) -> Result<String, SecretError>,
+    reseal: impl Fn(&str, &str) -> Result<String, SecretError>,
 ) -> Result<(), SecretError> {
     for (n, column) in columns.iter().enumerate().filter(|(_, column)| column.kind == Kind::Sealed) {
         let (Cell::Text(id), Cell::Text(sealed)) = (&row[0], &row[n]) else { return Err(SecretError::Unreadable) };
         if !sealed.is_empty() {
             let name = name(table, column, id).ok_or(SecretError::Unreadable)?;
-            row[n] = Cell::Text(again(&name, sealed)?);
+            row[n] = Cell::Text(reseal(&name, sealed)?);
         }
     }
     Ok(())
 }
 
-/// What the secret in a column of the row `id` is sealed under.
+/// The name under which the secret in a column of the row `id` is sealed.
 fn name(table: &Table, column: &Column, id: &str) -> Option<String> {
     match (table.name, column.name) {
         ("signing_keys", "sealed") => Some(id.to_owned()),

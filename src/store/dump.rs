@@ -1,26 +1,25 @@
-//! Whole tables, read page by page and written row by row: for backups. See [`super::tables`].
+//! Whole tables for backups, read page by page and written in batches. See [`super::tables`].
 
 use super::sql::{execute, fetch};
 use super::sqlite;
 use super::tables::{Cell, Column, Kind, Table};
-use super::{Conn, Db, Json, Link, StoreError};
+use super::{Conn, Db, Json, RawConnectionMut, StoreError};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use sqlx::{AssertSqlSafe, Row as _};
 use std::fmt::Write as _;
 
-/// What comes and goes through a pipe may keep a transaction waiting for longer than a request ever would. These hold
-/// for the transaction alone.
-const NEVER_IDLE: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
-const NEVER_LATE: &str = "SET LOCAL statement_timeout = 0";
+/// An export or import through a pipe may wait for longer than a request. These apply to its transaction only.
+const NO_IDLE_TIMEOUT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
+const NO_STATEMENT_TIMEOUT: &str = "SET LOCAL statement_timeout = 0";
 const APPLIED: &str = "SELECT MAX(version) FROM _sqlx_migrations";
-/// Dead from the first: whoever serves the store next ends what they hold, and forgets them.
-const BURY_HOLDERS: &str = "INSERT INTO nodes (id, url, expires_at, dead)
+/// The nodes that hold connections are added as dead: the next server of the store ends these connections.
+const FENCE_NODES: &str = "INSERT INTO nodes (id, url, expires_at, dead)
     SELECT DISTINCT node_id, '', CAST(0 AS BIGINT), TRUE FROM connections WHERE TRUE
     ON CONFLICT (id) DO UPDATE SET dead = TRUE";
-const SAVE: &str = "SAVEPOINT batch";
-const KEEP: &str = "RELEASE SAVEPOINT batch";
-const UNDO: &str = "ROLLBACK TO SAVEPOINT batch";
+const SAVEPOINT: &str = "SAVEPOINT batch";
+const RELEASE: &str = "RELEASE SAVEPOINT batch";
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT batch";
 
 /// Binds cells to a query.
 macro_rules! bound {
@@ -77,41 +76,40 @@ impl ToSql for Cell {
 }
 
 impl Db {
-    /// A transaction that sees the store as it is at its beginning, and changes nothing.
+    /// A read-only transaction without timeouts that sees the store as it is at its beginning.
     pub async fn snapshot(&self) -> Result<Conn, StoreError> {
         let mut conn = self.read_snapshot().await?;
-        conn.be_patient().await?;
+        conn.disable_timeouts().await?;
         Ok(conn)
     }
 }
 
 impl Conn {
-    /// The number of the last migration that the store has had; `None` of a store that has never had one, which ends
-    /// the transaction.
+    /// The number of the last migration; `None` of a store without a schema, which aborts the transaction.
     pub async fn schema(&mut self) -> Result<Option<i64>, StoreError> {
         match fetch!(fetch_one, self, (Option<i64>,), APPLIED) {
             Ok((schema,)) => Ok(schema),
             Err(StoreError::Other(error)) if error.is_refusal() => {
-                tracing::debug!(%error, "taken for a store without a schema");
+                tracing::debug!(%error, "no schema found in the store");
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Lets this transaction wait for as long as it takes.
-    pub async fn be_patient(&mut self) -> Result<(), StoreError> {
+    /// Disables the timeouts of this transaction.
+    pub async fn disable_timeouts(&mut self) -> Result<(), StoreError> {
         self.allow_long_statements();
-        match self.link() {
-            Link::Sqlite(_) => Ok(()),
-            Link::Postgres(..) => {
-                execute!(self, NEVER_IDLE)?;
-                execute!(self, NEVER_LATE).map(drop)
+        match self.raw() {
+            RawConnectionMut::Sqlite(_) => Ok(()),
+            RawConnectionMut::Postgres(..) => {
+                execute!(self, NO_IDLE_TIMEOUT)?;
+                execute!(self, NO_STATEMENT_TIMEOUT).map(drop)
             }
         }
     }
 
-    /// Rows of a table in the order of its key, after the row `after`: `columns` of them, which begin with the key.
+    /// Rows of a table in the order of its key, after the row `after`: their `columns`, which begin with the key.
     pub async fn dump(
         &mut self,
         table: &Table,
@@ -120,15 +118,15 @@ impl Conn {
         limit: i64,
     ) -> Result<Vec<Vec<Cell>>, StoreError> {
         let sql = select(table, columns, after.is_some());
-        let place = after.map_or(&[][..], |row| &row[..table.key]);
-        match self.link() {
-            Link::Sqlite(session) => {
+        let key = after.map_or(&[][..], |row| &row[..table.key]);
+        match self.raw() {
+            RawConnectionMut::Sqlite(session) => {
                 sqlite::yield_budget().await;
-                let values: Vec<&dyn ToSql> = place.iter().map(|cell| cell as _).chain([&limit as _]).collect();
+                let values: Vec<&dyn ToSql> = key.iter().map(|cell| cell as _).chain([&limit as _]).collect();
                 session.rows(&sql, &values, usize::MAX, &[], |row, _| cells!(row.get, columns))
             }
-            Link::Postgres(c, session) => {
-                let query = bound!(sqlx::query(AssertSqlSafe(sql)), place).bind(limit).persistent(session.named);
+            RawConnectionMut::Postgres(c, session) => {
+                let query = bound!(sqlx::query(AssertSqlSafe(sql)), key).bind(limit).persistent(session.named);
                 let rows = session.run(query.fetch_all(c)).await?;
                 let rows: sqlx::Result<_> = rows.iter().map(|row| cells!(row.try_get, columns)).collect();
                 Ok(rows?)
@@ -136,29 +134,30 @@ impl Conn {
         }
     }
 
-    /// Adds rows of a table: `columns` of them, in their order. All of them or none; the transaction goes on.
+    /// Inserts rows of a table: the values of `columns`, in their order. All of them or none; after a failure the
+    /// transaction can go on.
     pub async fn restore(&mut self, table: &Table, columns: &[Column], rows: &[Vec<Cell>]) -> Result<(), StoreError> {
-        execute!(self, SAVE)?;
-        let added = match self.link() {
-            // It looks a named value up among all of them, which takes longer than to write a row.
-            Link::Sqlite(session) => {
+        execute!(self, SAVEPOINT)?;
+        let added = match self.raw() {
+            // SQLite looks up a numbered parameter among all of them, which takes longer than to write a row.
+            RawConnectionMut::Sqlite(session) => {
                 sqlite::yield_budget().await;
                 let values: Vec<&dyn ToSql> = rows.iter().flatten().map(|cell| cell as _).collect();
                 session.execute(&insert(table, columns, rows.len(), |_| "?".into()), &values).map(drop)
             }
-            Link::Postgres(c, session) => {
+            RawConnectionMut::Postgres(c, session) => {
                 let sql = AssertSqlSafe(insert(table, columns, rows.len(), |n| format!("${n}")));
                 let query = bound!(sqlx::query(sql), rows.iter().flatten()).persistent(session.named);
                 session.run(query.execute(c)).await.map(drop).map_err(StoreError::from)
             }
         };
         if added.is_err() {
-            // If they fail too, it is of the same, and says less.
-            drop(execute!(self, UNDO));
-            drop(execute!(self, KEEP));
+            // If these fail too, it is for the same reason.
+            drop(execute!(self, ROLLBACK));
+            drop(execute!(self, RELEASE));
             return added;
         }
-        execute!(self, KEEP).map(drop)
+        execute!(self, RELEASE).map(drop)
     }
 
     /// Whether a table has no row.
@@ -166,9 +165,9 @@ impl Conn {
         Ok(self.dump(table, &table.columns[..table.key], None, 1).await?.is_empty())
     }
 
-    /// Takes whatever node holds a connection for dead.
-    pub async fn bury_holders(&mut self) -> Result<(), StoreError> {
-        execute!(self, BURY_HOLDERS).map(drop)
+    /// Marks every node that holds a connection as dead.
+    pub async fn fence_nodes_with_connections(&mut self) -> Result<(), StoreError> {
+        execute!(self, FENCE_NODES).map(drop)
     }
 }
 

@@ -1,7 +1,7 @@
-//! What errors say of the store as a whole: that it is damaged, or that its disk takes no writes. Each is logged once, when
-//! it begins; readiness reports it.
+//! The health of the store, as errors show it: damaged, or on a disk that takes no writes. Each is logged once, when it
+//! begins, and reported by readiness.
 
-use super::{Cause, Db, Pools, StoreError};
+use super::{Db, EngineError, Pools, StoreError};
 use crate::clock::{Clock, Timestamp};
 use crate::store::sql::fetch;
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +18,8 @@ struct State {
 }
 
 impl Health {
-    /// Notes an error. Damage that is known already is answered as an outage: the first error of its kind has said it.
-    pub(super) fn note(&self, error: StoreError) -> StoreError {
+    /// Records an error. Damage that is known already is answered as an outage: the first error has reported it.
+    pub(super) fn record(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::Damaged(cause) => match self.is_first(|state| &mut state.damage, &cause) {
                 true => {
@@ -48,12 +48,12 @@ impl Health {
         }
     }
 
-    fn is_first(&self, which: impl FnOnce(&mut State) -> &mut Option<String>, cause: &Cause) -> bool {
+    fn is_first(&self, which: impl FnOnce(&mut State) -> &mut Option<String>, cause: &EngineError) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         which(&mut state).replace(cause.to_string()).is_none()
     }
 
-    /// Notes that something was written, so that the disk takes writes again.
+    /// Records that something was written: the disk takes writes again.
     pub fn written(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.disk.take().is_some() {
@@ -61,7 +61,7 @@ impl Health {
         }
     }
 
-    /// What the engine said of the damage, if there is any.
+    /// The engine's finding, if the store is damaged.
     pub fn damage(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).damage.clone()
     }
@@ -72,18 +72,18 @@ impl Health {
     }
 }
 
-/// The database's clock, and how far this machine's is from it.
+/// The database's clock, and the offset of this machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReading {
     /// The time of the database.
     pub database: Timestamp,
-    /// Milliseconds that the local clock is ahead of it at least; negative if it is behind. What the round trip may
-    /// explain is left out.
+    /// Milliseconds that the local clock is ahead at least, beyond what the round trip may explain; negative if it is
+    /// behind.
     pub offset: i64,
 }
 
 impl ClockReading {
-    /// What follows from the local times before and after the database was asked.
+    /// From the local times before and after the database's clock was read.
     fn new(before: Timestamp, database: Timestamp, after: Timestamp) -> Self {
         let offset = match database {
             _ if before > database => before.0 - database.0,
@@ -100,7 +100,7 @@ impl ClockReading {
 }
 
 impl Db {
-    /// Whether the store is damaged or cannot be written, as far as errors have shown.
+    /// The health of the store, as far as errors have shown it.
     pub fn health(&self) -> &Health {
         &self.health
     }
@@ -115,7 +115,7 @@ impl Db {
         Ok(Some(ClockReading::new(before, Timestamp(database), clock.now())))
     }
 
-    /// The time that leases are measured with: the database's where it has a clock, else the local one's.
+    /// The time that leases are measured by: the database's where it has a clock, else the local one.
     pub async fn lease_time(&self, clock: &Clock) -> Result<Timestamp, StoreError> {
         Ok(self.read_clock(clock).await?.map_or_else(|| clock.now(), |reading| reading.database))
     }

@@ -1,17 +1,17 @@
-//! What `greenroom doctor` asks of a store. Nothing is left behind.
+//! The inspection by `greenroom doctor`, which leaves nothing behind.
 
 use super::sql::execute;
 use super::{Db, StoreError};
 
-/// Deletes no row, but needs the right to.
+/// Deletes no row, but needs the privilege.
 const TOUCH: &str = "DELETE FROM access_keys WHERE 1 = 0";
-/// What the first migration needs the right to; it is never committed.
+/// Needs the privilege of the first migration; never committed.
 const CREATE: &str = "CREATE TABLE greenroom_doctor (id BIGINT)";
 
 /// The state of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The number of the last migration that it has had; `None` of an empty store.
+    /// The number of its last migration; `None` if it is empty.
     pub schema: Option<i64>,
     /// Why it cannot be written to, if it cannot.
     pub unwritable: Option<String>,

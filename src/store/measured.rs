@@ -1,12 +1,12 @@
-//! How long connections are waited for and used, how full the pools are, and what goes wrong.
+//! Metrics of the store: wait and use of connections, sizes of the pools, errors.
 
-use super::{Conn, Db, Health, Held, Pools, StoreError};
+use super::{Conn, Db, Health, Pools, RawConnection, StoreError};
 use crate::metrics::{Act, ErrorClass, Living, Metrics, Pool};
 use crate::store::sql::fetch;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Notes how long a connection was used, when it is given back.
+/// Records how long a connection was in use, when it is dropped.
 #[derive(Debug)]
 pub(super) struct Meter {
     metrics: Arc<Metrics>,
@@ -21,7 +21,7 @@ impl Drop for Meter {
     }
 }
 
-/// Somebody who waits for a connection, however that ends.
+/// A request that waits for a connection: counted until it is dropped.
 struct Waiting<'a>(&'a Metrics);
 
 impl Drop for Waiting<'_> {
@@ -31,12 +31,12 @@ impl Drop for Waiting<'_> {
 }
 
 impl Db {
-    /// The same store, with its figures where others see them.
-    pub fn measured(self, metrics: Arc<Metrics>) -> Db {
+    /// The same store, with its metrics in `metrics`.
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Db {
         Db { metrics, ..self }
     }
 
-    /// Notes how full the pools are.
+    /// Records the sizes of the pools.
     pub fn sample(&self, metrics: &Metrics) {
         let pool = |name, size, idle, most| metrics.store.pool(Pool { name, size, idle, most });
         match &self.pools {
@@ -52,42 +52,43 @@ impl Db {
         }
     }
 
-    /// Takes a connection, and begins to measure how long it is used.
-    pub(super) async fn take(
+    /// Acquires a connection, and begins to measure how long it is in use.
+    pub(super) async fn acquire(
         &self,
         act: Act,
-        taking: impl Future<Output = Result<Held, StoreError>>,
+        acquiring: impl Future<Output = Result<RawConnection, StoreError>>,
     ) -> Result<Conn, StoreError> {
         self.metrics.store.waiting.inc();
         let waiting = Waiting(&self.metrics);
         let since = self.metrics.store.begin();
-        let taken = taking.await;
+        let acquired = acquiring.await;
         drop(waiting);
         self.metrics.store.done(Act::Acquire, since);
-        let held = taken.map_err(|error| note(&self.metrics, &self.health, error))?;
+        let raw = acquired.map_err(|error| record(&self.metrics, &self.health, error))?;
         let since = self.metrics.store.begin();
         let meter = Meter { metrics: self.metrics.clone(), health: self.health.clone(), act, since };
-        Ok(Conn { held, meter, noted: Vec::new() })
+        Ok(Conn { raw, meter, noted: Vec::new() })
     }
 }
 
 impl Meter {
-    /// Measures the end of a transaction.
+    /// Measures a commit.
     pub(super) async fn commit(&self, commit: impl Future<Output = Result<(), StoreError>>) -> Result<(), StoreError> {
         let since = self.metrics.store.begin();
         let done = commit.await;
         self.metrics.store.done(Act::Commit, since);
-        done.map_err(|error| note(&self.metrics, &self.health, error))
+        done.map_err(|error| record(&self.metrics, &self.health, error))
     }
 }
 
 impl Conn {
-    /// Counts an error, and what it says of the store's health.
+    /// Records an error, and what follows from it for the store's health.
     pub(super) fn failed(&self, error: StoreError) -> StoreError {
-        note(&self.meter.metrics, &self.meter.health, error)
+        record(&self.meter.metrics, &self.meter.health, error)
     }
 
-    /// What is alive at the moment, of every account. Each count walks an index that has the living alone.
+    /// How many sessions, participants, publishers and subscriptions there are now, of all accounts. Each count walks a
+    /// partial index of only these rows.
     pub async fn living(&mut self) -> Result<Living, StoreError> {
         const COUNT: &str = "SELECT
             (SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL),
@@ -99,8 +100,7 @@ impl Conn {
         Ok(Living { sessions, participants, publishers, subscriptions })
     }
 
-    /// How many events are in the outbox, and when the oldest of them was written. More than a hundred thousand are not
-    /// counted.
+    /// How many events are in the outbox (100,000 at most are counted), and when the oldest of them was written.
     pub async fn outbox_backlog(&mut self) -> Result<(i64, Option<i64>), StoreError> {
         const COUNT: &str = "SELECT COUNT(*), MIN(written_at)
             FROM (SELECT written_at FROM outbox LIMIT 100000) AS waiting";
@@ -108,7 +108,7 @@ impl Conn {
     }
 }
 
-fn note(metrics: &Metrics, health: &Health, error: StoreError) -> StoreError {
+fn record(metrics: &Metrics, health: &Health, error: StoreError) -> StoreError {
     metrics.store.failed(match &error {
         StoreError::Again(_) => ErrorClass::Again,
         StoreError::Overtaken => ErrorClass::Overtaken,
@@ -120,5 +120,5 @@ fn note(metrics: &Metrics, health: &Health, error: StoreError) -> StoreError {
         StoreError::Disk(_) => ErrorClass::Disk,
         StoreError::Damaged(_) => ErrorClass::Damaged,
     });
-    health.note(error)
+    health.record(error)
 }

@@ -1,14 +1,14 @@
-//! The schema: the same file names for both engines, applied in order, each once.
+//! Schema migrations: the same file names for both engines, applied in order, each once.
 
 use super::sqlite::{Session, Sqlite};
 use super::{Db, Pools, StoreError};
 use rusqlite::Connection;
-use sqlx::migrate::{MigrateError as Refused, Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError as SqlxError, Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, PgConnection, SqlSafeStr as _};
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// Number, name, text for SQLite, text for PostgreSQL. An applied migration never changes: a test holds their digests.
+/// Number, name, text for SQLite, text for PostgreSQL. A released migration never changes: a test has their digests.
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     (
         1,
@@ -39,7 +39,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
 /// The number of the last migration that this program knows.
 pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
-/// Where SQLite notes what was applied: the table that sqlx makes, as earlier versions of this program had it do.
+/// The record of applied migrations in SQLite: sqlx's table, as earlier versions of this program used sqlx's migrator.
 const APPLIED: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     version BIGINT PRIMARY KEY,
     description TEXT NOT NULL,
@@ -48,7 +48,7 @@ const APPLIED: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     checksum BLOB NOT NULL,
     execution_time BIGINT NOT NULL
 )";
-const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+const RECORD: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
     VALUES (?1, ?2, TRUE, ?3, ?4)";
 
 /// Why the schema could not be brought up to date.
@@ -59,41 +59,40 @@ pub enum MigrateError {
         "a newer greenroom has used it (schema {0}, and this version knows {SCHEMA}): run that version or a later one, or import a backup into an empty store"
     )]
     Newer(i64),
-    /// The store is not one that these migrations lead to, or PostgreSQL refuses one of them.
+    /// The store has other migrations than these, or PostgreSQL refuses one of them.
     #[error(transparent)]
-    Migration(#[from] Refused),
-    /// SQLite.
+    Migration(#[from] SqlxError),
+    /// An error of SQLite.
     #[error("{}", source.detail())]
     Store {
-        /// What it said.
         #[from]
         source: StoreError,
     },
 }
 
-/// As often as a node tries while others migrate the same store.
+/// Attempts while other nodes migrate the same store.
 const TRIES: usize = 10;
 
 impl Db {
-    /// Brings the schema up to date. Several nodes may do so at once: whoever comes second finds it done.
+    /// Brings the schema up to date. Several nodes may do so at once: the second one finds it done.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         self.migrate_to(i64::MAX).await
     }
 
-    /// Brings the schema to the migration `last`, as an older version of this program would have.
+    /// Applies the migrations up to `last`, as an older version of this program would have.
     pub async fn migrate_to(&self, last: i64) -> Result<(), MigrateError> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.migrate_once(last).await {
-                // Without a lock (poolers and distributed engines have none to give), the engine lets one of several
-                // nodes create a table and refuses the others; they look again.
-                Err(MigrateError::Migration(Refused::Execute(error) | Refused::ExecuteMigration(error, _)))
+                // There is no advisory lock, which poolers and distributed engines lack: the engine lets one of several
+                // nodes create a table and refuses the others, which retry.
+                Err(MigrateError::Migration(SqlxError::Execute(error) | SqlxError::ExecuteMigration(error, _)))
                     if tries < TRIES && error.as_database_error().is_some() =>
                 {
-                    tracing::debug!(%error, "another node migrates the same store; looking again");
+                    tracing::debug!(%error, "concurrent migration by another node; retrying");
                 }
-                Err(MigrateError::Migration(Refused::VersionMissing(version))) if version > SCHEMA => {
+                Err(MigrateError::Migration(SqlxError::VersionMissing(version))) if version > SCHEMA => {
                     return Err(MigrateError::Newer(version));
                 }
                 done => return done,
@@ -117,9 +116,9 @@ impl Db {
     }
 }
 
-/// Behind a pooler, only a transaction has one and the same connection for what the migrator does; and the statements
-/// that it prepares must not be there when somebody else is given that connection.
-async fn in_one_transaction(migrator: &Migrator, conn: &mut PgConnection) -> Result<(), Refused> {
+/// Behind a pooler, only a transaction keeps one connection for all statements of the migrator; and the statements that it
+/// prepares must be gone when another client gets that connection.
+async fn in_one_transaction(migrator: &Migrator, conn: &mut PgConnection) -> Result<(), SqlxError> {
     const FORGET: &str = "DEALLOCATE ALL";
     let mut transaction = conn.begin().await?;
     sqlx::raw_sql(FORGET).execute(&mut *transaction).await?;
@@ -128,28 +127,28 @@ async fn in_one_transaction(migrator: &Migrator, conn: &mut PgConnection) -> Res
     Ok(transaction.commit().await?)
 }
 
-/// SQLite is migrated in one transaction, so that others find all of it done, or nothing.
+/// SQLite is migrated in one transaction, so that other processes see all of it, or nothing.
 async fn in_sqlite(migrator: &Migrator, file: &Sqlite) -> Result<(), MigrateError> {
     let mut session = file.write().await?;
     session.allow_long_statements();
     let applied = session.run(applied)?;
     if let Some((version, _)) = applied.iter().find(|(_, (success, _))| !success) {
-        return Err(Refused::Dirty(*version).into());
+        return Err(SqlxError::Dirty(*version).into());
     }
     if let Some(version) = applied.keys().filter(|version| !migrator.version_exists(**version)).min() {
-        return Err(Refused::VersionMissing(*version).into());
+        return Err(SqlxError::VersionMissing(*version).into());
     }
     for migration in migrator.iter() {
         match applied.get(&migration.version) {
             Some((_, checksum)) if checksum[..] == migration.checksum[..] => {}
-            Some(_) => return Err(Refused::VersionMismatch(migration.version).into()),
+            Some(_) => return Err(SqlxError::VersionMismatch(migration.version).into()),
             None => apply(&mut session, migration)?,
         }
     }
     Ok(session.commit().await?)
 }
 
-/// What a file has had: whether that succeeded, and the digest of its text.
+/// The applied migrations by number: whether each succeeded, and the digest of its text.
 fn applied(conn: &Connection) -> rusqlite::Result<HashMap<i64, (bool, Vec<u8>)>> {
     conn.execute_batch(APPLIED)?;
     let mut statement = conn.prepare("SELECT version, success, checksum FROM _sqlx_migrations")?;
@@ -162,7 +161,7 @@ fn apply(session: &mut Session, migration: &Migration) -> Result<(), StoreError>
         let begun = Instant::now();
         conn.execute_batch(migration.sql.as_str())?;
         let took = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        conn.execute(NOTE, (migration.version, &*migration.description, &*migration.checksum, took)).map(drop)
+        conn.execute(RECORD, (migration.version, &*migration.description, &*migration.checksum, took)).map(drop)
     })
 }
 

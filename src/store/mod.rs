@@ -1,10 +1,9 @@
-//! The store: the only place that knows SQL. One SQL text serves PostgreSQL and SQLite.
+//! The store: the only room with SQL. PostgreSQL and SQLite run the same SQL text.
 //!
-//! [`Db`] hands out a [`Conn`]: for reading, or for one transaction of writing. Every function of the store is a method
-//! of `Conn`, so that it serves both. Nothing here decides anything; the rules are in [`crate::domain`].
+//! [`Db`] hands out a [`Conn`]: to read with, or for one write transaction. Every statement is a method of `Conn`, so that
+//! it serves both. There are no rules here; they are in [`crate::domain`].
 
 mod access_keys;
-mod cause;
 mod changes;
 mod compositions;
 mod connect;
@@ -12,6 +11,7 @@ mod connections;
 mod deliveries;
 mod dump;
 mod encoder_configurations;
+mod engine_error;
 mod file;
 mod health;
 mod ingest_configurations;
@@ -38,13 +38,13 @@ mod tags;
 mod tokens;
 
 pub use access_keys::AccessKeyRow;
-pub use cause::Cause;
 pub use changes::ChangeRow;
 pub use compositions::{CompositionKey, CompositionRow};
 pub use connect::{OpenError, Options};
 pub use connections::{ConnectionRow, EVENTS, PUBLISH, SUBSCRIBE, StageKey};
 pub use deliveries::{DeliveryCounts, DeliveryRow, NEVER, Parked, Progress, TargetRow};
 pub use encoder_configurations::EncoderConfigurationRow;
+pub use engine_error::EngineError;
 pub use file::free_disk_bytes;
 pub use health::{ClockReading, Health};
 pub use ingest_configurations::IngestConfigurationRow;
@@ -74,15 +74,15 @@ use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// As often as something is tried while [`StoreError::Again`] is the answer. After an outage every idle connection is
-/// broken, and each is found out by using it; but a connection that breaks gives way to a new one.
+/// Attempts of an operation that fails with [`StoreError::Again`]. After an outage every idle connection is broken, which
+/// shows only when it is used; a new connection takes its place.
 pub const TRIES: usize = 32;
 
-/// A store, shared by whoever holds a clone.
+/// A store. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Db {
     pools: Pools,
-    /// Where to listen for what other nodes have written.
+    /// Where to LISTEN for changes by other nodes.
     listen: Option<Secret>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -90,7 +90,7 @@ pub struct Db {
     path: Option<PathBuf>,
     /// Whether opening the store has created its file.
     created: bool,
-    /// Held for as long as the server lives, so that no second one uses the same SQLite file.
+    /// Keeps a second server from using the same SQLite file. Last, so that it is dropped after the connections.
     _lock: Option<Arc<file::ServerLock>>,
 }
 
@@ -103,15 +103,15 @@ enum Pools {
 /// A connection of either engine, alone or inside a transaction.
 #[derive(Debug)]
 pub struct Conn {
-    held: Held,
+    raw: RawConnection,
     meter: measured::Meter,
-    /// Changes of stages that were noted in this transaction.
+    /// Changes of stages written by this transaction.
     noted: Vec<ChangeRow>,
 }
 
 /// The connection of a [`Conn`].
 #[derive(Debug)]
-enum Held {
+enum RawConnection {
     /// SQLite, outside of a transaction or inside one.
     Sqlite(sqlite::Session),
     /// PostgreSQL, outside of a transaction.
@@ -120,51 +120,51 @@ enum Held {
     PostgresTransaction(PooledConnection),
 }
 
-/// The bare connection that a statement runs on.
-enum Link<'a> {
+/// The connection that a statement runs on.
+enum RawConnectionMut<'a> {
     Sqlite(&'a mut sqlite::Session),
     Postgres(&'a mut PgConnection, &'a Session),
 }
 
-/// Why the store did not do what it was asked.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Other writers were in the way, or the connection broke before anything was written: trying again may help.
+    /// A conflict with another transaction, or a connection that broke before anything was written: a retry may help.
     #[error("the store was busy or its connection broke")]
-    Again(#[source] Cause),
-    /// Somebody else wrote the row after it was read: trying again helps.
+    Again(#[source] EngineError),
+    /// Compare-and-set failed: the row was written after it was read. A retry helps.
     #[error("another writer was faster")]
     Overtaken,
-    /// No connection could be had in time.
+    /// No connection was free in time.
     #[error("the store cannot be reached")]
-    Unavailable(#[source] Cause),
-    /// The server is known to be away; nothing was written.
+    Unavailable(#[source] EngineError),
+    /// The server is known to be unreachable; nothing was written.
     #[error("the store is away")]
     Away,
-    /// A row with the same unique key is there already.
+    /// A row with the same unique key exists.
     #[error("a row of the same key exists")]
-    Duplicate(#[source] Cause),
-    /// A value in the store is not what this program writes.
+    Duplicate(#[source] EngineError),
+    /// A value in the store is none that this program writes.
     #[error("the store holds a value that cannot be read")]
-    Corrupt(#[source] Cause),
+    Corrupt(#[source] EngineError),
     /// The store's disk is full, read-only or fails; nothing was written.
     #[error("the disk of the store takes no writes")]
-    Disk(#[source] Cause),
+    Disk(#[source] EngineError),
     /// A part of the database cannot be read: its structure is damaged.
     #[error("the database is damaged")]
-    Damaged(#[source] Cause),
+    Damaged(#[source] EngineError),
     /// A commit whose outcome is not known.
     #[error("the connection broke during a commit")]
-    Commit(#[source] Cause),
+    Commit(#[source] EngineError),
     /// Anything else.
     #[error("the store refused a statement")]
-    Other(#[source] Cause),
+    Other(#[source] EngineError),
 }
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         if let StoreError::Away | StoreError::Unavailable(_) | StoreError::Disk(_) = error {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the store is not to be had");
+            tracing::debug!(error = &error as &dyn std::error::Error, "store unavailable");
             return Fault::rejected(RejectionKind::Unavailable, "The service is unavailable for now; try again");
         }
         let may_repeat = matches!(error, StoreError::Again(_) | StoreError::Overtaken);
@@ -192,37 +192,37 @@ impl Db {
 
     /// A connection to read with.
     pub async fn read(&self) -> Result<Conn, StoreError> {
-        let taking = async {
+        let acquiring = async {
             Ok(match &self.pools {
-                Pools::Sqlite(file) => Held::Sqlite(file.read().await?),
-                Pools::Postgres(server) => Held::Postgres(server.read().await?),
+                Pools::Sqlite(file) => RawConnection::Sqlite(file.read().await?),
+                Pools::Postgres(server) => RawConnection::Postgres(server.read().await?),
             })
         };
-        self.take(Act::Read, taking).await
+        self.acquire(Act::Read, acquiring).await
     }
 
-    /// A transaction to write in. Dropped without [`Conn::commit`], it leaves nothing behind.
+    /// A write transaction. Dropped without [`Conn::commit`], it is rolled back.
     pub async fn write(&self) -> Result<Conn, StoreError> {
-        let taking = async {
+        let acquiring = async {
             Ok(match &self.pools {
-                Pools::Sqlite(file) => Held::Sqlite(file.write().await?),
-                Pools::Postgres(server) => Held::PostgresTransaction(server.write().await?),
+                Pools::Sqlite(file) => RawConnection::Sqlite(file.write().await?),
+                Pools::Postgres(server) => RawConnection::PostgresTransaction(server.write().await?),
             })
         };
-        self.take(Act::Transaction, taking).await
+        self.acquire(Act::Transaction, acquiring).await
     }
 
-    /// A transaction that sees the store as it is at its first statement, and changes nothing.
+    /// A read-only transaction that sees the store as it is at its first statement.
     pub async fn read_snapshot(&self) -> Result<Conn, StoreError> {
         let Pools::Sqlite(file) = &self.pools else {
             let mut conn = self.write().await?;
             execute!(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
             return Ok(conn);
         };
-        self.take(Act::Read, async { Ok(Held::Sqlite(file.snapshot().await?)) }).await
+        self.acquire(Act::Read, async { Ok(RawConnection::Sqlite(file.snapshot().await?)) }).await
     }
 
-    /// A transaction to write in that sees the store as it is at its first statement. On PostgreSQL, writing or locking a
+    /// A write transaction that sees the store as it is at its first statement. On PostgreSQL, writing or locking a
     /// row that another transaction has changed since is a conflict ([`StoreError::Again`]); SQLite has one writer.
     pub async fn write_snapshot(&self) -> Result<Conn, StoreError> {
         let mut conn = self.write().await?;
@@ -232,7 +232,7 @@ impl Db {
         Ok(conn)
     }
 
-    /// Asks the store for a sign of life.
+    /// Runs a statement that reads nothing, to check that the store answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let ask = async || {
             let mut conn = self.read().await?;
@@ -248,7 +248,7 @@ impl Db {
         }
     }
 
-    /// Whether the server is known to be away.
+    /// Whether the server is known to be unreachable.
     pub fn is_away(&self) -> bool {
         match &self.pools {
             Pools::Sqlite(_) => false,
@@ -256,8 +256,8 @@ impl Db {
         }
     }
 
-    /// Watches a PostgreSQL server for as long as this is polled: while it is away, requests fail at once. Calls `back` when
-    /// it is back.
+    /// Monitors a PostgreSQL server for as long as this is polled: while it is unreachable, requests fail at once. Calls
+    /// `back` when it is reachable again.
     pub async fn watch(&self, back: impl Fn()) {
         match &self.pools {
             Pools::Sqlite(_) => std::future::pending().await,
@@ -265,7 +265,7 @@ impl Db {
         }
     }
 
-    /// Waits for what is in use, then closes every connection.
+    /// Waits for the connections in use, then closes every connection.
     pub async fn close(&self) {
         match &self.pools {
             Pools::Sqlite(file) => file.close().await,
@@ -275,49 +275,49 @@ impl Db {
 }
 
 impl Conn {
-    fn link(&mut self) -> Link<'_> {
-        match &mut self.held {
-            Held::Sqlite(session) => Link::Sqlite(session),
-            Held::Postgres(pooled) | Held::PostgresTransaction(pooled) => {
+    fn raw(&mut self) -> RawConnectionMut<'_> {
+        match &mut self.raw {
+            RawConnection::Sqlite(session) => RawConnectionMut::Sqlite(session),
+            RawConnection::Postgres(pooled) | RawConnection::PostgresTransaction(pooled) => {
                 let (conn, session) = pooled.parts();
-                Link::Postgres(conn, session)
+                RawConnectionMut::Postgres(conn, session)
             }
         }
     }
 
-    /// The statement to ask for a page of `limit` rows: the second one is for PostgreSQL and for [`sql::PAGE`] at most.
+    /// The statement that reads a page of `limit` rows: `bounded` is for PostgreSQL and up to [`sql::PAGE`] rows.
     fn page(&self, any: &'static str, bounded: &'static str, limit: i64) -> &'static str {
-        match self.held {
-            Held::Sqlite(_) => any,
-            Held::Postgres(_) | Held::PostgresTransaction(_) if limit > sql::PAGE => any,
-            Held::Postgres(_) | Held::PostgresTransaction(_) => bounded,
+        match self.raw {
+            RawConnection::Sqlite(_) => any,
+            RawConnection::Postgres(_) | RawConnection::PostgresTransaction(_) if limit > sql::PAGE => any,
+            RawConnection::Postgres(_) | RawConnection::PostgresTransaction(_) => bounded,
         }
     }
 
     /// Lets later statements take long: other tasks leave the thread meanwhile.
     fn allow_long_statements(&mut self) {
-        if let Held::Sqlite(session) = &mut self.held {
+        if let RawConnection::Sqlite(session) = &mut self.raw {
             session.allow_long_statements();
         }
     }
 
-    /// Takes the changes of stages that were noted in this transaction: news once it is committed.
+    /// Takes the changes of stages that this transaction has written, to notify of once it is committed.
     pub fn take_noted(&mut self) -> Vec<ChangeRow> {
         std::mem::take(&mut self.noted)
     }
 
-    /// Makes what was written last. A connection for reading has nothing to commit.
+    /// Commits the transaction. A connection for reading has nothing to commit.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Conn { held, meter, .. } = self;
+        let Conn { raw, meter, .. } = self;
         let commit = async {
-            let done = match held {
-                Held::Sqlite(session) => return session.commit().await,
-                Held::Postgres(_) => Ok(()),
-                Held::PostgresTransaction(pooled) => pooled.commit().await,
+            let done = match raw {
+                RawConnection::Sqlite(session) => return session.commit().await,
+                RawConnection::Postgres(_) => Ok(()),
+                RawConnection::PostgresTransaction(pooled) => pooled.commit().await,
             };
             done.map_err(|error| match StoreError::from(error) {
-                // The engine says that nothing was written only where it names the conflict. A server that is shut down may
-                // have written the commit before it said goodbye.
+                // Only with a conflict the engine says that nothing was written. A server that is shut down may have
+                // written the commit before it closed the connection.
                 StoreError::Again(cause) if !cause.is_conflict() => StoreError::Commit(cause),
                 other => other,
             })
@@ -325,7 +325,7 @@ impl Conn {
         meter.commit(commit).await
     }
 
-    /// Waits until this transaction alone holds the lock `name` of `scope`, until its end.
+    /// Waits for the lock `name` of `scope`, and holds it exclusively until the end of the transaction.
     pub async fn lock(&mut self, scope: &Scope, name: &str) -> Result<(), StoreError> {
         const LOCK: &str = "INSERT INTO locks (account, region, name) VALUES ($1, $2, $3)
             ON CONFLICT (account, region, name) DO UPDATE SET name = excluded.name";

@@ -1,14 +1,14 @@
-//! How a statement is written once and run on either engine.
+//! Macros that write a statement once and run it on either engine.
 
-/// Runs a query that answers rows; the first word says how many: `fetch_optional`, `fetch_one`, `fetch_all`.
+/// Runs a query; the first argument says how many rows it answers: `fetch_optional`, `fetch_one`, `fetch_all`.
 macro_rules! fetch {
     ($how:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $conn.link() {
-            $crate::store::Link::Sqlite(c) => {
+        match $conn.raw() {
+            $crate::store::RawConnectionMut::Sqlite(c) => {
                 $crate::store::sqlite::yield_budget().await;
                 c.$how::<$row>($sql, &[$(&$bind),*])
             }
-            $crate::store::Link::Postgres(c, session) => {
+            $crate::store::RawConnectionMut::Postgres(c, session) => {
                 let query = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.persistent(session.named);
                 session.run(query.$how(c)).await.map_err($crate::store::StoreError::from)
             }
@@ -17,15 +17,15 @@ macro_rules! fetch {
     };
 }
 
-/// Runs a statement and answers how many rows it touched.
+/// Runs a statement; answers how many rows it changed.
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $conn.link() {
-            $crate::store::Link::Sqlite(c) => {
+        match $conn.raw() {
+            $crate::store::RawConnectionMut::Sqlite(c) => {
                 $crate::store::sqlite::yield_budget().await;
                 c.execute($sql, &[$(&$bind),*])
             }
-            $crate::store::Link::Postgres(c, session) => {
+            $crate::store::RawConnectionMut::Postgres(c, session) => {
                 let query = sqlx::query($sql)$(.bind($bind))*.persistent(session.named);
                 let done = session.run(query.execute(c)).await;
                 done.map(|done| done.rows_affected()).map_err($crate::store::StoreError::from)
@@ -35,7 +35,7 @@ macro_rules! execute {
     };
 }
 
-/// Declares a row type that both engines can fill; the fields bear the columns' names.
+/// Declares a row type that both engines can fill; the fields have the columns' names.
 macro_rules! rows {
     ($( $(#[$meta:meta])* $name:ident { $( $(#[$fmeta:meta])* $field:ident: $type:ty ),* $(,)? } )*) => {$(
         $(#[$meta])*
@@ -44,9 +44,9 @@ macro_rules! rows {
         impl crate::store::sqlite::FromRow for $name {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
 
-            fn read(row: &rusqlite::Row<'_>, places: &[usize]) -> rusqlite::Result<Self> {
-                let mut places = places.iter().copied();
-                Ok(Self { $($field: row.get(places.next().unwrap_or(usize::MAX))?),* })
+            fn read(row: &rusqlite::Row<'_>, indices: &[usize]) -> rusqlite::Result<Self> {
+                let mut indices = indices.iter().copied();
+                Ok(Self { $($field: row.get(indices.next().unwrap_or(usize::MAX))?),* })
             }
         }
 
@@ -59,9 +59,9 @@ macro_rules! rows {
     )*};
 }
 
-/// For PostgreSQL alone: a statement that answers [`PAGE`](crate::store::sql::PAGE) rows at most, of which `$limit` are
-/// wanted. It makes a plan anew for every page where it does not know how long that is, as a page could be the whole of a
-/// long list; so planned, it is no worse for a short one. SQLite has no such trouble, and takes longer to hand rows on.
+/// For PostgreSQL only: a statement that answers up to `$limit` rows, of [`PAGE`](crate::store::sql::PAGE) at most.
+/// PostgreSQL plans a statement for every execution while the limit is unknown, as a page could be a whole long list; with
+/// a constant it keeps the plan. SQLite has no such cost, and would take longer for the subquery.
 macro_rules! page {
     ($statement:expr, $order:literal, $limit:literal) => {
         concat!(
@@ -77,7 +77,7 @@ macro_rules! page {
     };
 }
 
-/// A statement about the table of a kind of resources: what stands before the table's name and after it.
+/// A statement on the table of a kind of resource: the text before the table's name and after it.
 macro_rules! for_kind {
     ($kind:expr, $before:literal, $after:literal) => {
         match $kind {
@@ -97,7 +97,7 @@ macro_rules! for_kind {
     };
 }
 
-/// Most rows of a page, and the one that shows whether another follows.
+/// Maximum rows of a page, and the one that shows whether another page follows.
 pub const PAGE: i64 = 101;
 
 pub(crate) use {execute, fetch, for_kind, page, rows};

@@ -1,50 +1,42 @@
-//! The tables that a backup holds, each once: both directions are made from this, and a test compares it with the
-//! schema.
+//! The tables of a backup and their columns. Export and import use this list; a test compares it with the schema.
 
 use serde_json::Value;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Text.
     Text,
     /// A secret, encrypted with the master key, or `""`.
     Sealed,
     /// A 64-bit number.
     Number,
-    /// One, or none.
+    /// A 64-bit number or NULL.
     MaybeNumber,
-    /// True or false.
     Bool,
-    /// JSON.
     Json,
 }
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: &'static str,
-    /// What it holds.
     pub kind: Kind,
-    /// The migration that it came with. One that came after its table has a default.
+    /// The migration that added it. A column that is younger than its table has a default.
     pub since: i64,
 }
 
 /// A table.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// Its name.
     pub name: &'static str,
-    /// The migration that it came with.
+    /// The migration that added it.
     pub since: i64,
-    /// How many of its first columns are its primary key.
+    /// How many of its first columns are the primary key.
     pub key: usize,
-    /// Its columns.
     pub columns: &'static [Column],
 }
 
-/// What stands in a column of a row.
+/// The value of a column in a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// Of [`Kind::Text`] or [`Kind::Sealed`].
@@ -60,23 +52,23 @@ pub enum Cell {
 }
 
 impl Table {
-    /// The table `name`, if a schema has it.
+    /// The table `name`, if the schema has it.
     pub fn named(name: &str, schema: i64) -> Option<&'static Table> {
         TABLES.iter().find(|table| table.name == name && table.since <= schema)
     }
 
-    /// The tables that a schema has.
+    /// The tables of a schema.
     pub fn all(schema: i64) -> impl Iterator<Item = &'static Table> {
         TABLES.iter().filter(move |table| table.since <= schema)
     }
 
-    /// The columns that it has in a schema; those of the key in front.
+    /// Its columns in a schema; those of the key first.
     pub fn columns(&self, schema: i64) -> Vec<Column> {
         self.columns.iter().copied().filter(|column| column.since <= schema).collect()
     }
 }
 
-/// Reads as: `sessions` came with migration 1, its key are its first 4 columns, `ends_at` came with migration 3.
+/// Reads as: migration 1 added `sessions`, its first 4 columns are the key, migration 3 added `ends_at`.
 macro_rules! tables {
     ($( $name:ident since $since:literal key $key:literal {
         $( $column:ident: $kind:ident $(since $added:literal)? ),* $(,)?
@@ -96,10 +88,10 @@ macro_rules! tables {
     (@since $table:literal $column:literal) => { $column };
 }
 
-/// Tables that are of one server's life, and not of a backup: what is locked, which servers run, and where media are.
-pub const LEFT_OUT: &[&str] = &["locks", "nodes", "media_homes"];
+/// Tables that are not in a backup, as they describe running servers: locks, nodes, and where media are.
+pub const EXCLUDED: &[&str] = &["locks", "nodes", "media_homes"];
 
-/// The tables that a backup holds, in its order.
+/// The tables of a backup, in its order.
 pub const TABLES: &[Table] = tables! {
     signing_keys since 1 key 1 { id: Text, created_at: Number, sealed: Sealed }
     access_keys since 2 key 1 {

@@ -1,4 +1,4 @@
-//! The targets of events, and what they did not take.
+//! Event targets, and deliveries that failed.
 
 use crate::engines::Engine;
 use crate::{scope, strangers};
@@ -13,7 +13,7 @@ fn of(scope: &Scope, stage: &str) -> StageKey {
     StageKey { account: scope.account.clone(), region: scope.region.clone(), stage_id: stage.into() }
 }
 
-/// Writes an event of each of these stages; they stand in the log in the order of the stages' names.
+/// Writes an event of each of these stages; they are in the log in the order of the stages' names.
 async fn log(tx: &mut Conn, stages: &[&str]) {
     for (number, stage) in (1..).zip(stages) {
         let id = format!("{stage}{number}");
@@ -28,7 +28,7 @@ fn parked(position: i64, stage: &StageKey, next_at: i64) -> Parked<'_> {
     Parked { position, stage, attempts, since: 5, next_at, dead_at: None, error: "no" }
 }
 
-/// The positions of what is due.
+/// The positions of due deliveries.
 async fn due(tx: &mut Conn, now: i64) -> Vec<i64> {
     tx.due_deliveries("t", now, 10).await.unwrap().iter().map(|row| row.position).collect()
 }
@@ -62,7 +62,7 @@ conformance! {
         assert_eq!(tx.event_target("u").await.unwrap(), None);
     }
 
-    what_was_parked_is_due_in_the_order_of_each_stage(tx) {
+    parked_deliveries_are_due_in_the_order_of_each_stage(tx) {
         log(&mut tx, &["a", "a", "b", "c"]).await;
         let (a, b) = (key("a"), key("b"));
         for row in [parked(1, &a, 50), parked(2, &a, NEVER), parked(3, &b, 40)] {
@@ -86,7 +86,7 @@ conformance! {
         assert_eq!(tx.delivery_counts("v").await.unwrap().oldest, None);
     }
 
-    later_events_of_a_stage_that_waits_are_seen(tx) {
+    later_events_of_a_waiting_stage_are_found(tx) {
         log(&mut tx, &["a", "b", "a", "", "b"]).await;
         // The log: one of no stage, two of a, two of b.
         let (a, none) = (key("a"), key(""));
@@ -102,7 +102,7 @@ conformance! {
         assert_eq!(tx.waiting_stages("t", 2, 5).await.unwrap(), []);
     }
 
-    what_was_given_up_is_listed_sent_again_or_dropped(tx) {
+    dead_deliveries_are_listed_redelivered_or_dropped(tx) {
         log(&mut tx, &["a", "a", "a", "a"]).await;
         let a = key("a");
         for position in 1..=3 {

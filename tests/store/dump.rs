@@ -1,11 +1,11 @@
-//! Whole tables, for backups.
+//! Dumps of whole tables, for backups.
 
 use crate::engines::Engine;
 use crate::{scope, stage};
 use greenroom::config::{Secret, Url};
 use greenroom::model::arn::ResourceKind;
 use greenroom::model::tag::Tags;
-use greenroom::store::tables::{Cell, Kind, LEFT_OUT, TABLES, Table};
+use greenroom::store::tables::{Cell, EXCLUDED, Kind, TABLES, Table};
 use greenroom::store::{Db, SCHEMA, StoreError};
 use sqlx::{Connection as _, PgConnection};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ async fn a_backup_has_every_table_and_column_of_every_schema() {
             for column in columns(&engine).await {
                 tables.entry(column.0.clone()).or_default().push(column);
             }
-            tables.retain(|name, _| name != "_sqlx_migrations" && !LEFT_OUT.contains(&name.as_str()));
+            tables.retain(|name, _| name != "_sqlx_migrations" && !EXCLUDED.contains(&name.as_str()));
             let mut known: Vec<_> = Table::all(schema).map(|table| table.name.to_owned()).collect();
             known.sort();
             assert_eq!(tables.keys().cloned().collect::<Vec<_>>(), known, "schema {schema}: see src/store/tables.rs");
@@ -95,7 +95,7 @@ async fn a_store_without_a_schema_says_so() {
 }
 
 #[tokio::test]
-async fn a_snapshot_does_not_see_what_comes_after_it() {
+async fn a_snapshot_does_not_see_later_commits() {
     for engine in Engine::both().await {
         let db = engine.open().await;
         let table = Table::named("stages", SCHEMA).unwrap();
@@ -113,7 +113,7 @@ async fn a_snapshot_does_not_see_what_comes_after_it() {
 }
 
 #[tokio::test]
-async fn a_snapshot_to_write_in_conflicts_with_what_was_written_since() {
+async fn a_write_snapshot_conflicts_with_rows_written_since() {
     for engine in Engine::both().await {
         let db = engine.open().await;
         let mut tx = db.write().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_snapshot_to_write_in_conflicts_with_what_was_written_since() {
 
 conformance! {
     a_table_is_dumped_page_by_page_and_restored(tx) {
-        tx.be_patient().await.unwrap();
+        tx.disable_timeouts().await.unwrap();
         for n in 0..7 {
             tx.insert_stage(&scope(), &stage(&format!("s{n}"), n)).await.unwrap();
         }
@@ -161,7 +161,7 @@ conformance! {
             row[1] = Cell::Text("eu-south-1".into());
         }
         tx.restore(table, &columns, &rows[..5]).await.unwrap();
-        // None of these is added, and the transaction goes on.
+        // None of these is inserted, and the transaction can go on.
         assert!(matches!(tx.restore(table, &columns, &rows[4..]).await, Err(StoreError::Duplicate(_))));
         tx.restore(table, &columns, &rows[5..]).await.unwrap();
         let restored = tx.dump(table, &columns, None, 100).await.unwrap();
@@ -169,7 +169,7 @@ conformance! {
         assert_eq!(restored.len(), 14);
     }
 
-    what_an_older_schema_does_not_have_gets_its_default(tx) {
+    columns_missing_from_an_older_schema_get_their_defaults(tx) {
         let table = Table::named("compositions", 3).unwrap();
         let before = table.columns(3);
         let cells = before.iter().map(|column| match column.kind {
@@ -186,7 +186,7 @@ conformance! {
         assert_eq!(row[told], Cell::Number(0));
     }
 
-    whoever_holds_a_connection_is_taken_for_dead(tx) {
+    nodes_with_connections_are_marked_dead(tx) {
         let table = Table::named("connections", SCHEMA).unwrap();
         let row = |id: &str, node: &str| {
             let text = |text: &str| Cell::Text(text.into());
@@ -195,14 +195,14 @@ conformance! {
         };
         let rows = [row("1", "n"), row("2", "n"), row("3", "m")];
         tx.restore(table, &table.columns(SCHEMA), &rows).await.unwrap();
-        tx.bury_holders().await.unwrap();
+        tx.fence_nodes_with_connections().await.unwrap();
         let dead = tx.dead_nodes(9).await.unwrap();
         assert_eq!(dead.iter().map(|node| node.id.as_str()).collect::<Vec<_>>(), ["m", "n"]);
     }
 }
 
 #[test]
-fn a_table_stands_once() {
+fn each_table_is_listed_once() {
     let names: Vec<_> = TABLES.iter().map(|table| table.name).collect();
     let mut once = names.clone();
     once.sort_unstable();

@@ -1,10 +1,10 @@
-//! What `greenroom doctor` asks of a store.
+//! The inspection by `greenroom doctor`.
 
 use crate::engines::Engine;
 use greenroom::store::{Db, SCHEMA};
 
 #[tokio::test]
-async fn a_store_says_its_schema_and_that_it_can_be_written_to() {
+async fn an_inspection_reports_schema_and_writability() {
     for engine in Engine::both().await {
         let db = Db::open_beside(&engine.options()).await.unwrap();
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! The store's conformance: one suite, every statement, both engines.
+//! Conformance of the store: one suite, every statement, both engines.
 
 #[path = "../support/engines.rs"]
 mod engines;
@@ -19,7 +19,7 @@ fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "us-west-2".into() }
 }
 
-/// The same account elsewhere, another account, and both: none of them may see what `scope` has.
+/// The same account in another region, and another account: neither may see rows of `scope`.
 fn strangers() -> [Scope; 2] {
     [
         Scope { account: "123456789012".into(), region: "eu-west-1".into() },
@@ -69,8 +69,8 @@ macro_rules! conformance {
 
 mod deliveries;
 mod dump;
-mod figures;
 mod inspect;
+mod metrics;
 mod outbox;
 mod reads;
 mod server;
@@ -131,7 +131,7 @@ conformance! {
         assert_eq!((row.name.as_str(), row.quiet_since), ("other", 77));
         assert_eq!(tx.count_stages_recording_to(&scope(), "storage").await.unwrap(), 1);
         assert_eq!(tx.count_stages_recording_to(&scope(), "").await.unwrap(), 0);
-        let place = somebody(&mut tx, id, "p").await;
+        let place = connected_participant(&mut tx, id, "p").await;
         tx.revoke_participant(&scope(), id, "p", "why", 1).await.unwrap();
         tx.delete_stage_history(&scope(), id).await.unwrap();
         assert!(tx.delete_resource(&scope(), ResourceKind::Stage, id).await.unwrap());
@@ -214,10 +214,10 @@ conformance! {
         }
     }
 
-    a_participant_is_written_only_by_who_saw_its_last_event(tx) {
+    a_participant_is_updated_by_compare_and_set_on_its_events(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("a", 1)).await.unwrap();
-        let session = somebody(&mut tx, "a", "p").await;
+        let session = connected_participant(&mut tx, "a", "p").await;
         let here = Place { scope: &scope, stage: "a", session: &session };
         let row = tx.participant(here, "p").await.unwrap().unwrap();
         assert_eq!(row.events, 1);
@@ -237,7 +237,7 @@ conformance! {
         }
     }
 
-    a_stage_that_is_held_says_what_may_be_due(tx) {
+    a_locked_stage_comes_with_what_may_be_due(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
         let due = async |tx: &mut Conn, now| tx.hold_stage(&scope, "s", now).await.unwrap().unwrap().1;
@@ -260,12 +260,12 @@ conformance! {
         }
     }
 
-    a_stage_is_seen_with_its_session_and_its_latest_change(tx) {
+    a_stage_is_read_with_its_session_and_latest_change(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
         let sight = async |tx: &mut Conn| tx.sight_of_stage(&scope, "s").await.unwrap();
         assert_eq!(sight(&mut tx).await, Some(SightRow { active_session: None, revision: None }));
-        let session = somebody(&mut tx, "s", "p").await;
+        let session = connected_participant(&mut tx, "s", "p").await;
         for revision in 1..3 {
             tx.note_change(&scope, "s", 5, false).await.unwrap();
             let seen = SightRow { active_session: Some(session.clone()), revision: Some(revision) };
@@ -276,13 +276,13 @@ conformance! {
         }
     }
 
-    a_session_is_due_only_while_nobody_is_in_it(tx) {
+    a_session_is_due_only_while_it_is_empty(tx) {
         let scope = scope();
-        let session = somebody(&mut tx, "s", "p").await;
+        let session = connected_participant(&mut tx, "s", "p").await;
         let here = Place { scope: &scope, stage: "s", session: &session };
         let ends_at = async |tx: &mut Conn| tx.open_session(&scope, "s").await.unwrap().unwrap().ends_at;
         tx.set_empty_session_due(&scope, "s", &session, Some(7)).await.unwrap();
-        assert_eq!(ends_at(&mut tx).await, None, "somebody is connected");
+        assert_eq!(ends_at(&mut tx).await, None, "a participant is connected");
         let row = ParticipantRow { state: "DISCONNECTED".into(), ..participant("p", 1) };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
         for stranger in strangers() {
@@ -297,13 +297,13 @@ conformance! {
         assert_eq!(tx.session(&scope, "s", &session).await.unwrap().unwrap().ends_at, None, "what has ended is not due");
     }
 
-    whoever_comes_is_known_by_what_bars_them_and_the_token_they_hold(tx) {
+    a_joining_participant_is_read_with_revocation_and_current_token(tx) {
         let scope = scope();
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), None, "there is no such stage");
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
-        let nobody = Some(GuestRow { revoked: false, token: None });
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), nobody);
-        let session = somebody(&mut tx, "s", "p").await;
+        let unrestricted = Some(GuestRow { revoked: false, token: None });
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), unrestricted);
+        let session = connected_participant(&mut tx, "s", "p").await;
         let here = Place { scope: &scope, stage: "s", session: &session };
         let guest = |token, revoked| Some(GuestRow { revoked, token: Some(Json(token)) });
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(None, false));
@@ -312,7 +312,7 @@ conformance! {
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
         tx.revoke_participant(&scope, "s", "p", "why", 1).await.unwrap();
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(Some(token), true));
-        assert_eq!(tx.guest(&scope, "s", "q").await.unwrap(), nobody);
+        assert_eq!(tx.guest(&scope, "s", "q").await.unwrap(), unrestricted);
         tx.insert_node("n", "http://x", 9).await.unwrap();
         assert_eq!(tx.revoked_and_living(&scope, "s", "p", "n").await.unwrap(), (true, true));
         assert_eq!(tx.revoked_and_living(&scope, "s", "q", "m").await.unwrap(), (false, false));
@@ -327,7 +327,7 @@ conformance! {
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), Some(GuestRow { revoked: true, token: None }), "it is gone");
     }
 
-    what_is_revoked_stays_revoked(tx) {
+    revocations_are_idempotent_and_permanent(tx) {
         let scope = scope();
         for _ in 0..2 {
             tx.revoke_participant(&scope, "a", "p", "because", 5).await.unwrap();
@@ -358,7 +358,7 @@ conformance! {
         assert!(tx.signing_key("unknown").await.unwrap().is_none());
     }
 
-    access_keys_are_found_by_id_alone(tx) {
+    access_keys_are_found_by_id_only(tx) {
         let key = |id: &str, created_at: i64| AccessKeyRow {
             id: id.into(),
             account: "123456789012".into(),
@@ -387,7 +387,7 @@ conformance! {
         assert!(!tx.enable_access_key("A", true).await.unwrap());
     }
 
-    public_keys_are_kept_once_each(tx) {
+    public_keys_are_written_read_listed_and_deleted(tx) {
         let key = |id: &str, created_at: i64| PublicKeyRow {
             id: id.into(),
             name: "n".into(),
@@ -489,7 +489,7 @@ conformance! {
         assert!(tx.delete_resource(&scope, ResourceKind::IngestConfiguration, "a").await.unwrap());
     }
 
-    compositions_know_whether_somebody_publishes(tx) {
+    compositions_are_read_with_the_publishing_state_of_their_stage(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s1", 7)).await.unwrap();
         for (id, started_at, stage, encoder) in [("a", 1, "s1", "e1"), ("b", 2, "s2", "e2"), ("c", 2, "s1", "")] {
@@ -497,11 +497,11 @@ conformance! {
         }
         assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, Some(7));
         assert_eq!(tx.composition(&scope, "b").await.unwrap().unwrap().quiet_since, None, "its stage is gone");
-        let session = somebody(&mut tx, "s1", "p").await;
+        let session = connected_participant(&mut tx, "s1", "p").await;
         let here = Place { scope: &scope, stage: "s1", session: &session };
         let row = tx.participant(here, "p").await.unwrap().unwrap();
         tx.update_participant(here, 1, &ParticipantRow { publishing: true, ..row }).await.unwrap();
-        assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, None, "somebody publishes");
+        assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, None, "a participant publishes");
         for (filter, expected) in [
             (("", ""), &["c", "b", "a"][..]),
             (("s1", ""), &["c", "a"]),
@@ -551,7 +551,7 @@ conformance! {
         assert!(tx.composition(&scope, "a").await.unwrap().is_none());
     }
 
-    replications_are_replaced_counted_and_forgotten(tx) {
+    replications_are_replaced_counted_and_deleted(tx) {
         let scope = scope();
         for (destination, started_at) in [("d2", 1), ("d1", 1), ("d3", 2)] {
             tx.put_replication(&scope, &replication(destination, started_at, "ACTIVE")).await.unwrap();
@@ -667,7 +667,7 @@ conformance! {
         ] {
             tx.insert_connection(&scope, "s", &connection(id, who, kind, remote)).await.unwrap();
         }
-        let session = somebody(&mut tx, "s", "p").await;
+        let session = connected_participant(&mut tx, "s", "p").await;
         let here = Place { scope: &scope, stage: "s", session: &session };
         for id in ["p", "replica"] {
             let row = ParticipantRow { publishing: true, ..participant(id, 1) };
@@ -690,9 +690,9 @@ conformance! {
         }
     }
 
-    a_subscription_to_a_replica_that_is_gone_is_not_held(tx) {
+    a_subscription_to_a_removed_replica_is_not_counted(tx) {
         let scope = scope();
-        let session = somebody(&mut tx, "s", "replica").await;
+        let session = connected_participant(&mut tx, "s", "replica").await;
         let here = Place { scope: &scope, stage: "s", session: &session };
         let native = ParticipantRow { source_stage_id: "".into(), state: "DISCONNECTED".into(), ..participant("native", 1) };
         tx.insert_participant(here, &native).await.unwrap();
@@ -715,7 +715,7 @@ conformance! {
         }
     }
 
-    the_media_of_a_stage_have_one_home_while_somebody_publishes(tx) {
+    a_stage_has_one_media_home_while_it_has_publishers(tx) {
         let scope = scope();
         assert_eq!(tx.media_home(&scope, "s").await.unwrap(), None);
         for node in ["n1", "n2"] {
@@ -725,7 +725,7 @@ conformance! {
         tx.insert_connection(&scope, "s", &connection("c", "p", "PUBLISH", "")).await.unwrap();
         tx.insert_connection(&scope, "s", &connection("d", "p", "EVENTS", "")).await.unwrap();
         tx.free_media_home(&scope, "s").await.unwrap();
-        assert!(tx.media_home(&scope, "s").await.unwrap().is_some(), "somebody publishes");
+        assert!(tx.media_home(&scope, "s").await.unwrap().is_some(), "a participant publishes");
         for stranger in strangers() {
             assert_eq!(tx.media_home(&stranger, "s").await.unwrap(), None);
             tx.free_media_home(&stranger, "s").await.unwrap();
@@ -740,7 +740,7 @@ conformance! {
         assert_eq!((tx.media_home(&scope, "a").await.unwrap(), tx.media_home(&scope, "b").await.unwrap().is_some()), (None, true));
     }
 
-    a_node_is_dead_for_good(tx) {
+    a_dead_node_stays_dead(tx) {
         for (id, expires_at) in [("n1", 10), ("n2", 20), ("n3", 30)] {
             tx.insert_node(id, "http://x", expires_at).await.unwrap();
         }
@@ -751,7 +751,7 @@ conformance! {
         assert!(!tx.beat_node("n0", "http://y", 40).await.unwrap());
         tx.bury_expired_nodes("n3", 30).await.unwrap();
         let dead = async |tx: &mut Conn| tx.dead_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
-        assert_eq!(dead(&mut tx).await, ["n2"], "n1 gave a sign of life, n3 is the one that asks");
+        assert_eq!(dead(&mut tx).await, ["n2"], "n1 has sent a heartbeat, n3 is the one that asks");
         assert!(!tx.beat_node("n2", "http://y", 99).await.unwrap());
         tx.bury_node("n1", 39).await.unwrap();
         assert_eq!(dead(&mut tx).await, ["n2"]);
@@ -767,7 +767,7 @@ conformance! {
         assert_eq!(dead(&mut tx).await, ["n2", "n1"]);
     }
 
-    changes_are_listed_the_oldest_first_and_their_numbers_grow(tx) {
+    changes_are_listed_oldest_first_with_increasing_revisions(tx) {
         for (stage, at) in [("b", 5), ("a", 5), ("Z", 5), ("late", 9), ("early", 1)] {
             assert_eq!(tx.note_change(&scope(), stage, at, false).await.unwrap(), 1);
         }
@@ -796,7 +796,7 @@ conformance! {
         assert_eq!(tx.changes(0, None, 99).await.unwrap().len(), 6, "what lives stays");
     }
 
-    those_in_a_session_are_listed_publishers_apart(tx) {
+    connected_participants_are_listed_with_publishers_apart(tx) {
         let scope = scope();
         let here = Place { scope: &scope, stage: "s", session: "st-1" };
         assert!(!tx.is_anybody_connected(here).await.unwrap());
@@ -834,7 +834,7 @@ conformance! {
         }
     }
 
-    of_a_full_session_all_who_publish_are_seen_first(tx) {
+    of_a_full_session_publishers_are_listed_first(tx) {
         let scope = scope();
         let here = Place { scope: &scope, stage: "s", session: "st-1" };
         for n in 0..120 {
@@ -846,7 +846,7 @@ conformance! {
         assert_eq!(seen, expected);
     }
 
-    what_is_due_is_found_in_every_account(tx) {
+    due_work_is_found_in_every_account(tx) {
         let scope = scope();
         for (stage, ends_at) in [("late", Some(30)), ("first", Some(10)), ("second", Some(20)), ("never", None)] {
             tx.insert_session(&scope, stage, "st-1", 1, ends_at).await.unwrap();
@@ -915,7 +915,7 @@ fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
 }
 
 /// Opens a session of a stage with one participant in it; answers the session's id.
-async fn somebody(tx: &mut Conn, stage: &str, id: &str) -> String {
+async fn connected_participant(tx: &mut Conn, stage: &str, id: &str) -> String {
     let session = format!("st-of-{stage}");
     tx.insert_session(&scope(), stage, &session, 1, None).await.unwrap();
     let scope = scope();
@@ -988,7 +988,7 @@ async fn each(check: impl AsyncFn(&Engine, Db)) {
 }
 
 #[tokio::test]
-async fn what_is_not_committed_leaves_nothing_behind() {
+async fn a_dropped_transaction_leaves_nothing_behind() {
     each(async |_, db| {
         let mut tx = db.write().await.unwrap();
         tx.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
@@ -1005,7 +1005,7 @@ async fn what_is_not_committed_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn the_same_unique_key_twice_is_told_from_other_failures() {
+async fn a_duplicate_key_has_an_error_of_its_own() {
     each(async |_, db| {
         let mut tx = db.write().await.unwrap();
         tx.insert_session(&scope(), "a", "st-1", 1, None).await.unwrap();
@@ -1054,7 +1054,7 @@ async fn several_nodes_may_migrate_an_empty_store_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_one_sqlite_file_is_refused_and_the_command_line_is_not() {
+async fn a_second_server_on_a_sqlite_file_is_refused_and_a_command_is_not() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let second = Db::open(&engine.options()).await;
@@ -1067,9 +1067,9 @@ async fn a_second_server_on_one_sqlite_file_is_refused_and_the_command_line_is_n
     Db::open(&engine.options()).await.expect("the first one is gone");
 }
 
-/// A store as the second migration left it, with something in every table that later ones change.
+/// A store of the second migration, with rows in every table that later migrations change.
 #[tokio::test]
-async fn a_store_with_a_past_is_brought_up_to_date() {
+async fn a_store_of_an_older_schema_is_migrated_with_its_rows() {
     const PAST: [&str; 4] = [
         "INSERT INTO sessions (account, region, stage_id, id, started_at) VALUES ('123456789012', 'us-west-2', 's', 'st-1', 7)",
         "INSERT INTO participants (account, region, stage_id, session_id, id, user_id, attributes, state, published,

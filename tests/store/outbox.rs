@@ -21,7 +21,7 @@ conformance! {
         assert_eq!(changes.iter().find(|row| row.key().scope() == scope()).unwrap().revision, 1);
     }
 
-    the_outbox_is_moved_to_the_log_in_the_order_of_each_stage(tx) {
+    the_outbox_is_relayed_to_the_log_in_the_order_of_each_stage(tx) {
         assert!(!tx.is_outbox_waiting().await.unwrap());
         assert_eq!((tx.relay(9).await.unwrap(), tx.log_end().await.unwrap()), ((0, 0), 0));
         for (stage, number, id) in [("b", 2, "y"), ("a", 1, "z"), ("b", 1, "x"), ("B", 1, "w")] {
@@ -51,7 +51,7 @@ conformance! {
         assert_eq!(tx.log_of(&scope(), log[0].position, 10).await.unwrap(), []);
     }
 
-    the_log_is_trimmed_by_age_but_not_what_is_waited_for(tx) {
+    the_log_is_trimmed_by_age_except_for_pending_deliveries(tx) {
         for number in 1..=6 {
             write(&mut tx, "s", number, &number.to_string()).await;
         }
@@ -71,7 +71,7 @@ conformance! {
         assert_eq!(tx.log_trimmed().await.unwrap(), (6, 200));
     }
 
-    what_was_written_since_a_time_is_found_although_positions_are_in_another_order(tx) {
+    events_since_a_time_are_found_in_any_order_of_positions(tx) {
         for (number, written_at) in [(1, 100), (2, 103), (3, 101), (4, 102), (5, 104)] {
             let id = number.to_string();
             let row = Written { stage: "s", number, id: &id, kind: EVENT, body: "{}", written_at };
@@ -82,7 +82,7 @@ conformance! {
         assert_eq!(tx.log_since(104).await.unwrap(), Some(5));
     }
 
-    what_was_trimmed_is_known_although_something_older_is_waited_for(tx) {
+    trimmed_positions_are_known_despite_older_pending_deliveries(tx) {
         for number in 1..=3 {
             write(&mut tx, "s", number, &number.to_string()).await;
         }

@@ -137,7 +137,7 @@ async fn a_reader_is_of_use_after_a_failure() {
     db.close().await;
 }
 
-/// Adds a stage that takes some pages.
+/// Adds a stage of several pages.
 async fn add_large(db: &Db, id: &str) {
     let mut row = stage(id, 1);
     row.name = "n".repeat(20_000);
@@ -146,33 +146,33 @@ async fn add_large(db: &Db, id: &str) {
     tx.commit().await.unwrap();
 }
 
-/// What the log has begun with: another number each time that it starts anew.
-fn beginning(engine: &Engine) -> Vec<u8> {
+/// The salts of the log's header, which change each time that it restarts.
+fn salts(engine: &Engine) -> Vec<u8> {
     let mut path = path(engine).into_os_string();
     path.push("-wal");
-    let mut beginning = vec![0; 8];
-    std::fs::File::open(path).unwrap().read_exact_at(&mut beginning, 16).unwrap();
-    beginning
+    let mut salts = vec![0; 8];
+    std::fs::File::open(path).unwrap().read_exact_at(&mut salts, 16).unwrap();
+    salts
 }
 
-/// Writes until the log has started anew, twice.
+/// Writes until the log has restarted twice.
 async fn write_much(engine: &Engine, db: &Db) {
     let mut ids = (0..).map(|n| format!("s{n}"));
     let mut writing = async || {
         for _ in 0..2 {
-            let before = beginning(engine);
-            while before == beginning(engine) {
+            let before = salts(engine);
+            while before == salts(engine) {
                 for _ in 0..50 {
                     add_large(db, &ids.next().unwrap()).await;
                 }
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), writing()).await.expect("it starts anew in time");
+    tokio::time::timeout(Duration::from_secs(60), writing()).await.expect("it restarts in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_log_starts_anew_among_reads() {
+async fn the_log_restarts_under_constant_reads() {
     let (engine, db) = opened().await;
     let done = Arc::new(AtomicBool::new(false));
     let readers = (0..3).map(|_| {

@@ -1,4 +1,4 @@
-//! PostgreSQL that goes away and comes back, conflicts that it settles, and what nodes tell each other through it.
+//! What only PostgreSQL has: outages, conflicts, notifications, poolers.
 
 use crate::engines::Engine;
 use crate::scope;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Longer than anything here takes, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// PostgreSQL, where there is one.
+/// PostgreSQL, if the tests have one.
 async fn postgres() -> Option<Engine> {
     Engine::both().await.into_iter().find(|engine| matches!(engine, Engine::Postgres(..)))
 }
@@ -30,7 +30,7 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("it happens in time");
 }
 
-/// Lets connections in, or none; those that there are end.
+/// Allows or refuses connections; the existing ones are closed.
 async fn admit(server: &str, name: &str, open: bool) {
     let mut admin = sqlx::PgConnection::connect(server).await.unwrap();
     let text = sqlx::AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {open}"));
@@ -40,7 +40,7 @@ async fn admit(server: &str, name: &str, open: bool) {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_server_that_is_away_and_all_goes_on_when_it_is_back() {
+async fn requests_fail_at_once_during_an_outage_and_work_after_it() {
     let Some(engine) = postgres().await else { return };
     let Engine::Postgres(server, name) = &engine else { unreachable!() };
     let db = engine.open().await;
@@ -68,7 +68,7 @@ async fn nobody_waits_for_a_server_that_is_away_and_all_goes_on_when_it_is_back(
 }
 
 #[tokio::test]
-async fn transactions_in_each_others_way_are_told_to_try_again() {
+async fn conflicting_transactions_are_told_to_retry() {
     let Some(engine) = postgres().await else { return };
     let db = engine.open().await;
     let both = async |first: &str, second: &str, other: &tokio::sync::Barrier| {
@@ -86,7 +86,7 @@ async fn transactions_in_each_others_way_are_told_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_conflict_that_shows_at_the_commit_is_a_failure_for_certain() {
+async fn a_conflict_at_the_commit_is_a_known_failure() {
     let Some(engine) = postgres().await else { return };
     // 40001: each has read what the other writes. Which of them fails, and whether at its commit, is the server's choice.
     let strict = format!("{}?options=-c%20default_transaction_isolation=serializable", url(&engine).0);
@@ -105,7 +105,7 @@ async fn a_conflict_that_shows_at_the_commit_is_a_failure_for_certain() {
 }
 
 #[tokio::test]
-async fn what_one_node_tells_the_others_hear() {
+async fn a_notification_reaches_other_nodes() {
     let Some(engine) = postgres().await else { return };
     let options = Options { listen: Some(url(&engine)), ..engine.options() };
     let (one, two) = (Db::open(&options).await.unwrap(), Db::open(&options).await.unwrap());
@@ -125,7 +125,7 @@ async fn what_one_node_tells_the_others_hear() {
 }
 
 #[tokio::test]
-async fn the_clock_is_the_servers_own_and_an_embedded_store_has_none() {
+async fn the_clock_is_the_servers_and_an_embedded_store_has_none() {
     let (real, wrong) = (Clock::System, Clock::manual(Timestamp(0)));
     let embedded = Engine::sqlite();
     let db = embedded.open().await;
@@ -173,7 +173,7 @@ async fn no_password_is_written_where_a_store_is_shown() {
     let (who, place) = rest.split_once('@').unwrap();
     let user = who.split(':').next().unwrap();
     let with = Url::Postgres(Secret(format!("{scheme}://{user}:open-sesame@{place}")));
-    // A server that asks for the right one lets nobody in with this.
+    // A server that checks passwords refuses this one.
     let Ok(db) = Db::open(&Options { url: with, ..engine.options() }).await else { return };
     assert!(!format!("{db:?}").contains("sesame"));
     db.close().await;

@@ -83,17 +83,17 @@ async fn many_at_once() {
 }
 
 #[tokio::test]
-async fn of_many_writers_each_finds_what_it_committed_and_nothing_else() {
+async fn concurrent_writers_find_exactly_what_they_committed() {
     many_at_once().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_writers_on_many_threads_each_finds_what_it_committed_and_nothing_else() {
+async fn concurrent_writers_on_many_threads_find_exactly_what_they_committed() {
     many_at_once().await;
 }
 
 #[tokio::test]
-async fn a_file_is_checked_and_is_discarded_only_if_it_was_just_made() {
+async fn a_file_is_checked_and_is_discarded_only_if_it_is_new() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     for level in [DatabaseCheck::Off, DatabaseCheck::Quick, DatabaseCheck::Full] {
@@ -282,7 +282,7 @@ async fn a_reader_is_waited_for_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_closed_store_refuses_and_what_was_begun_before_is_done() {
+async fn a_closed_store_refuses_requests_and_finishes_those_before() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let tx = adding(&db, "a").await;
@@ -303,14 +303,14 @@ async fn a_closed_store_refuses_and_what_was_begun_before_is_done() {
 }
 
 #[tokio::test]
-async fn the_log_is_moved_into_the_file_while_the_store_is_open() {
+async fn the_log_is_checkpointed_while_the_store_is_open() {
     let engine = Engine::sqlite();
     let db = Db::open(&Options { synchronous: Synchronous::Normal, ..engine.options() }).await.unwrap();
     db.migrate().await.unwrap();
     let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
     let mut ids = (0..).map(|n| format!("s{n}"));
     let moving = async {
-        // As many pages as it takes twice, so that the log has begun anew.
+        // Twice the pages of a checkpoint, so that the log has restarted.
         while size(path(&engine)) < 2000 * 4096 || log(&engine) > 8000 * 4096 {
             for _ in 0..50 {
                 let mut row = stage(&ids.next().unwrap(), 1);
@@ -349,7 +349,7 @@ async fn a_store_in_memory_has_one_connection_for_all() {
 }
 
 #[tokio::test]
-async fn what_is_no_value_of_ours_is_told_from_other_failures() {
+async fn a_value_that_cannot_be_read_has_an_error_of_its_own() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     add(&db, "a").await.unwrap();
@@ -363,7 +363,7 @@ async fn what_is_no_value_of_ours_is_told_from_other_failures() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_not_ours_is_refused() {
+async fn a_foreign_schema_is_refused() {
     each(async |engine, db| {
         for (spoil, mend, words) in [
             (

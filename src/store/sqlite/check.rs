@@ -4,10 +4,10 @@ use crate::config::DatabaseCheck;
 use rusqlite::{Connection, ErrorCode, Result};
 use std::time::{Duration, Instant};
 
-/// Steps of SQLite's between two looks at the time.
+/// Steps of SQLite's virtual machine between two checks of the time limit.
 const STEPS: i32 = 1000;
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Verdict {
     /// No damage was found.
@@ -26,8 +26,8 @@ pub(super) fn check(conn: &Connection, level: DatabaseCheck, limit: Option<Durat
         DatabaseCheck::Full => "PRAGMA integrity_check(1)",
     };
     if let Some(limit) = limit {
-        let begun = Instant::now();
-        conn.progress_handler(STEPS, Some(move || begun.elapsed() >= limit))?;
+        let started_at = Instant::now();
+        conn.progress_handler(STEPS, Some(move || started_at.elapsed() >= limit))?;
     }
     let found: Result<String> = conn.query_row(pragma, [], |row| row.get(0));
     conn.progress_handler(0, None::<fn() -> bool>)?;

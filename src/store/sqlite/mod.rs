@@ -12,8 +12,8 @@ mod statement;
 mod writer;
 
 use super::StoreError;
-use super::cause::Cause;
 use super::connect::Options;
+use super::engine_error::EngineError;
 use crate::config::DatabaseCheck;
 use checkpointer::Checkpointer;
 use open_options::OpenOptions;
@@ -83,7 +83,7 @@ impl Sqlite {
         self.keep_log(true).await?;
         let readers = file.readers.clone();
         let checked = tokio::task::spawn_blocking(move || check::check(&readers.open()?, level, limit)).await;
-        let verdict = checked.map_err(|_| Cause::Closed)??;
+        let verdict = checked.map_err(|_| EngineError::Closed)??;
         if !matches!(verdict, Verdict::Damaged(_)) {
             self.keep_log(false).await?;
         }
@@ -143,7 +143,7 @@ impl Sqlite {
 }
 
 impl Session {
-    fn conn(&self) -> Result<&Connection, Cause> {
+    fn conn(&self) -> Result<&Connection, EngineError> {
         match &self.conn {
             SessionConn::Reader(reader) => Ok(reader.conn()),
             SessionConn::Writer(writer) => Ok(writer.conn()),

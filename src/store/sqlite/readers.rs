@@ -3,7 +3,7 @@
 
 use super::open_options::OpenOptions;
 use super::run;
-use crate::store::cause::Cause;
+use crate::store::engine_error::EngineError;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,9 +55,9 @@ impl Readers {
     }
 
     /// Waits for a connection.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Reader, Cause> {
+    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Reader, EngineError> {
         let acquiring = tokio::time::timeout(self.options.acquire_timeout, self.permits.clone().acquire_owned());
-        let permit = acquiring.await.map_err(|_| Cause::Late)?.map_err(|_| Cause::Closed)?;
+        let permit = acquiring.await.map_err(|_| EngineError::AcquireTimeout)?.map_err(|_| EngineError::Closed)?;
         let kept = self.idle().pop();
         let conn = match kept {
             Some(conn) => conn,

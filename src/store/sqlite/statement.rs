@@ -1,25 +1,25 @@
-//! Statements, run where they are called, and the rows that they answer.
+//! Statements, their parameters, and their rows.
 
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Error, Result, Row, Statement, ToSql};
 
-/// A row of a known shape.
+/// A type that is read from a row.
 pub trait FromRow: Sized {
-    /// The columns by their names; none where they are known by their places.
+    /// The names of its columns; none if they are read by position.
     const COLUMNS: &'static [&'static str];
 
-    /// Reads a row; `places` is where the columns stand.
-    fn read(row: &Row<'_>, places: &[usize]) -> Result<Self>;
+    /// Reads a row; `indices` are those of the columns.
+    fn read(row: &Row<'_>, indices: &[usize]) -> Result<Self>;
 }
 
-/// Rows that are known by the places of their columns.
+/// Tuples are read by position.
 macro_rules! tuples {
-    ($( ($($type:ident $place:literal),+) )*) => {$(
+    ($( ($($type:ident $index:literal),+) )*) => {$(
         impl<$($type: FromSql),+> FromRow for ($($type,)+) {
             const COLUMNS: &'static [&'static str] = &[];
 
             fn read(row: &Row<'_>, _: &[usize]) -> Result<Self> {
-                Ok(($(row.get::<_, $type>($place)?,)+))
+                Ok(($(row.get::<_, $type>($index)?,)+))
             }
         }
     )*};
@@ -27,54 +27,53 @@ macro_rules! tuples {
 
 tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2, D 3) }
 
-/// Binds values to what the statement calls `$1`, `$2` and so on, each as often as it likes and in any order, or to
-/// nameless ones in theirs.
+/// Binds values to the parameters `$1`, `$2` and so on, in any order and each any number of times, or to `?` in their order.
 fn bind(statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> Result<()> {
-    for place in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(place).and_then(|name| name.get(1..)?.parse().ok()).unwrap_or(place);
+    for index in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse().ok()).unwrap_or(index);
         let Some(value) = values.get(number.wrapping_sub(1)) else {
             return Err(Error::InvalidParameterCount(values.len(), number));
         };
-        statement.raw_bind_parameter(place, value)?;
+        statement.raw_bind_parameter(index, value)?;
     }
     Ok(())
 }
 
-/// Where a row's columns stand in what a statement answers.
-fn places(statement: &Statement<'_>, columns: &[&str]) -> Result<Vec<usize>> {
-    let place = |(expected, name): (usize, &&str)| {
-        // Most statements name them in the order of the fields.
+/// The indices of columns in the result of a statement.
+fn indices(statement: &Statement<'_>, columns: &[&str]) -> Result<Vec<usize>> {
+    let index = |(expected, name): (usize, &&str)| {
+        // Most statements have them in the order of the fields.
         if statement.column_name(expected).is_ok_and(|found| found == *name) {
             return Ok(expected);
         }
         statement.column_index(name)
     };
-    columns.iter().enumerate().map(place).collect()
+    columns.iter().enumerate().map(index).collect()
 }
 
-/// Runs a query and reads its rows with `read`, `most` of them.
+/// Runs a query and reads up to `max` of its rows with `read`.
 pub fn rows<T>(
     conn: &Connection,
     sql: &str,
     values: &[&dyn ToSql],
-    most: usize,
+    max: usize,
     columns: &[&str],
     read: impl Fn(&Row<'_>, &[usize]) -> Result<T>,
 ) -> Result<Vec<T>> {
     let mut statement = conn.prepare_cached(sql)?;
     bind(&mut statement, values)?;
-    let places = places(&statement, columns)?;
+    let indices = indices(&statement, columns)?;
     let mut found = Vec::new();
     let mut rows = statement.raw_query();
-    while found.len() < most
+    while found.len() < max
         && let Some(row) = rows.next()?
     {
-        found.push(read(row, &places)?);
+        found.push(read(row, &indices)?);
     }
     Ok(found)
 }
 
-/// Runs a statement and answers how many rows it touched.
+/// Runs a statement; answers how many rows it changed.
 pub fn execute(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize> {
     let mut statement = conn.prepare_cached(sql)?;
     bind(&mut statement, values)?;
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_goes_where_its_number_is() {
+    fn values_are_bound_by_number_or_order() {
         assert_eq!(pair("SELECT $2, $1", &[&"a", &7]), Ok((7, "a".into())));
         assert_eq!(pair("SELECT $2 + $2, $1 || $1", &[&"a", &7]), Ok((14, "aa".into())));
         assert_eq!(pair("SELECT $11, $1", &[&"a", &0, &0, &0, &0, &0, &0, &0, &0, &0, &11]), Ok((11, "a".into())));
@@ -103,7 +102,7 @@ mod tests {
     #[test]
     fn a_column_is_found_by_its_name() {
         let conn = Connection::open_in_memory().unwrap();
-        let read = |row: &Row<'_>, places: &[usize]| Ok((row.get(places[0])?, row.get(places[1])?));
+        let read = |row: &Row<'_>, indices: &[usize]| Ok((row.get(indices[0])?, row.get(indices[1])?));
         let read = |sql: &str| rows(&conn, sql, &[], 9, &["a", "b"], read);
         assert_eq!(read("SELECT 1 AS a, 2 AS b"), Ok(vec![(1, 2)]));
         assert_eq!(read("SELECT 2 AS b, 0 AS c, 1 AS a"), Ok(vec![(1, 2)]));

@@ -3,7 +3,7 @@
 
 use super::checkpointer::Checkpointer;
 use super::run;
-use crate::store::cause::{Cause, is_busy, is_full};
+use crate::store::engine_error::{EngineError, is_busy, is_full};
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) struct Transaction {
 /// Why a transaction was not committed.
 #[derive(Debug)]
 pub(super) struct CommitError {
-    pub cause: Cause,
+    pub cause: EngineError,
     /// Whether it is certain that nothing was written.
     pub rolled_back: bool,
 }
@@ -60,17 +60,17 @@ impl Writer {
     }
 
     /// Waits for exclusive use of the connection.
-    pub(super) async fn lock(&self) -> Result<WriterGuard, Cause> {
+    pub(super) async fn lock(&self) -> Result<WriterGuard, EngineError> {
         let locking = tokio::time::timeout(self.acquire_timeout, self.conn.clone().lock_owned());
-        let guard = locking.await.map_err(|_| Cause::Late)?;
+        let guard = locking.await.map_err(|_| EngineError::AcquireTimeout)?;
         if guard.is_none() {
-            return Err(Cause::Closed);
+            return Err(EngineError::Closed);
         }
         Ok(WriterGuard(guard))
     }
 
     /// Begins a transaction; while another process writes, tries again until `acquire_timeout` is over.
-    pub(super) async fn begin(&self) -> Result<Transaction, Cause> {
+    pub(super) async fn begin(&self) -> Result<Transaction, EngineError> {
         let guard = self.lock().await?;
         guard.roll_back()?;
         let deadline = Instant::now() + self.acquire_timeout;
@@ -84,7 +84,7 @@ impl Writer {
             }
             if Instant::now() + pause > deadline {
                 tracing::debug!(%error, "another process has been writing for too long");
-                return Err(Cause::Late);
+                return Err(EngineError::AcquireTimeout);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -112,9 +112,9 @@ impl WriterGuard {
 impl Transaction {
     /// The connection. Fails once SQLite has rolled back by itself, as it does when the disk is full: outside of the
     /// transaction, a statement would be committed at once.
-    pub(super) fn conn(&self) -> Result<&Connection, Cause> {
+    pub(super) fn conn(&self) -> Result<&Connection, EngineError> {
         let conn = self.guard.conn();
-        if conn.is_autocommit() { Err(Cause::Lost) } else { Ok(conn) }
+        if conn.is_autocommit() { Err(EngineError::RolledBack) } else { Ok(conn) }
     }
 
     /// Commits. Where that waits for the disk, it is done on a thread of its own, and goes on when the caller is dropped.
@@ -122,7 +122,7 @@ impl Transaction {
         let is_slow = self.checkpointer.as_ref().is_some_and(|file| file.commit_is_slow());
         match Handle::try_current() {
             Ok(runtime) if is_slow => {
-                let unknown = |_| Err(CommitError { cause: Cause::Closed, rolled_back: false });
+                let unknown = |_| Err(CommitError { cause: EngineError::Closed, rolled_back: false });
                 runtime.spawn_blocking(|| self.commit_here()).await.unwrap_or_else(unknown)
             }
             _ => self.commit_here(),

@@ -1,72 +1,72 @@
-//! What an engine said, and what that means to whoever asked the store.
+//! Errors of the engines, and their classification as [`StoreError`].
 
 use super::StoreError;
 use rusqlite::ErrorCode;
 use std::sync::Arc;
 
-/// What an engine said, or what stood between it and whoever asked.
+/// An error of an engine or of the way to it: the source of a [`StoreError`].
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Cause {
-    /// PostgreSQL, or the way to it.
+pub enum EngineError {
+    /// PostgreSQL, or the connection to it.
     #[error(transparent)]
     Postgres(Arc<sqlx::Error>),
     /// SQLite.
     #[error(transparent)]
     Sqlite(Arc<rusqlite::Error>),
-    /// Others had every connection for too long.
+    /// Every connection was in use for too long.
     #[error("no connection to the SQLite file was free in time")]
-    Late,
-    /// The store was closed before.
+    AcquireTimeout,
+    /// The store is closed.
     #[error("the store is closed")]
     Closed,
-    /// SQLite has taken everything back that was written with this.
+    /// SQLite has rolled the transaction back by itself.
     #[error("the transaction was rolled back")]
-    Lost,
+    RolledBack,
 }
 
-impl Cause {
-    /// Whether the engine itself refused, rather than the way to it.
+impl EngineError {
+    /// Whether the engine itself answered with an error.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Cause::Postgres(error) => error.as_database_error().is_some(),
-            Cause::Sqlite(error) => error.sqlite_error().is_some(),
-            Cause::Late | Cause::Closed | Cause::Lost => false,
+            EngineError::Postgres(error) => error.as_database_error().is_some(),
+            EngineError::Sqlite(error) => error.sqlite_error().is_some(),
+            EngineError::AcquireTimeout | EngineError::Closed | EngineError::RolledBack => false,
         }
     }
 
     /// Whether the disk of a SQLite file is full, read-only or fails.
     pub(super) fn is_disk(&self) -> bool {
-        matches!(self, Cause::Sqlite(error) if is_disk(error))
+        matches!(self, EngineError::Sqlite(error) if is_disk(error))
     }
 
-    /// Whether another transaction was in the way of this one, which has left nothing behind. PostgreSQL: serialization
-    /// failure, deadlock; SQLite: busy, locked.
+    /// Whether the transaction conflicted with another one and was rolled back. PostgreSQL: serialization failure,
+    /// deadlock; SQLite: busy, locked.
     pub(super) fn is_conflict(&self) -> bool {
         match self {
-            Cause::Postgres(error) => {
+            EngineError::Postgres(error) => {
                 let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
                 matches!(&*code, "40001" | "40P01")
             }
-            Cause::Sqlite(error) => is_busy(error),
-            Cause::Late | Cause::Closed => false,
-            Cause::Lost => true,
+            EngineError::Sqlite(error) => is_busy(error),
+            EngineError::AcquireTimeout | EngineError::Closed => false,
+            EngineError::RolledBack => true,
         }
     }
 }
 
-impl From<sqlx::Error> for Cause {
+impl From<sqlx::Error> for EngineError {
     fn from(error: sqlx::Error) -> Self {
-        Cause::Postgres(Arc::new(error))
+        EngineError::Postgres(Arc::new(error))
     }
 }
 
-impl From<rusqlite::Error> for Cause {
+impl From<rusqlite::Error> for EngineError {
     fn from(error: rusqlite::Error) -> Self {
-        Cause::Sqlite(Arc::new(error))
+        EngineError::Sqlite(Arc::new(error))
     }
 }
 
-/// Whether somebody else has the file or a part of it to himself for now.
+/// Whether another connection has locked the file or a part of it.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed))
@@ -93,10 +93,10 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 impl StoreError {
-    /// What the error says to an operator.
+    /// The error in an operator's terms.
     pub fn detail(&self) -> String {
         match self {
-            StoreError::Disk(Cause::Sqlite(error)) if is_full(error) => {
+            StoreError::Disk(EngineError::Sqlite(error)) if is_full(error) => {
                 "the disk of the database is full: free some space on it".into()
             }
             StoreError::Damaged(cause) => {
@@ -107,13 +107,13 @@ impl StoreError {
     }
 }
 
-impl From<Cause> for StoreError {
-    fn from(cause: Cause) -> Self {
+impl From<EngineError> for StoreError {
+    fn from(cause: EngineError) -> Self {
         match &cause {
             _ if cause.is_conflict() => StoreError::Again(cause),
-            Cause::Postgres(error) => match &**error {
+            EngineError::Postgres(error) => match &**error {
                 sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Duplicate(cause),
-                // A shutdown, a transaction left idle.
+                // Server shutdown, idle-in-transaction timeout.
                 sqlx::Error::Database(e)
                     if matches!(&*e.code().unwrap_or_default(), "57P01" | "57P02" | "57P05" | "25P03") =>
                 {
@@ -135,9 +135,9 @@ impl From<Cause> for StoreError {
                 }
                 _ => StoreError::Other(cause),
             },
-            Cause::Sqlite(error) if is_damage(error) => StoreError::Damaged(cause),
-            Cause::Sqlite(error) if is_disk(error) => StoreError::Disk(cause),
-            Cause::Sqlite(error) => match &**error {
+            EngineError::Sqlite(error) if is_damage(error) => StoreError::Damaged(cause),
+            EngineError::Sqlite(error) if is_disk(error) => StoreError::Disk(cause),
+            EngineError::Sqlite(error) => match &**error {
                 rusqlite::Error::SqliteFailure(code, _)
                     if matches!(
                         code.extended_code,
@@ -154,20 +154,20 @@ impl From<Cause> for StoreError {
                 | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt(cause),
                 _ => StoreError::Other(cause),
             },
-            Cause::Late | Cause::Closed => StoreError::Unavailable(cause),
-            Cause::Lost => StoreError::Again(cause),
+            EngineError::AcquireTimeout | EngineError::Closed => StoreError::Unavailable(cause),
+            EngineError::RolledBack => StoreError::Again(cause),
         }
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Cause::from(error).into()
+        EngineError::from(error).into()
     }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Cause::from(error).into()
+        EngineError::from(error).into()
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted of the store.
+//! Metrics of the store.
 
 use crate::engines::Engine;
 use crate::{connection, participant, scope, strangers};
@@ -7,7 +7,7 @@ use greenroom::store::{EVENT, Place, StoreError, Written};
 use std::sync::Arc;
 
 conformance! {
-    the_living_are_counted_of_every_account(tx) {
+    current_sessions_and_participants_are_counted_over_all_accounts(tx) {
         assert_eq!(tx.living().await.unwrap(), Living::default());
         for (n, scope) in strangers().iter().chain([&scope()]).enumerate() {
             tx.insert_session(scope, "a", "st-1", 1, None).await.unwrap();
@@ -27,7 +27,7 @@ conformance! {
         assert_eq!(tx.living().await.unwrap(), living);
     }
 
-    what_waits_in_the_outbox_is_counted(tx) {
+    the_outbox_backlog_is_counted(tx) {
         assert_eq!(tx.outbox_backlog().await.unwrap(), (0, None));
         for (number, id, written_at) in [(1, "a", 7), (2, "b", 5), (3, "c", 6)] {
             let row = Written { stage: "s", number, id, kind: EVENT, body: "{}", written_at };
@@ -46,10 +46,10 @@ fn value(metrics: &Metrics, series: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn work_is_timed_and_errors_are_told_apart() {
+async fn work_is_timed_and_errors_are_counted_by_class() {
     for engine in Engine::both().await {
         let metrics = Arc::new(Metrics::default());
-        let db = engine.open().await.measured(metrics.clone());
+        let db = engine.open().await.with_metrics(metrics.clone());
         let count = |operation: &str| {
             value(&metrics, &format!("greenroom_store_duration_seconds_count{{operation=\"{operation}\"}}"))
         };
