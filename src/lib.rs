@@ -95,7 +95,7 @@
 //!   same function serves a lone read and a transaction. It names two types of `domain` that it stores as JSON.
 //! - `config` owns the types of what can be set ([`config::Quotas`], [`config::Url`]); `store`, `app`, `api` and
 //!   `server` read them.
-//! - `sqlx` speaks to PostgreSQL only; SQLite is spoken to with `rusqlite`, which runs a statement where it is called.
+//! - `sqlx` is for PostgreSQL only; SQLite has `rusqlite`, which runs a statement on the thread that calls it.
 //!   With the former's thread behind each connection, going there and back was most of what a read took: with one
 //!   client it cost 6 calls of `futex` for each GetStage, with 32 clients 15 for each CreateStage; there are 0 and 2 now.
 //! - A composition's state is computed from its history when it is read ([`domain::composition`]), so that it is right

@@ -129,7 +129,8 @@ fn only_the_store_branches_on_the_name_of_its_engine() {
 #[test]
 fn libraries_stay_in_their_rooms() {
     for (library, homes) in [
-        ("sqlx::", &["store"][..]),
+        ("sqlx_core::", &["store"][..]),
+        ("sqlx_postgres::", &["store"]),
         ("rusqlite::", &["store"]),
         ("deadpool::", &["store"]),
         ("axum::", &["api", "http", "signaling", "server", "config"]),

@@ -4,6 +4,7 @@ use super::sql::{execute, fetch};
 use super::sqlite;
 use super::tables::{Cell, Column, Kind, Table};
 use super::{Conn, Db, Json, RawConnectionMut, StoreError};
+use crate::store::sqlx;
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use sqlx::{AssertSqlSafe, Row as _};

@@ -1,6 +1,7 @@
 //! Errors of the engines, and their classification as [`StoreError`].
 
 use super::StoreError;
+use crate::store::sqlx;
 use rusqlite::ErrorCode;
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! A value that is stored as JSON.
 
+use crate::store::sqlx;
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::de::DeserializeOwned;

@@ -2,6 +2,7 @@
 
 use super::sqlite::{Session, Sqlite};
 use super::{Db, Pools, StoreError};
+use crate::store::sqlx;
 use rusqlite::Connection;
 use sqlx::migrate::{MigrateError as SqlxError, Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, PgConnection, SqlSafeStr as _};

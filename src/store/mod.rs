@@ -31,6 +31,7 @@ mod sessions;
 mod signing_keys;
 mod sql;
 mod sqlite;
+mod sqlx;
 mod stages;
 mod storage_configurations;
 pub mod tables;

@@ -3,6 +3,7 @@
 
 use super::{Db, Pools, StoreError};
 use crate::config::Secret;
+use crate::store::sqlx;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;

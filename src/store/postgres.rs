@@ -13,6 +13,7 @@ pub(super) use pool::PooledConnection;
 use super::StoreError;
 use super::connect::Options;
 use crate::config::Pooler;
+use crate::store::sqlx;
 use pool::Pool;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};

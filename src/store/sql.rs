@@ -9,7 +9,7 @@ macro_rules! fetch {
                 c.$how::<$row>($sql, &[$(&$bind),*])
             }
             $crate::store::RawConnectionMut::Postgres(c, session) => {
-                let query = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.persistent(session.named);
+                let query = $crate::store::sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.persistent(session.named);
                 session.run(query.$how(c)).await.map_err($crate::store::StoreError::from)
             }
         }
@@ -26,7 +26,7 @@ macro_rules! execute {
                 c.execute($sql, &[$(&$bind),*])
             }
             $crate::store::RawConnectionMut::Postgres(c, session) => {
-                let query = sqlx::query($sql)$(.bind($bind))*.persistent(session.named);
+                let query = $crate::store::sqlx::query($sql)$(.bind($bind))*.persistent(session.named);
                 let done = session.run(query.execute(c)).await;
                 done.map(|done| done.rows_affected()).map_err($crate::store::StoreError::from)
             }
@@ -50,9 +50,9 @@ macro_rules! rows {
             }
         }
 
-        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $name {
-            fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
-                use sqlx::Row as _;
+        impl crate::store::sqlx::FromRow<'_, crate::store::sqlx::postgres::PgRow> for $name {
+            fn from_row(row: &crate::store::sqlx::postgres::PgRow) -> Result<Self, crate::store::sqlx::Error> {
+                use crate::store::sqlx::Row as _;
                 Ok(Self { $($field: row.try_get(stringify!($field))?),* })
             }
         }

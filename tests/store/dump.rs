@@ -7,7 +7,9 @@ use greenroom::model::arn::ResourceKind;
 use greenroom::model::tag::Tags;
 use greenroom::store::tables::{Cell, EXCLUDED, Kind, TABLES, Table};
 use greenroom::store::{Db, SCHEMA, StoreError};
-use sqlx::{Connection as _, PgConnection};
+use sqlx_core::connection::Connection as _;
+use sqlx_core::query_as::query_as;
+use sqlx_postgres::PgConnection;
 use std::collections::BTreeMap;
 
 /// Table, column, type, whether it may be NULL, its place in the primary key or 0.
@@ -25,7 +27,7 @@ async fn columns(engine: &Engine) -> Vec<Found> {
     match engine.url() {
         Url::Postgres(Secret(url)) => {
             let mut conn = PgConnection::connect(&url).await.unwrap();
-            sqlx::query_as(POSTGRES).fetch_all(&mut conn).await.unwrap()
+            query_as(POSTGRES).fetch_all(&mut conn).await.unwrap()
         }
         Url::File(path) => {
             let conn = rusqlite::Connection::open(path).unwrap();

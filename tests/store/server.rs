@@ -5,7 +5,12 @@ use crate::scope;
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::{Listen, Pooler, Secret, Url};
 use greenroom::store::{Db, Options, StoreError};
-use sqlx::Connection as _;
+use sqlx_core::connection::Connection as _;
+use sqlx_core::query::query;
+use sqlx_core::query_scalar::query_scalar;
+use sqlx_core::raw_sql::raw_sql;
+use sqlx_core::sql_str::AssertSqlSafe;
+use sqlx_postgres::PgConnection;
 use std::time::Duration;
 
 /// Longer than anything here takes, whatever else the machine does.
@@ -32,11 +37,11 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
 
 /// Allows or refuses connections; the existing ones are closed.
 async fn admit(server: &str, name: &str, open: bool) {
-    let mut admin = sqlx::PgConnection::connect(server).await.unwrap();
-    let text = sqlx::AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {open}"));
-    sqlx::raw_sql(text).execute(&mut admin).await.unwrap();
+    let mut admin = PgConnection::connect(server).await.unwrap();
+    let text = AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {open}"));
+    raw_sql(text).execute(&mut admin).await.unwrap();
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-    sqlx::query(end).bind(name).execute(&mut admin).await.unwrap();
+    query(end).bind(name).execute(&mut admin).await.unwrap();
 }
 
 #[tokio::test]
@@ -158,10 +163,10 @@ async fn behind_a_pooler_everything_is_a_transaction_without_prepared_statements
     tx.commit().await.unwrap();
     drop(db.read().await.unwrap().newest_signing_key().await.unwrap());
     // What a connection keeps, the next client behind a pooler would find.
-    let mut beside = sqlx::PgConnection::connect(&url(&engine).0).await.unwrap();
+    let mut beside = PgConnection::connect(&url(&engine).0).await.unwrap();
     let kept = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
         AND state = 'idle in transaction'";
-    until(async || sqlx::query_scalar::<_, i64>(kept).fetch_one(&mut beside).await.unwrap() == 0).await;
+    until(async || query_scalar::<_, i64>(kept).fetch_one(&mut beside).await.unwrap() == 0).await;
     db.close().await;
 }
 

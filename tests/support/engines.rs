@@ -2,8 +2,10 @@
 
 use greenroom::config::{Pooler, Secret, Synchronous, Url};
 use greenroom::store::{Db, Options};
-use sqlx::Connection as _;
-use sqlx::postgres::PgPoolOptions;
+use sqlx_core::connection::Connection as _;
+use sqlx_core::raw_sql::raw_sql;
+use sqlx_core::sql_str::AssertSqlSafe;
+use sqlx_postgres::{PgConnection, PgPoolOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,8 +47,8 @@ impl Engine {
     async fn postgres(url: String) -> Engine {
         let name = format!("greenroom_{}", name());
         let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::raw_sql(create).execute(&pool).await.unwrap();
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        raw_sql(create).execute(&pool).await.unwrap();
         Engine::Postgres(url, name)
     }
 
@@ -81,8 +83,8 @@ impl Engine {
         for statement in statements {
             match self.url() {
                 Url::Postgres(Secret(url)) => {
-                    let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
-                    sqlx::raw_sql(*statement).execute(&mut conn).await.unwrap();
+                    let mut conn = PgConnection::connect(&url).await.unwrap();
+                    raw_sql(*statement).execute(&mut conn).await.unwrap();
                 }
                 Url::File(path) => {
                     rusqlite::Connection::open(path).unwrap().execute_batch(statement).unwrap();

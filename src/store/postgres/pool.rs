@@ -6,6 +6,7 @@
 //! trip.)
 
 use super::Session;
+use crate::store::sqlx;
 use deadpool::managed::{
     self, Manager, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult,
 };

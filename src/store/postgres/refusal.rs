@@ -1,6 +1,7 @@
 //! Why PostgreSQL cannot be used, in one sentence that says what to do.
 
 use crate::config::{Secret, Url};
+use crate::store::sqlx;
 use std::io::ErrorKind;
 
 /// How special characters are written in a URL.

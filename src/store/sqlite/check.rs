@@ -19,7 +19,7 @@ pub(in crate::store) enum Verdict {
 }
 
 /// Checks the structure of the file for `limit` at most; without one, to the end.
-pub(super) fn check(conn: &Connection, level: DatabaseCheck, limit: Option<Duration>) -> Result<Verdict> {
+pub(super) fn check(conn: &mut Connection, level: DatabaseCheck, limit: Option<Duration>) -> Result<Verdict> {
     let pragma = match level {
         DatabaseCheck::Off => return Ok(Verdict::Sound),
         DatabaseCheck::Quick => "PRAGMA quick_check(1)",
@@ -45,15 +45,15 @@ mod tests {
 
     #[test]
     fn a_check_ends_at_its_time_limit() {
-        let conn = Connection::open_in_memory().unwrap();
+        let mut conn = Connection::open_in_memory().unwrap();
         let fill = "CREATE TABLE numbers (number, text); CREATE INDEX texts ON numbers (text);
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
             INSERT INTO numbers SELECT i, hex(i) FROM n";
         conn.execute_batch(fill).unwrap();
         for level in [DatabaseCheck::Quick, DatabaseCheck::Full] {
-            assert_eq!(check(&conn, level, Some(Duration::ZERO)).unwrap(), Verdict::OutOfTime);
-            assert_eq!(check(&conn, level, None).unwrap(), Verdict::Sound);
+            assert_eq!(check(&mut conn, level, Some(Duration::ZERO)).unwrap(), Verdict::OutOfTime);
+            assert_eq!(check(&mut conn, level, None).unwrap(), Verdict::Sound);
         }
-        assert_eq!(check(&conn, DatabaseCheck::Off, Some(Duration::ZERO)).unwrap(), Verdict::Sound);
+        assert_eq!(check(&mut conn, DatabaseCheck::Off, Some(Duration::ZERO)).unwrap(), Verdict::Sound);
     }
 }

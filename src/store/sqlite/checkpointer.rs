@@ -2,9 +2,8 @@
 //! the blocking pool, as that waits for the disk. Without them the log would grow while there is always a reader.
 
 use super::open_options::OpenOptions;
-use crate::config::Synchronous;
 use rusqlite::Connection;
-use std::cell::Cell;
+use rusqlite::hooks::Wal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -17,19 +16,6 @@ const CHECKPOINT: i32 = 1000;
 const TRUNCATE: i32 = 16_000;
 /// How long they wait for that.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(250);
-
-thread_local! {
-    /// How many pages the last commit on this thread has left in the log.
-    static PAGES: Cell<Option<i32>> = const { Cell::new(None) };
-}
-
-/// Has every commit of a connection note the length of the log. SQLite makes no checkpoints by itself any longer.
-pub(super) fn watch(conn: &Connection) {
-    conn.wal_hook(Some(|_, pages| {
-        PAGES.set(Some(pages));
-        Ok(())
-    }));
-}
 
 /// Makes the checkpoints of a file.
 #[derive(Debug)]
@@ -46,14 +32,19 @@ impl Checkpointer {
         Checkpointer { options, due: AtomicI32::new(CHECKPOINT), conn: Arc::default() }
     }
 
-    /// Whether every commit waits for the disk.
-    pub(super) fn commit_is_slow(&self) -> bool {
-        self.options.synchronous == Synchronous::Full
+    /// Looks at the length of the log after every commit of `conn`, instead of SQLite, whose checkpoints would be part of
+    /// commits.
+    pub(super) fn watch(self: &Arc<Self>, conn: &mut Connection) -> rusqlite::Result<()> {
+        let checkpointer = self.clone();
+        let after_commit = move |_: &mut Wal, pages| {
+            checkpointer.after_commit(pages);
+            Ok(())
+        };
+        conn.wal_hook(Some(after_commit))
     }
 
-    /// Begins a checkpoint if the last commit on this thread has made the log long enough.
-    pub(super) fn after_commit(self: &Arc<Self>) {
-        let Some(pages) = PAGES.take() else { return };
+    /// Begins a checkpoint if the log is long enough.
+    fn after_commit(self: &Arc<Self>, pages: i32) {
         if pages < CHECKPOINT {
             // The log has started from its beginning.
             self.due.store(CHECKPOINT, Ordering::Relaxed);

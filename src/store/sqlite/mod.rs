@@ -14,7 +14,7 @@ mod writer;
 use super::StoreError;
 use super::connect::Options;
 use super::engine_error::EngineError;
-use crate::config::DatabaseCheck;
+use crate::config::{DatabaseCheck, Synchronous};
 use checkpointer::Checkpointer;
 use open_options::OpenOptions;
 use readers::{Reader, Readers};
@@ -65,13 +65,15 @@ impl Sqlite {
     pub(super) fn open(path: Option<PathBuf>, options: &Options) -> Result<Sqlite, StoreError> {
         let Options { synchronous, acquire_timeout, connections, .. } = *options;
         let options = OpenOptions { path, synchronous, acquire_timeout };
-        let conn = options.writer()?;
-        let file = options.path.is_some().then(|| File {
-            readers: Arc::new(Readers::new(options.clone(), connections)),
-            checkpointer: Arc::new(Checkpointer::new(options)),
-        });
-        let checkpointer = file.as_ref().map(|file| file.checkpointer.clone());
-        Ok(Sqlite { writer: Writer::new(conn, acquire_timeout, checkpointer), file })
+        let mut conn = options.writer()?;
+        if options.path.is_none() {
+            return Ok(Sqlite { writer: Writer::new(conn, acquire_timeout, false), file: None });
+        }
+        let readers = Arc::new(Readers::new(options.clone(), connections));
+        let checkpointer = Arc::new(Checkpointer::new(options));
+        checkpointer.watch(&mut conn)?;
+        let writer = Writer::new(conn, acquire_timeout, synchronous == Synchronous::Full);
+        Ok(Sqlite { writer, file: Some(File { readers, checkpointer }) })
     }
 
     /// Checks the structure of the file, on a thread of its own; see [`check::check`]. In memory there is nothing to check.
@@ -82,7 +84,7 @@ impl Sqlite {
         let Some(file) = &self.file else { return Ok(Verdict::Sound) };
         self.keep_log(true).await?;
         let readers = file.readers.clone();
-        let checked = tokio::task::spawn_blocking(move || check::check(&readers.open()?, level, limit)).await;
+        let checked = tokio::task::spawn_blocking(move || check::check(&mut readers.open()?, level, limit)).await;
         let verdict = checked.map_err(|_| EngineError::Closed)??;
         if !matches!(verdict, Verdict::Damaged(_)) {
             self.keep_log(false).await?;

@@ -1,6 +1,5 @@
 //! How connections to a SQLite file are opened.
 
-use super::checkpointer;
 use crate::config::Synchronous;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
@@ -43,7 +42,6 @@ impl OpenOptions {
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             self.synchronize(&conn)?;
-            checkpointer::watch(&conn);
             // Without a write-ahead log, which some file systems cannot have, a commit waits for readers.
             if mode.eq_ignore_ascii_case("wal") {
                 conn.busy_timeout(Duration::ZERO)?;

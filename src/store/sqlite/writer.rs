@@ -1,7 +1,6 @@
 //! The connection that writes. Requests take turns in the order of asking; each has a transaction of its own, from
 //! `BEGIN IMMEDIATE` to `COMMIT`.
 
-use super::checkpointer::Checkpointer;
 use super::run;
 use crate::store::engine_error::{EngineError, is_busy, is_full};
 use rusqlite::Connection;
@@ -22,8 +21,8 @@ pub(super) struct Writer {
     conn: Arc<Mutex<Option<Connection>>>,
     /// How long a request waits for its turn, and for another process.
     acquire_timeout: Duration,
-    /// `None` in memory.
-    checkpointer: Option<Arc<Checkpointer>>,
+    /// Whether a commit waits for the disk.
+    slow_commit: bool,
 }
 
 /// Exclusive use of the connection that writes.
@@ -34,7 +33,7 @@ pub(super) struct WriterGuard(OwnedMutexGuard<Option<Connection>>);
 #[derive(Debug)]
 pub(super) struct Transaction {
     guard: WriterGuard,
-    checkpointer: Option<Arc<Checkpointer>>,
+    slow_commit: bool,
 }
 
 /// Why a transaction was not committed.
@@ -46,8 +45,8 @@ pub(super) struct CommitError {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, acquire_timeout: Duration, checkpointer: Option<Arc<Checkpointer>>) -> Self {
-        Writer { conn: Arc::new(Mutex::new(Some(conn))), acquire_timeout, checkpointer }
+    pub(super) fn new(conn: Connection, acquire_timeout: Duration, slow_commit: bool) -> Self {
+        Writer { conn: Arc::new(Mutex::new(Some(conn))), acquire_timeout, slow_commit }
     }
 
     /// How many connections there are, and how many of them are not in use.
@@ -77,7 +76,7 @@ impl Writer {
         let mut pause = FIRST_PAUSE;
         loop {
             let Err(error) = run(guard.conn(), "BEGIN IMMEDIATE") else {
-                return Ok(Transaction { guard, checkpointer: self.checkpointer.clone() });
+                return Ok(Transaction { guard, slow_commit: self.slow_commit });
             };
             if !is_busy(&error) {
                 return Err(error.into());
@@ -119,9 +118,8 @@ impl Transaction {
 
     /// Commits. Where that waits for the disk, it is done on a thread of its own, and goes on when the caller is dropped.
     pub(super) async fn commit(self) -> Result<(), CommitError> {
-        let is_slow = self.checkpointer.as_ref().is_some_and(|file| file.commit_is_slow());
         match Handle::try_current() {
-            Ok(runtime) if is_slow => {
+            Ok(runtime) if self.slow_commit => {
                 let unknown = |_| Err(CommitError { cause: EngineError::Closed, rolled_back: false });
                 runtime.spawn_blocking(|| self.commit_here()).await.unwrap_or_else(unknown)
             }
@@ -136,12 +134,6 @@ impl Transaction {
             // the frame that marks the commit.
             let rolled_back = !conn.is_autocommit() || is_full(&error);
             return Err(CommitError { cause: error.into(), rolled_back });
-        }
-        let checkpointer = self.checkpointer.clone();
-        // Others may write before the checkpoint begins.
-        drop(self);
-        if let Some(checkpointer) = checkpointer {
-            checkpointer.after_commit();
         }
         Ok(())
     }
