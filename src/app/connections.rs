@@ -13,7 +13,7 @@ use crate::domain::stage_state::{Command, NewParticipant, ParticipantCommand, Se
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::{EventErrorCode, ParticipantProtocol, ParticipantState};
-use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, Place, SUBSCRIBE, StageRow};
+use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, SUBSCRIBE, SessionKey, StageRow};
 use std::sync::Arc;
 
 pub(super) use teardown::ended_command;
@@ -255,7 +255,7 @@ async fn present(
     ticket: &VerifiedToken,
 ) -> Result<Option<ParticipantRow>, No> {
     let Some(session) = &stage.active_session else { return Ok(None) };
-    let at = Place { scope: &call.scope, stage: &stage.id, session };
+    let at = SessionKey { scope: &call.scope, stage: &stage.id, session };
     let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(None) };
     if !is_connected(&row) {
         return Ok(Some(row));

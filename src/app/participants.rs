@@ -16,13 +16,13 @@ use crate::model::participant::{
 use crate::model::replication::{ReplicationState, ReplicationType};
 use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
-use crate::store::{ParticipantFilter, ParticipantRow, Place};
+use crate::store::{ParticipantFilter, ParticipantRow, SessionKey};
 
 /// Shows a participant of a session.
 pub async fn get(call: OperationContext, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
     let stage = call.own(&input.stage_arn)?;
     super::stage_state::apply_due_replications(&call, stage).await?;
-    let at = Place { scope: &call.scope, stage, session: &input.session_id };
+    let at = SessionKey { scope: &call.scope, stage, session: &input.session_id };
     let row = call.read().await?.participant(at, &input.participant_id).await?;
     let Some(row) = row else {
         let (stage, session, participant) = (&*input.stage_arn, &*input.session_id, &*input.participant_id);
@@ -61,7 +61,7 @@ pub async fn list(call: OperationContext, input: ListParticipantsRequest) -> Res
     // A session that is not there has no participants; this operation declares no ResourceNotFoundException.
     let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
     super::stage_state::apply_due_replications(&call, stage).await?;
-    let at = Place { scope: &call.scope, stage, session: &input.session_id };
+    let at = SessionKey { scope: &call.scope, stage, session: &input.session_id };
     let mut rows = call.read().await?.participants(at, &filter, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.first_joined_at, &row.id));
     let summary = |row: ParticipantRow| {
@@ -94,7 +94,7 @@ pub async fn events(
     let page = call.page("ListParticipantEvents", &filters, Position::first(), input.next_token, size)?;
     let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
     super::stage_state::apply_due_replications(&call, stage).await?;
-    let at = Place { scope: &call.scope, stage, session: &input.session_id };
+    let at = SessionKey { scope: &call.scope, stage, session: &input.session_id };
     let mut conn = call.read().await?;
     let mut rows = conn.events(at, &input.participant_id, page.start.order, page.limit()).await?;
     let next_token = page.cut(&mut rows, |(number, _)| place(*number, ""));

@@ -5,7 +5,7 @@ use super::admission::No;
 use super::connections::{Found, is_connected};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::fault::Fault;
-use crate::store::{Conn, ConnectionRow, Place, StageRow};
+use crate::store::{Conn, ConnectionRow, SessionKey, StageRow};
 
 /// Finds the node for a wish; refuses what the token does not allow, what is too much, and what is not there.
 pub(super) async fn locate(
@@ -55,7 +55,7 @@ async fn publisher(
 ) -> Result<Option<ConnectionRow>, Fault> {
     let mut origin = stage.id.clone();
     if let Some(session) = &stage.active_session {
-        let at = Place { scope: &call.scope, stage: &stage.id, session };
+        let at = SessionKey { scope: &call.scope, stage: &stage.id, session };
         let replica = conn.participant(at, remote).await?.filter(|row| !row.source_stage_id.is_empty());
         if let Some(replica) = replica.filter(is_connected) {
             origin = replica.source_stage_id;

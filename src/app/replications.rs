@@ -13,7 +13,7 @@ use crate::model::replication::{
 };
 use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
-use crate::store::{Conn, ParticipantRow, Place, ReplicationRow, StageRow};
+use crate::store::{Conn, ParticipantRow, ReplicationRow, SessionKey, StageRow};
 
 const ACTIVE: &str = ReplicationState::Active.as_str();
 
@@ -138,7 +138,7 @@ async fn publisher(
 ) -> Result<(String, ParticipantRow), Fault> {
     let unknown = || Fault::not_found(&format!("{}/{participant}", &**arn));
     let session = stage.active_session.clone().ok_or_else(unknown)?;
-    let at = Place { scope: &ctx.scope, stage: &stage.id, session: &session };
+    let at = SessionKey { scope: &ctx.scope, stage: &stage.id, session: &session };
     let row = tx.participant(at, participant).await?.ok_or_else(unknown)?;
     if !row.publishing {
         return Err(Fault::conflict(format!("The participant {participant} does not publish to {}", &**arn)));

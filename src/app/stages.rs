@@ -12,7 +12,7 @@ use crate::model::stage::{
     DeleteStageResponse, GetStageRequest, GetStageResponse, ListStagesRequest, ListStagesResponse, MaxStageResults,
     Stage, StageArn, StageEndpoint, StageEndpoints, StageSummary, UpdateStageRequest, UpdateStageResponse,
 };
-use crate::store::{Conn, Json, Place, StageRow, StoreError};
+use crate::store::{Conn, Json, SessionKey, StageRow, StoreError};
 
 /// Creates a stage, and participant tokens for it on request.
 pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
@@ -136,7 +136,7 @@ pub(super) async fn locked(tx: &mut Conn, scope: &Scope, arn: &str, id: &str) ->
 
 async fn is_recording(tx: &mut Conn, scope: &Scope, row: &StageRow) -> Result<bool, StoreError> {
     let Some(session) = &row.active_session else { return Ok(false) };
-    Ok(tx.count_recording(Place { scope, stage: &row.id, session }).await? > 0)
+    Ok(tx.count_recording(SessionKey { scope, stage: &row.id, session }).await? > 0)
 }
 
 /// The id of the storage configuration that a recording uses, or `""`; `Err` is an ARN that does not exist. Nobody

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::ParticipantAttributes;
-use crate::store::{ChangeRow, Place, SeenRow, StageKey};
+use crate::store::{ChangeRow, SeenRow, SessionKey, StageKey};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
@@ -65,7 +65,7 @@ pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fa
         let revision = sight.revision.unwrap_or_default();
         let mut rows = Vec::new();
         if let Some(session) = &sight.active_session {
-            rows = conn.seen_participants(Place { scope, stage, session }).await?;
+            rows = conn.seen_participants(SessionKey { scope, stage, session }).await?;
         }
         let connections = conn.held_connections(scope, stage, &app.node()).await?;
         let connections = connections.into_iter().collect();

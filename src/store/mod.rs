@@ -55,7 +55,7 @@ pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
 pub use notices::Notices;
 pub use outbox::{AUDIT, EVENT, EventRow, Written};
-pub use participants::{MOST_SEEN, ParticipantFilter, ParticipantRow, Place, SeenRow};
+pub use participants::{MOST_SEEN, ParticipantFilter, ParticipantRow, SeenRow, SessionKey};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;
 pub use sessions::SessionRow;

@@ -156,39 +156,36 @@ const EVENTS: &str = "SELECT number, event FROM participant_events
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND participant_id = $5 AND number > $6
     ORDER BY number LIMIT $7";
 
-/// Which session of which stage.
+/// The key of a session: its scope, and the ids of the stage and of the session.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// Whose.
+pub struct SessionKey<'a> {
     pub scope: &'a Scope,
-    /// The stage's id.
     pub stage: &'a str,
-    /// The session's id.
     pub session: &'a str,
 }
 
 impl Conn {
     /// The participant `id` of a session.
-    pub async fn participant(&mut self, at: Place<'_>, id: &str) -> Result<Option<ParticipantRow>, StoreError> {
+    pub async fn participant(&mut self, at: SessionKey<'_>, id: &str) -> Result<Option<ParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
         fetch!(fetch_optional, self, ParticipantRow, ONE, account, region, at.stage, at.session, id)
     }
 
     /// Everybody who is connected to a session, in the order of first joining.
-    pub async fn connected_participants(&mut self, at: Place<'_>) -> Result<Vec<ParticipantRow>, StoreError> {
+    pub async fn connected_participants(&mut self, at: SessionKey<'_>) -> Result<Vec<ParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
         fetch!(fetch_all, self, ParticipantRow, PRESENT, account, region, at.stage, at.session)
     }
 
     /// Those who publish in a session, in the order of first joining; `limit` at most.
-    pub async fn publishers(&mut self, at: Place<'_>, limit: i64) -> Result<Vec<ParticipantRow>, StoreError> {
+    pub async fn publishers(&mut self, at: SessionKey<'_>, limit: i64) -> Result<Vec<ParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
         fetch!(fetch_all, self, ParticipantRow, PUBLISHERS, account, region, at.stage, at.session, limit)
     }
 
     /// Those who publish in a session, then those who are connected and do not, each in the order of first joining;
     /// [`MOST_SEEN`] at most.
-    pub async fn seen_participants(&mut self, at: Place<'_>) -> Result<Vec<SeenRow>, StoreError> {
+    pub async fn seen_participants(&mut self, at: SessionKey<'_>) -> Result<Vec<SeenRow>, StoreError> {
         let Scope { account, region } = at.scope;
         let mut rows = fetch!(fetch_all, self, SeenRow, SEEN, account, region, at.stage, at.session)?;
         // Nothing says in which order the two halves come.
@@ -198,7 +195,7 @@ impl Conn {
     }
 
     /// Whether anybody is connected to a session.
-    pub async fn is_anybody_connected(&mut self, at: Place<'_>) -> Result<bool, StoreError> {
+    pub async fn is_anybody_connected(&mut self, at: SessionKey<'_>) -> Result<bool, StoreError> {
         let Scope { account, region } = at.scope;
         Ok(fetch!(fetch_one, self, (i64,), ANYBODY, account, region, at.stage, at.session)?.0 > 0)
     }
@@ -206,7 +203,7 @@ impl Conn {
     /// Participants of a session in the order of first joining, after `place`.
     pub async fn participants(
         &mut self,
-        at: Place<'_>,
+        at: SessionKey<'_>,
         filter: &ParticipantFilter,
         place: &Position,
         limit: i64,
@@ -236,13 +233,13 @@ impl Conn {
     }
 
     /// How many participants of a session are being recorded.
-    pub async fn count_recording(&mut self, at: Place<'_>) -> Result<i64, StoreError> {
+    pub async fn count_recording(&mut self, at: SessionKey<'_>) -> Result<i64, StoreError> {
         let Scope { account, region } = at.scope;
         Ok(fetch!(fetch_one, self, (i64,), RECORDING, account, region, at.stage, at.session)?.0)
     }
 
     /// Adds a participant.
-    pub async fn insert_participant(&mut self, at: Place<'_>, row: &ParticipantRow) -> Result<(), StoreError> {
+    pub async fn insert_participant(&mut self, at: SessionKey<'_>, row: &ParticipantRow) -> Result<(), StoreError> {
         execute!(
             self,
             INSERT,
@@ -279,7 +276,7 @@ impl Conn {
     /// Writes what has changed of a participant that had `seen` events when it was read; answers whether it still had.
     pub async fn update_participant(
         &mut self,
-        at: Place<'_>,
+        at: SessionKey<'_>,
         seen: i64,
         row: &ParticipantRow,
     ) -> Result<bool, StoreError> {
@@ -317,7 +314,7 @@ impl Conn {
     /// Adds events of a participant, the first of which is its event `number`, counted from 0.
     pub async fn insert_events(
         &mut self,
-        at: Place<'_>,
+        at: SessionKey<'_>,
         participant: &str,
         number: i64,
         events: &[Event],
@@ -333,7 +330,7 @@ impl Conn {
     /// Events of a participant with their numbers, the oldest first, after the one with the number `after`.
     pub async fn events(
         &mut self,
-        at: Place<'_>,
+        at: SessionKey<'_>,
         participant: &str,
         after: i64,
         limit: i64,

@@ -15,7 +15,7 @@ use greenroom::model::participant::{Event, ListParticipantEventsRequest};
 use greenroom::model::stage::{CreateStageRequest, DeleteStageRequest, StageArn};
 use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
 use greenroom::server::Server;
-use greenroom::store::{ConnectionRow, ParticipantFilter, ParticipantRow, Place};
+use greenroom::store::{ConnectionRow, ParticipantFilter, ParticipantRow, SessionKey};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -197,7 +197,7 @@ impl Node {
     pub async fn everybody(&self, stage: &str, session: &str) -> Vec<ParticipantRow> {
         let mut conn = self.0.db.read().await.unwrap();
         let (scope, first) = (scope(), greenroom::model::page::Position::first());
-        let at = Place { scope: &scope, stage, session };
+        let at = SessionKey { scope: &scope, stage, session };
         conn.participants(at, &ParticipantFilter::All, &first, 1000).await.unwrap()
     }
 

@@ -10,8 +10,8 @@ use greenroom::model::arn::{ResourceKind, Scope};
 use greenroom::model::page::Position;
 use greenroom::store::{
     AccessKeyRow, CompositionRow, Conn, ConnectionRow, Db, Due, EncoderConfigurationRow, GuestRow,
-    IngestConfigurationRow, Json, NodeRow, ParticipantFilter, ParticipantRow, Place, PublicKeyRow, ReplicationRow,
-    SeenRow, SightRow, SigningKeyRow, StageKey, StageRow, StorageConfigurationRow, StoreError,
+    IngestConfigurationRow, Json, NodeRow, ParticipantFilter, ParticipantRow, PublicKeyRow, ReplicationRow, SeenRow,
+    SessionKey, SightRow, SigningKeyRow, StageKey, StageRow, StorageConfigurationRow, StoreError,
 };
 use serde_json::json;
 
@@ -136,7 +136,7 @@ conformance! {
         tx.delete_stage_history(&scope(), id).await.unwrap();
         assert!(tx.delete_resource(&scope(), ResourceKind::Stage, id).await.unwrap());
         assert!(tx.stage(&scope(), id).await.unwrap().is_none());
-        let here = Place { scope: &scope(), stage: id, session: &place };
+        let here = SessionKey { scope: &scope(), stage: id, session: &place };
         assert!(tx.session(&scope(), id, &place).await.unwrap().is_none());
         assert!(tx.participant(here, "p").await.unwrap().is_none());
         assert!(tx.events(here, "p", -1, 10).await.unwrap().is_empty());
@@ -168,7 +168,7 @@ conformance! {
         tx.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
         tx.insert_session(&scope(), "a", "st-1", 1, None).await.unwrap();
         let scope = scope();
-        let here = Place { scope: &scope, stage: "a", session: "st-1" };
+        let here = SessionKey { scope: &scope, stage: "a", session: "st-1" };
         for (id, joined, user, published, state, recording) in [
             ("p3", 3, "u", true, "CONNECTED", "ACTIVE"),
             ("p1", 1, "u", false, "DISCONNECTED", "STOPPED"),
@@ -205,7 +205,7 @@ conformance! {
         assert_eq!(tx.count_publishing(&scope, "a").await.unwrap(), 2);
         assert_eq!(tx.count_recording(here).await.unwrap(), 1);
         for stranger in strangers() {
-            let there = Place { scope: &stranger, ..here };
+            let there = SessionKey { scope: &stranger, ..here };
             assert!(tx.participant(there, "p1").await.unwrap().is_none());
             assert!(tx.connected_participants(there).await.unwrap().is_empty());
             assert!(tx.participants(there, &ParticipantFilter::All, &Position::first(), 9).await.unwrap().is_empty());
@@ -218,7 +218,7 @@ conformance! {
         let scope = scope();
         tx.insert_stage(&scope, &stage("a", 1)).await.unwrap();
         let session = connected_participant(&mut tx, "a", "p").await;
-        let here = Place { scope: &scope, stage: "a", session: &session };
+        let here = SessionKey { scope: &scope, stage: "a", session: &session };
         let row = tx.participant(here, "p").await.unwrap().unwrap();
         assert_eq!(row.events, 1);
         let next = ParticipantRow { publishing: true, published: true, events: 2, ..row.clone() };
@@ -233,7 +233,7 @@ conformance! {
         assert_eq!((rest.len(), rest[0].0), (1, 2));
         assert_eq!(rest[0].1.0, events[0]);
         for stranger in strangers() {
-            assert!(tx.events(Place { scope: &stranger, ..here }, "p", -1, 9).await.unwrap().is_empty());
+            assert!(tx.events(SessionKey { scope: &stranger, ..here }, "p", -1, 9).await.unwrap().is_empty());
         }
     }
 
@@ -279,7 +279,7 @@ conformance! {
     a_session_is_due_only_while_it_is_empty(tx) {
         let scope = scope();
         let session = connected_participant(&mut tx, "s", "p").await;
-        let here = Place { scope: &scope, stage: "s", session: &session };
+        let here = SessionKey { scope: &scope, stage: "s", session: &session };
         let ends_at = async |tx: &mut Conn| tx.open_session(&scope, "s").await.unwrap().unwrap().ends_at;
         tx.set_empty_session_due(&scope, "s", &session, Some(7)).await.unwrap();
         assert_eq!(ends_at(&mut tx).await, None, "a participant is connected");
@@ -304,7 +304,7 @@ conformance! {
         let unrestricted = Some(GuestRow { revoked: false, token: None });
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), unrestricted);
         let session = connected_participant(&mut tx, "s", "p").await;
-        let here = Place { scope: &scope, stage: "s", session: &session };
+        let here = SessionKey { scope: &scope, stage: "s", session: &session };
         let guest = |token, revoked| Some(GuestRow { revoked, token: Some(Json(token)) });
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(None, false));
         let token = CurrentToken { issued_at: 3, digest: "d".into(), ..CurrentToken::default() };
@@ -498,7 +498,7 @@ conformance! {
         assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, Some(7));
         assert_eq!(tx.composition(&scope, "b").await.unwrap().unwrap().quiet_since, None, "its stage is gone");
         let session = connected_participant(&mut tx, "s1", "p").await;
-        let here = Place { scope: &scope, stage: "s1", session: &session };
+        let here = SessionKey { scope: &scope, stage: "s1", session: &session };
         let row = tx.participant(here, "p").await.unwrap().unwrap();
         tx.update_participant(here, 1, &ParticipantRow { publishing: true, ..row }).await.unwrap();
         assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, None, "a participant publishes");
@@ -668,7 +668,7 @@ conformance! {
             tx.insert_connection(&scope, "s", &connection(id, who, kind, remote)).await.unwrap();
         }
         let session = connected_participant(&mut tx, "s", "p").await;
-        let here = Place { scope: &scope, stage: "s", session: &session };
+        let here = SessionKey { scope: &scope, stage: "s", session: &session };
         for id in ["p", "replica"] {
             let row = ParticipantRow { publishing: true, ..participant(id, 1) };
             match tx.participant(here, id).await.unwrap() {
@@ -693,7 +693,7 @@ conformance! {
     a_subscription_to_a_removed_replica_is_not_counted(tx) {
         let scope = scope();
         let session = connected_participant(&mut tx, "s", "replica").await;
-        let here = Place { scope: &scope, stage: "s", session: &session };
+        let here = SessionKey { scope: &scope, stage: "s", session: &session };
         let native = ParticipantRow { source_stage_id: "".into(), state: "DISCONNECTED".into(), ..participant("native", 1) };
         tx.insert_participant(here, &native).await.unwrap();
         for (id, kind, remote) in [("1", "SUBSCRIBE", "replica"), ("2", "SUBSCRIBE", "native"), ("3", "SUBSCRIBE", "?"), ("4", "EVENTS", "")] {
@@ -798,7 +798,7 @@ conformance! {
 
     connected_participants_are_listed_with_publishers_apart(tx) {
         let scope = scope();
-        let here = Place { scope: &scope, stage: "s", session: "st-1" };
+        let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
         assert!(!tx.is_anybody_connected(here).await.unwrap());
         for (id, joined, publishing, state) in
             [("a", 3, false, "CONNECTED"), ("b", 1, false, "CONNECTED"), ("c", 2, true, "CONNECTED"), ("d", 1, true, "CONNECTED"), ("e", 1, false, "DISCONNECTED")]
@@ -827,7 +827,7 @@ conformance! {
         assert_eq!(tx.seen_participants(here).await.unwrap(), seen);
         assert!(tx.is_anybody_connected(here).await.unwrap());
         for stranger in strangers() {
-            let there = Place { scope: &stranger, ..here };
+            let there = SessionKey { scope: &stranger, ..here };
             assert!(tx.publishers(there, 9).await.unwrap().is_empty());
             assert!(tx.seen_participants(there).await.unwrap().is_empty());
             assert!(!tx.is_anybody_connected(there).await.unwrap());
@@ -836,7 +836,7 @@ conformance! {
 
     of_a_full_session_publishers_are_listed_first(tx) {
         let scope = scope();
-        let here = Place { scope: &scope, stage: "s", session: "st-1" };
+        let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
         for n in 0..120 {
             let row = ParticipantRow { publishing: n >= 110, ..participant(&format!("p{n:03}"), n) };
             tx.insert_participant(here, &row).await.unwrap();
@@ -919,7 +919,7 @@ async fn connected_participant(tx: &mut Conn, stage: &str, id: &str) -> String {
     let session = format!("st-of-{stage}");
     tx.insert_session(&scope(), stage, &session, 1, None).await.unwrap();
     let scope = scope();
-    let here = Place { scope: &scope, stage, session: &session };
+    let here = SessionKey { scope: &scope, stage, session: &session };
     tx.insert_participant(here, &participant(id, 1)).await.unwrap();
     let (_, events) = Participant::first_join(id, false, Timestamp(1));
     tx.insert_events(here, id, 0, &events).await.unwrap();
@@ -1092,7 +1092,7 @@ async fn a_store_of_an_older_schema_is_migrated_with_its_rows() {
         db.migrate().await.unwrap();
         let scope = scope();
         let mut conn = db.read().await.unwrap();
-        let here = Place { scope: &scope, stage: "s", session: "st-1" };
+        let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
         let row = conn.participant(here, "p").await.unwrap().unwrap();
         assert_eq!((row.protocol.as_str(), row.token.0), ("WHIP", None));
         assert_eq!(conn.open_session(&scope, "s").await.unwrap().unwrap().ends_at, None);

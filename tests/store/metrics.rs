@@ -3,7 +3,7 @@
 use crate::engines::Engine;
 use crate::{connection, participant, scope, strangers};
 use greenroom::metrics::{Form, Living, Metrics};
-use greenroom::store::{EVENT, Place, StoreError, Written};
+use greenroom::store::{EVENT, SessionKey, StoreError, Written};
 use std::sync::Arc;
 
 conformance! {
@@ -13,7 +13,7 @@ conformance! {
             tx.insert_session(scope, "a", "st-1", 1, None).await.unwrap();
             tx.insert_session(scope, "b", "st-2", 1, None).await.unwrap();
             tx.end_session(scope, "b", "st-2", 2).await.unwrap();
-            let here = Place { scope, stage: "a", session: "st-1" };
+            let here = SessionKey { scope, stage: "a", session: "st-1" };
             for (id, state, publishing) in [("p", "CONNECTED", n > 0), ("q", "CONNECTED", false), ("r", "DISCONNECTED", false)] {
                 let mut row = participant(id, 1);
                 (row.state, row.publishing) = (state.into(), publishing);

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::domain::participant::Illegal;
 use crate::domain::stage_state::{Command, Rules, SessionId, step};
 use crate::model::fault::Fault;
-use crate::store::{Conn, Place, StageRow};
+use crate::store::{Conn, SessionKey, StageRow};
 use std::collections::VecDeque;
 
 pub(super) use rows::{connection, record};
@@ -73,8 +73,8 @@ impl OperationContext {
     }
 
     /// The key of a session in the store.
-    pub(super) fn place<'a>(&'a self, session: &'a SessionId) -> Place<'a> {
-        Place { scope: &self.scope, stage: &session.stage, session: &session.session }
+    pub(super) fn place<'a>(&'a self, session: &'a SessionId) -> SessionKey<'a> {
+        SessionKey { scope: &self.scope, stage: &session.stage, session: &session.session }
     }
 
     /// The session of a stage that the next participant joins: the open one, or a new one.
