@@ -1,4 +1,4 @@
-"""Debian's Chromium, with a camera and a microphone that are made up: a turning disc, and a beep once a second."""
+"""Debian's Chromium with a fake camera (a turning disc) and a fake microphone (a beep every second)."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "ta
 ARTIFACTS = TARGET / "test-artifacts"
 
 FLAGS = [
-    # In CI everything runs as root, and as root there is no sandbox.
+    # CI runs as root, which the sandbox does not support.
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -24,15 +24,14 @@ FLAGS = [
 
 
 def executable():
-    """The browser: its absence is a failure, as nothing else would try the page."""
+    """The browser's path; fails if it is missing."""
     found = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or shutil.which("google-chrome")
     assert found, "chromium is missing: apt-get install chromium, or name it in CHROMIUM_BIN"
     return found
 
 
-# Conditions are looked at in the page itself, so that they are met as soon as they hold. A page whose policy forbids
-# `eval` rules out Playwright's own waiting.
-UNTIL = """(seconds) => new Promise((done) => {
+# Polls in the page. Playwright's own waiting needs `eval`, which the page's content security policy forbids.
+WAIT_UNTIL = """(seconds) => new Promise((done) => {
   const end = performance.now() + 1000 * seconds;
   const look = () => {
     const found = (%s);
@@ -43,19 +42,19 @@ UNTIL = """(seconds) => new Promise((done) => {
 })"""
 
 
-def until(page, condition, seconds=30, describe=lambda: ""):
-    """Waits for a JavaScript expression to be true in a page, and answers its value."""
-    found = page.evaluate(UNTIL % condition, seconds)
+def wait_until(page, condition, seconds=30, describe=lambda: ""):
+    """Waits until a JavaScript expression is truthy; returns its value."""
+    found = page.evaluate(WAIT_UNTIL % condition, seconds)
     assert found, f"not within {seconds} s: {condition}\n{describe()}"
     return found
 
 
 def frames(page, expression="document.querySelector('video')"):
-    """Waits for a video element to show pictures that are not all of one colour, and answers its size."""
-    return until(page, f"(({LOOKED_AT})({expression}))")
+    """Waits until a video element shows frames of more than one colour; returns its resolution."""
+    return wait_until(page, f"(({FRAME_SIZE})({expression}))")
 
 
-LOOKED_AT = """(video) => {
+FRAME_SIZE = """(video) => {
   if (!video?.videoWidth) return null;
   const canvas = new OffscreenCanvas(64, 36);
   const paint = canvas.getContext("2d");

@@ -1,4 +1,4 @@
-"""One server and one browser for the whole run; for each test an account, a stage, and as many pages as it needs."""
+"""One server and one browser for the run; an account, a stage and pages for each test."""
 
 import re
 
@@ -7,18 +7,18 @@ from playwright.sync_api import sync_playwright
 
 import browser
 from clients import Server
-from demo import Demo
+from demo_page import DemoPage
 from server import Greenroom
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
 SIZE = {"width": 1280, "height": 860}
-# A session ends so long after its last participant has left.
+# Time from the last participant's leaving to the end of the session.
 SESSION_END_SECONDS = 2
 
 
 @pytest.fixture(scope="session")
 def greenroom():
-    """The real server, on ports of its own."""
+    """A server on free ports."""
     store = "sqlite::memory:"
     flags = ("--database-url", store, "--media-addr", "127.0.0.1:0", "--session-end-seconds", str(SESSION_END_SECONDS))
     program = Greenroom(*flags, RUST_LOG="greenroom=debug").serving()
@@ -45,33 +45,33 @@ def tenant(greenroom):
 
 @pytest.fixture
 def stage(tenant):
-    """A stage of that account: its ARN."""
+    """The ARN of a stage of that account."""
     return tenant.stage(name="lobby")
 
 
 @pytest.fixture
 def pages(greenroom, chromium, request):
-    """Makes pages, each in a profile of its own. None may complain; all are kept as pictures if the test fails."""
+    """Opens pages, each in its own browser context. Fails on console errors; saves screenshots if the test fails."""
     made = []
 
-    def make(name="somebody"):
+    def make(name="user"):
         context = chromium.new_context(viewport=SIZE)
-        made.append((context, Demo(context, greenroom.endpoint, name)))
+        made.append((context, DemoPage(context, greenroom.endpoint, name)))
         return made[-1][1]
 
     yield make
     if request.node.stash.get(FAILED, False):
         for demo in (demo for _, demo in made if not demo.page.is_closed()):
-            shoot(demo, f"failed-{request.node.name}-{demo.name}")
+            save_screenshot(demo, f"failed-{request.node.name}-{demo.name}")
     for context, _ in made:
         context.close()
-    complaints = {demo.name: demo.complaints for _, demo in made if demo.complaints}
-    assert not complaints, complaints
+    console_errors = {demo.name: demo.console_errors for _, demo in made if demo.console_errors}
+    assert not console_errors, console_errors
 
 
 @pytest.fixture
 def participant(tenant, stage, pages):
-    """Somebody new joins the stage in a page of their own."""
+    """A new participant joins the stage in its own page."""
 
     def join(name, **members):
         token = tenant.token(stage, userId=name, **members)
@@ -83,12 +83,12 @@ def participant(tenant, stage, pages):
 
 
 @pytest.fixture
-def picture():
-    """Takes a picture of a page, which is kept."""
-    return shoot
+def screenshot():
+    """Saves a screenshot of a page."""
+    return save_screenshot
 
 
-def shoot(demo, name):
+def save_screenshot(demo, name):
     browser.ARTIFACTS.mkdir(parents=True, exist_ok=True)
     demo.page.screenshot(path=browser.ARTIFACTS / (re.sub(r"[^\w-]+", "-", name) + ".png"))
 

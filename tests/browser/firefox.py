@@ -1,4 +1,4 @@
-"""Debian's Firefox, spoken to by its own remote protocol (Marionette): JSON in frames of `length:json` over TCP."""
+"""Debian's Firefox, driven by the Marionette protocol: `length:json` frames over TCP."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import browser
 
 PREFERENCES = {
-    # A camera and a microphone that are made up, and allowed without a question.
+    # Fake camera and microphone without permission prompt.
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
@@ -21,7 +21,7 @@ PREFERENCES = {
     "app.update.enabled": False,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
-    # Any port; the one that was chosen is written into a file of the profile.
+    # Any free port; Firefox writes it to a file in the profile.
     "marionette.port": 0,
 }
 
@@ -33,7 +33,7 @@ def executable():
 
 
 class Firefox:
-    """A browser in a profile of its own, with one page."""
+    """A browser in its own profile, with one page."""
 
     def __init__(self):
         self.profile = Path(tempfile.mkdtemp(prefix="firefox-"))
@@ -56,7 +56,7 @@ class Firefox:
             raise
 
     def _port(self):
-        """The port that it has chosen, once it is there. It is polled for, as there is nothing else to wait for."""
+        """Polls for the file with the chosen port."""
         chosen, end = self.profile / "MarionetteActivePort", time.monotonic() + 60
         while not (chosen.exists() and chosen.read_text().strip()):
             assert self.process.poll() is None and time.monotonic() < end, "Firefox does not start"
@@ -78,13 +78,13 @@ class Firefox:
         assert number == self.commands and not error, error
         return result
 
-    # As a page of Playwright's, as far as it is used here.
+    # The used subset of Playwright's page.
 
     def goto(self, url):
         self._call("WebDriver:Navigate", {"url": url})
 
     def evaluate(self, expression, *arguments):
-        """The value of an expression, or what a function answers to the arguments, waited for if it is a promise."""
+        """The value of an expression, or of a function called with the arguments; promises are awaited."""
         script = f"return (({expression})(...arguments))" if arguments else f"return ({expression})"
         return self._call("WebDriver:ExecuteScript", {"script": script, "args": arguments, "sandbox": None})["value"]
 

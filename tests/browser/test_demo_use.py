@@ -1,4 +1,4 @@
-"""The demo page for everybody: refused tokens explained, no camera, TURN, the keyboard, and axe's rules."""
+"""Usability of the demo page: hints for errors, a missing camera, TURN, keyboard focus, and axe."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clients import Server
-from demo import Demo
+from demo_page import DemoPage
 from server import Greenroom
 from signer import Signer
 from turn_server import TurnServer
@@ -14,68 +14,68 @@ from turn_server import TurnServer
 AXE = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
 
 
-def explained(demo):
-    """Waits for an error, and answers its code and what the page advises."""
+def error_with_hint(demo):
+    """Waits for an error; returns its code and the page's hint."""
     code, _ = demo.error()
     return code, demo.page.get_by_role("alert").locator("small").inner_text()
 
 
-# Refused tokens
+# Rejected tokens
 
 
-def test_an_expired_token_is_explained_with_its_time(tenant, stage, pages):
+def test_the_hint_for_an_expired_token_has_its_age(tenant, stage, pages):
     signer, past = Signer(tenant, stage), int(time.time()) - 1000
-    demo = pages().try_to_join(signer.token(signer.claims(iat=past - 600, exp=past + 100)))
-    code, hint = explained(demo)
+    demo = pages().submit_token(signer.token(signer.claims(iat=past - 600, exp=past + 100)))
+    code, hint = error_with_hint(demo)
     assert code == "TOKEN_EXPIRED" and "It expired 15 minutes ago" in hint and "new one" in hint
 
 
-def test_other_refusals_say_what_to_do(tenant, stage, pages):
-    demo = pages().try_to_join("nonsense")
-    assert explained(demo) == ("TOKEN_MALFORMED", HINT)
+def test_hints_for_other_errors(tenant, stage, pages):
+    demo = pages().submit_token("nonsense")
+    assert error_with_hint(demo) == ("TOKEN_MALFORMED", HINT)
     signer = Signer(tenant, stage)
-    demo.try_to_join(signer.token(signer.claims())[:-8] + "AAAAAAAA")
-    code, hint = explained(demo)
+    demo.submit_token(signer.token(signer.claims())[:-8] + "AAAAAAAA")
+    code, hint = error_with_hint(demo)
     assert code == "TOKEN_SIGNATURE_INVALID" and "Copy it again" in hint
     token = tenant.token(stage)["token"]
     tenant.ivs.delete_stage(arn=stage)
-    demo.try_to_join(token)
-    code, hint = explained(demo)
+    demo.submit_token(token)
+    code, hint = error_with_hint(demo)
     assert code == "STAGE_DELETED" and stage in hint and "no longer exists" in hint
 
 
 HINT = "Copy the whole token: three parts with two dots between them, as create-participant-token prints it."
 
 
-def test_the_token_of_another_server_names_that_server(tenant, stage, pages):
+def test_the_hint_for_a_token_of_another_server_names_it(tenant, stage, pages):
     signer = Signer(tenant, stage)
     demo = pages()
-    demo.try_to_join(signer.token(signer.claims(events_url="ws://127.0.0.1:9/events")))
-    code, hint = explained(demo)
-    demo.complaints.clear()  # the policy of the page forbids that connection, and the browser says so
+    demo.submit_token(signer.token(signer.claims(events_url="ws://127.0.0.1:9/events")))
+    code, hint = error_with_hint(demo)
+    demo.console_errors.clear()  # the content security policy blocks the connection
     assert code == "CLOSED_1006" and "ws://127.0.0.1:9/events could not be reached" in hint
 
 
-def test_a_token_copied_with_quotes_and_line_breaks_is_read(tenant, stage, pages):
+def test_quotes_and_line_breaks_in_a_token_are_ignored(tenant, stage, pages):
     token = tenant.token(stage)["token"]
     pages().join(f'"{token[:80]}\n{token[80:]}",')
 
 
-def test_an_address_that_does_not_answer_is_named(greenroom, participant):
+def test_the_hint_for_an_unreachable_address_names_it(greenroom, participant):
     alice = participant("alice")
     alice.page.route("**/whip/**", lambda route: route.abort())
     alice.page.get_by_label("Send", exact=True).select_option("pattern")
-    alice.press("Publish")
-    code, hint = explained(alice)
+    alice.click_button("Publish")
+    code, hint = error_with_hint(alice)
     assert code == "NOT_REACHED" and "--public-url" in hint
     assert greenroom.endpoint in alice.error()[1]
 
 
-# Media of this computer
+# Camera
 
 
 @pytest.mark.parametrize(("name", "reason"), [("NotFoundError", "no camera"), ("NotAllowedError", "not allowed")])
-def test_without_a_camera_the_test_pattern_is_published_and_said_so(tenant, stage, pages, participant, name, reason):
+def test_without_a_camera_the_test_pattern_is_published(tenant, stage, pages, participant, name, reason):
     token = tenant.token(stage, userId="alice")
     alice = pages("alice")
     alice.page.add_init_script(
@@ -94,7 +94,7 @@ def test_without_a_camera_the_test_pattern_is_published_and_said_so(tenant, stag
 
 @pytest.fixture
 def relayed():
-    """A server that names a TURN server, and that one."""
+    """A server with a TURN server."""
     turn = TurnServer(secret="north")
     flags = ("--database-url", "sqlite::memory:", "--media-addr", "127.0.0.1:0")
     servers = f"stun:127.0.0.1:{turn.port},turn:127.0.0.1:{turn.port}?transport=udp"
@@ -109,9 +109,9 @@ def test_the_page_uses_the_turn_server_with_its_own_credentials(relayed, chromiu
     tenant = server.tenant()
     token = tenant.token(tenant.stage(), userId="alice")
     context = chromium.new_context()
-    context.add_init_script(KEEP_PEERS)
-    alice = Demo(context, server.endpoint, "alice").join(token["token"]).publish("pattern")
-    configured = alice.know("peers[0].getConfiguration().iceServers")
+    context.add_init_script(RECORD_PEER_CONNECTIONS)
+    alice = DemoPage(context, server.endpoint, "alice").join(token["token"]).publish("pattern")
+    configured = alice.evaluate("peers[0].getConfiguration().iceServers")
     urls = [url for one in configured for url in ([one["urls"]] if isinstance(one["urls"], str) else one["urls"])]
     assert urls == [f"stun:127.0.0.1:{turn.port}", f"turn:127.0.0.1:{turn.port}?transport=udp"]
     username = configured[1]["username"]
@@ -119,11 +119,11 @@ def test_the_page_uses_the_turn_server_with_its_own_credentials(relayed, chromiu
     end = time.monotonic() + 20
     while username not in turn.allocated and time.monotonic() < end:
         time.sleep(0.05)
-    assert username in turn.allocated, "Chromium has an allocation, with credentials that the TURN server takes"
+    assert username in turn.allocated, "Chromium has a TURN allocation"
     context.close()
 
 
-KEEP_PEERS = """
+RECORD_PEER_CONNECTIONS = """
 window.peers = [];
 const Original = RTCPeerConnection;
 window.RTCPeerConnection = class extends Original {
@@ -132,10 +132,10 @@ window.RTCPeerConnection = class extends Original {
 """
 
 
-# The keyboard
+# Keyboard focus
 
 
-def test_the_focus_goes_on_where_an_element_goes_away(tenant, stage, pages):
+def test_the_focus_moves_when_its_element_disappears(tenant, stage, pages):
     focused = "document.activeElement.id"
     alice = pages("alice").open()
     alice.page.get_by_label("Participant token").fill(tenant.token(stage)["token"])
@@ -150,22 +150,22 @@ def test_the_focus_goes_on_where_an_element_goes_away(tenant, stage, pages):
     alice.until(f"greenroom.phase === 'left' && {focused} === 'token'")
 
 
-def test_measurements_take_the_focus_from_nothing(participant):
+def test_statistics_updates_keep_the_focus(participant):
     alice, bob = participant("alice").publish("pattern"), participant("bob")
     bob.receives(alice.id)
     button = bob.tile(alice.id).get_by_role("button", name="Stop receiving alice")
     button.focus()
-    bob.know("window.before = document.activeElement")
-    frames = bob.know(f"greenroom.subscriptions['{alice.id}'].video.frames")
+    bob.evaluate("window.before = document.activeElement")
+    frames = bob.evaluate(f"greenroom.subscriptions['{alice.id}'].video.frames")
     bob.until(f"greenroom.subscriptions['{alice.id}'].video.frames > {frames} + 30")
-    assert bob.know("document.activeElement === before")
+    assert bob.evaluate("document.activeElement === before")
 
 
 # Axe
 
 
-def findings(demo):
-    """What axe finds on the page as it is: rule and elements."""
+def axe_violations(demo):
+    """Axe's violations on the page: rule and elements."""
     demo.page.evaluate(AXE.read_text() + "; null")
     found = demo.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]]
@@ -173,29 +173,29 @@ def findings(demo):
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(tenant, stage, pages, participant, picture, width, scheme):
+def test_axe_finds_nothing(tenant, stage, pages, participant, screenshot, width, scheme):
     alice = participant("alice", attributes={"role": "host"}).publish("pattern")
     bob = pages("bob")
     bob.page.set_viewport_size({"width": width, "height": 860})
     bob.page.emulate_media(color_scheme=scheme)
-    bob.try_to_join("nonsense")
-    picture(bob, f"axe-refused-{width}-{scheme}")
-    assert findings(bob) == []
+    bob.submit_token("nonsense")
+    screenshot(bob, f"axe-refused-{width}-{scheme}")
+    assert axe_violations(bob) == []
     bob.join(tenant.token(stage, userId="bob")["token"]).publish("pattern")
     bob.receives(alice.id)
     for summary in bob.page.locator("summary:visible").all():
         summary.click()
-    picture(bob, f"axe-joined-{width}-{scheme}")
-    assert findings(bob) == []
-    assert bob.know("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off at the side"
+    screenshot(bob, f"axe-joined-{width}-{scheme}")
+    assert axe_violations(bob) == []
+    assert bob.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no horizontal overflow"
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_axe_finds_nothing_on_the_home_page(greenroom, pages, picture, width):
+def test_axe_finds_nothing_on_the_home_page(greenroom, pages, screenshot, width):
     demo = pages()
     demo.page.set_viewport_size({"width": width, "height": 600})
     demo.page.goto(greenroom.endpoint)
-    picture(demo, f"home-{width}")
-    assert findings(demo) == []
+    screenshot(demo, f"home-{width}")
+    assert axe_violations(demo) == []
     demo.page.get_by_role("link", name="Demo page").click()
     demo.until("document.title === 'greenroom demo'")

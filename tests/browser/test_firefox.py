@@ -1,4 +1,4 @@
-"""Firefox with a server that listens on the loopback address, as it does by default."""
+"""Firefox with a server on the loopback address, the default."""
 
 import pytest
 
@@ -17,14 +17,14 @@ def firefox():
 
 
 def test_firefox_publishes_and_subscribes(greenroom, tenant, stage, participant, firefox):
-    # Debian's Firefox has no H.264 of its own.
+    # Debian's Firefox has no H.264 encoder.
     alice = participant("alice").publish("camera", "VP8")
     token = tenant.token(stage, userId="bob")
     describe = lambda: str(firefox.evaluate("greenroom"))  # noqa: E731
     firefox.goto(f"{greenroom.endpoint}/_greenroom/demo#token={token['token']}")
     firefox.evaluate(PRESS, "Join the stage")
-    # Before it may use a camera, it tells no addresses of its own.
-    browser.until(firefox, RECEIVED % alice.id, 30, describe)
+    # Without camera permission, it has no host candidates.
+    browser.wait_until(firefox, RECEIVED % alice.id, 30, describe)
     firefox.evaluate(PRESS, "Publish")
-    browser.until(firefox, "greenroom.publication?.state === 'connected'", 30, describe)
+    browser.wait_until(firefox, "greenroom.publication?.state === 'connected'", 30, describe)
     alice.receives(token["participantId"])

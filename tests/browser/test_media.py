@@ -1,4 +1,4 @@
-"""Pictures and sound go from one page to the others."""
+"""Audio and video between pages."""
 
 import pytest
 
@@ -6,7 +6,7 @@ import browser
 
 
 @pytest.mark.parametrize("codec", ["H264", "VP8"])
-def test_one_page_publishes_and_two_receive_its_picture_and_sound(participant, picture, codec):
+def test_audio_and_video_reach_two_pages(participant, screenshot, codec):
     alice = participant("alice").publish("camera", codec)
     bob, carol = participant("bob"), participant("carol")
     for viewer in (bob, carol):
@@ -14,43 +14,43 @@ def test_one_page_publishes_and_two_receive_its_picture_and_sound(participant, p
         assert (received["video"]["codec"], received["audio"]["codec"]) == (codec, "opus")
         video = f"""document.querySelector('#tiles [data-participant="{alice.id}"] video')"""
         assert browser.frames(viewer.page, video) == [received["video"]["width"], received["video"]["height"]]
-    sent = alice.know("greenroom.publication")
+    sent = alice.evaluate("greenroom.publication")
     assert sent["state"] == "connected" and sent["video"]["codec"] == codec and sent["video"]["frames"] >= 30
-    assert alice.know("Object.keys(greenroom.subscriptions)") == [], "nobody receives themselves"
+    assert alice.evaluate("Object.keys(greenroom.subscriptions)") == [], "publishers do not receive themselves"
     for demo in (alice, bob, carol):
-        picture(demo, f"one-publishes-{codec}-{demo.name}")
+        screenshot(demo, f"one-publishes-{codec}-{demo.name}")
 
 
-def test_without_a_preference_the_picture_is_h264(participant):
+def test_the_default_video_codec_is_h264(participant):
     alice = participant("alice").publish("camera")
     received = participant("bob").receives(alice.id)
     assert received["video"]["codec"] == "H264"
 
 
-def test_three_pages_publish_and_each_receives_the_other_two(participant, picture):
+def test_three_pages_publish_and_each_receives_the_other_two(participant, screenshot):
     people = [participant(name).publish("pattern") for name in ("alice", "bob", "carol")]
     for one in people:
         for other in people:
             if one is not other:
                 one.receives(other.id)
     for one in people:
-        picture(one, f"three-publish-{one.name}")
+        screenshot(one, f"three-publish-{one.name}")
 
 
-def test_sound_alone_is_published_and_received(participant):
+def test_audio_only_is_published_and_received(participant):
     alice = participant("alice").publish("microphone")
     participant("bob").hears(alice.id)
 
 
-def test_who_comes_late_is_sent_a_key_frame(participant):
-    """Browsers send one when they are asked, and hardly ever of their own accord."""
+def test_a_late_subscriber_gets_a_key_frame(participant):
+    """Browsers rarely send key frames without a request."""
     alice = participant("alice").publish("pattern")
     participant("bob").receives(alice.id)
     participant("carol").receives(alice.id)
     alice.until("greenroom.publication.video.keyFrameRequests >= 1")
 
 
-def test_of_three_layers_one_is_received(participant):
+def test_one_simulcast_layer_is_received(participant):
     alice = participant("alice").publish("pattern", "VP8", layers=True)
     bob = participant("bob")
     received = bob.receives(alice.id)
@@ -58,7 +58,7 @@ def test_of_three_layers_one_is_received(participant):
     alice.until("greenroom.publication.video.layers >= 2")
 
 
-def test_what_is_switched_off_is_not_seen_or_heard_and_comes_back(participant):
+def test_muted_audio_is_silent_until_unmuted(participant):
     alice = participant("alice").publish("pattern")
     bob = participant("bob")
     bob.receives(alice.id)
@@ -68,7 +68,7 @@ def test_what_is_switched_off_is_not_seen_or_heard_and_comes_back(participant):
     bob.until(f"greenroom.subscriptions['{alice.id}'].level > 0.01")
 
 
-def test_a_picture_is_no_longer_received_by_who_does_not_want_it(participant):
+def test_a_subscription_can_be_stopped_and_resumed(participant):
     alice = participant("alice").publish("pattern")
     bob = participant("bob")
     bob.receives(alice.id)
@@ -79,11 +79,11 @@ def test_a_picture_is_no_longer_received_by_who_does_not_want_it(participant):
     bob.receives(alice.id)
 
 
-def test_who_publishes_again_is_received_again(participant):
+def test_republished_media_is_received_again(participant):
     alice = participant("alice").publish("pattern")
     bob = participant("bob")
     bob.receives(alice.id)
-    alice.press("Unpublish")
+    alice.click_button("Unpublish")
     bob.ended(alice.id)
     alice.publish("camera")
     bob.receives(alice.id)

@@ -1,6 +1,6 @@
-"""Two nodes and one store: a page speaks to one of them, and its media are at the other.
+"""Two nodes on one store: the page uses one, its media the other.
 
-A browser follows a redirection to another origin, but takes the token off on the way; the page puts it back.
+Browsers drop the Authorization header on cross-origin redirects; the page sends it again.
 """
 
 import socket
@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from clients import Server
-from demo import Demo
+from demo_page import DemoPage
 from server import MASTER_KEY, Greenroom
-from test_ends import check_in_time
+from test_ends import assert_prompt
 
 OFFER = """async () => {
   const peer = new RTCPeerConnection();
@@ -25,7 +25,7 @@ OFFER = """async () => {
 
 @pytest.fixture
 def nodes(fresh_postgres):
-    """Two nodes; clients are told of the first."""
+    """Two nodes with the first one's public URL."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     database, running = fresh_postgres(), []
     for address in addresses:
@@ -38,7 +38,7 @@ def nodes(fresh_postgres):
 
 
 def free_port():
-    """A port that was free a moment ago: a node must know its own before it is started."""
+    """A free port; a node's URL must be known before it starts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -46,9 +46,9 @@ def free_port():
 
 @pytest.fixture
 def people(nodes, chromium):
-    """Two pages of the first node."""
+    """Two pages on the first node."""
     context = chromium.new_context()
-    yield [Demo(context, nodes[0].endpoint, name) for name in ("alice", "bob")]
+    yield [DemoPage(context, nodes[0].endpoint, name) for name in ("alice", "bob")]
     context.close()
 
 
@@ -67,17 +67,17 @@ def test_a_page_publishes_and_receives_through_the_other_node(nodes, people):
     alice.join(published["token"]).publish("pattern")
     bob.join(tenant.token(stage, userId="bob")["token"]).receives(published["participantId"])
     for demo in (alice, bob):
-        sent = demo.know("greenroom.log.filter((one) => one.kind === 'http').map((one) => one.detail)")
-        # Before, the page asks for ICE servers.
+        sent = demo.evaluate("greenroom.log.filter((one) => one.kind === 'http').map((one) => one.detail)")
+        # An OPTIONS request for ICE servers precedes the POST.
         posts = [one for one in sent if one["method"] == "POST"]
         assert [(post["status"], post["redirected"]) for post in posts] == [(401, True), (201, False)], posts
         assert posts[1]["url"].startswith(f"{second.endpoint}/whip/")
-    alice.press("Unpublish")
+    alice.click_button("Unpublish")
     bob.ended(published["participantId"])
-    assert alice.complaints == bob.complaints == []
+    assert alice.console_errors == bob.console_errors == []
 
 
-def test_who_is_disconnected_at_the_other_node_sees_it_within_a_second(nodes, people):
+def test_disconnecting_on_the_other_node_reaches_pages_within_a_second(nodes, people):
     (first, second), (alice, bob) = nodes, people
     tenant = first.tenant()
     stage = tenant.stage()
@@ -88,6 +88,6 @@ def test_who_is_disconnected_at_the_other_node_sees_it_within_a_second(nodes, pe
     answered = time.time()
     closed = alice.closed()
     assert closed["reason"] == "PARTICIPANT_DISCONNECTED"
-    check_in_time(closed["at"], answered, "the events WebSocket closed")
-    check_in_time(alice.ended(), answered, "the publication ended")
-    check_in_time(bob.ended(token["participantId"]), answered, "the others saw it")
+    assert_prompt(closed["at"], answered, "the events WebSocket closed")
+    assert_prompt(alice.ended(), answered, "the publication ended")
+    assert_prompt(bob.ended(token["participantId"]), answered, "the others saw it")

@@ -1,14 +1,14 @@
-"""What happened in the pages is what the API tells, in its order."""
+"""The API's record of participants in pages."""
 
 from datetime import datetime, timedelta, timezone
 
 from conftest import SESSION_END_SECONDS
 from record import Record
 
-MOMENT = timedelta(milliseconds=100)
+TOLERANCE = timedelta(milliseconds=100)
 
 
-def test_the_record_is_what_happened(tenant, stage, participant):
+def test_the_record_has_all_events_in_order(tenant, stage, participant):
     record = Record(tenant.ivs, stage)
     assert record.sessions() == []
     began = datetime.now(timezone.utc)
@@ -23,24 +23,24 @@ def test_the_record_is_what_happened(tenant, stage, participant):
     assert record.story(alice.id) == ["JOINED", "PUBLISH_STARTED"]
     assert record.story(bob.id) == ["JOINED", f"SUBSCRIBE_STARTED {alice.id}"]
 
-    bob.press("Leave")
+    bob.click_button("Leave")
     record.gone(bob.id)
     assert record.story(bob.id) == ["JOINED", f"SUBSCRIBE_STARTED {alice.id}", f"SUBSCRIBE_STOPPED {alice.id}", "LEFT"]
-    alice.press("Unpublish")
+    alice.click_button("Unpublish")
     alice.ended()
-    alice.press("Leave")
+    alice.click_button("Leave")
     left = record.gone(alice.id)
     assert record.story(alice.id) == ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]
     assert left["published"] is True and left["attributes"] == {"role": "host"}
 
     ended = record.ended_session()
     first, last = record.events(alice.id)[0]["eventTime"], record.events(alice.id)[-1]["eventTime"]
-    assert began - MOMENT <= first and abs(ended["startTime"] - first) <= MOMENT
+    assert began - TOLERANCE <= first and abs(ended["startTime"] - first) <= TOLERANCE
     assert ended["endTime"] - last >= timedelta(seconds=SESSION_END_SECONDS)
     assert len(record.sessions()) == 1
 
 
-def test_the_browser_is_in_the_record(tenant, stage, participant, chromium):
+def test_the_browser_is_recorded(tenant, stage, participant, chromium):
     alice = participant("alice").publish("pattern")
     known = Record(tenant.ivs, stage).participant(alice.id)
     assert "Chrom" in known["browserName"], known
@@ -48,7 +48,7 @@ def test_the_browser_is_in_the_record(tenant, stage, participant, chromium):
     assert known["osName"].startswith("Linux") and known["protocol"] == "WHIP", known
 
 
-def test_who_is_disconnected_or_deleted_leaves_in_the_natural_order(tenant, stage, participant):
+def test_the_events_of_a_disconnected_participant_are_in_order(tenant, stage, participant):
     alice, bob = participant("alice").publish("pattern"), participant("bob").publish("pattern")
     alice.receives(bob.id)
     bob.receives(alice.id)
@@ -63,9 +63,9 @@ def test_who_is_disconnected_or_deleted_leaves_in_the_natural_order(tenant, stag
     assert f"SUBSCRIBE_STOPPED {alice.id}" in record.story(bob.id)
 
 
-def test_the_next_join_after_the_end_opens_another_session(tenant, stage, participant):
+def test_joining_after_the_end_opens_a_new_session(tenant, stage, participant):
     record = Record(tenant.ivs, stage)
-    participant("alice").press("Leave")
+    participant("alice").click_button("Leave")
     first = record.ended_session()
     participant("bob")
     sessions = record.sessions()
@@ -73,7 +73,7 @@ def test_the_next_join_after_the_end_opens_another_session(tenant, stage, partic
     assert "endTime" not in sessions[0] and sessions[1] == first
 
 
-def test_who_publishes_nothing_has_only_joined(tenant, stage, participant):
+def test_a_participant_without_media_has_only_joined(tenant, stage, participant):
     alice = participant("alice")
     record = Record(tenant.ivs, stage)
     assert record.story(alice.id) == ["JOINED"]

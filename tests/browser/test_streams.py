@@ -1,11 +1,11 @@
-"""What a page makes of an answer by the browser's own means: one media stream for each participant, and stereo."""
+"""Browsers' handling of answers: one media stream per participant, and stereo."""
 
 import pytest
 
 import browser
-from test_whip_whep import foreign_page, site  # noqa: F401 (fixtures)
+from test_whip_whep import cross_origin_page, site  # noqa: F401 (fixtures)
 
-# The helpers of both pages: an exchange of offer and answer, and an offer that asks for stereo.
+# Helpers of both pages: offer/answer exchange with stereo.
 COMMON = """
 window.exchange = async (peer, url, token) => {
   const offer = await peer.createOffer();
@@ -20,7 +20,7 @@ window.exchange = async (peer, url, token) => {
 void 0;
 """
 
-# A camera, and a source of two channels that differ.
+# A camera, and audio with two different channels.
 PUBLISH = """async ([url, token]) => {
   const audio = new AudioContext();
   const merger = new ChannelMergerNode(audio, { numberOfInputs: 2 });
@@ -38,8 +38,8 @@ PUBLISH = """async ([url, token]) => {
   await exchange(peer, url, token);
 }"""
 
-# The element gets what the first event names, and nothing else. Opus says in the first byte of a packet whether it is
-# stereo (RFC 6716, section 3.1).
+# The video element gets the stream of the first track event only. The TOC byte of an Opus packet has the stereo flag (RFC
+# 6716, section 3.1).
 VIEW = """async ([url, token]) => {
   window.packets = { stereo: 0, all: 0 };
   window.peer = new RTCPeerConnection({ encodedInsertableStreams: true });
@@ -64,9 +64,9 @@ VIEW = """async ([url, token]) => {
 
 
 @pytest.fixture
-def page(foreign_page):  # noqa: F811
+def page(cross_origin_page):  # noqa: F811
     def make():
-        made = foreign_page()
+        made = cross_origin_page()
         made.evaluate(COMMON)
         return made
 
@@ -78,12 +78,12 @@ def test_the_first_stream_has_audio_and_video_and_the_audio_is_stereo(tenant, st
     sender, viewer = tenant.token(stage), tenant.token(stage)
     publisher, watcher = page(), page()
     publisher.evaluate(PUBLISH, [whip, sender["token"]])
-    browser.until(publisher, "peer.connectionState === 'connected'")
+    browser.wait_until(publisher, "peer.connectionState === 'connected'")
     watcher.evaluate(VIEW, [f"{whip}/subscribe/{sender['participantId']}", viewer["token"]])
     tracks = "document.querySelector('video').srcObject?.getTracks().map(({ kind }) => kind).sort().join()"
-    browser.until(watcher, f"{tracks} === 'audio,video'", describe=lambda: watcher.evaluate("peer.remoteDescription.sdp"))
+    browser.wait_until(watcher, f"{tracks} === 'audio,video'", describe=lambda: watcher.evaluate("peer.remoteDescription.sdp"))
     assert browser.frames(watcher)
-    browser.until(watcher, "packets.all >= 100", describe=lambda: str(watcher.evaluate("packets")))
+    browser.wait_until(watcher, "packets.all >= 100", describe=lambda: str(watcher.evaluate("packets")))
     counted = watcher.evaluate("packets")
     assert counted["stereo"] >= 0.9 * counted["all"], counted
     assert "sprop-stereo=1" in watcher.evaluate("peer.remoteDescription.sdp")

@@ -1,4 +1,4 @@
-"""npm's whip-whep, a client that knows nothing of this service, in a page of another origin."""
+"""npm's whip-whep, an independent client, in a page of another origin."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +34,7 @@ VIEW = """async ([url, token]) => {
   return client.resourceURL.href;
 }"""
 
-# Keeps the newest numbers in `window.numbers`.
+# Keeps the latest statistics in `window.numbers`.
 WATCH = """window.watch = () => setInterval(async () => {
   const reports = [...(await peer.getStats()).values()];
   const of = (kind) => reports.find((one) => one.type === "inbound-rtp" && one.kind === kind) ?? {};
@@ -49,7 +49,7 @@ RESTART = """async () => {
 
 
 class Site(BaseHTTPRequestHandler):
-    """A web site that is not the service's, on which nothing is but the package."""
+    """A web site of another origin that serves the package."""
 
     PAGE = f"<!doctype html><video autoplay></video><script>{WATCH}</script>".encode()
 
@@ -64,7 +64,7 @@ class Site(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Nobody wants to read of it."""
+        """Disables the request log."""
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def site():
 
 
 @pytest.fixture
-def foreign_page(site, chromium):
-    """Makes pages of that site: of another origin than the service's."""
+def cross_origin_page(site, chromium):
+    """Opens pages of that site."""
     contexts = []
 
     def make():
@@ -91,21 +91,21 @@ def foreign_page(site, chromium):
         context.close()
 
 
-def test_whip_whep_publishes_to_a_page_and_to_itself(tenant, stage, participant, foreign_page):
+def test_whip_whep_publishes_to_a_page_and_to_itself(tenant, stage, participant, cross_origin_page):
     whip = tenant.ivs.get_stage(arn=stage)["stage"]["endpoints"]["whip"]
     sender, viewer = tenant.token(stage, userId="sender"), tenant.token(stage, userId="viewer")
-    publisher, watcher = foreign_page(), foreign_page()
+    publisher, watcher = cross_origin_page(), cross_origin_page()
     resource = publisher.evaluate(PUBLISH, [whip, sender["token"]])
     assert resource.startswith(f"{whip}/resource/")
     participant("bob").receives(sender["participantId"])
     watcher.evaluate(VIEW, [f"{whip}/subscribe/{sender['participantId']}", viewer["token"]])
-    browser.until(watcher, "window.numbers?.frames >= 30 && numbers.keyFrames >= 1 && numbers.energy > 0.0001")
+    browser.wait_until(watcher, "window.numbers?.frames >= 30 && numbers.keyFrames >= 1 && numbers.energy > 0.0001")
     assert browser.frames(watcher)
 
 
-def test_whip_whep_restarts_its_ice_and_goes_on(tenant, stage, participant, foreign_page):
+def test_whip_whep_restarts_ice(tenant, stage, participant, cross_origin_page):
     whip = tenant.ivs.get_stage(arn=stage)["stage"]["endpoints"]["whip"]
-    sender, publisher = tenant.token(stage), foreign_page()
+    sender, publisher = tenant.token(stage), cross_origin_page()
     publisher.evaluate(PUBLISH, [whip, sender["token"]])
     bob = participant("bob")
     before = bob.receives(sender["participantId"])["video"]["frames"]
@@ -117,9 +117,9 @@ def test_whip_whep_restarts_its_ice_and_goes_on(tenant, stage, participant, fore
     assert publisher.evaluate("peer.iceConnectionState") in ("connected", "completed")
 
 
-def test_whip_whep_stops_and_the_others_see_it(tenant, stage, participant, foreign_page):
+def test_whip_whep_stops(tenant, stage, participant, cross_origin_page):
     whip = tenant.ivs.get_stage(arn=stage)["stage"]["endpoints"]["whip"]
-    sender, publisher, bob = tenant.token(stage), foreign_page(), participant("bob")
+    sender, publisher, bob = tenant.token(stage), cross_origin_page(), participant("bob")
     publisher.evaluate(PUBLISH, [whip, sender["token"]])
     bob.receives(sender["participantId"])
     publisher.evaluate("() => client.stop()")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from doors import Doors
+from endpoints import StageEndpoints
 from running import new_file, new_store, pytest_pyfunc_call, start_server  # noqa: F401 (fixtures)
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
@@ -19,7 +19,7 @@ def start_node(start_server, new_store):
     return lambda *flags, **env: start_server(new_store(), *flags, **env)
 
 
-def doors_of(server):
+def endpoints_of(server):
     """The participants' endpoints of a new stage, in a fresh account."""
     tenant = server.tenant()
-    return Doors(tenant, tenant.stage())
+    return StageEndpoints(tenant, tenant.stage())

@@ -22,11 +22,11 @@ def connect(url, receive_buffer=None, source=None):
     return stream
 
 
-def open_websocket(doors, token):
+def open_websocket(endpoints, token):
     """An events WebSocket of a participant: the connection after the request for the upgrade."""
-    stream = connect(doors.events, receive_buffer=4096)
+    stream = connect(endpoints.events, receive_buffer=4096)
     stream.sendall(
-        f"GET /events/{doors.topic} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"GET /events/{endpoints.topic} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {WEBSOCKET_KEY}\r\n"
         f"Authorization: Bearer {token}\r\n\r\n".encode()
     )

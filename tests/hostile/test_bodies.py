@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from conftest import doors_of
+from conftest import endpoints_of
 from http2 import Http2
 from observe import Latencies, peak_rss, refused
 from sockets import connect, read_to_end
@@ -126,8 +126,8 @@ def test_one_address_holds_at_most_its_share_of_connections(start_node, sockets)
 
 
 async def test_offers_without_a_token_are_refused_before_their_body_comes(start_node):
-    doors = doors_of(start_node())
-    stream = connect(doors.tenant.wire.endpoint)
+    endpoints = endpoints_of(start_node())
+    stream = connect(endpoints.tenant.wire.endpoint)
     stream.sendall(b"POST /whip HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n")
     assert stream.recv(12) == b"HTTP/1.1 401"
     stream.close()

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from conftest import doors_of
-from doors import FRAGMENT, SDP
+from conftest import endpoints_of
+from endpoints import FRAGMENT, SDP
 from observe import peak_rss
 from offers import offer
 from peers import publish, view
@@ -29,12 +29,12 @@ UNLIMITED = ("--max-offers-per-minute", "1000000", "--max-patches-per-minute", "
 
 
 @pytest.fixture(params=[(), UNLIMITED], ids=["limited", "unlimited"])
-def doors(request, start_node):
+def endpoints(request, start_node):
     """A stage of a server as it comes, and of one that limits no rate: the rest has to hold by itself."""
     server = start_node("--ice-timeout-seconds", "60", *request.param, RUST_LOG="info")
-    doors = doors_of(server)
-    doors.server, doors.limited = server, not request.param
-    return doors
+    endpoints = endpoints_of(server)
+    endpoints.server, endpoints.limited = server, not request.param
+    return endpoints
 
 
 def padded():
@@ -61,22 +61,22 @@ def from_threads(count, send):
     return statuses
 
 
-def flood_of_offers(doors, text, count):
+def flood_of_offers(endpoints, text, count):
     """Offers of one participant over kept-alive connections."""
-    token, _ = doors.token()
+    token, _ = endpoints.token()
 
     def sender():
         session = requests.Session()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": SDP}
-        return lambda: session.post(doors.whip, data=text, headers=headers, timeout=30).status_code
+        return lambda: session.post(endpoints.whip, data=text, headers=headers, timeout=30).status_code
 
     return from_threads(count, sender)
 
 
-def pipelined_offers(doors):
+def pipelined_offers(endpoints):
     """Offers of one participant: thirty-two at once on each of four connections, which are read only afterwards."""
-    token, _ = doors.token()
-    address, text = urlsplit(doors.whip), offer()
+    token, _ = endpoints.token()
+    address, text = urlsplit(endpoints.whip), offer()
     request = (
         f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: {SDP}\r\nContent-Length: {len(text)}\r\n\r\n{text}"
@@ -98,10 +98,10 @@ def pipelined_offers(doors):
     return [int(status) for statuses in from_threads(4, sender) for status in statuses]
 
 
-def flood_of_restarts(doors):
+def flood_of_restarts(endpoints):
     """ICE restarts of one connection from four threads."""
-    token, _ = doors.token()
-    made = doors.post("", token, offer())
+    token, _ = endpoints.token()
+    made = endpoints.post("", token, offer())
     assert made.status_code == 201, made.text
 
     def sender():
@@ -119,21 +119,21 @@ def flood_of_restarts(doors):
 
 
 ATTACKS = {
-    "padded": lambda doors: flood_of_offers(doors, padded(), 4),
+    "padded": lambda endpoints: flood_of_offers(endpoints, padded(), 4),
     "pipelined": pipelined_offers,
     "restarts": flood_of_restarts,
 }
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_flood_delays_no_check_of_another_participant(doors, attack):
-    token, _ = doors.token()
-    made = doors.post("", token, offer())
+def test_a_flood_delays_no_check_of_another_participant(endpoints, attack):
+    token, _ = endpoints.token()
+    made = endpoints.post("", token, offer())
     prober = Prober(offer(), made.text)
     quiet = prober.while_doing(lambda: time.sleep(QUIET_SECONDS))
     statuses = []
-    with peak_rss(doors.server) as memory:
-        checks = prober.while_doing(lambda: statuses.extend(ATTACKS[attack](doors)))
+    with peak_rss(endpoints.server) as memory:
+        checks = prober.while_doing(lambda: statuses.extend(ATTACKS[attack](endpoints)))
     report = f"{attack}: p99 {p99(checks) * 1000:.1f} ms (quiet {p99(quiet) * 1000:.1f} ms), slowest "
     report += f"{checks[-1] * 1000:.1f} ms of {len(checks)}; {memory.highest:.0f} MB; {len(statuses)} answers: "
     report += str({status: statuses.count(status) for status in set(statuses)})
@@ -142,18 +142,18 @@ def test_a_flood_delays_no_check_of_another_participant(doors, attack):
     assert p99(checks) < max(P99_SECONDS, 10 * p99(quiet)), report
     assert checks[len(checks) // 2] < MEDIAN_SECONDS, report
     assert set(statuses) <= {200, 201, 400, 413, 429, 503}, report
-    if doors.limited and len(statuses) > 620:
+    if endpoints.limited and len(statuses) > 620:
         assert 429 in statuses, report
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_media_of_others_arrive_during_a_flood(start_node, attack):
     server = start_node(*UNLIMITED, RUST_LOG="info")
-    doors = doors_of(server)
-    (alice, alice_id), (bob, _) = doors.token(), doors.token()
-    publisher = await publish(doors.whip, alice, kinds=("audio",))
-    viewer = await view(doors.whip, bob, alice_id, kinds=("audio",))
-    await viewer.hears()
+    endpoints = endpoints_of(server)
+    (alice, alice_id), (bob, _) = endpoints.token(), endpoints.token()
+    publisher = await publish(endpoints.whip, alice, kinds=("audio",))
+    viewer = await view(endpoints.whip, bob, alice_id, kinds=("audio",))
+    await viewer.receives_audio()
 
     async def received():
         found = (await viewer.connection.getStats()).values()
@@ -162,7 +162,7 @@ async def test_media_of_others_arrive_during_a_flood(start_node, attack):
 
     before = await received()
     # In a process of its own, as the media of this one are made and read by Python, too.
-    flood = multiprocessing.get_context("fork").Process(target=ATTACKS[attack], args=(doors,))
+    flood = multiprocessing.get_context("fork").Process(target=ATTACKS[attack], args=(endpoints,))
     flood.start()
     await asyncio.to_thread(flood.join)
     assert flood.exitcode == 0
@@ -180,9 +180,9 @@ def test_a_participant_beyond_a_limit_is_told_so(start_node):
         *("--max-media-per-stage", "4", "--max-media-per-node", "5"),
         RUST_LOG="info",
     )
-    doors = doors_of(server)
-    (alice, _), text = doors.token(), offer()
-    first = doors.post("", alice, text)
+    endpoints = endpoints_of(server)
+    (alice, _), text = endpoints.token(), offer()
+    first = endpoints.post("", alice, text)
     assert first.status_code == 201
 
     def refused(answer, status, code, reason, most):
@@ -193,24 +193,24 @@ def test_a_participant_beyond_a_limit_is_told_so(start_node):
         assert f'"{reason}"' in server.test_server.logged() or f"reason={reason}" in server.test_server.logged()
 
     fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 22 + "\r\n"
-    patch = lambda: doors.send("PATCH", first.headers["Location"], alice, fragment, FRAGMENT, If_Match="*")  # noqa: E731
+    patch = lambda: endpoints.send("PATCH", first.headers["Location"], alice, fragment, FRAGMENT, If_Match="*")  # noqa: E731
     assert [patch().status_code, patch().status_code] == [200, 204]
     refused(patch(), 429, "RATE_EXCEEDED", "patch_rate", 30)
     # An offer counts whatever it is worth.
-    assert [doors.post("", alice, "v=0").status_code for _ in range(3)] == [400] * 3
-    refused(doors.post("", alice, text), 429, "RATE_EXCEEDED", "offer_rate", 15)
-    assert doors.send("DELETE", first.headers["Location"], alice).status_code == 200
+    assert [endpoints.post("", alice, "v=0").status_code for _ in range(3)] == [400] * 3
+    refused(endpoints.post("", alice, text), 429, "RATE_EXCEEDED", "offer_rate", 15)
+    assert endpoints.send("DELETE", first.headers["Location"], alice).status_code == 200
 
-    publishers = [doors.token() for _ in range(3)]
+    publishers = [endpoints.token() for _ in range(3)]
     for token, _ in publishers[:2]:
-        assert doors.post("", token, text).status_code == 201
+        assert endpoints.post("", token, text).status_code == 201
     receives = offer("recvonly")
-    (bob, _), (carol, _) = doors.token(), doors.token()
+    (bob, _), (carol, _) = endpoints.token(), endpoints.token()
     ids = [participant for _, participant in publishers]
-    statuses = [doors.post(f"/subscribe/{participant}", bob, receives).status_code for participant in ids[:2]]
+    statuses = [endpoints.post(f"/subscribe/{participant}", bob, receives).status_code for participant in ids[:2]]
     assert statuses == [201, 201]
-    refused(doors.post(f"/subscribe/{ids[0]}", carol, receives), 503, "CAPACITY_EXCEEDED", "stage_media", 5)
-    other = doors_of(server)
+    refused(endpoints.post(f"/subscribe/{ids[0]}", carol, receives), 503, "CAPACITY_EXCEEDED", "stage_media", 5)
+    other = endpoints_of(server)
     (dave, _), (erin, _) = other.token(), other.token()
     assert other.post("", dave, text).status_code == 201
     refused(other.post("", erin, text), 503, "CAPACITY_EXCEEDED", "node_media", 5)
@@ -218,17 +218,17 @@ def test_a_participant_beyond_a_limit_is_told_so(start_node):
 
 def test_a_participant_has_a_limit_of_connections(start_node):
     server = start_node("--max-media-per-participant", "2", RUST_LOG="info")
-    doors = doors_of(server)
-    publishers = [doors.token() for _ in range(3)]
+    endpoints = endpoints_of(server)
+    publishers = [endpoints.token() for _ in range(3)]
     for token, _ in publishers:
-        assert doors.post("", token, offer()).status_code == 201
-    viewer, _ = doors.token()
+        assert endpoints.post("", token, offer()).status_code == 201
+    viewer, _ = endpoints.token()
 
     def subscribe(participant):
-        return doors.post(f"/subscribe/{participant}", viewer, offer("recvonly"))
+        return endpoints.post(f"/subscribe/{participant}", viewer, offer("recvonly"))
 
     first, second, third = (subscribe(participant) for _, participant in publishers)
     assert (first.status_code, second.status_code, third.status_code) == (201, 201, 429)
     assert third.json()["code"] == "TOO_MANY_CONNECTIONS"
-    assert doors.send("DELETE", first.headers["Location"], viewer).status_code == 200
+    assert endpoints.send("DELETE", first.headers["Location"], viewer).status_code == 200
     assert subscribe(publishers[2][1]).status_code == 201

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from conftest import doors_of
+from conftest import endpoints_of
 from observe import Latencies, peak_rss, refused
 from sockets import close_frame, frame, open_websocket, read_to_end, send_until_closed
 
@@ -15,17 +15,17 @@ PING, PONG = 9, 10
 
 async def flood(server, opcode):
     """Floods a WebSocket with control frames while another participant uses its own; answers what was read."""
-    doors = doors_of(server)
-    attacker = await asyncio.to_thread(open_websocket, doors, doors.token()[0])
+    endpoints = endpoints_of(server)
+    attacker = await asyncio.to_thread(open_websocket, endpoints, endpoints.token()[0])
     frames = frame(opcode, b"x" * 125) * 400
     latencies = Latencies()
-    async with doors.join(doors.token()[0]) as honest:
+    async with endpoints.join(endpoints.token()[0]) as honest:
         await honest.state()
         with peak_rss(server) as memory:
             flooding = asyncio.create_task(asyncio.to_thread(send_until_closed, attacker, frames, seconds=5))
             while not flooding.done():
                 with latencies.measured():
-                    assert await honest.answered("PING") == {"type": "PONG"}
+                    assert await honest.request("PING") == {"type": "PONG"}
                 await asyncio.sleep(0.02)
         sent = await flooding
     received = await asyncio.to_thread(read_to_end, attacker)
@@ -48,12 +48,12 @@ async def test_pongs_that_nobody_asked_for_are_limited(start_node):
 
 
 async def test_control_frames_within_the_rate_are_answered(start_node):
-    doors = doors_of(start_node())
-    async with doors.join(doors.token()[0]) as honest:
+    endpoints = endpoints_of(start_node())
+    async with endpoints.join(endpoints.token()[0]) as honest:
         await honest.state()
         for _ in range(40):
             await (await honest.socket.ping())
-        assert await honest.answered("PING") == {"type": "PONG"}
+        assert await honest.request("PING") == {"type": "PONG"}
 
 
 async def test_websockets_through_a_proxy_count_in_their_clients_share(start_node):
@@ -61,10 +61,10 @@ async def test_websockets_through_a_proxy_count_in_their_clients_share(start_nod
         *("--trusted-proxies", "127.0.0.1", "--metrics", "on"),
         *("--max-connections", "60", "--max-client-share", "30"),
     )
-    doors = doors_of(server)
+    endpoints = endpoints_of(server)
 
     async def enter(stack, address):
-        joined = doors.join(doors.token()[0], headers={"X-Forwarded-For": address})
+        joined = endpoints.join(endpoints.token()[0], headers={"X-Forwarded-For": address})
         await (await stack.enter_async_context(joined)).state()
 
     async with AsyncExitStack() as stack:

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from clients import Server
 from clusters import free_port
-from doors import Doors
+from endpoints import StageEndpoints
 from running import assert_ended_well
 from server import MASTER_KEY, Greenroom, binary, environment
 from signing import SECRET
@@ -59,10 +59,10 @@ def start_node():
     assert_ended_well(started, Greenroom.end)
 
 
-def doors_of(server, account):
-    """The doors of a new stage."""
+def endpoints_of(server, account):
+    """The endpoints of a new stage."""
     tenant = Tenant(server, account, "us-east-1")
-    return Doors(tenant, tenant.stage()).on(server)
+    return StageEndpoints(tenant, tenant.stage()).on(server)
 
 
 class Crowd:
@@ -77,25 +77,25 @@ class Crowd:
     async def __aexit__(self, *error):
         await self.stack.aclose()
 
-    async def joins(self, doors, count):
+    async def joins(self, endpoints, count):
         for _ in range(count):
-            token, participant = doors.token()
-            guest = await self.stack.enter_async_context(doors.join(token))
-            self.guests.append((doors, participant, guest))
+            token, participant = endpoints.token()
+            guest = await self.stack.enter_async_context(endpoints.join(token))
+            self.guests.append((endpoints, participant, guest))
 
     async def still_there(self):
         """How many are connected and answered."""
-        answers = await asyncio.gather(*(guest.answered("PING") for _, _, guest in self.guests), return_exceptions=True)
+        answers = await asyncio.gather(*(guest.request("PING") for _, _, guest in self.guests), return_exceptions=True)
         return sum(answer == {"type": "PONG"} for answer in answers)
 
 
 class Media:
     """A publisher of the test pattern and a viewer, as programs of their own."""
 
-    def __init__(self, doors):
-        publisher, self.publisher_id = doors.token()
-        viewer, self.viewer_id = doors.token()
-        self.programs = [join(doors, publisher, "--publish", "test-pattern"), join(doors, viewer, "--subscribe", "all")]
+    def __init__(self, endpoints):
+        publisher, self.publisher_id = endpoints.token()
+        viewer, self.viewer_id = endpoints.token()
+        self.programs = [join(endpoints, publisher, "--publish", "test-pattern"), join(endpoints, viewer, "--subscribe", "all")]
         # Frames that the viewer has had, and what either said of an end.
         self.frames, self.ends = 0, []
         for program in self.programs:
@@ -121,9 +121,9 @@ class Media:
             program.wait(30)
 
 
-def join(doors, token, *flags):
+def join(endpoints, token, *flags):
     command = [binary("GREENROOM_BIN"), "join", "--token", "-", *flags, "--output", "json",
-               "--events-url", doors.events, "--whip-url", doors.whip]
+               "--events-url", endpoints.events, "--whip-url", endpoints.whip]
     program = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from clusters import until
-from nodes import LEASE_SECONDS, Crowd, Media, client, doors_of, start_node  # noqa: F401 (fixture)
+from nodes import LEASE_SECONDS, Crowd, Media, client, endpoints_of, start_node  # noqa: F401 (fixture)
 
 ACCOUNT = "210000000061"
 AHEAD_SECONDS = 20
@@ -53,7 +53,7 @@ def reasons(node):
 async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_node, fresh_postgres, wall_clock):  # noqa: F811
     store = fresh_postgres()
     right = start_node(store)
-    here = doors_of(right, ACCOUNT)
+    here = endpoints_of(right, ACCOUNT)
     async with Crowd() as crowd:
         await crowd.joins(here, 3)
         wall_clock.set(AHEAD_SECONDS)
@@ -61,7 +61,7 @@ async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_no
         assert reasons(wrong) == (503, ["clock-offset"])
         assert reasons(right) == (200, [])
         # Those on the node itself stay too.
-        there = doors_of(right, ACCOUNT).on(wrong)
+        there = endpoints_of(right, ACCOUNT).on(wrong)
         await crowd.joins(there, 2)
         await asyncio.sleep(LEASE_SECONDS * 2.5)
         assert await crowd.still_there() == 5
@@ -73,19 +73,19 @@ async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_no
         assert AHEAD_SECONDS - 1 < float(offset) < AHEAD_SECONDS + 1
         # A node that dies is still found dead by the healthy one.
         wrong.test_server.process.kill()
-        gone = [(doors, who) for doors, who, _ in crowd.guests[3:]]
-        left = lambda: all(doors.events_of(who)[-1] == "LEFT" for doors, who in gone)  # noqa: E731
+        gone = [(endpoints, who) for endpoints, who, _ in crowd.guests[3:]]
+        left = lambda: all(endpoints.events_of(who)[-1] == "LEFT" for endpoints, who in gone)  # noqa: E731
         await asyncio.to_thread(until, left, "the dead node's participants have left", LEASE_SECONDS * 5)
 
 
 async def test_a_step_of_the_wall_clock_ends_no_media(start_node, fresh_postgres, wall_clock):  # noqa: F811
     skew = ("--clock-skew-seconds", "1000000000", "--stream-max-seconds", "3600")
     node = start_node(fresh_postgres(), *skew, **wall_clock.env)
-    doors = doors_of(node, ACCOUNT)
-    media = Media(doors)
+    endpoints = endpoints_of(node, ACCOUNT)
+    media = Media(endpoints)
     async with Crowd() as crowd:
         try:
-            await crowd.joins(doors, 1)
+            await crowd.joins(endpoints, 1)
             await asyncio.to_thread(until, media.flows, "media flow")
             for moved, ready in ((2 * DAY, False), (-2 * DAY, False), (0, True)):
                 wall_clock.set(moved)

@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from doors import Doors
+from endpoints import StageEndpoints
 from leaks import assert_no_secret
 
 PATIENCE_SECONDS = 40
@@ -88,19 +88,19 @@ def test_the_trace_of_a_request_is_in_its_line(server, tenant):
 
 
 async def test_participants_have_lines_without_their_tokens(server, tenant):
-    doors = Doors(tenant, tenant.stage())
-    token, participant = doors.token()
-    refused = doors.post("", token, "v=0")
+    endpoints = StageEndpoints(tenant, tenant.stage())
+    token, participant = endpoints.token()
+    refused = endpoints.post("", token, "v=0")
     [line] = lines(server, id=refused.headers["x-amzn-requestid"])
     fields = line["fields"]
     assert (fields["operation"], fields["fault"], fields["participant"]) == ("publish", "MALFORMED_OFFER", participant)
-    assert (fields["account"], fields["stage"]) == (tenant.account, doors.topic)
-    async with doors.join(token):
+    assert (fields["account"], fields["stage"]) == (tenant.account, endpoints.topic)
+    async with endpoints.join(token):
         pass
     [opened] = [line for line in lines(server, operation="events") if line["fields"]["status"] == 101]
     [ended] = lines(server, message="a socket has ended", participant=participant)
     assert ended["fields"]["id"] == opened["fields"]["id"]
-    assert (await doors.refused("no-token"))[0] == "TOKEN_MALFORMED"
+    assert (await endpoints.refused("no-token"))[0] == "TOKEN_MALFORMED"
     lines(server, message="a socket was refused", fault="TOKEN_MALFORMED")
     assert_no_secret(server.test_server.logged())
     assert token not in server.test_server.logged()

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from aws_model import BY_NAME
-from doors import SDP, Doors
+from endpoints import SDP, StageEndpoints
 from figures import fetch, openmetrics_page, page, wait_for_page
 from server import binary, environment, run
 from stores import outage
@@ -87,7 +87,7 @@ def test_every_figure_has_a_type_and_a_help_and_a_name_of_its_kind(server, tenan
 
 def test_every_figure_is_documented_and_every_documented_one_is_there(server, tenant):
     stage = tenant.stage()
-    requests.post(f"{Doors(tenant, stage).whip}", data="", timeout=30)
+    requests.post(f"{StageEndpoints(tenant, stage).whip}", data="", timeout=30)
     families = wait_for_page(server, has_living).families.values()
     assert {family.name + "_total" * (family.type == "counter") for family in families} == names()
 
@@ -154,7 +154,7 @@ def test_what_clients_choose_never_becomes_a_label(server):
             tenant.ivs.get_stage(arn=stage)
             requests.post(f"{server.endpoint}/Invented{n}", timeout=30)
             requests.request("BREW", f"{server.endpoint}/GetStage", timeout=30)
-            requests.post(f"{Doors(tenant, stage).whip}/publish/p{n}", data="", timeout=30)
+            requests.post(f"{StageEndpoints(tenant, stage).whip}/publish/p{n}", data="", timeout=30)
         return page(server)
 
     few, many = be_many(2), be_many(12)
@@ -208,14 +208,14 @@ def test_what_limits_refuse_is_counted(start_server, new_file):
 
 
 async def test_participants_are_counted_by_door_and_outcome(server, tenant):
-    doors = Doors(tenant, tenant.stage())
+    endpoints = StageEndpoints(tenant, tenant.stage())
     before = page(server)
-    token, _ = doors.token()
-    assert (await doors.refused("no-token"))[0] == "TOKEN_MALFORMED"
-    assert doors.post("", None, "").status_code == 401
-    assert doors.post("", token, "v=0", kind=SDP).status_code == 400
-    assert doors.send("PUT", "/resource/x", token).status_code == 405
-    async with doors.join(token):
+    token, _ = endpoints.token()
+    assert (await endpoints.refused("no-token"))[0] == "TOKEN_MALFORMED"
+    assert endpoints.post("", None, "").status_code == 401
+    assert endpoints.post("", token, "v=0", kind=SDP).status_code == 400
+    assert endpoints.send("PUT", "/resource/x", token).status_code == 405
+    async with endpoints.join(token):
         joined = await asyncio.to_thread(
             wait_for_page, server, lambda seen: seen.value("greenroom_participant_connections", kind="events") == 1
         )
@@ -270,8 +270,8 @@ def test_the_counts_of_cloudwatch_follow_real_media(server, tenant):
 
 
 async def test_what_a_target_takes_and_what_waits_for_another_is_counted(server, tenant):
-    doors, before = Doors(tenant, tenant.stage()), page(server)
-    async with doors.join(doors.token()[0]):
+    endpoints, before = StageEndpoints(tenant, tenant.stage()), page(server)
+    async with endpoints.join(endpoints.token()[0]):
         pass
 
     def told(seen):

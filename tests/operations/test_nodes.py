@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from clusters import new_cluster, until  # noqa: F401 (fixture)
-from doors import Signer
+from endpoints import Signer
 from load import report
-from nodes import LEASE_SECONDS, SOON_SECONDS, Crowd, client, doors_of, start_node  # noqa: F401 (fixtures)
+from nodes import LEASE_SECONDS, SOON_SECONDS, Crowd, client, endpoints_of, start_node  # noqa: F401 (fixtures)
 from server import MASTER_KEY, run
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
@@ -46,7 +46,7 @@ def refused(call, **members):
 async def test_what_one_node_does_takes_effect_on_another_at_once(flags, start_node, fresh_postgres):  # noqa: F811
     store = fresh_postgres()
     one, two = start_node(store, *flags), start_node(store, *flags)
-    here = doors_of(one, ACCOUNT)
+    here = endpoints_of(one, ACCOUNT)
     there, elsewhere = here.on(two), client(two.endpoint, ACCOUNT)
     took = {}
     async with Crowd() as crowd:
@@ -62,9 +62,9 @@ async def test_what_one_node_does_takes_effect_on_another_at_once(flags, start_n
         await asyncio.to_thread(beside, store, "keys", "rotate")
         new, _ = there.token()
         assert old.split(".")[0] != new.split(".")[0], "the header names the key"
-        for doors, token in ((here, new), (there, new), (here, old), (there, old)):
-            async with doors.join(token) as guest:
-                assert await guest.answered("PING") == {"type": "PONG"}
+        for endpoints, token in ((here, new), (there, new), (here, old), (there, old)):
+            async with endpoints.join(token) as guest:
+                assert await guest.request("PING") == {"type": "PONG"}
         # A public key of the customer's that is deleted.
         signer = Signer(here)
         token = signer.token()
@@ -101,7 +101,7 @@ async def test_nodes_hear_each_other_again_after_their_connections_broke(start_n
         for pid in broken:
             conn.execute("SELECT pg_terminate_backend(%s)", [pid])
         until(lambda: len(listeners() - broken) == 2, "both listen again")
-    here = doors_of(one, ACCOUNT)
+    here = endpoints_of(one, ACCOUNT)
     async with Crowd() as crowd:
         await crowd.joins(here, 1)
         [(_, participant, guest)] = crowd.guests
@@ -112,31 +112,31 @@ async def test_nodes_hear_each_other_again_after_their_connections_broke(start_n
 async def test_what_a_dead_node_held_is_ended_exactly_once(start_node, fresh_postgres):  # noqa: F811
     store = fresh_postgres()
     dead, *living = [start_node(store) for _ in range(3)]
-    stages = [doors_of(dead, ACCOUNT) for _ in range(4)]
+    stages = [endpoints_of(dead, ACCOUNT) for _ in range(4)]
     async with Crowd() as crowd, Crowd() as others:
-        for doors in stages:
-            await crowd.joins(doors, 5)
+        for endpoints in stages:
+            await crowd.joins(endpoints, 5)
         # One of the stages has somebody on another node, and goes on.
         await others.joins(stages[0].on(living[0]), 1)
         await asyncio.sleep(LEASE_SECONDS * 1.5)
         dead.test_server.process.send_signal(signal.SIGKILL)
         killed = time.monotonic()
-        for doors in stages:
-            doors.tenant.ivs = client(living[1].endpoint, ACCOUNT)
-        left = lambda: sum(doors.events_of(who).count("LEFT") for doors, who, _ in crowd.guests)  # noqa: E731
+        for endpoints in stages:
+            endpoints.tenant.ivs = client(living[1].endpoint, ACCOUNT)
+        left = lambda: sum(endpoints.events_of(who).count("LEFT") for endpoints, who, _ in crowd.guests)  # noqa: E731
         await asyncio.to_thread(until, lambda: left() == len(crowd.guests), left)
         ended = time.monotonic() - killed
-        over = lambda: ["endTime" in doors.sessions()[0] for doors in stages]  # noqa: E731
+        over = lambda: ["endTime" in endpoints.sessions()[0] for endpoints in stages]  # noqa: E731
         await asyncio.to_thread(until, lambda: over() == [False, True, True, True], over)
         sessions = time.monotonic() - killed
         # Whatever is done twice would have been done by now.
         await asyncio.sleep(LEASE_SECONDS)
-        stories = [doors.events_of(who) for doors, who, _ in crowd.guests]
+        stories = [endpoints.events_of(who) for endpoints, who, _ in crowd.guests]
         assert stories == [["JOINED", "LEFT"]] * 20
-        [(doors, who, guest)] = others.guests
-        assert doors.events_of(who) == ["JOINED"]
-        assert await guest.answered("PING") == {"type": "PONG"}
-        assert [len(doors.sessions()) for doors in stages] == [1] * 4
+        [(endpoints, who, guest)] = others.guests
+        assert endpoints.events_of(who) == ["JOINED"]
+        assert await guest.request("PING") == {"type": "PONG"}
+        assert [len(endpoints.sessions()) for endpoints in stages] == [1] * 4
         with psycopg.connect(store) as conn:
             [(rows,)] = conn.execute("SELECT count(*) FROM connections").fetchall()
         assert rows == 1

@@ -7,7 +7,7 @@ import pytest
 
 from clusters import Cluster, address_of, new_cluster, until  # noqa: F401 (fixture)
 from load import Writers, report, spread, status_of
-from nodes import LEASE_SECONDS, Crowd, Media, client, doors_of, start_node  # noqa: F401 (fixture)
+from nodes import LEASE_SECONDS, Crowd, Media, client, endpoints_of, start_node  # noqa: F401 (fixture)
 
 ACCOUNT = "210000000600"
 # Whoever is refused is refused at once. A stalled machine takes longer, but not as long as waiting for a connection would
@@ -21,7 +21,7 @@ async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, 
     cluster = new_cluster().make().start()
     nodes = [start_node(cluster.url(), *PATIENT) for _ in range(2)]
     endpoints = [node.endpoint for node in nodes]
-    here = doors_of(nodes[0], ACCOUNT)
+    here = endpoints_of(nodes[0], ACCOUNT)
     there = here.on(nodes[1])
     async with Crowd() as crowd:
         await crowd.joins(here, 4)
@@ -75,9 +75,9 @@ async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, 
         assert statuses == ["503"], "while the store is known to be away, that is what everybody is told"
         assert max(first) < AT_ONCE_SECONDS
         assert still == 8
-        await here.recorded(leaver, "JOINED", "LEFT")
-        for doors, participant, _ in crowd.guests:
-            assert doors.events_of(participant) == ["JOINED"], "nobody who stayed was taken for gone"
+        await here.wait_for_events(leaver, "JOINED", "LEFT")
+        for endpoints, participant, _ in crowd.guests:
+            assert endpoints.events_of(participant) == ["JOINED"], "nobody who stayed was taken for gone"
         assert here.events_of(media.publisher_id) == ["JOINED", "PUBLISH_STARTED"]
         media.end()
 
@@ -85,9 +85,9 @@ async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, 
 async def test_a_server_that_does_not_answer_is_away_too(new_cluster, start_node):  # noqa: F811
     cluster = new_cluster().make().start()
     node = start_node(cluster.url(), "--database-acquire-ms", "2000", *UNLIMITED)
-    doors = doors_of(node, ACCOUNT)
+    endpoints = endpoints_of(node, ACCOUNT)
     async with Crowd() as crowd:
-        await crowd.joins(doors, 2)
+        await crowd.joins(endpoints, 2)
         with Writers([node.endpoint], ACCOUNT, client) as writers:
             await asyncio.to_thread(until, lambda: writers.count() > 10, "writes are acknowledged")
             began = time.monotonic()
@@ -129,10 +129,10 @@ async def test_a_standby_that_takes_over_has_every_write_that_was_acknowledged(d
         url = primary.url(address.port)
         nodes = [start_node(url, *UNLIMITED, "--database-acquire-ms", "4000") for _ in range(2)]
         endpoints = [node.endpoint for node in nodes]
-        doors = doors_of(nodes[0], ACCOUNT)
+        endpoints = endpoints_of(nodes[0], ACCOUNT)
         async with Crowd() as crowd:
-            await crowd.joins(doors, 4)
-            await crowd.joins(doors.on(nodes[1]), 4)
+            await crowd.joins(endpoints, 4)
+            await crowd.joins(endpoints.on(nodes[1]), 4)
             with Writers(endpoints, ACCOUNT, client) as writers:
                 await asyncio.to_thread(until, lambda: writers.count() > 50, "writes are acknowledged")
                 began = time.monotonic()

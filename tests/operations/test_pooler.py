@@ -8,7 +8,7 @@ import pytest
 
 from clusters import new_cluster, until  # noqa: F401 (fixture)
 from load import report
-from nodes import SOON_SECONDS, Crowd, client, doors_of, start_node  # noqa: F401 (fixtures)
+from nodes import SOON_SECONDS, Crowd, client, endpoints_of, start_node  # noqa: F401 (fixtures)
 from poolers import new_pooler  # noqa: F401 (fixture)
 from server import MASTER_KEY, run
 
@@ -47,7 +47,7 @@ def pooled(new_cluster, new_pooler, start_node):  # noqa: F811
 async def test_everything_works_through_a_few_connections_of_a_pooler(pooled):
     cluster, pooler, nodes = pooled
     endpoints = [nodes[n % 2].endpoint for n in range(CLIENTS)]
-    here = doors_of(nodes[0], ACCOUNT)
+    here = endpoints_of(nodes[0], ACCOUNT)
     async with Crowd() as crowd:
         began = time.monotonic()
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -57,11 +57,11 @@ async def test_everything_works_through_a_few_connections_of_a_pooler(pooled):
             calls = sum(await lives)
         took = time.monotonic() - began
         assert await crowd.still_there() == 10
-        for doors, participant, _ in crowd.guests:
-            assert doors.events_of(participant) == ["JOINED"]
+        for endpoints, participant, _ in crowd.guests:
+            assert endpoints.events_of(participant) == ["JOINED"]
         # What one node does, the other hears of at once: it listens beside the pooler.
-        doors, participant, guest = crowd.guests[-1]
-        client(nodes[0].endpoint, ACCOUNT).disconnect_participant(stageArn=doors.stage, participantId=participant)
+        endpoints, participant, guest = crowd.guests[-1]
+        client(nodes[0].endpoint, ACCOUNT).disconnect_participant(stageArn=endpoints.stage, participantId=participant)
         began = time.monotonic()
         await guest.closed()
         assert time.monotonic() - began < SOON_SECONDS
@@ -102,15 +102,15 @@ def test_nodes_find_each_others_work_by_looking_where_nobody_listens(new_cluster
     cluster = new_cluster().make().start()
     pooler = new_pooler(cluster, SERVER_CONNECTIONS)
     nodes = [start_node(pooler.url(), *POOLED) for _ in range(2)]
-    here = doors_of(nodes[0], ACCOUNT)
+    here = endpoints_of(nodes[0], ACCOUNT)
 
     async def disconnected_elsewhere():
         async with Crowd() as crowd:
             await crowd.joins(here, 1)
-            [(doors, participant, guest)] = crowd.guests
+            [(endpoints, participant, guest)] = crowd.guests
             ivs = client(nodes[1].endpoint, ACCOUNT)
             began = time.monotonic()
-            await asyncio.to_thread(ivs.disconnect_participant, stageArn=doors.stage, participantId=participant)
+            await asyncio.to_thread(ivs.disconnect_participant, stageArn=endpoints.stage, participantId=participant)
             await guest.closed()
             return time.monotonic() - began
 

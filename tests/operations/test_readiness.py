@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from clusters import until
-from doors import Doors
+from endpoints import StageEndpoints
 
 # ptrace(2)
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
@@ -43,12 +43,12 @@ def ready(server):
 def test_a_media_thread_that_does_not_answer_is_not_ready(start_server, new_store, engine):
     server = start_server(new_store())
     tenant = server.tenant()
-    doors = Doors(tenant, tenant.stage())
+    endpoints = StageEndpoints(tenant, tenant.stage())
     assert ready(server) == (200, [])
     with stopped_thread(server.test_server.process.pid, "media"):
         until(lambda: ready(server) == (503, ["media-thread-silent"]), lambda: ready(server))
         # What needs no media goes on.
-        assert doors.token()
+        assert endpoints.token()
     until(lambda: ready(server) == (200, []), lambda: ready(server))
     log = server.test_server.logged()
     assert log.count('"media thread does not answer"') == 1 and "media thread answers again" in log

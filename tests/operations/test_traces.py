@@ -11,7 +11,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from doors import Doors
+from endpoints import StageEndpoints
 from leaks import assert_no_secret
 
 PATIENCE_SECONDS = 40
@@ -172,10 +172,10 @@ async def test_spans_have_no_secrets(start_sending, collector):
     server = start_sending(RUST_LOG="trace", OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
     tenant = server.tenant()
     stage = tenant.stage()
-    doors = Doors(tenant, stage)
-    token, _ = doors.token()
-    doors.post("", token, "v=0")
-    async with doors.join(token):
+    endpoints = StageEndpoints(tenant, stage)
+    token, _ = endpoints.token()
+    endpoints.post("", token, "v=0")
+    async with endpoints.join(token):
         pass
     tenant.ingest(stageArn=stage, insecureIngest=True, ingestProtocol="RTMP")
     answer = requests.get(f"{server.endpoint}/x?jwt={token}", timeout=30)

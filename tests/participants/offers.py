@@ -1,4 +1,4 @@
-"""Offers as text, for requests of which no media come."""
+"""SDP offers without media behind them."""
 
 import asyncio
 import functools
@@ -9,7 +9,7 @@ from aiortc import RTCPeerConnection
 
 @functools.cache
 def offer(direction="sendonly", kinds=("audio", "video")):
-    """What a client offers that sends, or receives, sound and pictures."""
+    """An offer of aiortc for audio and video."""
 
     async def make():
         connection = RTCPeerConnection()
@@ -20,6 +20,6 @@ def offer(direction="sendonly", kinds=("audio", "video")):
         await connection.close()
         return text
 
-    # A thread of its own: tests are coroutines themselves, and a thread has one loop.
+    # Tests are coroutines, and a thread has only one event loop.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(make())).result()

@@ -1,4 +1,4 @@
-"""FFmpeg's WHIP muxer publishes, as it does to any other service."""
+"""FFmpeg's WHIP muxer publishes."""
 
 import subprocess
 
@@ -8,22 +8,22 @@ import pytest
 from peers import view
 from record import Record, eventually
 
-PICTURE = "-re -f lavfi -i testsrc2=size=640x360:rate=30"
-SOUND = "-re -f lavfi -i sine=frequency=440:sample_rate=48000"
-# The service wants no B-frames; a key frame a second is what WHIP services ask for.
+VIDEO_INPUT = "-re -f lavfi -i testsrc2=size=640x360:rate=30"
+AUDIO_INPUT = "-re -f lavfi -i sine=frequency=440:sample_rate=48000"
+# No B-frames, and a key frame every second.
 H264 = "-c:v libx264 -preset ultrafast -tune zerolatency -profile:v baseline -pix_fmt yuv420p -bf 0 -g 30 -b:v 800k"
 OPUS = "-c:a libopus -ac 2 -b:a 64k"
-# Ends by itself, whatever becomes of the test.
-AT_MOST = "-t 60"
+# Limits the duration if the test does not stop FFmpeg.
+DURATION = "-t 60"
 
 
 @pytest.fixture
 def ffmpeg(tmp_path):
-    """Starts FFmpeg publishing; it is killed at the end if it still runs."""
+    """Starts FFmpeg as a publisher; kills it at the end."""
     running = []
 
     def start(whip, token, *more):
-        options = f"-hide_banner -loglevel verbose -nostdin {PICTURE} {SOUND} {AT_MOST} {H264} {OPUS}".split()
+        options = f"-hide_banner -loglevel verbose -nostdin {VIDEO_INPUT} {AUDIO_INPUT} {DURATION} {H264} {OPUS}".split()
         arguments = [imageio_ffmpeg.get_ffmpeg_exe(), *options, "-f", "whip", *more, "-authorization", token, whip]
         log = (tmp_path / "ffmpeg.log").open("wb")
         running.append(subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
@@ -37,8 +37,8 @@ def ffmpeg(tmp_path):
 
 
 @pytest.mark.parametrize("role", [(), ("-whip_flags", "dtls_active")], ids=["passive", "active"])
-async def test_ffmpeg_publishes_picture_and_sound(tenant, stage, ffmpeg, role):
-    """In either role of DTLS: as the one that waits for the handshake, and as the one that begins it."""
+async def test_ffmpeg_publishes_audio_and_video(tenant, stage, ffmpeg, role):
+    """In both DTLS roles."""
     whip = tenant.ivs.get_stage(arn=stage)["stage"]["endpoints"]["whip"]
     sender, viewer = tenant.token(stage), tenant.token(stage)
     program = ffmpeg(whip, sender["token"], *role)
@@ -46,10 +46,10 @@ async def test_ffmpeg_publishes_picture_and_sound(tenant, stage, ffmpeg, role):
     eventually(lambda: record.sessions() and record.participants().get(sender["participantId"], {}).get("published"))
 
     watching = await view(whip, viewer["token"], sender["participantId"])
-    await watching.sees()
-    await watching.hears()
+    await watching.receives_video()
+    await watching.receives_audio()
     await watching.stop()
     program.terminate()
-    assert program.wait(30) in (0, 255), "FFmpeg deletes its resource when it is told to end"
+    assert program.wait(30) in (0, 255), "FFmpeg deletes its resource when it is terminated"
     assert record.gone(sender["participantId"])["protocol"] == "WHIP"
     assert record.story(sender["participantId"]) == ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]

@@ -1,4 +1,4 @@
-"""What the program is told of participants when it starts, and what it says."""
+"""Flags about participants' media, and the start-up output."""
 
 import socket
 
@@ -23,24 +23,24 @@ def started():
 
 
 def media(program):
-    """What the program says of its media when it starts."""
+    """The media line of the start-up output."""
     while not (line := program.line()).lstrip().startswith("media "):
         pass
     return line.split(maxsplit=1)[1]
 
 
-def test_the_media_address_is_said(started):
+def test_the_media_address_is_printed(started):
     address = media(started("--media-addr", "127.0.0.1:0"))
     assert address.startswith("udp://127.0.0.1:") and not address.endswith(":0")
 
 
-def test_a_server_that_nobody_else_can_send_media_to_says_so(started):
+def test_a_missing_public_media_address_is_pointed_out(started):
     everywhere = ("--media-addr", "0.0.0.0:0")
     assert "--media-public-ip" in media(started(*everywhere))
     assert "--media-public-ip" not in media(started(*everywhere, "--media-public-ip", "192.0.2.7,2001:db8::7"))
 
 
-def test_media_go_to_the_port_after_the_listeners():
+def test_the_default_media_port_follows_the_listeners():
     for _ in range(20):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -54,11 +54,11 @@ def test_media_go_to_the_port_after_the_listeners():
         [line] = ended.stderr.splitlines()
         assert f"127.0.0.1:{port + 1}" in line and "--media-addr" in line
         return
-    pytest.fail("no two ports in a row are free")
+    pytest.fail("no two consecutive ports are free")
 
 
 @pytest.mark.parametrize("bad", ["example.org", "http://example.org", "stun:a b", "stun:<x>", "stun:ä", "turn:u@x", "stun:u:p@x"])
-def test_an_ice_server_that_is_none_is_refused(bad):
+def test_an_invalid_ice_server_is_rejected(bad):
     ended = run(*MEMORY, "--ice-servers", f"stun:good.example.org,{bad}")
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""The token at the door: each check, at all three doors, with its code, status and close code."""
+"""Verification of participant tokens at all three endpoints: error code, status and close code of each check."""
 
 import base64
 import hmac
@@ -10,31 +10,31 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from doors import Doors, Signer, until
+from endpoints import StageEndpoints, Signer, wait_until
 from offers import offer
 
 DAY = 24 * 3600
 STATUS = {"TOKEN": 401, "TOKEN_NOT_ALLOWED": 403, "PARTICIPANT_DISCONNECTED": 403, "STAGE_DELETED": 404}
-NOBODY = "nobodypublishes"
+UNKNOWN_PARTICIPANT = "nobodypublishes"
 
 
 @pytest.fixture
-def signer(doors):
-    return Signer(doors)
+def signer(endpoints):
+    return Signer(endpoints)
 
 
-async def is_refused(doors, token, code, status, **headers):
-    """Holds that a token opens no door, and that every door says the same."""
+async def assert_rejected(endpoints, token, code, status, **headers):
+    """Asserts that all endpoints reject a token in the same way."""
     publish, subscribe = offer(), offer("recvonly")
-    for path, body in (("", publish), ("/publish/self-signed_1", publish), (f"/subscribe/{NOBODY}", subscribe)):
-        answer = await doors.ask("POST", path, token, body, "application/sdp", **headers)
+    for path, body in (("", publish), ("/publish/self-signed_1", publish), (f"/subscribe/{UNKNOWN_PARTICIPANT}", subscribe)):
+        answer = await endpoints.send_async("POST", path, token, body, "application/sdp", **headers)
         assert (answer.status_code, answer.json()["code"]) == (status, code), (path, answer.text)
         assert answer.json().keys() == {"code", "message"} and answer.json()["message"]
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert ("WWW-Authenticate" in answer.headers) == (status == 401)
-    # The subprotocol is echoed, and websockets reads no line of more than 8 KiB.
+    # The subprotocol is echoed, and the websockets package reads lines of up to 8 KiB.
     bearer = len(token) > 8000
-    assert await doors.refused(token, *headers.values(), bearer=bearer) == (code, 4000 + status)
+    assert await endpoints.refused(token, *headers.values(), bearer=bearer) == (code, 4000 + status)
 
 
 def part(value):
@@ -42,22 +42,22 @@ def part(value):
 
 
 def forged(signer, header=None, payload=None, signature=None):
-    """A good token with a part of it changed, without signing it again."""
+    """A valid token with a changed part and the original signature."""
     head, body, end = signer.token().split(".")
     return ".".join([part(header) if header is not None else head, part(payload) if payload is not None else body, end if signature is None else signature])
 
 
 def with_member_twice(signer):
-    """A signed payload in which a member stands twice."""
+    """A signed payload with a duplicate member."""
     header = part({"alg": "ES384", "typ": "JWT", "kid": signer.arn})
     text = json.dumps(signer.claims())
-    body = part(text.replace('"topic"', f'"topic": "{signer.doors.topic}", "topic"', 1).encode())
+    body = part(text.replace('"topic"', f'"topic": "{signer.endpoints.topic}", "topic"', 1).encode())
     algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA384)
     return f"{header}.{body}.{part(algorithm.sign(f'{header}.{body}'.encode(), signer.key))}"
 
 
 def hs256(signer):
-    """The classic: the public key taken for a shared secret."""
+    """Algorithm confusion: an HMAC with the public key as secret."""
     public = signer.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     signed = part({"alg": "HS256", "kid": signer.arn}) + "." + part(signer.claims())
     return f"{signed}.{part(hmac.digest(public, signed.encode(), 'sha256'))}"
@@ -103,7 +103,7 @@ MALFORMED = {
     # PostgreSQL has no text with U+0000.
     "a kid with U+0000": lambda s: s.token({"kid": s.arn[:-1] + "\0"}),
     "a kid of the service's with U+0000": lambda s: s.token({"kid": "abcdefghijk\0"}),
-    "a resource with U+0000": lambda s: s.token(resource=s.doors.stage[:-1] + "\0", topic=s.doors.topic[:-1] + "\0"),
+    "a resource with U+0000": lambda s: s.token(resource=s.endpoints.stage[:-1] + "\0", topic=s.endpoints.topic[:-1] + "\0"),
     "a user_id with U+0000": lambda s: s.token(user_id="a\0b"),
     "attributes with U+0000": lambda s: s.token(attributes={"k": "\0"}),
     "a name of an attribute with U+0000": lambda s: s.token(attributes={"\0": "v"}),
@@ -118,85 +118,85 @@ REFUSED = {
     "another service's events": (lambda s: s.token(events_url="wss://global.events.live-video.net"), "TOKEN_NOT_ALLOWED"),
     "another service's whip": (lambda s: s.token(whip_url="https://global.whip.live-video.net"), "TOKEN_NOT_ALLOWED"),
     "a stage that is not there": (
-        lambda s: s.token(resource=s.doors.stage[:-12] + "abcdefghijkl", topic="abcdefghijkl"),
+        lambda s: s.token(resource=s.endpoints.stage[:-12] + "abcdefghijkl", topic="abcdefghijkl"),
         "STAGE_DELETED",
     ),
 }
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-async def test_what_is_no_token_is_refused_at_every_door(doors, signer, case):
-    await is_refused(doors, MALFORMED[case](signer), "TOKEN_MALFORMED", 401)
+async def test_malformed_tokens_are_rejected(endpoints, signer, case):
+    await assert_rejected(endpoints, MALFORMED[case](signer), "TOKEN_MALFORMED", 401)
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_a_token_that_does_not_hold_is_refused_at_every_door(doors, signer, case):
+async def test_invalid_tokens_are_rejected(endpoints, signer, case):
     make, code = REFUSED[case]
-    await is_refused(doors, make(signer), code, STATUS.get(code, 401))
+    await assert_rejected(endpoints, make(signer), code, STATUS.get(code, 401))
 
 
-async def test_without_a_token_every_door_stays_closed(doors):
-    answer = await doors.ask("POST", "", None, offer(), "application/sdp")
+async def test_a_missing_token_is_rejected(endpoints):
+    answer = await endpoints.send_async("POST", "", None, offer(), "application/sdp")
     assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_MISSING")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    answer = await doors.ask("POST", "", None, offer(), "application/sdp", Authorization="Basic dGVzdDp0ZXN0")
+    answer = await endpoints.send_async("POST", "", None, offer(), "application/sdp", Authorization="Basic dGVzdDp0ZXN0")
     assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_MALFORMED")
-    assert await doors.refused(None) == ("TOKEN_MISSING", 4401)
+    assert await endpoints.refused(None) == ("TOKEN_MISSING", 4401)
 
 
-async def test_a_token_of_another_account_or_region_is_refused(doors, node):
-    for other in (node.tenant(), doors.tenant.elsewhere()):
-        signer = Signer(Doors(other, other.stage()))
-        claims = {"resource": doors.stage, "topic": doors.topic}
-        await is_refused(doors, signer.token(**claims), "TOKEN_NOT_ALLOWED", 403)
+async def test_a_token_of_another_account_or_region_is_rejected(endpoints, node):
+    for other in (node.tenant(), endpoints.tenant.elsewhere()):
+        signer = Signer(StageEndpoints(other, other.stage()))
+        claims = {"resource": endpoints.stage, "topic": endpoints.topic}
+        await assert_rejected(endpoints, signer.token(**claims), "TOKEN_NOT_ALLOWED", 403)
 
 
-async def test_a_deleted_key_opens_no_door(doors, signer):
+async def test_a_token_of_a_deleted_key_is_rejected(endpoints, signer):
     token = signer.token()
-    async with doors.join(token) as guest:
-        await guest.sees("self-signed_1")
-        doors.tenant.ivs.delete_public_key(arn=signer.arn)
-        await is_refused(doors, token, "TOKEN_KEY_UNKNOWN", 401)
-        assert await guest.answered("PING") == {"type": "PONG"}, "who is in stays in"
+    async with endpoints.join(token) as client:
+        await client.wait_for_state("self-signed_1")
+        endpoints.tenant.ivs.delete_public_key(arn=signer.arn)
+        await assert_rejected(endpoints, token, "TOKEN_KEY_UNKNOWN", 401)
+        assert await client.request("PING") == {"type": "PONG"}, "open connections stay"
 
 
-async def test_a_participant_that_was_disconnected_does_not_come_back(doors, signer):
-    for token, participant in (doors.token(), (signer.token(), "self-signed_1")):
-        doors.tenant.ivs.disconnect_participant(stageArn=doors.stage, participantId=participant)
+async def test_a_disconnected_participant_cannot_rejoin(endpoints, signer):
+    for token, participant in (endpoints.token(), (signer.token(), "self-signed_1")):
+        endpoints.tenant.ivs.disconnect_participant(stageArn=endpoints.stage, participantId=participant)
         path = f"/publish/{participant}"
-        answer = await doors.ask("POST", path, token, offer(), "application/sdp")
+        answer = await endpoints.send_async("POST", path, token, offer(), "application/sdp")
         assert (answer.status_code, answer.json()["code"]) == (403, "PARTICIPANT_DISCONNECTED")
-        assert await doors.refused(token) == ("PARTICIPANT_DISCONNECTED", 4403)
+        assert await endpoints.refused(token) == ("PARTICIPANT_DISCONNECTED", 4403)
 
 
-async def test_a_deleted_stage_is_told_as_such(doors, signer):
-    tokens = [doors.token()[0], signer.token()]
-    doors.tenant.ivs.delete_stage(arn=doors.stage)
+async def test_tokens_of_a_deleted_stage_are_rejected(endpoints, signer):
+    tokens = [endpoints.token()[0], signer.token()]
+    endpoints.tenant.ivs.delete_stage(arn=endpoints.stage)
     for token in tokens:
-        await is_refused(doors, token, "STAGE_DELETED", 404)
+        await assert_rejected(endpoints, token, "STAGE_DELETED", 404)
 
 
-async def test_a_token_opens_the_doors_of_its_own_stage_and_participant_alone(doors):
-    token, _ = doors.token()
-    answer = await doors.ask("POST", "/publish/somebodyelse", token, offer(), "application/sdp")
+async def test_a_token_is_valid_for_its_stage_and_participant_only(endpoints):
+    token, _ = endpoints.token()
+    answer = await endpoints.send_async("POST", "/publish/somebodyelse", token, offer(), "application/sdp")
     assert (answer.status_code, answer.json()["code"]) == (403, "TOKEN_NOT_ALLOWED")
-    assert await doors.refused(token, topic="abcdefghijkl") == ("TOKEN_NOT_ALLOWED", 4403)
+    assert await endpoints.refused(token, topic="abcdefghijkl") == ("TOKEN_NOT_ALLOWED", 4403)
 
 
-async def test_a_token_is_good_for_what_it_allows(doors, signer):
+async def test_capabilities_are_enforced(endpoints, signer):
     seeing = signer.token(jti="seeing", capabilities={"allow_subscribe": True})
     sending = signer.token(jti="sending", capabilities={"allow_publish": True, "allow_subscribe": False})
-    async with doors.join(seeing) as one, doors.join(sending) as two:
-        await one.sees("seeing", "sending")
-        await two.sees("seeing", "sending")
+    async with endpoints.join(seeing) as one, endpoints.join(sending) as two:
+        await one.wait_for_state("seeing", "sending")
+        await two.wait_for_state("seeing", "sending")
         for token, path, direction in ((seeing, "", "sendonly"), (sending, "/subscribe/seeing", "recvonly")):
-            answer = await doors.ask("POST", path, token, offer(direction), "application/sdp")
+            answer = await endpoints.send_async("POST", path, token, offer(direction), "application/sdp")
             assert (answer.status_code, answer.json()["code"]) == (403, "INSUFFICIENT_CAPABILITIES")
-    await doors.recorded("seeing", "JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES", "LEFT")
-    await doors.recorded("sending", "JOINED", "SUBSCRIBE_ERROR seeing INSUFFICIENT_CAPABILITIES", "LEFT")
+    await endpoints.wait_for_events("seeing", "JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES", "LEFT")
+    await endpoints.wait_for_events("sending", "JOINED", "SUBSCRIBE_ERROR seeing INSUFFICIENT_CAPABILITIES", "LEFT")
 
 
-async def test_tokens_with_all_that_is_allowed_open_the_doors(doors, signer):
+async def test_unusual_valid_tokens_are_accepted(endpoints, signer):
     good = {
         "without what is optional": {"user_id": None, "attributes": None},
         "the longest id": {"jti": "aA0-_" + "z" * 59},
@@ -207,32 +207,32 @@ async def test_tokens_with_all_that_is_allowed_open_the_doors(doors, signer):
     }
     for n, (case, changed) in enumerate(good.items()):
         claims = {"jti": f"good-{n}"} | changed
-        async with doors.join(signer.token(**claims)) as guest:
-            await guest.sees(claims["jti"]), case
+        async with endpoints.join(signer.token(**claims)) as client:
+            await client.wait_for_state(claims["jti"]), case
 
 
-async def test_exp_counts_at_the_join_only(doors, signer):
+async def test_expiry_is_checked_when_joining_only(endpoints, signer):
     token = signer.token(iat=int(NOW()), exp=int(NOW()) + 1)
-    async with doors.join(token) as guest:
-        await guest.sees("self-signed_1")
-        made = await doors.ask("POST", "", token, offer(), "application/sdp")
+    async with endpoints.join(token) as client:
+        await client.wait_for_state("self-signed_1")
+        made = await endpoints.send_async("POST", "", token, offer(), "application/sdp")
         assert made.status_code == 201
-        await until(lambda: doors.post("", token, offer()).status_code != 201)
-        refused = await doors.ask("POST", "", token, offer(), "application/sdp")
+        await wait_until(lambda: endpoints.post("", token, offer()).status_code != 201)
+        refused = await endpoints.send_async("POST", "", token, offer(), "application/sdp")
         assert refused.json()["code"] == "TOKEN_EXPIRED"
-        assert await guest.answered("PING") == {"type": "PONG"}
+        assert await client.request("PING") == {"type": "PONG"}
 
 
-async def test_a_connection_token_comes_along_with_a_participant_token(doors, signer):
+async def test_a_connection_token_accompanies_a_participant_token(endpoints, signer):
     token, connection = signer.token(), signer.connection_token()
-    async with doors.join(token, connection) as guest:
-        assert guest.socket.subprotocol == token
-        await guest.sees("self-signed_1")
-        made = await doors.ask("POST", "", token, offer(), "application/sdp", Greenroom_Connection_Token=connection)
+    async with endpoints.join(token, connection) as client:
+        assert client.socket.subprotocol == token
+        await client.wait_for_state("self-signed_1")
+        made = await endpoints.send_async("POST", "", token, offer(), "application/sdp", Greenroom_Connection_Token=connection)
         assert made.status_code == 201
-        doors.tenant.ivs.revoke_connection_token(tokenId="connection-1")
-        assert await guest.closed() == (4403, "CONNECTION_TOKEN_REVOKED")
-    await is_refused(doors, token, "CONNECTION_TOKEN_REVOKED", 403, Greenroom_Connection_Token=connection)
+        endpoints.tenant.ivs.revoke_connection_token(tokenId="connection-1")
+        assert await client.closed() == (4403, "CONNECTION_TOKEN_REVOKED")
+    await assert_rejected(endpoints, token, "CONNECTION_TOKEN_REVOKED", 403, Greenroom_Connection_Token=connection)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,6 @@ async def test_a_connection_token_comes_along_with_a_participant_token(doors, si
         ({"key": ec.generate_private_key(ec.SECP384R1())}, "TOKEN_SIGNATURE_INVALID"),
     ],
 )
-async def test_a_connection_token_that_does_not_hold_is_refused(doors, signer, changed, code):
+async def test_invalid_connection_tokens_are_rejected(endpoints, signer, changed, code):
     connection = signer.connection_token(**changed)
-    await is_refused(doors, signer.token(), code, STATUS.get(code, 401), Greenroom_Connection_Token=connection)
+    await assert_rejected(endpoints, signer.token(), code, STATUS.get(code, 401), Greenroom_Connection_Token=connection)
