@@ -129,7 +129,7 @@ class EventsClient:
         self.last = message["payload"]["participants"]
         return self.last
 
-    async def sees(self, *expected):
+    async def wait_for_state(self, *expected):
         """Waits for a state with exactly these participants in this order; publishers have an asterisk."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while self.listed() != list(expected):

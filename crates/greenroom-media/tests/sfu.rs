@@ -22,6 +22,8 @@ mod ivs_limits;
 mod media_thread;
 #[path = "sfu/negotiation.rs"]
 mod negotiation;
+#[path = "sfu/offer_errors.rs"]
+mod offer_errors;
 #[path = "sfu/path_validation.rs"]
 mod path_validation;
 #[path = "sfu/retransmission.rs"]

@@ -1,7 +1,7 @@
 //! Forwarding from publishers to subscribers, over good and bad networks.
 
 use crate::frame_source::{FrameSource, decodable, frames, payload_type, send_frames};
-use crate::simulation::{Network, Simulation, config};
+use crate::simulation::{Network, PERFECT_NETWORK, Simulation, config};
 use greenroom_media::{CloseReason, MediaEvent, OfferError};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn key_frame_requests_of_four_subscribers_are_throttled_and_none_is_lost() {
 #[test]
 fn sequence_numbers_and_timestamps_wrap_around() {
     let mut sim = Simulation::new(4);
-    sim.network = Network { jitter_ms: 30, ..crate::simulation::PERFECT_NETWORK };
+    sim.network = Network { jitter_ms: 30, ..PERFECT_NETWORK };
     let publisher = sim.publish(&["video"]).unwrap();
     let early = sim.subscribe(publisher, &["video"]).unwrap();
     sim.run(seconds(1));
@@ -112,7 +112,7 @@ fn lost_packets_are_retransmitted_in_both_directions() {
     sim.network = BAD_NETWORK;
     let mut source = FrameSource::new(publisher, Codec::H264);
     send_frames(&mut sim, &mut [&mut source], seconds(6));
-    sim.network = crate::simulation::PERFECT_NETWORK;
+    sim.network = PERFECT_NETWORK;
     send_frames(&mut sim, &mut [&mut source], seconds(1));
     for subscriber in subscribers {
         let seen = frames(&sim.clients[subscriber], "video");

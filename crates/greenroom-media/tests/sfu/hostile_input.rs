@@ -1,7 +1,7 @@
 //! Hostile datagrams and SDP.
 
 use crate::frame_source::{FrameSource, decodable, frames, send_frames, streaming};
-use crate::simulation::{Rng, Simulation, config};
+use crate::simulation::{Rng, SERVER, Simulation, config};
 use greenroom_media::{OfferError, TransportId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ fn random_datagrams_have_no_effect() {
             bytes[place] ^= 1 << rng.below(8);
             bytes[0] = [0, 1, 20, 22, 23, 63, 128, 144, 255, bytes[0]][rng.below(10) as usize];
         }
-        sim.deliver(addresses[round % 3], crate::simulation::SERVER.parse().unwrap(), &bytes);
+        sim.deliver(addresses[round % 3], SERVER.parse().unwrap(), &bytes);
     }
     assert_eq!(sim.sfu.snapshot(), states);
     let is_attacker_answered =
@@ -100,7 +100,7 @@ fn media_follows_an_address_change_after_authentication() {
 fn a_replayed_request_does_not_change_the_path() {
     let (mut sim, mut source, _, subscriber) = streaming(53);
     let stun = capture_stun_request(&mut sim, subscriber, true);
-    let server = crate::simulation::SERVER.parse().unwrap();
+    let server = SERVER.parse().unwrap();
     sim.captured = Some(Vec::new());
     sim.deliver(attacker(), server, &stun);
     let mut forged = stun.clone();
@@ -115,7 +115,7 @@ fn an_address_in_use_is_not_taken_over() {
     let (mut sim, mut source, publisher, subscriber) = streaming(54);
     let victim = sim.clients[publisher].address;
     let stun = capture_stun_request(&mut sim, subscriber, false);
-    let server = crate::simulation::SERVER.parse().unwrap();
+    let server = SERVER.parse().unwrap();
     send_frames(&mut sim, &mut [&mut source], Duration::from_millis(500));
     sim.deliver(victim, server, &stun);
     send_frames(&mut sim, &mut [&mut source], Duration::from_millis(500));
@@ -148,7 +148,7 @@ fn a_forged_packet_does_not_replace_a_stream() {
         forged.push((MID << 4) | (mid.len() as u8 - 1));
         forged.extend(mid.as_bytes());
         forged.resize(80, number);
-        sim.deliver(address, crate::simulation::SERVER.parse().unwrap(), &forged);
+        sim.deliver(address, SERVER.parse().unwrap(), &forged);
     }
     send_frames(&mut sim, &mut [&mut source], Duration::from_secs(2));
     sim.run_ms(50);
@@ -193,123 +193,4 @@ fn fragments_restart_ice_and_their_candidates_are_ignored() {
         assert_eq!((sim.close_reason(client), sim.close_reason(other)), (None, None));
         assert!(frames(&sim.clients[subscriber], "video").contains_key(&(source.frame - 1)));
     }
-}
-
-#[test]
-fn invalid_offers_are_rejected_with_a_reason() {
-    let mut sim = Simulation::new(56);
-    let good = {
-        let mut rtc = config().build(sim.now);
-        let mut api = rtc.sdp_api();
-        api.add_media(str0m::media::MediaKind::Audio, str0m::media::Direction::SendOnly, None, None, None);
-        api.apply().unwrap().0.to_sdp_string()
-    };
-    let without = |start: &str| {
-        let lines: Vec<_> = good.lines().filter(|line| !line.starts_with(start)).collect();
-        lines.join("\r\n") + "\r\n"
-    };
-    let malformed = [
-        String::new(),
-        "hello".into(),
-        "v=0\r\n".into(),
-        without("v="),
-        without("a=ice-pwd"),
-        without("a=fingerprint"),
-        without("m="),
-        good.replace("a=sendonly", "a=recvonly"),
-        good.replace("a=sendonly", "a=inactive"),
-    ];
-    for (number, offer) in malformed.iter().enumerate() {
-        let answer = sim.sfu.publish(sim.now, TransportId(1), offer);
-        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{number}: {answer:?}");
-    }
-    for more in ["a=x\r\n".repeat(3_000), "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n".repeat(80), "x".repeat(300_000)] {
-        let answer = sim.sfu.publish(sim.now, TransportId(1), &(good.clone() + &more));
-        assert!(matches!(answer, Err(OfferError::TooLarge(_))), "{answer:?}");
-    }
-    // Two sections without BUNDLE, and with another protocol.
-    let more = good.split_once("m=audio").unwrap().1.replace("opus", "VP8").replace("/48000/2", "/90000");
-    let second = format!("{good}m=video{more}");
-    for offer in [second.clone(), second.replace("m=video 9 UDP/TLS/RTP/SAVPF", "m=video 9 UDP/TLS/RTX/SAVPF")] {
-        let answer = sim.sfu.publish(sim.now, TransportId(1), &offer);
-        assert!(matches!(answer, Err(OfferError::Malformed(_))), "{answer:?}");
-    }
-    let foreign = good.replace("opus", "speex");
-    assert_eq!(sim.sfu.publish(sim.now, TransportId(1), &foreign), Err(OfferError::UnsupportedAudioCodec));
-    assert_eq!(sim.sfu.subscribe(sim.now, TransportId(1), TransportId(2), &good), Err(OfferError::PublisherNotFound));
-    assert_eq!(sim.sfu.snapshot(), []);
-    sim.sfu.publish(sim.now, TransportId(1), &good).unwrap();
-    assert!(matches!(sim.sfu.publish(sim.now, TransportId(1), &good), Err(OfferError::Unsupported(_))));
-    let subscriber = good.replace("a=sendonly", "a=recvonly");
-    sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), &subscriber).unwrap();
-    let of_subscriber = sim.sfu.subscribe(sim.now, TransportId(3), TransportId(2), &subscriber);
-    assert_eq!(of_subscriber, Err(OfferError::PublisherNotFound), "a subscriber is not a publisher");
-}
-
-#[test]
-fn a_payload_type_with_two_definitions_is_rejected() {
-    let mut sim = Simulation::new(59);
-    let offer = |sim: &Simulation, direction| {
-        let mut rtc = config().build(sim.now);
-        let mut api = rtc.sdp_api();
-        for kind in [str0m::media::MediaKind::Audio, str0m::media::MediaKind::Video] {
-            api.add_media(kind, direction, None, None, None);
-        }
-        api.apply().unwrap().0.to_sdp_string()
-    };
-    let sends = offer(&sim, str0m::media::Direction::SendOnly);
-    let receives = offer(&sim, str0m::media::Direction::RecvOnly);
-    sim.sfu.publish(sim.now, TransportId(1), &sends).unwrap();
-    let line = |start: &str, end: &str| {
-        let found = receives.lines().find(|line| line.starts_with(start) && line.ends_with(end));
-        found.unwrap_or_else(|| panic!("{start}…{end} in {receives}"))
-    };
-    let vp8 = line("a=rtpmap:", " VP8/90000");
-    let h264 = line("a=rtpmap:", " H264/90000");
-    let number = |line: &str| line[..line.find(' ').unwrap()].rsplit(':').next().unwrap().to_owned();
-    let fmtp = line(&format!("a=fmtp:{} ", number(h264)), "");
-    let audio = line("a=rtpmap:", " opus/48000/2");
-    for more in [
-        format!("a=rtpmap:{} H264/90000", number(vp8)),
-        format!("a=rtpmap:{} VP8/90000", number(h264)),
-        format!("a=rtpmap:0{} VP8/90000", number(h264)),
-        // The same codec with another profile.
-        h264.to_owned(),
-        format!("{h264}\r\n{fmtp};x=1"),
-    ] {
-        let offer = receives.replacen(audio, &format!("{audio}\r\n{more}"), 1);
-        let answer = sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), &offer);
-        let Err(OfferError::Malformed(why)) = answer else { panic!("{more}: {answer:?}") };
-        assert!(why.contains("has more than one definition"), "{more}: {why}");
-    }
-    // A repeated definition is valid.
-    let offer = receives.replacen(audio, &format!("{audio}\r\n{h264}\r\n{fmtp}"), 1);
-    sim.sfu.subscribe(sim.now, TransportId(2), TransportId(1), &offer).unwrap();
-}
-
-#[test]
-fn unused_sections_are_rejected_in_their_place() {
-    let mut sim = Simulation::new(57);
-    let mut rtc = config().build(sim.now);
-    let mut api = rtc.sdp_api();
-    for kind in ["video", "audio", "video"] {
-        let kind = if kind == "audio" { str0m::media::MediaKind::Audio } else { str0m::media::MediaKind::Video };
-        api.add_media(kind, str0m::media::Direction::SendRecv, None, None, None);
-    }
-    api.add_channel("chat".into());
-    let offer = api.apply().unwrap().0.to_sdp_string();
-    let answer = sim.sfu.publish(sim.now, TransportId(1), &offer).unwrap();
-    let heads = |text: &str| -> Vec<String> {
-        let heads = text.lines().filter_map(|line| line.strip_prefix("m="));
-        heads.map(|head| head.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
-    };
-    let ports: Vec<_> = heads(&answer).iter().map(|head| head.ends_with(" 0")).collect();
-    let kinds = |text| heads(text).iter().map(|head| head.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!(kinds(&answer), kinds(&offer));
-    let rejected = kinds(&answer).iter().zip(&ports).filter(|(_, is_rejected)| **is_rejected).count();
-    assert_eq!(rejected, 2, "{answer}");
-    assert!(!answer.contains("a=sendrecv"), "nothing is sent to a publisher");
-    let mids =
-        |text: &str| text.lines().filter(|line| line.starts_with("a=mid:")).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(mids(&answer), mids(&offer));
 }

@@ -1,6 +1,6 @@
 //! Simulcast: the best active layer is forwarded.
 
-use crate::frame_source::{FrameSource, send_frames};
+use crate::frame_source::{FrameSource, decodable, send_frames};
 use crate::simulation::{Simulation, config, three_layers};
 use std::time::Duration;
 use str0m::format::Codec;
@@ -94,4 +94,102 @@ fn the_best_active_h264_layer_is_forwarded() {
 #[test]
 fn the_best_active_vp8_layer_is_forwarded() {
     run(Codec::Vp8);
+}
+
+#[test]
+fn ssrc_groups_are_simulcast_layers() {
+    // High, middle and low, each with RTX.
+    const GROUPS: &str = "a=ssrc-group:SIM 11 12 13\r\na=ssrc-group:FID 11 21\r\na=ssrc-group:FID 12 22\r\n\
+        a=ssrc-group:FID 13 23\r\na=ssrc:11 cname:x\r\na=ssrc:12 cname:x\r\na=ssrc:13 cname:x\r\n";
+    let mut sim = Simulation::new(81);
+    sim.edit_offer = |offer| {
+        let kept: Vec<_> = offer.lines().filter(|line| !line.starts_with("a=ssrc")).collect();
+        kept.join("\r\n") + "\r\n" + GROUPS
+    };
+    let publisher = sim.publish_with(without_rids(), &["video"], None).unwrap();
+    sim.edit_offer = |offer| offer;
+    let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
+    let layers = [(11, 21, (640, 368), 900), (12, 22, (320, 192), 500), (13, 23, (160, 96), 200)];
+    let mut sources =
+        layers.map(|(ssrc, rtx, size, payload_size)| source(&mut sim, publisher, ssrc, rtx, size, payload_size));
+    let stray = source(&mut sim, publisher, 77, 78, (1280, 720), 1_050);
+    sim.run_ms(1_000);
+    // A stream outside the group is ignored, even with a higher resolution.
+    let mut all = [stray, sources[2].clone(), sources[1].clone(), sources[0].clone()];
+    let [a, b, c, d] = &mut all;
+    send_frames(&mut sim, &mut [a, b, c, d], Duration::from_secs(4));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, Duration::from_secs(3));
+    assert!(sent.len() > 40 && sent.iter().all(|payload_size| *payload_size == 9), "the best layer: {sent:?}");
+    // Without the best layer, the next one.
+    sources = [all[3].clone(), all[2].clone(), all[1].clone()];
+    let [_, middle, low] = &mut sources;
+    send_frames(&mut sim, &mut [low, middle], Duration::from_secs(3));
+    let switched = sim.at();
+    send_frames(&mut sim, &mut [low, middle], Duration::from_secs(1));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, switched + Duration::from_millis(50));
+    assert!(!sent.is_empty() && sent.iter().all(|payload_size| *payload_size == 5), "the next layer: {sent:?}");
+}
+
+#[test]
+fn a_second_stream_of_a_section_is_ignored_while_the_first_is_active() {
+    let mut sim = Simulation::new(82);
+    let publisher = sim.publish_with(without_rids(), &["video"], None).unwrap();
+    let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
+    let mut first = source(&mut sim, publisher, 66, 67, (640, 368), 300);
+    let mut other = source(&mut sim, publisher, 77, 78, (1280, 720), 900);
+    sim.run_ms(1_000);
+    send_frames(&mut sim, &mut [&mut first], Duration::from_millis(500));
+    send_frames(&mut sim, &mut [&mut first, &mut other], Duration::from_secs(3));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, Duration::ZERO);
+    assert!(sent.len() > 100 && sent.iter().all(|payload_size| *payload_size == 3), "the first: {sent:?}");
+    assert_eq!(decodable(&sim.clients[subscriber]), first.frame);
+    // When the first has ended, the second replaces it from a key frame on.
+    send_frames(&mut sim, &mut [&mut other], Duration::from_secs(3));
+    let since = sim.at();
+    other.frame = 0;
+    send_frames(&mut sim, &mut [&mut other], Duration::from_secs(1));
+    sim.run_ms(100);
+    let sent = payload_sizes(&sim, subscriber, since + Duration::from_millis(50));
+    assert!(!sent.is_empty() && sent.iter().all(|payload_size| *payload_size == 9), "the other: {sent:?}");
+}
+
+/// A client without RIDs in its packets.
+fn without_rids() -> str0m::RtcConfig {
+    let mut config = config();
+    let mut kept = str0m::rtp::ExtensionMap::empty();
+    for (id, extension) in config.extension_map().iter() {
+        use str0m::rtp::Extension;
+        if !matches!(extension, Extension::RtpStreamId | Extension::RepairedRtpStreamId) {
+            kept.set(id, extension.clone());
+        }
+    }
+    *config.extension_map() = kept;
+    config
+}
+
+/// A source of a stream with these SSRCs.
+fn source(
+    sim: &mut Simulation,
+    client: usize,
+    ssrc: u32,
+    rtx: u32,
+    size: (u32, u32),
+    payload_size: usize,
+) -> FrameSource {
+    let rid = format!("r{ssrc}").as_str().into();
+    let mid = sim.clients[client].mids["video"];
+    let rtc: &mut str0m::Rtc = &mut sim.clients[client].rtc;
+    rtc.direct_api().declare_stream_tx(ssrc.into(), Some(rtx.into()), mid, Some(rid));
+    let source = FrameSource::new(client, Codec::H264);
+    FrameSource {
+        rid: Some(rid),
+        size,
+        payload_size,
+        sequence_number: 100 * u64::from(ssrc),
+        timestamp: ssrc * 77,
+        ..source
+    }
 }
