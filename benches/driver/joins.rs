@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Time limit of an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const MAKERS: usize = 8;
 
 #[derive(Clone, clap::Args)]
@@ -23,11 +23,11 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     /// File of the stages' ARNs, one a line: participants are spread over them
-    #[arg(long, value_name = "FILE", required_unless_present = "tickets")]
+    #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
     stages: Option<PathBuf>,
     /// File of existing tokens, each with the id of its stage after a space, instead
-    #[arg(long, value_name = "FILE", conflicts_with = "stages")]
-    tickets: Option<PathBuf>,
+    #[arg(long = "tickets", value_name = "FILE", conflicts_with = "stages")]
+    tokens: Option<PathBuf>,
     /// Number of participants; each joins once
     #[arg(long, default_value_t = 1000, value_name = "N")]
     count: usize,
@@ -43,29 +43,31 @@ pub struct Args {
 }
 
 /// A token, and the id of its stage.
-type VerifiedToken = (String, String);
+type StageToken = (String, String);
 type Socket = WebSocketStream<tokio::net::TcpStream>;
 
 pub fn run(args: Args) -> Result<Value, String> {
-    let Some(file) = args.stages.as_ref().or(args.tickets.as_ref()) else { return Err("whose stages?".into()) };
+    let Some(file) = args.stages.as_ref().or(args.tokens.as_ref()) else {
+        return Err("--stages or --tickets is missing".into());
+    };
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let lines: Vec<&str> = text.lines().collect();
     if lines.is_empty() {
         return Err(format!("{}: there is nothing in it", file.display()));
     }
     let pair = |line: &&str| line.split_once(' ').map(|(token, stage)| (token.to_owned(), stage.to_owned()));
-    let tickets = match args.tickets {
-        Some(_) => lines.iter().map(pair).collect::<Option<_>>().ok_or("a ticket is a token, a space and a stage")?,
-        None => tickets(&args, &lines)?,
+    let tokens = match args.tokens {
+        Some(_) => lines.iter().map(pair).collect::<Option<_>>().ok_or("each line is a token, a space and a stage")?,
+        None => tokens(&args, &lines)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(join(args, tickets))
+    runtime.map_err(|error| error.to_string())?.block_on(join(args, tokens))
 }
 
-async fn join(args: Args, tickets: Vec<VerifiedToken>) -> Result<Value, String> {
+async fn join(args: Args, tokens: Vec<StageToken>) -> Result<Value, String> {
     let cpu = |pid| (report::cpu_seconds(None), report::cpu_seconds(pid));
-    let count = tickets.len();
-    let queue = Arc::new(Mutex::new(VecDeque::from(tickets)));
+    let count = tokens.len();
+    let queue = Arc::new(Mutex::new(VecDeque::from(tokens)));
     let before = cpu(args.pid);
     let begun = Instant::now();
     let workers = (0..args.at_once).map(|_| tokio::spawn(work(args.clone(), queue.clone()))).collect::<Vec<_>>();
@@ -104,27 +106,27 @@ struct Done {
     held: Vec<Socket>,
 }
 
-async fn work(args: Args, queue: Arc<Mutex<VecDeque<VerifiedToken>>>) -> Result<Done, String> {
+async fn work(args: Args, queue: Arc<Mutex<VecDeque<StageToken>>>) -> Result<Done, String> {
     let mut done = Done::default();
     loop {
         let next = queue.lock().expect("no thread panics").pop_front();
-        let Some(ticket) = next else { return Ok(done) };
+        let Some(token) = next else { return Ok(done) };
         let begun = Instant::now();
         let late = |_| "a participant waited too long".to_owned();
-        let mut socket = tokio::time::timeout(PATIENCE, enter(&args.target, &ticket)).await.map_err(late)??;
+        let mut socket = tokio::time::timeout(TIMEOUT, connect(&args.target, &token)).await.map_err(late)??;
         done.joins.push(begun.elapsed());
         if args.hold {
             done.held.push(socket);
             continue;
         }
         let begun = Instant::now();
-        tokio::time::timeout(PATIENCE, leave(&mut socket)).await.map_err(late)?;
+        tokio::time::timeout(TIMEOUT, disconnect(&mut socket)).await.map_err(late)?;
         done.leaves.push(begun.elapsed());
     }
 }
 
 /// Joins: has joined once the stage's state has arrived.
-async fn enter(target: &Target, (token, stage): &VerifiedToken) -> Result<Socket, String> {
+async fn connect(target: &Target, (token, stage): &StageToken) -> Result<Socket, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("joining {stage}: {error}");
     let mut request =
         format!("ws://{}/events/{stage}", target.target).into_client_request().map_err(|error| wrong(&error))?;
@@ -140,30 +142,30 @@ async fn enter(target: &Target, (token, stage): &VerifiedToken) -> Result<Socket
 }
 
 /// Leaves, and waits for the server's close frame.
-async fn leave(socket: &mut Socket) {
+async fn disconnect(socket: &mut Socket) {
     if socket.send(Message::Close(None)).await.is_ok() {
         while let Some(Ok(_)) = socket.next().await {}
     }
 }
 
 /// A token for each participant, made by `CreateParticipantToken`.
-fn tickets(args: &Args, stages: &[&str]) -> Result<Vec<VerifiedToken>, String> {
+fn tokens(args: &Args, stages: &[&str]) -> Result<Vec<StageToken>, String> {
     let share = args.count.div_ceil(MAKERS);
     let make = |from: usize| {
         let stream = TcpStream::connect(args.target.target).map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let mut stream = BufReader::new(stream);
-        (from..args.count.min(from + share)).map(|n| ticket(args, &mut stream, stages[n % stages.len()])).collect()
+        (from..args.count.min(from + share)).map(|n| token_for(args, &mut stream, stages[n % stages.len()])).collect()
     };
     std::thread::scope(|scope| {
         let makers: Vec<_> = (0..args.count).step_by(share).map(|from| scope.spawn(move || make(from))).collect();
-        let made: Result<Vec<Vec<VerifiedToken>>, String> =
+        let made: Result<Vec<Vec<StageToken>>, String> =
             makers.into_iter().map(|maker| maker.join().expect("it does not panic")).collect();
         Ok(made?.concat())
     })
 }
 
-fn ticket(args: &Args, stream: &mut BufReader<TcpStream>, arn: &str) -> Result<VerifiedToken, String> {
+fn token_for(args: &Args, stream: &mut BufReader<TcpStream>, arn: &str) -> Result<StageToken, String> {
     let body = json!({"stageArn": arn, "duration": 60}).to_string();
     let request = args.target.signed("/CreateParticipantToken", &body)?;
     let failed = |error: std::io::Error| error.to_string();

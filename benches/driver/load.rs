@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Longest duration of a run: its requests are signed once, at its start.
 const LONGEST: f64 = 240.0;
 /// How long to wait for the last responses.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -154,11 +154,11 @@ impl Driver {
 
     /// Waits for outstanding responses, which are not measured, but may be failures.
     fn settle(&mut self, events: &mut Events) -> std::io::Result<()> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while self.links.iter().any(|link| link.busy) {
             let now = Instant::now();
             if now >= end {
-                return Err(std::io::Error::new(ErrorKind::TimedOut, "answers did not come"));
+                return Err(std::io::Error::new(ErrorKind::TimedOut, "no answers in time"));
             }
             self.poll.poll(events, Some(end - now)).or_else(uninterrupted)?;
             for event in &*events {

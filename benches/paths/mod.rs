@@ -62,7 +62,7 @@ pub fn stored(world: &Rc<World>) -> Vec<Path> {
 pub fn whole(world: &Rc<World>) -> Vec<Path> {
     let arn = world.arn.to_string();
     let get = format!(r#"{{"arn":"{arn}"}}"#);
-    let token = format!(r#"{{"stageArn":"{arn}","userId":"somebody","attributes":{{"role":"guest"}}}}"#);
+    let token = format!(r#"{{"stageArn":"{arn}","userId":"alice","attributes":{{"role":"guest"}}}}"#);
     let request = |name, path: &str, body: &str, key: &Key| {
         let (world, asked) = (world.clone(), world.signed(path, body.as_bytes(), key));
         Path::new(name, move || world.ask(&asked))

@@ -175,7 +175,7 @@ pub fn claims(attributes: &BTreeMap<String, String>) -> Claims<'_> {
         topic: "abcdABCDefgh",
         events_url: "ws://127.0.0.1:4600/events",
         whip_url: "http://127.0.0.1:4600/whip",
-        user_id: Some("somebody"),
+        user_id: Some("alice"),
         attributes: Some(attributes),
         capabilities: (&capabilities).into(),
         version: VERSION,

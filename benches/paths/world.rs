@@ -101,7 +101,7 @@ impl World {
     pub fn stored_key(&self, policy: &str) -> Key {
         let new = credentials::NewKey {
             account: ACCOUNT.into(),
-            name: "somebody".into(),
+            name: "alice".into(),
             policy: Some(Policy::parse(policy).expect("a policy")),
             session_token: false,
             expires_at: None,

@@ -160,13 +160,13 @@ def joins(world):
     scope = {"account": ACCOUNT, "region": REGION}
     with Greenroom(world, store.url) as server:
         stage = arns[0].rpartition("/")[2]
-        member = lambda: server.client("CreateParticipantToken", stageArn=arns[0])["participantToken"]
-        come = lambda token: world.driver(
+        new_token = lambda: server.client("CreateParticipantToken", stageArn=arns[0])["participantToken"]
+        join = lambda token: world.driver(
             "joins", server, "--tickets", world.written("ticket", [f"{token['token']} {stage}"])
         )
-        come(member())
-        token = member()
-        groups = world.postgres.asked(store.name, ACCOUNT, lambda: come(token))
+        join(new_token())
+        token = new_token()
+        groups = world.postgres.asked(store.name, ACCOUNT, lambda: join(token))
         session = server.client("ListStageSessions", stageArn=arns[0])["stageSessions"][0]["sessionId"]
     connection = named(groups, "connections", "id")
     other = reference(world, store)

@@ -24,11 +24,11 @@ def free_port(also_udp_after=False):
                 return port
 
 
-def stop(process, by=signal.SIGTERM, patience=30):
+def stop(process, by=signal.SIGTERM, timeout=30):
     if process.poll() is None:
         process.send_signal(by)
         try:
-            process.wait(patience)
+            process.wait(timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
