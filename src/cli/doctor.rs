@@ -36,12 +36,12 @@ pub(super) async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, 
 fn certificate(args: &ServeArgs) -> Option<Finding> {
     match crate::server::open_tls(&args.listener) {
         Ok(None) => None,
-        Ok(Some(_)) => Some(Finding::ok("certificate", "certificate and key can be read, and belong together".into())),
+        Ok(Some(_)) => Some(Finding::ok("certificate", "certificate and key are readable and match".into())),
         Err(error) => Some(Finding::failed("certificate", error.to_string())),
     }
 }
 
-/// STUN and TURN servers: each answers, and takes the credentials that participants get.
+/// STUN and TURN servers: each responds, and accepts the credentials that participants get.
 async fn ice_servers(args: &ServeArgs, clock: &Clock, ids: &Ids) -> Vec<Finding> {
     let ice = &args.participants.ice;
     let mut found = Vec::new();
@@ -49,26 +49,26 @@ async fn ice_servers(args: &ServeArgs, clock: &Clock, ids: &Ids) -> Vec<Finding>
         let url = server.url();
         if !server.is_turn() {
             found.push(match turn::binding(server, network::transaction(ids)).await {
-                Ok(address) => Finding::ok("stun", format!("{url} answers, and sees this machine as {address}")),
+                Ok(address) => Finding::ok("stun", format!("{url} responds, and sees this machine as {address}")),
                 Err(error) => Finding::failed("stun", format!("{url}: {error}")),
             });
             continue;
         }
         let Some(credentials) = ice.credentials(server, "doctor", clock.now().0 / 1000) else {
             let text = format!(
-                "{url} has no credentials, so that browsers do not use it: set --turn-secret, or turn:USER:PASSWORD@HOST"
+                "{url} has no credentials, so browsers ignore it: set --turn-secret, or turn:USER:PASSWORD@HOST"
             );
             found.push(Finding::warning("turn", text));
             continue;
         };
         found.push(match turn::allocation(server, &credentials, || network::transaction(ids)).await {
-            Ok(address) => Finding::ok("turn", format!("{url} takes the credentials, and relays by {address}")),
+            Ok(address) => Finding::ok("turn", format!("{url} accepts the credentials, and relays by {address}")),
             Err(turn::TurnError::Dtls) => Finding::skipped("turn", format!("{url}: {}", turn::TurnError::Dtls)),
             Err(error) => Finding::failed("turn", format!("{url}: {error}")),
         });
     }
     if ice.turn_secret.is_some() && !ice.ice_servers.iter().any(|server| server.is_turn()) {
-        found.push(Finding::warning("turn", "--turn-secret is set, and --ice-servers has no TURN server".into()));
+        found.push(Finding::warning("turn", "--turn-secret is set, but --ice-servers has no TURN server".into()));
     }
     found
 }

@@ -141,7 +141,7 @@ def test_servers_that_are_silent_or_do_not_exist_fail_in_time(doctor, turn_serve
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         [(status, text)] = doctor("--ice-servers", f"turn:u:p@127.0.0.1:{silent.getsockname()[1]}")["turn"]
-        assert status == "failed" and "no answer within 3 s" in text
+        assert status == "failed" and "no response within 3 s" in text
     [(status, text)] = doctor("--ice-servers", "stun:nowhere.invalid")["stun"]
     assert status == "failed" and "nowhere.invalid" in text
     [(status, text)] = doctor("--ice-servers", f"stun:127.0.0.1:{turn_server().port}")["stun"]

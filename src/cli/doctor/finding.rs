@@ -1,15 +1,15 @@
-//! What a check found.
+//! Results of checks.
 
 use serde_json::{Value, json};
 
-/// How a check went.
+/// Status of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Ok,
-    /// It may be right, and often is not.
+    /// Often wrong, but not always.
     Warning,
     Failed,
-    /// It could not be checked.
+    /// Not checked.
     Skipped,
 }
 
@@ -24,12 +24,12 @@ impl Status {
     }
 }
 
-/// One line of the report.
+/// Result of a check: one line of the report.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub check: &'static str,
     pub status: Status,
-    /// What was found, and what to do.
+    /// What was found, and the remedy.
     pub text: String,
 }
 
@@ -51,7 +51,7 @@ impl Finding {
     }
 }
 
-/// The report as one line a check.
+/// The report, one line per check.
 pub fn lines(found: &[Finding]) -> String {
     let line = |one: &Finding| format!("{:<8} {:<14} {}\n", one.status.name(), one.check, one.text.replace('\n', " "));
     found.iter().map(line).collect()

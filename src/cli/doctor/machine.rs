@@ -1,19 +1,19 @@
-//! Checks of the machine's limits, as Linux tells them.
+//! Checks of the limits of the operating system.
 
 use super::finding::Finding;
 use crate::config::ServeArgs;
 use greenroom_client::process_stats;
 
-/// Files that a server has open beside its connections: the store, media, logs, its own requests.
-const SPARE: u64 = 64;
+/// File descriptors for everything but connections: store, media, logs, outgoing requests.
+const RESERVE: u64 = 64;
 
 /// File descriptors.
 pub fn files(args: &ServeArgs) -> Finding {
     const CHECK: &str = "open files";
     let connections = u64::from(args.listener.max_connections);
-    let needed = connections + u64::from(args.store.database_connections) + SPARE;
+    let needed = connections + u64::from(args.store.database_connections) + RESERVE;
     match process_stats::max_open_files() {
-        None => Finding::ok(CHECK, "this process has no limit of open files".into()),
+        None => Finding::ok(CHECK, "open files are unlimited".into()),
         Some(most) if most >= needed => Finding::ok(CHECK, format!("{most} allowed, {needed} needed")),
         Some(most) => {
             let text = format!(
@@ -24,20 +24,20 @@ pub fn files(args: &ServeArgs) -> Finding {
     }
 }
 
-/// Buffers of UDP sockets.
+/// Maximum sizes of UDP socket buffers.
 pub fn buffers() -> Vec<Finding> {
     let limit = |name: &str| {
         let path = format!("/proc/sys/net/core/{name}");
         std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok())
     };
-    let (wanted, mut found) = (greenroom_media::SOCKET_BUFFER_BYTES, Vec::new());
+    let (needed, mut found) = (greenroom_media::SOCKET_BUFFER_BYTES, Vec::new());
     for (name, direction) in [("rmem_max", "received"), ("wmem_max", "sent")] {
         found.push(match limit(name) {
-            None => Finding::skipped("buffers", format!("the system does not tell net.core.{name}")),
-            Some(most) if most >= wanted => Finding::ok("buffers", format!("net.core.{name} is {most}, {wanted} needed")),
+            None => Finding::skipped("buffers", format!("net.core.{name} cannot be read")),
+            Some(most) if most >= needed => Finding::ok("buffers", format!("net.core.{name} is {most}, {needed} needed")),
             Some(most) => {
                 let text = format!(
-                    "net.core.{name} is {most}, so that bursts of {direction} media are lost: sysctl -w net.core.{name}={wanted}"
+                    "net.core.{name} is {most}, too small for bursts of {direction} media: sysctl -w net.core.{name}={needed}"
                 );
                 Finding::warning("buffers", text)
             }

@@ -13,24 +13,27 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
-/// How long a probe of an address of this machine may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long an answer is waited for before the probe is sent again.
+/// Time limit of a probe of an address of this machine.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Interval of retransmission of a probe.
 const RETRANSMIT: Duration = Duration::from_millis(200);
 
-/// The settings of access from other machines.
+/// Settings that matter if other machines can connect.
 pub fn exposure(args: &ServeArgs) -> Vec<Finding> {
     let mut found = Vec::new();
     if args.listen.ip().is_loopback() {
-        found.push(Finding::ok("exposure", "the API is reachable from this machine alone, or by a proxy on it".into()));
+        found.push(Finding::ok(
+            "exposure",
+            "the API is reachable from this machine only, or through a proxy on it".into(),
+        ));
         return found;
     }
     if args.dev_credentials == Switch::On {
-        let text = "the development keys are on, and --listen is not a loopback address: set --dev-credentials=off, and make keys with greenroom credentials create";
+        let text = "development keys are on, and --listen is not a loopback address: set --dev-credentials=off, and create keys with greenroom credentials create";
         found.push(Finding::failed("exposure", text.into()));
     }
     if args.public_url.is_none() && args.listen.ip().is_unspecified() {
-        let text = "tokens and stage endpoints will name 127.0.0.1: set --public-url to the URL that clients use";
+        let text = "tokens and stage endpoints contain 127.0.0.1: set --public-url to the URL that clients use";
         found.push(Finding::warning("exposure", text.into()));
     }
     if found.is_empty() {
@@ -39,7 +42,7 @@ pub fn exposure(args: &ServeArgs) -> Vec<Finding> {
     found
 }
 
-/// Whether the address of the API is free, or a greenroom answers there already.
+/// Whether the address of the API is free; the flag is whether a greenroom serves there already.
 pub async fn api(args: &ServeArgs) -> (Finding, bool) {
     let address = args.listen;
     let error = match TcpListener::bind(address).await {
@@ -47,7 +50,7 @@ pub async fn api(args: &ServeArgs) -> (Finding, bool) {
         Err(error) => error,
     };
     match error.kind() {
-        ErrorKind::AddrInUse => match timeout(PATIENCE, version(args)).await.ok().flatten() {
+        ErrorKind::AddrInUse => match timeout(TIMEOUT, version(args)).await.ok().flatten() {
             Some(version) => (Finding::ok("api", format!("greenroom {version} answers on {address}")), true),
             None => {
                 let text =
@@ -70,7 +73,7 @@ async fn version(args: &ServeArgs) -> Option<String> {
     Some(health["version"].as_str()?.to_owned())
 }
 
-/// The port and the addresses of media. `running` is whether a greenroom answers on the API's address.
+/// The port and the advertised addresses of media. `running` is whether a greenroom serves on the address of the API.
 pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
     let next = args.listen.port().checked_add(1).filter(|next| *next != 1).unwrap_or(0);
     let address = args.participants.media_addr.unwrap_or(SocketAddr::new(args.listen.ip(), next));
@@ -78,7 +81,7 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
         Ok(socket) => (Some(socket), Finding::ok("media port", format!("UDP {address} is free"))),
         Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
             let text = format!(
-                "UDP {address} is in use, most likely by the running server, so that it cannot be probed: stop that, or try greenroom join"
+                "UDP {address} is in use, probably by the running server, and cannot be probed: stop the server, or try greenroom join"
             );
             (None, Finding::skipped("media port", text))
         }
@@ -97,7 +100,7 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
     if advertised.is_empty() && address.ip().is_unspecified() {
         let example = outgoing(address).await.map_or("203.0.113.7".into(), |ip| ip.to_string());
         let text = format!(
-            "clients will be told {}, which is right on this machine alone: set --media-public-ip to the address that they reach it at, such as {example}",
+            "clients get {}, which works on this machine only: set --media-public-ip to the address that they can reach, such as {example}",
             reachable(address).ip()
         );
         found.push(Finding::failed("media address", text));
@@ -109,7 +112,7 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
     found
 }
 
-/// One address that clients are told.
+/// Checks one advertised address.
 async fn advertised_address(ip: IpAddr, socket: Option<&UdpSocket>, args: &ServeArgs, ids: &Ids) -> Finding {
     const CHECK: &str = "media address";
     if ip.is_unspecified() || ip.is_multicast() {
@@ -119,7 +122,7 @@ async fn advertised_address(ip: IpAddr, socket: Option<&UdpSocket>, args: &Serve
         );
     }
     if ip.is_loopback() && !args.listen.ip().is_loopback() {
-        let text = format!("{ip} is right for clients on this machine alone: set --media-public-ip for others");
+        let text = format!("{ip} works for clients on this machine only: set --media-public-ip for others");
         return Finding::warning(CHECK, text);
     }
     let here = UdpSocket::bind(SocketAddr::new(ip, 0)).await.is_ok();
@@ -133,25 +136,27 @@ async fn advertised_address(ip: IpAddr, socket: Option<&UdpSocket>, args: &Serve
     };
     let port = socket.local_addr().map_or(0, |address| address.port());
     let target = SocketAddr::new(ip, port);
-    match (timeout(PATIENCE, probe(socket, target, ids)).await, here) {
-        (Ok(Ok(())), true) => Finding::ok(CHECK, format!("{target} is this machine's, and UDP comes through")),
+    match (timeout(TIMEOUT, probe(socket, target, ids)).await, here) {
+        (Ok(Ok(())), true) => {
+            Finding::ok(CHECK, format!("{target} is an address of this machine, and UDP comes through"))
+        }
         (Ok(Ok(())), false) => Finding::ok(CHECK, format!("UDP to {target} comes back to this machine")),
         (_, true) => {
             let text = format!(
-                "UDP to {target} does not come through, although the address is this machine's: check its firewall"
+                "UDP to {target} does not come through, although it is an address of this machine: check the firewall"
             );
             Finding::failed(CHECK, text)
         }
         (_, false) => {
             let text = format!(
-                "{ip} is not an address of this machine, and UDP to {target} does not come back from here. Behind NAT that is usual; check that the router forwards UDP {port} to this machine"
+                "{ip} is not an address of this machine, and UDP to {target} does not come back from here. Behind NAT that is normal; check that the router forwards UDP {port} to this machine"
             );
             Finding::warning(CHECK, text)
         }
     }
 }
 
-/// Sends STUN requests to an advertised address, and answers those that arrive on the socket of media.
+/// Sends STUN requests to an advertised address, and responds to those that arrive on the media socket.
 async fn probe(media: &UdpSocket, target: SocketAddr, ids: &Ids) -> std::io::Result<()> {
     let client = UdpSocket::bind(unspecified(target)).await?;
     client.connect(target).await?;

@@ -1,4 +1,4 @@
-//! STUN messages (RFC 8489) as far as Binding and TURN Allocate (RFC 8656) need them.
+//! STUN messages (RFC 8489), as needed for Binding and TURN Allocate (RFC 8656).
 
 use crate::config::TurnCredentials;
 use aws_lc_rs::hmac;
@@ -65,7 +65,7 @@ impl Message {
         bytes
     }
 
-    /// The bytes, with a length that counts `room` more.
+    /// The bytes, with a length that counts `room` more bytes.
     fn encode_with_room(&self, room: usize) -> Vec<u8> {
         let mut body = Vec::new();
         for (name, value) in &self.attributes {
@@ -76,7 +76,7 @@ impl Message {
         [&head.concat()[..], &body].concat()
     }
 
-    /// Reads a message; `None` if the bytes are none.
+    /// Decodes a message; `None` if it is malformed.
     pub fn decode(bytes: &[u8]) -> Option<Message> {
         let (head, mut rest) = bytes.split_at_checked(HEADER)?;
         let kind = u16::from_be_bytes(head[..2].try_into().ok()?);

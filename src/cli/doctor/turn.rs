@@ -9,27 +9,27 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::timeout;
 
-/// How long a server may take for all of a check.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long an answer over UDP is waited for before the request is sent again.
+/// Time limit of the check of one server.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Interval of retransmission over UDP.
 const RETRANSMIT: Duration = Duration::from_millis(400);
 
-/// Why a server is of no use.
+/// Why the check of a server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TurnError {
     #[error("'{0}' cannot be resolved; check the name")]
     Name(String),
     #[error("cannot connect to {0}: {1}")]
     Connect(String, std::io::Error),
-    #[error("no answer within {} s; check address, port, transport and firewalls", PATIENCE.as_secs())]
+    #[error("no response within {} s; check address, port, transport and firewalls", TIMEOUT.as_secs())]
     Silent,
-    #[error("the connection broke: {0}")]
+    #[error("connection lost: {0}")]
     Broken(#[from] std::io::Error),
     #[error("it rejects the credentials ({0} {1}); check user and password, or --turn-secret and both clocks")]
     Credentials(u16, String),
     #[error("it refuses an allocation: {0} {1}")]
     Refused(u16, String),
-    #[error("it does not answer as a TURN server does; check address and port")]
+    #[error("it does not respond as a TURN server; check address and port")]
     Odd,
     #[error("DTLS is not checked here; browsers do not use it either")]
     Dtls,
@@ -59,7 +59,7 @@ impl Address {
     }
 }
 
-/// A way to a server.
+/// A connection to a server.
 enum Channel {
     Udp(UdpSocket),
     Stream(Box<dyn Stream>),
@@ -121,23 +121,23 @@ pub fn unspecified(like: SocketAddr) -> SocketAddr {
     if like.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() }
 }
 
-/// Asks a STUN server for the address that it sees.
+/// The address of this machine, as a STUN server sees it.
 pub async fn binding(server: &IceServer, transaction: [u8; 12]) -> Result<SocketAddr, TurnError> {
     let asking = async {
         let mut channel = Channel::open(&Address::of(server.url())).await?;
         let answer = channel.ask(&Message::new(stun::BINDING, transaction).encode()).await?;
         answer.address(stun::XOR_MAPPED_ADDRESS).ok_or(TurnError::Odd)
     };
-    timeout(PATIENCE, asking).await.unwrap_or(Err(TurnError::Silent))
+    timeout(TIMEOUT, asking).await.unwrap_or(Err(TurnError::Silent))
 }
 
-/// Makes an allocation and gives it back: the relayed address.
+/// Creates an allocation and releases it. Returns the relayed address.
 pub async fn allocation(
     server: &IceServer,
     credentials: &TurnCredentials,
     transactions: impl FnMut() -> [u8; 12],
 ) -> Result<SocketAddr, TurnError> {
-    timeout(PATIENCE, allocate(server, credentials, transactions)).await.unwrap_or(Err(TurnError::Silent))
+    timeout(TIMEOUT, allocate(server, credentials, transactions)).await.unwrap_or(Err(TurnError::Silent))
 }
 
 async fn allocate(
@@ -148,7 +148,7 @@ async fn allocate(
     const UDP: [u8; 4] = [17, 0, 0, 0];
     let mut channel = Channel::open(&Address::of(server.url())).await?;
     let mut request = || Message::new(stun::ALLOCATE, transactions()).with(stun::REQUESTED_TRANSPORT, UDP);
-    // The first answer names realm and nonce.
+    // The first response has realm and nonce.
     let challenge = channel.ask(&request().encode()).await?;
     let (Some(realm), Some(nonce)) = (challenge.attribute(stun::REALM), challenge.attribute(stun::NONCE)) else {
         return relayed(&challenge);
