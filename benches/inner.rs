@@ -9,7 +9,7 @@ mod paths;
 
 use criterion::Criterion;
 use engines::Engine;
-use greenroom::config::{Figures, Url};
+use greenroom::config::{MetricsMode, Url};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use paths::Path;
 use paths::pure;
@@ -47,7 +47,7 @@ fn main() {
         .configure_from_args();
     measure(&mut criterion, "", pure::pure());
     by_the_library(&mut criterion);
-    let world = World::open(runtime(), Url::Memory, Figures::On);
+    let world = World::open(runtime(), Url::Memory, MetricsMode::On);
     measure(&mut criterion, "SQLite in memory", paths::stored(&world));
     measure(&mut criterion, "SQLite in memory", paths::whole(&world));
     for engine in runtime().block_on(Engine::both()) {
@@ -55,7 +55,7 @@ fn main() {
             Engine::Sqlite(_) => "SQLite in a file",
             Engine::Postgres(..) => "PostgreSQL",
         };
-        let world = World::open(runtime(), engine.url(), Figures::On);
+        let world = World::open(runtime(), engine.url(), MetricsMode::On);
         measure(&mut criterion, name, paths::stored(&world));
         measure(&mut criterion, name, paths::whole(&world));
     }

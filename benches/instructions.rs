@@ -5,7 +5,7 @@
 
 mod paths;
 
-use greenroom::config::{Figures, Url};
+use greenroom::config::{MetricsMode, Url};
 use paths::Path;
 use paths::world::World;
 use std::io::Write as _;
@@ -33,7 +33,7 @@ fn main() {
     let names: Vec<_> = std::env::args().skip(1).collect();
     tracing::dispatcher::set_global_default(paths::log()).expect("no other log");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let world = World::open(runtime, Url::Memory, Figures::On);
+    let world = World::open(runtime, Url::Memory, MetricsMode::On);
     let all = paths::pure::pure().into_iter().chain(paths::stored(&world)).chain(paths::whole(&world));
     for mut path in all.filter(|path| names.is_empty() || names.iter().any(|name| name == path.name)) {
         count(&mut path);

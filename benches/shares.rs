@@ -7,7 +7,7 @@
 mod paths;
 
 use greenroom::app::credentials::Secret;
-use greenroom::config::{Figures, Url};
+use greenroom::config::{MetricsMode, Url};
 use greenroom::domain::policy::{Context, Policy, Request};
 use paths::Path;
 use paths::pure::{LARGE_POLICY, check};
@@ -54,7 +54,7 @@ fn median(ways: &[Way; 8], of: impl Fn([f64; 8]) -> f64) -> f64 {
     rounds[ROUNDS / 2]
 }
 
-fn world(folder: &std::path::Path, metrics: Figures) -> Rc<World> {
+fn world(folder: &std::path::Path, metrics: MetricsMode) -> Rc<World> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     World::open(runtime, Url::File(folder.join(format!("{metrics:?}.db"))), metrics)
 }
@@ -68,7 +68,7 @@ fn ask(name: &'static str, logs: bool, world: &Rc<World>, key: &Key) -> Way {
 fn main() {
     let folder = std::env::temp_dir().join(format!("greenroom-shares-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let (counted, uncounted) = (world(&folder, Figures::On), world(&folder, Figures::Off));
+    let (counted, uncounted) = (world(&folder, MetricsMode::On), world(&folder, MetricsMode::Off));
     let (development, stored) = (Key::development(), counted.stored_key(LARGE_POLICY));
     let body = format!(r#"{{"arn":"{}"}}"#, &*counted.arn);
     let checked = counted.signed("/GetStage", body.as_bytes(), &development);

@@ -14,7 +14,7 @@ pub use media_limits::MediaLimitArgs;
 pub use quotas::{AccountQuotas, Quotas};
 pub use regions::Regions;
 pub use store::{DatabaseArgs, DatabaseCheck, Listen, Pooler, StoreArgs, Synchronous, Url};
-pub use telemetry::{Figures, Served, TelemetryArgs};
+pub use telemetry::{MetricsMode, Served, TelemetryArgs};
 
 use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;

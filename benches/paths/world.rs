@@ -9,7 +9,7 @@ use axum::http::{Request, StatusCode};
 use clap::Parser as _;
 use greenroom::app::{App, OperationContext, credentials, stages};
 use greenroom::clock::{Clock, Timestamp};
-use greenroom::config::{Figures, ServeArgs, Url};
+use greenroom::config::{MetricsMode, ServeArgs, Url};
 use greenroom::domain::policy::Policy;
 use greenroom::http::{ClientAddress, HttpService};
 use greenroom::ids::Ids;
@@ -57,7 +57,7 @@ pub struct World {
 
 impl World {
     /// A server on the store at `url`, with a hundred stages.
-    pub fn open(runtime: Runtime, url: Url, metrics: Figures) -> Rc<World> {
+    pub fn open(runtime: Runtime, url: Url, metrics: MetricsMode) -> Rc<World> {
         // With a quota, each creation would count the stages.
         let args =
             ["greenroom", "--listen", "127.0.0.1:0", "--media-addr", "127.0.0.1:0", "--quotas", "stages=unlimited"];
