@@ -17,7 +17,7 @@ pub use progress::Progress;
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::secret::{MasterKey, SecretError};
-use crate::store::tables::{Cell, Column, Table};
+use crate::store::tables::{Cell, Column, Kind, Table};
 use crate::store::{Conn, Db, SCHEMA, StoreError};
 use format::{Header, Writer};
 use reading::Reader;
@@ -174,6 +174,35 @@ pub async fn import(
     tx.fence_nodes_with_connections().await?;
     tx.commit().await?;
     Ok(reader.totals)
+}
+
+/// Encrypts every secret of a store with a master key again, in one transaction. The key must open all of them, with
+/// its [previous](MasterKey::with_previous) one. Returns the number of rows.
+pub async fn rewrap(db: &Db, master: &MasterKey, ids: &Ids) -> Result<u64, BackupError> {
+    let mut tx = db.write().await?;
+    tx.disable_timeouts().await?;
+    // Serialized with the creation of signing keys.
+    crate::app::keys::hold(&mut tx).await?;
+    let mut count = 0;
+    for table in Table::all(SCHEMA) {
+        let columns = table.columns(SCHEMA);
+        if !columns.iter().any(|column| column.kind == Kind::Sealed) {
+            continue;
+        }
+        let mut rows = tx.dump(table, &columns, None, PAGE).await?;
+        while let Some(last) = rows.last().cloned() {
+            for mut row in rows {
+                sealing::reseal(table, &columns, &mut row, |name, sealed| {
+                    Ok(master.seal(name, &master.open(name, sealed)?, &ids.bytes()))
+                })?;
+                tx.reseal(table, &columns, &row).await?;
+                count += 1;
+            }
+            rows = tx.dump(table, &columns, Some(&last), PAGE).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(count)
 }
 
 fn columns_of<'a, R: BufRead>(reader: &'a Reader<R>, batch: &Batch) -> &'a [Column] {

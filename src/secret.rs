@@ -10,6 +10,8 @@ pub struct MasterKey {
     sealing: LessSafeKey,
     pages: hmac::Key,
     alike: hmac::Key,
+    /// During a rotation: still opens what it sealed, and seals nothing.
+    previous: Option<Box<MasterKey>>,
 }
 
 /// Why a master key or a sealed value was not accepted.
@@ -42,7 +44,13 @@ impl MasterKey {
             sealing: LessSafeKey::new(sealing.expect("an HMAC-SHA256 has the length of an AES-256 key")),
             pages: hmac::Key::new(hmac::HMAC_SHA256, derive("greenroom pages 1").as_ref()),
             alike: hmac::Key::new(hmac::HMAC_SHA256, derive("greenroom alike 1").as_ref()),
+            previous: None,
         }
+    }
+
+    /// This key, which also opens what `previous` sealed and stamped.
+    pub fn with_previous(self, previous: MasterKey) -> Self {
+        MasterKey { previous: Some(Box::new(previous)), ..self }
     }
 
     /// A key of 32 bytes in base64.
@@ -78,8 +86,15 @@ impl MasterKey {
         self.seal(name, secret, mac.sign().as_ref().try_into().expect("a SHA-256 has 32 bytes"))
     }
 
-    /// Decrypts what [`seal`](Self::seal) made under the same `name`.
+    /// Decrypts what [`seal`](Self::seal) made under the same `name`, with this key or the previous one.
     pub fn open(&self, name: &str, sealed: &str) -> Result<Vec<u8>, SecretError> {
+        match (self.open_own(name, sealed), &self.previous) {
+            (Err(_), Some(previous)) => previous.open(name, sealed),
+            (opened, _) => opened,
+        }
+    }
+
+    fn open_own(&self, name: &str, sealed: &str) -> Result<Vec<u8>, SecretError> {
         let mut bytes = STANDARD.decode(sealed).map_err(|_| SecretError::Unreadable)?;
         let (nonce, secret) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(SecretError::Unreadable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SecretError::Unreadable)?;
@@ -94,8 +109,13 @@ impl MasterKey {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The content of what [`stamp`](Self::stamp) made for the same `context`.
+    /// The content of what [`stamp`](Self::stamp) made for the same `context`, with this key or the previous one.
     pub fn unstamp(&self, context: &[u8], text: &str) -> Option<Vec<u8>> {
+        let previous = || self.previous.as_ref()?.unstamp(context, text);
+        self.unstamp_own(context, text).or_else(previous)
+    }
+
+    fn unstamp_own(&self, context: &[u8], text: &str) -> Option<Vec<u8>> {
         let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let tag = bytes.split_off(bytes.len().checked_sub(TAG)?);
         constant_time::verify_slices_are_equal(&tag, &self.tag(context, &bytes)).ok()?;
@@ -123,6 +143,19 @@ mod tests {
         assert_eq!(key.open("b", &sealed), Err(SecretError::Unreadable));
         assert_eq!(MasterKey::new(&[8; 32]).open("a", &sealed), Err(SecretError::Unreadable));
         assert_eq!(key.open("a", "AAAA"), Err(SecretError::Unreadable));
+    }
+
+    #[test]
+    fn a_previous_key_opens_and_does_not_seal() {
+        let (old, new) = (MasterKey::new(&[7; 32]), MasterKey::new(&[8; 32]));
+        let (sealed, stamped) = (old.seal("a", b"secret", &[1; 32]), old.stamp(b"list", b"place"));
+        let both = MasterKey::new(&[8; 32]).with_previous(old);
+        assert_eq!(both.open("a", &sealed).as_deref(), Ok(&b"secret"[..]));
+        assert_eq!(both.open("b", &sealed), Err(SecretError::Unreadable));
+        assert_eq!(both.unstamp(b"list", &stamped).as_deref(), Some(&b"place"[..]));
+        assert_eq!(both.unstamp(b"other", &stamped), None);
+        let sealed = both.seal("a", b"secret", &[2; 32]);
+        assert_eq!(new.open("a", &sealed).as_deref(), Ok(&b"secret"[..]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod routes;
 
 pub(crate) use http::open_tls;
 pub use http::settings as http_settings;
-pub(crate) use master_key::KeySource;
+pub(crate) use master_key::{KeySource, begin_replacement, finish_replacement};
 
 use crate::api::operations::OPERATIONS;
 use crate::api::{ApiState, StreamLimits};

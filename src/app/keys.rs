@@ -1,4 +1,5 @@
-//! The keys that sign participant tokens: made on first use, shared by every node of a store, rotated by the operator.
+//! The keys that sign participant tokens: created on first use, shared by every node of a store, rotated and retired by
+//! the operator.
 
 use super::App;
 use crate::clock::{Clock, Timestamp};
@@ -14,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// The keys that this node has read.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// They never change, so that one read is enough. Which of them is the newest is read each time.
+    /// By id. A key never changes; which is the newest, and whether one is retired, is read from the store each time.
     known: RwLock<HashMap<String, Arc<SigningKey>>>,
 }
 
@@ -26,6 +27,10 @@ impl Keys {
     fn extend(&self, keys: impl IntoIterator<Item = Arc<SigningKey>>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.extend(keys.into_iter().map(|key| (key.id.clone(), key)));
+    }
+
+    fn forget(&self, id: &str) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 }
 
@@ -65,20 +70,24 @@ impl App {
         known.ok_or_else(none)
     }
 
-    /// The key `id`, whoever of the nodes made it. One that is not known here is looked for in the store by its id, so
-    /// that tokens that name no key cost one row, not all of them.
+    /// The key `id` of any node, unless it is retired. Its row is read for every token, so that a key that was retired is
+    /// refused at once by every node.
     pub async fn service_key(&self, conn: &mut Conn, id: &str) -> Result<Option<Arc<SigningKey>>, KeysError> {
+        let row = conn.signing_key(id).await?;
+        let Some(row) = row.filter(|row| row.retired_at.is_none()) else {
+            self.keys.forget(id);
+            return Ok(None);
+        };
         let known = self.keys.get(id);
         if known.is_some() {
             return Ok(known);
         }
-        let Some(row) = conn.signing_key(id).await? else { return Ok(None) };
         let key = Arc::new(self.open_key(row)?);
         self.keys.extend([key.clone()]);
         Ok(Some(key))
     }
 
-    /// Every key that tokens may bear, the newest first.
+    /// Every key that can have signed a valid token, the newest first.
     pub async fn signing_keys(&self) -> Result<Vec<Arc<SigningKey>>, KeysError> {
         let mut keys = self.load_keys(&mut self.db.read().await?).await?;
         keys.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
@@ -86,7 +95,7 @@ impl App {
     }
 
     async fn load_keys(&self, conn: &mut Conn) -> Result<Vec<Arc<SigningKey>>, KeysError> {
-        let rows = conn.signing_keys().await?;
+        let rows = active(conn).await?;
         let mut keys = Vec::with_capacity(rows.len());
         for row in rows {
             keys.push(Arc::new(self.open_key(row)?));
@@ -101,6 +110,13 @@ impl App {
     }
 }
 
+/// The keys that are not retired, the newest first.
+async fn active(conn: &mut Conn) -> Result<Vec<SigningKeyRow>, StoreError> {
+    let mut rows = conn.signing_keys().await?;
+    rows.retain(|row| row.retired_at.is_none());
+    Ok(rows)
+}
+
 /// Whether the store holds a key already.
 pub async fn exist(db: &Db) -> Result<bool, KeysError> {
     Ok(db.read().await?.newest_signing_key().await?.is_some())
@@ -108,7 +124,7 @@ pub async fn exist(db: &Db) -> Result<bool, KeysError> {
 
 /// Makes sure that the master key opens the keys in a store, if it has any.
 pub async fn check(db: &Db, secret: &MasterKey) -> Result<(), KeysError> {
-    if let Some(row) = db.read().await?.signing_keys().await?.first() {
+    if let Some(row) = active(&mut db.read().await?).await?.first() {
         secret.open(&row.id, &row.sealed)?;
     }
     Ok(())
@@ -118,23 +134,96 @@ pub async fn check(db: &Db, secret: &MasterKey) -> Result<(), KeysError> {
 pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<(), KeysError> {
     let mut tx = db.write().await?;
     hold(&mut tx).await?;
-    match tx.signing_keys().await?.first() {
+    match active(&mut tx).await?.first() {
         Some(row) => drop(secret.open(&row.id, &row.sealed)?),
         None => drop(add(&mut tx, secret, clock, ids).await?),
     }
     Ok(tx.commit().await?)
 }
 
-/// Adds a key, which signs from now on; older ones stay good for verification. Answers its id.
+/// Adds a key, which signs from now on; older ones stay valid. Returns its id.
 pub async fn rotate(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
     let mut tx = db.write().await?;
     hold(&mut tx).await?;
-    if let Some(row) = tx.signing_keys().await?.first() {
+    if let Some(row) = active(&mut tx).await?.first() {
         secret.open(&row.id, &row.sealed)?;
     }
     let id = add(&mut tx, secret, clock, ids).await?;
     tx.commit().await?;
     Ok(id)
+}
+
+/// Use of a signing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// It signs new tokens.
+    Signing,
+    /// Its tokens are valid.
+    Valid,
+    /// Its tokens are refused.
+    Retired,
+}
+
+/// A signing key, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedKey {
+    /// The `kid` of its tokens.
+    pub id: String,
+    /// How it is used.
+    pub state: KeyState,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the next key was created: it has signed nothing since.
+    pub signed_until: Option<Timestamp>,
+    /// When it was retired.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// Every signing key of a store, the newest first.
+pub async fn list(db: &Db) -> Result<Vec<ListedKey>, StoreError> {
+    let rows = db.read().await?.signing_keys().await?;
+    let signing = rows.iter().find(|row| row.retired_at.is_none()).map(|row| row.id.clone());
+    let mut successor = None;
+    let listed = rows.into_iter().map(|row| {
+        let state = match row.retired_at {
+            Some(_) => KeyState::Retired,
+            None if signing.as_ref() == Some(&row.id) => KeyState::Signing,
+            None => KeyState::Valid,
+        };
+        let signed_until = successor.replace(Timestamp(row.created_at));
+        let retired_at = row.retired_at.map(Timestamp);
+        ListedKey { id: row.id, state, created_at: Timestamp(row.created_at), signed_until, retired_at }
+    });
+    Ok(listed.collect())
+}
+
+/// Outcome of [`retire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// Its tokens are refused from now on.
+    Done,
+    /// It was retired before.
+    Already,
+    /// It is the key that signs; another must be added first.
+    Signing,
+    /// There is no such key.
+    Unknown,
+}
+
+/// Retires a key and deletes its private key: tokens signed with it are refused. Connections made with them stay.
+pub async fn retire(db: &Db, clock: &Clock, id: &str) -> Result<Retirement, StoreError> {
+    let mut tx = db.write().await?;
+    hold(&mut tx).await?;
+    let Some(row) = tx.signing_key(id).await? else { return Ok(Retirement::Unknown) };
+    if row.retired_at.is_some() {
+        return Ok(Retirement::Already);
+    }
+    if tx.newest_signing_key().await?.as_deref() == Some(id) {
+        return Ok(Retirement::Signing);
+    }
+    tx.retire_signing_key(id, clock.now().0).await?;
+    tx.commit().await?;
+    Ok(Retirement::Done)
 }
 
 async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
@@ -143,11 +232,11 @@ async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Res
     let newest = tx.signing_keys().await?.first().map_or(i64::MIN, |row| row.created_at);
     let created_at = clock.now().0.max(newest.saturating_add(1));
     let sealed = secret.seal(&id, &SigningKey::generate()?, &ids.bytes());
-    tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed }).await?;
+    tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed, retired_at: None }).await?;
     Ok(id)
 }
 
-/// Waits until nobody else makes a key, until the end of the transaction. A server that starts needs one first of all.
+/// Locks the creation and retirement of keys until the end of the transaction. A server that starts does so first.
 pub async fn hold(tx: &mut Conn) -> Result<(), StoreError> {
     tx.lock(&service(), "signing keys").await
 }

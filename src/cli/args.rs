@@ -92,8 +92,48 @@ pub(super) struct VersionArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
+    /// List signing keys, the newest first
+    List(ListKeysArgs),
     /// Add a signing key, which signs from now on; older ones stay valid
     Rotate(StoreArgs),
+    /// Withdraw a signing key for good; tokens signed with it are refused from now on
+    ///
+    /// Every node refuses them at once, without a restart. Connected participants stay connected. The key that signs at
+    /// present cannot be retired: run greenroom keys rotate first.
+    Retire(RetireKeyArgs),
+    /// Encrypt all secrets in the store with another master key
+    ///
+    /// From --previous-master-key to --master-key. Without --master-key, the key file beside a SQLite store is replaced by a
+    /// new one. All secrets change in one transaction, and the command can be repeated. Servers must be stopped, or
+    /// have both keys (--online).
+    Rewrap(RewrapArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ListKeysArgs {
+    /// Output format
+    #[arg(long, default_value = "human", value_name = "FORMAT")]
+    pub output: Output,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct RetireKeyArgs {
+    /// ID of the signing key, the kid of its tokens
+    #[arg(value_name = "KEY_ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct RewrapArgs {
+    /// Rewrap while servers run: all of them have --master-key and --previous-master-key
+    #[arg(long)]
+    pub online: bool,
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,16 @@ pub(super) enum CommandError {
     Policy(PathBuf, PolicyError),
     #[error("there is no access key {0}")]
     NoSuchAccessKey(String),
+    #[error("there is no signing key {0}; greenroom keys list lists them")]
+    NoSuchSigningKey(String),
+    #[error("the key {0} signs new tokens; add another first: greenroom keys rotate")]
+    KeySigns(String),
+    #[error(
+        "set GREENROOM_PREVIOUS_MASTER_KEY to the key that secrets are encrypted with at present, and GREENROOM_MASTER_KEY to the new one"
+    )]
+    NoPreviousMasterKey,
+    #[error("the server {0} uses the store: {1}")]
+    ServersRun(String, &'static str),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
@@ -63,6 +73,7 @@ impl CommandError {
             CommandError::PolicyFile(..)
             | CommandError::Policy(..)
             | CommandError::MemoryStore
+            | CommandError::NoPreviousMasterKey
             | CommandError::BackupFile(..)
             | CommandError::Targets(_)
             | CommandError::Backup(BackupError::NotAKey) => true,

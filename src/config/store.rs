@@ -23,6 +23,17 @@ pub struct StoreArgs {
     /// variable: other users of the machine can read command lines.
     #[arg(long, env = "GREENROOM_MASTER_KEY", value_name = "BASE64", hide_env_values = true)]
     pub master_key: Option<Secret>,
+    /// Previous master key, which still decrypts secrets: 32 bytes, base64
+    ///
+    /// For the rotation of --master-key without downtime; see greenroom keys rewrap.
+    #[arg(
+        long,
+        env = "GREENROOM_PREVIOUS_MASTER_KEY",
+        value_name = "BASE64",
+        hide_env_values = true,
+        requires = "master_key"
+    )]
+    pub previous_master_key: Option<Secret>,
     /// Maximum connections to PostgreSQL, or readers of SQLite
     #[arg(long, env = "GREENROOM_DATABASE_CONNECTIONS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_connections: u32,

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// What a master key that was given is called in errors.
 const GIVEN: &str = "GREENROOM_MASTER_KEY";
+/// The same of the previous one.
+const PREVIOUS: &str = "GREENROOM_PREVIOUS_MASTER_KEY";
 
 /// Where the master key is to be had. Made before the store is touched, so that what cannot be right changes nothing.
 #[derive(Debug)]
@@ -29,7 +31,11 @@ impl KeySource {
     pub(crate) fn of(args: &StoreArgs) -> Result<Self, ServerError> {
         match (&args.master_key, &args.database_url) {
             (Some(text), _) => {
-                let key = MasterKey::parse(&text.0).map_err(|error| ServerError::Secret(GIVEN.into(), error))?;
+                let mut key = MasterKey::parse(&text.0).map_err(|error| ServerError::Secret(GIVEN.into(), error))?;
+                if let Some(previous) = &args.previous_master_key {
+                    let failed = |error| ServerError::Secret(PREVIOUS.into(), error);
+                    key = key.with_previous(MasterKey::parse(&previous.0).map_err(failed)?);
+                }
                 Ok(KeySource::Given(Box::new(key)))
             }
             (None, Url::Postgres(_)) => Err(ServerError::NoMasterKey),
@@ -56,6 +62,7 @@ impl KeySource {
                 if !there && keys::exist(db).await? {
                     return Err(ServerError::LostKeyFile(path));
                 }
+                finish_replacement(&path, db).await?;
                 (read_or_make(&path, ids)?, path.display().to_string())
             }
         };
@@ -71,7 +78,10 @@ impl KeySource {
     pub(crate) async fn open_existing(self, db: &Db) -> Result<MasterKey, ServerError> {
         let (key, name) = match self {
             KeySource::Given(key) => (*key, GIVEN.to_owned()),
-            KeySource::File(path) if path.try_exists().unwrap_or(true) => (read(&path)?, path.display().to_string()),
+            KeySource::File(path) if path.try_exists().unwrap_or(true) => {
+                finish_replacement(&path, db).await?;
+                (read(&path)?, path.display().to_string())
+            }
             KeySource::File(path) if keys::exist(db).await? => return Err(ServerError::LostKeyFile(path)),
             KeySource::File(_) | KeySource::Memory => return Ok(MasterKey::new(&[0; 32])),
         };
@@ -92,6 +102,36 @@ impl KeySource {
     }
 }
 
+/// The file of a master key that a rewrap has written, and not put into its place yet.
+fn replacement(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.new", path.display()))
+}
+
+/// Writes a new master key beside the key file. Until [`finish_replacement`], the file stays as it is, so that a crash at
+/// any moment leaves a file that opens the store.
+pub(crate) fn begin_replacement(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
+    let new = replacement(path);
+    // Of a rewrap that was not committed.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(ServerError::KeyFile(new, error)),
+        _ => read_or_make(&new, ids),
+    }
+}
+
+/// Puts the new master key of a rewrap into its place, if the rewrap was committed: if it opens the store.
+pub(crate) async fn finish_replacement(path: &Path, db: &Db) -> Result<(), ServerError> {
+    let new = replacement(path);
+    let failed = |error| ServerError::KeyFile(new.clone(), error);
+    if !new.try_exists().map_err(failed)? || !keys::exist(db).await? {
+        return Ok(());
+    }
+    match keys::check(db, &read(&new)?).await {
+        Ok(()) => std::fs::rename(&new, path).map_err(failed),
+        Err(KeysError::Secret(_)) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
+}
+
 /// Reads the key file, or makes it: readable by its owner alone, whole from its first moment, and never in place of one
 /// that is there already.
 fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
@@ -105,7 +145,8 @@ fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
             file.sync_all()?;
             match std::fs::hard_link(&draft, path) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-                linked => linked,
+                // The name must be on the disk before a secret is that only this key opens.
+                linked => linked.and_then(|()| std::fs::File::open(folder(path))?.sync_all()),
             }
         };
         let written = write();
@@ -113,6 +154,10 @@ fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
         written.and(removed).map_err(failed)?;
     }
     read(path)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Removes the key file that a failed start has made for a store that it has made too.

@@ -161,6 +161,22 @@ impl Conn {
         execute!(self, RELEASE).map(drop)
     }
 
+    /// Writes the encrypted columns of a row again.
+    pub async fn reseal(&mut self, table: &Table, columns: &[Column], row: &[Cell]) -> Result<(), StoreError> {
+        let (sql, order) = update_sealed(table, columns);
+        let cells = || order.iter().map(|n| &row[*n]);
+        match self.raw() {
+            RawConnectionMut::Sqlite(session) => {
+                let values: Vec<&dyn ToSql> = cells().map(|cell| cell as _).collect();
+                session.execute(&sql, &values).map(drop)
+            }
+            RawConnectionMut::Postgres(c, session) => {
+                let query = bound!(sqlx::query(AssertSqlSafe(sql)), cells()).persistent(session.named);
+                session.run(query.execute(c)).await.map(drop).map_err(StoreError::from)
+            }
+        }
+    }
+
     /// Whether a table has no row.
     pub async fn is_empty(&mut self, table: &Table) -> Result<bool, StoreError> {
         Ok(self.dump(table, &table.columns[..table.key], None, 1).await?.is_empty())
@@ -203,10 +219,27 @@ fn insert(table: &Table, columns: &[Column], rows: usize, value: fn(usize) -> St
     sql
 }
 
+/// The update of the encrypted columns of one row, and which of its cells are bound, in order.
+fn update_sealed(table: &Table, columns: &[Column]) -> (String, Vec<usize>) {
+    let sealed = (0..columns.len()).filter(|n| columns[*n].kind == Kind::Sealed);
+    let order: Vec<usize> = sealed.chain(0..table.key).collect();
+    let equal: Vec<_> = order.iter().zip(1..).map(|(n, bound)| format!("{} = ${bound}", columns[*n].name)).collect();
+    let (set, key) = equal.split_at(order.len() - table.key);
+    (format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), key.join(" AND ")), order)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::tables::TABLES;
+
+    #[test]
+    fn encrypted_columns_are_updated_by_the_key_of_their_row() {
+        let table = Table::named("access_keys", 2).unwrap();
+        let (sql, order) = update_sealed(table, &table.columns(2));
+        assert_eq!(sql, "UPDATE access_keys SET sealed_secret = $1, sealed_session_token = $2 WHERE id = $3");
+        assert_eq!(order, [3, 4, 0]);
+    }
 
     #[test]
     fn a_page_begins_after_the_key_of_the_last_row() {

@@ -35,6 +35,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0004_events.sql"),
         include_str!("../../migrations/postgres/0004_events.sql"),
     ),
+    (
+        5,
+        "retired_signing_keys",
+        include_str!("../../migrations/sqlite/0005_retired_signing_keys.sql"),
+        include_str!("../../migrations/postgres/0005_retired_signing_keys.sql"),
+    ),
 ];
 
 /// The number of the last migration that this program knows.
@@ -194,6 +200,7 @@ mod tests {
             ("access_keys", "f70dcb240f414bae", "bbc8f75655dafabf"),
             ("connections", "b5959208dba02613", "b264171512c86583"),
             ("events", "f266e0ac38e4a851", "1750a751d3e004aa"),
+            ("retired_signing_keys", "310777e86a4dd41b", "310777e86a4dd41b"),
         ];
         assert_eq!(found, expected);
     }

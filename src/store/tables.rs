@@ -93,7 +93,7 @@ pub const EXCLUDED: &[&str] = &["locks", "nodes", "media_homes"];
 
 /// The tables of a backup, in its order.
 pub const TABLES: &[Table] = tables! {
-    signing_keys since 1 key 1 { id: Text, created_at: Number, sealed: Sealed }
+    signing_keys since 1 key 1 { id: Text, created_at: Number, sealed: Sealed, retired_at: MaybeNumber since 5 }
     access_keys since 2 key 1 {
         id: Text, account: Text, name: Text, sealed_secret: Sealed, sealed_session_token: Sealed, policy: Text,
         enabled: Bool, created_at: Number, expires_at: MaybeNumber, last_used_at: MaybeNumber,

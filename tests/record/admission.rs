@@ -3,7 +3,8 @@
 use crate::cluster::{Node, code, each, from, scope, shared, subscribe};
 use crate::tokens::{Key, claims, connection};
 use greenroom::app::admission::{Purpose, admit, admit_connection};
-use greenroom::app::{connections, keys, public_keys, tokens};
+use greenroom::app::keys::{self, KeyState, Retirement};
+use greenroom::app::{connections, public_keys, tokens};
 use greenroom::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use greenroom::model::arn::Scope;
 use greenroom::model::stage::StageArn;
@@ -47,6 +48,49 @@ async fn a_key_that_another_node_made_is_known_at_once() {
         join(&two, &made_here(&one, &stage).await).await.unwrap();
         keys::rotate(&one.0.db, &one.0.secret, &one.0.clock, &one.0.ids).await.unwrap();
         join(&two, &made_here(&one, &stage).await).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_of_a_retired_key_is_refused_by_every_node_and_its_connection_stays() {
+    shared(&[], async |cluster, one| {
+        let two = cluster.node("http://two").await;
+        let (app, stage) = (&one.0, one.stage().await);
+        let token = made_here(&one, &stage).await;
+        let old = app.signing_key().await.unwrap().id.clone();
+        let verified = join(&two, &token).await.unwrap();
+        two.run(&verified, Intent::Events, "c").await;
+        let retire = async |id: &str| keys::retire(&app.db, &app.clock, id).await.unwrap();
+        assert_eq!(retire(&old).await, Retirement::Signing);
+        keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap();
+        assert!(join(&two, &token).await.is_ok(), "older keys stay valid");
+        assert_eq!(retire(&old).await, Retirement::Done);
+        for node in [&one, &two] {
+            assert_eq!(code(join(node, &token).await), SignalingErrorCode::TokenKeyUnknown);
+            assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), SignalingErrorCode::TokenKeyUnknown);
+            join(node, &made_here(node, &stage).await).await.unwrap();
+        }
+        assert_eq!(one.rows(&stage, &verified.participant).await.len(), 1);
+        assert_eq!((retire(&old).await, retire("unknown").await), (Retirement::Already, Retirement::Unknown));
+        let published: Vec<_> = app.signing_keys().await.unwrap().iter().map(|key| key.id.clone()).collect();
+        let listed = keys::list(&app.db).await.unwrap();
+        assert_eq!(listed.iter().map(|key| key.state).collect::<Vec<_>>(), [KeyState::Signing, KeyState::Retired]);
+        assert_eq!((published, listed[1].signed_until), (vec![listed[0].id.clone()], Some(listed[0].created_at)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retired_key_of_an_embedded_store_is_refused_at_once() {
+    each(&[], async |_, node| {
+        let (app, stage) = (&node.0, node.stage().await);
+        let token = made_here(&node, &stage).await;
+        let old = app.signing_key().await.unwrap().id.clone();
+        join(&node, &token).await.unwrap();
+        keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap();
+        keys::retire(&app.db, &app.clock, &old).await.unwrap();
+        assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenKeyUnknown);
     })
     .await;
 }

@@ -35,6 +35,9 @@ pub struct Cluster {
 #[derive(Clone)]
 pub struct Node(pub Arc<App>);
 
+/// The master key of every node.
+pub const MASTER_KEY: &str = "Z3JlZW5yb29tLXRlc3RzLW1hc3Rlci1rZXktMzJieSE=";
+
 pub fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "us-west-2".into() }
 }
@@ -70,9 +73,17 @@ impl Cluster {
             greenroom::config::Url::Postgres(secret) => secret.0,
             other => other.to_string(),
         };
-        let key = "Z3JlZW5yb29tLXRlc3RzLW1hc3Rlci1rZXktMzJieSE=";
-        let fixed =
-            ["test", "--listen", "127.0.0.1:0", "--master-key", key, "--node-url", url, "--database-url", &store];
+        let fixed = [
+            "test",
+            "--listen",
+            "127.0.0.1:0",
+            "--master-key",
+            MASTER_KEY,
+            "--node-url",
+            url,
+            "--database-url",
+            &store,
+        ];
         let fixed = fixed.into_iter().chain(["--public-url", "http://green.example", "--sqlite-synchronous", "off"]);
         let args = ServeArgs::parse_from(fixed.map(str::to_owned).chain(self.flags.clone()));
         Node(Server::start(args, self.clock.clone(), Ids::Random).await.unwrap().app)

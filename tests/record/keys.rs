@@ -1,10 +1,13 @@
 //! Keys, as a node finds them: what becomes of one takes effect at once, however seldom its row is read.
 
+use crate::cluster;
 use crate::cluster::{Node, START, each, scope};
 use crate::engines::Engine;
 use greenroom::app::credentials::{self, NewKey};
 use greenroom::app::keys;
+use greenroom::backup::{self, BackupError};
 use greenroom::metrics::Form;
+use greenroom::secret::{MasterKey, SecretError};
 
 /// How often this node has read from its store.
 fn reads(node: &Node) -> u64 {
@@ -59,6 +62,49 @@ async fn a_key_is_read_again_where_anything_was_written_and_holds_at_once() {
         assert_eq!(call(&node, &key).await, (true, once));
         cluster.engine.write(&["DELETE FROM access_keys"]).await;
         assert_eq!(call(&node, &key).await, (false, 5));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rewrapped_secrets_open_with_the_new_master_key_alone() {
+    each(&[], async |_, node| {
+        let app = &node.0;
+        let new = |name: &str, session_token| NewKey {
+            account: scope().account,
+            name: name.into(),
+            policy: None,
+            session_token,
+            expires_at: None,
+        };
+        for (name, session_token) in [("one", true), ("two", false)] {
+            credentials::create(&app.db, &app.secret, &app.ids, START, new(name, session_token)).await.unwrap();
+        }
+        let signs = app.signing_key().await.unwrap().id.clone();
+        keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap();
+        keys::retire(&app.db, &app.clock, &signs).await.unwrap();
+        let (bytes, other) = ([9; 32], MasterKey::new(&[8; 32]));
+        let wrong = backup::rewrap(&app.db, &other, &app.ids).await.unwrap_err();
+        assert!(matches!(wrong, BackupError::Secret(SecretError::Unreadable)), "{wrong}");
+        keys::check(&app.db, &app.secret).await.expect("nothing has changed");
+        let given = MasterKey::parse(cluster::MASTER_KEY).unwrap();
+        let both = MasterKey::new(&bytes).with_previous(given);
+        for _ in 0..2 {
+            assert_eq!(backup::rewrap(&app.db, &both, &app.ids).await.unwrap(), 4);
+        }
+        let new = MasterKey::new(&bytes);
+        keys::check(&app.db, &new).await.unwrap();
+        assert!(keys::check(&app.db, &app.secret).await.is_err());
+        let mut opened = 0;
+        for row in credentials::list(&app.db).await.unwrap() {
+            let open = |what, sealed: &str| new.open(&credentials::sealed_name(&row.id, what), sealed).unwrap();
+            assert!(!open(credentials::SECRET, &row.sealed_secret).is_empty());
+            if !row.sealed_session_token.is_empty() {
+                open(credentials::SESSION_TOKEN, &row.sealed_session_token);
+                opened += 1;
+            }
+        }
+        assert_eq!(opened, 1);
     })
     .await;
 }

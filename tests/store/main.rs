@@ -347,7 +347,7 @@ conformance! {
     signing_keys_are_listed_the_newest_first(tx) {
         assert!(tx.newest_signing_key().await.unwrap().is_none());
         for (id, created_at) in [("old", 1), ("new", 3), ("middle", 2)] {
-            let row = SigningKeyRow { id: id.into(), created_at, sealed: "sealed".into() };
+            let row = SigningKeyRow { id: id.into(), created_at, sealed: "sealed".into(), retired_at: None };
             tx.insert_signing_key(&row).await.unwrap();
         }
         let rows = tx.signing_keys().await.unwrap();
@@ -356,6 +356,35 @@ conformance! {
         assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("new"));
         assert_eq!(tx.signing_key("old").await.unwrap().unwrap().created_at, 1);
         assert!(tx.signing_key("unknown").await.unwrap().is_none());
+    }
+
+    a_retired_signing_key_stays_without_its_private_key_and_does_not_sign(tx) {
+        for (id, created_at) in [("old", 1), ("new", 2)] {
+            let row = SigningKeyRow { id: id.into(), created_at, sealed: "sealed".into(), retired_at: None };
+            tx.insert_signing_key(&row).await.unwrap();
+        }
+        assert!(tx.retire_signing_key("new", 9).await.unwrap());
+        assert!(!tx.retire_signing_key("new", 10).await.unwrap());
+        assert!(!tx.retire_signing_key("unknown", 9).await.unwrap());
+        let row = tx.signing_key("new").await.unwrap().unwrap();
+        assert_eq!((row.retired_at, row.sealed.as_str()), (Some(9), ""));
+        assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("old"));
+        assert_eq!(tx.signing_keys().await.unwrap().len(), 2);
+    }
+
+    the_encrypted_columns_of_one_row_are_updated(tx) {
+        use greenroom::store::tables::{Cell, Table};
+        for id in ["a", "b"] {
+            let row = SigningKeyRow { id: id.into(), created_at: 1, sealed: "old".into(), retired_at: None };
+            tx.insert_signing_key(&row).await.unwrap();
+        }
+        let table = Table::named("signing_keys", 5).unwrap();
+        let columns = table.columns(5);
+        let row = [Cell::Text("a".into()), Cell::Number(7), Cell::Text("new".into()), Cell::Null];
+        tx.reseal(table, &columns, &row).await.unwrap();
+        let row = tx.signing_key("a").await.unwrap().unwrap();
+        assert_eq!((row.created_at, row.sealed.as_str()), (1, "new"));
+        assert_eq!(tx.signing_key("b").await.unwrap().unwrap().sealed, "old");
     }
 
     access_keys_are_found_by_id_only(tx) {

@@ -100,7 +100,12 @@ async fn a_conflict_at_the_commit_is_a_known_failure() {
     let (mut one, mut two) = (db.write().await.unwrap(), db.write().await.unwrap());
     one.signing_keys().await.unwrap();
     two.signing_keys().await.unwrap();
-    let key = |id: &str| greenroom::store::SigningKeyRow { id: id.into(), created_at: 1, sealed: "x".into() };
+    let key = |id: &str| greenroom::store::SigningKeyRow {
+        id: id.into(),
+        created_at: 1,
+        sealed: "x".into(),
+        retired_at: None,
+    };
     one.insert_signing_key(&key("a")).await.unwrap();
     two.insert_signing_key(&key("b")).await.unwrap();
     one.commit().await.unwrap();
