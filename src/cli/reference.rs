@@ -90,7 +90,7 @@ fn section(text: &mut String, serve: &Command, command: &Command, path: &str) {
 fn row(text: &mut String, arg: &Arg) {
     let short = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let long = arg.get_long_help().map(ToString::to_string).unwrap_or_default();
-    // A default that is no value stands at the end of the first line.
+    // A default that is not a value is at the end of the first line.
     let (short, described) = match short.split_once(" (default") {
         Some((short, default)) => {
             (short.to_owned(), default.trim_end_matches(')').trim_start_matches([':', ' ']).to_owned())
