@@ -33,7 +33,9 @@ def serve(store):
     started = []
 
     def start(*flags, **variables):
-        server = Greenroom("--database-url", f"sqlite://{store}", *flags, **variables)
+        # A token is valid for the URLs that it names, whichever port the server gets.
+        fixed = ("--public-url", "http://green.example", "--database-url", f"sqlite://{store}")
+        server = Greenroom(*fixed, *flags, **variables)
         started.append(server)
         return server.serving()
 
@@ -96,7 +98,7 @@ def test_the_key_file_of_a_store_is_replaced(keys, serve, store):
     assert (done.returncode, done.stderr) == (0, "")
     after = path.read_text()
     assert after != before and path.stat().st_mode & 0o777 == 0o600
-    assert sorted(os.listdir(store.parent)) == sorted({store.name, path.name} | {n for n in os.listdir(store.parent) if n.startswith(store.name + "-")})
+    assert [name for name in os.listdir(store.parent) if ".key" in name] == [path.name]
     assert subscribes(serve(), token)
 
 
@@ -121,10 +123,8 @@ def test_a_rewrap_that_ends_before_the_key_is_in_place_is_finished(keys, serve, 
 
 def test_a_master_key_is_replaced_while_servers_have_both(keys, serve, store):
     old, new = new_key(), new_key()
-    made = run(
-        "credentials", "create", "--account", ACCOUNT, "--output", "json",
-        "--database-url", f"sqlite://{store}", GREENROOM_MASTER_KEY=old,
-    )
+    create = ("credentials", "create", "--account", ACCOUNT, "--database-url", f"sqlite://{store}")
+    made = run(*create, GREENROOM_MASTER_KEY=old)
     assert made.returncode == 0, made.stderr
     both = {"GREENROOM_MASTER_KEY": new, "GREENROOM_PREVIOUS_MASTER_KEY": old}
     missing = keys("rewrap", GREENROOM_MASTER_KEY=new)
