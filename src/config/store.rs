@@ -54,7 +54,7 @@ pub struct StoreArgs {
     /// poolers in session mode or with such support.
     #[arg(long, env = "GREENROOM_DATABASE_POOLER", default_value = "off", value_name = "MODE")]
     pub database_pooler: Pooler,
-    /// PostgreSQL URL for LISTEN, or off (default: --database-url, or off with --database-pooler=transaction)
+    /// PostgreSQL URL for LISTEN, or off (default: --database-url, or off behind a transaction pooler)
     ///
     /// For a --database-url that is a pooler's. With off, nodes poll for the changes of other nodes.
     #[arg(long, env = "GREENROOM_DATABASE_LISTEN_URL", value_name = "URL|off", hide_env_values = true)]

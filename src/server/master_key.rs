@@ -113,7 +113,7 @@ pub(crate) fn begin_replacement(path: &Path, ids: &Ids) -> Result<MasterKey, Ser
     let new = replacement(path);
     // Of a rewrap that was not committed.
     match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(ServerError::KeyFile(new, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ServerError::KeyFile(new, error)),
         _ => read_or_make(&new, ids),
     }
 }
