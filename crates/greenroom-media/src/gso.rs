@@ -1,5 +1,9 @@
 //! Batched sending with UDP generic segmentation offload (GSO) of Linux: consecutive datagrams to one destination are
 //! sent in one system call, and the kernel routes them once, which is most of the cost of sending.
+//!
+//! `quinn-udp` 0.6 does the same, but disables GSO for the whole socket after one EIO or EINVAL. Linux returns EINVAL
+//! also when a segment exceeds the path MTU to one destination, and this socket serves all clients: here that batch is
+//! sent one by one, and GSO is disabled only after repeated rejections.
 
 use super::Transmit;
 use mio::{Events, Interest, Poll, Token};
