@@ -3,11 +3,11 @@
 //! A self-hosted service that answers the Amazon IVS Real-Time API (2020-07-14) as AWS would.
 //!
 //! ```text
-//!                       ┌─► participant ─► sfu
-//! connection ─► listener ─► api ─► app ─► domain (rules)
-//!                          │       ├──► store (SQL) ─► SQLite or PostgreSQL
-//!                          │       └──► token, secret, clock, ids
-//!                          └─► model (the AWS vocabulary)
+//!                       ┌─► signaling ─► connections ─► greenroom-media
+//!                       │       └─────┐       │
+//! connection ─► http ─► routes ─► api ─► app ─┴─► domain (rules)
+//!                                         ├─────► store (SQL) ─► SQLite or PostgreSQL
+//!                                         └─────► token, secret, clock, ids
 //! ```
 //!
 //! ## Rooms
@@ -18,17 +18,17 @@
 //! | [`domain`] | the rules, sans-IO: state, input and time in; new state and events out |
 //! | [`store`] | the only place that knows SQL; one text for two engines |
 //! | [`app`] | one async function per operation; the only place where the others meet |
-//! | [`api`] | the AWS front door: the table of operations, restJson1, OpenAPI |
-//! | [`signaling`] | the participants' front door: events WebSocket, WHIP, subscribing |
+//! | [`api`] | the AWS API: the table of operations, SigV4, authorization, restJson1, OpenAPI; the event stream and the endpoints of the server's own |
+//! | [`signaling`] | the endpoints of participants: events WebSocket, WHIP, subscribing |
 //! | [`connections`] | the connections of participants that this node holds |
 //! | [`greenroom_media`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
 //! | [`events`] | events out: the outbox put in order, and delivered to the targets of a file |
-//! | [`http`] | takes connections, with or without TLS; bounds them; knows who the client is |
+//! | [`http`] | the shared HTTP layer: connections, TLS, trusted proxies, limits, request log, panic guard; the HTTP client. Imports [`metrics`] (it counts requests) and [`ids`] (it gives each an id) |
 //! | [`config`] | the settings of a server |
 //! | [`greenroom_client`] | the other end: participants with real media, one or many, for users and tests |
 //! | [`cli`] | the command line: flags, configuration file, one module per command, completions and man pages |
 //! | [`backup`] | a store as one file: written, read, encrypted for the way |
-//! | [`server`] | opens, serves, drains, closes |
+//! | [`server`] | a server from start to end, and the routing decision |
 //! | [`token`] | participant tokens and the keys that sign them |
 //! | [`secret`] | the master key: sealed secrets, stamped page tokens |
 //! | [`clock`], [`ids`] | time, names and randomness, injected |
@@ -38,10 +38,19 @@
 //! The same resource has the same file name in every room: `model/stage.rs`, `domain/stage.rs`, `store/stages.rs`,
 //! `app/stages.rs`. Who may import whom is held by a test, `tests/rooms.rs`.
 //!
+//! ## One request path
+//!
+//! `HttpServer` accepts a connection within the limits of the node and of its client; `connection` does TLS, HTTP/1.1 or
+//! HTTP/2 and the timeouts. [`http::HttpService`] asks `server::routes` once where a request goes (an operation, an
+//! endpoint of participants, or a page or endpoint of the server's own) and runs the handler of that [`http::Route`] inside
+//! the layers: request context (id, log line, metrics, span), exchange (pending responses, in-flight requests), panic
+//! guard. Rooms never see a connection; they see the extensions that it attaches (client address, permit, exchange).
+//! The layers render no error themselves: a route says how.
+//!
 //! ## One operation, once
 //!
 //! An operation is a row in [`api::operations`], an input and an output in [`model`], and a function in [`app`]. The row
-//! feeds the dispatcher, the OpenAPI document, the log and the comparison with the AWS model.
+//! feeds the router, the OpenAPI document, the log and the comparison with the AWS model.
 //!
 //! Each shape is declared once too (see [`model::shape`]); the declaration is the Rust type, the parser, the schema in
 //! the OpenAPI document and what the tests compare. A request that has been decoded is valid by type; rules that join

@@ -32,7 +32,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-/// How long anything may take before a test gives up.
+/// Time limit of every step of a test.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A signed request for a list, with these headers beside the usual ones and without its body, `{}`.
@@ -59,13 +59,13 @@ fn head(headers: &str) -> String {
 }
 
 static LIST: LazyLock<Vec<u8>> = LazyLock::new(|| format!("{}{{}}", head("content-length: 2\r\n")).into_bytes());
-/// A request whose body is waited for: the server says `100` when it is at work on it.
-static EXPECTING: LazyLock<Vec<u8>> =
+/// A request without its body: the server sends `100 Continue` when it starts to read the body.
+static EXPECT_CONTINUE: LazyLock<Vec<u8>> =
     LazyLock::new(|| head("expect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n").into_bytes());
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, what).await.expect("this takes too long")
+async fn within_timeout<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, what).await.expect("timeout")
 }
 
 fn args(flags: &[&str]) -> ServeArgs {
@@ -73,7 +73,7 @@ fn args(flags: &[&str]) -> ServeArgs {
     ServeArgs::parse_from(base.iter().chain(flags))
 }
 
-/// A server that serves until it is told to stop.
+/// A server that serves until it is stopped.
 struct TestServer {
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
@@ -94,11 +94,11 @@ impl TestServer {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What a new connection is answered, up to its end.
+    /// Sends bytes on a new connection and reads the response up to the end of the connection.
     async fn exchange(&self, sent: &[u8]) -> String {
         let mut stream = self.connect().await;
         stream.write_all(sent).await.unwrap();
-        rest(&mut stream).await
+        read_to_end(&mut stream).await
     }
 
     async fn get(&self, path: &str) -> String {
@@ -106,41 +106,42 @@ impl TestServer {
     }
 }
 
-/// Everything up to the end of a connection, which may be a reset.
-async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+/// Reads up to the end of a connection, which may be a reset.
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
-    let _ = soon(stream.read_to_end(&mut bytes)).await;
+    let _ = within_timeout(stream.read_to_end(&mut bytes)).await;
     String::from_utf8(bytes).unwrap()
 }
 
-/// One answer, on a connection that stays.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+/// Reads one response and leaves the connection open.
+async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = String::new();
     while !text.ends_with("\r\n\r\n") {
-        text.push(char::from(soon(stream.read_u8()).await.expect("an answer")));
+        text.push(char::from(within_timeout(stream.read_u8()).await.expect("an answer")));
     }
     let length = text.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap().parse().unwrap();
     let mut body = vec![0; length];
-    soon(stream.read_exact(&mut body)).await.unwrap();
+    within_timeout(stream.read_exact(&mut body)).await.unwrap();
     text + &String::from_utf8(body).unwrap()
 }
 
-/// A request that the server is at work on, until its body arrives.
-async fn at_work(server: &TestServer) -> TcpStream {
+/// A request whose body the server waits for.
+async fn waiting_for_body(server: &TestServer) -> TcpStream {
     let mut stream = server.connect().await;
-    stream.write_all(&EXPECTING).await.unwrap();
+    stream.write_all(&EXPECT_CONTINUE).await.unwrap();
     let mut bytes = [0; CONTINUE.len()];
-    soon(stream.read_exact(&mut bytes)).await.unwrap();
+    within_timeout(stream.read_exact(&mut bytes)).await.unwrap();
     assert_eq!(bytes, CONTINUE);
     stream
 }
 
-/// Requests of HTTP/2 whose answers are not read, on a connection that lets no byte of them through: each has a place.
-async fn unread(server: &TestServer, requests: usize) -> Vec<axum::http::Response<hyper::body::Incoming>> {
+/// Requests on an HTTP/2 connection with a flow-control window of zero: they stay in flight, as no byte of their responses
+/// can be written.
+async fn unread_responses(server: &TestServer, requests: usize) -> Vec<axum::http::Response<hyper::body::Incoming>> {
     let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(0);
     let handshake = builder.handshake(TokioIo::new(server.connect().await));
-    let (mut sender, connection) = soon(handshake).await.unwrap();
+    let (mut sender, connection) = within_timeout(handshake).await.unwrap();
     tokio::spawn(connection);
     let head = head("");
     let mut answers = Vec::new();
@@ -150,7 +151,7 @@ async fn unread(server: &TestServer, requests: usize) -> Vec<axum::http::Respons
             request = request.header(name, value);
         }
         let request = request.body(Full::new(Bytes::from_static(b"{}"))).unwrap();
-        let answer = soon(sender.send_request(request)).await.unwrap();
+        let answer = within_timeout(sender.send_request(request)).await.unwrap();
         assert_eq!(answer.status(), 200);
         answers.push(answer);
     }
@@ -160,20 +161,20 @@ async fn unread(server: &TestServer, requests: usize) -> Vec<axum::http::Respons
 // Limits
 
 #[tokio::test]
-async fn a_head_that_does_not_arrive_ends_its_connection() {
+async fn a_head_that_does_not_arrive_in_time_closes_the_connection() {
     let server = TestServer::with(&["--header-timeout-seconds", "1"]).await;
     for sent in ["", "P", "PRI * HTTP/2.0\r\n", "POST /ListStages HTTP/1.1\r\nhost: x\r\nx-slow:"] {
         assert_eq!(server.exchange(sent.as_bytes()).await, "", "{sent:?}");
     }
     let mut stream = server.connect().await;
     stream.write_all(&LIST).await.unwrap();
-    answer(&mut stream).await;
+    read_response(&mut stream).await;
     stream.write_all(b"POST /ListSta").await.unwrap();
-    assert_eq!(rest(&mut stream).await, "", "the second head of a connection");
+    assert_eq!(read_to_end(&mut stream).await, "", "the second head of a connection");
 }
 
 #[tokio::test]
-async fn a_head_that_trickles_ends_its_connection() {
+async fn a_head_that_trickles_closes_the_connection() {
     let server = TestServer::with(&["--header-timeout-seconds", "1"]).await;
     let mut stream = server.connect().await;
     let mut byte = [0];
@@ -187,22 +188,22 @@ async fn a_head_that_trickles_ends_its_connection() {
             }
         }
     };
-    assert_eq!(soon(ended).await, 0);
+    assert_eq!(within_timeout(ended).await, 0);
 }
 
 #[tokio::test]
-async fn a_connection_without_a_request_is_closed_after_a_while() {
+async fn an_idle_connection_is_closed() {
     let server = TestServer::with(&["--idle-timeout-seconds", "1", "--header-timeout-seconds", "3600"]).await;
     let mut stream = server.connect().await;
     for _ in 0..2 {
         stream.write_all(&LIST).await.unwrap();
-        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        assert!(read_response(&mut stream).await.starts_with("HTTP/1.1 200"));
     }
-    assert_eq!(rest(&mut stream).await, "");
+    assert_eq!(read_to_end(&mut stream).await, "");
 }
 
 #[tokio::test]
-async fn a_slow_body_is_answered_408_and_done_with() {
+async fn a_slow_body_gets_408() {
     let server = TestServer::with(&["--body-timeout-seconds", "1"]).await;
     let answer = server.exchange((head("content-length: 20\r\n") + "{\"name\"").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
@@ -211,7 +212,7 @@ async fn a_slow_body_is_answered_408_and_done_with() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn a_head_that_is_too_large_gets_431() {
     let server = TestServer::with(&["--max-header-bytes", "8192"]).await;
     let padded = |bytes: usize| {
         format!("GET /_greenroom/health HTTP/1.1\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(bytes))
@@ -223,7 +224,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn a_long_address_is_refused() {
+async fn a_long_uri_gets_414() {
     let server = TestServer::with(&[]).await;
     assert!(server.get(&format!("/_greenroom/health?{}", "x".repeat(8000))).await.starts_with("HTTP/1.1 200"));
     let answer = server.get(&format!("/_greenroom/health?{}", "x".repeat(9000))).await;
@@ -232,12 +233,12 @@ async fn a_long_address_is_refused() {
 }
 
 #[tokio::test]
-async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_finish() {
+async fn requests_beyond_the_in_flight_limit_get_503_and_the_others_finish() {
     let server = TestServer::with(&["--max-in-flight", "2"]).await;
-    let working = unread(&server, 2).await;
+    let running = unread_responses(&server, 2).await;
     let mut third = server.connect().await;
     third.write_all(&LIST).await.unwrap();
-    let refusal = answer(&mut third).await;
+    let refusal = read_response(&mut third).await;
     assert!(refusal.starts_with("HTTP/1.1 503"), "{refusal}");
     assert!(refusal.contains("retry-after: 1\r\n"), "{refusal}");
     assert!(refusal.contains("x-amzn-errortype: ServiceUnavailableException\r\n"), "{refusal}");
@@ -245,75 +246,75 @@ async fn beyond_the_most_requests_one_more_is_refused_at_once_and_the_others_fin
     for path in ["/_greenroom/health", "/_greenroom/ready"] {
         assert!(server.get(path).await.starts_with("HTTP/1.1 200"), "{path}");
     }
-    drop(working);
+    drop(running);
     let served = async {
         loop {
             third.write_all(&LIST).await.unwrap();
-            let answer = answer(&mut third).await;
+            let answer = read_response(&mut third).await;
             if answer.starts_with("HTTP/1.1 200") {
                 return;
             }
             assert!(answer.starts_with("HTTP/1.1 503"), "a refusal ends no connection: {answer}");
         }
     };
-    soon(served).await;
+    within_timeout(served).await;
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_waited_for_takes_no_place() {
+async fn a_request_that_waits_for_its_body_is_not_in_flight() {
     let server = TestServer::with(&["--max-in-flight", "1"]).await;
-    let mut waiting = [at_work(&server).await, at_work(&server).await];
+    let mut waiting = [waiting_for_body(&server).await, waiting_for_body(&server).await];
     let mut other = server.connect().await;
     other.write_all(&LIST).await.unwrap();
-    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
+    assert!(read_response(&mut other).await.starts_with("HTTP/1.1 200"));
     for stream in &mut waiting {
         stream.write_all(b"{}").await.unwrap();
-        assert!(rest(stream).await.starts_with("HTTP/1.1 200"));
+        assert!(read_to_end(stream).await.starts_with("HTTP/1.1 200"));
     }
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_ended() {
+async fn the_connection_of_a_client_that_does_not_read_is_closed() {
     let server = TestServer::with(&["--write-timeout-seconds", "1"]).await;
-    let answers = unread(&server, 1).await;
+    let answers = unread_responses(&server, 1).await;
     for answer in answers {
-        assert!(soon(answer.into_body().collect()).await.is_err(), "the connection is closed");
+        assert!(within_timeout(answer.into_body().collect()).await.is_err(), "the connection is closed");
     }
     let mut other = server.connect().await;
     other.write_all(&LIST).await.unwrap();
-    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
+    assert!(read_response(&mut other).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn one_address_holds_its_share_of_connections_and_others_are_served() {
+async fn an_address_is_limited_to_its_share_of_connections_and_others_are_served() {
     let server = TestServer::with(&["--max-connections", "40", "--max-client-share", "50"]).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
         let mut stream = server.connect().await;
         stream.write_all(&LIST).await.unwrap();
-        answer(&mut stream).await;
+        read_response(&mut stream).await;
         streams.push(stream);
     }
-    assert_eq!(rest(&mut server.connect().await).await, "");
+    assert_eq!(read_to_end(&mut server.connect().await).await, "");
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = socket.connect(server.address).await.unwrap();
     other.write_all(&LIST).await.unwrap();
-    assert!(answer(&mut other).await.starts_with("HTTP/1.1 200"));
+    assert!(read_response(&mut other).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn beyond_the_most_connections_one_more_is_closed_until_another_ends() {
+async fn connections_beyond_the_limit_are_closed_until_another_one_ends() {
     let server = TestServer::with(&["--max-connections", "2"]).await;
     let mut streams = [server.connect().await, server.connect().await];
     for stream in &mut streams {
         stream.write_all(&LIST).await.unwrap();
-        answer(stream).await;
+        read_response(stream).await;
     }
-    assert_eq!(rest(&mut server.connect().await).await, "");
+    assert_eq!(read_to_end(&mut server.connect().await).await, "");
     for stream in &mut streams {
         stream.write_all(&LIST).await.unwrap();
-        assert!(answer(stream).await.starts_with("HTTP/1.1 200"), "the others are served on");
+        assert!(read_response(stream).await.starts_with("HTTP/1.1 200"), "the others are served on");
     }
     drop(streams);
     let served = async {
@@ -327,7 +328,7 @@ async fn beyond_the_most_connections_one_more_is_closed_until_another_ends() {
             }
         }
     };
-    soon(served).await;
+    within_timeout(served).await;
 }
 
 // Upgrades
@@ -374,70 +375,70 @@ async fn upgraded(address: SocketAddr) -> TcpStream {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
     let mut text = String::new();
     while !text.ends_with("\r\n\r\n") {
-        text.push(char::from(soon(stream.read_u8()).await.expect("an answer")));
+        text.push(char::from(within_timeout(stream.read_u8()).await.expect("an answer")));
     }
     assert!(text.starts_with("HTTP/1.1 101"), "{text}");
     stream
 }
 
-async fn echoed(stream: &mut TcpStream) -> bool {
-    stream.write_all(b"x").await.is_ok() && soon(stream.read_u8()).await.is_ok_and(|byte| byte == b'x')
+async fn echoes(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"x").await.is_ok() && within_timeout(stream.read_u8()).await.is_ok_and(|byte| byte == b'x')
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
+async fn an_upgraded_connection_keeps_its_permit_until_it_ends() {
     let (address, _stop, _serving) = serve_echo(&["--max-connections", "1"], TIMEOUT).await;
     let mut stream = upgraded(address).await;
-    assert!(echoed(&mut stream).await);
-    assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "", "there is one place");
-    assert!(echoed(&mut stream).await);
+    assert!(echoes(&mut stream).await);
+    assert_eq!(read_to_end(&mut TcpStream::connect(address).await.unwrap()).await, "", "there is one permit");
+    assert!(echoes(&mut stream).await);
     stream.write_all(b".").await.unwrap();
-    assert_eq!(rest(&mut stream).await, "");
+    assert_eq!(read_to_end(&mut stream).await, "");
     upgraded(address).await;
 }
 
 #[tokio::test]
-async fn no_timer_of_requests_ends_an_upgraded_connection() {
+async fn no_request_timeout_closes_an_upgraded_connection() {
     let flags = ["--idle-timeout-seconds", "1", "--header-timeout-seconds", "1"];
     let (address, _stop, _serving) = serve_echo(&flags, TIMEOUT).await;
     let mut stream = upgraded(address).await;
-    // Whatever the timers end has ended when a connection that came later is.
-    assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
-    assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
-    assert!(echoed(&mut stream).await);
+    // The timeouts of the upgraded connection would expire before those of later connections.
+    assert_eq!(read_to_end(&mut TcpStream::connect(address).await.unwrap()).await, "");
+    assert_eq!(read_to_end(&mut TcpStream::connect(address).await.unwrap()).await, "");
+    assert!(echoes(&mut stream).await);
 }
 
 #[tokio::test]
-async fn upgraded_connections_are_waited_for_at_the_end_but_not_for_ever() {
+async fn shutdown_waits_for_upgraded_connections_up_to_the_grace_period() {
     let (address, stop, serving) = serve_echo(&[], TIMEOUT).await;
     let mut stream = upgraded(address).await;
     stop.send(()).unwrap();
-    assert!(echoed(&mut stream).await);
+    assert!(echoes(&mut stream).await);
     assert!(!serving.is_finished());
     stream.write_all(b".").await.unwrap();
-    assert!(soon(serving).await.unwrap(), "all was finished");
+    assert!(within_timeout(serving).await.unwrap(), "all was finished");
 
     let (address, stop, serving) = serve_echo(&[], Duration::from_millis(100)).await;
     let mut stream = upgraded(address).await;
     stop.send(()).unwrap();
-    assert!(!soon(serving).await.unwrap(), "something was not finished");
-    assert!(echoed(&mut stream).await, "whoever has taken a connection over ends it");
+    assert!(!within_timeout(serving).await.unwrap(), "something was not finished");
+    assert!(echoes(&mut stream).await, "the task that took the connection over still serves it");
 }
 
 #[tokio::test]
-async fn a_websocket_is_served_with_tls_and_without_and_takes_no_place_among_the_requests() {
-    let pair = Pair::new();
-    let secure = pair.flags();
+async fn websockets_are_served_with_and_without_tls_and_are_not_in_flight() {
+    let files = CertificateFiles::new();
+    let secure = files.flags();
     let secure: Vec<_> = secure.iter().map(String::as_str).chain(["--max-in-flight", "1"]).collect();
     for flags in [&["--max-in-flight", "1"][..], &secure] {
         let server = TestServer::with(flags).await;
-        let mut sockets: Vec<Box<dyn Duplex>> = Vec::new();
+        let mut sockets: Vec<Box<dyn Stream>> = Vec::new();
         for _ in 0..2 {
             sockets.push(match server.tls {
                 None => Box::new(server.connect().await),
                 Some(_) => {
-                    let shaken = shake_hands(server.address, pair.certificate(), "http/1.1", &TLS13).await;
-                    Box::new(shaken.unwrap())
+                    let handshake_result = tls_connect(server.address, files.certificate(), "http/1.1", &TLS13).await;
+                    Box::new(handshake_result.unwrap())
                 }
             });
         }
@@ -445,14 +446,14 @@ async fn a_websocket_is_served_with_tls_and_without_and_takes_no_place_among_the
             stream.write_all(handshake("dGhlIHNhbXBsZSBub25jZQ==").as_bytes()).await.unwrap();
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") {
-                head.push(char::from(soon(stream.read_u8()).await.unwrap()));
+                head.push(char::from(within_timeout(stream.read_u8()).await.unwrap()));
             }
             assert!(head.starts_with("HTTP/1.1 101"), "{head}");
             assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
             assert!(head.contains("sec-websocket-protocol: a-token\r\n"), "{head}");
-            // A text frame: the token is none.
+            // A text frame: the token is invalid.
             let mut frame = [0; 4];
-            soon(stream.read_exact(&mut frame)).await.unwrap();
+            within_timeout(stream.read_exact(&mut frame)).await.unwrap();
             assert_eq!(frame[0], 0x81);
         }
     }
@@ -465,31 +466,31 @@ async fn http_2_has_no_websockets() {
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = hyper::Request::get("http://localhost/events/s").body(Empty::<hyper::body::Bytes>::new()).unwrap();
-    let response = soon(sender.send_request(request)).await.unwrap();
+    let response = within_timeout(sender.send_request(request)).await.unwrap();
     assert_eq!(response.status(), 426);
     connection.abort();
 }
 
-/// A stream of either kind.
-trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+/// A plain or TLS stream.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 // TLS
 
-/// A folder with a certificate and its key.
-struct Pair(PathBuf);
+/// A directory with a certificate and its key.
+struct CertificateFiles(PathBuf);
 
-impl Pair {
-    fn new() -> Pair {
+impl CertificateFiles {
+    fn new() -> CertificateFiles {
         let folder = std::env::temp_dir().join(format!("greenroom-{}", Ids::Random.alphanumeric(12)));
         std::fs::create_dir(&folder).unwrap();
-        let pair = Pair(folder);
-        pair.renew();
-        pair
+        let files = CertificateFiles(folder);
+        files.renew();
+        files
     }
 
-    /// Puts a new pair in the place of the old.
+    /// Puts a new files in the place of the old.
     fn renew(&self) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         std::fs::write(self.cert(), made.cert.pem()).unwrap();
@@ -517,14 +518,14 @@ impl Pair {
     }
 }
 
-impl Drop for Pair {
+impl Drop for CertificateFiles {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// A connection of a client that trusts one certificate alone.
-async fn shake_hands(
+/// A TLS connection of a client that trusts one certificate alone.
+async fn tls_connect(
     address: SocketAddr,
     trusted: CertificateDer<'static>,
     protocol: &str,
@@ -540,88 +541,89 @@ async fn shake_hands(
     TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
 }
 
-/// A request over HTTP/2, with one more header.
-async fn ask_http2(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, header: &str) -> u16 {
+/// The status of a health check over HTTP/2 with one more header.
+async fn http2_status(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, header: &str) -> u16 {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = hyper::Request::get("https://localhost/_greenroom/health").header("x-more", header);
-    let response = soon(sender.send_request(request.body(Empty::<hyper::body::Bytes>::new()).unwrap())).await.unwrap();
+    let response =
+        within_timeout(sender.send_request(request.body(Empty::<hyper::body::Bytes>::new()).unwrap())).await.unwrap();
     let status = response.status().as_u16();
-    let _ = soon(response.into_body().collect()).await;
+    let _ = within_timeout(response.into_body().collect()).await;
     connection.abort();
     status
 }
 
 #[tokio::test]
-async fn both_protocols_are_spoken_in_both_versions_of_tls() {
-    let pair = Pair::new();
-    let server = pair.server().await;
+async fn both_http_versions_are_served_on_both_tls_versions() {
+    let files = CertificateFiles::new();
+    let server = files.server().await;
     for version in [&TLS12, &TLS13] {
-        let stream = shake_hands(server.address, pair.certificate(), "h2", version).await.unwrap();
+        let stream = tls_connect(server.address, files.certificate(), "h2", version).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        assert_eq!(ask_http2(stream, "").await, 200);
-        let mut stream = shake_hands(server.address, pair.certificate(), "http/1.1", version).await.unwrap();
+        assert_eq!(http2_status(stream, "").await, 200);
+        let mut stream = tls_connect(server.address, files.certificate(), "http/1.1", version).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
         stream.write_all(&LIST).await.unwrap();
-        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
-        assert!(shake_hands(server.address, pair.certificate(), "spdy/3", version).await.is_err());
+        assert!(read_response(&mut stream).await.starts_with("HTTP/1.1 200"));
+        assert!(tls_connect(server.address, files.certificate(), "spdy/3", version).await.is_err());
     }
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_without_tls_too_and_has_the_same_limits() {
+async fn http_2_without_tls_has_the_same_limits() {
     let server = TestServer::with(&["--idle-timeout-seconds", "1"]).await;
-    assert_eq!(ask_http2(server.connect().await, "").await, 200);
-    assert_eq!(ask_http2(server.connect().await, &"x".repeat(20_000)).await, 431);
+    assert_eq!(http2_status(server.connect().await, "").await, 200);
+    assert_eq!(http2_status(server.connect().await, &"x".repeat(20_000)).await, 431);
     let stream = TokioIo::new(server.connect().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     let request = hyper::Request::get("http://localhost/_greenroom/health");
     let request = request.body(Empty::<hyper::body::Bytes>::new()).unwrap();
     let asked = async { assert_eq!(sender.send_request(request).await.unwrap().status(), 200) };
-    let (ended, ()) = soon(async { tokio::join!(connection, asked) }).await;
+    let (ended, ()) = within_timeout(async { tokio::join!(connection, asked) }).await;
     ended.expect("an idle connection ends in good order");
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_not_done_ends_its_connection() {
-    let pair = Pair::new();
-    let flags = pair.flags();
+async fn a_tls_handshake_that_is_not_completed_closes_the_connection() {
+    let files = CertificateFiles::new();
+    let flags = files.flags();
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--header-timeout-seconds", "1"]).collect();
     let server = TestServer::with(&flags).await;
     assert_eq!(server.exchange(b"").await, "");
     assert_eq!(server.exchange(b"\x16\x03\x01").await, "");
-    let mut stream = shake_hands(server.address, pair.certificate(), "http/1.1", &TLS13).await.unwrap();
-    assert_eq!(rest(&mut stream).await, "", "after a handshake, a head");
+    let mut stream = tls_connect(server.address, files.certificate(), "http/1.1", &TLS13).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, "", "after a handshake, a head");
 }
 
 #[tokio::test]
-async fn a_certificate_is_changed_while_the_server_runs_and_a_bad_one_is_not_taken() {
-    let pair = Pair::new();
-    let (server, first) = (pair.server().await, pair.certificate());
+async fn a_certificate_is_reloaded_and_an_invalid_one_is_not_used() {
+    let files = CertificateFiles::new();
+    let (server, first) = (files.server().await, files.certificate());
     let tls = server.tls.clone().unwrap();
     let served = async |trusted: &CertificateDer<'static>| {
-        let shaken = shake_hands(server.address, trusted.clone(), "http/1.1", &TLS13).await;
-        shaken.is_ok_and(|stream| stream.get_ref().1.peer_certificates().unwrap().first() == Some(trusted))
+        let handshake_result = tls_connect(server.address, trusted.clone(), "http/1.1", &TLS13).await;
+        handshake_result.is_ok_and(|stream| stream.get_ref().1.peer_certificates().unwrap().first() == Some(trusted))
     };
-    let mut old = shake_hands(server.address, first.clone(), "http/1.1", &TLS13).await.unwrap();
+    let mut old = tls_connect(server.address, first.clone(), "http/1.1", &TLS13).await.unwrap();
     assert!(served(&first).await);
-    pair.renew();
-    let second = pair.certificate();
+    files.renew();
+    let second = files.certificate();
     assert!(served(&first).await, "nothing changes by itself");
     tls.reload().unwrap();
     assert!(served(&second).await);
     assert!(!served(&first).await);
     old.write_all(&LIST).await.unwrap();
-    assert!(answer(&mut old).await.starts_with("HTTP/1.1 200"), "connections stay");
+    assert!(read_response(&mut old).await.starts_with("HTTP/1.1 200"), "connections stay");
 
-    let key = std::fs::read(pair.key()).unwrap();
-    pair.renew();
-    std::fs::write(pair.key(), &key).unwrap();
-    assert!(tls.reload().unwrap_err().to_string().contains(&pair.key()), "another's key");
-    std::fs::write(pair.cert(), "no certificate").unwrap();
-    assert!(tls.reload().unwrap_err().to_string().contains(&pair.cert()));
-    std::fs::remove_file(pair.key()).unwrap();
+    let key = std::fs::read(files.key()).unwrap();
+    files.renew();
+    std::fs::write(files.key(), &key).unwrap();
+    assert!(tls.reload().unwrap_err().to_string().contains(&files.key()), "another's key");
+    std::fs::write(files.cert(), "no certificate").unwrap();
+    assert!(tls.reload().unwrap_err().to_string().contains(&files.cert()));
+    std::fs::remove_file(files.key()).unwrap();
     assert!(tls.reload().is_err());
     assert!(served(&second).await);
 }
@@ -629,7 +631,7 @@ async fn a_certificate_is_changed_while_the_server_runs_and_a_bad_one_is_not_tak
 // Proxies
 
 #[tokio::test]
-async fn a_proxy_names_the_client_only_if_it_is_trusted() {
+async fn only_a_trusted_proxy_names_the_client() {
     for (trusted, expected) in [("127.0.0.0/8", "192.0.2.7"), ("10.0.0.0/8", "127.0.0.1"), ("", "127.0.0.1")] {
         let args = args(&["--trusted-proxies", trusted]);
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -644,45 +646,45 @@ async fn a_proxy_names_the_client_only_if_it_is_trusted() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let sent = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 198.51.100.1, 192.0.2.7\r\n\r\n";
         stream.write_all(sent).await.unwrap();
-        let answered = answer(&mut stream).await;
+        let answered = read_response(&mut stream).await;
         assert!(answered.ends_with(&format!("\r\n\r\n{expected}")), "{trusted}: {answered}");
         serving.abort();
     }
 }
 
-// The end
+// Shutdown
 
 #[tokio::test]
-async fn what_is_in_flight_is_finished_before_the_server_ends() {
+async fn shutdown_finishes_in_flight_requests() {
     let server = TestServer::with(&[]).await;
-    let mut working = at_work(&server).await;
+    let mut running = waiting_for_body(&server).await;
     let mut idle = server.connect().await;
     idle.write_all(&LIST).await.unwrap();
-    answer(&mut idle).await;
+    read_response(&mut idle).await;
     let mut silent = server.connect().await;
     server.stop.send(()).unwrap();
-    assert_eq!(rest(&mut idle).await, "");
-    assert_eq!(rest(&mut silent).await, "");
+    assert_eq!(read_to_end(&mut idle).await, "");
+    assert_eq!(read_to_end(&mut silent).await, "");
     assert!(TcpStream::connect(server.address).await.is_err(), "nothing is accepted any more");
     assert!(!server.serving.is_finished());
-    working.write_all(b"{}").await.unwrap();
-    let finished = rest(&mut working).await;
+    running.write_all(b"{}").await.unwrap();
+    let finished = read_to_end(&mut running).await;
     assert!(finished.starts_with("HTTP/1.1 200") && finished.ends_with("{\"stages\":[]}"), "{finished}");
-    soon(server.serving).await.unwrap();
+    within_timeout(server.serving).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_cut_off_at_the_end() {
+async fn shutdown_aborts_requests_after_the_grace_period() {
     let server = TestServer::with(&["--shutdown-seconds", "1"]).await;
-    let mut working = at_work(&server).await;
+    let mut running = waiting_for_body(&server).await;
     server.stop.send(()).unwrap();
-    assert_eq!(rest(&mut working).await, "");
-    soon(server.serving).await.unwrap();
+    assert_eq!(read_to_end(&mut running).await, "");
+    within_timeout(server.serving).await.unwrap();
 }
 
 // The program
 
-/// The program itself, and what it says of its endpoint.
+/// The running program, and the endpoint that it prints.
 struct Program {
     child: Child,
     address: SocketAddr,
@@ -701,7 +703,7 @@ impl Program {
         let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
         let endpoint = lines.find_map(|line| Some(line.unwrap().trim().strip_prefix("endpoint")?.trim().to_owned()));
         let endpoint = endpoint.expect("an endpoint");
-        // The rest is read as well, so that the program never writes to nobody.
+        // The rest is read as well, so that the program never blocks on or fails at a write.
         std::thread::spawn(move || lines.for_each(drop));
         let address = endpoint.split("://").nth(1).unwrap().parse().unwrap();
         Program { child, address, endpoint }
@@ -741,29 +743,29 @@ fn greenroom() -> Command {
 }
 
 #[test]
-fn the_program_serves_https_and_reads_the_certificate_again_at_a_signal() {
-    let pair = Pair::new();
-    let mut program = Program::start(&mut greenroom(), &pair.flags());
+fn the_program_serves_https_and_reloads_the_certificate_on_sighup() {
+    let files = CertificateFiles::new();
+    let mut program = Program::start(&mut greenroom(), &files.flags());
     assert!(program.endpoint.starts_with("https://"), "{}", program.endpoint);
-    assert_eq!(program.health(Some(&pair.cert())), Some(0));
+    assert_eq!(program.health(Some(&files.cert())), Some(0));
     assert_eq!(program.health(None), Some(1));
-    pair.renew();
+    files.renew();
     program.signal("HUP");
     program.logs("certificate reloaded");
-    std::fs::write(pair.cert(), "").unwrap();
+    std::fs::write(files.cert(), "").unwrap();
     program.signal("HUP");
     program.logs("certificate not reloaded");
-    assert_eq!(program.health(Some(&pair.cert())), Some(0));
+    assert_eq!(program.health(Some(&files.cert())), Some(0));
     program.signal("TERM");
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn a_pair_that_cannot_be_used_stops_the_program_with_one_line() {
-    let (pair, other) = (Pair::new(), Pair::new());
-    let junk = pair.0.join("junk").display().to_string();
+fn an_invalid_certificate_or_key_stops_the_program_with_one_line() {
+    let (files, other) = (CertificateFiles::new(), CertificateFiles::new());
+    let junk = files.0.join("junk").display().to_string();
     std::fs::write(&junk, "junk").unwrap();
-    let (cert, key) = (pair.cert(), pair.key());
+    let (cert, key) = (files.cert(), files.key());
     for (flags, named) in [
         (vec!["--tls-cert", &cert], "--tls-key"),
         (vec!["--tls-key", &key], "--tls-cert"),
@@ -785,7 +787,7 @@ fn a_pair_that_cannot_be_used_stops_the_program_with_one_line() {
 }
 
 #[tokio::test]
-async fn without_file_descriptors_the_server_waits_and_goes_on() {
+async fn the_server_recovers_from_a_lack_of_file_descriptors() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_greenroom")]);
     let mut program = Program::start(&mut shell, &[]);
@@ -797,5 +799,5 @@ async fn without_file_descriptors_the_server_waits_and_goes_on() {
     drop(streams);
     let mut stream = TcpStream::connect(program.address).await.unwrap();
     stream.write_all(&LIST).await.unwrap();
-    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    assert!(read_response(&mut stream).await.starts_with("HTTP/1.1 200"));
 }

@@ -1,8 +1,7 @@
 //! Authorization requests: which actions on which resources an operation needs, as the AWS service authorization
 //! reference for `ivs` lists them. Real-Time operations are IAM actions of the service prefix `ivs`.
 //!
-//! A request is made from the decoded input alone, so that members which the operation does not declare, and `null`s,
-//! can change no decision.
+//! A request is built from the decoded input alone, so that neither undeclared members nor `null`s can change a decision.
 
 use super::operations::Operation;
 use crate::app::authorization::{AuthorizationRequest, Permission};
@@ -15,14 +14,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Where the resources of a request stand.
+/// Where the resources of a request are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Nowhere: the action is on everything, `*`.
+    /// Nowhere: the resource is `*`.
     Everything,
-    /// It names none, but is on all of a kind: those to be made, or all that are listed.
+    /// Nowhere: the resource is every one of a kind, for creating and listing.
     Every(ResourceKind),
-    /// In these members; `*` stands for each element of a list. Absent ones do not count; if all are, it is `*`.
+    /// In these members; `*` stands for each element of a list. Absent members are skipped; if all are absent, the resource
+    /// is `*`.
     In(&'static [&'static str]),
 }
 
@@ -54,9 +54,9 @@ fn permissions(operation: &Operation, input: &Value, scope: &Scope) -> Vec<Permi
     needed
 }
 
-/// Collects the texts at a place such as `destinations.*.s3.storageConfigurationArn`.
-fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
-    let (step, rest) = place.split_once('.').unwrap_or((place, ""));
+/// Collects the strings at a path such as `destinations.*.s3.storageConfigurationArn`.
+fn collect(value: &Value, path: &str, found: &mut Vec<String>) {
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let next: Vec<&Value> = match (step, value) {
         ("*", Value::Array(items)) => items.iter().collect(),
         (name, Value::Object(object)) => object.get(name).into_iter().collect(),
@@ -71,8 +71,8 @@ fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The authorization request of an operation. `input` is the decoded input written as JSON again: it has the members
-/// that the operation declares, and no `null`.
+/// The authorization request of an operation. `input` is the decoded input encoded as JSON again: it has only members
+/// that the operation declares, and no `null`s.
 pub fn request(
     operation: &Operation,
     input: &Value,
@@ -94,12 +94,12 @@ pub fn request(
     AuthorizationRequest { user: user.to_owned(), policy: policy.clone(), permissions, context }
 }
 
-/// The context of a request that carries no tags.
+/// The context of a request without tags.
 fn context(scope: &Scope, address: Option<IpAddr>) -> Context {
     Context { region: scope.region.clone(), source_ip: address, ..Context::default() }
 }
 
-/// Refuses an action of greenroom's own, which is on everything, unless its caller's policy allows it.
+/// Denies a greenroom-specific action, whose resource is `*`, unless the policy of the caller allows it.
 pub fn check_own(caller: &Caller, scope: &Scope, address: Option<IpAddr>, action: &str) -> Result<(), Fault> {
     let Some(policy) = &caller.policy else { return Ok(()) };
     match policy.decide(&Request { action, resource: "*", context: &context(scope, address) }) {

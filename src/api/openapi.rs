@@ -1,4 +1,4 @@
-//! The OpenAPI document, made of the table of operations and the table of shapes.
+//! The OpenAPI document, generated from the table of operations and the shapes of the model.
 
 use super::input::TAGS;
 use super::operations::{OPERATIONS, Operation};
@@ -61,7 +61,7 @@ fn refusal() -> Value {
 fn described(operation: &Operation) -> Value {
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     let modelled = operation.faults.iter().map(|fault| (fault.status(), fault.name()));
-    // Whatever the model declares, a service can fail, and a policy can deny.
+    // Besides the faults of the model, every operation can fail, and a policy can deny it.
     let own = [FaultKind::InternalServer, FaultKind::AccessDenied].map(|fault| (fault.status(), fault.name()));
     let protocol = RejectionKind::ALL.map(|kind| (kind.status(), kind.name()));
     for (status, name) in modelled.chain(own).chain(protocol) {
@@ -96,7 +96,7 @@ fn described(operation: &Operation) -> Value {
     row
 }
 
-/// The body of a request: its input, less what the path carries.
+/// The schema of a request body: the input without the members in the path.
 fn body(operation: &Operation) -> Value {
     let input = (operation.input)();
     match &input.kind {
@@ -121,7 +121,7 @@ fn parameters(operation: &Operation) -> Value {
     Value::Array(list)
 }
 
-/// Adds a shape, and every shape that it is made of.
+/// Adds a shape and the shapes of its members, recursively.
 fn collect(schemas: &mut BTreeMap<String, Value>, def: &'static Def) {
     if schemas.contains_key(def.name) {
         return;
@@ -143,7 +143,7 @@ fn collect(schemas: &mut BTreeMap<String, Value>, def: &'static Def) {
     }
 }
 
-/// Members of answers that are `""` where there is nothing to name, although their shapes do not allow it.
+/// Output members that are `""` for "none", although their shapes do not allow it.
 const EMPTY_ALLOWED: [(&str, &str); 6] = [
     ("Participant", "sourceSessionId"),
     ("Participant", "sourceStageArn"),
@@ -153,7 +153,7 @@ const EMPTY_ALLOWED: [(&str, &str); 6] = [
     ("StageSummary", "activeSessionId"),
 ];
 
-/// Lets the members of a structure be empty that may be.
+/// Allows the empty string for these members of a structure.
 fn allow_empty(structure: &str, schema: &mut Value) {
     for (_, member) in EMPTY_ALLOWED.iter().filter(|(of, _)| *of == structure) {
         let property = &mut schema["properties"][*member];
@@ -221,7 +221,7 @@ fn structure<'a>(members: impl Iterator<Item = &'a Member>) -> Value {
     schema
 }
 
-/// Writes a value as YAML: nested blocks, every text in the double quotes of JSON, which YAML reads the same.
+/// Writes a value as YAML: nested blocks, with every string in JSON's double quotes, which YAML reads the same way.
 fn write(text: &mut String, value: &Value, depth: usize) {
     let indent = "  ".repeat(depth);
     match value {

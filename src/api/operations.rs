@@ -1,8 +1,8 @@
-//! The table of operations: the one place that says what the API is.
+//! The table of operations, the only definition of the API.
 //!
-//! A row feeds the dispatcher, the OpenAPI document, the log and the tests that compare the API with the AWS model. The
-//! types of input and output come from the function that the row names. To add an operation, write its row, an input,
-//! an output and a function.
+//! A row feeds the router, the OpenAPI document, the log and the tests that compare the API with the AWS model. The types
+//! of input and output come from the function that the row names. To add an operation, write its row, an input, an output
+//! and a function.
 
 use super::authorization::Target::{self, Every, Everything, In};
 use crate::app::{
@@ -26,37 +26,33 @@ use std::pin::Pin;
 /// One operation of the API.
 #[derive(Debug)]
 pub struct Operation {
-    /// Its AWS name.
     pub name: &'static str,
-    /// The HTTP method.
     pub method: Method,
     /// The path; `{resourceArn}` stands for an ARN.
     pub path: &'static str,
-    /// What it does.
+    /// One line for the OpenAPI document.
     pub doc: &'static str,
     /// The faults that the AWS model declares for it.
     pub faults: &'static [FaultKind],
-    /// What its IAM action is on.
+    /// The resources of its IAM action.
     pub target: Target,
-    /// What it makes, which may be made with tags.
+    /// The kind of resource that it creates, optionally with tags.
     pub makes: Option<ResourceKind>,
-    /// Whether it changes nothing, as the AWS model has it. What changes something is in the audit trail.
+    /// Whether the AWS model marks it as read-only. All others are in the audit log.
     pub readonly: bool,
-    /// The shape of its input.
     pub input: fn() -> &'static Def,
-    /// The shape of its output.
     pub output: fn() -> &'static Def,
-    /// Decodes the input.
+    /// Decodes and validates the input.
     pub read: fn(Value) -> Result<Box<dyn ValidRequest>, Fault>,
 }
 
-/// A decoded request, valid by type.
+/// A decoded and validated request.
 pub trait ValidRequest: Send {
     /// The decoded input as JSON: the members that the operation declares and that were sent, without `null`s.
     fn input(&self) -> Result<Value, Fault>;
 
     /// Runs the operation and encodes its output.
-    fn run(self: Box<Self>, call: OperationContext) -> Answer;
+    fn run(self: Box<Self>, ctx: OperationContext) -> BodyFuture;
 }
 
 struct Decoded<I, F> {
@@ -64,11 +60,11 @@ struct Decoded<I, F> {
     operation: F,
 }
 
-/// The bodies of most answers have fewer bytes: none of them has to grow on the way.
-const BODY: usize = 1000;
+/// Initial capacity of response bodies: most have fewer bytes and never reallocate.
+const BODY_CAPACITY: usize = 1000;
 
-/// The body of an answer, or why there is none.
-pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
+/// The body of a response, in the making.
+pub type BodyFuture = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
 
 fn read<I, O, F, R>(operation: F, input: Value) -> Result<Box<dyn ValidRequest>, Fault>
 where
@@ -91,22 +87,22 @@ where
         serde_json::to_value(&self.input).map_err(Fault::internal)
     }
 
-    fn run(self: Box<Self>, call: OperationContext) -> Answer {
+    fn run(self: Box<Self>, ctx: OperationContext) -> BodyFuture {
         Box::pin(async move {
-            let done = again(|| (self.operation)(call.clone(), self.input.clone())).await?;
-            let mut body = Vec::with_capacity(BODY);
+            let done = again(|| (self.operation)(ctx.clone(), self.input.clone())).await?;
+            let mut body = Vec::with_capacity(BODY_CAPACITY);
             serde_json::to_writer(&mut body, &done).map_err(Fault::internal)?;
             Ok(body)
         })
     }
 }
 
-/// Parses a request: wrong JSON types make it unreadable, broken constraints make it invalid.
+/// Decodes an input. Wrong JSON types are a `SerializationException`, violated constraints a `ValidationException`.
 pub fn decode<I: Shape>(input: Value) -> Result<I, Fault> {
-    let mut broken = ValidationErrors::default();
-    let decoded = I::decode(input, FieldPath::Root, &mut broken)
+    let mut errors = ValidationErrors::default();
+    let decoded = I::decode(input, FieldPath::Root, &mut errors)
         .map_err(|wrong| Fault::rejected(RejectionKind::Serialization, wrong.0))?;
-    match (broken.text(), decoded) {
+    match (errors.text(), decoded) {
         (None, Some(input)) => Ok(input),
         (text, _) => Err(Fault::validation(text.unwrap_or_default())),
     }
@@ -126,7 +122,7 @@ macro_rules! operations {
         $name:ident $(($readonly:ident))?: $method:ident $path:literal => $module:ident :: $function:ident,
             on $target:expr, $(makes $kind:ident,)? [$($fault:ident),*];
     )*) => {
-        /// Every operation.
+        /// All operations.
         pub static OPERATIONS: &[Operation] = &[$(
             Operation {
                 name: stringify!($name),
@@ -145,7 +141,7 @@ macro_rules! operations {
     };
 }
 
-/// Everything that a composition uses.
+/// The members of `StartComposition` that name resources.
 const COMPOSED: &[&str] = &[
     "stageArn",
     "destinations.*.channel.channelArn",
@@ -163,7 +159,7 @@ operations! {
     CreateIngestConfiguration: POST "/CreateIngestConfiguration" => ingest_configurations::create,
         on Every(IngestConfiguration), makes IngestConfiguration,
         [AccessDenied, PendingVerification, ServiceQuotaExceeded, Validation];
-    /// Makes a participant token for a stage.
+    /// Creates a participant token for a stage.
     CreateParticipantToken: POST "/CreateParticipantToken" => tokens::create,
         on In(&["stageArn"]),
         [AccessDenied, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
@@ -179,15 +175,15 @@ operations! {
     DeleteEncoderConfiguration: POST "/DeleteEncoderConfiguration" => encoder_configurations::delete,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Deletes an ingest configuration; one that publishes only by force.
+    /// Deletes an ingest configuration; if it publishes, only with `force`.
     DeleteIngestConfiguration: POST "/DeleteIngestConfiguration" => ingest_configurations::delete,
         on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
-    /// Deletes a public key: tokens signed with its private half no longer open doors.
+    /// Deletes a public key: tokens signed with its private key are refused from then on.
     DeletePublicKey: POST "/DeletePublicKey" => public_keys::delete,
         on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
-    /// Deletes a stage and its history; everybody in it is disconnected.
+    /// Deletes a stage and its history; its participants are disconnected.
     DeleteStage: POST "/DeleteStage" => stages::delete,
         on In(&["arn"]),
         [AccessDenied, Conflict, PendingVerification, ResourceNotFound, Validation];
@@ -195,47 +191,47 @@ operations! {
     DeleteStorageConfiguration: POST "/DeleteStorageConfiguration" => storage_configurations::delete,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Disconnects a participant and bars its id from the stage.
+    /// Disconnects a participant and bans the participant from the stage.
     DisconnectParticipant: POST "/DisconnectParticipant" => participants::disconnect,
         on In(&["stageArn"]),
         [AccessDenied, PendingVerification, ResourceNotFound, Validation];
-    /// Shows a composition.
+    /// Gets a composition.
     GetComposition (readonly): POST "/GetComposition" => compositions::get,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Shows an encoder configuration.
+    /// Gets an encoder configuration.
     GetEncoderConfiguration (readonly): POST "/GetEncoderConfiguration" => encoder_configurations::get,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Shows an ingest configuration, with its stream key.
+    /// Gets an ingest configuration, with its stream key.
     GetIngestConfiguration (readonly): POST "/GetIngestConfiguration" => ingest_configurations::get,
         on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
-    /// Shows a participant of a session.
+    /// Gets a participant of a session.
     GetParticipant (readonly): POST "/GetParticipant" => participants::get,
         on In(&["stageArn"]),
         [AccessDenied, ResourceNotFound, Validation];
-    /// Shows a public key.
+    /// Gets a public key.
     GetPublicKey (readonly): POST "/GetPublicKey" => public_keys::get,
         on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
-    /// Shows a stage.
+    /// Gets a stage.
     GetStage (readonly): POST "/GetStage" => stages::get,
         on In(&["arn"]),
         [AccessDenied, ResourceNotFound, Validation];
-    /// Shows a session of a stage.
+    /// Gets a session of a stage.
     GetStageSession (readonly): POST "/GetStageSession" => sessions::get,
         on In(&["stageArn"]),
         [AccessDenied, ResourceNotFound, Validation];
-    /// Shows a storage configuration.
+    /// Gets a storage configuration.
     GetStorageConfiguration (readonly): POST "/GetStorageConfiguration" => storage_configurations::get,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Imports a public key to check self-signed participant tokens with.
+    /// Imports a public key that verifies self-signed participant tokens.
     ImportPublicKey: POST "/ImportPublicKey" => public_keys::import,
         on Every(PublicKey), makes PublicKey,
         [AccessDenied, Conflict, PendingVerification, ServiceQuotaExceeded, Validation];
-    /// Lists compositions, the newest first.
+    /// Lists compositions, newest first.
     ListCompositions (readonly): POST "/ListCompositions" => compositions::list,
         on In(&["filterByStageArn", "filterByEncoderConfigurationArn"]),
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
@@ -247,11 +243,11 @@ operations! {
     ListIngestConfigurations (readonly): POST "/ListIngestConfigurations" => ingest_configurations::list,
         on Everything,
         [AccessDenied, Validation];
-    /// Lists what happened to a participant of a session, the oldest first.
+    /// Lists the events of a participant in a session, oldest first.
     ListParticipantEvents (readonly): POST "/ListParticipantEvents" => participants::events,
         on In(&["stageArn"]),
         [AccessDenied, Validation];
-    /// Lists the stages that a participant is, or was, replicated to.
+    /// Lists the replicas of a participant in other stages.
     ListParticipantReplicas (readonly): POST "/ListParticipantReplicas" => replications::list,
         on In(&["sourceStageArn"]),
         [AccessDenied, Validation];
@@ -263,7 +259,7 @@ operations! {
     ListPublicKeys (readonly): POST "/ListPublicKeys" => public_keys::list,
         on Everything,
         [AccessDenied, Validation];
-    /// Lists the sessions of a stage, the newest first.
+    /// Lists the sessions of a stage, newest first.
     ListStageSessions (readonly): POST "/ListStageSessions" => sessions::list,
         on In(&["stageArn"]),
         [AccessDenied, Validation];
@@ -275,7 +271,7 @@ operations! {
     ListStorageConfigurations (readonly): POST "/ListStorageConfigurations" => storage_configurations::list,
         on Everything,
         [AccessDenied, Conflict, InternalServer, ServiceQuotaExceeded, Validation];
-    /// Shows the tags of a resource.
+    /// Lists the tags of a resource.
     ListTagsForResource (readonly): GET "/tags/{resourceArn}" => tags::list,
         on In(&["resourceArn"]),
         [InternalServer, ResourceNotFound, Validation];
@@ -287,7 +283,7 @@ operations! {
     StartComposition: POST "/StartComposition" => compositions::start,
         on In(COMPOSED), makes Composition,
         [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Shows a publisher of one stage in another one.
+    /// Replicates a publisher of one stage to another stage.
     StartParticipantReplication: POST "/StartParticipantReplication" => replications::start,
         on In(&["sourceStageArn", "destinationStageArn"]),
         [AccessDenied, Conflict, InternalServer, PendingVerification, ResourceNotFound, ServiceQuotaExceeded, Validation];
@@ -295,7 +291,7 @@ operations! {
     StopComposition: POST "/StopComposition" => compositions::stop,
         on In(&["arn"]),
         [AccessDenied, Conflict, InternalServer, ResourceNotFound, ServiceQuotaExceeded, Validation];
-    /// Takes a replica out of its stage again.
+    /// Stops the replication of a participant to another stage.
     StopParticipantReplication: POST "/StopParticipantReplication" => replications::stop,
         on In(&["sourceStageArn", "destinationStageArn"]),
         [AccessDenied, InternalServer, ResourceNotFound, Validation];
@@ -325,7 +321,7 @@ mod tests {
     use crate::model::tag::TagResourceRequest;
     use proptest::prelude::*;
 
-    /// Any JSON at all, with names that the shapes know now and then.
+    /// Any JSON; some member names are those of shapes.
     fn json() -> impl Strategy<Value = Value> {
         let name = prop_oneof![
             Just("name".to_owned()),
@@ -354,8 +350,8 @@ mod tests {
         })
     }
 
-    /// What was accepted once is accepted again after it was written, and is the same.
-    fn stable<T: Shape + Clone + PartialEq + Serialize + std::fmt::Debug>(input: Value) {
+    /// Decoding, encoding and decoding again gives the same input.
+    fn assert_round_trip<T: Shape + Clone + PartialEq + Serialize + std::fmt::Debug>(input: Value) {
         match decode::<T>(input) {
             Ok(parsed) => {
                 let written = serde_json::to_value(&parsed).unwrap();
@@ -367,15 +363,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_is_parsed_or_refused(input in json()) {
-            stable::<CreateStageRequest>(input.clone());
-            stable::<StartCompositionRequest>(input.clone());
-            stable::<TagResourceRequest>(input);
+        fn any_json_is_decoded_or_rejected(input in json()) {
+            assert_round_trip::<CreateStageRequest>(input.clone());
+            assert_round_trip::<StartCompositionRequest>(input.clone());
+            assert_round_trip::<TagResourceRequest>(input);
         }
     }
 
     #[test]
-    fn every_broken_constraint_is_named_in_the_words_of_aws() {
+    fn every_violated_constraint_is_named_in_the_words_of_aws() {
         let input = serde_json::json!({"stageArn": "x", "destinations": [{"name": "a b"}, {}, {}]});
         let fault = decode::<StartCompositionRequest>(input).unwrap_err();
         let text = fault.message();

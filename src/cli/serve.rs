@@ -73,7 +73,7 @@ impl Summary {
     fn text(&self, server: &Server) -> String {
         let Summary { store, region, credentials, access_key, secret_key, .. } = self;
         let endpoint = server.endpoint();
-        let metrics = server.figures.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
+        let metrics = server.metrics_url.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
         let mut media = format!("udp://{}", server.media);
         if self.advertises_listen_address && server.media.ip().is_unspecified() {
             let advertised = reachable(server.media);

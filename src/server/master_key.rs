@@ -1,4 +1,4 @@
-//! Where the master key of a store comes from.
+//! The source of a store's master key.
 
 use super::ServerError;
 use crate::app::keys::{self, KeysError};
@@ -10,24 +10,24 @@ use crate::store::Db;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What a master key that was given is called in errors.
+/// The name of the configured master key in errors.
 const GIVEN: &str = "GREENROOM_MASTER_KEY";
-/// The same of the previous one.
+/// The name of the previous master key in errors.
 const PREVIOUS: &str = "GREENROOM_PREVIOUS_MASTER_KEY";
 
-/// Where the master key is to be had. Made before the store is touched, so that what cannot be right changes nothing.
+/// Where the master key comes from. Determined before the store is opened, so that an invalid setting changes nothing.
 #[derive(Debug)]
 pub(crate) enum KeySource {
-    /// It was given.
+    /// The setting.
     Given(Box<MasterKey>),
-    /// Nowhere: a store in memory takes a new one.
+    /// A new key for a store in memory.
     Memory,
-    /// A file beside an embedded store, made when it is not there.
+    /// A file beside an embedded store, created if it is missing.
     File(PathBuf),
 }
 
 impl KeySource {
-    /// The source that the operator chose.
+    /// The source by the settings.
     pub(crate) fn of(args: &StoreArgs) -> Result<Self, ServerError> {
         match (&args.master_key, &args.database_url) {
             (Some(text), _) => {
@@ -44,7 +44,7 @@ impl KeySource {
         }
     }
 
-    /// The file that would be made, as it is not there.
+    /// The file that [`open`](Self::open) would create.
     pub(crate) fn missing_file(&self) -> Option<PathBuf> {
         match self {
             KeySource::File(path) if matches!(path.try_exists(), Ok(false)) => Some(path.clone()),
@@ -52,7 +52,7 @@ impl KeySource {
         }
     }
 
-    /// The key, once it is known to open what is in the store. A store without signing keys gets its first.
+    /// The key, verified to decrypt the secrets in the store. Creates the first signing key of an empty store.
     pub(crate) async fn open(self, db: &Db, clock: &Clock, ids: &Ids) -> Result<MasterKey, ServerError> {
         let (key, name) = match self {
             KeySource::Given(key) => (*key, GIVEN.to_owned()),
@@ -73,8 +73,8 @@ impl KeySource {
         }
     }
 
-    /// The key, for a store that is only read: nothing is made. A store without a key file and without signing keys has
-    /// no secrets, and gets a key that opens none.
+    /// The key for a store that is only read: nothing is created. A store without a key file and without signing keys has
+    /// no secrets; it gets an arbitrary key.
     pub(crate) async fn open_existing(self, db: &Db) -> Result<MasterKey, ServerError> {
         let (key, name) = match self {
             KeySource::Given(key) => (*key, GIVEN.to_owned()),
@@ -92,7 +92,7 @@ impl KeySource {
         }
     }
 
-    /// The key, for a store that is empty: the file is made, and nothing else.
+    /// The key for an empty store; creates the key file.
     pub(crate) fn take(self, ids: &Ids) -> Result<MasterKey, ServerError> {
         match self {
             KeySource::Given(key) => Ok(*key),
@@ -132,8 +132,7 @@ pub(crate) async fn finish_replacement(path: &Path, db: &Db) -> Result<(), Serve
     }
 }
 
-/// Reads the key file, or makes it: readable by its owner alone, whole from its first moment, and never in place of one
-/// that is there already.
+/// Reads the key file, or creates it with mode 0600: atomically, and without replacing an existing one.
 fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |error| ServerError::KeyFile(path.to_owned(), error);
@@ -160,7 +159,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes the key file that a failed start has made for a store that it has made too.
+/// Removes the key file that a failed start created beside a store that it created.
 pub(super) fn discard(made: Option<PathBuf>) {
     let Some(path) = made else { return };
     if let Err(error) = std::fs::remove_file(&path)

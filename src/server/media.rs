@@ -1,13 +1,14 @@
-//! What holds participants' connections, as the operator has set it.
+//! The media socket and the participants' connections, as the operator has set them.
 
-use super::{ServerError, reachable, seconds};
+use super::settings::seconds;
+use super::{ServerError, reachable};
 use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
 use crate::connections::{Connections, Limits, Maintenance, Settings};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-/// Binds the socket for media; its address follows that of the API unless it is set.
+/// Binds the UDP socket of media. Its default port is the one after the API's.
 pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<(UdpSocket, SocketAddr), ServerError> {
     let next = if args.listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
     let address = args.participants.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
@@ -17,7 +18,7 @@ pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<(UdpSocket, SocketAd
     Ok((socket, bound))
 }
 
-/// Makes what holds connections, on the socket for media.
+/// Starts the media engine on its socket, and the registry of connections.
 pub fn start(
     args: &ServeArgs,
     (socket, bound): (UdpSocket, SocketAddr),
@@ -58,7 +59,7 @@ fn limits(args: &MediaLimitArgs) -> Limits {
     }
 }
 
-/// Browsers refuse a TURN server without credentials.
+/// Browsers refuse TURN servers without credentials.
 fn warn_of_open_relays(ice: &IceArgs) {
     for server in ice.ice_servers.iter().filter(|server| server.is_turn() && !ice.needs_credentials(server)) {
         tracing::warn!(

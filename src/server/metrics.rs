@@ -43,7 +43,7 @@ pub fn sample(metrics: &Metrics, limits: &Arc<Limits>, api: &Arc<ApiState>, conn
 /// The socket of a server for metrics alone, if there is to be one, and its address.
 pub async fn bind(served: Served) -> Result<Option<(TcpListener, SocketAddr)>, ServerError> {
     let Served::At(address) = served else { return Ok(None) };
-    let failed = |error| ServerError::Figures(address, error);
+    let failed = |error| ServerError::MetricsListen(address, error);
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     Ok(Some((socket, bound)))

@@ -1,4 +1,4 @@
-//! For every operation: members that it does not declare, and `null`s, change no decision.
+//! For every operation: undeclared members and `null`s change no decision.
 
 use super::super::operations::OPERATIONS;
 use super::*;
@@ -9,15 +9,15 @@ use proptest::string::string_regex;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, json};
 
-/// A valid value, and the same with noise in it.
+/// A valid value, and the same value with noise.
 type Pair = (Value, Value);
-/// The members of a structure that were sent, which of the others are `null`, and the noise beside them.
-type Sent = (Vec<Option<Pair>>, Vec<bool>, Vec<(&'static str, Value)>);
+/// The members of a structure, which of the absent ones are `null`, and noise.
+type Members = (Vec<Option<Pair>>, Vec<bool>, Vec<(&'static str, Value)>);
 
 const NAMES: [&str; 9] =
     ["tags", "tagKeys", "arn", "stageArn", "resourceArn", "sourceStageArn", "filterByStageArn", "Tags", "unknown"];
 
-/// Members of any name, with values that would decide something if they were read.
+/// Undeclared members with values that would change a decision if they were read.
 fn noise() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
     let value = prop_oneof![
         Just(Value::Null),
@@ -29,10 +29,10 @@ fn noise() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
     vec((prop::sample::select(&NAMES[..]), value), 0..4)
 }
 
-/// Text that matches a pattern. All patterns of the model end in a class that has the letter a.
+/// Text that matches a pattern. All patterns of the model end in a character class that includes `a`.
 fn text(pattern: Option<&str>, min: usize, max: usize) -> BoxedStrategy<Pair> {
     let texts = match pattern {
-        // Any character may be one that no text may have.
+        // "Any character" includes control characters, which no string may have.
         Some(pattern) => {
             let letters = pattern.replace(['^', '$'], "").replace(".*", "[a-z]*").replace(".+", "[a-z]+");
             string_regex(&letters).unwrap()
@@ -59,7 +59,7 @@ fn structure(def: &'static Def) -> BoxedStrategy<Pair> {
             if member.required { value.prop_map(Some).boxed() } else { prop::option::of(value).boxed() }
         })
         .collect();
-    let make = move |(values, nulls, noise): Sent| {
+    let make = move |(values, nulls, noise): Members| {
         let (mut plain, mut noisy) = (Map::new(), Map::new());
         for ((member, value), is_null) in members.iter().zip(values).zip(nulls) {
             match value {
@@ -78,7 +78,7 @@ fn structure(def: &'static Def) -> BoxedStrategy<Pair> {
     (values, vec(any::<bool>(), members.len()), noise()).prop_map(make).boxed()
 }
 
-/// Valid values of a shape, plain and with noise.
+/// Valid values of a shape, without and with noise.
 fn pairs(def: &'static Def) -> BoxedStrategy<Pair> {
     match &def.kind {
         Kind::Text { min, max, pattern } => text(*pattern, min.unwrap_or(0), max.unwrap_or(usize::MAX)),
@@ -137,7 +137,7 @@ fn unknown_members_and_nulls_never_change_a_decision() {
         });
         run.unwrap_or_else(|failed| panic!("{}: {failed}", operation.name));
     }
-    assert!(noisy_ones > 1000 && tagged > 100, "{noisy_ones} {tagged}: the test shows nothing");
+    assert!(noisy_ones > 1000 && tagged > 100, "{noisy_ones} {tagged}: too few cases");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn policies_can_name_every_operation_and_the_actions_of_streams() {
 }
 
 #[test]
-fn what_an_operation_does_not_declare_is_no_context() {
+fn undeclared_members_are_not_in_the_context() {
     let operation = OPERATIONS.iter().find(|operation| operation.name == "DeleteStage").unwrap();
     let arn = "arn:aws:ivs:us-east-1:123456789012:stage/abcdABCDefgh";
     let sent = json!({"arn": arn, "tags": {"team": "blue"}, "tagKeys": ["team"]});
