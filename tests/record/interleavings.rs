@@ -1,12 +1,11 @@
 //! Whatever people do at once, on whatever node: the record adds up.
 
-use crate::cluster::{Cluster, Node, START, each, scope, subscribe, ticket};
+use crate::cluster::{Cluster, Node, each, scope, subscribe, ticket};
+use crate::replay::{OUTBOX, Participant, rebuilds_sessions};
 use crate::replicas::replicate;
 use greenroom::app::{connections, nodes};
-use greenroom::clock::Timestamp;
 use greenroom::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use greenroom::model::fault::FaultKind;
-use greenroom::model::participant::{Event, EventName};
 use greenroom::store::{ConnectionRow, PUBLISH, ParticipantRow, SUBSCRIBE};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -129,6 +128,7 @@ async fn the_record_adds_up_whatever_happens_at_once() {
             for stage in &stages {
                 check(&nodes, stage).await;
                 heard(&nodes[0], stage, true).await;
+                rebuilds_sessions(&nodes[0], stage).await;
             }
             if seed == 5 && nodes.len() == 2 {
                 // One dies, and nothing of it is left.
@@ -138,6 +138,7 @@ async fn the_record_adds_up_whatever_happens_at_once() {
                     check(&nodes, stage).await;
                     assert!(dead.held(stage).await.is_empty());
                     heard(&nodes[0], stage, true).await;
+                    rebuilds_sessions(&nodes[0], stage).await;
                 }
             }
         }
@@ -156,32 +157,15 @@ async fn without_being_asked_for_what_aws_does_not_tell_of_is_not_told() {
     .await;
 }
 
-/// What is told of an event of a participant, and whether AWS tells of it.
-const TOLD: [(EventName, &str, bool); 12] = [
-    (EventName::Joined, "Participant Joined", false),
-    (EventName::Left, "Participant Left", false),
-    (EventName::PublishStarted, "Participant Published", true),
-    (EventName::PublishStopped, "Participant Unpublished", true),
-    (EventName::PublishError, "Participant Publish Error", true),
-    (EventName::SubscribeStarted, "Participant Subscribed", false),
-    (EventName::SubscribeStopped, "Participant Unsubscribed", false),
-    (EventName::SubscribeError, "Participant Subscribe Error", false),
-    (EventName::JoinError, "Participant Join Error", false),
-    (EventName::ReplicationStarted, "Participant Replication Start", true),
-    (EventName::ReplicationStopped, "Participant Replication End", true),
-    (EventName::TokenExchanged, "Token Exchanged", true),
-];
-
 /// The log tells what the events of participants say, in their order, and nothing else; sessions begin before everything
 /// and end after it.
 async fn heard(node: &Node, stage: &str, extended: bool) {
     let mut log: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let mut sessions: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for entry in node.log_of(stage).await {
-        let about = entry.body["detail"]["remote_participant_id"].as_str().unwrap_or_default().to_owned();
         sessions.entry(entry.session()).or_default().push(entry.name());
         if !entry.participant().is_empty() {
-            let told = (entry.name(), entry.at(), about);
+            let told = (entry.name(), entry.at(), entry.remote());
             log.entry((entry.session(), entry.participant())).or_default().push(told);
         }
     }
@@ -189,7 +173,7 @@ async fn heard(node: &Node, stage: &str, extended: bool) {
         for row in node.everybody(stage, &session).await {
             let mut expected = Vec::new();
             for event in node.events_in(stage, &session, &row.id).await {
-                let name = TOLD.iter().find(|(name, ..)| Some(*name) == event.name).unwrap();
+                let name = OUTBOX.iter().find(|(name, ..)| Some(*name) == event.name).unwrap();
                 if extended || name.2 {
                     let about = event.remote_participant_id.map(|id| id.0).unwrap_or_default();
                     expected.push((name.1.to_owned(), event.event_time.unwrap().0.0, about));
@@ -204,7 +188,7 @@ async fn heard(node: &Node, stage: &str, extended: bool) {
         if extended {
             assert_eq!((places("Session Started"), places("Session Ended")), (vec![0], last.into_iter().collect()));
         } else {
-            assert!(names.iter().all(|name| TOLD.iter().any(|told| told.2 && told.1 == name)), "{names:?}");
+            assert!(names.iter().all(|name| OUTBOX.iter().any(|told| told.2 && told.1 == name)), "{names:?}");
         }
     }
     assert!(log.is_empty() && sessions.is_empty(), "of whom there is nothing, nothing is told: {log:?} {sessions:?}");
@@ -223,8 +207,12 @@ async fn check(nodes: &[Node], stage: &str) {
             let events = node.events_in(stage, session, &row.id).await;
             let rows = if end.is_none() { node.rows(stage, &row.id).await } else { Vec::new() };
             let story = || format!("{row:?}\n{rows:?}\n{events:?}");
-            assert_eq!(events.len() as i64, row.events, "every event is numbered once: {}", story());
-            told(&row, &events);
+            assert_eq!(
+                Participant::replay(&events),
+                Participant::from(&row),
+                "its events rebuild its state: {}",
+                story()
+            );
             assert!(rows.iter().all(|connection| living.contains(&connection.node_id)), "{}", story());
             assert!(rows.iter().all(|connection| connection.session_id == *session), "{}", story());
             if row.state == "DISCONNECTED" || end.is_some() {
@@ -247,39 +235,6 @@ async fn check(nodes: &[Node], stage: &str) {
         let seen = view.participants.iter().map(|entry| (entry.id.clone(), entry.publishing)).collect();
         assert_eq!(expected, seen);
     }
-}
-
-/// A participant's events and its row tell the same.
-fn told(row: &ParticipantRow, events: &[Event]) {
-    let mut present = false;
-    let mut publishes = false;
-    let mut subscriptions = Vec::new();
-    let mut before = Timestamp(START.0);
-    for event in events {
-        let about = event.remote_participant_id.as_ref().map(|id| id.0.clone()).unwrap_or_default();
-        let flips = match event.name.unwrap() {
-            EventName::Joined => !std::mem::replace(&mut present, true),
-            EventName::Left => std::mem::replace(&mut present, false) && !publishes && subscriptions.is_empty(),
-            EventName::PublishStarted => present && !std::mem::replace(&mut publishes, true),
-            EventName::PublishStopped => present && std::mem::replace(&mut publishes, false),
-            EventName::SubscribeStarted if subscriptions.contains(&about) => false,
-            EventName::SubscribeStarted => {
-                subscriptions.push(about);
-                present
-            }
-            EventName::SubscribeStopped => match subscriptions.iter().position(|id| *id == about) {
-                Some(place) => present && !subscriptions.remove(place).is_empty(),
-                None => false,
-            },
-            _ => true,
-        };
-        assert!(flips, "{event:?} cannot be here: {events:?}");
-        let at = event.event_time.unwrap().0;
-        assert!(at >= before || event.name == Some(EventName::ReplicationStopped), "time goes on: {events:?}");
-        before = at.max(before);
-    }
-    assert_eq!((present, publishes), (row.state == "CONNECTED", row.publishing), "{row:?} {events:?}");
-    assert_eq!(subscriptions, if present { row.subscriptions.0.clone() } else { Vec::new() }, "{events:?}");
 }
 
 /// What a connected participant does, and the connections it does it by, are the same.

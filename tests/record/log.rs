@@ -27,6 +27,11 @@ impl Entry {
         self.text("participant_id")
     }
 
+    /// The other participant that it is about.
+    pub fn remote(&self) -> String {
+        self.text("remote_participant_id")
+    }
+
     pub fn session(&self) -> String {
         self.text("session_id")
     }

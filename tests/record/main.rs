@@ -18,6 +18,7 @@ mod keys;
 mod log;
 mod nodes;
 mod quotas;
+mod replay;
 mod replicas;
 mod sessions;
 mod tokens;
