@@ -73,17 +73,26 @@
 //! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
 //! for it, and nobody is taken for dead: see [`app::nodes::HeartbeatHistory`].
 //!
-//! ## The record
+//! ## The state of a stage
 //!
 //! A connection of a participant is a row ([`app::connections`]), and the participant is in the session while it has
-//! one. Every change is one transaction that holds the stage, so that any node may make it: the rows, the participant's
-//! state, its events and the stage's revision ([`app::views`]) are written together. A node drops what it holds and the
-//! rows do not have. The media of a stage live on one node while somebody publishes to it, which a row says too.
+//! one. What happens in a stage is a command. [`domain::stage_state`] decides one command as a pure step: the state that
+//! it reads goes in; changes, events and follow-up commands come out. [`app::stage_state::run`] is the loop around it: it
+//! loads the state, takes the step, and writes the changes, the participants' events, the stage's revision
+//! ([`app::views`]) and the outbox rows together. Follow-up commands run depth first, in the same transaction.
 //!
-//! Nodes give signs of life ([`app::nodes`]); what a dead one held is ended by whoever finds it. No timer ends a
-//! session: the store has the time at which it is due, which every transaction that holds the stage looks at first, and
-//! a sweep every second where nobody comes. A composition has such a time too, at which the next step of its course is
-//! told, and how much has been told; the transaction that tells it holds the composition and sets both.
+//! A command to a participant, from the request to the commit: a request of [`api`] or [`signaling`] calls a function of
+//! [`app`], which begins a transaction, locks the stage ([`app::OperationContext::lock_stage`], which applies what is due
+//! in it), checks what the request may do, runs the commands, and commits; the commit notifies the nodes that hold
+//! connections to the stage.
+//!
+//! A node drops the connections that it holds and the rows do not have. The media of a stage are on one node while a
+//! participant publishes to it; that is a row as well.
+//!
+//! Nodes renew leases ([`app::nodes`]); any other node ends what a dead one held. No timer ends a session: its row has
+//! the time at which it is due, which every transaction that locks the stage looks at first, and each node sweeps once a
+//! second for stages that nobody locks. A composition has such a time as well, for the next event of its course, and its
+//! progress; the transaction that emits the event locks the composition and sets both.
 //!
 //! ## Events
 //!

@@ -20,43 +20,43 @@ mod course;
 
 pub(super) use course::advance;
 
-/// The lock of whoever starts a composition, or deletes what one may use.
+/// The lock for starting a composition and for deleting a resource that a composition may use.
 const USE: &str = "compositions";
 
 /// Starts a composition of a stage.
-pub async fn start(call: OperationContext, input: StartCompositionRequest) -> Result<StartCompositionResponse, Fault> {
+pub async fn start(ctx: OperationContext, input: StartCompositionRequest) -> Result<StartCompositionResponse, Fault> {
     let request_digest = request_digest(&input);
     let token = input.idempotency_token.as_deref().unwrap_or_default().to_owned();
     domain::composition::check_destinations(&input.destinations)?;
     let layout = domain::composition::layout(input.layout)?;
     let tags = domain::tag::given(input.tags)?;
-    let stage = call.own(&input.stage_arn)?.to_owned();
-    let mut tx = call.write().await?;
-    if call.app.settings.account_quotas.compositions.is_some() {
+    let stage = ctx.own(&input.stage_arn)?.to_owned();
+    let mut tx = ctx.write().await?;
+    if ctx.app.settings.account_quotas.compositions.is_some() {
         // Before the locks of the region (lock order).
-        tx.lock(&quota::all_regions(&call.scope), USE).await?;
+        tx.lock(&quota::all_regions(&ctx.scope), USE).await?;
     }
-    tx.lock(&call.scope, super::storage_configurations::USE).await?;
-    tx.lock(&call.scope, USE).await?;
-    let held = tx.lock_stage(&call.scope, &stage).await?;
-    if let Some(row) = by_token(&call, &mut tx, &token).await? {
+    tx.lock(&ctx.scope, super::storage_configurations::USE).await?;
+    tx.lock(&ctx.scope, USE).await?;
+    let held = tx.lock_stage(&ctx.scope, &stage).await?;
+    if let Some(row) = by_token(&ctx, &mut tx, &token).await? {
         if row.request_digest != request_digest {
             return Err(Fault::conflict(
                 "idempotencyToken: it was used for a composition that was asked for with other parameters",
             ));
         }
         tx.commit().await?;
-        return Ok(StartCompositionResponse { composition: Some(composition(&call, row)) });
+        return Ok(StartCompositionResponse { composition: Some(composition(&ctx, row)) });
     }
     held.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
-    let uses = uses(&call, &mut tx, &input.destinations).await?;
-    if let Some(request) = &call.authorization {
-        request.lock_tags(&call.scope, &mut tx).await?;
+    let uses = uses(&ctx, &mut tx, &input.destinations).await?;
+    if let Some(request) = &ctx.authorization {
+        request.lock_tags(&ctx.scope, &mut tx).await?;
     }
-    within_quotas(&call, &mut tx, &stage).await?;
-    let id = call.app.ids.resource();
+    within_quotas(&ctx, &mut tx, &stage).await?;
+    let id = ctx.app.ids.resource();
     let planned = input.destinations.0.into_iter();
-    let planned = planned.map(|given| PlannedDestination::new(call.app.ids.resource(), &stage, &id, given));
+    let planned = planned.map(|given| PlannedDestination::new(ctx.app.ids.resource(), &stage, &id, given));
     let row = CompositionRow {
         layout: Json(layout),
         destinations: Json(planned.collect()),
@@ -66,50 +66,50 @@ pub async fn start(call: OperationContext, input: StartCompositionRequest) -> Re
         storage_id: uses.storage,
         idempotency_token: token,
         request_digest,
-        started_at: call.now().0,
+        started_at: ctx.now().0,
         stopping_at: None,
         error_code: String::new(),
-        next_at: call.now().0,
-        told: Progress::Asked.number(),
+        next_at: ctx.now().0,
+        told: Progress::Requested.number(),
         quiet_since: None,
         stage_id: stage,
         id,
     };
-    tx.insert_composition(&call.scope, &row).await?;
-    reschedule(&call, &mut tx, &row.stage_id).await?;
+    tx.insert_composition(&ctx.scope, &row).await?;
+    reschedule(&ctx, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
-    // What it is right now, whatever its timeline says of later.
-    Ok(StartCompositionResponse { composition: Some(composition(&call, row)) })
+    // Its state now, whatever its course says about later.
+    Ok(StartCompositionResponse { composition: Some(composition(&ctx, row)) })
 }
 
 /// Shows a composition.
-pub async fn get(call: OperationContext, input: GetCompositionRequest) -> Result<GetCompositionResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let row = existing(&call, &mut call.read().await?, &input.arn, id).await?;
-    Ok(GetCompositionResponse { composition: Some(composition(&call, row)) })
+pub async fn get(ctx: OperationContext, input: GetCompositionRequest) -> Result<GetCompositionResponse, Fault> {
+    let id = ctx.own(&input.arn)?;
+    let row = existing(&ctx, &mut ctx.read().await?, &input.arn, id).await?;
+    Ok(GetCompositionResponse { composition: Some(composition(&ctx, row)) })
 }
 
-/// Lists compositions, the newest first; of one stage, with one encoder configuration, or both, on request.
-pub async fn list(call: OperationContext, input: ListCompositionsRequest) -> Result<ListCompositionsResponse, Fault> {
+/// Lists compositions, the newest first; optionally those of one stage, or with one encoder configuration.
+pub async fn list(ctx: OperationContext, input: ListCompositionsRequest) -> Result<ListCompositionsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxCompositionResults(100)).0;
     let stage_arn = input.filter_by_stage_arn.as_deref().unwrap_or_default();
     let encoder_arn = input.filter_by_encoder_configuration_arn.as_deref().unwrap_or_default();
     let filters = [stage_arn, encoder_arn];
-    let page = call.page("ListCompositions", &filters, Position::last(), input.next_token, size)?;
-    let own = |arn| call.scope.own(arn).unwrap_or_default();
+    let page = ctx.page("ListCompositions", &filters, Position::last(), input.next_token, size)?;
+    let own = |arn| ctx.scope.own(arn).unwrap_or_default();
     let (stage, encoder) = (own(stage_arn), own(encoder_arn));
     let foreign = stage.is_empty() != stage_arn.is_empty() || encoder.is_empty() != encoder_arn.is_empty();
     let mut rows = Vec::new();
     if !foreign {
-        let mut conn = call.read().await?;
+        let mut conn = ctx.read().await?;
         let mut start = page.start.clone();
-        // Rows of compositions that no longer exist are passed over, so that a page may take several looks.
+        // Rows of expired compositions are skipped, so that one page may take several queries.
         loop {
-            let found = conn.compositions(&call.scope, (stage, encoder), &start, page.limit()).await?;
+            let found = conn.compositions(&ctx.scope, (stage, encoder), &start, page.limit()).await?;
             let more = found.len() as i64 == page.limit();
             let Some(last) = found.last() else { break };
             start = place(last.started_at, &last.id);
-            rows.extend(found.into_iter().filter(|row| !status(&call, row).gone));
+            rows.extend(found.into_iter().filter(|row| !status(&ctx, row).gone));
             if !more || rows.len() as i64 >= page.limit() {
                 break;
             }
@@ -117,10 +117,10 @@ pub async fn list(call: OperationContext, input: ListCompositionsRequest) -> Res
     }
     let next_token = page.cut(&mut rows, |row| place(row.started_at, &row.id));
     let summary = |row: CompositionRow| {
-        let status = status(&call, &row);
+        let status = status(&ctx, &row);
         CompositionSummary {
-            arn: CompositionArn::new(&call.scope, &row.id),
-            stage_arn: StageArn::new(&call.scope, &row.stage_id),
+            arn: CompositionArn::new(&ctx.scope, &row.id),
+            stage_arn: StageArn::new(&ctx.scope, &row.stage_id),
             destinations: row.destinations.iter().map(|planned| planned.summary(&status)).collect(),
             state: status.state,
             tags: Some(row.tags.0),
@@ -131,29 +131,29 @@ pub async fn list(call: OperationContext, input: ListCompositionsRequest) -> Res
     Ok(ListCompositionsResponse { compositions: rows.into_iter().map(summary).collect(), next_token })
 }
 
-/// Stops a composition. One that has begun to stop is left to it.
-pub async fn stop(call: OperationContext, input: StopCompositionRequest) -> Result<StopCompositionResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
-    let row = existing(&call, &mut tx, &input.arn, id).await?;
-    // The stage first, here as everywhere, so that nobody waits in a circle.
-    tx.lock_stage(&call.scope, &row.stage_id).await?;
-    let row = tx.lock_composition(&call.scope, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
-    let stopping = status(&call, &row).stopping_at.unwrap_or(call.now());
-    tx.stop_composition(&call.scope, id, stopping.0, "").await?;
-    reschedule(&call, &mut tx, &row.stage_id).await?;
+/// Stops a composition. A composition that is stopping already is left alone.
+pub async fn stop(ctx: OperationContext, input: StopCompositionRequest) -> Result<StopCompositionResponse, Fault> {
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
+    let row = existing(&ctx, &mut tx, &input.arn, id).await?;
+    // Lock order: the stage first, prevents deadlock.
+    tx.lock_stage(&ctx.scope, &row.stage_id).await?;
+    let row = tx.lock_composition(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
+    let stopping = status(&ctx, &row).stopping_at.unwrap_or(ctx.now());
+    tx.stop_composition(&ctx.scope, id, stopping.0, "").await?;
+    reschedule(&ctx, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
     Ok(StopCompositionResponse {})
 }
 
-/// The history of a stage's compositions has changed: computes when their next events are due.
+/// Computes when the next events of a stage's compositions are due, after their history has changed.
 async fn reschedule(ctx: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
     stage_state::run(ctx, tx, [Command::RescheduleCompositions { stage: stage.to_owned() }]).await
 }
 
-/// What a composition is now.
-fn status(call: &OperationContext, row: &CompositionRow) -> Status {
-    history(row).at(call.now(), &call.app.settings.compositions)
+/// The status of a composition now.
+fn status(ctx: &OperationContext, row: &CompositionRow) -> Status {
+    history(row).at(ctx.now(), &ctx.app.settings.compositions)
 }
 
 pub(super) fn history(row: &CompositionRow) -> History {
@@ -164,62 +164,62 @@ pub(super) fn history(row: &CompositionRow) -> History {
     }
 }
 
-/// The composition that was started with an idempotency token; one that no longer exists gives its token up.
-async fn by_token(call: &OperationContext, tx: &mut Conn, token: &str) -> Result<Option<CompositionRow>, StoreError> {
-    let Some(row) = tx.composition_by_token(&call.scope, token).await? else { return Ok(None) };
-    if !status(call, &row).gone {
+/// The composition that was started with an idempotency token; an expired one frees its token.
+async fn by_token(ctx: &OperationContext, tx: &mut Conn, token: &str) -> Result<Option<CompositionRow>, StoreError> {
+    let Some(row) = tx.composition_by_token(&ctx.scope, token).await? else { return Ok(None) };
+    if !status(ctx, &row).gone {
         return Ok(Some(row));
     }
-    tx.free_idempotency_token(&call.scope, &row.id).await?;
+    tx.free_idempotency_token(&ctx.scope, &row.id).await?;
     Ok(None)
 }
 
-/// The composition `id`, unless it ended so long ago that it no longer exists.
+/// The composition `id`, unless it has expired.
 pub(super) async fn existing(
-    call: &OperationContext,
+    ctx: &OperationContext,
     conn: &mut Conn,
     arn: &str,
     id: &str,
 ) -> Result<CompositionRow, Fault> {
-    let row = conn.composition(&call.scope, id).await?.filter(|row| !status(call, row).gone);
+    let row = conn.composition(&ctx.scope, id).await?.filter(|row| !status(ctx, row).gone);
     row.ok_or_else(|| Fault::not_found(arn))
 }
 
-/// Every composition that has not ended; none is started before this transaction ends.
-pub(super) async fn running(call: &OperationContext, tx: &mut Conn) -> Result<Vec<CompositionRow>, StoreError> {
-    tx.lock(&call.scope, USE).await?;
-    let mut rows = tx.all_compositions(&call.scope).await?;
-    rows.retain(|row| is_running(call, row));
+/// All compositions that have not ended; none is started until this transaction ends.
+pub(super) async fn running(ctx: &OperationContext, tx: &mut Conn) -> Result<Vec<CompositionRow>, StoreError> {
+    tx.lock(&ctx.scope, USE).await?;
+    let mut rows = tx.all_compositions(&ctx.scope).await?;
+    rows.retain(|row| is_running(ctx, row));
     Ok(rows)
 }
 
-fn is_running(call: &OperationContext, row: &CompositionRow) -> bool {
-    !matches!(status(call, row).state, CompositionState::Stopped | CompositionState::Failed)
+fn is_running(ctx: &OperationContext, row: &CompositionRow) -> bool {
+    !matches!(status(ctx, row).state, CompositionState::Stopped | CompositionState::Failed)
 }
 
-/// Refuses one more composition than the quotas allow. The lock of the account is held.
-async fn within_quotas(call: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
-    if let Some(limit) = call.app.settings.account_quotas.compositions {
-        let of_account = tx.compositions_of_account(&call.scope.account).await?;
-        if of_account.iter().filter(|row| is_running(call, row)).count() >= limit as usize {
-            return Err(quota::exceeded(&quota::all_regions(&call.scope), "compositions", limit));
+/// Refuses another composition if a quota is reached. The account's lock is held.
+async fn within_quotas(ctx: &OperationContext, tx: &mut Conn, stage: &str) -> Result<(), Fault> {
+    if let Some(limit) = ctx.app.settings.account_quotas.compositions {
+        let of_account = tx.compositions_of_account(&ctx.scope.account).await?;
+        if of_account.iter().filter(|row| is_running(ctx, row)).count() >= limit as usize {
+            return Err(quota::exceeded(&quota::all_regions(&ctx.scope), "compositions", limit));
         }
     }
-    let running = running(call, tx).await?;
-    let quotas = &call.app.settings.quotas;
+    let running = running(ctx, tx).await?;
+    let quotas = &ctx.app.settings.quotas;
     let of_stage = running.iter().filter(|row| row.stage_id == stage).count();
     for (what, limit, count) in [
         ("compositions", quotas.compositions, running.len()),
         ("compositions per stage", quotas.compositions_per_stage, of_stage),
     ] {
         if let Some(limit) = limit.filter(|limit| count >= *limit as usize) {
-            return Err(quota::exceeded(&call.scope, what, limit));
+            return Err(quota::exceeded(&ctx.scope, what, limit));
         }
     }
     Ok(())
 }
 
-/// The ids of what a composition uses, or `""`.
+/// The ids of the resources that a composition uses, or `""`.
 #[derive(Default)]
 struct Uses {
     channel_encoder: String,
@@ -227,50 +227,46 @@ struct Uses {
     storage: String,
 }
 
-async fn uses(
-    call: &OperationContext,
-    tx: &mut Conn,
-    destinations: &[DestinationConfiguration],
-) -> Result<Uses, Fault> {
+async fn uses(ctx: &OperationContext, tx: &mut Conn, destinations: &[DestinationConfiguration]) -> Result<Uses, Fault> {
     let mut uses = Uses::default();
     for destination in destinations {
         if let Some(channel) = &destination.channel {
-            if !channel.channel_arn.is_of(&call.scope) {
+            if !channel.channel_arn.is_of(&ctx.scope) {
                 return Err(Fault::not_found(&channel.channel_arn));
             }
             if let Some(arn) = &channel.encoder_configuration_arn {
-                uses.channel_encoder = encoder(call, tx, arn).await?;
+                uses.channel_encoder = encoder(ctx, tx, arn).await?;
             }
         }
         if let Some(s3) = &destination.s3 {
             for arn in s3.encoder_configuration_arns.iter() {
-                uses.s3_encoder = encoder(call, tx, arn).await?;
+                uses.s3_encoder = encoder(ctx, tx, arn).await?;
             }
             let arn = &s3.storage_configuration_arn;
-            let storage = tx.storage_configuration(&call.scope, call.own(arn)?).await?;
+            let storage = tx.storage_configuration(&ctx.scope, ctx.own(arn)?).await?;
             uses.storage = storage.ok_or_else(|| Fault::not_found(arn))?.id;
         }
     }
     Ok(uses)
 }
 
-async fn encoder(call: &OperationContext, tx: &mut Conn, arn: &str) -> Result<String, Fault> {
-    let row = tx.encoder_configuration(&call.scope, call.own(arn)?).await?;
+async fn encoder(ctx: &OperationContext, tx: &mut Conn, arn: &str) -> Result<String, Fault> {
+    let row = tx.encoder_configuration(&ctx.scope, ctx.own(arn)?).await?;
     Ok(row.ok_or_else(|| Fault::not_found(arn))?.id)
 }
 
-/// What tells one request from another, without the token that makes them one.
+/// Identifies a request by everything but its idempotency token.
 fn request_digest(input: &StartCompositionRequest) -> String {
     let request = StartCompositionRequest { idempotency_token: None, ..input.clone() };
     let bytes = serde_json::to_vec(&request).expect("a request that was parsed can be written");
     digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn composition(call: &OperationContext, row: CompositionRow) -> Composition {
-    let status = status(call, &row);
+fn composition(ctx: &OperationContext, row: CompositionRow) -> Composition {
+    let status = status(ctx, &row);
     Composition {
-        arn: CompositionArn::new(&call.scope, &row.id),
-        stage_arn: StageArn::new(&call.scope, &row.stage_id),
+        arn: CompositionArn::new(&ctx.scope, &row.id),
+        stage_arn: StageArn::new(&ctx.scope, &row.stage_id),
         state: status.state,
         layout: row.layout.0,
         destinations: row.destinations.iter().map(|planned| planned.detailed(&status)).collect(),

@@ -1,5 +1,5 @@
-//! Connections of participants, and what the record says of them. A participant is in a session while it has a
-//! connection, on whatever node. The doors call this; each function is one transaction.
+//! Connections of participants, and the participants' state that follows from them. A participant is in a session while it
+//! has a connection, on any node. Signaling calls these functions; each is one transaction.
 
 mod teardown;
 
@@ -19,197 +19,201 @@ use std::sync::Arc;
 pub(super) use teardown::ended_command;
 use teardown::{end_unauthorized, replace};
 
-/// Where a wish is fulfilled.
+/// The node that serves an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// On this node; for a subscription with the id of the publisher's connection.
+pub enum Placement {
+    /// This node; for a subscription with the id of the publisher's connection.
     Here {
         /// The connection to subscribe to, or `""`.
         publisher: String,
     },
-    /// On the node with this URL (scheme, host, port and path, no slash at the end).
+    /// The node with this URL (scheme, host, port and path, no slash at the end).
     Elsewhere(String),
 }
 
-/// Finds where a wish is fulfilled, and refuses what cannot be, without changing anything: called before media are set
-/// up for it. Checks capabilities and quotas, and that whom to subscribe to is connected to publish.
-pub async fn find(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent) -> Result<Found, SignalingError> {
-    let call = &of(app, &ticket.scope);
+/// Finds the node that serves an intent, without changing anything: called before media are negotiated. Checks
+/// capabilities and quotas, and that the participant to subscribe to is connected to publish.
+pub async fn find(app: &Arc<App>, token: &VerifiedToken, intent: &Intent) -> Result<Placement, SignalingError> {
+    let ctx = &of(app, &token.scope);
     decided(|| async {
-        let mut conn = call.read().await?;
-        let stage = conn.stage(&ticket.scope, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
-        super::placement::locate(call, &mut conn, &stage, ticket, wish).await
+        let mut conn = ctx.read().await?;
+        let stage = conn.stage(&token.scope, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
+        super::placement::find(ctx, &mut conn, &stage, token, intent).await
     })
     .await
 }
 
-/// Notes a connection with the id `id`, held by this node: takes the stage's media for this node if nobody has them, ends
-/// what the connection replaces, opens the session, lets the participant join. Answers as [`find`] does, and the number
-/// of the stage's change: `Elsewhere` and refusals leave nothing behind.
+/// Records a connection that this node holds: claims the stage's media for this node if no node has them, ends the
+/// connection that it replaces, opens the session, and lets the participant join. Returns the placement as [`find`] does,
+/// and the revision of the stage. A placement elsewhere and an error leave nothing behind.
 pub async fn open(
     app: &Arc<App>,
-    ticket: &VerifiedToken,
-    wish: &Intent,
+    token: &VerifiedToken,
+    intent: &Intent,
     id: &str,
     client: Client,
-) -> Result<(Found, i64), SignalingError> {
-    let call = &of(app, &ticket.scope);
+) -> Result<(Placement, i64), SignalingError> {
+    let ctx = &of(app, &token.scope);
     decided(|| async {
-        let mut tx = call.write().await?;
-        if let Some(token) = &ticket.connection_token {
-            super::tokens::hold(&mut tx, &ticket.scope, token).await?;
-            admission::not_revoked(&mut tx, &ticket.scope, token).await?;
+        let mut tx = ctx.write().await?;
+        if let Some(connection_token) = &token.connection_token {
+            super::tokens::hold(&mut tx, &token.scope, connection_token).await?;
+            admission::not_revoked(&mut tx, &token.scope, connection_token).await?;
         }
-        let mut stage = call.lock_stage(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        let mut stage = ctx.lock_stage(&mut tx, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
         let node = app.node();
-        match tx.revoked_and_living(&ticket.scope, &ticket.stage, &ticket.participant, &node).await? {
-            (true, _) => return Err(admission::disconnected(ticket).into()),
+        match tx.revoked_and_living(&token.scope, &token.stage, &token.participant, &node).await? {
+            (true, _) => return Err(admission::disconnected(token).into()),
             (false, false) => return Err(super::nodes::dead().into()),
             (false, true) => {}
         }
-        if *wish == Intent::Publish && super::nodes::bury_home(call, &mut tx, &stage).await? {
-            // Whom the dead node held has left, and the session may be over.
-            stage = tx.stage(&ticket.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(ticket))?;
+        if *intent == Intent::Publish && super::nodes::bury_home(ctx, &mut tx, &stage).await? {
+            // The participants of the dead node have left, and the session may have ended.
+            stage = tx.stage(&token.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(token))?;
         }
-        let present = present(call, &mut tx, &stage, ticket).await?;
-        let found = super::placement::locate(call, &mut tx, &stage, ticket, wish).await?;
-        if let Found::Elsewhere(_) = found {
-            return Ok((found, 0));
+        let present = present(ctx, &mut tx, &stage, token).await?;
+        let placement = super::placement::find(ctx, &mut tx, &stage, token, intent).await?;
+        if let Placement::Elsewhere(_) = placement {
+            return Ok((placement, 0));
         }
-        let session = call.session_to_join(&stage);
+        let session = ctx.session_to_join(&stage);
         if !present.is_some_and(|row| is_connected(&row)) {
-            let participant = newcomer(ticket, client.clone());
-            stage_state::run(call, &mut tx, [Command::Join { session: session.clone(), participant }]).await?;
+            let participant = new_participant(token, client.clone());
+            stage_state::run(ctx, &mut tx, [Command::Join { session: session.clone(), participant }]).await?;
         }
         let row = ConnectionRow {
             id: id.to_owned(),
-            participant_id: ticket.participant.clone(),
+            participant_id: token.participant.clone(),
             session_id: session.session.clone(),
             node_id: node,
-            kind: kind(wish).to_owned(),
-            remote_id: wish.remote().unwrap_or_default().to_owned(),
-            connection_token_id: ticket.connection_token.clone().unwrap_or_default(),
-            started: *wish == Intent::Events,
-            opened_at: call.now().0,
+            kind: kind(intent).to_owned(),
+            remote_id: intent.remote().unwrap_or_default().to_owned(),
+            connection_token_id: token.connection_token.clone().unwrap_or_default(),
+            started: *intent == Intent::Events,
+            opened_at: ctx.now().0,
         };
-        replace(call, &mut tx, &session, &row).await?;
-        tx.insert_connection(&call.scope, &stage.id, &row).await?;
-        if *wish == Intent::Publish {
-            tx.set_media_home(&call.scope, &stage.id, &row.node_id).await?;
+        replace(ctx, &mut tx, &session, &row).await?;
+        tx.insert_connection(&ctx.scope, &stage.id, &row).await?;
+        if *intent == Intent::Publish {
+            tx.set_media_home(&ctx.scope, &stage.id, &row.node_id).await?;
         }
-        let revision = tx.note_change(&call.scope, &stage.id, call.app.lease_now().0, false).await?;
-        call.commit(tx).await?;
-        Ok((found, revision))
+        let revision = tx.note_change(&ctx.scope, &stage.id, ctx.app.lease_now().0, false).await?;
+        ctx.commit(tx).await?;
+        Ok((placement, revision))
     })
     .await
 }
 
-/// Notes that a publisher's media have begun, or that a subscriber is connected. Of a connection that is no longer
-/// there, nothing.
-pub async fn started(app: &Arc<App>, ticket: &VerifiedToken, id: &str) -> Result<(), Fault> {
-    let call = &of(app, &ticket.scope);
+/// Records that a publisher's media have started, or that a subscriber is connected. Does nothing if the connection is
+/// gone.
+pub async fn started(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Result<(), Fault> {
+    let ctx = &of(app, &token.scope);
     again(|| async {
-        let mut tx = call.write().await?;
-        // What says so may not last yet: others share the commit.
-        let Some(row) = hold(call, &mut tx, ticket, id).await? else { return Ok(call.commit(tx).await?) };
-        if !tx.start_connection(&call.scope, &ticket.stage, id).await? {
-            return Ok(call.commit(tx).await?);
+        let mut tx = ctx.write().await?;
+        // The row may have been deleted in a transaction that is not committed yet: commit with it.
+        let Some(row) = lock_connection(ctx, &mut tx, token, id).await? else { return Ok(ctx.commit(tx).await?) };
+        if !tx.start_connection(&ctx.scope, &token.stage, id).await? {
+            return Ok(ctx.commit(tx).await?);
         }
-        let session = SessionId { stage: ticket.stage.clone(), session: row.session_id.clone() };
+        let session = SessionId { stage: token.stage.clone(), session: row.session_id.clone() };
         let connection = stage_state::connection(&row);
-        let participant = tx.participant(call.place(&session), &row.participant_id).await?.map(stage_state::record);
+        let participant = tx.participant(ctx.place(&session), &row.participant_id).await?.map(stage_state::record);
         if participant.is_some_and(|participant| !connection.is_used_by(&participant)) {
             let command = match connection.intent {
                 Intent::Subscribe(remote) => ParticipantCommand::Subscribe(remote),
                 Intent::Events | Intent::Publish => ParticipantCommand::Publish(Some(ParticipantProtocol::Whip)),
             };
-            act(call, &mut tx, session, connection.participant, command).await?;
+            act(ctx, &mut tx, session, connection.participant, command).await?;
         }
-        Ok(call.commit(tx).await?)
+        Ok(ctx.commit(tx).await?)
     })
     .await
 }
 
-/// Notes that a connection has ended, and why where the model has a name for it; with the last one, the participant
-/// leaves. Of a connection that is no longer there, nothing.
-pub async fn ended(app: &Arc<App>, ticket: &VerifiedToken, id: &str, why: Option<EventErrorCode>) -> Result<(), Fault> {
-    let call = &of(app, &ticket.scope);
+/// Records that a connection has ended, with the reason where the model has a name for it; with its last connection, the
+/// participant leaves. Does nothing if the connection is gone.
+pub async fn ended(
+    app: &Arc<App>,
+    token: &VerifiedToken,
+    id: &str,
+    reason: Option<EventErrorCode>,
+) -> Result<(), Fault> {
+    let ctx = &of(app, &token.scope);
     again(|| async {
-        let mut tx = call.write().await?;
-        if let Some(row) = hold(call, &mut tx, ticket, id).await? {
-            stage_state::run(call, &mut tx, [ended_command(&ticket.stage, &row, why)]).await?;
+        let mut tx = ctx.write().await?;
+        if let Some(row) = lock_connection(ctx, &mut tx, token, id).await? {
+            stage_state::run(ctx, &mut tx, [ended_command(&token.stage, &row, reason)]).await?;
         }
-        Ok(call.commit(tx).await?)
+        Ok(ctx.commit(tx).await?)
     })
     .await
 }
 
-/// Puts a new token in the place of the one that `holder` came with; rights that are lost end what they were for.
-/// Answers the ticket to hold from now on.
+/// Exchanges the token that `holder` joined with; connections for rights that are lost end. Returns the new token.
 pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Result<VerifiedToken, SignalingError> {
     domain::admission::check_exchangeable(holder)?;
-    let mut ticket = admission::admit(app, token, Purpose::Join).await?;
-    domain::admission::check_exchange(holder, &ticket)?;
-    ticket.connection_token = holder.connection_token.clone();
-    let (call, ticket) = (&of(app, &ticket.scope), &ticket);
+    let mut token = admission::admit(app, token, Purpose::Join).await?;
+    domain::admission::check_exchange(holder, &token)?;
+    token.connection_token = holder.connection_token.clone();
+    let (ctx, token) = (&of(app, &token.scope), &token);
     decided(|| async {
-        let mut tx = call.write().await?;
-        let stage = call.lock_stage(&mut tx, &ticket.stage).await?.ok_or_else(|| admission::no_stage(ticket))?;
-        admission::not_disconnected(&mut tx, ticket).await?;
+        let mut tx = ctx.write().await?;
+        let stage = ctx.lock_stage(&mut tx, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
+        admission::not_disconnected(&mut tx, token).await?;
         let session = SessionId { stage: stage.id, session: stage.active_session.unwrap_or_default() };
         let row =
-            tx.participant(call.place(&session), &ticket.participant).await?.filter(is_connected).ok_or_else(|| {
+            tx.participant(ctx.place(&session), &token.participant).await?.filter(is_connected).ok_or_else(|| {
                 SignalingError::new(
                     SignalingErrorCode::TokenNotAllowed,
                     "the participant is not connected; join with the new token",
                 )
             })?;
-        admission::not_superseded(row.token.0.as_ref(), ticket)?;
-        let before = row.token.0.unwrap_or_else(|| held(holder));
-        let after = held(ticket);
+        admission::not_superseded(row.token.0.as_ref(), token)?;
+        let before = row.token.0.unwrap_or_else(|| current_token(holder));
+        let after = current_token(token);
         if before.digest != after.digest {
-            let (user_id, attributes) = (ticket.user_id.clone(), ticket.attributes.clone());
+            let (user_id, attributes) = (token.user_id.clone(), token.attributes.clone());
             let exchange = ParticipantCommand::Exchange { user_id, attributes, before, after };
-            act(call, &mut tx, session, ticket.participant.clone(), exchange).await?;
-            end_unauthorized(call, &mut tx, ticket).await?;
+            act(ctx, &mut tx, session, token.participant.clone(), exchange).await?;
+            end_unauthorized(ctx, &mut tx, token).await?;
         }
-        call.commit(tx).await?;
+        ctx.commit(tx).await?;
         Ok(())
     })
     .await?;
-    Ok(ticket.clone())
+    Ok(token.clone())
 }
 
-/// Writes a refusal down as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for
-/// it and the participant is in the open session's list. The same once more within a second is not written again.
-pub async fn refused(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, refusal: &SignalingError) {
-    if let Some(code) = refusal.code.event() {
-        failed(app, ticket, wish, code).await;
+/// Records an error as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for it and
+/// the participant is in the open session's list. A repetition within a second is not recorded.
+pub async fn refused(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, error: &SignalingError) {
+    if let Some(code) = error.code.event() {
+        failed(app, token, intent, code).await;
     }
 }
 
-/// Writes an error event of a participant in the open session, as [`refused`] does.
-pub async fn failed(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, code: EventErrorCode) {
-    let call = &of(app, &ticket.scope);
+/// Records an error event of a participant in the open session, as [`refused`] does.
+pub async fn failed(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, code: EventErrorCode) {
+    let ctx = &of(app, &token.scope);
     let noted = again(|| async {
-        let mut tx = call.write().await?;
-        let stage = call.lock_stage(&mut tx, &ticket.stage).await?;
+        let mut tx = ctx.write().await?;
+        let stage = ctx.lock_stage(&mut tx, &token.stage).await?;
         let Some(session) = stage.and_then(|stage| stage.active_session) else { return Ok(()) };
-        let session = SessionId { stage: ticket.stage.clone(), session };
-        let at = call.place(&session);
-        let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(()) };
-        let name = error_event(wish);
+        let session = SessionId { stage: token.stage.clone(), session };
+        let at = ctx.place(&session);
+        let Some(row) = tx.participant(at, &token.participant).await? else { return Ok(()) };
+        let name = error_event(intent);
         let last = tx.events(at, &row.id, row.events - 2, 1).await?.pop().map(|(_, event)| event.0);
-        let second_ago = Timestamp(call.now().0 - 1000);
+        let second_ago = Timestamp(ctx.now().0 - 1000);
         if last.is_some_and(|last| {
             (last.name, last.error_code) == (Some(name), Some(code)) && last.event_time > Some(second_ago.into())
         }) {
             return Ok(());
         }
-        let about = wish.remote().filter(|remote| domain::admission::is_participant_id(remote));
+        let about = intent.remote().filter(|remote| domain::admission::is_participant_id(remote));
         let fail = ParticipantCommand::Fail(name, code, about.map(str::to_owned));
-        act(call, &mut tx, session, row.id, fail).await?;
-        Ok(call.commit(tx).await?)
+        act(ctx, &mut tx, session, row.id, fail).await?;
+        Ok(ctx.commit(tx).await?)
     })
     .await;
     if let Err(fault) = noted {
@@ -217,23 +221,23 @@ pub async fn failed(app: &Arc<App>, ticket: &VerifiedToken, wish: &Intent, code:
     }
 }
 
-/// Whether another events WebSocket of the participant has taken the place of the one whose connection was `id`.
-pub async fn is_reused(app: &Arc<App>, ticket: &VerifiedToken, id: &str) -> Result<bool, Fault> {
-    let call = &of(app, &ticket.scope);
+/// Whether another events WebSocket of the participant has replaced the connection `id`.
+pub async fn is_reused(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Result<bool, Fault> {
+    let ctx = &of(app, &token.scope);
     again(|| async {
-        let rows = call.read().await?.connections_of(&ticket.scope, &ticket.stage, &ticket.participant).await?;
+        let rows = ctx.read().await?.connections_of(&token.scope, &token.stage, &token.participant).await?;
         Ok(rows.iter().any(|row| row.kind == EVENTS && row.id != id))
     })
     .await
 }
 
-/// URL of the node that holds the connection `id`, if it is not this one.
+/// URL of the node that holds the connection `id`, unless that is this node.
 pub async fn elsewhere(app: &Arc<App>, scope: &Scope, stage: &str, id: &str) -> Result<Option<String>, Fault> {
-    let call = &of(app, scope);
+    let ctx = &of(app, scope);
     again(|| async {
-        let mut conn = call.read().await?;
+        let mut conn = ctx.read().await?;
         let Some(row) = conn.connection(scope, stage, id).await? else { return Ok(None) };
-        super::nodes::url_elsewhere(call, &mut conn, &row.node_id).await
+        super::nodes::url_elsewhere(ctx, &mut conn, &row.node_id).await
     })
     .await
 }
@@ -242,21 +246,21 @@ pub(super) fn is_connected(row: &ParticipantRow) -> bool {
     row.state == ParticipantState::Connected.as_str()
 }
 
-/// A call of whoever the stage belongs to.
+/// The context of an operation on behalf of the stage's owner.
 pub(super) fn of(app: &Arc<App>, scope: &Scope) -> OperationContext {
     OperationContext::new(app.clone(), scope.clone())
 }
 
-/// What a participant is in the open session, if it was in it before; refuses a token that may not speak for who is in it.
+/// The participant's row in the open session, if it has one; refuses a token that may not act for that participant.
 async fn present(
-    call: &OperationContext,
+    ctx: &OperationContext,
     tx: &mut Conn,
     stage: &StageRow,
-    ticket: &VerifiedToken,
+    token: &VerifiedToken,
 ) -> Result<Option<ParticipantRow>, No> {
     let Some(session) = &stage.active_session else { return Ok(None) };
-    let at = SessionKey { scope: &call.scope, stage: &stage.id, session };
-    let Some(row) = tx.participant(at, &ticket.participant).await? else { return Ok(None) };
+    let at = SessionKey { scope: &ctx.scope, stage: &stage.id, session };
+    let Some(row) = tx.participant(at, &token.participant).await? else { return Ok(None) };
     if !is_connected(&row) {
         return Ok(Some(row));
     }
@@ -264,39 +268,39 @@ async fn present(
         let text = format!("jti: {} is a replica of a participant of another stage", row.id);
         return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
     }
-    admission::not_superseded(row.token.0.as_ref(), ticket)?;
+    admission::not_superseded(row.token.0.as_ref(), token)?;
     Ok(Some(row))
 }
 
 /// A participant of the session does something now.
 async fn act(
-    call: &OperationContext,
+    ctx: &OperationContext,
     tx: &mut Conn,
     session: SessionId,
     id: String,
     command: ParticipantCommand,
 ) -> Result<(), Fault> {
-    stage_state::run(call, tx, [Command::Participant { session, id, command, at: call.now() }]).await
+    stage_state::run(ctx, tx, [Command::Participant { session, id, command, at: ctx.now() }]).await
 }
 
-/// A connection, inside a transaction that holds its stage from now on; `None` where either is gone.
-async fn hold(
-    call: &OperationContext,
+/// Locks the stage and returns the connection; `None` where either is gone.
+async fn lock_connection(
+    ctx: &OperationContext,
     tx: &mut Conn,
-    ticket: &VerifiedToken,
+    token: &VerifiedToken,
     id: &str,
 ) -> Result<Option<ConnectionRow>, Fault> {
-    if call.lock_stage(tx, &ticket.stage).await?.is_none() {
+    if ctx.lock_stage(tx, &token.stage).await?.is_none() {
         return Ok(None);
     }
-    Ok(tx.connection(&call.scope, &ticket.stage, id).await?)
+    Ok(tx.connection(&ctx.scope, &token.stage, id).await?)
 }
 
-fn newcomer(ticket: &VerifiedToken, client: Client) -> NewParticipant {
+fn new_participant(token: &VerifiedToken, client: Client) -> NewParticipant {
     NewParticipant {
-        id: ticket.participant.clone(),
-        user_id: ticket.user_id.clone(),
-        attributes: ticket.attributes.clone(),
+        id: token.participant.clone(),
+        user_id: token.user_id.clone(),
+        attributes: token.attributes.clone(),
         client,
         protocol: ParticipantProtocol::Unknown,
         ingest_configuration_id: None,
@@ -304,17 +308,17 @@ fn newcomer(ticket: &VerifiedToken, client: Client) -> NewParticipant {
     }
 }
 
-fn held(ticket: &VerifiedToken) -> CurrentToken {
+fn current_token(token: &VerifiedToken) -> CurrentToken {
     CurrentToken {
-        issued_at: ticket.issued_at,
-        expires_at: ticket.expires_at,
-        digest: ticket.digest.clone(),
-        capabilities: ticket.capabilities.clone(),
+        issued_at: token.issued_at,
+        expires_at: token.expires_at,
+        digest: token.digest.clone(),
+        capabilities: token.capabilities.clone(),
     }
 }
 
-fn kind(wish: &Intent) -> &'static str {
-    match wish {
+fn kind(intent: &Intent) -> &'static str {
+    match intent {
         Intent::Events => EVENTS,
         Intent::Publish => PUBLISH,
         Intent::Subscribe(_) => SUBSCRIBE,

@@ -19,20 +19,20 @@ use crate::model::stage::StageArn;
 use crate::store::{ParticipantFilter, ParticipantRow, SessionKey};
 
 /// Shows a participant of a session.
-pub async fn get(call: OperationContext, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
-    let stage = call.own(&input.stage_arn)?;
-    super::stage_state::apply_due_replications(&call, stage).await?;
-    let at = SessionKey { scope: &call.scope, stage, session: &input.session_id };
-    let row = call.read().await?.participant(at, &input.participant_id).await?;
+pub async fn get(ctx: OperationContext, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
+    let stage = ctx.own(&input.stage_arn)?;
+    super::stage_state::apply_due_replications(&ctx, stage).await?;
+    let at = SessionKey { scope: &ctx.scope, stage, session: &input.session_id };
+    let row = ctx.read().await?.participant(at, &input.participant_id).await?;
     let Some(row) = row else {
         let (stage, session, participant) = (&*input.stage_arn, &*input.session_id, &*input.participant_id);
         return Err(Fault::not_found(&format!("{stage}/{session}/{participant}")));
     };
-    Ok(GetParticipantResponse { participant: Some(participant(&call.scope, row)) })
+    Ok(GetParticipantResponse { participant: Some(participant(&ctx.scope, row)) })
 }
 
 /// Lists the participants of a session in the order of first joining; at most one filter.
-pub async fn list(call: OperationContext, input: ListParticipantsRequest) -> Result<ListParticipantsResponse, Fault> {
+pub async fn list(ctx: OperationContext, input: ListParticipantsRequest) -> Result<ListParticipantsResponse, Fault> {
     let given = [
         input.filter_by_user_id.is_some(),
         input.filter_by_published.is_some(),
@@ -55,17 +55,17 @@ pub async fn list(call: OperationContext, input: ListParticipantsRequest) -> Res
         recording.map_or(ParticipantFilter::All, ParticipantFilter::RecordingState)
     };
     let size = input.max_results.unwrap_or(MaxParticipantResults(50)).0;
-    let asked = format!("{filter:?}");
-    let filters = [&*input.stage_arn, &*input.session_id, &asked];
-    let page = call.page("ListParticipants", &filters, Position::first(), input.next_token, size)?;
-    // A session that is not there has no participants; this operation declares no ResourceNotFoundException.
-    let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
-    super::stage_state::apply_due_replications(&call, stage).await?;
-    let at = SessionKey { scope: &call.scope, stage, session: &input.session_id };
-    let mut rows = call.read().await?.participants(at, &filter, &page.start, page.limit()).await?;
+    let filter_text = format!("{filter:?}");
+    let filters = [&*input.stage_arn, &*input.session_id, &filter_text];
+    let page = ctx.page("ListParticipants", &filters, Position::first(), input.next_token, size)?;
+    // A session that does not exist has no participants; this operation declares no ResourceNotFoundException.
+    let stage = ctx.scope.own(&input.stage_arn).unwrap_or_default();
+    super::stage_state::apply_due_replications(&ctx, stage).await?;
+    let at = SessionKey { scope: &ctx.scope, stage, session: &input.session_id };
+    let mut rows = ctx.read().await?.participants(at, &filter, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.first_joined_at, &row.id));
     let summary = |row: ParticipantRow| {
-        let all = participant(&call.scope, row);
+        let all = participant(&ctx.scope, row);
         ParticipantSummary {
             participant_id: all.participant_id,
             user_id: all.user_id,
@@ -84,18 +84,18 @@ pub async fn list(call: OperationContext, input: ListParticipantsRequest) -> Res
     Ok(ListParticipantsResponse { participants: rows.into_iter().map(summary).collect(), next_token })
 }
 
-/// Lists what happened to a participant of a session, the oldest first.
+/// Lists the events of a participant of a session, the oldest first.
 pub async fn events(
-    call: OperationContext,
+    ctx: OperationContext,
     input: ListParticipantEventsRequest,
 ) -> Result<ListParticipantEventsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxParticipantEventResults(50)).0;
     let filters = [&*input.stage_arn, &*input.session_id, &*input.participant_id];
-    let page = call.page("ListParticipantEvents", &filters, Position::first(), input.next_token, size)?;
-    let stage = call.scope.own(&input.stage_arn).unwrap_or_default();
-    super::stage_state::apply_due_replications(&call, stage).await?;
-    let at = SessionKey { scope: &call.scope, stage, session: &input.session_id };
-    let mut conn = call.read().await?;
+    let page = ctx.page("ListParticipantEvents", &filters, Position::first(), input.next_token, size)?;
+    let stage = ctx.scope.own(&input.stage_arn).unwrap_or_default();
+    super::stage_state::apply_due_replications(&ctx, stage).await?;
+    let at = SessionKey { scope: &ctx.scope, stage, session: &input.session_id };
+    let mut conn = ctx.read().await?;
     let mut rows = conn.events(at, &input.participant_id, page.start.order, page.limit()).await?;
     let next_token = page.cut(&mut rows, |(number, _)| place(*number, ""));
     Ok(ListParticipantEventsResponse {
@@ -104,28 +104,28 @@ pub async fn events(
     })
 }
 
-/// Ends a participant's connection and bars its id from the stage, so that its token opens no door again. Whoever has
-/// not joined yet is barred all the same.
+/// Disconnects a participant and bans it from the stage: its tokens are refused from now on, even if it has not joined
+/// yet.
 pub async fn disconnect(
-    call: OperationContext,
+    ctx: OperationContext,
     input: DisconnectParticipantRequest,
 ) -> Result<DisconnectParticipantResponse, Fault> {
     if input.participant_id.is_empty() {
         return Err(Fault::validation("participantId: must not be empty"));
     }
-    let id = call.own(&input.stage_arn)?;
-    let mut tx = call.write().await?;
-    call.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    let id = ctx.own(&input.stage_arn)?;
+    let mut tx = ctx.write().await?;
+    ctx.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
     let reason = input.reason.unwrap_or_default();
-    tx.revoke_participant(&call.scope, id, &input.participant_id, &reason, call.now().0).await?;
-    super::stage_state::disconnect(&call, &mut tx, id, &input.participant_id).await?;
-    for mut row in tx.ingest_configurations_of_stage(&call.scope, id).await? {
+    tx.revoke_participant(&ctx.scope, id, &input.participant_id, &reason, ctx.now().0).await?;
+    super::stage_state::disconnect(&ctx, &mut tx, id, &input.participant_id).await?;
+    for mut row in tx.ingest_configurations_of_stage(&ctx.scope, id).await? {
         if super::ingest_configurations::participants(&row).contains(&input.participant_id.0) {
             super::ingest_configurations::detach(&mut row);
-            tx.update_ingest_configuration(&call.scope, &row).await?;
+            tx.update_ingest_configuration(&ctx.scope, &row).await?;
         }
     }
-    call.commit(tx).await?;
+    ctx.commit(tx).await?;
     Ok(DisconnectParticipantResponse {})
 }
 

@@ -1,4 +1,4 @@
-//! Replication: a publisher of one stage appears in another.
+//! Replications: a publisher of one stage appears in another.
 
 use super::{OperationContext, place, quota, stage_state};
 use crate::domain;
@@ -17,7 +17,7 @@ use crate::store::{Conn, ParticipantRow, ReplicationRow, SessionKey, StageRow};
 
 const ACTIVE: &str = ReplicationState::Active.as_str();
 
-/// Shows a publisher of one stage in another one of the same account and region.
+/// Starts to replicate a publisher to another stage of the same account and region.
 pub async fn start(
     ctx: OperationContext,
     input: StartParticipantReplicationRequest,
@@ -59,7 +59,7 @@ pub async fn start(
     Ok(StartParticipantReplicationResponse {})
 }
 
-/// Takes a replica out of its stage again.
+/// Stops a replication.
 pub async fn stop(
     ctx: OperationContext,
     input: StopParticipantReplicationRequest,
@@ -81,7 +81,7 @@ pub async fn stop(
     Ok(StopParticipantReplicationResponse {})
 }
 
-/// Lists where a participant of a stage is, or was, replicated to, in the order of starting.
+/// Lists the replications of a participant, active or stopped, in the order of their start.
 pub async fn list(
     ctx: OperationContext,
     input: ListParticipantReplicasRequest,
@@ -128,7 +128,7 @@ async fn both(
     Ok((tx, source, destination))
 }
 
-/// The participant of the open session of `stage`, who must be publishing; and that session's id.
+/// The open session of `stage`, and a participant of it that must be publishing.
 async fn publisher(
     ctx: &OperationContext,
     tx: &mut Conn,
@@ -146,7 +146,7 @@ async fn publisher(
     Ok((session, row))
 }
 
-/// The participant's attributes with those of the replica written over them.
+/// The participant's attributes, overridden by those of the replica.
 fn merged(row: &ParticipantRow, added: ParticipantAttributes) -> Result<ParticipantAttributes, Fault> {
     let mut attributes = row.attributes.0.clone();
     attributes.0.extend(added.0);

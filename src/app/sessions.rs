@@ -29,7 +29,7 @@ pub async fn list(ctx: OperationContext, input: ListStageSessionsRequest) -> Res
     let size = input.max_results.unwrap_or(MaxStageSessionResults(50)).0;
     let filters = [&*input.stage_arn];
     let page = ctx.page("ListStageSessions", &filters, Position::last(), input.next_token, size)?;
-    // A stage that is not there has no sessions; this operation declares no ResourceNotFoundException.
+    // A stage that does not exist has no sessions; this operation declares no ResourceNotFoundException.
     let stage = ctx.scope.own(&input.stage_arn).unwrap_or_default();
     let mut rows = ctx.read().await?.sessions(&ctx.scope, stage, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.started_at, &row.id));

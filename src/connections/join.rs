@@ -4,7 +4,7 @@ use super::Connections;
 use super::failures::MediaError;
 use super::registry::{CloseReason, Connection, End, Transport};
 use super::stage::{Stage, StageKey};
-use crate::app::connections::{self, Found};
+use crate::app::connections::{self, Placement};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
 use greenroom_media::TransportId;
@@ -123,8 +123,8 @@ impl Connections {
     async fn open_media(self: Arc<Self>, request: JoinRequest) -> Result<JoinOutcome, SignalingError> {
         let JoinRequest { token, intent, offer, client } = request;
         let publisher = match connections::find(&self.app, &token, &intent).await? {
-            Found::Here { publisher } => publisher,
-            Found::Elsewhere(url) => return Ok(JoinOutcome::Redirect(url)),
+            Placement::Here { publisher } => publisher,
+            Placement::Elsewhere(url) => return Ok(JoinOutcome::Redirect(url)),
         };
         let (id, ice_session) = (self.new_connection_id(), self.new_ice_session());
         let transport_id = self.media.new_transport_id();
@@ -138,7 +138,7 @@ impl Connections {
             }
         };
         match connections::open(&self.app, &token, &intent, &id, client).await {
-            Ok((Found::Here { publisher: current }, revision)) => {
+            Ok((Placement::Here { publisher: current }, revision)) => {
                 self.confirm(&id, &token, Some(revision));
                 if current != publisher {
                     self.end(&id, End::Local(None));
@@ -148,7 +148,7 @@ impl Connections {
                 }
                 Ok(JoinOutcome::Joined { connection_id: id, ice_session, answer })
             }
-            Ok((Found::Elsewhere(url), _)) => {
+            Ok((Placement::Elsewhere(url), _)) => {
                 self.media.close(transport_id);
                 self.discard(&id);
                 Ok(JoinOutcome::Redirect(url))

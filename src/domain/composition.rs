@@ -1,8 +1,7 @@
 //! Compositions: defaults, and the state as a function of time.
 //!
-//! Nothing has to run for a composition to change its state: what it is at a moment follows from when it was started,
-//! when it was told to stop, and since when nobody publishes. What is told of it is told when its time has come: see
-//! [`Course`].
+//! A composition's state follows from when it was started, when it was asked to stop, and since when its stage has had no
+//! publisher. Its events are emitted when they are due: see [`Course`].
 
 mod course;
 
@@ -31,27 +30,25 @@ pub struct Durations {
     pub idle: Duration,
     /// From the start until it stops in any case.
     pub most: Duration,
-    /// From beginning to stop to `STOPPED`.
+    /// From the beginning of stopping to `STOPPED`.
     pub stop: Duration,
-    /// From `STOPPED` until it is forgotten.
+    /// From `STOPPED` until it is deleted.
     pub retention: Duration,
 }
 
-/// What decides the state of a composition.
+/// The facts that a composition's state is computed from.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
-    /// When it was started.
     pub started_at: Timestamp,
-    /// When it was told to stop.
+    /// When it was asked to stop.
     pub stopping_at: Option<Timestamp>,
-    /// Since when nobody publishes to its stage; `None` while somebody does.
+    /// Since when the stage has no publisher; `None` while it has one.
     pub quiet_since: Option<Timestamp>,
 }
 
-/// What a composition is at a moment.
+/// The status of a composition at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its state.
     pub state: CompositionState,
     /// When its destinations started, if they did.
     pub active_at: Option<Timestamp>,
@@ -59,17 +56,17 @@ pub struct Status {
     pub stopping_at: Option<Timestamp>,
     /// When it ended, if it did.
     pub ended_at: Option<Timestamp>,
-    /// Whether it is to be forgotten.
+    /// Whether it is to be deleted.
     pub gone: bool,
 }
 
 impl History {
-    /// When everything happens to the composition, unless its history goes on.
+    /// The course of the composition, as far as its history goes.
     pub fn course(&self, durations: &Durations) -> Course {
         let idle = self.quiet_since.map(|since| since.max(self.started_at).plus(durations.idle));
         let limit = self.started_at.plus(durations.most);
         let deadline = idle.map_or(limit, |idle| idle.min(limit));
-        let stopping_at = self.stopping_at.map_or(deadline, |told| told.min(deadline));
+        let stopping_at = self.stopping_at.map_or(deadline, |at| at.min(deadline));
         let active_at = self.started_at.plus(durations.start);
         let ended_at = stopping_at.plus(durations.stop);
         Course {
@@ -80,7 +77,7 @@ impl History {
         }
     }
 
-    /// What the composition is at `now`.
+    /// The status at `now`.
     pub fn at(&self, now: Timestamp, durations: &Durations) -> Status {
         let course = self.course(durations);
         let past = |at: &Timestamp| now >= *at;
@@ -106,23 +103,22 @@ impl History {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedDestination {
-    /// Its id.
     pub id: String,
-    /// What was asked for; every default filled in.
+    /// As requested, with every default filled in.
     pub configuration: DestinationConfiguration,
-    /// Where it records, for S3.
+    /// Prefix of the recording's keys, for S3.
     pub recording_prefix: Option<String>,
 }
 
 impl PlannedDestination {
-    /// Fills the defaults in and names the place of its recording.
+    /// Fills in the defaults and chooses the prefix of the recording.
     pub fn new(id: String, stage: &str, composition: &str, given: DestinationConfiguration) -> Self {
         let configuration = destination(given);
         let prefix = configuration.s3.as_ref().map(|_| format!("{stage}/{composition}/{id}/composite"));
         PlannedDestination { id, configuration, recording_prefix: prefix }
     }
 
-    /// What it is while its composition is `status`.
+    /// Its summary while the composition has this status.
     pub fn summary(&self, status: &Status) -> DestinationSummary {
         DestinationSummary {
             id: self.id.clone(),
@@ -182,7 +178,7 @@ fn thumbnail(given: CompositionThumbnailConfiguration) -> CompositionThumbnailCo
     }
 }
 
-/// Checks that each destination is of one kind and that there is at most one of each kind.
+/// Checks that each destination is of one kind, with at most one of each kind.
 pub fn check_destinations(destinations: &[DestinationConfiguration]) -> Result<(), ValidationErrors> {
     let mut channels = 0;
     let mut storages = 0;
@@ -204,7 +200,7 @@ pub fn check_destinations(destinations: &[DestinationConfiguration]) -> Result<(
     Ok(())
 }
 
-/// Fills the layout's defaults in; the default layout is a grid.
+/// Fills in the layout's defaults; the default layout is a grid.
 pub fn layout(given: Option<LayoutConfiguration>) -> Result<LayoutConfiguration, ValidationErrors> {
     match given.unwrap_or(LayoutConfiguration { grid: None, pip: None }) {
         LayoutConfiguration { grid: Some(_), pip: Some(_) } => {
@@ -305,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn told_to_stop_before_it_was_active_its_destinations_never_started() {
+    fn destinations_of_a_composition_that_stops_before_it_is_active_never_start() {
         let history = History { started_at: seconds(0), stopping_at: Some(seconds(1)), quiet_since: None };
         let status = history.at(seconds(10), &DURATIONS);
         assert_eq!((status.state, status.active_at), (Stopped, None));

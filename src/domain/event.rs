@@ -1,5 +1,5 @@
-//! What is told to others of what happens: details of events, member by member as EventBridge shows those of AWS, and
-//! events of our own in the same manner, made only where they are asked for.
+//! Events for other systems: details as EventBridge shows those of AWS, and greenroom-specific ones in the same form where
+//! the operator enables them.
 //! <https://docs.aws.amazon.com/ivs/latest/RealTimeUserGuide/eventbridge.html>
 
 mod composition;
@@ -16,30 +16,29 @@ use crate::model::stage::StageArn;
 use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenCapabilities, ParticipantTokenExpirationTime};
 use serde::{Deserialize, Serialize};
 
-/// Something that is told.
+/// An event for the outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxEvent {
-    /// What kind of thing it is, as EventBridge names it.
+    /// As in EventBridge.
     pub detail_type: &'static str,
-    /// ARN of what it is about.
+    /// ARN of the resource that it is about.
     pub resource: String,
     /// When it happened.
     pub at: Timestamp,
-    /// What happened.
     pub detail: Detail,
 }
 
-/// What happened.
+/// What happened, by the resource that it is about.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Detail {
-    /// Of a participant, or a session.
+    /// A participant or a session.
     Stage(Box<StageUpdate>),
-    /// Of the recording of a participant.
+    /// The recording of a participant.
     Recording(Box<RecordingChange>),
-    /// Of a composition.
+    /// A composition.
     Composition(Box<CompositionChange>),
-    /// A call of the API, as CloudTrail records it.
+    /// An API call, as CloudTrail records it.
     Call(serde_json::Value),
 }
 
@@ -66,7 +65,7 @@ pub struct StageUpdate {
     tokens: Option<Tokens>,
 }
 
-/// Where a replica comes from.
+/// The source of a replica.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Source {
     replica: bool,
@@ -74,7 +73,7 @@ struct Source {
     source_session_id: String,
 }
 
-/// Where a publisher is replicated to.
+/// The destination of a replication.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Destination {
     destination_stage_arn: StageArn,
@@ -109,16 +108,16 @@ impl From<&ExchangedParticipantToken> for Token {
 /// Why something failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// In one word.
+    /// A code of one word.
     pub error_code: String,
-    /// In a sentence.
+    /// A sentence.
     pub reason: String,
 }
 
-/// Which session of which stage something happened in.
+/// The session that an event belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct EventContext<'a> {
-    /// Whose stage it is.
+    /// The owner of the stage.
     pub scope: &'a Scope,
     /// The stage's id.
     pub stage: &'a str,
@@ -126,22 +125,22 @@ pub struct EventContext<'a> {
     pub session: &'a str,
 }
 
-/// Whom it happened to.
+/// The participant that an event is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Whom<'a> {
+pub struct Subject<'a> {
     /// The participant's id.
     pub id: &'a str,
     /// The customer's name for the participant, or `""`.
     pub user_id: &'a str,
-    /// For a replica: the ids of the stage and the session that it comes from.
+    /// For a replica: the ids of the stage and the session of its source.
     pub source: Option<(&'a str, &'a str)>,
 }
 
 const STAGE_UPDATE: &str = "IVS Stage Update";
-/// The detail type of events that AWS does not have: rules and handlers that were written for AWS's do not get them.
+/// The detail type of greenroom-specific events, so that rules and handlers for AWS's do not match them.
 const EXTENDED_STAGE_UPDATE: &str = "Greenroom Stage Update";
 
-/// What an event of a participant is called, and whether AWS tells of it.
+/// The name of a participant's event in EventBridge, and whether AWS has it.
 const fn name(event: EventName) -> (&'static str, bool) {
     match event {
         EventName::PublishStarted => ("Participant Published", true),
@@ -159,9 +158,14 @@ const fn name(event: EventName) -> (&'static str, bool) {
     }
 }
 
-/// What is told of a participant's events; with `extended`, also of those that AWS does not tell of.
-pub fn of_participant(scene: EventContext<'_>, whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<OutboxEvent> {
-    let told = |event: &Event| {
+/// The outbox events for a participant's events; with `extended`, including those that AWS does not have.
+pub fn of_participant(
+    context: EventContext<'_>,
+    subject: Subject<'_>,
+    events: &[Event],
+    extended: bool,
+) -> Vec<OutboxEvent> {
+    let outbox_event = |event: &Event| {
         let (name, of_aws) = name(event.name?);
         let at = event.event_time?.0;
         (of_aws || extended).then(|| {
@@ -173,37 +177,37 @@ pub fn of_participant(scene: EventContext<'_>, whom: Whom<'_>, events: &[Event],
                 destination_stage_arn: stage,
                 destination_session_id: event.destination_session_id.clone(),
             });
-            scene.update(
+            context.update(
                 if of_aws { STAGE_UPDATE } else { EXTENDED_STAGE_UPDATE },
                 StageUpdate {
-                    user_id: Some(whom.user_id.to_owned()),
-                    participant_id: Some(ParticipantId(whom.id.to_owned())),
+                    user_id: Some(subject.user_id.to_owned()),
+                    participant_id: Some(ParticipantId(subject.id.to_owned())),
                     error_code: event.error_code,
                     remote_participant_id: event.remote_participant_id.clone(),
-                    source: whom.source.map(|(stage, session)| Source {
+                    source: subject.source.map(|(stage, session)| Source {
                         replica: true,
-                        source_stage_arn: scene.scope.arn(ResourceKind::Stage, stage),
+                        source_stage_arn: context.scope.arn(ResourceKind::Stage, stage),
                         source_session_id: session.to_owned(),
                     }),
                     destination,
                     tokens: (event.name == Some(EventName::TokenExchanged)).then_some(tokens),
-                    ..scene.bare(name, at)
+                    ..context.bare(name, at)
                 },
                 at,
             )
         })
     };
-    events.iter().filter_map(told).collect()
+    events.iter().filter_map(outbox_event).collect()
 }
 
-/// What is told of the beginning of a session, where events are told that AWS does not have.
-pub fn of_session_start(scene: EventContext<'_>, at: Timestamp) -> OutboxEvent {
-    scene.update(EXTENDED_STAGE_UPDATE, scene.bare("Session Started", at), at)
+/// The greenroom-specific event of a session's start.
+pub fn of_session_start(context: EventContext<'_>, at: Timestamp) -> OutboxEvent {
+    context.update(EXTENDED_STAGE_UPDATE, context.bare("Session Started", at), at)
 }
 
-/// What is told of the end of a session, where events are told that AWS does not have.
-pub fn of_session_end(scene: EventContext<'_>, at: Timestamp) -> OutboxEvent {
-    scene.update(EXTENDED_STAGE_UPDATE, scene.bare("Session Ended", at), at)
+/// The greenroom-specific event of a session's end.
+pub fn of_session_end(context: EventContext<'_>, at: Timestamp) -> OutboxEvent {
+    context.update(EXTENDED_STAGE_UPDATE, context.bare("Session Ended", at), at)
 }
 
 impl EventContext<'_> {
@@ -224,10 +228,10 @@ impl EventContext<'_> {
     }
 
     fn update(&self, detail_type: &'static str, update: StageUpdate, at: Timestamp) -> OutboxEvent {
-        self.told(detail_type, at, Detail::Stage(Box::new(update)))
+        self.event(detail_type, at, Detail::Stage(Box::new(update)))
     }
 
-    fn told(&self, detail_type: &'static str, at: Timestamp, detail: Detail) -> OutboxEvent {
+    fn event(&self, detail_type: &'static str, at: Timestamp, detail: Detail) -> OutboxEvent {
         OutboxEvent { detail_type, resource: self.scope.arn(ResourceKind::Stage, self.stage), at, detail }
     }
 }

@@ -1,5 +1,4 @@
-//! Participants of a session: who is there, who publishes, who sees whom. Every transition answers the new state and
-//! the events that it makes, in their natural order.
+//! The state machine of a participant in a session. Every transition returns the new state and its events, in their order.
 
 use crate::clock::Timestamp;
 use crate::model::participant::{Event, EventErrorCode, EventName, ExchangedParticipantToken, ParticipantId, Replica};
@@ -11,52 +10,43 @@ use serde::{Deserialize, Serialize};
 /// A participant in one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Participant {
-    /// Its id.
     pub id: String,
-    /// Whether it stands for a publisher of another stage.
+    /// Whether it is a replica of a publisher of another stage.
     pub replica: bool,
-    /// Whether it ever published in this session.
+    /// Whether it has ever published in this session.
     pub published: bool,
-    /// What it does.
     pub presence: Presence,
 }
 
-/// What a participant does now.
+/// Whether a participant is connected, and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It is in the stage.
     Connected {
-        /// It sends media.
+        /// Whether it sends media.
         publishing: bool,
-        /// Whose media it receives, in the order in which it began to.
+        /// Ids of the participants whose media it receives, in the order of subscribing.
         subscriptions: Vec<String>,
     },
-    /// It has left.
     Disconnected,
 }
 
-/// What is known of a participant's software and network; `""` where nothing is.
+/// What is known of a participant's software and network, or `""`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Client {
-    /// Internet provider.
     pub isp_name: String,
-    /// Operating system.
     pub os_name: String,
-    /// Its version.
     pub os_version: String,
-    /// Browser.
     pub browser_name: String,
-    /// Its version.
     pub browser_version: String,
     /// Version of the broadcast SDK.
     pub sdk_version: String,
 }
 
 impl Client {
-    /// The same with what the API can show: any other character is a space, and nothing is longer than it may be.
+    /// Replaces characters that the API cannot show with spaces, and truncates to its maximum length.
     pub fn fit(self) -> Self {
-        /// The longest `ParticipantClientAttribute`.
+        /// Maximum length of a `ParticipantClientAttribute`.
         const LONGEST: usize = 128;
         let shown = |c: char| if c.is_ascii_alphanumeric() || "-_.,:;".contains(c) { c } else { ' ' };
         let fit = |text: String| {
@@ -74,55 +64,48 @@ impl Client {
     }
 }
 
-/// What is kept of the token that a participant has exchanged its first one for.
+/// The token that a participant has exchanged its first one for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentToken {
-    /// Unix seconds of its making.
+    /// Unix seconds.
     pub issued_at: i64,
-    /// Unix seconds after which it opens no door.
+    /// Unix seconds.
     pub expires_at: i64,
-    /// What tells it from another.
+    /// Identifies the token.
     pub digest: String,
-    /// What it lets the participant do.
     pub capabilities: ParticipantTokenCapabilities,
 }
 
 impl CurrentToken {
-    /// Whether it has taken the place of the token that was made at `issued_at` and has `digest`.
+    /// Whether it has replaced the token that was issued at `issued_at` and has `digest`.
     pub fn supersedes(&self, issued_at: i64, digest: &str) -> bool {
         issued_at < self.issued_at || (issued_at == self.issued_at && digest != self.digest)
     }
 }
 
-/// Why a transition cannot be.
+/// Why a transition is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Illegal {
-    /// It is connected already.
     #[error("the participant is connected already")]
     AlreadyConnected,
-    /// It is not connected.
     #[error("the participant is not connected")]
     NotConnected,
-    /// It publishes already.
     #[error("the participant publishes already")]
     AlreadyPublishing,
-    /// It does not publish.
     #[error("the participant does not publish")]
     NotPublishing,
-    /// It is subscribed to that participant already.
     #[error("the participant is subscribed to that participant already")]
     AlreadySubscribed,
-    /// It is not subscribed to that participant.
     #[error("the participant is not subscribed to that participant")]
     NotSubscribed,
 }
 
-/// What a transition answers: the new state and its events.
+/// The new state and its events.
 pub type Transition = Result<(Participant, Vec<Event>), Illegal>;
 
 impl Participant {
-    /// Joins for the first time in a session.
+    /// Joins a session for the first time.
     pub fn first_join(id: &str, replica: bool, now: Timestamp) -> (Participant, Vec<Event>) {
         let presence = Presence::Connected { publishing: false, subscriptions: Vec::new() };
         let participant = Participant { id: id.to_owned(), replica, published: false, presence };
@@ -130,7 +113,7 @@ impl Participant {
         (participant, vec![joined])
     }
 
-    /// Joins again.
+    /// Joins a session again.
     pub fn join(mut self, now: Timestamp) -> Transition {
         let Presence::Disconnected = self.presence else { return Err(Illegal::AlreadyConnected) };
         self.presence = Presence::Connected { publishing: false, subscriptions: Vec::new() };
@@ -138,7 +121,7 @@ impl Participant {
         Ok((self, vec![joined]))
     }
 
-    /// Begins to send media.
+    /// Starts to send media.
     pub fn publish(mut self, now: Timestamp) -> Transition {
         let Presence::Connected { publishing, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
         if std::mem::replace(publishing, true) {
@@ -149,7 +132,7 @@ impl Participant {
         Ok((self, vec![started]))
     }
 
-    /// Ceases to send media.
+    /// Stops sending media.
     pub fn unpublish(mut self, now: Timestamp) -> Transition {
         let Presence::Connected { publishing, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
         if !std::mem::replace(publishing, false) {
@@ -159,7 +142,7 @@ impl Participant {
         Ok((self, vec![stopped]))
     }
 
-    /// Begins to receive the media of `remote`.
+    /// Starts to receive the media of `remote`.
     pub fn subscribe(mut self, remote: &str, of_replica: bool, now: Timestamp) -> Transition {
         let Presence::Connected { subscriptions, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
         if subscriptions.iter().any(|id| id == remote) {
@@ -171,7 +154,7 @@ impl Participant {
         Ok((self, vec![started]))
     }
 
-    /// Ceases to receive the media of `remote`.
+    /// Stops receiving the media of `remote`.
     pub fn unsubscribe(mut self, remote: &str, now: Timestamp) -> Transition {
         let Presence::Connected { subscriptions, .. } = &mut self.presence else { return Err(Illegal::NotConnected) };
         let Some(place) = subscriptions.iter().position(|id| id == remote) else {
@@ -182,7 +165,7 @@ impl Participant {
         Ok((self, vec![stopped]))
     }
 
-    /// Leaves: first unsubscribed, then unpublished, then gone.
+    /// Leaves. The events say that its subscriptions end first, then its publishing.
     pub fn leave(mut self, now: Timestamp) -> Transition {
         let before = std::mem::replace(&mut self.presence, Presence::Disconnected);
         let Presence::Connected { publishing, subscriptions } = before else { return Err(Illegal::NotConnected) };
@@ -208,7 +191,7 @@ impl Participant {
         (self, vec![failed])
     }
 
-    /// Shows another token; what it may and is called changes.
+    /// Exchanges its token, and with it its rights, its user id and its attributes.
     pub fn exchange(
         self,
         previous: ExchangedParticipantToken,
@@ -222,7 +205,7 @@ impl Participant {
         Ok((self, vec![exchanged]))
     }
 
-    /// Its media begin, or cease, to be shown in another stage.
+    /// Starts, or stops, to be replicated to another stage.
     pub fn replicated(
         self,
         name: EventName,

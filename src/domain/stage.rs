@@ -8,7 +8,7 @@ use crate::model::stage::{
     ThumbnailStorageType, ThumbnailStorageTypeList,
 };
 
-/// Fills in what was not given. Without a storage configuration nothing is recorded, and everything is the default.
+/// Fills in the defaults. Without a storage configuration nothing is recorded, and everything has its default.
 pub fn recording(given: Option<AutoParticipantRecordingConfiguration>) -> AutoParticipantRecordingConfiguration {
     let given = given.filter(|given| !given.storage_configuration_arn.is_empty());
     let Some(given) = given else {
@@ -54,7 +54,7 @@ fn recording_to(given: AutoParticipantRecordingConfiguration) -> AutoParticipant
     }
 }
 
-/// Where thumbnails go: one after the other unless the customer says otherwise.
+/// Storage of thumbnails; sequential by default.
 pub fn thumbnail_storage(given: Option<ThumbnailStorageTypeList>) -> ThumbnailStorageTypeList {
     given
         .filter(|storage| !storage.is_empty())

@@ -1,4 +1,4 @@
-"""What the service says that it is: read over its API, as a client does."""
+"""The state of the service, read over its API."""
 
 from wire import Wire
 

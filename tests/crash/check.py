@@ -1,13 +1,13 @@
-"""What is held against what: the service against the ledgers after each kill, and everything against everything at the end.
+"""The checks: the service against the ledgers after each kill, and everything against everything at the end.
 
-Each function answers the problems that it has found, as texts."""
+Each function returns the problems that it has found, as texts."""
 
 import json
 from collections import Counter, defaultdict
 
 import log
 
-# What an event of the record is called when it is told.
+# The names of participants' events in the log.
 TOLD = {
     "JOINED": "Participant Joined",
     "LEFT": "Participant Left",
@@ -68,11 +68,11 @@ def compositions(record, stage):
 
 
 def invented(record, clients):
-    """Everything in an account is something that somebody asked for."""
+    """Every resource of an account was requested by a client."""
     stages = {arn for client in clients for arn in client.ledger.stages}
     known = {arn for client in clients for stage in client.ledger.stages.values() for arn in stage.compositions}
-    return [f"{arn}: nobody asked for it" for arn in record.stages() if arn not in stages] + [
-        f"{arn}: nobody asked for it" for arn in record.compositions() if arn not in known
+    return [f"{arn}: no client requested it" for arn in record.stages() if arn not in stages] + [
+        f"{arn}: no client requested it" for arn in record.compositions() if arn not in known
     ]
 
 
@@ -111,7 +111,7 @@ def delivered(store, arrivals, where):
 
 
 class Telling:
-    """What was told, sorted by what it is about."""
+    """Events, grouped by what they are about."""
 
     def __init__(self, arrivals):
         self.stages, self.compositions, self.audited = defaultdict(list), defaultdict(list), Counter()
@@ -125,12 +125,12 @@ class Telling:
                 self.stages[event["resources"][0]].append(event["detail"])
 
     def of(self, stage, name):
-        """Ids of participants that an event of this name was told of in a stage, in order."""
+        """Ids of the participants of a stage with an event of this name, in order."""
         return [detail["participant_id"] for detail in self.stages[stage] if detail["event_name"] == name]
 
 
 def joins(telling, client):
-    """Whoever was let in is told of, once, in that order, and so is the leaving of everybody."""
+    """Every join has one event, in that order, and so has every leave."""
     problems = []
     for arn, stage in client.ledger.stages.items():
         joined, left = telling.of(arn, TOLD["JOINED"]), telling.of(arn, TOLD["LEFT"])
@@ -145,7 +145,7 @@ def joins(telling, client):
 
 
 def against_the_record(record, telling, arn):
-    """What is told of a stage is what its record says: of each participant the same events in the same order."""
+    """The log of a stage has the events of its participants, in the same order."""
     told, problems = telling.stages[arn], []
     for session in record.sessions(arn):
         here = [detail for detail in told if detail["session_id"] == session["sessionId"]]
@@ -166,7 +166,7 @@ def against_the_record(record, telling, arn):
 
 
 def composed(telling, client):
-    """A composition's course is told once and in order: its start, its end, and those of its one destination."""
+    """A composition has each event once and in order: its start, its end, and those of its one destination."""
     problems = []
     for stage in client.ledger.stages.values():
         for arn in stage.compositions:

@@ -1,4 +1,4 @@
-"""A run: a server under load, killed again and again, and what has become of everything in the end."""
+"""A run: a server under load that is killed repeatedly, and the checks at the end."""
 
 import random
 import socket
@@ -56,7 +56,7 @@ class Report:
 
 
 def free_address():
-    """An address to listen on, again and again: of those that the system gives to nobody who does not name them."""
+    """A fixed address to listen on, outside the system's ephemeral ports."""
     while True:
         try:
             with closing(socket.create_server(("127.0.0.1", random.randint(20000, 32000)))) as free:
@@ -184,7 +184,7 @@ class Crash:
         return [(Record(endpoint, account, REGION), clients) for account, clients in self.accounts.items()]
 
     def look(self, some=None):
-        """Holds what the clients know against what the service says."""
+        """Compares what the clients know with the service's state."""
         for record, clients in self.records():
             for client in clients:
                 self.report.problems += client.problems

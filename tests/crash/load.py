@@ -13,7 +13,7 @@ from ledger import Ledger, StageOf
 from server import binary, environment
 from wire import Wire
 
-# What a call ends with when there is nobody to answer it.
+# The errors of a call to a server that is gone.
 GONE = (OSError, http.client.HTTPException, WebSocketException, EOFError)
 REGION = "us-east-1"
 
@@ -38,7 +38,7 @@ class Client:
     # A round
 
     def work(self, stopped):
-        """Does one thing after the other until the server is gone, or it is told to stop."""
+        """Makes one call after the other until the server is gone, or the round ends."""
         self.wire, self.fell = Wire(self.endpoint, self.account, REGION), None
         try:
             while not stopped.is_set():
@@ -56,7 +56,7 @@ class Client:
             self.start_composition(*self.ledger.started.pop())
 
     def leave_everything(self):
-        """Closes what is open, whether or not there is anybody at the other end."""
+        """Closes what is open, whether or not the server is there."""
         guests, self.guests = self.guests, []
         for _, _, socket in guests:
             try:
@@ -77,7 +77,7 @@ class Client:
         if len(living) < 3:
             return self.create_stage()
         stage = self.random.choice(living)
-        # Somebody may only join while few are there, or sockets would pile up.
+        # Bounds the number of connected participants, and with it of sockets.
         room = len(self.guests) < 8
         choices = {
             self.update: 4,
@@ -196,7 +196,7 @@ class Client:
         stage.perhaps.append(participant)
         url = f"{self.endpoint.replace('http', 'ws', 1)}/events/{stage.topic}"
         options = {"open_timeout": 20, "close_timeout": 2, "ping_interval": None, "proxy": None}
-        # Not for the length of a block: it is closed when somebody leaves.
+        # Not for the length of a block: it is closed when the participant leaves.
         socket = connect(url, subprotocols=[token], legacy=True, **options)
         self.guests.append((stage, participant, socket))
         said = json.loads(socket.recv(timeout=20))
@@ -211,7 +211,7 @@ class Client:
             socket.close()
 
     def publish(self, stage):
-        """A real publisher, whom nothing is acknowledged to here: the record says what became of it."""
+        """A real publisher; its events say what became of it."""
         if self.publisher or not stage.tokens:
             return
         participant, token = stage.tokens.popitem()

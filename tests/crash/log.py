@@ -1,4 +1,4 @@
-"""The log of events as it stands in the store, read beside the server."""
+"""The event log, read from the store."""
 
 import sqlite3
 from collections import defaultdict
@@ -31,13 +31,13 @@ def opened(url):
 
 
 def waiting(url):
-    """How many events have no place in the log yet."""
+    """How many events are in the outbox."""
     with opened(url) as connection:
         return connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0]
 
 
 def untold(url):
-    """How many compositions there are whose end has not been told."""
+    """How many compositions have no end event yet."""
     with opened(url) as connection:
         return connection.execute("SELECT COUNT(*) FROM compositions WHERE told < 2").fetchone()[0]
 
@@ -50,7 +50,7 @@ def ends(url):
 
 
 def numbers(url):
-    """How many events each stage has had, by its own count."""
+    """How many events each stage has numbered."""
     with opened(url) as connection:
         rows = connection.execute("SELECT account, region, stage_id, events FROM stage_changes WHERE events > 0")
         return {tuple(row[:3]): row[3] for row in rows.fetchall()}

@@ -1,4 +1,4 @@
-"""The receiver of a webhook: it notes every delivery, and says now and then that it has failed."""
+"""The receiver of a webhook: it records every delivery, and fails now and then."""
 
 import json
 import random

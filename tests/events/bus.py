@@ -1,4 +1,4 @@
-"""Buses of EventBridge: moto's server with a queue behind the bus, and one that refuses what it is told to."""
+"""EventBridge buses: moto's server with a queue behind the bus, and one that refuses entries."""
 
 import json
 import socket
@@ -56,7 +56,7 @@ class Moto:
         return {**bus, "source": "greenroom.ivs", **KEYS, **keys}
 
     def received(self, count):
-        """What has come to the queue, once it is so much."""
+        """The queue's events, once there are this many."""
         found = []
 
         def read():
@@ -71,7 +71,7 @@ class Moto:
 
 
 class FussyBus:
-    """A bus that refuses entries as its owner says: a code for each that is refused."""
+    """A bus that refuses entries as the test says: an error code for each."""
 
     def __init__(self):
         self.refuse, self.requests, self.taken = lambda detail: None, [], []
@@ -90,7 +90,7 @@ class FussyBus:
                 self.wfile.write(body)
 
             def log_message(self, *_):
-                """Nothing is said."""
+                """Logs nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.lock = threading.Lock()

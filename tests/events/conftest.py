@@ -16,8 +16,8 @@ ANY_CLOCK = ("--clock-skew-seconds", "1000000000")
 
 @pytest.fixture(scope="session")
 def start_test_server(engine, new_store):
-    """A function that starts a server whose clock stands still until it is told, on a store of its own unless one is
-    named. Those that still run at the end are asked to end, and must do so in good order."""
+    """A function that starts a test server, on a new store unless one is named. Servers that run at the end are stopped,
+    and must stop gracefully."""
     started = []
 
     def start(*flags, store=None):
@@ -33,7 +33,7 @@ def start_test_server(engine, new_store):
 
 @pytest.fixture
 def receiver():
-    """An HTTP server that takes webhooks."""
+    """An HTTP server that receives webhooks."""
     with Receiver() as receiver:
         yield receiver
 
@@ -47,7 +47,7 @@ def receivers():
 
 @pytest.fixture
 def targets(tmp_path):
-    """A function that writes a file of targets: of each its name and its keys. Answers its path."""
+    """A function that writes a target file from names and keys; returns its path."""
 
     def write(**tables):
         path = tmp_path / "targets.toml"

@@ -1,4 +1,4 @@
-"""A server that takes webhooks as its owner says, and what came to it."""
+"""An HTTP server that receives webhooks and answers as the test says."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr"
 
 @dataclass(frozen=True)
 class Reply:
-    """How a delivery is answered. `raw` is said in place of HTTP."""
+    """How a delivery is answered; `raw` is sent in place of HTTP."""
 
     status: int = 204
     headers: dict = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A request that came, and its answer."""
+    """A received request and its answer."""
 
     headers: dict
     body: str
@@ -72,7 +72,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hooks?for=greenroom"
 
     def target(self, **keys):
-        """What stands in the file of targets."""
+        """The target's entry in the target file."""
         return {"type": "webhook", "url": self.url, "secret": self.secrets[0], **keys}
 
     def open(self):
@@ -82,7 +82,7 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self):
-        """Nobody listens any more, and who is connected is cut off."""
+        """Stops listening and cuts off its connections."""
         if self.server:
             self.server.shutdown()
             self.server.server_close()
@@ -90,7 +90,7 @@ class Receiver:
             self.server = None
 
     def note(self, headers, body):
-        """Checks the signature, and answers as the owner says."""
+        """Checks the signature, and answers as the test says."""
         reply = self.answer(json.loads(body))
         delivery = Delivery({name.lower(): value for name, value in headers.items()}, body, reply)
         at = datetime.fromtimestamp(int(delivery.headers["webhook-timestamp"]), timezone.utc)
@@ -104,7 +104,7 @@ class Receiver:
 
     @property
     def taken(self):
-        """What was answered with success, in the order in which it came."""
+        """Deliveries that were accepted, in the order of arrival."""
         with self.lock:
             return [delivery for delivery in self.deliveries if delivery.reply.status < 300 and not delivery.reply.raw]
 
@@ -112,7 +112,7 @@ class Receiver:
         return [delivery.id for delivery in self.taken]
 
     def has(self, count):
-        """What was taken, once it is so many different ones."""
+        """Accepted events, once there are this many different ones."""
         until(lambda: len(set(self.ids())) >= count, lambda: f"{len(self.taken)} of {count}")
         return self.taken
 
@@ -135,7 +135,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_):
-        """A connection that was cut is none of the test's business."""
+        """Ignores connections that were cut."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -157,11 +157,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Nothing is said."""
+        """Logs nothing."""
 
 
 def until(condition, found=lambda: "", seconds=PATIENCE_SECONDS):
-    """Waits for a condition that another process fulfils."""
+    """Waits until another process makes the condition true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {found()}"
@@ -169,7 +169,7 @@ def until(condition, found=lambda: "", seconds=PATIENCE_SECONDS):
 
 
 def table(name, **keys):
-    """A target as it stands in the file."""
+    """A target as in the target file."""
     pattern = keys.pop("pattern", None)
     lines = [f"{key} = {json.dumps(value)}" for key, value in {"name": name, **keys}.items()]
     if pattern:
@@ -184,7 +184,7 @@ def log(server):
 
 
 def by_stage(events):
-    """The ids of events by what they are about, each once, in the order of their first appearance."""
+    """The ids of events by resource, each once, in the order of their first arrival."""
     found = {}
     for event in events:
         ids = found.setdefault(event["resources"][0], [])

@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 40
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that came on a stream: an event, a record, or with neither the place alone."""
+    """A block of a stream: an event, an audit record, or the position alone."""
 
     id: str
     kind: str
@@ -62,12 +62,12 @@ class Stream:
 
     @property
     def answer(self):
-        """What was answered, where it is no stream."""
+        """The response, where it is no stream."""
         headers = {name.lower(): value for name, value in self.response.getheaders()}
         return Answer(self.response.status, headers, self.response.read())
 
     def begun(self):
-        """The stream, once it has said where it begins."""
+        """The stream, once it has sent its first position."""
         assert self.response.status == 200, self.answer
         assert self.response.getheader("content-type") == "text/event-stream"
         place = self.block()
@@ -120,7 +120,7 @@ def opened(server, key, query="", last=None, **more):
 
 
 def refused(server, key, query="", last=None, **more):
-    """What a request for a stream is refused with: status, fault and text."""
+    """The error of a request for a stream: status, fault and text."""
     with Stream(server, key, query, last, **more) as stream:
         answer = stream.answer
         return answer.status, answer.fault, answer.text
@@ -132,5 +132,5 @@ def records(server, account, since="?kind=audit", region="us-east-1"):
 
 
 def named(name):
-    """Whether an entry is the record of the making of a stage of this name."""
+    """Whether an entry is the audit record of creating a stage of this name."""
     return lambda entry: (entry.detail["requestParameters"] or {}).get("name") == name

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, from where, and what became of it. One record for each call that changes something."""
+"""The audit trail: one record for each mutating call, with caller, source, request and outcome."""
 
 import http.client
 import itertools
@@ -69,7 +69,7 @@ def test_the_model_has_as_many_operations_that_change_something_as_are_known_her
     assert not [name for name in CHANGING if name.startswith(("Get", "List"))]
 
 
-def test_every_call_that_changes_something_leaves_one_record_and_no_other_does(server, tenant):
+def test_each_mutating_call_leaves_one_record_and_no_other_call_does(server, tenant):
     requests = furnish(tenant)
     assert requests.keys() == BY_NAME.keys()
     before = {record["requestID"] for record in details(server, tenant.account)}
@@ -176,7 +176,7 @@ def test_a_call_that_is_refused_leaves_a_record_that_says_so(server):
     assert len(found) == len(answers) + 1
 
 
-def test_nobody_knows_whose_a_call_is_that_is_not_signed_well_so_it_leaves_none(server, tenant):
+def test_a_call_without_a_valid_signature_leaves_no_record(server, tenant):
     for wire in (server.wire(tenant.account, secret="wrong"), server.wire("AKIANOBODY0000000000")):
         assert wire.call("CreateStage", {"name": "x"}).status == 403
     assert tenant.wire.call("CreateStage", {"name": "x"}, signed=False).status == 403
@@ -217,7 +217,7 @@ def test_no_secret_is_in_any_record(server, tenant):
     assert shown["responseElements"]["participantTokens"] == [{**token, "token": HIDDEN}]
 
 
-def test_there_is_no_trail_unless_it_is_asked_for(start_test_server):
+def test_the_audit_trail_is_off_by_default(start_test_server):
     server = start_test_server()
     tenant = server.tenant()
     for operation, request in furnish(tenant).items():
@@ -235,7 +235,7 @@ def test_the_address_is_the_clients_own_behind_a_proxy_that_is_trusted(start_tes
     assert record["userAgent"] == "x" * 512
 
 
-def test_whoever_hangs_up_leaves_no_change_without_its_record(server, tenant):
+def test_a_client_that_hangs_up_leaves_no_change_without_its_record(server, tenant):
     place = urlsplit(server.endpoint).netloc
     body = json.dumps({"name": "hasty"}).encode()
     for number in range(60):

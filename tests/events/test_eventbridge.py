@@ -39,7 +39,7 @@ def test_events_go_through_a_rule_into_a_queue(start_test_server, targets, moto)
     assert (len(came), status(server, "bus")["delivered"]) == (24, 24)
 
 
-def test_entries_come_in_batches_with_one_of_each_stage_and_what_is_refused_comes_again(start_test_server, targets, fussy):
+def test_batches_have_one_entry_of_each_stage_and_refused_entries_are_retried(start_test_server, targets, fussy):
     server = start_test_server("--events-config", targets(bus=fussy.target(concurrency=1)))
     tenant = server.tenant()
     people = crowd(tenant, 12)
@@ -63,7 +63,7 @@ def test_entries_come_in_batches_with_one_of_each_stage_and_what_is_refused_come
         assert names == ["Participant Published", "Participant Unpublished"] * 5
 
 
-def test_a_bus_that_is_not_there_is_tried_until_it_is(start_test_server, targets, moto, receiver):
+def test_a_bus_that_does_not_exist_is_retried_until_it_does(start_test_server, targets, moto, receiver):
     config = targets(bus=moto.target(endpoint_url="http://127.0.0.1:1"), hook=receiver.target())
     server = start_test_server("--events-config", config)
     tenant = server.tenant()
@@ -73,7 +73,7 @@ def test_a_bus_that_is_not_there_is_tried_until_it_is(start_test_server, targets
     assert status(server, "bus")["error"]
 
 
-def test_a_bus_that_does_not_know_us_is_told_of_without_secrets(start_test_server, targets, moto):
+def test_refused_credentials_are_logged_without_secrets(start_test_server, targets, moto):
     target = moto.target(bus="no-such-bus")
     server = start_test_server("--events-config", targets(bus=target))
     tenant = server.tenant()

@@ -1,4 +1,4 @@
-"""Event patterns, held to another implementation of them: moto's. A target for each pattern, and what came to it."""
+"""Event patterns, compared with moto's implementation: a target for each pattern."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The stream of events: whoever reads it misses nothing, sees nothing of others, and is told when something is gone."""
+"""The event stream: a reader misses nothing, sees no other account's events, and gets an error when events were trimmed."""
 
 import json
 import random
@@ -44,7 +44,7 @@ def names(entries):
     return [entry.detail["requestParameters"]["name"] for entry in entries]
 
 
-def test_whoever_comes_hears_what_happens_from_then_on(server, tenant):
+def test_a_new_stream_starts_with_the_next_event(server, tenant):
     tenant.stage(name="before")
     with records(server, tenant.account) as earlier:
         assert names(earlier.take(1)) == ["before"]
@@ -164,7 +164,7 @@ def test_each_account_and_region_sees_its_own_alone(server):
         stream.close()
 
 
-def test_records_are_told_to_those_alone_who_ask_for_them(server, tenant):
+def test_audit_records_are_only_sent_on_request(server, tenant):
     with opened(server, tenant.account) as events, opened(server, tenant.account, RECORDS) as audit:
         tenant.stage(name="told")
         assert names(audit.take(1)) == ["told"]
@@ -288,14 +288,14 @@ def test_a_stream_on_which_nothing_comes_is_not_idle(start_server, new_store):
         assert names(stream.take(1)) == ["late"]
 
 
-def test_a_sign_of_life_comes_although_nothing_happens(server, tenant):
+def test_an_idle_stream_sends_keepalives(server, tenant):
     with opened(server, tenant.account) as stream:
         line = stream.response.readline()
         while line not in (b":\n", b"\n"):
             line = stream.response.readline()
 
 
-def test_whoever_reads_slowly_holds_up_nobody_and_loses_nothing(server, tenant):
+def test_a_slow_reader_delays_no_other_and_loses_nothing(server, tenant):
     # Some seven megabytes, which the buffers of a socket do not hold.
     count, tags = 200, {f"{n:0128}": "v" * 256 for n in range(45)}
     with opened(server, tenant.account, RECORDS, buffer=4096) as slow, opened(server, tenant.account, RECORDS) as quick:
@@ -316,7 +316,7 @@ def test_an_open_stream_ends_when_the_server_does(start_server, new_store):
     assert "cut off" not in server.test_server.logged()
 
 
-def test_what_is_kept_no_longer_is_refused_rather_than_passed_over(start_test_server):
+def test_a_position_that_was_trimmed_is_refused(start_test_server):
     server = start_test_server(*AUDIT, "--event-retention-seconds", "3600")
     tenant = server.tenant()
     tenant.stage(name="old")
@@ -347,7 +347,7 @@ def test_what_is_kept_no_longer_is_refused_rather_than_passed_over(start_test_se
 
 
 def told(entries, stage):
-    """What is told of a stage, in the order in which it is."""
+    """The events of a stage, in their order."""
     return [entry.detail["event_name"] for entry in entries if entry.envelope["resources"] == [stage]]
 
 
@@ -371,7 +371,7 @@ def test_events_of_each_stage_come_in_the_order_in_which_they_happened(test_serv
         assert {entry.kind for entry in entries} == {"event"}
         for stage in stages:
             assert told(entries, stage) == ["Participant Published", "Participant Unpublished"] * 5
-    # Whoever comes later, or in between, reads the very same.
+    # A stream that is opened later reads the same.
     first = str(int(entries[0].id) - 1)
     for last, rest in [(first, entries), (entries[12].id, entries[13:])]:
         with opened(test_server, tenant.account, last=last) as again:
@@ -400,7 +400,7 @@ def test_a_pattern_says_what_is_meant(test_server):
     assert text.startswith("pattern: source: ")
 
 
-def test_what_one_node_writes_is_told_by_another(start_server, fresh_postgres):
+def test_events_of_one_node_are_streamed_by_another(start_server, fresh_postgres):
     store = fresh_postgres()
     one, other = (start_server(store, *AUDIT) for _ in range(2))
     tenant = one.tenant()
@@ -428,7 +428,7 @@ def test_a_library_for_server_sent_events_reads_it_over_either_version_of_http(s
             assert int(entry.id) > int(place.id)
 
 
-def test_many_streams_hear_the_same(server, tenant):
+def test_many_streams_send_the_same(server, tenant):
     # One key may have 64.
     keys = [tenant.account, server.credentials("create", "--account", tenant.account)]
     streams = [opened(server, key, RECORDS) for key in keys for _ in range(50)]

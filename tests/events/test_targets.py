@@ -1,4 +1,4 @@
-"""The file of targets: checked, read again; files and standard output; servers that are killed, and several of them."""
+"""The target file and its reload; file and standard output targets; servers that are killed, and several nodes."""
 
 import json
 import signal
@@ -24,7 +24,7 @@ def lines(path):
 
 
 def make_stages(server, count):
-    """So many calls that leave a record each; answers their names."""
+    """This many calls that leave an audit record each; returns their names."""
     tenant = server.tenant()
     names = [f"stage-{number}" for number in range(count)]
     for name in names:
@@ -141,7 +141,7 @@ def test_the_file_is_read_again_at_sighup(start_server, new_store, targets, rece
     assert {target["name"] for target in command(server, "targets")} == {"new", "lines"}
 
 
-def test_what_is_not_there_is_refused_by_name(start_test_server, targets, receiver):
+def test_an_unknown_target_is_refused_by_name(start_test_server, targets, receiver):
     server = start_test_server("--events-config", targets(hook=receiver.target()), *LONG_LEASE)
     until(lambda: status(server, "hook")["node"])
     for arguments, culprit in (
@@ -168,8 +168,8 @@ def test_nothing_is_missing_after_kills_and_what_comes_twice_has_the_same_id(sta
         server.test_server.kill()
         server = start_test_server(*flags, store=store)
         tenant = server.tenant(account)
-        # The lease of the one that was killed is over, whose clock was ahead by what it was moved; nobody in the stages
-        # is lost: they are nobody's connections.
+        # The lease of the one that was killed is over, whose clock was ahead by what it was moved; no participant is
+        # lost, as none has a connection.
         tenant.advance(60 * (number + 1))
     told = log(server)
     came = receiver.has(len(told))
@@ -204,7 +204,7 @@ def test_of_two_nodes_one_delivers_and_the_other_takes_over(start_test_server, f
     nodes[holder].test_server.kill()
     other = tenants[1 - holder]
     turn(other, people)
-    # Whatever looks for a lease that is over has looked by now.
+    # By now, the nodes have looked for expired leases.
     time.sleep(2.5)
     assert len(receiver.taken) == 48, "the dead one's lease is not over"
     other.advance(3601)

@@ -1,4 +1,4 @@
-"""Webhooks: signed, in order, at least once; and receivers that are slow, dead, or do not like an event."""
+"""Webhooks: signed, in order, at least once; and receivers that are slow, down, or refuse an event."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ from receiver import SECRET, Reply, by_stage, command, log, status, until
 
 
 def crowd(tenant, stages=3):
-    """Stages with somebody in each: pairs of a stage and a participant."""
+    """Pairs of a stage and a participant in it."""
     made = [tenant.stage() for _ in range(stages)]
     return [(stage, tenant.join(stage)[1]) for stage in made]
 
 
 def turn(tenant, people, times=1):
-    """Everybody publishes and stops, so many times: two events each time."""
+    """Every participant publishes and stops this many times: two events each time."""
     for _ in range(times):
         for verb in ("publish", "unpublish"):
             for stage, participant in people:
@@ -116,7 +116,7 @@ def test_a_receiver_that_was_away_for_an_hour_gets_everything_in_order(start_tes
     assert status(server, "hook")["failingSince"] is None
 
 
-def test_an_event_that_is_not_liked_holds_up_its_stage_alone(start_test_server, targets, receiver):
+def test_a_refused_event_delays_only_its_stage(start_test_server, targets, receiver):
     server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     people = crowd(tenant, 4)
@@ -210,7 +210,7 @@ def test_a_receiver_that_is_away_for_too_long_loses_nothing_but_its_patience(sta
     ],
     ids=["garbage", "nothing", "gone", "redirect"],
 )
-def test_what_is_no_success_is_tried_again(start_test_server, targets, receiver, reply, said):
+def test_failed_deliveries_are_retried(start_test_server, targets, receiver, reply, said):
     server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     receiver.answer = lambda event: reply
@@ -222,7 +222,7 @@ def test_what_is_no_success_is_tried_again(start_test_server, targets, receiver,
     receiver.has(2)
 
 
-def test_a_receiver_that_says_when_is_left_alone_until_then(start_test_server, targets, receiver):
+def test_retry_after_is_respected(start_test_server, targets, receiver):
     server = start_test_server("--events-config", targets(hook=receiver.target()))
     tenant = server.tenant()
     receiver.answer = lambda event: Reply(429, {"retry-after": "600"})
@@ -231,14 +231,14 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(start_test_server, t
     receiver.answer = lambda event: Reply()
     tenant.advance(599)
     turn(tenant, crowd(tenant, 1))
-    # Whatever looks for what is due has looked by now.
+    # By now, the worker has looked for due deliveries.
     time.sleep(1.5)
     assert len(receiver.deliveries) == 1
     tenant.advance(1)
     receiver.has(4)
 
 
-def test_an_answer_that_does_not_come_in_time_is_none(start_test_server, targets, receiver):
+def test_a_late_response_is_a_failure(start_test_server, targets, receiver):
     server = start_test_server("--events-config", targets(hook=receiver.target(timeout_seconds=1)))
     tenant = server.tenant()
     free = threading.Event()

@@ -1,4 +1,4 @@
-//! Tokens at the doors, against keys, stages and revocations in the store.
+//! Admission of tokens, checked against keys, stages and revocations in the store.
 
 use crate::cluster::{Node, code, each, from, scope, shared, subscribe};
 use crate::tokens::{Key, claims, connection};
@@ -21,7 +21,7 @@ async fn made_here(node: &Node, stage: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
+async fn a_token_of_this_service_is_valid_until_it_expires() {
     each(&["--token-leeway-seconds", "5"], async |cluster, node| {
         let stage = node.stage().await;
         let token = made_here(&node, &stage).await;
@@ -32,7 +32,7 @@ async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
         assert!(join(&node, &token).await.is_ok(), "clocks differ a little");
         cluster.clock.advance(std::time::Duration::from_secs(1));
         assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenExpired);
-        admit(&node.0, &token, Purpose::Hold).await.expect("whoever is in may end what it has");
+        admit(&node.0, &token, Purpose::Hold).await.expect("a connected participant may end its connections");
         assert_eq!(code(join(&node, "").await), SignalingErrorCode::TokenMissing);
         node.delete(&stage).await.unwrap();
         assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), SignalingErrorCode::StageDeleted);
@@ -41,7 +41,7 @@ async fn a_token_made_here_opens_its_stage_until_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_key_that_another_node_made_is_known_at_once() {
+async fn a_key_made_by_another_node_is_known_at_once() {
     shared(&[], async |cluster, one| {
         let two = cluster.node("http://two").await;
         let stage = one.stage().await;
@@ -96,7 +96,7 @@ async fn a_retired_key_of_an_embedded_store_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_customers_key_opens_the_stages_of_its_account_while_the_key_is_there() {
+async fn a_self_signed_token_is_valid_for_the_stages_of_its_account_while_its_public_key_exists() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let key = Key::imported(&node).await;
@@ -122,7 +122,7 @@ async fn a_token_of_the_customers_key_opens_the_stages_of_its_account_while_the_
 }
 
 #[tokio::test]
-async fn a_key_opens_no_stage_of_another_account_or_region() {
+async fn a_public_key_is_not_valid_for_another_account_or_region() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         for other in [("999999999999", "us-west-2"), ("123456789012", "eu-west-1")] {
@@ -142,7 +142,7 @@ async fn a_key_opens_no_stage_of_another_account_or_region() {
 }
 
 #[tokio::test]
-async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_token() {
+async fn an_exchange_changes_attributes_and_capabilities_and_supersedes_the_older_token() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let key = Key::imported(&node).await;
@@ -173,8 +173,8 @@ async fn an_exchange_changes_what_the_participant_is_and_may_and_bars_the_older_
         assert_eq!(code(node.open(&holder, subscribe("me"), "x").await), SignalingErrorCode::TokenSuperseded);
         admit(&node.0, &old, Purpose::Hold).await.expect("to end what it has opened");
         assert_eq!(code(connections::exchange(&node.0, &ticket, &old).await), SignalingErrorCode::TokenSuperseded);
-        let again = connections::exchange(&node.0, &holder, &new).await.unwrap();
-        assert_eq!((again, node.story(&stage, "me").await.len()), (ticket.clone(), 5), "nothing is new");
+        let repeated = connections::exchange(&node.0, &holder, &new).await.unwrap();
+        assert_eq!((repeated, node.story(&stage, "me").await.len()), (ticket.clone(), 5), "nothing is new");
         node.ended(&ticket, "e").await;
         node.ended(&ticket, "s").await;
         join(&node, &old).await.expect("the exchange holds while the participant is connected");
@@ -219,7 +219,7 @@ async fn an_exchange_is_for_the_same_participant_of_the_same_stage() {
 }
 
 #[tokio::test]
-async fn revoking_a_connection_token_ends_what_was_opened_with_it() {
+async fn revoking_a_connection_token_ends_its_connections() {
     each(&[], async |_, node| {
         let (stage, other) = (node.stage().await, node.stage().await);
         let key = Key::imported(&node).await;

@@ -1,8 +1,8 @@
-//! A service in this process, its customer, and the people at its doors.
+//! A cluster in this process: nodes with a manual clock on one store, and what participants do at them.
 
 use crate::engines::Engine;
 use clap::Parser;
-use greenroom::app::connections::{self, Found};
+use greenroom::app::connections::{self, Placement};
 use greenroom::app::{App, OperationContext, nodes, participants, stages, views};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
@@ -21,17 +21,16 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Some seconds after 2026 began.
+/// The time at which tests start.
 pub const START: Timestamp = Timestamp(1_767_225_600_000);
 
-/// One service on one store; several nodes where the store can be shared.
+/// Nodes on one store; several where the store can be shared.
 pub struct Cluster {
     pub engine: Engine,
     pub clock: Clock,
     flags: Vec<String>,
 }
 
-/// A node of it.
 #[derive(Clone)]
 pub struct Node(pub Arc<App>);
 
@@ -56,7 +55,7 @@ pub async fn each(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
     }
 }
 
-/// The same on the engine that several nodes can share, where it is there.
+/// The same on PostgreSQL, which several nodes can share, where it is available.
 pub async fn shared(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
     each(flags, async |cluster, node| {
         if let Engine::Postgres(..) = cluster.engine {
@@ -89,7 +88,7 @@ impl Cluster {
         Node(Server::start(args, self.clock.clone(), Ids::Random).await.unwrap().app)
     }
 
-    /// Lets seconds pass, in each of which the nodes given give their sign of life; then they sweep.
+    /// Advances the clock second by second while the given nodes send heartbeats; then they sweep.
     pub async fn live(&self, seconds: u64, nodes: &[&Node]) {
         for _ in 1..seconds {
             self.clock.advance(Duration::from_secs(1));
@@ -100,7 +99,7 @@ impl Cluster {
         self.advance(1, nodes).await;
     }
 
-    /// Moves the clock; every node given gives its sign of life, then sweeps.
+    /// Advances the clock; every given node sends a heartbeat, then sweeps.
     pub async fn advance(&self, seconds: u64, nodes: &[&Node]) {
         self.clock.advance(Duration::from_secs(seconds));
         for node in nodes {
@@ -112,7 +111,7 @@ impl Cluster {
     }
 }
 
-/// A ticket as a token made now would give it.
+/// A verified token that is issued now.
 pub fn ticket(node: &Node, stage: &str, participant: &str) -> VerifiedToken {
     let now = node.0.clock.now().unix_seconds();
     VerifiedToken {
@@ -134,11 +133,11 @@ pub fn subscribe(remote: &str) -> Intent {
     Intent::Subscribe(remote.into())
 }
 
-pub fn here(publisher: &str) -> Result<Found, SignalingError> {
-    Ok(Found::Here { publisher: publisher.into() })
+pub fn here(publisher: &str) -> Result<Placement, SignalingError> {
+    Ok(Placement::Here { publisher: publisher.into() })
 }
 
-/// The name of a refusal.
+/// The code of an error.
 pub fn code<T: std::fmt::Debug>(answer: Result<T, SignalingError>) -> SignalingErrorCode {
     answer.unwrap_err().code
 }
@@ -148,7 +147,7 @@ impl Node {
         OperationContext::new(self.0.clone(), scope())
     }
 
-    /// Creates a stage; answers its id.
+    /// Creates a stage; returns its id.
     pub async fn stage(&self) -> String {
         let stage = stages::create(self.call(), from::<CreateStageRequest>(json!({}))).await.unwrap().stage.unwrap();
         scope().own(&stage.arn).unwrap().to_owned()
@@ -164,11 +163,11 @@ impl Node {
         greenroom::app::again(|| participants::disconnect(self.call(), from(input.clone()))).await.map(drop)
     }
 
-    pub async fn open(&self, ticket: &VerifiedToken, wish: Intent, id: &str) -> Result<Found, SignalingError> {
+    pub async fn open(&self, ticket: &VerifiedToken, wish: Intent, id: &str) -> Result<Placement, SignalingError> {
         connections::open(&self.0, ticket, &wish, id, Client::default()).await.map(|(found, _)| found)
     }
 
-    pub async fn find(&self, ticket: &VerifiedToken, wish: Intent) -> Result<Found, SignalingError> {
+    pub async fn find(&self, ticket: &VerifiedToken, wish: Intent) -> Result<Placement, SignalingError> {
         connections::find(&self.0, ticket, &wish).await
     }
 
@@ -180,7 +179,7 @@ impl Node {
         connections::ended(&self.0, ticket, id, None).await.unwrap();
     }
 
-    /// Opens a connection and lets its media begin.
+    /// Opens a connection and starts its media.
     pub async fn run(&self, ticket: &VerifiedToken, wish: Intent, id: &str) {
         self.open(ticket, wish, id).await.unwrap();
         self.started(ticket, id).await;
@@ -190,21 +189,21 @@ impl Node {
         views::view(&self.0, &scope(), stage).await.unwrap()
     }
 
-    /// Ids of the connections that the view says are this node's, in order.
+    /// Ids of the connections that the view has for this node, sorted.
     pub async fn held(&self, stage: &str) -> Vec<String> {
         let mut held: Vec<_> = self.view(stage).await.connections.into_iter().collect();
         held.sort();
         held
     }
 
-    /// Every session of a stage: its id, its start and its end, the newest first.
+    /// Every session of a stage, the newest first: its id, its start and its end.
     pub async fn sessions(&self, stage: &str) -> Vec<(String, i64, Option<i64>)> {
         let mut conn = self.0.db.read().await.unwrap();
         let rows = conn.sessions(&scope(), stage, &greenroom::model::page::Position::last(), 100).await.unwrap();
         rows.into_iter().map(|row| (row.id, row.started_at - START.0, row.ended_at.map(|at| at - START.0))).collect()
     }
 
-    /// Everybody who is or was in a session.
+    /// Every participant that is or was in a session.
     pub async fn everybody(&self, stage: &str, session: &str) -> Vec<ParticipantRow> {
         let mut conn = self.0.db.read().await.unwrap();
         let (scope, first) = (scope(), greenroom::model::page::Position::first());
@@ -241,7 +240,7 @@ impl Node {
         }
     }
 
-    /// What happened to a participant in the newest session, in words: name, whom it was about, and the error.
+    /// The events of a participant in the newest session: name, remote participant and error.
     pub async fn story(&self, stage: &str, participant: &str) -> Vec<String> {
         let session = self.sessions(stage).await.remove(0).0;
         let word = |event: Event| {

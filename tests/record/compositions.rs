@@ -1,4 +1,4 @@
-//! The course of compositions, as others are told of it.
+//! The course of compositions, and its events.
 
 use crate::cluster::{Cluster, Node, each, from, scope, ticket};
 use crate::engines::Engine;
@@ -21,7 +21,7 @@ async fn stop(node: &Node, arn: &CompositionArn) {
     compositions::stop(node.call(), input).await.unwrap();
 }
 
-/// What is told of compositions of a stage: the second and the event.
+/// The events of a stage's compositions: second and name.
 async fn course(node: &Node, stage: &str) -> Vec<(i64, String)> {
     let log = node.log_of(stage).await;
     let of_compositions = log.iter().filter(|entry| entry.body["detail-type"] == "IVS Composition State Change");
@@ -41,7 +41,7 @@ async fn two(cluster: &Cluster, one: Node) -> Vec<Node> {
     nodes
 }
 
-/// Moves the clock; every node gives its sign of life, then all sweep at once, several times.
+/// Advances the clock; every node sends a heartbeat, then all sweep at once, several times.
 async fn advance(cluster: &Cluster, nodes: &[Node], seconds: u64) {
     cluster.clock.advance(std::time::Duration::from_secs(seconds));
     for node in nodes {
@@ -55,7 +55,7 @@ async fn advance(cluster: &Cluster, nodes: &[Node], seconds: u64) {
 const START: [(i64, &str); 2] = [(2, "Session Start"), (2, "Destination Start")];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_step_is_told_once_when_it_is_due_whoever_looks() {
+async fn each_event_is_emitted_once_when_it_is_due_by_any_node() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let nodes = two(cluster, node).await;
@@ -80,7 +80,7 @@ async fn each_step_is_told_once_when_it_is_due_whoever_looks() {
 }
 
 #[tokio::test]
-async fn what_nobody_saw_in_time_is_told_with_the_times_at_which_it_was() {
+async fn overdue_events_have_the_times_at_which_they_were_due() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         start(&node, &stage).await;
@@ -93,7 +93,7 @@ async fn what_nobody_saw_in_time_is_told_with_the_times_at_which_it_was() {
 }
 
 #[tokio::test]
-async fn a_publisher_keeps_a_composition_going_until_a_minute_after_its_leaving() {
+async fn a_composition_ends_a_minute_after_its_last_publisher_left() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
@@ -115,7 +115,7 @@ async fn a_publisher_keeps_a_composition_going_until_a_minute_after_its_leaving(
 }
 
 #[tokio::test]
-async fn one_that_is_stopped_ends_a_second_later_and_one_that_had_not_started_only_ends() {
+async fn a_stopped_composition_ends_a_second_later_without_events_of_a_start_that_never_was() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let early = start(&node, &stage).await;
@@ -164,7 +164,7 @@ async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_composition_that_is_forgotten_starts_another() {
+async fn the_idempotency_token_of_an_expired_composition_starts_another() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let input = json!({
@@ -183,7 +183,7 @@ async fn a_token_of_a_composition_that_is_forgotten_starts_another() {
         cluster.advance(2, &[&node]).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         let all = [&all[..], &[(3662, "Session Start"), (3662, "Destination Start")]].concat();
-        assert_eq!(course(&node, &stage).await, told(&all), "the first one is told of all the same");
+        assert_eq!(course(&node, &stage).await, told(&all), "the first one's events are there all the same");
     })
     .await;
 }

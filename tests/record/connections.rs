@@ -1,4 +1,4 @@
-//! One connection after the other.
+//! Connections, one after the other.
 
 use crate::cluster::{code, each, here, subscribe, ticket};
 use greenroom::app::connections;
@@ -30,7 +30,7 @@ async fn a_participant_is_in_the_session_while_it_has_a_connection() {
 }
 
 #[tokio::test]
-async fn a_second_events_connection_takes_the_place_of_the_first_and_of_nothing_else() {
+async fn a_second_events_connection_replaces_the_first_and_no_other() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -76,7 +76,7 @@ async fn publishing_starts_with_the_media_and_stops_before_leaving() {
 }
 
 #[tokio::test]
-async fn a_second_publish_or_subscription_takes_the_place_of_the_first() {
+async fn a_second_publish_or_subscribe_connection_replaces_the_first() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -98,7 +98,7 @@ async fn a_second_publish_or_subscription_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
-async fn whom_nobody_can_see_cannot_be_subscribed_to() {
+async fn subscribing_needs_a_participant_that_is_connected_to_publish() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -123,7 +123,7 @@ async fn whom_nobody_can_see_cannot_be_subscribed_to() {
 }
 
 #[tokio::test]
-async fn a_token_gives_no_more_than_it_says() {
+async fn capabilities_are_enforced() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let list = |one| ParticipantTokenCapabilities(vec![one]);
@@ -144,7 +144,7 @@ async fn a_token_gives_no_more_than_it_says() {
 }
 
 #[tokio::test]
-async fn one_more_than_the_quota_is_refused_until_somebody_goes() {
+async fn a_full_stage_refuses_until_a_participant_leaves() {
     each(&["--quotas", "publishers=2,subscribers=2"], async |_, node| {
         let stage = node.stage().await;
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| ticket(&node, &stage, id));
@@ -173,7 +173,7 @@ async fn one_more_than_the_quota_is_refused_until_somebody_goes() {
 }
 
 #[tokio::test]
-async fn an_end_has_its_reason_in_the_record() {
+async fn the_reason_of_an_end_is_an_event() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
@@ -196,7 +196,7 @@ async fn an_end_has_its_reason_in_the_record() {
 }
 
 #[tokio::test]
-async fn whoever_comes_again_may_bring_other_software() {
+async fn a_participant_may_rejoin_with_other_software() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let mut a = ticket(&node, &stage, "a");
@@ -219,7 +219,7 @@ async fn whoever_comes_again_may_bring_other_software() {
 }
 
 #[tokio::test]
-async fn disconnecting_ends_every_connection_and_bars_the_way() {
+async fn disconnecting_ends_every_connection_and_bans_the_participant() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -243,7 +243,7 @@ async fn disconnecting_ends_every_connection_and_bars_the_way() {
 }
 
 #[tokio::test]
-async fn a_deleted_stage_has_nothing_left_but_word_of_it() {
+async fn a_deleted_stage_leaves_nothing_but_its_change() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");

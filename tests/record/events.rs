@@ -1,4 +1,4 @@
-//! What others are told: with the change or not at all; in order; once.
+//! Events in the outbox and the log: written with their change or not at all, in order, once.
 
 use crate::cluster::{Node, START, code, each, scope, shared, subscribe, ticket};
 use crate::log::Entry;
@@ -24,14 +24,14 @@ async fn act(node: &Node, stage: &str, participant: &str, command: ParticipantCo
     again(|| participants::act(&ctx, &arn, participant, command.clone())).await.unwrap();
 }
 
-/// The seconds and the names of what is told of a stage, and of whom.
+/// The events of a stage: second, name and participant.
 async fn told(node: &Node, stage: &str) -> Vec<String> {
     let shown = |entry: Entry| format!("{} {} {}", entry.second(), entry.name(), entry.participant());
     node.log_of(stage).await.into_iter().map(|entry| shown(entry).trim_end().to_owned()).collect()
 }
 
 #[tokio::test]
-async fn everything_is_told_in_its_order_where_it_is_asked_for() {
+async fn extended_events_are_in_order() {
     each(&["--extended-events"], async |cluster, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -61,7 +61,7 @@ async fn everything_is_told_in_its_order_where_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn otherwise_only_what_aws_tells_of_is_told() {
+async fn without_extended_events_only_those_of_aws_are_emitted() {
     each(&["--session-end-seconds", "0"], async |_, node| {
         let stage = node.stage().await;
         let [a, mut b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -83,7 +83,7 @@ async fn otherwise_only_what_aws_tells_of_is_told() {
 }
 
 #[tokio::test]
-async fn a_replica_is_told_of_in_its_stage_and_its_replication_where_it_comes_from() {
+async fn events_of_a_replica_are_in_its_stage_and_of_its_replication_in_the_source_stage() {
     each(&[], async |cluster, node| {
         let (here, there) = (node.stage().await, node.stage().await);
         let a = ticket(&node, &here, "a");
@@ -116,7 +116,7 @@ async fn a_replica_is_told_of_in_its_stage_and_its_replication_where_it_comes_fr
 }
 
 #[tokio::test]
-async fn a_stage_that_is_deleted_tells_who_is_gone() {
+async fn deleting_a_stage_emits_the_departures_of_its_participants() {
     for (flags, also) in [(&[][..], false), (&["--extended-events"][..], true)] {
         each(flags, async |cluster, node| {
             let (here, there) = (node.stage().await, node.stage().await);
@@ -151,7 +151,7 @@ async fn a_stage_that_is_deleted_tells_who_is_gone() {
 }
 
 #[tokio::test]
-async fn a_recording_is_told_of_with_how_long_it_was() {
+async fn events_of_a_recording_have_its_duration() {
     use ParticipantRecordingState::{Active, Failed, Starting, Stopped};
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
@@ -186,7 +186,7 @@ async fn no_change_without_its_event_and_no_event_without_its_change() {
             ("ALTER TABLE media_homes RENAME TO away", "ALTER TABLE away RENAME TO media_homes"),
         ] {
             cluster.engine.write(&[away]).await;
-            // The one that is last in its transaction is the media's home, which goes with the leaving.
+            // The last write of the transaction is the release of the media home, which goes with the leaving.
             let done = if away.contains("media_homes") {
                 node.started(&a, "pa").await;
                 connections::ended(&node.0, &a, "pa", None).await
@@ -205,17 +205,17 @@ async fn no_change_without_its_event_and_no_event_without_its_change() {
 }
 
 #[tokio::test]
-async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
+async fn the_log_is_trimmed_by_age_but_not_events_that_a_target_has_yet_to_get() {
     each(&["--event-retention-seconds", "3600"], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
-        let again = async || {
+        let publish_twice = async || {
             for _ in 0..2 {
                 node.run(&a, Intent::Publish, "pa").await;
                 node.ended(&a, "pa").await;
             }
         };
-        again().await;
+        publish_twice().await;
         assert_eq!(node.log().await.len(), 4);
         let mut conn = node.0.db.write().await.unwrap();
         conn.insert_event_target("slow", 1).await.unwrap();
@@ -231,14 +231,14 @@ async fn the_log_is_forgotten_in_time_but_not_what_a_target_waits_for() {
         };
         assert_eq!(kept(3600).await, [1, 2, 3, 4], "not yet");
         assert_eq!(kept(1).await, [2, 3, 4], "the target waits for the rest");
-        again().await;
+        publish_twice().await;
         assert_eq!(kept(DAY).await, (2..=8).collect::<Vec<_>>());
-        assert_eq!(kept(2 * 3600).await, [] as [i64; 0], "nobody has cared for it for a day");
+        assert_eq!(kept(2 * 3600).await, [] as [i64; 0], "no node has claimed it for a day");
     })
     .await;
 }
 
-/// Somebody whose token is exchanged by several at once: each exchange says which one it follows.
+/// Exchanges of one participant's token by several nodes at once: each names the exchange that it follows.
 async fn exchange(node: &Node, stage: &str, name: &str, count: usize) {
     let token = |digest: &str| CurrentToken { digest: digest.to_owned(), ..CurrentToken::default() };
     for n in 0..count {
@@ -271,7 +271,7 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
                     left.fetch_sub(1, Ordering::SeqCst);
                 }));
             }
-            // Each node relays, and follows the log as whoever delivers does.
+            // Each node relays, and follows the log as a delivery worker does.
             let (node, left) = (node.clone(), left.clone());
             tasks.push(tokio::spawn(async move {
                 let mut seen = 0;
@@ -304,14 +304,14 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
 }
 
 #[tokio::test]
-async fn whoever_waits_hears_of_what_is_told() {
+async fn subscribers_are_notified_of_events() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let mut ear = node.0.bell.listen();
+        let mut changes = node.0.bell.listen();
         let mut end = node.0.log_end.subscribe();
         node.run(&ticket(&node, &stage, "a"), Intent::Publish, "pa").await;
         let patience = Duration::from_secs(30);
-        tokio::time::timeout(patience, ear.heard()).await.unwrap();
+        tokio::time::timeout(patience, changes.heard()).await.unwrap();
         outbox::relay(&node.0).await.unwrap();
         tokio::time::timeout(patience, end.wait_for(|end| *end == 1)).await.unwrap().unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Whatever people do at once, on whatever node: the record adds up.
+//! Whatever participants do at once, on any node: the state is consistent.
 
 use crate::cluster::{Cluster, Node, each, scope, subscribe, ticket};
 use crate::replay::{OUTBOX, Participant, rebuilds_sessions};
@@ -10,7 +10,7 @@ use greenroom::store::{ConnectionRow, PUBLISH, ParticipantRow, SUBSCRIBE};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Numbers that look random and are the same for the same seed.
+/// Pseudo-random numbers, the same for the same seed.
 struct Dice(greenroom::ids::Ids);
 
 impl Dice {
@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-/// One who does things: at a node, with connections of its own.
+/// A client at a node, with connections of its own.
 struct Actor {
     node: Node,
     dice: Dice,
@@ -73,10 +73,10 @@ impl Actor {
         let was = self.node.0.node();
         let id = format!("{}-{}", self.name, self.made);
         match self.node.open(ticket, wish.clone(), &id).await {
-            Ok(connections::Found::Here { .. }) => self.open.push_back((ticket.clone(), id)),
-            Ok(connections::Found::Elsewhere(_)) => {}
+            Ok(connections::Placement::Here { .. }) => self.open.push_back((ticket.clone(), id)),
+            Ok(connections::Placement::Elsewhere(_)) => {}
             Err(refusal) if refusal.code == SignalingErrorCode::Internal => {
-                // Taken for dead, as its beat was late; anything else is a failure.
+                // Fenced, as its heartbeat was late; anything else is a failure.
                 nodes::beat(&self.node.0).await.unwrap();
                 assert_ne!(self.node.0.node(), was, "{refusal:?}");
                 self.open.clear();
@@ -106,7 +106,7 @@ async fn play(cluster: &Cluster, nodes: &[Node], seed: u64) -> Vec<String> {
     for actor in actors {
         actor.await.unwrap();
     }
-    // Whoever is late is given the chance to be in time, so that nobody dies in the middle of being looked at.
+    // Every node sends a heartbeat, so that none dies during the checks.
     for node in nodes {
         nodes::beat(&node.0).await.unwrap();
     }
@@ -117,7 +117,7 @@ async fn play(cluster: &Cluster, nodes: &[Node], seed: u64) -> Vec<String> {
 const FLAGS: [&str; 5] = ["--session-end-seconds", "7", "--quotas", "publishers=3,subscribers=2", "--extended-events"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_record_adds_up_whatever_happens_at_once() {
+async fn the_state_is_consistent_whatever_happens_at_once() {
     each(&FLAGS, async |cluster, one| {
         let mut nodes = vec![one];
         if let crate::engines::Engine::Postgres(..) = cluster.engine {
@@ -127,17 +127,17 @@ async fn the_record_adds_up_whatever_happens_at_once() {
             let stages = play(cluster, &nodes, seed).await;
             for stage in &stages {
                 check(&nodes, stage).await;
-                heard(&nodes[0], stage, true).await;
+                log_matches_events(&nodes[0], stage, true).await;
                 rebuilds_sessions(&nodes[0], stage).await;
             }
             if seed == 5 && nodes.len() == 2 {
-                // One dies, and nothing of it is left.
+                // One node dies, and nothing of it is left.
                 let dead = nodes.pop().unwrap();
                 cluster.live(11, &[&nodes[0]]).await;
                 for stage in &stages {
                     check(&nodes, stage).await;
                     assert!(dead.held(stage).await.is_empty());
-                    heard(&nodes[0], stage, true).await;
+                    log_matches_events(&nodes[0], stage, true).await;
                     rebuilds_sessions(&nodes[0], stage).await;
                 }
             }
@@ -147,26 +147,26 @@ async fn the_record_adds_up_whatever_happens_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_being_asked_for_what_aws_does_not_tell_of_is_not_told() {
+async fn extended_events_are_off_by_default() {
     each(&FLAGS[..4], async |cluster, node| {
         let nodes = [node];
         for stage in &play(cluster, &nodes, 7).await {
-            heard(&nodes[0], stage, false).await;
+            log_matches_events(&nodes[0], stage, false).await;
         }
     })
     .await;
 }
 
-/// The log tells what the events of participants say, in their order, and nothing else; sessions begin before everything
-/// and end after it.
-async fn heard(node: &Node, stage: &str, extended: bool) {
+/// The log has the events of the participants, in their order, and no others; a session's start comes first and its end
+/// last.
+async fn log_matches_events(node: &Node, stage: &str, extended: bool) {
     let mut log: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let mut sessions: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for entry in node.log_of(stage).await {
         sessions.entry(entry.session()).or_default().push(entry.name());
         if !entry.participant().is_empty() {
-            let told = (entry.name(), entry.at(), entry.remote());
-            log.entry((entry.session(), entry.participant())).or_default().push(told);
+            let event = (entry.name(), entry.at(), entry.remote());
+            log.entry((entry.session(), entry.participant())).or_default().push(event);
         }
     }
     for (session, _, end) in node.sessions(stage).await {
@@ -188,13 +188,13 @@ async fn heard(node: &Node, stage: &str, extended: bool) {
         if extended {
             assert_eq!((places("Session Started"), places("Session Ended")), (vec![0], last.into_iter().collect()));
         } else {
-            assert!(names.iter().all(|name| OUTBOX.iter().any(|told| told.2 && told.1 == name)), "{names:?}");
+            assert!(names.iter().all(|name| OUTBOX.iter().any(|event| event.2 && event.1 == name)), "{names:?}");
         }
     }
-    assert!(log.is_empty() && sessions.is_empty(), "of whom there is nothing, nothing is told: {log:?} {sessions:?}");
+    assert!(log.is_empty() && sessions.is_empty(), "no events of others: {log:?} {sessions:?}");
 }
 
-/// Everything that must be so of a stage.
+/// All invariants of a stage.
 async fn check(nodes: &[Node], stage: &str) {
     let node = &nodes[0];
     let sessions = node.sessions(stage).await;
@@ -237,7 +237,7 @@ async fn check(nodes: &[Node], stage: &str) {
     }
 }
 
-/// What a connected participant does, and the connections it does it by, are the same.
+/// A connected participant does what its connections are for, and nothing else.
 fn connected(row: &ParticipantRow, rows: &[ConnectionRow]) {
     assert!(!rows.is_empty(), "{row:?}");
     let publishing: Vec<_> = rows.iter().filter(|connection| connection.kind == PUBLISH).collect();
@@ -251,7 +251,7 @@ fn connected(row: &ParticipantRow, rows: &[ConnectionRow]) {
     assert_eq!(row.subscriptions.iter().collect::<BTreeSet<_>>(), started, "{row:?} {rows:?}");
 }
 
-/// A replica is there while its source publishes, and no longer.
+/// A replica is in its stage while its source publishes, and no longer.
 async fn replicas(node: &Node, stage: &str) {
     for replication in node.0.db.read().await.unwrap().replications_of_stage(&scope(), stage).await.unwrap() {
         if replication.source_stage_id != stage {

@@ -7,7 +7,7 @@ use greenroom::model::arn::{ResourceKind, Scope};
 use greenroom::store::EventRow;
 use serde_json::Value;
 
-/// What is in the log, with its envelope read.
+/// An entry of the log with its envelope.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub row: EventRow,
@@ -50,7 +50,7 @@ impl Entry {
 }
 
 impl Node {
-    /// Puts what waits into the log, and reads all of it. Everything in it is held to what every event is.
+    /// Relays the outbox and reads the whole log. Checks what every entry must have.
     pub async fn log(&self) -> Vec<Entry> {
         outbox::relay(&self.0).await.unwrap();
         let mut log: Vec<Entry> = Vec::new();
@@ -72,7 +72,7 @@ impl Node {
         log
     }
 
-    /// What is in the log of a stage.
+    /// The log of a stage.
     pub async fn log_of(&self, stage: &str) -> Vec<Entry> {
         self.log().await.into_iter().filter(|entry| entry.row.stage_id == stage).collect()
     }

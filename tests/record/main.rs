@@ -1,5 +1,4 @@
-//! The record of connections: what the doors tell the app, held against what the store and the API say afterwards, on
-//! both engines.
+//! The state of stages: what signaling does through `app`, compared with the store and the API afterwards, on both engines.
 
 #[expect(dead_code, reason = "the stores here are opened by servers")]
 #[path = "../support/engines.rs"]

@@ -1,7 +1,7 @@
 //! Several nodes, and the death of one.
 
 use crate::cluster::{Cluster, Node, each, here, scope, shared, subscribe, ticket};
-use greenroom::app::connections::{self, Found};
+use greenroom::app::connections::{self, Placement};
 use greenroom::app::nodes::{self, Liveness};
 use greenroom::domain::admission::Intent;
 use std::time::Duration;
@@ -11,13 +11,13 @@ async fn two(cluster: &Cluster, one: Node) -> (Node, Node) {
 }
 
 #[tokio::test]
-async fn the_media_of_a_stage_live_on_one_node_while_somebody_publishes() {
+async fn a_stage_has_one_media_home_while_a_participant_publishes() {
     shared(&[], async |cluster, one| {
         let (one, two) = two(cluster, one).await;
         let stage = one.stage().await;
         let [a, b, c] = ["a", "b", "c"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
-        let other = |node: &str| Ok(Found::Elsewhere(node.to_owned()));
+        let other = |node: &str| Ok(Placement::Elsewhere(node.to_owned()));
         assert_eq!(two.find(&b, Intent::Publish).await, other("http://one"));
         assert_eq!(two.open(&b, Intent::Publish, "pb").await, other("http://one"));
         assert_eq!(two.find(&b, subscribe("a")).await, other("http://one"));
@@ -34,14 +34,14 @@ async fn the_media_of_a_stage_live_on_one_node_while_somebody_publishes() {
             (vec!["pa".into(), "sc".into()], vec!["eb".into()])
         );
         one.ended(&a, "pa").await;
-        assert_eq!(two.open(&b, Intent::Publish, "pb").await, here(""), "nobody needs the first one any more");
+        assert_eq!(two.open(&b, Intent::Publish, "pb").await, here(""), "the first one is released");
         assert_eq!(one.find(&a, Intent::Publish).await, other("http://two/rt"));
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
+async fn connections_of_a_dead_node_are_ended_once_by_any_other_node() {
     shared(&[], async |cluster, one| {
         let (one, two) = two(cluster, one).await;
         let three = cluster.node("http://three").await;
@@ -63,7 +63,10 @@ async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
         assert_eq!(two.story(&stage, "b").await, ["JOINED", "SUBSCRIBE_STARTED a", "SUBSCRIBE_STOPPED a"]);
         assert_eq!(two.story(&stage, "c").await, ["JOINED"]);
         let was = one.0.node();
-        assert!(one.open(&a, Intent::Events, "late").await.is_err(), "what the dead open nobody would end");
+        assert!(
+            one.open(&a, Intent::Events, "late").await.is_err(),
+            "connections of a fenced node would never be ended"
+        );
         assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
         assert_ne!(one.0.node(), was);
         assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
@@ -74,7 +77,7 @@ async fn what_a_dead_node_held_is_ended_once_by_whoever_finds_it() {
 }
 
 #[tokio::test]
-async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
+async fn the_next_publisher_claims_the_media_home_of_a_dead_node_before_any_sweep() {
     shared(&[], async |cluster, one| {
         let (one, two) = two(cluster, one).await;
         let stage = one.stage().await;
@@ -97,22 +100,22 @@ async fn the_next_publisher_takes_the_media_of_a_dead_node_before_any_sweep() {
 }
 
 #[tokio::test]
-async fn after_an_outage_everybody_has_a_lease_to_give_a_sign_of_life() {
+async fn after_an_outage_every_node_has_a_full_lease_to_renew() {
     shared(&[], async |cluster, one| {
         let (one, two) = two(cluster, one).await;
         let stage = one.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
         cluster.live(20, &[&one, &two]).await;
-        // Nobody reaches the store; then the second one does, long after every lease is over.
+        // No node reaches the store; then the second one does, long after every lease has expired.
         cluster.clock.advance(Duration::from_secs(60));
         cluster.advance(1, &[&two]).await;
-        assert_eq!(two.find(&b, Intent::Publish).await, Ok(Found::Elsewhere("http://one".into())));
+        assert_eq!(two.find(&b, Intent::Publish).await, Ok(Placement::Elsewhere("http://one".into())));
         cluster.live(9, &[&two]).await;
         assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
         cluster.live(30, &[&one, &two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
-        // Who is gone for good is found out, and so is one who was alone in not reaching the store.
+        // A node that is gone for good is fenced, and so is one that alone could not reach the store.
         cluster.clock.advance(Duration::from_secs(60));
         cluster.live(10, &[&two]).await;
         assert_eq!(two.story(&stage, "a").await.len(), 2, "not before a lease has passed");
@@ -139,7 +142,7 @@ async fn a_node_that_stops_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_starts_again_ends_what_its_predecessor_held() {
+async fn a_restarted_server_ends_the_connections_of_its_predecessor() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");

@@ -1,7 +1,7 @@
-//! Publishers that appear in another stage.
+//! Replicas of publishers in other stages.
 
 use crate::cluster::{Node, code, each, from, here, scope, shared, subscribe, ticket};
-use greenroom::app::connections::Found;
+use greenroom::app::connections::Placement;
 use greenroom::app::replications;
 use greenroom::domain::admission::{Intent, SignalingErrorCode};
 use greenroom::model::stage::StageArn;
@@ -106,7 +106,7 @@ async fn the_media_of_a_replica_are_where_its_source_is() {
         one.run(&a, Intent::Publish, "pa").await;
         two.run(&b, Intent::Publish, "pb").await;
         replicate(&one, "a", &source, &destination, 0).await.unwrap();
-        assert_eq!(two.find(&c, subscribe("a")).await, Ok(Found::Elsewhere("http://one".into())));
+        assert_eq!(two.find(&c, subscribe("a")).await, Ok(Placement::Elsewhere("http://one".into())));
         assert_eq!(one.open(&c, subscribe("a"), "sa").await, here("pa"));
         assert_eq!(two.open(&c, subscribe("b"), "sb").await, here("pb"));
         assert_eq!(

@@ -24,7 +24,7 @@ async fn a_session_ends_a_minute_after_the_last_participant_left_however_late_th
 }
 
 #[tokio::test]
-async fn whoever_comes_back_in_time_finds_the_session_open_and_who_comes_late_a_new_one() {
+async fn a_participant_that_rejoins_in_time_finds_the_session_open_and_later_a_new_one() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
@@ -45,7 +45,7 @@ async fn whoever_comes_back_in_time_finds_the_session_open_and_who_comes_late_a_
 }
 
 #[tokio::test]
-async fn without_a_wait_it_ends_with_the_last_leaving() {
+async fn without_a_wait_a_session_ends_with_its_last_participant() {
     each(&["--session-end-seconds", "0"], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -62,7 +62,7 @@ async fn without_a_wait_it_ends_with_the_last_leaving() {
 }
 
 #[tokio::test]
-async fn silence_ends_a_session_where_the_operator_says_so() {
+async fn a_session_without_publishers_ends_after_the_configured_time() {
     each(&["--session-silent-seconds", "180"], async |cluster, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
@@ -80,7 +80,7 @@ async fn silence_ends_a_session_where_the_operator_says_so() {
         let session = node.sessions(&stage).await.remove(0).0;
         let left = node.events_in(&stage, &session, "a").await.remove(1);
         assert_eq!(left.event_time.unwrap().0.0, crate::cluster::START.0 + 780_000, "when it was due");
-        assert!(node.held(&stage).await.is_empty(), "whoever was in it is out");
+        assert!(node.held(&stage).await.is_empty(), "its participants have left");
         node.ended(&a, "1").await;
     })
     .await;

@@ -1,4 +1,4 @@
-//! Tokens that the customer signs, and a key to sign them with.
+//! Self-signed tokens, and a key to sign them with.
 
 use crate::cluster::{Node, START, from, scope};
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use greenroom::model::arn::ResourceKind;
 use greenroom::token::SigningKey;
 use serde_json::{Value, json};
 
-/// A key pair of the customer's.
+/// A customer's key pair.
 pub struct Key {
     pub private: Vec<u8>,
     pub pem: String,
@@ -27,7 +27,7 @@ impl Key {
         Key { private, pem, arn: String::new() }
     }
 
-    /// A key that the customer has imported.
+    /// A key whose public half is imported.
     pub async fn imported(node: &Node) -> Key {
         let mut key = Key::new();
         let input = json!({"publicKeyMaterial": key.pem});
@@ -45,7 +45,7 @@ impl Key {
     }
 }
 
-/// What a token says that opens a stage, made `age` seconds after the start, with other members in the place of some.
+/// Claims of a participant token that is issued `age` seconds after the start; `others` override them.
 pub fn claims(stage: &str, participant: &str, age: i64, others: Value) -> Value {
     let iat = START.unix_seconds() + age;
     let mut claims = json!({
@@ -58,7 +58,7 @@ pub fn claims(stage: &str, participant: &str, age: i64, others: Value) -> Value 
     claims
 }
 
-/// What a connection token says.
+/// Claims of a connection token.
 pub fn connection(id: &str, others: Value) -> Value {
     let iat = START.unix_seconds();
     let mut claims = json!({
@@ -69,7 +69,7 @@ pub fn connection(id: &str, others: Value) -> Value {
     claims
 }
 
-/// Writes members over others; `null` takes one out.
+/// Overrides members; `null` removes one.
 fn merge(claims: &mut Value, others: Value) {
     let claims = claims.as_object_mut().unwrap();
     for (name, value) in others.as_object().unwrap() {

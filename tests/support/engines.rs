@@ -1,4 +1,4 @@
-//! A store of each engine for a test: SQLite in a file of its own, PostgreSQL in a database of its own.
+//! A store of each engine for one test: a SQLite file, or a PostgreSQL database of its own.
 
 use greenroom::config::{Pooler, Secret, Synchronous, Url};
 use greenroom::store::{Db, Options};
@@ -9,7 +9,7 @@ use sqlx_postgres::{PgConnection, PgPoolOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A place for a store that is gone when the test is.
+/// A store that is removed after the test.
 #[derive(Debug)]
 pub enum Engine {
     /// A folder with a SQLite file.
@@ -18,13 +18,13 @@ pub enum Engine {
     Postgres(String, String),
 }
 
-/// Names the test's own database.
+/// A random name.
 fn name() -> String {
     greenroom::ids::Ids::Random.alphanumeric(12).to_lowercase()
 }
 
 impl Engine {
-    /// Both engines. Under CI, PostgreSQL must be there.
+    /// Both engines. Under CI, PostgreSQL must be available.
     pub async fn both() -> Vec<Engine> {
         let mut engines = vec![Engine::sqlite()];
         match std::env::var("GREENROOM_TEST_POSTGRES") {
@@ -52,7 +52,7 @@ impl Engine {
         Engine::Postgres(url, name)
     }
 
-    /// Where the store is.
+    /// The store's URL.
     pub fn url(&self) -> Url {
         match self {
             Engine::Sqlite(folder) => Url::File(folder.join("greenroom.db")),
@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// How a test uses it.
+    /// Options for tests.
     pub fn options(&self) -> Options {
         Options {
             url: self.url(),
@@ -78,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Runs statements beside the store.
+    /// Runs statements past the store.
     pub async fn write(&self, statements: &[&'static str]) {
         for statement in statements {
             match self.url() {
@@ -94,7 +94,7 @@ impl Engine {
         }
     }
 
-    /// The store, empty and up to date.
+    /// The empty store with the newest schema.
     pub async fn open(&self) -> Db {
         let db = Db::open(&self.options()).await.unwrap();
         db.migrate().await.unwrap();

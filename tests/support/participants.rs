@@ -1,4 +1,4 @@
-//! What tests let participants do without a connection: each function is one transaction.
+//! Participants that act without a connection: each function is one transaction.
 
 use greenroom::app::{OperationContext, stage_state};
 use greenroom::clock::Timestamp;
@@ -17,7 +17,7 @@ fn open_session(stage: StageRow) -> Result<SessionId, Fault> {
     Ok(SessionId { stage: stage.id, session })
 }
 
-/// A participant joins; answers the id of its session.
+/// Joins a participant; returns the session's id.
 pub async fn join(ctx: &OperationContext, stage: &StageArn, participant: NewParticipant) -> Result<String, Fault> {
     let mut tx = ctx.write().await?;
     let row = lock(ctx, &mut tx, stage).await?;
@@ -31,7 +31,7 @@ pub async fn join(ctx: &OperationContext, stage: &StageArn, participant: NewPart
     Ok(session.session)
 }
 
-/// A participant of the open session does something.
+/// Runs a command of a participant of the open session.
 pub async fn act(
     ctx: &OperationContext,
     stage: &StageArn,

@@ -1,4 +1,4 @@
-//! A greenroom under test: the server with a clock that stands still, and participants that are told what to do.
+//! The test server: greenroom with a manual clock, and participants that act by command.
 //!
 //! It takes the flags of `greenroom serve`, prints `{"endpoint": …}` once it listens, then reads one JSON command a line
 //! and answers each with one line: `{"ok": …}` or `{"error": …}`. At the end of its input it stops.
@@ -103,7 +103,7 @@ enum Command {
     EndSession {
         stage: StageArn,
     },
-    /// What is in the log after a position, once what waits has been put into it.
+    /// The log after a position, once the outbox was relayed.
     Log {
         #[serde(default)]
         after: i64,
@@ -160,7 +160,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
     match command {
         Command::Advance { seconds } => {
             app.clock.advance(Duration::from_secs(seconds));
-            // Whoever waits for a time looks at the clock.
+            // Tasks that wait for a time look at the clock.
             app.bell.ring();
             nodes::beat(app).await?;
             nodes::sweep(app).await?;

@@ -1,5 +1,5 @@
-//! The course of compositions, told when its time has come. A row has the time at which something is next to be told of
-//! it, which may be early, as when somebody publishes again, but never late.
+//! Emits the events of compositions when they are due. A row has the time of its next event, which may be too early (when
+//! a participant publishes again) but never too late.
 
 use super::history;
 use crate::app::connections::of;
@@ -11,40 +11,40 @@ use crate::model::fault::Fault;
 use crate::store::{CompositionKey, CompositionRow};
 use std::sync::Arc;
 
-/// Compositions that one look at the store finds at most.
-const SEEN: i64 = 100;
+/// Maximum compositions per query.
+const PAGE: i64 = 100;
 
-/// Tells what has happened to compositions by now, and forgets those whose time has come. Every node does so; what one
-/// has told, another finds told. What fails for one is done for the others.
+/// Emits the events of compositions that are due, and deletes expired compositions. Every node does so; the row's progress
+/// makes it idempotent. A failure does not keep the other compositions waiting.
 pub(in crate::app) async fn advance(app: &Arc<App>) -> Result<(), Fault> {
-    let due = again(|| async { Ok(app.db.read().await?.due_compositions(app.clock.now().0, SEEN).await?) }).await?;
+    let due = again(|| async { Ok(app.db.read().await?.due_compositions(app.clock.now().0, PAGE).await?) }).await?;
     let mut done = Ok(());
     for key in due {
-        let call = &of(app, &key.scope());
-        done = done.and(again(|| tell(call, &key)).await);
+        let ctx = &of(app, &key.scope());
+        done = done.and(again(|| emit_due(ctx, &key)).await);
     }
     done
 }
 
-async fn tell(call: &OperationContext, key: &CompositionKey) -> Result<(), Fault> {
-    let mut tx = call.write().await?;
-    call.lock_stage(&mut tx, &key.stage_id).await?;
-    let Some(row) = tx.lock_composition(&call.scope, &key.id).await? else { return Ok(()) };
-    let course = course(call, &row);
-    let (from, to) = (Progress::of(row.told), course.progress(call.now()).max(Progress::of(row.told)));
+async fn emit_due(ctx: &OperationContext, key: &CompositionKey) -> Result<(), Fault> {
+    let mut tx = ctx.write().await?;
+    ctx.lock_stage(&mut tx, &key.stage_id).await?;
+    let Some(row) = tx.lock_composition(&ctx.scope, &key.id).await? else { return Ok(()) };
+    let course = course(ctx, &row);
+    let (from, to) = (Progress::of(row.told), course.progress(ctx.now()).max(Progress::of(row.told)));
     let composition =
-        event::Composition { scope: &call.scope, id: &row.id, stage: &row.stage_id, error_code: &row.error_code };
+        event::Composition { scope: &ctx.scope, id: &row.id, stage: &row.stage_id, error_code: &row.error_code };
     let destinations: Vec<_> = row.destinations.iter().map(|planned| planned.id.as_str()).collect();
-    let told = event::of_composition(composition, &destinations, &course, from, to);
-    outbox::enqueue(call, &mut tx, &row.stage_id, &told).await?;
+    let events = event::of_composition(composition, &destinations, &course, from, to);
+    outbox::enqueue(ctx, &mut tx, &row.stage_id, &events).await?;
     if to == Progress::Gone {
-        tx.delete_resource(&call.scope, ResourceKind::Composition, &row.id).await?;
+        tx.delete_resource(&ctx.scope, ResourceKind::Composition, &row.id).await?;
     } else {
-        tx.note_course(&call.scope, &row.id, to.number(), course.after(to).0).await?;
+        tx.note_course(&ctx.scope, &row.id, to.number(), course.after(to).0).await?;
     }
-    Ok(call.commit(tx).await?)
+    Ok(ctx.commit(tx).await?)
 }
 
-fn course(call: &OperationContext, row: &CompositionRow) -> Course {
-    history(row).course(&call.app.settings.compositions)
+fn course(ctx: &OperationContext, row: &CompositionRow) -> Course {
+    history(row).course(&ctx.app.settings.compositions)
 }

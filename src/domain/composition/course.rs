@@ -1,8 +1,8 @@
-//! When everything happens to a composition.
+//! The course of a composition: when each of its phases begins.
 
 use crate::clock::Timestamp;
 
-/// When everything happens to a composition, as far as its history goes.
+/// When each phase of a composition begins, as far as its history goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Course {
     /// When its destinations start; `None` if it stops before.
@@ -11,38 +11,38 @@ pub struct Course {
     pub stopping_at: Timestamp,
     /// When it ends.
     pub ended_at: Timestamp,
-    /// When it is forgotten.
+    /// When it is deleted.
     pub gone_at: Timestamp,
 }
 
-/// How much of a composition's course has come to pass.
+/// How far a composition's course has progressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
-    /// Nothing has started.
-    Asked,
+    /// Requested, but not started.
+    Requested,
     /// Its destinations have started.
     Started,
     /// It has ended.
     Ended,
-    /// It is to be forgotten.
+    /// It is to be deleted.
     Gone,
 }
 
 impl Progress {
-    /// The number that it is stored as.
+    /// As it is stored.
     pub const fn number(self) -> i64 {
         match self {
-            Progress::Asked => 0,
+            Progress::Requested => 0,
             Progress::Started => 1,
             Progress::Ended => 2,
             Progress::Gone => 3,
         }
     }
 
-    /// What is stored as a number.
+    /// From the stored number.
     pub const fn of(number: i64) -> Self {
         match number {
-            i64::MIN..=0 => Progress::Asked,
+            i64::MIN..=0 => Progress::Requested,
             1 => Progress::Started,
             2 => Progress::Ended,
             3.. => Progress::Gone,
@@ -51,7 +51,7 @@ impl Progress {
 }
 
 impl Course {
-    /// How much of it has come to pass at `now`.
+    /// The progress at `now`.
     pub fn progress(&self, now: Timestamp) -> Progress {
         if now >= self.gone_at {
             return Progress::Gone;
@@ -60,13 +60,13 @@ impl Course {
             return Progress::Ended;
         }
         let started = self.active_at.is_some_and(|at| now >= at);
-        if started { Progress::Started } else { Progress::Asked }
+        if started { Progress::Started } else { Progress::Requested }
     }
 
-    /// When the next thing happens to a composition that has come as far as `progress`.
+    /// When the phase after `progress` begins.
     pub fn after(&self, progress: Progress) -> Timestamp {
         match progress {
-            Progress::Asked => self.active_at.unwrap_or(self.ended_at),
+            Progress::Requested => self.active_at.unwrap_or(self.ended_at),
             Progress::Started => self.ended_at,
             Progress::Ended | Progress::Gone => self.gone_at,
         }

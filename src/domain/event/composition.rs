@@ -1,4 +1,4 @@
-//! What is told of a composition.
+//! Events of compositions.
 
 use super::{Detail, Failure, OutboxEvent};
 use crate::clock::Timestamp;
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 const DETAIL_TYPE: &str = "IVS Composition State Change";
 
-/// The deletion of its stage ended a composition.
+/// Error code of a composition whose stage was deleted.
 pub const STAGE_DELETED: &str = "StageDeleted";
 
-/// Why a composition can fail.
+/// Error codes of compositions, and their reasons.
 const FAILURES: &[(&str, &str)] = &[
     (STAGE_DELETED, "Stage has been deleted"),
     ("DestinationFailure", "One or more outputs failed"),
@@ -30,20 +30,19 @@ pub struct CompositionChange {
     failure: Option<Failure>,
 }
 
-/// What is known of a composition.
+/// The composition that events are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Composition<'a> {
-    /// Whose it is.
+    /// Its owner.
     pub scope: &'a Scope,
-    /// Its id.
     pub id: &'a str,
-    /// The id of the stage that it shows.
+    /// The stage's id.
     pub stage: &'a str,
-    /// Why it failed, in one word, or `""`.
+    /// Why it failed, or `""`.
     pub error_code: &'a str,
 }
 
-/// What is told of a composition whose course has been told up to `from`, once it is told up to `to`.
+/// The events of a composition's course after `from`, up to and including `to`.
 pub fn of_composition(
     composition: Composition<'_>,
     destinations: &[&str],
@@ -52,7 +51,7 @@ pub fn of_composition(
     to: Progress,
 ) -> Vec<OutboxEvent> {
     let stage_arn = composition.scope.arn(ResourceKind::Stage, composition.stage);
-    let told = |name: &'static str, id: Option<&str>, failure: Option<Failure>, at: Timestamp| {
+    let outbox_event = |name: &'static str, id: Option<&str>, failure: Option<Failure>, at: Timestamp| {
         let id = id.map(str::to_owned);
         let change = CompositionChange { event_name: name, stage_arn: stage_arn.clone(), id, failure };
         let resource = composition.scope.arn(ResourceKind::Composition, composition.id);
@@ -60,17 +59,19 @@ pub fn of_composition(
     };
     let mut all = Vec::new();
     if let Some(at) = course.active_at.filter(|_| from < Progress::Started && to >= Progress::Started) {
-        all.push(told("Session Start", None, None, at));
-        all.extend(destinations.iter().map(|id| told("Destination Start", Some(id), None, at)));
+        all.push(outbox_event("Session Start", None, None, at));
+        all.extend(destinations.iter().map(|id| outbox_event("Destination Start", Some(id), None, at)));
     }
     if from < Progress::Ended && to >= Progress::Ended {
         let at = course.ended_at;
-        // What never started does not end.
+        // A destination that never started does not end.
         let started = course.active_at.is_some() || from == Progress::Started;
-        all.extend(destinations.iter().filter(|_| started).map(|id| told("Destination End", Some(id), None, at)));
+        all.extend(
+            destinations.iter().filter(|_| started).map(|id| outbox_event("Destination End", Some(id), None, at)),
+        );
         let failure = failure(composition.error_code);
         let name = if failure.is_some() { "Session Failure" } else { "Session End" };
-        all.push(told(name, None, failure, at));
+        all.push(outbox_event(name, None, failure, at));
     }
     all
 }

@@ -1,4 +1,4 @@
-//! What is told of the recording of a participant.
+//! Events of participant recordings.
 
 use super::{Detail, EventContext, Failure, OutboxEvent};
 use crate::clock::Timestamp;
@@ -21,23 +21,22 @@ pub struct RecordingChange {
     failure: Option<Failure>,
 }
 
-/// What becomes of the recording of a participant.
+/// The new state of a participant's recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording<'a> {
-    /// Its phase.
     pub state: ParticipantRecordingState,
-    /// Why, if it failed.
+    /// Why it failed, if it did.
     pub failure: Option<&'a Failure>,
     /// The S3 bucket.
     pub bucket: &'a str,
-    /// Where in it.
+    /// The prefix of its keys.
     pub prefix: &'a str,
 }
 
-/// What is told of a recording that was in the phase `before`, going on `since` then, and changes at `at`; and since when
-/// it goes on from then.
+/// The event of a recording whose state changes at `at` from `before`, with media since `since`; and since when media are
+/// recorded afterwards.
 pub fn of_recording(
-    scene: EventContext<'_>,
+    context: EventContext<'_>,
     participant: &str,
     (before, since): (ParticipantRecordingState, Option<Timestamp>),
     after: Recording<'_>,
@@ -52,7 +51,7 @@ pub fn of_recording(
         (Starting | Stopping | Active | Stopped | Disabled | Failed, since) => return (None, since),
     };
     let change = RecordingChange {
-        session_id: scene.session.to_owned(),
+        session_id: context.session.to_owned(),
         event_name,
         participant_id: participant.to_owned(),
         recording_s3_bucket_name: after.bucket.to_owned(),
@@ -60,5 +59,5 @@ pub fn of_recording(
         recording_duration_ms: since.map(|since| (at.0 - since.0).max(0)),
         failure: after.failure.filter(|_| after.state == Failed).cloned(),
     };
-    (Some(scene.told(DETAIL_TYPE, at, Detail::Recording(Box::new(change)))), goes_on)
+    (Some(context.event(DETAIL_TYPE, at, Detail::Recording(Box::new(change)))), goes_on)
 }

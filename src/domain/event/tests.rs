@@ -15,27 +15,27 @@ fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "eu-west-1".into() }
 }
 
-fn scene(scope: &Scope) -> EventContext<'_> {
+fn context(scope: &Scope) -> EventContext<'_> {
     EventContext { scope, stage: "Stage1", session: "st-Session1" }
 }
 
-const WHOM: Whom<'static> = Whom { id: "Anna1", user_id: "anna", source: None };
+const SUBJECT: Subject<'static> = Subject { id: "Anna1", user_id: "anna", source: None };
 
 fn arn(kind: &str, id: &str) -> String {
     format!("arn:aws:ivs:eu-west-1:123456789012:{kind}/{id}")
 }
 
-/// What is told of some events, in JSON; checks what all have in common.
-fn told(whom: Whom<'_>, events: &[Event], extended: bool) -> Vec<Value> {
+/// The outbox events of some events, in JSON; checks what all have in common.
+fn outbox_events(subject: Subject<'_>, events: &[Event], extended: bool) -> Vec<Value> {
     let scope = scope();
-    let all = of_participant(scene(&scope), whom, events, extended);
-    let detail = |told: OutboxEvent| {
-        assert_eq!((told.resource, told.at), (arn("stage", "Stage1"), NOW));
-        let detail = serde_json::to_value(told.detail).unwrap();
+    let all = of_participant(context(&scope), subject, events, extended);
+    let detail = |event: OutboxEvent| {
+        assert_eq!((event.resource, event.at), (arn("stage", "Stage1"), NOW));
+        let detail = serde_json::to_value(event.detail).unwrap();
         let of_aws = ["Published", "Unpublished", "Publish Error", "Replication Start", "Replication End"];
         let name = detail["event_name"].as_str().unwrap();
         let of_aws = name == "Token Exchanged" || of_aws.contains(&name.trim_start_matches("Participant "));
-        assert_eq!(told.detail_type, if of_aws { "IVS Stage Update" } else { "Greenroom Stage Update" }, "{name}");
+        assert_eq!(event.detail_type, if of_aws { "IVS Stage Update" } else { "Greenroom Stage Update" }, "{name}");
         detail
     };
     all.into_iter().map(detail).collect()
@@ -56,25 +56,25 @@ fn anna() -> Participant {
 }
 
 #[test]
-fn publishing_is_told_as_aws_tells_it() {
+fn events_of_publishing_are_those_of_aws() {
     let (publishing, started) = anna().publish(NOW).unwrap();
     let (_, stopped) = publishing.unpublish(NOW).unwrap();
-    assert_eq!(told(WHOM, &started, false), [expected("Participant Published", json!({}))]);
-    assert_eq!(told(WHOM, &stopped, false), [expected("Participant Unpublished", json!({}))]);
+    assert_eq!(outbox_events(SUBJECT, &started, false), [expected("Participant Published", json!({}))]);
+    assert_eq!(outbox_events(SUBJECT, &stopped, false), [expected("Participant Unpublished", json!({}))]);
     let (_, failed) = anna().fail(EventName::PublishError, EventErrorCode::BitrateExceeded, None, NOW);
     let error = expected("Participant Publish Error", json!({"error_code": "BITRATE_EXCEEDED"}));
-    assert_eq!(told(WHOM, &failed, false), [error]);
+    assert_eq!(outbox_events(SUBJECT, &failed, false), [error]);
 }
 
 #[test]
 fn a_replica_says_where_it_comes_from() {
     let (replica, _) = Participant::first_join("Anna1", true, NOW);
     let (_, events) = replica.publish(NOW).unwrap();
-    let whom = Whom { source: Some(("Origin1", "st-Origin1")), ..WHOM };
+    let subject = Subject { source: Some(("Origin1", "st-Origin1")), ..SUBJECT };
     let more = json!({
         "replica": true, "source_stage_arn": arn("stage", "Origin1"), "source_session_id": "st-Origin1",
     });
-    assert_eq!(told(whom, &events, false), [expected("Participant Published", more)]);
+    assert_eq!(outbox_events(subject, &events, false), [expected("Participant Published", more)]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_replication_says_where_it_goes() {
         let stage = StageArn(arn("stage", "Other1"));
         let (_, events) = anna().replicated(event, stage, StageSessionId("st-Other1".into()), NOW);
         let more = json!({"destination_stage_arn": arn("stage", "Other1"), "destination_session_id": "st-Other1"});
-        assert_eq!(told(WHOM, &events, false), [expected(name, more)]);
+        assert_eq!(outbox_events(SUBJECT, &events, false), [expected(name, more)]);
     }
 }
 
@@ -109,11 +109,11 @@ fn an_exchange_says_what_the_tokens_said() {
     let more = json!({
         "previous_token": shown("before", &["PUBLISH", "SUBSCRIBE"]), "new_token": shown("anna", &["SUBSCRIBE"]),
     });
-    assert_eq!(told(WHOM, &events, false), [expected("Token Exchanged", more)]);
+    assert_eq!(outbox_events(SUBJECT, &events, false), [expected("Token Exchanged", more)]);
 }
 
 #[test]
-fn what_aws_does_not_tell_is_told_where_it_is_asked_for() {
+fn extended_events_are_those_that_aws_does_not_have() {
     let (joined, mut events) = Participant::first_join("Anna1", false, NOW);
     let (subscribed, more) = joined.subscribe("Bert1", false, NOW).unwrap();
     events.extend(more);
@@ -125,7 +125,7 @@ fn what_aws_does_not_tell_is_told_where_it_is_asked_for() {
     events.extend(subscribed.leave(NOW).unwrap().1);
     let names = |extended| {
         let name = |event: Value| event["event_name"].as_str().unwrap().to_owned();
-        told(WHOM, &events, extended).into_iter().map(name).collect::<Vec<_>>()
+        outbox_events(SUBJECT, &events, extended).into_iter().map(name).collect::<Vec<_>>()
     };
     assert_eq!(names(false), ["Participant Published", "Participant Unpublished"]);
     let all = [
@@ -139,27 +139,27 @@ fn what_aws_does_not_tell_is_told_where_it_is_asked_for() {
         "Participant Left",
     ];
     assert_eq!(names(true), all);
-    let seen = told(WHOM, &events, true);
+    let seen = outbox_events(SUBJECT, &events, true);
     assert_eq!(seen[1], expected("Participant Subscribed", json!({"remote_participant_id": "Bert1"})));
     let error = json!({"remote_participant_id": "Carl1", "error_code": "QUOTA_EXCEEDED"});
     assert_eq!(seen[3], expected("Participant Subscribe Error", error));
 }
 
 #[test]
-fn a_session_is_told_of_without_a_participant() {
+fn events_of_a_session_have_no_participant() {
     let scope = scope();
-    for (told, name) in [
-        (of_session_start(scene(&scope), NOW), "Session Started"),
-        (of_session_end(scene(&scope), NOW), "Session Ended"),
+    for (event, name) in [
+        (of_session_start(context(&scope), NOW), "Session Started"),
+        (of_session_end(context(&scope), NOW), "Session Ended"),
     ] {
         let mut expected = expected(name, json!({}));
         expected.as_object_mut().unwrap().retain(|member, _| member != "user_id" && member != "participant_id");
-        assert_eq!(told.detail_type, "Greenroom Stage Update");
-        assert_eq!(serde_json::to_value(told.detail).unwrap(), expected);
+        assert_eq!(event.detail_type, "Greenroom Stage Update");
+        assert_eq!(serde_json::to_value(event.detail).unwrap(), expected);
     }
 }
 
-/// What is told of a recording that goes through some phases, a second each.
+/// The outbox events of a recording that goes through some phases, a second each.
 fn recorded(phases: &[Phase]) -> Vec<Value> {
     let scope = scope();
     let failure = Failure { error_code: "AccessDeniedException".into(), reason: "Not ours".into() };
@@ -167,19 +167,19 @@ fn recorded(phases: &[Phase]) -> Vec<Value> {
     for (n, state) in phases.iter().enumerate() {
         let after = Recording { state: *state, failure: Some(&failure), bucket: "films", prefix: "a/b" };
         let at = Timestamp(NOW.0 + 1000 * n as i64);
-        let (told, since) = of_recording(scene(&scope), "Anna1", before, after, at);
+        let (event, since) = of_recording(context(&scope), "Anna1", before, after, at);
         before = (*state, since);
-        seen.extend(told.map(|told| {
-            assert_eq!(told.detail_type, "IVS Participant Recording State Change");
-            assert_eq!((told.resource, told.at), (arn("stage", "Stage1"), at));
-            serde_json::to_value(told.detail).unwrap()
+        seen.extend(event.map(|event| {
+            assert_eq!(event.detail_type, "IVS Participant Recording State Change");
+            assert_eq!((event.resource, event.at), (arn("stage", "Stage1"), at));
+            serde_json::to_value(event.detail).unwrap()
         }));
     }
     seen
 }
 
 #[test]
-fn a_recording_is_told_of_when_it_begins_and_ends_and_why_it_did_not() {
+fn a_recording_has_events_of_its_start_end_and_failure() {
     use Phase::{Active, Disabled, Failed, Starting, Stopped, Stopping};
     let event = |name: &str, more: Value| {
         let mut all = json!({
@@ -210,20 +210,20 @@ fn course(stopping_at: i64) -> Course {
     history.course(&durations)
 }
 
-/// What is told of a composition with two destinations: when in seconds, name, destination, error.
+/// The outbox events of a composition with two destinations: second, name, destination, error.
 fn composed(course: &Course, error_code: &str, from: Progress, to: Progress) -> Vec<(i64, String, String, Value)> {
     let scope = scope();
     let composition = Composition { scope: &scope, id: "Compo1", stage: "Stage1", error_code };
     let all = of_composition(composition, &["Dest1", "Dest2"], course, from, to);
-    let shown = |told: OutboxEvent| {
-        assert_eq!(told.detail_type, "IVS Composition State Change");
-        assert_eq!(told.resource, arn("composition", "Compo1"));
-        let mut detail = serde_json::to_value(told.detail).unwrap();
+    let shown = |event: OutboxEvent| {
+        assert_eq!(event.detail_type, "IVS Composition State Change");
+        assert_eq!(event.resource, arn("composition", "Compo1"));
+        let mut detail = serde_json::to_value(event.detail).unwrap();
         let mut take = |member: &str| detail.as_object_mut().unwrap().remove(member);
         assert_eq!(take("stage_arn").unwrap(), arn("stage", "Stage1"));
         let name = take("event_name").unwrap().as_str().unwrap().to_owned();
         let id = take("id").map(|id| id.as_str().unwrap().to_owned()).unwrap_or_default();
-        (told.at.0 / 1000, name, id, detail)
+        (event.at.0 / 1000, name, id, detail)
     };
     all.into_iter().map(shown).collect()
 }
@@ -239,7 +239,7 @@ fn a_composition_tells_of_its_start_its_destinations_and_its_end() {
         [event(2, "Session Start", ""), event(2, "Destination Start", "Dest1"), event(2, "Destination Start", "Dest2")];
     let ends = [event(11, "Destination End", "Dest1"), event(11, "Destination End", "Dest2")];
     let end = event(11, "Session End", "");
-    assert_eq!(composed(&course, "", Progress::Asked, Progress::Started), start);
+    assert_eq!(composed(&course, "", Progress::Requested, Progress::Started), start);
     assert_eq!(composed(&course, "", Progress::Started, Progress::Started), []);
     assert_eq!(
         composed(&course, "", Progress::Started, Progress::Ended),
@@ -247,7 +247,7 @@ fn a_composition_tells_of_its_start_its_destinations_and_its_end() {
     );
     assert_eq!(composed(&course, "", Progress::Ended, Progress::Gone), []);
     let all = [&start[..], &ends, &[end]].concat();
-    assert_eq!(composed(&course, "", Progress::Asked, Progress::Gone), all, "late, but all of it");
+    assert_eq!(composed(&course, "", Progress::Requested, Progress::Gone), all, "late, but all of it");
     let failed = composed(&course, STAGE_DELETED, Progress::Started, Progress::Ended);
     assert_eq!(failed[..2], ends);
     let why = json!({"error_code": "StageDeleted", "reason": "Stage has been deleted"});
@@ -257,14 +257,14 @@ fn a_composition_tells_of_its_start_its_destinations_and_its_end() {
 #[test]
 fn a_composition_that_was_stopped_before_it_started_tells_only_of_its_end() {
     let course = course(1);
-    assert_eq!(composed(&course, "", Progress::Asked, Progress::Ended), [event(2, "Session End", "")]);
+    assert_eq!(composed(&course, "", Progress::Requested, Progress::Ended), [event(2, "Session End", "")]);
 }
 
 #[test]
 fn a_course_goes_on_to_its_end_and_its_times_are_those_of_its_progress() {
     for stopping_at in [0, 1, 2, 10] {
         let course = course(stopping_at);
-        let mut progress = Progress::Asked;
+        let mut progress = Progress::Requested;
         let mut at = Timestamp(0);
         while progress < Progress::Gone {
             let next = course.after(progress);

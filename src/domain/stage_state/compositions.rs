@@ -16,7 +16,7 @@ pub struct ScheduledComposition {
 }
 
 impl Draft<'_> {
-    /// Before a participant publishes to a quiet stage: writes down which compositions have stopped because nobody did,
+    /// Before a participant publishes to a quiet stage: records which compositions have stopped for lack of one,
     /// which the stage will no longer show.
     pub(super) fn stop_idle_compositions(&mut self, compositions: &[ScheduledComposition], now: Timestamp) {
         for composition in compositions {

@@ -21,7 +21,7 @@ pub use record::{NewParticipant, ParticipantRecord, ParticipantRecording};
 pub use replications::{Replication, ReplicationKey};
 
 use super::composition::{Durations, Progress};
-use super::event::{self, EventContext, OutboxEvent, Whom};
+use super::event::{self, EventContext, OutboxEvent, Subject};
 use super::participant::Illegal;
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
@@ -202,7 +202,7 @@ pub enum Change {
         session: SessionId,
         at: Timestamp,
     },
-    /// Nobody publishes to the stage since `at`.
+    /// The stage has no publisher since `at`.
     MarkStageQuiet {
         stage: String,
         at: Timestamp,
@@ -313,9 +313,9 @@ impl Draft<'_> {
     /// Puts events of a participant into the outbox.
     fn announce(&mut self, session: &SessionId, participant: &ParticipantRecord, events: &[Event]) {
         let source = participant.source.as_ref().map(|source| (&*source.stage, &*source.session));
-        let whom = Whom { id: participant.id(), user_id: &participant.user_id, source };
+        let subject = Subject { id: participant.id(), user_id: &participant.user_id, source };
         let context = session.context(self.rules.scope);
-        self.step.outbox.extend(event::of_participant(context, whom, events, self.rules.extended_events));
+        self.step.outbox.extend(event::of_participant(context, subject, events, self.rules.extended_events));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sessions open with their first participant and end when nobody needs them any more.
+//! Sessions open with their first participant and end some time after the last one has left.
 
 use super::{Change, Command, Draft, ParticipantCommand, ParticipantRecord, SessionId, StageState};
 use crate::clock::Timestamp;
@@ -91,7 +91,7 @@ impl Draft<'_> {
         }
     }
 
-    /// When a session ends in which nobody publishes from `now` on.
+    /// When a session without publishers ends.
     fn silence(&self, now: Timestamp) -> Option<Timestamp> {
         self.rules.session_silent.map(|wait| now.plus(wait))
     }

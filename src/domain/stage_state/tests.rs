@@ -81,9 +81,9 @@ fn a_publisher_that_leaves_ends_its_replications_before_its_session() {
 #[test]
 fn what_the_state_does_not_allow_is_refused() {
     assert_eq!(act(joined(), ParticipantCommand::Unpublish).unwrap_err(), Illegal::NotPublishing);
-    let nobody =
+    let command =
         Command::Participant { session: session(), id: "a".into(), command: ParticipantCommand::Leave, at: NOW };
-    assert_eq!(take(StageState::default(), nobody).unwrap_err(), Illegal::NotConnected);
+    assert_eq!(take(StageState::default(), command).unwrap_err(), Illegal::NotConnected);
 }
 
 #[test]
