@@ -20,12 +20,13 @@
 //! | [`app`] | one async function per operation; the only place where the others meet |
 //! | [`api`] | the AWS API: the table of operations, SigV4, authorization, restJson1, OpenAPI; the event stream and the endpoints of the server's own |
 //! | [`signaling`] | the endpoints of participants: events WebSocket, WHIP, subscribing |
-//! | [`connections`] | the connections of participants that this node holds |
+//! | [`console`] | web pages: the demo page |
+//! | [`connections`] | the connections of participants to this node: media transports, events WebSockets, heartbeats |
 //! | [`greenroom_media`] | media: a sans-IO engine that forwards them, and the thread that feeds it |
 //! | [`events`] | events out: the outbox put in order, and delivered to the targets of a file |
 //! | [`http`] | the shared HTTP layer: connections, TLS, trusted proxies, limits, request log, panic guard; the HTTP client. Imports [`metrics`] (it counts requests) and [`ids`] (it gives each an id) |
 //! | [`config`] | the settings of a server |
-//! | [`greenroom_client`] | the other end: participants with real media, one or many, for users and tests |
+//! | [`greenroom_client`] | the client: participants with real media, one or many, for users and tests |
 //! | [`cli`] | the command line: flags, configuration file, one module per command, completions and man pages |
 //! | [`backup`] | a store as one file: written, read, encrypted for the way |
 //! | [`server`] | a server from start to end, and the routing decision |
@@ -130,6 +131,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod console;
 pub mod domain;
 pub mod events;
 pub mod http;

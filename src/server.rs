@@ -149,6 +149,7 @@ impl Server {
             bell: ChangeNotifier::default(),
             log_end: watch::Sender::new(0),
         });
+        let signaling_settings = media::signaling_settings(&args.participants);
         let (connections, maintenance) = media::start(&args, media_socket, &app)?;
         nodes::start(&app).await.map_err(|fault| match app.db.health().disk_failure() {
             Some(cause) => ServerError::Unwritable(cause),
@@ -166,7 +167,7 @@ impl Server {
         let routes = Routes {
             app: app.clone(),
             api: api.clone(),
-            signaling: SignalingState::new(connections.clone(), limits.clone()),
+            signaling: SignalingState::new(connections.clone(), limits.clone(), signaling_settings),
             with_metrics: served == Served::WithApi,
         };
         let ids = app.ids.clone();

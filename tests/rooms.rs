@@ -46,7 +46,8 @@ const MAY: &[(&str, &[&str])] = &[
     // A file to and from a store. `app` knows what secrets are sealed under.
     ("backup", &["app", "clock", "ids", "secret", "store"]),
     ("signaling", &["http", "metrics", "app", "connections", "domain", "model", "clock", "config"]),
-    ("connections", &["metrics", "app", "domain", "model", "clock", "config"]),
+    ("connections", &["metrics", "app", "domain", "model", "clock"]),
+    ("console", &["http", "app"]),
     (
         "server",
         &[
@@ -55,6 +56,7 @@ const MAY: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "connections",
+            "console",
             "domain",
             "events",
             "http",
@@ -133,7 +135,7 @@ fn libraries_stay_in_their_rooms() {
         ("sqlx_postgres::", &["store"]),
         ("rusqlite::", &["store"]),
         ("deadpool::", &["store"]),
-        ("axum::", &["api", "http", "signaling", "server", "config"]),
+        ("axum::", &["api", "http", "signaling", "console", "server", "config"]),
         ("str0m::", &[]),
         ("hyper", &["events", "http"]),
         ("opentelemetry", &["http", "telemetry"]),

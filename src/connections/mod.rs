@@ -23,7 +23,6 @@ pub use registry::{CloseReason, End};
 pub use stage::{Stage, StageSnapshot};
 
 use crate::app::App;
-use crate::config::IceArgs;
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{Datagrams, Metrics};
 use greenroom_media::MediaHandle;
@@ -44,12 +43,8 @@ const MAX_CONCURRENT_WRITES: usize = 16;
 /// Settings of participants' connections.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Idle timeout of an events WebSocket.
-    pub events_timeout: Duration,
     /// Maximum duration of a publication or subscription.
     pub max_stream_duration: Duration,
-    /// ICE servers for participants.
-    pub ice: IceArgs,
     pub media: greenroom_media::MediaConfig,
     pub limits: Limits,
 }

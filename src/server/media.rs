@@ -3,8 +3,9 @@
 use super::settings::seconds;
 use super::{ServerError, reachable};
 use crate::app::App;
-use crate::config::{IceArgs, MediaLimitArgs, ServeArgs, Switch};
+use crate::config::{IceArgs, MediaLimitArgs, ParticipantArgs, ServeArgs, Switch};
 use crate::connections::{Connections, Limits, Maintenance, Settings};
+use crate::signaling;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -18,6 +19,12 @@ pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<(UdpSocket, SocketAd
     Ok((socket, bound))
 }
 
+/// The settings of signaling. Warns about TURN servers without credentials.
+pub fn signaling_settings(args: &ParticipantArgs) -> signaling::Settings {
+    warn_of_open_relays(&args.ice);
+    signaling::Settings { events_timeout: seconds(args.events_timeout_seconds), ice: args.ice.clone() }
+}
+
 /// Starts the media engine on its socket, and the registry of connections.
 pub fn start(
     args: &ServeArgs,
@@ -29,11 +36,8 @@ pub fn start(
     if public_ips.is_empty() && bound.ip().is_unspecified() {
         public_ips.push(reachable(bound).ip());
     }
-    warn_of_open_relays(&chosen.ice);
     let settings = Settings {
-        events_timeout: seconds(chosen.events_timeout_seconds),
         max_stream_duration: seconds(chosen.stream_max_seconds),
-        ice: chosen.ice.clone(),
         media: greenroom_media::MediaConfig {
             public_ips,
             timeout: seconds(chosen.ice_timeout_seconds),

@@ -2,6 +2,7 @@
 
 use crate::api::{self, ApiState};
 use crate::app::App;
+use crate::console;
 use crate::http::Route;
 use crate::signaling::{self, SignalingState};
 use axum::extract::Request;
@@ -25,7 +26,7 @@ impl Routes {
             return api::operation_route(&self.api, operation);
         }
         signaling::route(&self.signaling, request)
-            .or_else(|| signaling::demo::route(&self.app, request))
+            .or_else(|| console::demo::route(&self.app, request))
             .or_else(|| api::internal_route(&self.api, request, self.with_metrics))
             .unwrap_or_else(|| api::fallback_route(&self.api, request.method()))
     }

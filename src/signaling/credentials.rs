@@ -1,5 +1,4 @@
-//! The tokens of a request: where they stand, and which of them is which. A token never stands in an address, and is
-//! never written to the log.
+//! The tokens of a request. Tokens are never part of a URL and never logged.
 
 use crate::app::App;
 use crate::app::admission::{self, Purpose, is_of_connection};
@@ -8,21 +7,19 @@ use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 
-/// Where a connection token stands that comes with a bearer token.
+/// The header of a connection token that is sent with a bearer token.
 const CONNECTION_TOKEN: HeaderName = HeaderName::from_static("greenroom-connection-token");
-/// Most subprotocols that are looked at.
-const OFFERED: usize = 8;
+/// Maximum subprotocols that are read.
+const MAX_SUBPROTOCOLS: usize = 8;
 
-/// What somebody shows at the door.
+/// The tokens of a client.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The participant token.
     token: String,
-    /// The connection token that comes with it.
-    connection: Option<String>,
+    connection_token: Option<String>,
 }
 
-/// Neither token is shown.
+/// Without the tokens.
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credentials(***)")
@@ -30,55 +27,54 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Those in the headers of a request.
+    /// The tokens in the headers of a request.
     pub fn of(headers: &HeaderMap) -> Result<Credentials, SignalingError> {
         let token = bearer(headers)?.ok_or_else(missing)?.to_owned();
-        let connection = headers.get(CONNECTION_TOKEN).map(text).transpose()?.map(str::to_owned);
-        Ok(Credentials { token, connection })
+        let connection_token = headers.get(CONNECTION_TOKEN).map(text).transpose()?.map(str::to_owned);
+        Ok(Credentials { token, connection_token })
     }
 
-    /// Those of a WebSocket, which a browser can only offer as subprotocols; any other client may send them as it would
-    /// with a request.
+    /// The tokens of a WebSocket handshake: as subprotocols, the only way for browsers, or in headers as with a request.
     pub fn of_socket(headers: &HeaderMap) -> Result<Credentials, SignalingError> {
-        let (mut token, mut connection) = (None, None);
-        for offer in offered(headers) {
-            let place = if is_of_connection(offer) { &mut connection } else { &mut token };
-            place.get_or_insert_with(|| offer.to_owned());
+        let (mut token, mut connection_token) = (None, None);
+        for protocol in subprotocols(headers) {
+            let slot = if is_of_connection(protocol) { &mut connection_token } else { &mut token };
+            slot.get_or_insert_with(|| protocol.to_owned());
         }
-        if token.is_none() && connection.is_none() {
+        if token.is_none() && connection_token.is_none() {
             return Credentials::of(headers);
         }
         let token = match token {
             Some(token) => token,
             None => bearer(headers)?.ok_or_else(missing)?.to_owned(),
         };
-        Ok(Credentials { token, connection })
+        Ok(Credentials { token, connection_token })
     }
 
-    /// Checks the tokens for a purpose.
-    pub async fn admit(&self, app: &Arc<App>, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
-        let mut ticket = admission::admit(app, &self.token, purpose).await?;
-        if let Some(token) = &self.connection {
-            admission::admit_connection(app, &mut ticket, token).await?;
+    /// Verifies the tokens for a purpose.
+    pub async fn verify(&self, app: &Arc<App>, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
+        let mut verified = admission::admit(app, &self.token, purpose).await?;
+        if let Some(token) = &self.connection_token {
+            admission::admit_connection(app, &mut verified, token).await?;
         }
-        Ok(ticket)
+        Ok(verified)
     }
 
-    /// Takes the place of the participant token, after an exchange.
-    pub fn exchange(&mut self, token: String) {
+    /// Replaces the participant token after an exchange.
+    pub fn replace_token(&mut self, token: String) {
         self.token = token;
     }
 }
 
-/// The subprotocol to answer with: the participant token if one is offered, as browsers want one that they have offered.
+/// The subprotocol of the response: the participant token if it was offered. Browsers require one that they have offered.
 pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let echoed = offered(headers).find(|offer| !is_of_connection(offer)).or_else(|| offered(headers).next())?;
-    HeaderValue::from_str(echoed).ok()
+    let token = subprotocols(headers).find(|protocol| !is_of_connection(protocol));
+    HeaderValue::from_str(token.or_else(|| subprotocols(headers).next())?).ok()
 }
 
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|offer| !offer.is_empty()).take(OFFERED)
+    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty()).take(MAX_SUBPROTOCOLS)
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, SignalingError> {
@@ -105,7 +101,7 @@ fn malformed() -> SignalingError {
 
 fn missing() -> SignalingError {
     let text =
-        "A participant token is needed, as: Authorization: Bearer TOKEN; a WebSocket may offer it as subprotocol";
+        "A participant token is required, as: Authorization: Bearer TOKEN; a WebSocket may send it as subprotocol";
     SignalingError::new(SignalingErrorCode::TokenMissing, text)
 }
 
@@ -125,15 +121,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_is_taken_whatever_the_case_of_its_scheme() {
+    fn the_bearer_scheme_is_case_insensitive() {
         for value in ["Bearer t", "bearer t", "BEARER  t "] {
             let credentials = Credentials::of(&headers(&[("authorization", value)])).unwrap();
-            assert_eq!((credentials.token.as_str(), credentials.connection), ("t", None), "{value}");
+            assert_eq!((credentials.token.as_str(), credentials.connection_token), ("t", None), "{value}");
         }
     }
 
     #[test]
-    fn what_is_no_bearer_token_is_told_from_none() {
+    fn a_malformed_token_is_distinguished_from_a_missing_one() {
         let code = |sent: &[(&str, &str)]| Credentials::of(&headers(sent)).unwrap_err().code;
         assert_eq!(code(&[]), SignalingErrorCode::TokenMissing);
         assert_eq!(code(&[("authorization", "Bearer  ")]), SignalingErrorCode::TokenMissing);
@@ -146,12 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn subprotocols_are_told_apart_in_either_order() {
+    fn subprotocols_are_accepted_in_either_order() {
         let (token, connection) = (jwt(r#"{"resource":"r"}"#), jwt(r#"{"account_id":"1"}"#));
         for offers in [format!("{token}, {connection}"), format!("{connection},{token}")] {
             let headers = headers(&[("sec-websocket-protocol", &offers)]);
             let credentials = Credentials::of_socket(&headers).unwrap();
-            assert_eq!((&credentials.token, credentials.connection.as_ref()), (&token, Some(&connection)));
+            assert_eq!((&credentials.token, credentials.connection_token.as_ref()), (&token, Some(&connection)));
             assert_eq!(subprotocol(&headers).unwrap(), token.as_str());
             assert_eq!(format!("{credentials:?}"), "Credentials(***)");
         }

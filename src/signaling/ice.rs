@@ -1,18 +1,18 @@
-//! `Link` headers that name the ICE servers (RFC 9725, section 4.6).
+//! `Link` headers for ICE servers (RFC 9725, section 4.6).
 
 use crate::clock::Timestamp;
 use crate::config::{IceArgs, IceServer, TurnCredentials};
 use axum::http::header::LINK;
 use axum::http::{HeaderMap, HeaderValue};
 
-/// Names every ICE server to an authenticated participant, TURN servers with credentials for this participant.
+/// Adds a `Link` for every ICE server; those of TURN servers have credentials for the participant.
 pub fn link(ice: &IceArgs, participant: &str, now: Timestamp, headers: &mut HeaderMap) {
     for server in &ice.ice_servers {
         append(headers, value(server, ice.credentials(server, participant, now.0 / 1000).as_ref()));
     }
 }
 
-/// Names the ICE servers to a client without a token: those that need no credentials.
+/// Adds a `Link` for every ICE server that requires no credentials, for a client without a token.
 pub fn link_without_credentials(ice: &IceArgs, headers: &mut HeaderMap) {
     for server in ice.ice_servers.iter().filter(|server| !ice.needs_credentials(server)) {
         append(headers, value(server, None));
@@ -20,7 +20,7 @@ pub fn link_without_credentials(ice: &IceArgs, headers: &mut HeaderMap) {
 }
 
 fn append(headers: &mut HeaderMap, text: String) {
-    // The settings are printable ASCII.
+    // Settings are validated to be printable ASCII.
     let Ok(mut value) = HeaderValue::try_from(text) else { return };
     value.set_sensitive(true);
     headers.append(LINK, value);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_no_server_that_needs_credentials_is_named() {
+    fn servers_with_credentials_are_omitted_without_a_token() {
         let public = links(link_without_credentials);
         assert_eq!(public, [r#"<stun:s.example>; rel="ice-server""#, r#"<turn:open.example>; rel="ice-server""#]);
         let ice = IceArgs {

@@ -1,20 +1,21 @@
-//! The participants' front door: the events WebSocket, WHIP to publish, and the like exchange to subscribe.
+//! The participants' endpoints: the events WebSocket, publishing over WHIP (RFC 9725), and subscribing by the same exchange.
 //!
-//! Every request walks one path: limits, what the path names, the token, the [`crate::connections`]; and one exit where refusals are
-//! rendered and browsers of other origins are told that they may read the answer. What is said and answered is in
-//! `docs/participants.md`.
+//! A request takes one path: route, token, [`crate::connections`], response. `docs/participants.md` is the reference of the
+//! protocol.
 
-mod agent;
+#![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
+
 mod credentials;
-pub mod demo;
+mod errors;
 mod events;
 mod ice;
 mod messages;
-mod refusal;
 mod target;
+mod user_agent;
 mod whip;
 
 use crate::app::admission::Purpose;
+use crate::config::IceArgs;
 use crate::connections::Connections;
 use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::http::{Exchange, LayerError, Limits, RequestContext, Reservation, Route, RouteKind, Sender};
@@ -27,9 +28,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use credentials::Credentials;
 use std::sync::Arc;
+use std::time::Duration;
 use target::Target;
 
-/// What pages of every origin may send and read.
+/// CORS headers: pages of all origins may use the endpoints, which require a token.
 const CORS: [(&str, &str); 5] = [
     ("access-control-allow-origin", "*"),
     ("access-control-allow-methods", "GET, POST, PATCH, DELETE, OPTIONS"),
@@ -41,16 +43,26 @@ const CORS: [(&str, &str); 5] = [
     ("access-control-max-age", "86400"),
 ];
 
+/// Settings of signaling.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Idle timeout of an events WebSocket.
+    pub events_timeout: Duration,
+    /// ICE servers for participants.
+    pub ice: IceArgs,
+}
+
 /// The state that the handlers share.
 #[derive(Clone, Debug)]
 pub struct SignalingState {
     connections: Arc<Connections>,
     limits: Arc<Limits>,
+    settings: Arc<Settings>,
 }
 
 impl SignalingState {
-    pub fn new(connections: Arc<Connections>, limits: Arc<Limits>) -> Self {
-        SignalingState { connections, limits }
+    pub fn new(connections: Arc<Connections>, limits: Arc<Limits>, settings: Settings) -> Self {
+        SignalingState { connections, limits, settings: Arc::new(settings) }
     }
 }
 
@@ -63,7 +75,7 @@ pub fn route(state: &SignalingState, request: &Request) -> Option<Route> {
     if !is_under("/events") && !is_under("/whip") && !is_root {
         return None;
     }
-    let target = Target::of(request.uri());
+    let target = Target::parse(request.uri());
     let endpoint = target.as_ref().ok().and_then(Option::as_ref).map_or("other", Target::endpoint);
     let state = state.clone();
     let handler = async move |request| respond(&state, target, request).await;
@@ -75,30 +87,25 @@ fn is_offer(request: &Request) -> bool {
     request.method() == Method::POST && whip::is_offer(request.headers())
 }
 
-async fn respond(
-    SignalingState { connections, limits }: &SignalingState,
-    target: Result<Option<Target>, SignalingError>,
-    request: Request,
-) -> Response {
+async fn respond(state: &SignalingState, target: Result<Option<Target>, SignalingError>, request: Request) -> Response {
     let context = RequestContext::of(request.extensions());
-    let mut response = match answer(connections, limits, target, request, context.as_deref()).await {
+    let mut response = match answer(state, target, request, context.as_deref()).await {
         Ok(response) => response,
-        Err(refusal) => {
+        Err(error) => {
             if let Some(context) = &context {
-                context.set_outcome(refusal::telling(refusal.code).name);
+                context.set_outcome(error.code.name());
             }
-            refusal::response(&refusal)
+            errors::response(&error)
         }
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        allow_origins(response.headers_mut());
+        add_cors_headers(response.headers_mut());
     }
     response
 }
 
 async fn answer(
-    plane: &Arc<Connections>,
-    limits: &Limits,
+    state: &SignalingState,
     target: Result<Option<Target>, SignalingError>,
     request: Request,
     context: Option<&RequestContext>,
@@ -106,27 +113,27 @@ async fn answer(
     let Some(target) = target? else {
         return Err(SignalingError::new(SignalingErrorCode::NotFound, "Participants use /events/… and /whip…"));
     };
-    // Browsers ask before they send a token; whoever sends one is told the ICE servers' credentials too.
+    // A CORS preflight has no token. A client that sends one also gets the credentials of ICE servers.
     if request.method() == Method::OPTIONS && !request.headers().contains_key(AUTHORIZATION) {
-        return Ok(options(&target, |headers| ice::link_without_credentials(&plane.settings.ice, headers)));
+        return Ok(options(&target, |headers| ice::link_without_credentials(&state.settings.ice, headers)));
     }
     if request.method() != Method::OPTIONS && !target.methods().contains(request.method()) {
         if let Some(context) = context {
-            context.set_outcome(refusal::telling(SignalingErrorCode::MethodNotAllowed).name);
+            context.set_outcome(SignalingErrorCode::MethodNotAllowed.name());
         }
-        return Ok(not_allowed(&target));
+        return Ok(method_not_allowed(&target));
     }
     let exchange = exchange(&request)?;
     match target {
         target if request.method() == Method::OPTIONS => {
-            let _in_flight = reserve_in_flight(limits, &exchange)?;
-            options_for_participant(plane, &target, &request.into_parts().0).await
+            let _in_flight = reserve_in_flight(&state.limits, &exchange)?;
+            options_for_participant(state, &target, &request.into_parts().0).await
         }
         Target::Events(topic) => {
-            let _in_flight = reserve_in_flight(limits, &exchange)?;
-            events::answer(plane, topic, request, &exchange.client).await
+            let _in_flight = reserve_in_flight(&state.limits, &exchange)?;
+            events::answer(state, topic, request, &exchange.client).await
         }
-        target => whip::answer(plane, target, request, limits, &exchange).await,
+        target => whip::answer(state, target, request, &exchange).await,
     }
 }
 
@@ -142,55 +149,56 @@ fn reserve_in_flight(limits: &Limits, exchange: &Exchange) -> Result<Reservation
     limits.reserve_in_flight(exchange).map_err(|text| SignalingError::new(SignalingErrorCode::Busy, text))
 }
 
-/// Says whose token a request came with, once it is proven.
-fn prove(context: Option<&RequestContext>, ticket: &VerifiedToken) {
-    let Some(context) = context else { return };
-    let (account, region) = (ticket.scope.account.clone(), ticket.scope.region.clone());
-    let participant = Some((ticket.stage.clone(), ticket.participant.clone()));
+/// Adds the authenticated participant to the context of its request.
+fn set_sender(parts: &Parts, token: &VerifiedToken) {
+    let Some(context) = RequestContext::of(&parts.extensions) else { return };
+    let (account, region) = (token.scope.account.clone(), token.scope.region.clone());
+    let participant = Some((token.stage.clone(), token.participant.clone()));
     context.set_sender(Sender { account, region, access_key: None, participant });
 }
 
-/// `OPTIONS` with a token: the ICE servers and their credentials for this participant, before it makes an offer.
+/// `OPTIONS` with a token: adds the participant's credentials for the ICE servers, which it needs before its offer.
 async fn options_for_participant(
-    plane: &Connections,
+    state: &SignalingState,
     target: &Target,
     parts: &Parts,
 ) -> Result<Response, SignalingError> {
-    let ticket = Credentials::of(&parts.headers)?.admit(&plane.app, Purpose::Join).await?;
-    prove(RequestContext::of(&parts.extensions).as_deref(), &ticket);
-    let now = plane.app.clock.now();
-    let mut response = options(target, |headers| ice::link(&plane.settings.ice, &ticket.participant, now, headers));
+    let app = &state.connections.app;
+    let token = Credentials::of(&parts.headers)?.verify(app, Purpose::Join).await?;
+    set_sender(parts, &token);
+    let now = app.clock.now();
+    let mut response = options(target, |headers| ice::link(&state.settings.ice, &token.participant, now, headers));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
-/// `OPTIONS`: the methods and types that a path takes, and the ICE servers where it takes offers or candidates.
+/// `OPTIONS`: the methods and content types of a path, and the ICE servers if it takes offers or candidates.
 fn options(target: &Target, link: impl FnOnce(&mut HeaderMap)) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(ALLOW, allowed(target));
-    if let Some((name, kind)) = target.accepts() {
-        headers.insert(name, HeaderValue::from_static(kind));
+    headers.insert(ALLOW, allowed_methods(target));
+    if let Some((name, content_type)) = target.accepted_type() {
+        headers.insert(name, HeaderValue::from_static(content_type));
         link(headers);
     }
     response
 }
 
-fn not_allowed(target: &Target) -> Response {
-    let refusal = SignalingError::new(SignalingErrorCode::MethodNotAllowed, "The path does not take this method");
-    let mut response = refusal::response(&refusal);
-    response.headers_mut().insert(ALLOW, allowed(target));
+fn method_not_allowed(target: &Target) -> Response {
+    let error = SignalingError::new(SignalingErrorCode::MethodNotAllowed, "The path does not allow this method");
+    let mut response = errors::response(&error);
+    response.headers_mut().insert(ALLOW, allowed_methods(target));
     response
 }
 
-fn allowed(target: &Target) -> HeaderValue {
+fn allowed_methods(target: &Target) -> HeaderValue {
     let methods: Vec<_> = target.methods().iter().chain([&Method::OPTIONS]).map(Method::as_str).collect();
-    // Names of methods are visible ASCII.
+    // Method names are visible ASCII.
     HeaderValue::from_str(&methods.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
 }
 
-fn allow_origins(headers: &mut HeaderMap) {
+fn add_cors_headers(headers: &mut HeaderMap) {
     for (name, value) in CORS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -201,8 +209,8 @@ fn layer_error(error: LayerError) -> Response {
     if let LayerError::Panic(panic) = error {
         tracing::error!(panic = %Bug::from(panic), "participant request panicked");
     }
-    let mut response =
-        refusal::response(&SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again"));
-    allow_origins(response.headers_mut());
+    let error = SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again");
+    let mut response = errors::response(&error);
+    add_cors_headers(response.headers_mut());
     response
 }

@@ -1,4 +1,4 @@
-//! What a path names, and which methods it takes.
+//! The paths of the participants' endpoints, with their methods and content types.
 
 use crate::domain::admission::{SignalingError, SignalingErrorCode};
 use crate::model::participant::ParticipantId;
@@ -6,22 +6,22 @@ use crate::model::shape::{FieldPath, Shape as _, ValidationErrors};
 use axum::http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-/// What a request is about.
+/// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `/events/{topic}`: what happens in a stage.
+    /// `/events/{topic}`: the events WebSocket of a stage.
     Events(String),
-    /// `/whip`, `/whip/publish/{participantId}` and `/`: to send media, as oneself.
+    /// `/whip`, `/whip/publish/{participantId}` and `/`: to publish, as the token's participant.
     Publish(Option<String>),
-    /// `/whip/subscribe/{participantId}`: to receive somebody's media.
+    /// `/whip/subscribe/{participantId}`: to subscribe to a participant.
     Subscribe(String),
-    /// `/whip/resource/{connection}`: a connection that was made.
+    /// `/whip/resource/{connection}`: a media connection.
     Resource(String),
 }
 
 impl Target {
-    /// Reads a path. Slashes that are one too many do not matter: there are clients that add them.
-    pub fn of(uri: &Uri) -> Result<Option<Target>, SignalingError> {
+    /// Parses a path; `None` if it is unknown. Empty segments are ignored, as some clients add slashes.
+    pub fn parse(uri: &Uri) -> Result<Option<Target>, SignalingError> {
         let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
         Ok(Some(match segments[..] {
             ["events", topic] => Target::Events(id(topic)?),
@@ -43,7 +43,7 @@ impl Target {
         }
     }
 
-    /// The methods it takes, beside `OPTIONS`.
+    /// The allowed methods, besides `OPTIONS`.
     pub fn methods(&self) -> &'static [Method] {
         match self {
             Target::Events(_) => &[Method::GET],
@@ -52,8 +52,8 @@ impl Target {
         }
     }
 
-    /// What bodies it takes: the header that says so, and the type.
-    pub fn accepts(&self) -> Option<(&'static str, &'static str)> {
+    /// The accepted content type, and the header that advertises it.
+    pub fn accepted_type(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Target::Events(_) => None,
             Target::Publish(_) | Target::Subscribe(_) => Some(("accept-post", super::whip::SDP)),
@@ -62,12 +62,12 @@ impl Target {
     }
 }
 
-/// An id in a path. Stages, participants and connections are all named by the letters that a participant's id may have.
+/// An id in a path. The ids of stages, participants and connections have the same characters.
 fn id(segment: &str) -> Result<String, SignalingError> {
     let wrong = || {
         SignalingError::new(
             SignalingErrorCode::MalformedRequest,
-            "an id in a path has at most 64 of A-Z, a-z, 0-9, - and _",
+            "an id in a path must have 1 to 64 characters of A-Z, a-z, 0-9, - and _",
         )
     };
     let text = percent_decode_str(segment).decode_utf8().map_err(|_| wrong())?;
@@ -81,11 +81,11 @@ mod tests {
     use super::*;
 
     fn of(path: &str) -> Result<Option<Target>, SignalingErrorCode> {
-        Target::of(&path.parse().unwrap()).map_err(|refusal| refusal.code)
+        Target::parse(&path.parse().unwrap()).map_err(|error| error.code)
     }
 
     #[test]
-    fn paths_are_read_whatever_their_slashes() {
+    fn extra_slashes_are_ignored() {
         let publish = |id: Option<&str>| Ok(Some(Target::Publish(id.map(str::to_owned))));
         for path in ["/", "/?x=1", "/whip", "/whip/", "//whip//", "/whip?x=1", "/whip/publish", "/whip/publish/"] {
             assert_eq!(of(path), publish(None), "{path}");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_name_nothing_and_other_ids_are_refused() {
+    fn unknown_paths_and_invalid_ids_are_rejected() {
         for path in ["/events", "/whip/x", "/whip/publish/a/b", "/whip/subscribe", "/whip/resource/", "/x/whip"] {
             assert_eq!(of(path), Ok(None), "{path}");
         }
@@ -109,6 +109,6 @@ mod tests {
         }
     }
 
-    /// Leaves what is encoded already as it is.
+    /// Keeps what is percent-encoded already.
     const KEPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
 }

@@ -98,10 +98,10 @@ async def test_participants_have_lines_without_their_tokens(server, tenant):
     async with endpoints.join(token):
         pass
     [opened] = [line for line in lines(server, operation="events") if line["fields"]["status"] == 101]
-    [ended] = lines(server, message="a socket has ended", participant=participant)
+    [ended] = lines(server, message="events WebSocket closed", participant=participant)
     assert ended["fields"]["id"] == opened["fields"]["id"]
     assert (await endpoints.refused("no-token"))[0] == "TOKEN_MALFORMED"
-    lines(server, message="a socket was refused", fault="TOKEN_MALFORMED")
+    lines(server, message="events WebSocket rejected", fault="TOKEN_MALFORMED")
     assert_no_secret(server.test_server.logged())
     assert token not in server.test_server.logged()
 

@@ -1,7 +1,7 @@
-//! Who comes: browser, operating system and SDK, by the headers of the request.
+//! Browser, operating system and SDK of a client, by its request headers.
 //!
-//! Client hints (`Sec-CH-UA`) are not read: browsers send them with some requests of a page and not with others, and
-//! never with a WebSocket, so that the same participant would be called now this, now that.
+//! Client hints (`Sec-CH-UA`) are not used: browsers send them with some requests but never with WebSockets, so that the
+//! same participant would appear under different names.
 
 use crate::domain::participant::Client;
 use crate::model::participant::ParticipantClientAttribute;
@@ -12,14 +12,14 @@ use serde::Deserialize;
 use std::sync::LazyLock;
 use ua_parser::{os, user_agent};
 
-/// Where a client may name the version of its SDK.
-pub const SDK_VERSION: &str = "greenroom-sdk-version";
-/// Most bytes of a header that are looked at.
-const LOOKED_AT: usize = 1024;
-/// What publishes media and is no browser, nor known to the patterns by its own name.
+/// The header in which a client may name the version of its SDK.
+pub const SDK_VERSION_HEADER: &str = "greenroom-sdk-version";
+/// Maximum bytes of a header that are parsed.
+const MAX_PARSED_BYTES: usize = 1024;
+/// Broadcasting programs that the patterns do not know.
 const BROADCASTERS: [&str; 2] = ["OBS-Studio", "Lavf"];
 
-/// The patterns of browsers and operating systems; `agents/README.md` says where they are from.
+/// The patterns of browsers and operating systems; `user_agent/README.md` names their source.
 struct Patterns {
     browsers: user_agent::Extractor<'static>,
     systems: os::Extractor<'static>,
@@ -27,7 +27,7 @@ struct Patterns {
 
 static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
     let read = patterns();
-    read.inspect_err(|error| tracing::error!(error, "browsers cannot be told apart")).ok()
+    read.inspect_err(|error| tracing::error!(error, "user agent patterns are invalid")).ok()
 });
 
 fn patterns() -> Result<Patterns, String> {
@@ -39,19 +39,19 @@ fn patterns() -> Result<Patterns, String> {
         os_parsers: Vec<os::Parser<'static>>,
     }
     let text = |error: &dyn std::error::Error| error.to_string();
-    let lists: Lists = serde_json::from_str(include_str!("agents/patterns.json")).map_err(|error| text(&error))?;
+    let lists: Lists = serde_json::from_str(include_str!("user_agent/patterns.json")).map_err(|error| text(&error))?;
     let browsers = user_agent::Builder::new().push_all(lists.user_agent_parsers).map_err(|error| text(&error))?;
     let systems = os::Builder::new().push_all(lists.os_parsers).map_err(|error| error.to_string())?;
     let browsers = browsers.build().map_err(|error| error.to_string())?;
     Ok(Patterns { browsers, systems: systems.build().map_err(|error| error.to_string())? })
 }
 
-/// What the headers of a request say of the client's software.
+/// The client's software, by its request headers.
 pub fn client(headers: &HeaderMap) -> Client {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let agent = text(USER_AGENT.as_str());
-    // A header's text is visible ASCII.
-    let agent = agent.get(..LOOKED_AT).unwrap_or(agent);
+    // The text of a header is visible ASCII: any index is a character boundary.
+    let agent = agent.get(..MAX_PARSED_BYTES).unwrap_or(agent);
     let (browser_name, browser_version) = browser(agent);
     let (os_name, os_version) = system(agent);
     Client {
@@ -60,7 +60,7 @@ pub fn client(headers: &HeaderMap) -> Client {
         os_version: fit(&os_version),
         browser_name: fit(&browser_name),
         browser_version: fit(&browser_version),
-        sdk_version: fit(text(SDK_VERSION)),
+        sdk_version: fit(text(SDK_VERSION_HEADER)),
     }
 }
 
@@ -74,7 +74,7 @@ fn browser(agent: &str) -> (String, String) {
         let found = found.into_owned();
         return (found.family, dotted([found.major, found.minor, found.patch, found.patch_minor]));
     }
-    // Whatever else comes names itself first: NAME/VERSION.
+    // Other clients start with NAME/VERSION.
     match agent.split_whitespace().next().and_then(|first| first.split_once('/')) {
         Some((name, version)) if name != "Mozilla" => (name.to_owned(), number(version)),
         _ => Default::default(),
@@ -93,12 +93,12 @@ fn dotted(parts: [Option<String>; 4]) -> String {
     parts.into_iter().map_while(|part| part.filter(|part| !part.is_empty())).collect::<Vec<_>>().join(".")
 }
 
-/// The version at the beginning of a text.
+/// The version at the start of a text.
 fn number(text: &str) -> String {
     text.chars().take_while(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect()
 }
 
-/// What the model has room for.
+/// Truncates a text and removes characters that the model does not allow.
 fn fit(text: &str) -> String {
     let Kind::Text { max, .. } = ParticipantClientAttribute::def().kind else { return String::new() };
     let allowed = |c: &char| c.is_ascii_alphanumeric() || "-_.,:; ".contains(*c);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_broadcasters_and_libraries_are_told_apart() {
+    fn browsers_broadcasters_and_libraries_are_recognized() {
         for (agent, expected) in [
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
@@ -144,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_sent_fits_into_the_model() {
+    fn all_values_are_valid_in_the_model() {
         let long = format!("{}/{}", "a<>{}".repeat(1000), "9".repeat(5000));
         let headers = HeaderMap::from_iter([
             (USER_AGENT, long.parse().unwrap()),
-            (SDK_VERSION.parse().unwrap(), "1.2.3 (x)\t<script>".parse().unwrap()),
+            (SDK_VERSION_HEADER.parse().unwrap(), "1.2.3 (x)\t<script>".parse().unwrap()),
         ]);
         let client = client(&headers);
         assert_eq!(client.sdk_version, "1.2.3 xscript");

@@ -1,4 +1,4 @@
-//! The demo page: joins a stage from a browser, shows it, and needs nothing but this service.
+//! The demo page: joins a stage from a browser and shows it, without resources from other servers.
 
 use crate::app::{App, nodes};
 use crate::http::{Route, RouteKind};
@@ -19,7 +19,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const PAGE: &str = include_str!("demo/index.html");
 
-/// What the page loads: name, type, text.
+/// The files of the page: name, content type, content.
 const FILES: [(&str, &str, &str); 7] = [
     ("demo.css", CSS, include_str!("demo/demo.css")),
     ("demo.js", SCRIPT, include_str!("demo/demo.js")),
@@ -30,7 +30,7 @@ const FILES: [(&str, &str, &str); 7] = [
     ("view.js", SCRIPT, include_str!("demo/view.js")),
 ];
 
-/// What a browser is told of every file, beside its type and the policy.
+/// Headers of every file, besides content type and policy.
 const HEADERS: [(HeaderName, &str); 3] =
     [(CACHE_CONTROL, "no-cache"), (REFERRER_POLICY, "no-referrer"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
@@ -53,25 +53,27 @@ pub fn route(app: &Arc<App>, request: &Request) -> Option<Route> {
 }
 
 async fn page(app: &Arc<App>) -> Response {
-    answer(StatusCode::OK, HTML, PAGE, &policy(&places(app).await))
+    answer(StatusCode::OK, HTML, PAGE, &policy(&connect_urls(app).await))
 }
 
 fn file(name: &str) -> Response {
     match FILES.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, text)) => answer(StatusCode::OK, kind, text, &policy(&[])),
-        None => answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "There is no such file\n", &policy(&[])),
+        None => answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "No such file\n", &policy(&[])),
     }
 }
 
-/// Where the page may have to connect to: the endpoints in the tokens, and the nodes that requests are redirected to.
-async fn places(app: &Arc<App>) -> Vec<String> {
+/// The URLs that the page connects to: the endpoints in tokens, and the nodes that requests are redirected to.
+async fn connect_urls(app: &Arc<App>) -> Vec<String> {
     let endpoints = &app.settings.endpoints;
-    let mut places = vec![endpoints.events.clone(), endpoints.whip.clone()];
+    let mut urls = vec![endpoints.events.clone(), endpoints.whip.clone()];
     match nodes::urls(app).await {
-        Ok(urls) => places.extend(urls),
-        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the nodes were not read"),
+        Ok(nodes) => urls.extend(nodes),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "node URLs not read; demo page policy incomplete")
+        }
     }
-    places
+    urls
 }
 
 fn answer(status: StatusCode, kind: &'static str, text: &'static str, policy: &str) -> Response {
@@ -86,9 +88,9 @@ fn answer(status: StatusCode, kind: &'static str, text: &'static str, policy: &s
     response
 }
 
-/// Nothing is loaded but the page's own files, and nothing is connected to but this service.
-fn policy(places: &[String]) -> String {
-    let origins: BTreeSet<&str> = places.iter().filter_map(|url| origin(url)).collect();
+/// The Content-Security-Policy: the page loads only its own files and connects only to this service.
+fn policy(urls: &[String]) -> String {
+    let origins: BTreeSet<&str> = urls.iter().filter_map(|url| origin(url)).collect();
     let connect = ["'self'"].into_iter().chain(origins).collect::<Vec<_>>().join(" ");
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {connect}; \
@@ -96,13 +98,13 @@ fn policy(places: &[String]) -> String {
     )
 }
 
-/// Scheme and authority of a URL, if they have nothing in them that means more in a policy.
+/// Scheme and authority of a URL; `None` if they have characters that are special in a policy.
 fn origin(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split('/').next()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     let good =
-        ["http", "https", "ws", "wss"].contains(&scheme) && !authority.is_empty() && authority.chars().all(plain);
+        ["http", "https", "ws", "wss"].contains(&scheme) && !authority.is_empty() && authority.chars().all(is_plain);
     good.then(|| &url[..scheme.len() + 3 + authority.len()])
 }
 
@@ -112,13 +114,13 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_origins_of_the_service_once_and_nothing_else() {
-        let places = ["ws://a.test:1/x/events", "http://a.test:1/x/whip", "http://a.test:1/", "https://b.test"];
-        let policy = policy(&places.map(str::to_owned));
+        let urls = ["ws://a.test:1/x/events", "http://a.test:1/x/whip", "http://a.test:1/", "https://b.test"];
+        let policy = policy(&urls.map(str::to_owned));
         assert!(policy.contains("connect-src 'self' http://a.test:1 https://b.test ws://a.test:1; "), "{policy}");
     }
 
     #[test]
-    fn what_is_no_plain_origin_stays_out_of_the_policy() {
+    fn urls_that_are_no_plain_origin_stay_out_of_the_policy() {
         for url in
             ["a.test", "ftp://a.test", "http://", "http://a.test;script-src *", "http://*", "http://a b", "data:x"]
         {
