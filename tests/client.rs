@@ -1,5 +1,5 @@
-//! The client: `greenroom join` and `greenroom load`, against the media engine with doors of cardboard, and against the
-//! whole server.
+//! The client: `greenroom join` and `greenroom load`, against the media engine with a minimal signaling server, and
+//! against the whole server.
 
 #[path = "client/service.rs"]
 mod service;
@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-/// How long anything may take on a busy machine.
+/// Timeout of every step, for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Lines of JSON, as they are written.
+/// Collects the JSON lines that are written.
 #[derive(Clone)]
 struct Lines(watch::Sender<Vec<Value>>);
 
@@ -37,10 +37,10 @@ impl Write for Lines {
     }
 }
 
-/// A `greenroom join` that runs in a task.
+/// A `greenroom join` in a task.
 struct Joined {
     lines: watch::Receiver<Vec<Value>>,
-    /// How many lines are of the past.
+    /// Lines to skip.
     past: usize,
     stop: Arc<Notify>,
     task: JoinHandle<Result<(), ClientError>>,
@@ -50,15 +50,20 @@ impl Joined {
     fn start(token: &str, more: &[&str]) -> Joined {
         let (sender, lines) = watch::channel(Vec::new());
         let stop = Arc::new(Notify::new());
-        let (args, heard) = (join_args(token, more), stop.clone());
+        let (args, received) = (join_args(token, more), stop.clone());
         let task = tokio::spawn(async move {
-            greenroom_client::join::run(args.into(), &mut Lines(sender), false, async move { heard.notified().await })
-                .await
+            greenroom_client::join::run(
+                args.into(),
+                &mut Lines(sender),
+                false,
+                async move { received.notified().await },
+            )
+            .await
         });
         Joined { lines, past: 0, stop, task }
     }
 
-    /// The first line that is as wished; none, and the test fails.
+    /// Waits for the first line that meets a condition.
     async fn line(&self, what: &str, wish: impl Fn(&Value) -> bool) -> Value {
         let mut lines = self.lines.clone();
         let past = self.past;
@@ -69,12 +74,12 @@ impl Joined {
         }
     }
 
-    /// Looks only at what comes from now on.
+    /// Skips the lines so far.
     fn forget(&mut self) {
         self.past = self.lines.borrow().len();
     }
 
-    /// Waits for figures of a connection that are as wished.
+    /// Waits until the statistics of a connection meet a condition.
     async fn figures(&self, direction: &str, remote: Option<&str>, wish: impl Fn(&Value) -> bool) -> Value {
         let of = |line: &Value| {
             let all = line["connections"].as_array().cloned().unwrap_or_default();
@@ -84,7 +89,7 @@ impl Joined {
         of(&line).unwrap()["figures"].clone()
     }
 
-    /// Stops it as ctrl-c does.
+    /// Stops it, as ctrl-c does.
     async fn stop(self) -> (Result<(), ClientError>, Vec<Value>) {
         self.stop.notify_one();
         let done = tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
@@ -102,7 +107,7 @@ fn join_args(token: &str, more: &[&str]) -> JoinArgs {
     JoinArgs::parse_from(args)
 }
 
-/// Whether a subscriber has received what can be decoded, and sound.
+/// Whether a subscriber has received decodable video, and audio.
 fn plays(figures: &Value) -> bool {
     let received = &figures["received"];
     let at_least = |name: &str, least: u64| received[name].as_u64().unwrap() >= least;
@@ -110,7 +115,7 @@ fn plays(figures: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn a_publisher_is_received_by_those_who_name_it_and_by_those_who_want_all() {
+async fn a_publisher_is_received_by_named_and_by_all_subscriptions() {
     let service = Service::start().await;
     let publisher = Joined::start(&service.token("alice"), &["--publish", "test-pattern", "--subscribe", "all"]);
     service.until(|stage| stage.there.get("alice") == Some(&true)).await;
@@ -127,9 +132,9 @@ async fn a_publisher_is_received_by_those_who_name_it_and_by_those_who_want_all(
     assert!(sent["sent"]["keyFramesAsked"].as_u64() >= Some(1), "{sent}");
     let (done, lines) = publisher.stop().await;
     done.unwrap();
-    assert!(lines.iter().all(|line| line["remote"].is_null()), "nobody receives himself");
+    assert!(lines.iter().all(|line| line["remote"].is_null()), "no participant receives itself");
     assert_eq!(lines.last().unwrap()["figures"]["state"], "closed");
-    // Whom they receive has gone: they say so, and stay.
+    // Their publisher has left: they print that, and stay.
     for subscriber in [named, all] {
         subscriber.line("the end", |line| line["type"] == "ended" && line["remote"] == "alice").await;
         subscriber.stop().await.0.unwrap();
@@ -137,7 +142,7 @@ async fn a_publisher_is_received_by_those_who_name_it_and_by_those_who_want_all(
 }
 
 #[tokio::test]
-async fn newcomers_are_received_and_a_publisher_that_comes_back_is_received_again() {
+async fn new_publishers_and_returning_publishers_are_subscribed_to() {
     let service = Service::start().await;
     let mut watcher = Joined::start(&service.token("carol"), &["--subscribe", "all"]);
     watcher.line("joined", |line| line["type"] == "joined").await;
@@ -154,7 +159,7 @@ async fn newcomers_are_received_and_a_publisher_that_comes_back_is_received_agai
 }
 
 #[tokio::test]
-async fn redirections_are_followed_with_the_token_by_requests_and_by_the_web_socket() {
+async fn requests_and_the_websocket_follow_redirects_with_the_token() {
     let (front, node) = (Service::start().await, Service::start().await);
     front.redirect(&node);
     let token = front.token("alice");
@@ -166,7 +171,7 @@ async fn redirections_are_followed_with_the_token_by_requests_and_by_the_web_soc
 }
 
 #[tokio::test]
-async fn redirections_in_a_circle_end() {
+async fn redirect_loops_end() {
     let (one, other) = (Service::start().await, Service::start().await);
     one.redirect(&other);
     other.redirect(&one);
@@ -175,10 +180,10 @@ async fn redirections_in_a_circle_end() {
 }
 
 #[tokio::test]
-async fn refusals_and_closings_are_told_by_their_names() {
+async fn errors_and_closes_are_reported_by_their_codes() {
     let service = Service::start().await;
-    let error = Joined::start(&service.token("bob"), &["--subscribe", "nobody"]).done().await.unwrap_err();
-    assert_eq!(error.to_string(), "PUBLISHER_NOT_FOUND: nobody of that name");
+    let error = Joined::start(&service.token("bob"), &["--subscribe", "unknown"]).done().await.unwrap_err();
+    assert_eq!(error.to_string(), "PUBLISHER_NOT_FOUND: no such publisher");
     let bob = Joined::start(&service.token("bob"), &[]);
     bob.line("joined", |line| line["type"] == "joined").await;
     service.close(4403, "PARTICIPANT_DISCONNECTED");
@@ -188,7 +193,7 @@ async fn refusals_and_closings_are_told_by_their_names() {
 }
 
 #[tokio::test]
-async fn a_publisher_that_is_announced_too_early_is_waited_for() {
+async fn a_subscription_to_a_publisher_that_is_announced_early_is_retried() {
     let service = Service::start().await;
     service.pretend("alice");
     let bob = Joined::start(&service.token("bob"), &["--subscribe", "all"]);
@@ -202,13 +207,13 @@ async fn a_publisher_that_is_announced_too_early_is_waited_for() {
 }
 
 #[tokio::test]
-async fn it_leaves_when_its_time_is_over() {
+async fn it_leaves_after_the_duration() {
     let service = Service::start().await;
     Joined::start(&service.token("bob"), &["--duration", "1"]).done().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_cannot_be_right_is_refused_before_anybody_is_asked() {
+async fn invalid_options_are_rejected_before_any_request() {
     let token = "e30.eyJqdGkiOiJhIn0.e30";
     for (token, more, part) in [
         ("nonsense", &[][..], "JSON Web Token"),

@@ -1,5 +1,5 @@
-//! A service as the client knows it: events, publishing, subscribing, over the real media engine, but without tokens, a
-//! store and a record. It does what a test wants of it: redirects, refusals, closing.
+//! A minimal signaling server on the real media engine: events, publishing, subscribing, but no token verification and no
+//! store. Tests make it redirect, reject and close.
 
 use axum::Router;
 use axum::body::Body;
@@ -22,12 +22,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
-/// What happens at the events WebSockets.
+/// The state that the events WebSockets send.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    /// Who is there, and whether they publish.
+    /// Participants, and whether they publish.
     pub there: BTreeMap<String, bool>,
-    /// Set when every socket is to be closed.
+    /// Set to close all sockets.
     pub close: Option<(u16, String)>,
 }
 
@@ -44,9 +44,9 @@ struct Shared {
     media: MediaHandle,
     stage: watch::Sender<Stage>,
     publishers: Mutex<BTreeMap<String, TransportId>>,
-    /// Where everybody is sent to.
+    /// Where all requests are redirected to.
     elsewhere: Mutex<Option<String>>,
-    /// Paths that were asked for, with the bearer.
+    /// Requested paths, with their bearer tokens.
     asked: Mutex<Vec<(String, String)>>,
 }
 
@@ -76,7 +76,7 @@ impl Service {
             .route("/whip/subscribe/{id}", post(subscribe))
             .route("/whip/resource/{id}", delete(end))
             .with_state(state.clone());
-        let heard = state.clone();
+        let received = state.clone();
         let task = tokio::spawn(async move {
             let args = ServeArgs::parse_from(["greenroom"]).listener;
             let settings = http_settings(&args);
@@ -87,14 +87,14 @@ impl Service {
             let server = HttpServer::new(listener, service, None, settings);
             tokio::join!(server.run(std::future::pending(), Duration::ZERO), async move {
                 while let Some(event) = events.recv().await {
-                    heard.happened(event);
+                    received.happened(event);
                 }
             });
         });
         Service { url, state, task }
     }
 
-    /// Sends everybody to another service from now on.
+    /// Redirects all requests to another service from now on.
     pub fn redirect(&self, to: &Service) {
         *self.state.elsewhere.lock().unwrap() = Some(to.url.clone());
     }
@@ -104,20 +104,20 @@ impl Service {
         self.state.stage.send_modify(|stage| stage.close = Some((code, word.to_owned())));
     }
 
-    /// Puts somebody onto the stage whom there is nothing to receive of.
+    /// Announces a publisher without media.
     pub fn pretend(&self, id: &str) {
         self.state.stage.send_modify(|stage| {
             stage.there.insert(id.to_owned(), true);
         });
     }
 
-    /// The paths that were asked for by the bearer of a token.
+    /// The paths that were requested with a token.
     pub fn asked(&self, token: &str) -> Vec<String> {
         let asked = self.state.asked.lock().unwrap();
         asked.iter().filter(|(_, bearer)| bearer == token).map(|(path, _)| path.clone()).collect()
     }
 
-    /// Done when the stage is as wished.
+    /// Waits until the stage meets a condition.
     pub async fn until(&self, wish: impl Fn(&Stage) -> bool) {
         let mut stage = self.state.stage.subscribe();
         stage.wait_for(|stage| wish(stage)).await.unwrap();
@@ -158,7 +158,7 @@ impl Shared {
         }
     }
 
-    /// Notes who asks, and sends on whoever is to be sent on.
+    /// Records a request, and redirects it if configured.
     fn asks(&self, path: String, headers: &HeaderMap) -> Option<Response> {
         let bearer = headers.get(header::AUTHORIZATION).map(|bearer| bearer.to_str().unwrap().replace("Bearer ", ""));
         self.asked.lock().unwrap().push((path.clone(), bearer.unwrap_or_default()));
@@ -199,7 +199,7 @@ async fn subscribe(State(ours): Ours, Path(id): Path<String>, headers: HeaderMap
     }
     let publisher = ours.publishers.lock().unwrap().get(&id).copied();
     let Some(publisher) = publisher else {
-        return refusal(StatusCode::NOT_FOUND, "PUBLISHER_NOT_FOUND", "nobody of that name");
+        return refusal(StatusCode::NOT_FOUND, "PUBLISHER_NOT_FOUND", "no such publisher");
     };
     let peer = ours.media.new_transport_id();
     match ours.media.subscribe(peer, publisher, offer).await {
@@ -225,7 +225,7 @@ async fn hear(State(ours): Ours, headers: HeaderMap, upgrade: WebSocketUpgrade) 
     upgrade.protocols([token]).on_upgrade(move |socket| tell(socket, ours))
 }
 
-/// Tells one socket what happens.
+/// Sends the stage's state on a socket.
 async fn tell(mut socket: WebSocket, ours: Arc<Shared>) {
     let mut stage = ours.stage.subscribe();
     loop {
@@ -242,7 +242,7 @@ async fn tell(mut socket: WebSocket, ours: Arc<Shared>) {
         }
         tokio::select! {
             changed = stage.changed() => if changed.is_err() { return },
-            heard = socket.recv() => if heard.is_none() { return },
+            received = socket.recv() => if received.is_none() { return },
         }
     }
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// A server that runs, with a stage.
-struct House {
+/// A running server with a stage.
+struct TestServer {
     call: OperationContext,
     url: String,
     stage: String,
@@ -24,16 +24,16 @@ struct House {
     task: JoinHandle<()>,
 }
 
-/// Asks the service as the API does, with JSON.
-macro_rules! ask {
-    ($house:expr, $operation:path, $input:tt) => {{
+/// Calls an operation with JSON, as the API does.
+macro_rules! call_api {
+    ($server:expr, $operation:path, $input:tt) => {{
         let input = serde_json::from_value(json!($input)).unwrap();
-        serde_json::to_value($operation($house.call.clone(), input).await.unwrap()).unwrap()
+        serde_json::to_value($operation($server.call.clone(), input).await.unwrap()).unwrap()
     }};
 }
 
-impl House {
-    async fn start(more: &[&str]) -> House {
+impl TestServer {
+    async fn start(more: &[&str]) -> TestServer {
         let fixed = ["greenroom", "--listen", "127.0.0.1:0"];
         let mut args = ServeArgs::parse_from(fixed.into_iter().chain(more.iter().copied()));
         args.store.database_url = Url::Memory;
@@ -42,28 +42,28 @@ impl House {
         let (call, url) = (OperationContext::new(server.app.clone(), scope), server.endpoint());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
-        let mut house = House { call, url, stage: String::new(), stop: Some(stop), task };
-        let made = ask!(house, stages::create, {"name": "client"});
-        house.stage = made["stage"]["arn"].as_str().unwrap().to_owned();
-        house
+        let mut server = TestServer { call, url, stage: String::new(), stop: Some(stop), task };
+        let made = call_api!(server, stages::create, {"name": "client"});
+        server.stage = made["stage"]["arn"].as_str().unwrap().to_owned();
+        server
     }
 
-    /// A token, and whose it is.
+    /// A participant's id and token.
     async fn token(&self, capabilities: &[&str]) -> (String, String) {
-        let made = ask!(self, tokens::create, {"stageArn": self.stage, "capabilities": capabilities});
+        let made = call_api!(self, tokens::create, {"stageArn": self.stage, "capabilities": capabilities});
         let text = |name: &str| made["participantToken"][name].as_str().unwrap().to_owned();
         (text("participantId"), text("token"))
     }
 
     async fn session(&self) -> String {
-        let all = ask!(self, sessions::list, {"stageArn": self.stage});
+        let all = call_api!(self, sessions::list, {"stageArn": self.stage});
         all["stageSessions"][0]["sessionId"].as_str().unwrap().to_owned()
     }
 
     /// Names of a participant's events, in order.
     async fn events(&self, participant: &str) -> Vec<String> {
         let session = self.session().await;
-        let all = ask!(self, participants::events, {
+        let all = call_api!(self, participants::events, {
             "stageArn": self.stage, "sessionId": session, "participantId": participant,
         });
         let events = all["events"].as_array().unwrap().iter();
@@ -72,7 +72,7 @@ impl House {
 
     async fn participant(&self, participant: &str) -> Value {
         let session = self.session().await;
-        let found = ask!(self, participants::get, {
+        let found = call_api!(self, participants::get, {
             "stageArn": self.stage, "sessionId": session, "participantId": participant,
         });
         found["participant"].clone()
@@ -85,53 +85,53 @@ impl House {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happened_is_what_the_api_says() {
-    let house = House::start(&[]).await;
-    let (alice, publishes) = house.token(&["PUBLISH"]).await;
-    let (bob, subscribes) = house.token(&["SUBSCRIBE"]).await;
-    let (_, watches) = house.token(&["SUBSCRIBE"]).await;
+async fn the_api_reports_what_participants_did() {
+    let server = TestServer::start(&[]).await;
+    let (alice, publishes) = server.token(&["PUBLISH"]).await;
+    let (bob, subscribes) = server.token(&["SUBSCRIBE"]).await;
+    let (_, watches) = server.token(&["SUBSCRIBE"]).await;
     let carol = Joined::start(&watches, &["--subscribe", "all"]);
     carol.line("joined", |line| line["type"] == "joined").await;
     let publisher = Joined::start(&publishes, &["--publish", "test-pattern"]);
     carol.figures("subscribe", Some(&alice), plays).await;
     let subscriber = Joined::start(&subscribes, &["--subscribe", &alice]);
     subscriber.figures("subscribe", Some(&alice), plays).await;
-    let seen = house.participant(&alice).await;
+    let seen = server.participant(&alice).await;
     assert_eq!((&seen["state"], &seen["published"]), (&json!("CONNECTED"), &json!(true)), "{seen}");
     assert_eq!(seen["sdkVersion"], env!("CARGO_PKG_VERSION"), "{seen}");
     subscriber.stop().await.0.unwrap();
     publisher.stop().await.0.unwrap();
     carol.line("the end", |line| line["type"] == "ended" && line["remote"] == alice.as_str()).await;
     carol.stop().await.0.unwrap();
-    assert_eq!(house.events(&alice).await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
-    assert_eq!(house.events(&bob).await, ["JOINED", "SUBSCRIBE_STARTED", "SUBSCRIBE_STOPPED", "LEFT"]);
-    assert_eq!(house.participant(&bob).await["state"], "DISCONNECTED");
-    house.stop().await;
+    assert_eq!(server.events(&alice).await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
+    assert_eq!(server.events(&bob).await, ["JOINED", "SUBSCRIBE_STARTED", "SUBSCRIBE_STOPPED", "LEFT"]);
+    assert_eq!(server.participant(&bob).await["state"], "DISCONNECTED");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_thrown_out_is_told_why_and_does_not_come_in_again() {
-    let house = House::start(&[]).await;
-    let (alice, token) = house.token(&["PUBLISH", "SUBSCRIBE"]).await;
+async fn a_disconnected_participant_gets_the_reason_and_cannot_rejoin() {
+    let server = TestServer::start(&[]).await;
+    let (alice, token) = server.token(&["PUBLISH", "SUBSCRIBE"]).await;
     let publisher = Joined::start(&token, &["--publish", "test-pattern"]);
     publisher.figures("publish", None, |figures| figures["sent"]["frames"].as_u64() >= Some(5)).await;
-    ask!(house, participants::disconnect, {"stageArn": house.stage, "participantId": alice});
+    call_api!(server, participants::disconnect, {"stageArn": server.stage, "participantId": alice});
     let error = publisher.done().await.unwrap_err();
     assert!(error.to_string().starts_with("PARTICIPANT_DISCONNECTED"), "{error}");
     let error = Joined::start(&token, &[]).done().await.unwrap_err();
     assert!(error.to_string().starts_with("PARTICIPANT_DISCONNECTED"), "{error}");
-    let (_, listens) = house.token(&["SUBSCRIBE"]).await;
+    let (_, listens) = server.token(&["SUBSCRIBE"]).await;
     let error = Joined::start(&listens, &["--publish", "test-pattern"]).done().await.unwrap_err();
     assert!(error.to_string().starts_with("INSUFFICIENT_CAPABILITIES"), "{error}");
-    house.stop().await;
+    server.stop().await;
 }
 
-/// Runs `greenroom load`: how it ended, and its report.
-async fn load(house: &House, more: &[&str]) -> (Result<(), ClientError>, Value) {
-    load_until(house, more, Heard::default(), std::future::pending()).await
+/// Runs `greenroom load`: its result and report.
+async fn load(server: &TestServer, more: &[&str]) -> (Result<(), ClientError>, Value) {
+    load_until(server, more, Heard::default(), std::future::pending()).await
 }
 
-/// Progress that is heard of.
+/// Notifies of progress output.
 #[derive(Clone, Default)]
 struct Heard(Arc<Notify>);
 
@@ -147,12 +147,12 @@ impl std::io::Write for Heard {
 }
 
 async fn load_until(
-    house: &House,
+    server: &TestServer,
     more: &[&str],
     mut progress: Heard,
     stop: impl Future<Output = ()>,
 ) -> (Result<(), ClientError>, Value) {
-    let fixed = ["load", "--stage", &house.stage, "--endpoint", &house.url, "--output", "json"];
+    let fixed = ["load", "--stage", &server.stage, "--endpoint", &server.url, "--output", "json"];
     let args = LoadArgs::parse_from(fixed.into_iter().chain(more.iter().copied()));
     let (sender, lines) = watch::channel(Vec::new());
     let mut lines_out = Lines(sender);
@@ -163,11 +163,11 @@ async fn load_until(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_reports_what_each_of_many_has_received() {
-    let house = House::start(&[]).await;
+async fn a_load_reports_what_its_participants_received() {
+    let server = TestServer::start(&[]).await;
     let pid = std::process::id().to_string();
     let (done, report) = load(
-        &house,
+        &server,
         &["--publishers", "2", "--subscribers", "20", "--ramp", "20", "--duration", "4", "--server-pid", &pid],
     )
     .await;
@@ -175,56 +175,57 @@ async fn a_load_reports_what_each_of_many_has_received() {
     assert_eq!(report["publishers"], json!({"asked": 2, "joined": 2, "dropped": 0}), "{report:#}");
     assert_eq!(report["subscriptions"], json!({"connected": 20, "dropped": 0}), "{report:#}");
     assert_eq!(report["failures"], json!({}));
-    assert_eq!(report["keyFrameWaitMs"]["count"], 20, "everybody sees something: {report:#}");
+    assert_eq!(report["keyFrameWaitMs"]["count"], 20, "every subscriber receives a key frame: {report:#}");
     let received = &report["received"];
     let number = |name: &str| received[name].as_u64().unwrap_or_default();
     assert!(number("frames") > 20 * 60 && number("audioFrames") > 20 * 100, "{report:#}");
     assert!(number("bits") > 0 && number("lost") * 100 <= number("packets"), "{report:#}");
     assert!(report["server"]["residentBytes"].as_u64() > Some(1_000_000), "{report:#}");
     for participant in
-        ask!(house, participants::list, {"stageArn": house.stage, "sessionId": house.session().await})["participants"]
+        call_api!(server, participants::list, {"stageArn": server.stage, "sessionId": server.session().await})["participants"]
             .as_array()
             .unwrap()
     {
         assert_eq!(participant["state"], "DISCONNECTED", "{participant}");
     }
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_that_is_ended_early_reports_what_there_is_and_is_no_failure() {
-    let house = House::start(&[]).await;
+async fn a_load_that_is_stopped_early_reports_and_succeeds() {
+    let server = TestServer::start(&[]).await;
     let progress = Heard::default();
-    let heard = progress.0.clone();
+    let received = progress.0.clone();
     let more = ["--subscribers", "1000", "--ramp", "1", "--duration", "1000"];
-    let (done, report) = load_until(&house, &more, progress, async move { heard.notified().await }).await;
+    let (done, report) = load_until(&server, &more, progress, async move { received.notified().await }).await;
     done.unwrap();
     assert!(report["subscribers"]["joined"].as_u64() < Some(1000), "{report:#}");
-    assert_eq!(report["received"]["bitsPerSecond"], 0.0, "nothing was held: {report:#}");
-    house.stop().await;
+    assert_eq!(report["received"]["bitsPerSecond"], 0.0, "the load was not held: {report:#}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_counts_who_was_refused() {
-    let house = House::start(&["--quotas", "subscribers=2"]).await;
-    let (done, report) = load(&house, &["--subscribers", "5", "--ramp", "50", "--duration", "1", "--no-events"]).await;
+async fn a_load_counts_rejected_participants() {
+    let server = TestServer::start(&["--quotas", "subscribers=2"]).await;
+    let (done, report) = load(&server, &["--subscribers", "5", "--ramp", "50", "--duration", "1", "--no-events"]).await;
     let error = done.unwrap_err();
     assert_eq!(error.to_string(), "3 of 6 did not join");
     assert_eq!(report["failures"], json!({"QUOTA_EXCEEDED": 3}), "{report:#}");
     assert_eq!(report["subscribers"], json!({"asked": 5, "joined": 2}));
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_without_rights_says_so() {
-    let house = House::start(&[]).await;
-    let (done, report) = load(&house, &["--secret-access-key", "wrong", "--subscribers", "1", "--duration", "1"]).await;
+async fn a_load_with_a_wrong_key_reports_the_error() {
+    let server = TestServer::start(&[]).await;
+    let (done, report) =
+        load(&server, &["--secret-access-key", "wrong", "--subscribers", "1", "--duration", "1"]).await;
     assert!(done.is_err());
     assert_eq!(report["failures"]["InvalidSignatureException"], 2, "{report:#}");
-    house.stop().await;
+    server.stop().await;
 }
 
-/// Files in a folder that goes with it.
+/// A temporary folder, removed on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -248,22 +249,22 @@ impl Drop for Folder {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn https_and_wss_are_spoken_to_whom_the_client_trusts() {
+async fn https_and_wss_require_a_trusted_certificate() {
     let folder = Folder::new("tls");
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
     let certificate = folder.file("certificate.pem", made.cert.pem().as_bytes());
     let key = folder.file("key.pem", made.signing_key.serialize_pem().as_bytes());
-    let house = House::start(&["--tls-cert", &certificate, "--tls-key", &key]).await;
-    let (_, token) = house.token(&["PUBLISH"]).await;
+    let server = TestServer::start(&["--tls-cert", &certificate, "--tls-key", &key]).await;
+    let (_, token) = server.token(&["PUBLISH"]).await;
     let publisher = Joined::start(&token, &["--publish", "test-pattern", "--ca", &certificate]);
     publisher.figures("publish", None, |figures| figures["sent"]["frames"].as_u64() >= Some(5)).await;
     publisher.stop().await.0.unwrap();
     let error = Joined::start(&token, &[]).done().await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    house.stop().await;
+    server.stop().await;
 }
 
-/// VP8 as the headers of its frames are (RFC 6386, 9.1): 64x48, a key frame in ten.
+/// An IVF file with the frame headers of VP8 (RFC 6386, 9.1): 64x48, every tenth frame a key frame.
 fn vp8() -> Vec<u8> {
     let head = [&b"DKIF\0\0\x20\0VP80\x40\0\x30\0"[..], &30_u32.to_le_bytes(), &1_u32.to_le_bytes(), &[0; 8]].concat();
     let frame = |n: u64| {
@@ -279,32 +280,32 @@ fn vp8() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_are_published_whole() {
+async fn files_are_published_completely() {
     let folder = Folder::new("files");
     let clip = |name: &str| format!("{}/crates/greenroom-client/src/clip/{name}", env!("CARGO_MANIFEST_DIR"));
     let ivf = folder.file("vp8.ivf", &vp8());
-    let house = House::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for files in [[clip("pattern.h264"), clip("pattern.ogg")], [clip("pattern.ogg"), ivf]] {
-        let (alice, token) = house.token(&["PUBLISH"]).await;
+        let (alice, token) = server.token(&["PUBLISH"]).await;
         let publisher = Joined::start(&token, &["--publish", &files[0], &files[1]]);
-        let (_, token) = house.token(&["SUBSCRIBE"]).await;
+        let (_, token) = server.token(&["SUBSCRIBE"]).await;
         let subscriber = Joined::start(&token, &["--subscribe", "all"]);
         let figures = subscriber.figures("subscribe", Some(&alice), plays).await;
         assert_eq!(figures["received"]["lost"], 0, "{figures}");
         subscriber.stop().await.0.unwrap();
         publisher.stop().await.0.unwrap();
     }
-    // Sound alone.
-    let (alice, token) = house.token(&["PUBLISH"]).await;
+    // Audio only.
+    let (alice, token) = server.token(&["PUBLISH"]).await;
     let publisher = Joined::start(&token, &["--publish", &clip("pattern.ogg")]);
-    let (_, token) = house.token(&["SUBSCRIBE"]).await;
+    let (_, token) = server.token(&["SUBSCRIBE"]).await;
     let subscriber = Joined::start(&token, &["--subscribe", "all"]);
-    let heard = |figures: &Value| figures["received"]["audioFrames"].as_u64() >= Some(50);
-    let figures = subscriber.figures("subscribe", Some(&alice), heard).await;
+    let received = |figures: &Value| figures["received"]["audioFrames"].as_u64() >= Some(50);
+    let figures = subscriber.figures("subscribe", Some(&alice), received).await;
     assert_eq!(figures["received"]["frames"], 0);
     subscriber.stop().await.0.unwrap();
     publisher.stop().await.0.unwrap();
-    house.stop().await;
+    server.stop().await;
 }
 
 /// Runs the program: its exit code, its output, its errors.
@@ -320,7 +321,7 @@ async fn program(args: &[&str], input: &str) -> (Option<i32>, String, String) {
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that does not read it has closed its end.
+        // Fails if the program does not read its input.
         let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
         child.wait_with_output().unwrap()
     });
@@ -330,24 +331,24 @@ async fn program(args: &[&str], input: &str) -> (Option<i32>, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_program_exits_with_what_became_of_it() {
-    let house = House::start(&[]).await;
-    let (alice, token) = house.token(&["PUBLISH"]).await;
+async fn the_exit_code_tells_the_result() {
+    let server = TestServer::start(&[]).await;
+    let (alice, token) = server.token(&["PUBLISH"]).await;
     let join = ["join", "--token", "-", "--publish", "test-pattern", "--duration", "2"];
     let (code, said, wrong) = program(&join, &format!("{token}\n")).await;
     assert_eq!(code, Some(0), "{wrong}");
     assert!(said.contains(&format!("{alice} joins the stage")) && said.contains("publish: closed"), "{said}");
     let (code, _, wrong) = program(&["join", "--token", &token, "--subscribe", "all", "--whip-url", "no"], "").await;
     assert_eq!((code, wrong.lines().count()), (Some(2), 1), "{wrong}");
-    let (code, _, wrong) = program(&["join", "--token", &token, "--subscribe", "nobody"], "").await;
+    let (code, _, wrong) = program(&["join", "--token", &token, "--subscribe", "unknown"], "").await;
     assert_eq!(code, Some(1), "{wrong}");
     assert!(wrong.starts_with("greenroom: INSUFFICIENT_CAPABILITIES: "), "{wrong}");
     let (code, said, wrong) = program(
-        &["load", "--stage", &house.stage, "--endpoint", &house.url, "--subscribers", "2", "--duration", "1"],
+        &["load", "--stage", &server.stage, "--endpoint", &server.url, "--subscribers", "2", "--duration", "1"],
         "",
     )
     .await;
     assert_eq!(code, Some(0), "{wrong}");
     assert!(said.contains("2 of 2 joined") && wrong.contains("subscriptions"), "{said}{wrong}");
-    house.stop().await;
+    server.stop().await;
 }

@@ -1,38 +1,38 @@
-/** The demo page: joins a stage, shows it, and keeps what it knows in `window.greenroom`, which tests read. */
+/** The demo page: joins a stage and shows it. Its state is in `window.greenroom`, which tests read. */
 
 import { hintFor } from "./hints.js";
 import * as media from "./media.js";
 import { Stage, now } from "./stage.js";
 import * as view from "./view.js";
 
-const MEASURE_EVERY = 500; // media.levelOf looks back for longer than this
-const AGAIN_AFTER = [500, 1000, 2000, 4000]; // a subscription that ended while its publisher goes on
-const FINAL = ["INSUFFICIENT_CAPABILITIES", "QUOTA_EXCEEDED", "CODEC_MISMATCH"]; // refusals that another try does not change
+const MEASURE_EVERY = 500; // shorter than the window of media.levelOf
+const AGAIN_AFTER = [500, 1000, 2000, 4000]; // delays before a subscription is retried while its publisher is there
+const FINAL = ["INSUFFICIENT_CAPABILITIES", "QUOTA_EXCEEDED", "CODEC_MISMATCH"]; // errors that are not retried
 
-/** All that there is to know, as plain values. Times are milliseconds since 1970. */
+/** The state of the page, as plain values. Times are in milliseconds since 1970. */
 const model = (window.greenroom = fresh());
 
 function fresh() {
   return {
     phase: "idle", // then joining, joined, left
     error: null, // the last one: code, message, hint
-    notice: null, // what the page did otherwise than asked
+    notice: null, // a deviation from the user's request
     stageId: null,
     participantId: null,
     capabilities: [],
     participants: [],
-    publication: null, // how the own media go: see `measured`
+    publication: null, // statistics of the own media: see `measured`
     subscriptions: {}, // the same, by the id of the publisher
-    ended: [], // media connections that are over: publisher (null is oneself), at
+    ended: [], // closed media connections: publisher (null is oneself), at
     closed: null, // how the events WebSocket was closed: code, reason, at
     log: [],
   };
 }
 
 let stage = null;
-let sending = null; // the stream that is published, and how to let go of it
-let tries = {}; // how often somebody was subscribed to in vain
-let refused = new Set(); // whom not to subscribe to by itself: taken off by hand, or refused for good
+let sending = null; // the published stream, and how to release it
+let tries = {}; // failed subscriptions by publisher
+let refused = new Set(); // publishers without automatic subscription: unsubscribed by hand, or rejected for good
 
 const { byId } = view;
 
@@ -89,7 +89,7 @@ const HEARD = {
 const NOTED = ["sent", "received", "http", "closed"];
 const QUIET = ["PING", "PONG"];
 
-/** What the stage tells is noted, and taken into the model. */
+/** Logs an event of the stage and updates the model. */
 function heard(kind, detail) {
   if (NOTED.includes(kind) && !QUIET.includes(detail.type)) note(kind, detail);
   HEARD[kind]?.(detail);
@@ -103,7 +103,7 @@ function note(kind, detail) {
   view.logged(entry);
 }
 
-/** Subscribes to whoever publishes and should be received. */
+/** Subscribes to all publishers that should be received. */
 function reconcile() {
   if (!stage || model.phase !== "joined" || !byId("subscribe-all").checked || !stage.may("allow_subscribe")) return;
   for (const { id, isPublishing } of model.participants) {
@@ -111,7 +111,7 @@ function reconcile() {
   }
 }
 
-/** At once for the first time; later after a while, as the other side may be about to go. */
+/** At once the first time; retries are delayed, as the publisher may be leaving. */
 function subscribeSoon(id) {
   const wait = tries[id] === undefined ? 0 : AGAIN_AFTER[Math.min(tries[id], AGAIN_AFTER.length - 1)];
   tries[id] = (tries[id] ?? -1) + 1;
@@ -169,7 +169,7 @@ async function toggle(publisher) {
   render();
 }
 
-/** One measurement of a connection: what it has carried so far, at what rate, and how loud it is. */
+/** A measurement of a connection: totals, rates and audio level. */
 async function measured(connection) {
   const before = connection.measured;
   const counts = await media.measure(connection.peer);
@@ -202,7 +202,7 @@ function show(error) {
 const render = () => view.keepingFocus(() => view.render(model, stage, toggled));
 const toggled = (publisher) => run(() => toggle(publisher));
 
-/** What a button starts; what goes wrong is shown. */
+/** Runs the action of a button, and shows its errors. */
 async function run(action) {
   model.error = null;
   try {
@@ -221,7 +221,7 @@ function onSubmit(id, action) {
 }
 
 const onClick = (id, action) => byId(id).addEventListener("click", () => run(action));
-/** Tokens are often copied with the quotes of JSON, or broken over lines. */
+/** Copied tokens often have JSON quotes or line breaks. */
 const tokenOf = (id) => byId(id).value.replace(/\s+/g, "").replace(/^["']|["',]+$/g, "");
 
 onSubmit("join", () => join(tokenOf("token"), tokenOf("connection-token")));

@@ -1,4 +1,4 @@
-/** What a refusal of a token means for the reader, and what to do. The service alone decides whether a token is good. */
+/** Explanations of token errors. Only the service verifies tokens. */
 
 const MINUTE = 60;
 
@@ -23,12 +23,12 @@ const HINTS = {
     `${url ?? "The service"} could not be reached. The token names that address; the operator sets it with --public-url.`,
 };
 
-/** A sentence for the reader, or nothing. `claims` are those of the token that was refused. */
+/** A hint, or nothing. `claims` are those of the rejected token. */
 export function hintFor(code, claims) {
   return HINTS[code]?.(claims ?? {}) ?? null;
 }
 
-/** A time in seconds since 1970, beside how long ago or ahead that is. */
+/** A Unix time, absolute and relative. */
 function when(seconds) {
   const minutes = Math.round((Date.now() / 1000 - seconds) / MINUTE);
   const at = new Date(seconds * 1000).toLocaleString();

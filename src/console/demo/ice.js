@@ -1,4 +1,4 @@
-/** ICE servers in `Link` headers, as RFC 9725 (section 4.6) has them, in the form that RTCPeerConnection takes. */
+/** ICE servers in `Link` headers, (RFC 9725, section 4.6), in the form of RTCConfiguration. */
 
 const LINK = /<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s";,]+))*)/g;
 const PARAMETER = /([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";,]+))/g;
@@ -9,7 +9,7 @@ export function iceServersIn(link) {
     const of = Object.fromEntries(found.map(([, name, quoted, plain]) => [name, quoted?.replace(/\\(.)/g, "$1") ?? plain]));
     return { urls, ...of };
   });
-  // A TURN server without credentials would make the whole connection fail.
+  // RTCPeerConnection throws for a TURN server without credentials.
   return servers
     .filter(({ rel, urls, username }) => rel === "ice-server" && (username !== undefined || !urls.startsWith("turn")))
     .map(({ urls, username, credential }) => (username === undefined ? { urls } : { urls, username, credential }));

@@ -1,4 +1,4 @@
-/** Where media come from, and what can be measured of them. */
+/** Media sources and measurements. */
 
 import { now } from "./stage.js";
 
@@ -8,7 +8,7 @@ const FRAMES_A_SECOND = 30;
 
 let audio = null;
 
-/** One for the page, made when somebody has pressed a button: browsers keep it silent until then. */
+/** One AudioContext for the page, created after a click: browsers suspend it before. */
 function audioContext() {
   audio ??= new AudioContext();
   void audio.resume();
@@ -49,7 +49,7 @@ async function devices(source) {
   return { stream, stop: () => stream.getTracks().forEach((track) => track.stop()) };
 }
 
-/** A picture that moves and says who sends it, and a tone that swells twice a second. */
+/** A moving picture with the sender's name, and a tone that pulses twice per second. */
 function pattern(label) {
   const canvas = Object.assign(document.createElement("canvas"), SIZE);
   const paint = canvas.getContext("2d");
@@ -102,7 +102,7 @@ function swellingTone(context) {
   return { track: out.stream.getAudioTracks()[0], stop };
 }
 
-/** How loud a stream is, from 0 to 1: the highest of the samples since it was last looked at, and of some before. */
+/** The audio level of a stream, from 0 to 1: the maximum since the last call, and of a window before. */
 export function levelOf(stream) {
   const context = audioContext();
   const analyser = new AnalyserNode(context, { fftSize: 32_768 });
@@ -116,7 +116,7 @@ export function levelOf(stream) {
   return { read, stop: () => source.disconnect() };
 }
 
-/** What a connection has sent or received so far, in one shape for both directions. */
+/** Totals of a connection, in one form for both directions. */
 export async function measure(peer) {
   const reports = [...(await peer.getStats()).values()];
   const streams = (kind) => reports.filter(({ type, kind: of }) => /^(in|out)bound-rtp$/.test(type) && of === kind);

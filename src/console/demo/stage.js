@@ -9,7 +9,7 @@ const PING_EVERY = 10_000; // the service gives a silent client 30 s
 const HTTP_TRIES = 2; // the second is for a redirection to another node
 const ENDED_BY_SERVICE = ["ICE_FAILED", "DTLS_FAILED", "MEDIA_LOST", "MEDIA_FAILED"];
 
-/** A refusal in the service's words, or in this page's own. */
+/** An error of the service, or of this page. */
 export class Refused extends Error {
   constructor({ code, message }) {
     super(message);
@@ -19,7 +19,7 @@ export class Refused extends Error {
 
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-/** What a token says, unverified: the service alone can tell whether it is good. */
+/** The unverified claims of a token. */
 export function claimsOf(token) {
   try {
     if (!TOKEN.test(token)) throw new SyntaxError();
@@ -30,12 +30,12 @@ export function claimsOf(token) {
       return claims;
     }
   } catch {
-    // Told below, like a token that lacks something.
+    // Reported below, like a missing claim.
   }
   throw new Refused({ code: "TOKEN_MALFORMED", message: "This is not a participant token: it cannot be decoded." });
 }
 
-/** Milliseconds since 1970, finer than the clock of `Date`. */
+/** Milliseconds since 1970, with a higher resolution than `Date`. */
 export const now = () => performance.timeOrigin + performance.now();
 
 export class Stage {
@@ -43,7 +43,7 @@ export class Stage {
   #pinging;
   #exchange = null; // resolvers of the exchange under way
 
-  /** `tell` is called with "sent", "received", "http", "state", "exchanged", "connection", "closed" or "refused". */
+  /** `tell(event)` is called with "sent", "received", "http", "state", "exchanged", "connection", "closed" or "refused". */
   constructor(token, connectionToken, tell) {
     this.token = token;
     this.claims = claimsOf(token);
@@ -60,7 +60,7 @@ export class Stage {
     return this.claims.capabilities?.[capability] === true;
   }
 
-  /** Opens the events WebSocket. Done with the first STAGE_STATE. */
+  /** Opens the events WebSocket. Resolves with the first STAGE_STATE. */
   join() {
     const protocols = [this.token, this.connectionToken].filter(Boolean);
     const socket = new WebSocket(`${this.claims.events_url}/${this.claims.topic}`, protocols);
@@ -84,7 +84,7 @@ export class Stage {
         }
       };
       socket.onopen = () => (this.#pinging = setInterval(() => this.#send({ type: "PING" }), PING_EVERY));
-      // A connection that the policy of the page forbids is an error and is never closed.
+      // A connection that the page's Content-Security-Policy forbids fires `error`, but never `close`.
       socket.onerror = () => setTimeout(() => socket.onclose?.({ code: 1006, reason: "" }));
       socket.onclose = ({ code, reason }) => {
         socket.onclose = null;
@@ -104,14 +104,14 @@ export class Stage {
     this.tell("sent", message);
   }
 
-  /** The service has given a media connection up; without an answer from it, the browser would notice later. */
+  /** The service has closed a media connection, which the browser would notice later. */
   #mediaFailed({ code, role, remoteParticipantId }) {
     if (!ENDED_BY_SERVICE.includes(code)) return;
     const connection = role === "publish" ? this.publication : this.subscriptions.get(remoteParticipantId);
     connection?.end();
   }
 
-  /** Without the events WebSocket the page knows nothing of the stage, so its media end too. */
+  /** Without the events WebSocket the state of the stage is unknown: media connections are closed, too. */
   #closed(how, lost, told) {
     clearInterval(this.#pinging);
     this.publication?.end();
@@ -121,7 +121,7 @@ export class Stage {
     this.joined = false;
   }
 
-  /** Trades the token for another one of this participant, and goes on with that. */
+  /** Exchanges the token for another one of this participant. */
   async exchange(token) {
     const claims = claimsOf(token);
     try {
@@ -137,7 +137,7 @@ export class Stage {
     this.tell("exchanged", claims);
   }
 
-  /** The ICE servers for this participant, with credentials. Without them, most networks still do. */
+  /** The ICE servers with credentials for this participant. Most networks work without. */
   iceServers() {
     const asked = async () => {
       const response = await this.request("OPTIONS", `${this.claims.whip_url}/publish/${this.id}`);
@@ -151,7 +151,7 @@ export class Stage {
     return this.servers;
   }
 
-  /** Sends a stream. `codec` is "H264", "VP8" or nothing; `layers` are the encodings of its picture. */
+  /** Sends a stream. `codec` is "H264", "VP8" or nothing; `layers` are the simulcast encodings of its video. */
   async publish(stream, { codec, layers = [{}] } = {}) {
     if (this.publication) throw new Refused({ code: "ALREADY_PUBLISHING", message: "This page publishes already." });
     const connection = new Connection(this, null, () => (this.publication = null));
@@ -169,7 +169,7 @@ export class Stage {
     return connection;
   }
 
-  /** Receives what somebody publishes. */
+  /** Subscribes to a publisher. */
   async subscribe(publisher) {
     const connection = new Connection(this, publisher, () => {
       if (this.subscriptions.get(publisher) === connection) this.subscriptions.delete(publisher);
@@ -188,7 +188,7 @@ export class Stage {
     this.#socket.close(1000);
   }
 
-  /** A request with the token. `fetch` follows a redirection to another node, but takes the token off on the way. */
+  /** A request with the token. `fetch` follows a redirect to another node, but drops the token. */
   async request(method, url, body) {
     const headers = { Authorization: `Bearer ${this.token}` };
     if (body) headers["Content-Type"] = "application/sdp";
@@ -209,13 +209,13 @@ export class Stage {
   }
 }
 
-/** What this browser can send of one codec, and its retransmissions: of several, the service would choose. */
+/** The capabilities of one codec and its retransmissions: with several, the service would choose. */
 function codecsOf(name) {
   const wanted = [`video/${name}`, "video/rtx"].map((type) => type.toLowerCase());
   return RTCRtpSender.getCapabilities("video").codecs.filter(({ mimeType }) => wanted.includes(mimeType.toLowerCase()));
 }
 
-/** A peer connection and its resource: a publication, or a subscription to somebody. */
+/** A peer connection and its resource: a publication or a subscription. */
 class Connection {
   #gone;
   #resource = null;
@@ -232,7 +232,7 @@ class Connection {
     this.#gone = gone;
   }
 
-  /** Offers, and takes the answer. It has all candidates of the server, which needs none of ours. */
+  /** Sends the offer and applies the answer, which has all candidates of the server. The server needs none of ours. */
   async open(path) {
     try {
       const iceServers = await this.stage.iceServers();
@@ -254,7 +254,7 @@ class Connection {
     }
   }
 
-  /** A close from the other side shows at once in the DTLS transport, and seconds later in the connection's state. */
+  /** A close by the server shows at once in the DTLS transport, and seconds later in the connection's state. */
   #watch() {
     const { transport } = this.peer.getTransceivers()[0].receiver;
     const changed = () => {
@@ -266,7 +266,7 @@ class Connection {
     changed();
   }
 
-  /** The browser has given up. If it never connected, the reader learns what to check. */
+  /** The browser has given up. If it never connected, a hint says what to check. */
   #failed() {
     if (this.state === "connecting") {
       const message =
@@ -284,7 +284,7 @@ class Connection {
     return true;
   }
 
-  /** It is over; the service knows, or is told by `close`. */
+  /** Closed; the service knows, or is notified by `close`. */
   end() {
     this.endedAt ??= now();
     this.#gone();

@@ -1,4 +1,4 @@
-/** What the page shows of the model. Whatever came from others is written as text, never as markup. */
+/** Renders the model. Untrusted values are rendered as text, never as markup. */
 
 import { now } from "./stage.js";
 
@@ -32,12 +32,12 @@ export function render(model, stage, toggle) {
   renderTiles(model, stage, toggle);
 }
 
-// Where the focus goes when the element that has it disappears or can no longer be used.
+// Where the focus moves when the focused element disappears or is disabled.
 const NEXT = { publish: ["unpublish"], unpublish: ["publish"], leave: ["token"] };
 const USUAL = ["publish", "unpublish", "source", "leave", "token"];
 let homeless = null; // the element that had the focus, until there is one to go to
 
-/** Renders, and sees to it that somebody who uses the keyboard does not have to start again at the top of the page. */
+/** Renders, and keeps the keyboard focus near where it was. */
 export function keepingFocus(draw) {
   const active = document.activeElement;
   const before = active && active !== document.body ? active : homeless;
@@ -60,7 +60,7 @@ function phaseOf({ phase, closed, stageId }) {
     : PHASES[phase];
 }
 
-/** Text that does not change is not touched, so that a screen reader does not say it again. */
+/** Unchanged text is not updated, so that screen readers do not repeat it. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -95,7 +95,7 @@ function fillAttributes(element, attributes) {
   element.replaceChildren(...chips);
 }
 
-/** A tile for oneself while publishing, and for everybody else who publishes. */
+/** A tile for each publisher, including oneself. */
 function renderTiles(model, stage, toggle) {
   const shown = model.participants.filter(({ id, isPublishing }) => isPublishing && id !== model.participantId);
   const myself = model.participants.find(({ id }) => id === model.participantId);
@@ -112,14 +112,14 @@ function renderTiles(model, stage, toggle) {
     const connection = mine ? stage.publication : stage.subscriptions.get(participant.id);
     fillTile(tile, participant, connection);
   }
-  byId("nobody").hidden = shown.length > 0;
+  byId("no-publishers").hidden = shown.length > 0;
 }
 
 function newTile(id, mine, toggle) {
   const tile = made("tile");
   tile.dataset.participant = id;
   tile.classList.toggle("mine", mine);
-  tile.querySelector("video").muted = mine; // nobody wants to hear an echo
+  tile.querySelector("video").muted = mine; // prevents an echo
   const button = tile.querySelector("button");
   button.hidden = mine;
   button.addEventListener("click", () => toggle(id));
@@ -182,7 +182,7 @@ function summary({ participants }) {
   return `${participants.length} on the stage, ${publishers} of them publishing`;
 }
 
-/** The newest entry stands first. */
+/** Newest entry first. */
 export function logged({ at, kind, detail }) {
   const [what, more] = WORDS[kind](detail);
   const entry = made("entry");
