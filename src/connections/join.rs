@@ -225,7 +225,7 @@ impl Connections {
         Ok(Some((answer, new)))
     }
 
-    /// Ends a media connection for its client, and waits until that is in the store, or for [`CLOSE_TIMEOUT`]. Idempotent.
+    /// Ends a media connection for its client, and waits until that is in the store, or for three seconds. Idempotent.
     /// Returns false if the participant has no such connection, and had none recently.
     pub async fn hang_up(self: &Arc<Self>, id: &str, token: &VerifiedToken) -> bool {
         let removed = {

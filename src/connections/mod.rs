@@ -1,7 +1,7 @@
 //! The connections that this node serves: media transports and events WebSockets, and their rows in the store.
 //!
-//! The store is the source of truth. A connection whose row is gone is closed here ([`reconcile`]); a connection that ends
-//! here is written to its row in order, with retries ([`persist`]).
+//! The store is the source of truth. A connection whose row is gone is closed here (`reconcile`); a connection that ends
+//! here is written to its row in order, with retries (`persist`).
 
 #![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
 

@@ -76,7 +76,7 @@ impl TokenBucket {
     }
 }
 
-/// A token bucket for each key, such as a client or an account. Bounded: see [`MAX_BUCKETS`].
+/// A token bucket for each key, such as a client or an account. At most 10,000.
 #[derive(Debug)]
 pub struct TokenBuckets<K>(HashMap<K, TokenBucket>);
 

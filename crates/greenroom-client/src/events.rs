@@ -180,7 +180,7 @@ impl EventsSocket {
         let _ = self.socket.send(Message::text(r#"{"type":"PING"}"#)).await;
     }
 
-    /// Closes the WebSocket, and waits for the closing handshake up to [`CLOSE_TIMEOUT`].
+    /// Closes the WebSocket, and waits for the closing handshake for up to two seconds.
     pub async fn close(mut self) {
         let handshake = async {
             if self.socket.close(None).await.is_ok() {
