@@ -3,7 +3,8 @@
 use super::args::{JoinArgs, LoadArgs};
 use super::error::CommandError;
 use super::stop;
-use crate::{clock, telemetry};
+use crate::clock;
+use crate::telemetry;
 use std::io::IsTerminal as _;
 
 pub(super) async fn join(args: JoinArgs) -> Result<String, CommandError> {
