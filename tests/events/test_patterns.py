@@ -4,6 +4,7 @@ import json
 
 from moto.events.models import EventPattern
 
+from files import complete_lines
 from receiver import log, status, until
 
 PATTERNS = [
@@ -75,5 +76,5 @@ def test_every_target_gets_what_its_pattern_means(start_test_server, targets, tm
         meant = [event for event in told if oracle.matches_event(event)]
         until(lambda n=n: status(server, f"p{n}")["lagEvents"] == 0)
         file = path / str(n)
-        came = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        came = [json.loads(line) for line in complete_lines(file)] if file.exists() else []
         assert came == meant, pattern

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from files import complete_lines
 from receiver import Reply, by_stage, command, log, status, until
 from server import MASTER_KEY, binary, environment, run
 from test_webhooks import crowd, turn
@@ -20,7 +21,7 @@ BROKEN = '[[target]]\nname = "x"\ntype = "webhook"\nurl = "http://127.0.0.1/"\ns
 
 
 def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in complete_lines(path)] if path.exists() else []
 
 
 def make_stages(server, count):
@@ -94,8 +95,8 @@ def test_standard_output_has_the_events_and_nothing_else(new_store, targets, tmp
             endpoint = next(line.split()[-1] for line in process.stderr if "endpoint" in line)
             threading.Thread(target=process.stderr.read, daemon=True).start()
             Wire(endpoint, ACCOUNT, "us-east-1").call("CreateStage", {"name": "seen"})
-            until(lambda: (tmp_path / "said").read_text().endswith("\n"))
-            [event] = [json.loads(line) for line in (tmp_path / "said").read_text().splitlines()]
+            until(lambda: lines(tmp_path / "said"))
+            [event] = lines(tmp_path / "said")
             assert event["detail"]["eventName"] == "CreateStage"
         finally:
             process.terminate()

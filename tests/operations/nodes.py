@@ -103,6 +103,8 @@ class Media:
 
     def follow(self, program):
         for line in program.stdout:
+            if not line.endswith("\n"):
+                return
             said = json.loads(line)
             if said["type"] == "ended":
                 self.ends.append(said)

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 
+from files import complete_lines
 from wire import ACCOUNT, Wire
 
 PATIENCE_SECONDS = 30
@@ -53,10 +55,25 @@ class Program:
         assert line, f"the program said nothing more; its log:\n{self.logged()}"
         return line.rstrip("\n")
 
+    def log_lines(self):
+        """The complete lines that the program has written to its standard error."""
+        return complete_lines(self.log.fileno())
+
     def logged(self):
-        """Everything that the program has written to its standard error."""
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        """The same as one text."""
+        return "".join(f"{line}\n" for line in self.log_lines())
+
+    def wait_for_log(self, text):
+        """The log, once it contains `text`: the server writes it on a thread, which may be a moment behind the response."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while text not in (log := self.logged()):
+            assert time.monotonic() < deadline, f"{text!r} is not in the log:\n{log[-2000:]}"
+            time.sleep(0.02)
+        return log
+
+    def log_entries(self):
+        """The JSON lines among them, parsed."""
+        return [json.loads(line) for line in self.log_lines() if line.startswith("{")]
 
     def wait(self):
         """The exit code, once the program has ended by itself."""
