@@ -71,8 +71,8 @@
 //! connection writes; requests take turns in the order of asking, and each has a transaction of its own.
 //! On PostgreSQL, connections are kept in a pool (deadpool) that does not ping one that comes back.
 //!
-//! Nodes wake each other ([`app::notices`]), and look anyway. While PostgreSQL is away ([`store::Db::watch`]), nobody waits
-//! for it, and nobody is taken for dead: see [`app::nodes::HeartbeatHistory`].
+//! Nodes notify each other of changes ([`app::change_notifications`]), and poll as well. While PostgreSQL is unreachable
+//! ([`store::Db::watch`]), requests fail at once, and no node fences another one ([`app::leases`]).
 //!
 //! ## The state of a stage
 //!
@@ -97,15 +97,14 @@
 //!
 //! ## Events
 //!
-//! What others are told ([`domain::event`]) is written into the outbox in the transaction of the change, where the
-//! participant's row is written, so that neither is without the other. A row of the stage numbers them; whoever takes a
-//! number holds that row until the commit, so that numbers are in the order of commits. Any node moves what is in the
-//! outbox to the log ([`app::outbox::relay`]), one at a time: positions in the log have no gaps and come to light in
-//! their order, so that a place in it is one number. The log is trimmed by age.
+//! Events ([`domain::event`]) are written to the outbox in the transaction of the change (transactional outbox). A row of
+//! the stage numbers them, and is locked until the commit, so that numbers are in the order of commits. Any node moves the
+//! outbox to the event log ([`app::outbox::relay`]), one at a time: positions have no gaps and become visible in order, so
+//! that a reader's progress is one number ([`app::event_log`]). The log is trimmed by age.
 //!
-//! Every target has such a place; of several nodes one delivers to it, as its lease says. What a target does not take is
-//! parked, with what comes behind it of its stage, or the target as a whole is waited for: which of the two is decided
-//! without I/O, as what is sent next is ([`events`]).
+//! Every target has such a position; the node that owns its lease delivers to it ([`app::deliveries`]). An event that a
+//! target refuses is parked, with the events behind it of its stage, or the target as a whole is down and is probed: which
+//! of the two, and what is sent next, is decided without I/O ([`events`]).
 //!
 //! ## Departures from the first design
 //!

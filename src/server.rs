@@ -15,11 +15,8 @@ pub(crate) use master_key::{KeySource, begin_replacement, finish_replacement};
 pub(crate) use settings::{options, validate};
 
 use crate::api::{ApiState, StreamLimits};
-use crate::app::credentials::{self, GivenKey, Opened, Uses};
-use crate::app::lease_clock::LeaseClock;
-use crate::app::readiness::Readiness;
-use crate::app::views::ChangeNotifier;
-use crate::app::{App, keys, nodes, notices};
+use crate::app::credentials::{self, GivenKey};
+use crate::app::{App, change_notifications, nodes};
 use crate::clock::Clock;
 use crate::config::{ServeArgs, Served};
 use crate::connections::{Connections, Maintenance};
@@ -33,10 +30,9 @@ use crate::store::Db;
 use routes::Routes;
 use settings::{Valid, app_settings, is_proxied, seconds};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A server whose sockets are bound. It serves once it is [run](Server::run).
@@ -130,28 +126,10 @@ impl Server {
         let Sockets { api: (socket, address), media: media_socket, metrics: metrics_socket } = sockets;
         let media = media_socket.1;
         let settings = app_settings(&args, address, rates);
-        let node = ids.resource();
-        let app = Arc::new(App {
-            db,
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            ids,
-            secret,
-            settings,
-            keys: keys::Keys::default(),
-            uses: Uses::default(),
-            opened: Opened::default(),
-            buckets: Mutex::default(),
-            node: RwLock::new(node),
-            pulse: nodes::HeartbeatHistory::default(),
-            readiness: Readiness::default(),
-            lease_clock: LeaseClock::default(),
-            bell: ChangeNotifier::default(),
-            log_end: watch::Sender::new(0),
-        });
+        let app = App::new(db, metrics.clone(), clock.clone(), ids, secret, settings);
         let signaling_settings = media::signaling_settings(&args.participants);
         let (connections, maintenance) = media::start(&args, media_socket, &app)?;
-        nodes::start(&app).await.map_err(|fault| match app.db.health().disk_failure() {
+        nodes::start(&app).await.map_err(|fault| match app.db().health().disk_failure() {
             Some(cause) => ServerError::Unwritable(cause),
             None => ServerError::Node(fault),
         })?;
@@ -170,7 +148,7 @@ impl Server {
             signaling: SignalingState::new(connections.clone(), limits.clone(), signaling_settings),
             with_metrics: served == Served::WithApi,
         };
-        let ids = app.ids.clone();
+        let ids = app.ids().clone();
         let service = HttpService::new(move |request| routes.route(request), limits, metrics, ids);
         Ok(Server {
             metrics_url: metrics::url(served, metrics_address, address, tls.is_some()),
@@ -221,7 +199,7 @@ impl Server {
             tokio::select! {
                 () = ended.cancelled() => {}
                 // After a reconnection, changes that were missed meanwhile are read immediately.
-                _ = async { tokio::join!(self.app.db.watch(|| self.app.bell.echo()), notices::run(&self.app)) } => {}
+                _ = async { tokio::join!(self.app.db().watch(|| self.app.notifier().notify_of_others()), change_notifications::run(&self.app)) } => {}
             }
         };
         // Metrics are served until the end.
@@ -236,7 +214,7 @@ impl Server {
             tracing::warn!(setting = "--shutdown-seconds", "requests aborted at shutdown");
         }
         // A request that hangs must not prevent closing the store.
-        let _ = tokio::time::timeout(self.grace, self.app.db.close()).await;
+        let _ = tokio::time::timeout(self.grace, self.app.db().close()).await;
     }
 }
 

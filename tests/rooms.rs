@@ -23,7 +23,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("api", &["http", "metrics", "app", "domain", "model", "clock", "config"]),
     // Counts requests, and gives each an id.
     ("http", &["metrics", "ids"]),
-    ("events", &["http", "metrics", "app", "clock", "config", "domain", "ids", "model", "store"]),
+    ("events", &["http", "metrics", "app", "clock", "config", "domain", "model"]),
     // The commands: on top of everything.
     (
         "cli",

@@ -158,7 +158,7 @@ async fn stages_tokens_and_tags() {
         assert_eq!(stage.name.as_deref(), Some("two"));
         let stage = client.get_stage().arn(&arn).send().await.unwrap().stage.unwrap();
         assert_eq!((stage.name.as_deref(), stage.active_session_id.as_deref()), (Some("two"), Some("")));
-        service.server.app.clock.advance(Duration::from_millis(1));
+        service.server.app.clock().advance(Duration::from_millis(1));
         service.stage("three").await;
         let pages = client.list_stages().into_paginator().page_size(1).send().collect::<Result<Vec<_>, _>>().await;
         let names: Vec<_> = pages.unwrap().into_iter().flat_map(|page| page.stages).map(|stage| stage.name).collect();
@@ -195,9 +195,9 @@ async fn sessions_participants_events_and_replication() {
         };
         assert_eq!(replicas().await[0].replication_state, ReplicationState::Active);
         service.act(&stage, "alice1", ParticipantCommand::Unpublish).await;
-        service.server.app.clock.advance(Duration::from_secs(29));
+        service.server.app.clock().advance(Duration::from_secs(29));
         service.act(&stage, "alice1", ParticipantCommand::Publish(None)).await;
-        service.server.app.clock.advance(Duration::from_secs(60));
+        service.server.app.clock().advance(Duration::from_secs(60));
         assert_eq!(replicas().await[0].replication_state, ReplicationState::Active, "it came back in time");
         let stop = client.stop_participant_replication().source_stage_arn(&stage).destination_stage_arn(&other);
         stop.participant_id("alice1").send().await.unwrap();
@@ -297,7 +297,7 @@ async fn compositions_and_what_they_use() {
             let shown = client.get_composition().arn(&composition.arn).send().await;
             shown.map(|shown| shown.composition.unwrap().state)
         };
-        let clock = &service.server.app.clock;
+        let clock = service.server.app.clock();
         clock.advance(Duration::from_secs(2));
         assert_eq!(state().await.unwrap(), CompositionState::Active);
         assert_eq!(code(client.delete_encoder_configuration().arn(&encoder).send().await), "ConflictException");
@@ -329,7 +329,7 @@ async fn a_composition_ends_a_minute_after_its_last_publisher() {
         let start = start.destinations(DestinationConfiguration::builder().channel(channel).build());
         let arn = start.send().await.unwrap().composition.unwrap().arn;
         let composition = async || client.get_composition().arn(&arn).send().await.unwrap().composition.unwrap();
-        let clock = &service.server.app.clock;
+        let clock = service.server.app.clock();
         clock.advance(Duration::from_secs(3600));
         assert_eq!(composition().await.state, CompositionState::Active);
         service.act(&stage, "alice1", ParticipantCommand::Leave).await;

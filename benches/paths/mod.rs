@@ -28,17 +28,17 @@ pub fn stored(world: &Rc<World>) -> Vec<Path> {
     let (one, page, create, operation) = (world.clone(), world.clone(), world.clone(), world.clone());
     vec![
         Path::new("store/stage", move || {
-            let read = async { one.app().db.read().await?.stage(&one.call.scope, &one.stage).await };
+            let read = async { one.app().db().read().await?.stage(&one.call.scope, &one.stage).await };
             assert!(one.wait(read).expect("the store answers").is_some());
         }),
         Path::new("store/page of 100 stages", move || {
             let first = Position::first();
-            let read = async { page.app().db.read().await?.stages(&page.call.scope, &first, 100).await };
+            let read = async { page.app().db().read().await?.stages(&page.call.scope, &first, 100).await };
             assert_eq!(page.wait(read).expect("the store answers").len(), 100);
         }),
         Path::new("store/create a stage", move || {
             let row = StageRow {
-                id: create.app().ids.resource(),
+                id: create.app().ids().resource(),
                 name: "a stage".into(),
                 tags: Json::default(),
                 recording: Json(greenroom::domain::stage::recording(None)),
@@ -48,7 +48,7 @@ pub fn stored(world: &Rc<World>) -> Vec<Path> {
                 active_session: None,
             };
             let write = async {
-                let mut tx = create.app().db.write().await?;
+                let mut tx = create.app().db().write().await?;
                 tx.insert_stage(&create.call.scope, &row).await?;
                 tx.commit().await
             };

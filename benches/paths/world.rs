@@ -107,7 +107,7 @@ impl World {
             expires_at: None,
         };
         let app = self.app();
-        let made = self.wait(credentials::create(&app.db, &app.secret, &app.ids, NOW, new)).expect("a key");
+        let made = self.wait(credentials::create(app.db(), app.secret(), app.ids(), NOW, new)).expect("a key");
         Key { id: made.row.id, secret: made.secret }
     }
 

@@ -37,8 +37,8 @@ impl AuditRecord {
         let agent = parts.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let agent: Option<String> = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0.to_string());
-        let at: Timestamp = ctx.app.clock.now().whole_seconds();
-        let id = ctx.app.ids.event();
+        let at: Timestamp = ctx.app.clock().now().whole_seconds();
+        let id = ctx.app.ids().event();
         let context = RequestContext::of(&parts.extensions);
         let record = json!({
             "eventVersion": VERSION,

@@ -53,11 +53,11 @@ fn monitoring(route: Route) -> Route {
 
 /// `GET /_greenroom/health`: 200 while the process runs.
 fn health(state: &ApiState) -> Response {
-    let now = state.app.clock.monotonic();
+    let now = state.app.clock().monotonic();
     let health = json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
-        "engine": state.app.db.engine(),
+        "engine": state.app.db().engine(),
         "uptimeSeconds": (now.0 - state.started_at.0) / 1000,
     });
     response::json(StatusCode::OK, &health)

@@ -29,10 +29,10 @@ pub fn service(app: Arc<App>, settings: &Settings) -> HttpService {
 /// The page in the format that the client accepts.
 pub async fn page(app: &App, headers: &HeaderMap) -> Response {
     app.count().await;
-    app.db.sample(&app.metrics);
+    app.db().sample(app.metrics());
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let format = Form::accepted(&accepted.collect::<Vec<_>>().join(","));
-    let mut response = app.metrics.page(format).into_response();
+    let mut response = app.metrics().page(format).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     response::uncached(response)
 }

@@ -36,7 +36,7 @@ use operations::{OPERATIONS, Operation};
 use signed::{Signed, verify};
 use sigv4::SigV4Authorization;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -138,7 +138,7 @@ async fn answer(state: &ApiState, operation: Option<&'static Operation>, request
     set_caller(&parts, &scope, &authorization.access_key);
     check_rate(state, operation, &scope)?;
     let ctx = OperationContext::new(state.app.clone(), scope);
-    if operation.readonly || !state.app.settings.events.audit {
+    if operation.readonly || !state.app.settings().events.audit {
         return perform(operation, &parts, &body, &caller, ctx, None).await;
     }
     // In a task of its own: a client that disconnects does not leave a change without its audit record.
@@ -197,16 +197,16 @@ async fn perform(
 
 /// Rejects a request beyond the rate of its operation.
 fn check_rate(state: &ApiState, operation: &Operation, scope: &Scope) -> Result<(), Fault> {
-    let rates = &state.app.settings.rates;
+    let rates = &state.app.settings().rates;
     if rates.0.is_empty() {
         return Ok(());
     }
     let key = (scope.account.clone(), scope.region.clone(), operation.name);
-    let mut buckets = state.app.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-    if buckets.take(key, rates, state.app.clock.monotonic()) {
+    let mut buckets = state.app.buckets();
+    if buckets.take(key, rates, state.app.clock().monotonic()) {
         return Ok(());
     }
-    state.app.metrics.refusals.rate.inc();
+    state.app.metrics().refusals.rate.inc();
     let rate = rates.0.get(operation.name).copied().unwrap_or_default();
     let text = format!("Operation: ivs:{} exceeded call rate: {rate} a second", operation.name);
     Err(Fault::rejected(RejectionKind::TooManyRequests, text))

@@ -13,7 +13,7 @@ pub use permits::StreamLimits;
 use super::signed::{Signed, verify};
 use super::sigv4::SigV4Authorization;
 use super::{ApiState, authorization, limits, response, set_caller};
-use crate::app::log;
+use crate::app::event_log;
 use crate::http::{ClientAddress, ClientBudget, ConnectionHandle, Exceeded};
 use crate::model::fault::{Fault, RejectionKind};
 use axum::extract::Request;
@@ -46,8 +46,8 @@ async fn open(state: Arc<ApiState>, request: Request) -> Result<(Reader, AccessK
     let permit = state.streams.acquire(&authorization.access_key);
     let permit = permit.map_err(|exceeded| too_many(&state, exceeded, &exchange.client))?;
     // Subscribed before the position is read: no notification in between is missed.
-    let log_end = state.app.log_end.subscribe();
-    let position = log::begin(&state.app, query.start).await?;
+    let log_end = state.app.log_end();
+    let position = event_log::begin(&state.app, query.start).await?;
     let connection = body::Connection {
         client: exchange.client.clone(),
         pending: parts.extensions.get::<ConnectionHandle>().map(|connection| connection.pending.clone()),
@@ -66,7 +66,7 @@ async fn open(state: Arc<ApiState>, request: Request) -> Result<(Reader, AccessK
 }
 
 fn too_many(state: &ApiState, exceeded: Exceeded, client: &ClientBudget) -> Fault {
-    let refusals = &state.app.metrics.refusals;
+    let refusals = &state.app.metrics().refusals;
     let (counter, reason, text) = match exceeded {
         Exceeded::Node => (
             &refusals.event_streams,

@@ -1,4 +1,4 @@
-//! Tokens at the doors: who signed them, what they say, and whether it still holds.
+//! Verification of participant tokens and connection tokens: signature, claims, and revocation.
 
 use super::App;
 use crate::domain::admission::{self, Rules, SignalingError, SignalingErrorCode, VerifiedToken};
@@ -12,17 +12,17 @@ use std::sync::Arc;
 
 pub use crate::token::is_of_connection;
 
-/// What a token is shown for; it decides what is checked.
+/// The purpose of a request with a token, which decides what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To come in: everything is checked.
+    /// To connect: everything is checked.
     Join,
-    /// To change or end a connection that is there: its time may be over, and another may have taken its place.
+    /// To change or to end an existing connection: the token may have expired, or have been replaced by a newer one.
     Hold,
 }
 
-/// Reads a token and checks everything that does not depend on what it is used for: signature, time, stage, members,
-/// revocation, and that no other token has taken its place. Capabilities are for the caller to check.
+/// Verifies a participant token: signature, time, stage, claims, revocation, and that it was not replaced by a newer one. The
+/// caller checks capabilities.
 pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
     decided(|| async {
         let mut conn = app.db.read().await?;
@@ -42,7 +42,7 @@ pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Veri
     .await
 }
 
-/// Checks a connection token that came with a participant token, and notes its id in the ticket.
+/// Verifies the connection token of a request, and notes its id in the participant's token.
 pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token: &str) -> Result<(), SignalingError> {
     let scope = ticket.scope.clone();
     let id = decided(|| async {
@@ -61,11 +61,11 @@ pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token:
     Ok(())
 }
 
-/// Why something was not done at a door.
+/// Why a request with a token was not served.
 pub(super) enum No {
-    /// Whoever asked may not.
+    /// The request is refused.
     Refused(SignalingError),
-    /// The service failed.
+    /// An internal error.
     Failed(Fault),
 }
 
@@ -81,7 +81,7 @@ impl<E: Into<Fault>> From<E> for No {
     }
 }
 
-/// Runs an attempt, again while other writers are in its way. What the service fails at is logged here.
+/// Runs an operation, with retries while transactions conflict; logs internal errors.
 pub(super) async fn decided<T, F>(attempt: impl Fn() -> F) -> Result<T, SignalingError>
 where
     F: Future<Output = Result<T, No>>,
@@ -107,7 +107,7 @@ pub(super) fn no_stage(ticket: &VerifiedToken) -> SignalingError {
     SignalingError::new(SignalingErrorCode::StageDeleted, format!("{arn} was deleted, or never was"))
 }
 
-/// Refuses a participant that was disconnected for good.
+/// Refuses a participant that was banned from the stage (DisconnectParticipant).
 pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &VerifiedToken) -> Result<(), No> {
     if !conn.is_participant_revoked(&ticket.scope, &ticket.stage, &ticket.participant).await? {
         return Ok(());
@@ -129,7 +129,7 @@ pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Res
     Err(SignalingError::new(SignalingErrorCode::ConnectionTokenRevoked, text).into())
 }
 
-/// Refuses a token in whose place its participant has put `held`.
+/// Refuses a token that its participant has exchanged for `held`.
 pub(super) fn not_superseded(held: Option<&CurrentToken>, ticket: &VerifiedToken) -> Result<(), SignalingError> {
     if !held.is_some_and(|held| held.supersedes(ticket.issued_at, &ticket.digest)) {
         return Ok(());
@@ -150,7 +150,7 @@ fn rules<'a>(app: &'a App, signer: Option<&'a Scope>) -> Rules<'a> {
     }
 }
 
-/// Checks the signature of a token; answers what it says, and whose key has signed it, if not this service's.
+/// Verifies the signature of a token; answers its claims, and whose key has signed it, if it is not a key of this service.
 async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(Verified, Option<Scope>), No> {
     if token.is_empty() {
         return Err(SignalingError::new(SignalingErrorCode::TokenMissing, "a participant token is needed").into());
@@ -168,7 +168,7 @@ async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(Verified, 
     Ok((unverified.verify(&point).map_err(disbelieved)?, signer))
 }
 
-/// Whose public key a `kid` names, and its id; `None` if it is no such ARN.
+/// The scope and the id of the public key that a `kid` names; `None` if it is no such ARN.
 fn signer(key: &str) -> Option<(Scope, &str)> {
     let parts = Parts::of(key).filter(|parts| parts.kind == ResourceKind::PublicKey.as_str())?;
     Some((Scope { account: parts.account.to_owned(), region: parts.region.to_owned() }, parts.id))

@@ -64,10 +64,10 @@ pub async fn open(
         let node = app.node();
         match tx.revoked_and_living(&token.scope, &token.stage, &token.participant, &node).await? {
             (true, _) => return Err(admission::disconnected(token).into()),
-            (false, false) => return Err(super::nodes::dead().into()),
+            (false, false) => return Err(super::nodes::fenced().into()),
             (false, true) => {}
         }
-        if *intent == Intent::Publish && super::nodes::bury_home(ctx, &mut tx, &stage).await? {
+        if *intent == Intent::Publish && super::nodes::end_dead_media_owner(ctx, &mut tx, &stage).await? {
             // The participants of the dead node have left, and the session may have ended.
             stage = tx.stage(&token.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(token))?;
         }
@@ -95,7 +95,7 @@ pub async fn open(
         replace(ctx, &mut tx, &session, &row).await?;
         tx.insert_connection(&ctx.scope, &stage.id, &row).await?;
         if *intent == Intent::Publish {
-            tx.set_media_home(&ctx.scope, &stage.id, &row.node_id).await?;
+            super::leases::claim_media(ctx, &mut tx, &stage.id, &row.node_id).await?;
         }
         let revision = tx.note_change(&ctx.scope, &stage.id, ctx.app.lease_now().0, false).await?;
         ctx.commit(tx).await?;

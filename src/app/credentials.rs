@@ -233,7 +233,6 @@ pub struct MadeKey {
 /// Why an access key cannot be had or made.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The master key is not the one that the key was written with.

@@ -1,4 +1,4 @@
-//! Ingest configurations: who may publish from an encoder, and to which stage.
+//! Ingest configurations: the stream keys of encoders, and the stages that they publish to.
 
 use super::{OperationContext, place, quota};
 use crate::domain;
@@ -19,7 +19,7 @@ use crate::store::{Conn, IngestConfigurationRow, Json, StoreError};
 const ACTIVE: &str = IngestConfigurationState::Active.as_str();
 const INACTIVE: &str = IngestConfigurationState::Inactive.as_str();
 
-/// Creates an ingest configuration, with a stream key and a participant of its own.
+/// Creates an ingest configuration, with its stream key and its participant.
 pub async fn create(
     call: OperationContext,
     input: CreateIngestConfigurationRequest,
@@ -84,7 +84,7 @@ pub async fn list(
     let page = call.page("ListIngestConfigurations", &filters, Position::first(), input.next_token, size)?;
     let stage = call.scope.own(arn).unwrap_or_default();
     if stage.is_empty() && !arn.is_empty() {
-        // Nothing feeds a stage that does not exist here.
+        // A stage of another account or region has no configurations.
         return Ok(ListIngestConfigurationsResponse {
             ingest_configurations: FromIterator::from_iter([]),
             next_token: None,
@@ -113,7 +113,7 @@ pub async fn update(
 ) -> Result<UpdateIngestConfigurationResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
-    // Stages are held before what hangs on them, here as everywhere, so that nobody waits in a circle.
+    // Lock order, prevents deadlock: stages before ingest configurations.
     let stage = match &input.stage_arn {
         Some(arn) => Some(stage_of(&call.scope, &mut tx, arn).await?),
         None => None,
@@ -161,8 +161,8 @@ pub async fn delete(
     Ok(DeleteIngestConfigurationResponse {})
 }
 
-/// An ingest configuration and the stage that it feeds, for this transaction alone: first the stage, then the
-/// configuration, unless somebody has moved it to another stage meanwhile, whereupon all begins anew.
+/// Locks the stage of an ingest configuration, then the configuration. If it was attached to another stage meanwhile, the
+/// operation is retried.
 async fn locked(call: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
     let seen = tx.ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     tx.lock_stage(&call.scope, &seen.stage_id).await?;
@@ -173,7 +173,7 @@ async fn locked(call: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> 
     Ok(row)
 }
 
-/// Takes a configuration off its stage.
+/// Detaches a configuration from its stage.
 pub(super) fn detach(row: &mut IngestConfigurationRow) {
     row.stage_id.clear();
     row.state = INACTIVE.to_owned();
@@ -185,7 +185,7 @@ pub(super) fn participants(row: &IngestConfigurationRow) -> Vec<String> {
     redundant.map(|id| id.0).chain([row.participant_id.clone()]).collect()
 }
 
-/// Notes that an encoder began or ceased to publish.
+/// Notes that an encoder has started or stopped to publish.
 pub async fn set_state(
     call: &OperationContext,
     arn: &IngestConfigurationArn,
@@ -201,8 +201,7 @@ pub async fn set_state(
     Ok(tx.commit().await?)
 }
 
-/// The id of the stage that an ARN names, `""` for `""`; `None` if there is none. The stage stays until this
-/// transaction ends.
+/// The id of the stage that an ARN names, `""` for `""`; `None` if there is none. The stage is locked for the transaction.
 async fn stage_of(
     scope: &Scope,
     tx: &mut Conn,

@@ -12,7 +12,7 @@ use crate::token::{KeyError, SigningKey};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The keys that this node has read.
+/// The signing keys that this node has read.
 #[derive(Debug, Default)]
 pub struct Keys {
     /// By id. A key never changes; which is the newest, and whether one is retired, is read from the store each time.
@@ -34,10 +34,9 @@ impl Keys {
     }
 }
 
-/// Why a signing key cannot be had.
+/// Why a signing key cannot be read or created.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The master key is not the one that the keys were written with.
@@ -122,7 +121,7 @@ pub async fn exist(db: &Db) -> Result<bool, KeysError> {
     Ok(db.read().await?.newest_signing_key().await?.is_some())
 }
 
-/// Makes sure that the master key opens the keys in a store, if it has any.
+/// Checks that the master key decrypts the keys in a store, if there are any.
 pub async fn check(db: &Db, secret: &MasterKey) -> Result<(), KeysError> {
     if let Some(row) = active(&mut db.read().await?).await?.first() {
         secret.open(&row.id, &row.sealed)?;
@@ -130,7 +129,7 @@ pub async fn check(db: &Db, secret: &MasterKey) -> Result<(), KeysError> {
     Ok(())
 }
 
-/// Makes sure that there is a key to sign with, and that the master key opens it. Several nodes may do so at once.
+/// Creates the first key, or checks that the master key decrypts the newest one. Several nodes may do so at once.
 pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<(), KeysError> {
     let mut tx = db.write().await?;
     hold(&mut tx).await?;
@@ -228,7 +227,7 @@ pub async fn retire(db: &Db, clock: &Clock, id: &str) -> Result<Retirement, Stor
 
 async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
     let id = ids.resource();
-    // A clock that stands still or was set back must not leave the older key in use.
+    // The new key must be the newest one even if the clock was set back.
     let newest = tx.signing_keys().await?.first().map_or(i64::MIN, |row| row.created_at);
     let created_at = clock.now().0.max(newest.saturating_add(1));
     let sealed = secret.seal(&id, &SigningKey::generate()?, &ids.bytes());

@@ -22,7 +22,7 @@ struct State {
     ahead: Option<i64>,
     /// Milliseconds that the wall clock is ahead of the database's.
     offset: i64,
-    /// Whether that is more than is tolerated.
+    /// Whether the offset is more than is tolerated.
     off: bool,
 }
 
@@ -44,8 +44,8 @@ impl LeaseClock {
         state.off.then_some(state.offset)
     }
 
-    /// Takes a reading in; answers whether the database's clock has been set since the last one.
-    fn take(&self, reading: ClockReading, clock: &Clock, tolerance: Duration) -> bool {
+    /// Notes a reading; answers whether the database's clock has been set since the last one.
+    fn note(&self, reading: ClockReading, clock: &Clock, tolerance: Duration) -> bool {
         let ahead = reading.database.0.saturating_sub(clock.monotonic().0);
         let (off, mut state) = (reading.is_off_by_more_than(tolerance), self.state());
         let was_off = std::mem::replace(&mut state.off, off);
@@ -71,8 +71,8 @@ impl App {
         self.lease_clock.now(&self.clock)
     }
 
-    /// Reads the database's clock. If that was set, leases of other nodes may seem to be over: this node's own must have
-    /// been kept for a whole lease again before it judges others.
+    /// Reads the database's clock. If the clock was set, leases of other nodes may seem to be over: this node fences others
+    /// only after it has renewed its own for a whole lease again.
     pub(super) async fn read_lease_clock(&self) -> Result<(), StoreError> {
         if self.clock.is_manual() {
             return Ok(());
@@ -83,9 +83,9 @@ impl App {
         if begun.elapsed() > tolerance && self.lease_clock.state().ahead.is_some() {
             return Ok(());
         }
-        if self.lease_clock.take(reading, &self.clock, tolerance) {
-            tracing::warn!("the database's clock was set: leases are judged after another lease");
-            self.pulse.reset();
+        if self.lease_clock.note(reading, &self.clock, tolerance) {
+            tracing::warn!("the database's clock was set: this node fences others after another lease");
+            self.heartbeats.reset();
         }
         self.metrics.clock_offset.set(reading.offset as f64 / 1000.0);
         Ok(())
@@ -101,7 +101,7 @@ mod tests {
         let (lease_clock, clock) = (LeaseClock::default(), Clock::manual(Timestamp(100_000)));
         let tolerance = Duration::from_millis(2500);
         let take = |database, offset| {
-            lease_clock.take(ClockReading { database: Timestamp(database), offset }, &clock, tolerance)
+            lease_clock.note(ClockReading { database: Timestamp(database), offset }, &clock, tolerance)
         };
         assert!(!take(80_000, 20_000), "the first reading is no step");
         assert_eq!((lease_clock.now(&clock), lease_clock.intolerable_offset()), (Timestamp(80_000), Some(20_000)));

@@ -1,18 +1,20 @@
-//! One async function per operation: the only place where model, domain, store, clock and ids meet.
+//! The application: one async function per operation, and the only room that runs transactions.
 
 pub mod admission;
 pub mod audit;
 pub mod authorization;
+pub mod change_notifications;
 pub mod compositions;
 pub mod connections;
 pub mod credentials;
+pub mod deliveries;
 pub mod encoder_configurations;
+pub mod event_log;
 pub mod ingest_configurations;
 pub mod keys;
 pub mod lease_clock;
-pub mod log;
+pub mod leases;
 pub mod nodes;
-pub mod notices;
 pub mod outbox;
 pub mod participants;
 mod placement;
@@ -43,111 +45,171 @@ use crate::model::page::{Position, Query};
 use crate::secret::MasterKey;
 use crate::store::{Conn, Db, StageRow, StoreError};
 use authorization::AuthorizationRequest;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Everything that the operations need, for as long as the server runs.
+/// The service: the state that every operation uses, for as long as the process runs.
 #[derive(Debug)]
 pub struct App {
-    /// The store.
-    pub db: Db,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// The time.
-    pub clock: Clock,
-    /// Names for new things.
-    pub ids: Ids,
-    /// What secrets are encrypted and page tokens are signed with.
-    pub secret: MasterKey,
-    /// What the operator chose.
-    pub settings: Settings,
-    /// The signing keys, read once.
-    pub keys: keys::Keys,
-    /// When access keys were used.
-    pub uses: credentials::Uses,
-    /// What the rows of access keys gave.
-    pub opened: credentials::Opened,
-    /// How much of each rate is left.
-    pub buckets: Mutex<Buckets>,
-    /// The name of this node; another one after it was taken for dead.
-    pub node: RwLock<String>,
-    /// Since when this node's signs of life have got through.
-    pub pulse: nodes::HeartbeatHistory,
-    /// What is known of whether this node can serve.
-    pub readiness: readiness::Readiness,
-    /// The clock that leases are measured with.
-    pub lease_clock: lease_clock::LeaseClock,
-    /// Rung after every change of who is in a stage, and whatever is told.
-    pub bell: views::ChangeNotifier,
-    /// The highest position of the log that is known.
-    pub log_end: watch::Sender<i64>,
+    pub(in crate::app) db: Db,
+    pub(in crate::app) metrics: Arc<Metrics>,
+    pub(in crate::app) clock: Clock,
+    pub(in crate::app) ids: Ids,
+    /// Encrypts secrets and signs page tokens.
+    pub(in crate::app) secret: MasterKey,
+    pub(in crate::app) settings: Settings,
+    /// The keys that sign participant tokens.
+    pub(in crate::app) keys: keys::Keys,
+    pub(in crate::app) uses: credentials::Uses,
+    pub(in crate::app) opened: credentials::Opened,
+    buckets: Mutex<Buckets>,
+    /// The id of this node; a new one after it was fenced.
+    pub(in crate::app) node: RwLock<String>,
+    pub(in crate::app) heartbeats: leases::HeartbeatHistory,
+    pub(in crate::app) readiness: readiness::Readiness,
+    pub(in crate::app) lease_clock: lease_clock::LeaseClock,
+    pub(in crate::app) notifier: views::ChangeNotifier,
+    /// The greatest position of the event log that is known.
+    pub(in crate::app) log_end: watch::Sender<i64>,
 }
 
 impl App {
-    /// As often as an operation is run while other writers are in its way or its connection breaks.
+    /// Most attempts at an operation while transactions conflict or connections break.
     pub const TRIES: usize = crate::store::TRIES;
 
-    /// The name of this node.
+    /// A service on a store that is open and migrated.
+    pub fn new(
+        db: Db,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        ids: Ids,
+        secret: MasterKey,
+        settings: Settings,
+    ) -> Arc<App> {
+        let node = RwLock::new(ids.resource());
+        Arc::new(App {
+            db,
+            metrics,
+            clock,
+            ids,
+            secret,
+            settings,
+            keys: keys::Keys::default(),
+            uses: credentials::Uses::default(),
+            opened: credentials::Opened::default(),
+            buckets: Mutex::default(),
+            node,
+            heartbeats: leases::HeartbeatHistory::default(),
+            readiness: readiness::Readiness::default(),
+            lease_clock: lease_clock::LeaseClock::default(),
+            notifier: views::ChangeNotifier::default(),
+            log_end: watch::Sender::new(0),
+        })
+    }
+
+    /// The store, for what is not an operation: its engine, its metrics, its end. Transactions are for this room only.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    pub fn secret(&self) -> &MasterKey {
+        &self.secret
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn readiness(&self) -> &readiness::Readiness {
+        &self.readiness
+    }
+
+    /// What is notified of changes.
+    pub fn notifier(&self) -> &views::ChangeNotifier {
+        &self.notifier
+    }
+
+    /// The greatest position of the event log that is known, from now on.
+    pub fn log_end(&self) -> watch::Receiver<i64> {
+        self.log_end.subscribe()
+    }
+
+    /// What is left of the rate limits.
+    pub fn buckets(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of this node.
     pub fn node(&self) -> String {
         self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What the operator chose.
+/// The operator's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What clients are told to connect to.
+    /// URLs that clients connect to.
     pub endpoints: Endpoints,
     /// Regions that requests may be signed for.
     pub regions: Regions,
-    /// How many of each thing an account may have in a region.
+    /// Quotas of an account in a region.
     pub quotas: Quotas,
-    /// The same over all regions together.
+    /// Quotas of an account in all regions together.
     pub account_quotas: AccountQuotas,
-    /// How long the phases of a composition last.
+    /// Durations of the phases of a composition.
     pub compositions: Durations,
     /// The account of the development access key `test`; `None` while development credentials are off.
     pub development: Option<String>,
-    /// How far the clock of whoever signs may be off.
+    /// Allowed clock skew of signed requests.
     pub clock_skew: Duration,
-    /// How many requests a second an account may send.
+    /// Rate limits of an account.
     pub rates: Rates,
-    /// What concerns participants' connections.
     pub participation: Participation,
-    /// What concerns events.
     pub events: Events,
     /// Bytes that must be free on the disk of an embedded store for this node to be ready; 0 is any number.
     pub least_free_disk: u64,
 }
 
-/// What the operator chose of events.
+/// The operator's settings of events.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// Whether there are those that AWS does not have.
+    /// Whether events are written that AWS does not have.
     pub extended: bool,
-    /// Whether every call that changes something leaves a record.
+    /// Whether calls that change something are recorded.
     pub audit: bool,
     /// How long they are kept.
     pub retention: Duration,
 }
 
-/// What the operator chose of participants' connections.
+/// The operator's settings of participants' connections.
 #[derive(Clone, Debug)]
 pub struct Participation {
     /// URL that clients reach this node at: scheme, host, port and path, without a slash at the end.
     pub node_url: String,
-    /// How long a node may give no sign of life.
+    /// The duration of a node's lease.
     pub lease: Duration,
-    /// From the leaving of the last participant to the end of the session.
+    /// The time from the last participant's leaving to the end of the session.
     pub session_end: Duration,
-    /// Without a publisher, to the end of a session that participants are in; `None` is never.
+    /// The time without a publisher after which a session with participants ends; `None` is never.
     pub session_silent: Option<Duration>,
-    /// How far the clock of whoever makes tokens may be off.
+    /// Allowed clock skew of token issuers.
     pub token_leeway: Duration,
 }
 
-/// What clients are told to connect to; the same for every stage.
+/// URLs that clients connect to, the same for every stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// The events WebSocket.
@@ -160,8 +222,8 @@ pub struct Endpoints {
     pub rtmps: String,
 }
 
-/// How long to wait before the next of several tries: not at all after a broken connection, longer and longer for whoever
-/// is in the way again and again. Where transactions are serializable, that is the rule on a busy stage.
+/// The pause before the next attempt: none after a broken connection, then doubled for transactions that conflict again and
+/// again. With serializable isolation, that is usual on a busy stage.
 fn pause(tries: usize) -> Duration {
     const MOST: Duration = Duration::from_millis(100);
     let doubled = u32::try_from(tries.saturating_sub(2)).unwrap_or(u32::MAX);
@@ -172,7 +234,7 @@ fn pause(tries: usize) -> Duration {
     }
 }
 
-/// Does something again while other writers are in its way or its connection breaks.
+/// Retries an operation while its transaction conflicts with another or its connection breaks.
 pub async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>>,
@@ -190,14 +252,12 @@ where
     }
 }
 
-/// One request: the service, and whose resources it sees.
+/// The context of one request: the service, and the account and region whose resources it sees.
 #[derive(Clone, Debug)]
 pub struct OperationContext {
-    /// The service.
     pub app: Arc<App>,
-    /// The account and the region.
     pub scope: Scope,
-    /// What is decided by tags in the store, to be checked in the state that the operation acts on.
+    /// The part of the authorization that depends on tags: checked in the transaction of the operation.
     authorization: Option<Arc<AuthorizationRequest>>,
 }
 
@@ -208,13 +268,13 @@ impl From<ValidationErrors> for Fault {
 }
 
 impl OperationContext {
-    /// A request that needs no further authorization.
+    /// The context of a request that is authorized already.
     pub fn new(app: Arc<App>, scope: Scope) -> Self {
         OperationContext { app, scope, authorization: None }
     }
 
-    /// A connection to read with. If tags decide whether the request is allowed, it sees one state of the store, in which
-    /// it is.
+    /// A connection for reading. If the authorization depends on tags, it reads from one snapshot, in which the request is
+    /// allowed.
     async fn read(&self) -> Result<Conn, Fault> {
         let Some(request) = &self.authorization else { return Ok(self.app.db.read().await?) };
         let mut conn = Box::pin(self.app.db.read_snapshot()).await?;
@@ -222,8 +282,8 @@ impl OperationContext {
         Ok(conn)
     }
 
-    /// A transaction to write in. If tags decide whether the request is allowed, it is isolated as a snapshot: a
-    /// concurrent change of a resource that the operation writes or locks makes it conflict, and it is run again.
+    /// A transaction. If the authorization depends on tags, it has snapshot isolation: a concurrent change of a resource that
+    /// the operation writes or locks is a conflict, and the operation is retried.
     pub async fn write(&self) -> Result<Conn, Fault> {
         let Some(request) = &self.authorization else { return Ok(self.app.db.write().await?) };
         let mut tx = Box::pin(self.app.db.write_snapshot()).await?;
@@ -236,12 +296,12 @@ impl OperationContext {
         Ok(self.read().await?.stage(&self.scope, id).await?)
     }
 
-    /// Commits a transaction that has changed stages, and notifies those who watch them.
+    /// Commits a change of a stage, and notifies subscribers.
     pub async fn commit(&self, mut tx: Conn) -> Result<(), StoreError> {
         let noted = tx.take_noted();
         tx.commit().await?;
-        self.app.bell.tell(noted);
-        self.app.bell.ring();
+        self.app.notifier.publish(noted);
+        self.app.notifier.notify();
         Ok(())
     }
 
@@ -254,7 +314,7 @@ impl OperationContext {
         self.scope.own(arn).ok_or_else(|| Fault::not_found(arn))
     }
 
-    /// Where a list begins and how long its page is.
+    /// The page of a list.
     fn page<'a>(
         &'a self,
         operation: &'static str,
@@ -280,9 +340,9 @@ impl OperationContext {
 struct Page<'a> {
     secret: &'a MasterKey,
     query: Query<'a>,
-    /// The place after which it begins.
+    /// The position after which it begins.
     start: Position,
-    /// Most items it holds.
+    /// Most items.
     size: usize,
 }
 
@@ -298,12 +358,12 @@ impl Page<'_> {
         Ok(self)
     }
 
-    /// Rows to ask the store for: one more than the page holds shows whether another follows.
+    /// Rows to read: one more than the page has, which shows whether another page follows.
     fn limit(&self) -> i64 {
         self.size as i64 + 1
     }
 
-    /// Cuts the extra row off and makes the token of the next page from the last row left.
+    /// Removes the extra row, and makes the token of the next page from the last row that is left.
     fn cut<T>(&self, rows: &mut Vec<T>, place: impl Fn(&T) -> Position) -> Option<PaginationToken> {
         if rows.len() <= self.size {
             return None;
@@ -314,7 +374,7 @@ impl Page<'_> {
     }
 }
 
-/// The place of a row in a list.
+/// The position of a row in a list.
 fn place(order: i64, id: &str) -> Position {
     Position { order, id: id.to_owned() }
 }

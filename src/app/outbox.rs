@@ -1,19 +1,18 @@
-//! What happened, on its way to others: written with the change itself, then put in order.
+//! The outbox: events are written in the transaction of the change, then moved to the event log, which gives them their order.
 
+use super::event_log::EventKind;
 use super::{App, OperationContext, again};
 use crate::clock::Timestamp;
-use crate::domain::event::Detail;
+use crate::domain::event::{Detail, OutboxEvent};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
-use crate::store::{self, Conn, EventRow, StoreError, Written};
+use crate::store::{Conn, StoreError, Written};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::domain::event::OutboxEvent;
-
-/// Entries that one transaction moves to the log, or forgets, at most.
-const AT_ONCE: i64 = 500;
+/// Most entries that one transaction moves to the log, or deletes.
+const BATCH: i64 = 500;
 
 /// An event as EventBridge shows it.
 #[derive(Debug, Serialize)]
@@ -30,7 +29,7 @@ struct Envelope<'a> {
     detail: &'a Detail,
 }
 
-/// Writes events of a stage into the outbox, in the transaction of the change that they are about.
+/// Writes events of a stage, in the transaction of the change.
 pub(super) async fn enqueue(
     ctx: &OperationContext,
     tx: &mut Conn,
@@ -46,7 +45,7 @@ pub(super) async fn enqueue(
     for (number, event) in (first..).zip(events) {
         let id = ctx.app.ids.event();
         let body = envelope(scope, &id, event);
-        let kind = store::EVENT;
+        let kind = EventKind::Event.as_str();
         tx.insert_outbox(scope, Written { stage, number, id: &id, kind, body: &body, written_at: now }).await?;
     }
     Ok(())
@@ -67,8 +66,7 @@ pub(super) fn envelope(scope: &Scope, id: &str, event: &OutboxEvent) -> String {
     serde_json::to_string(&envelope).expect("text and JSON can be written")
 }
 
-/// Moves what is in the outbox to the log, and tells those who wait for it how far the log goes. Any node may do so at
-/// any time.
+/// Moves what is in the outbox to the event log, and publishes the last position of the log. Any node may do so at any time.
 pub async fn relay(app: &Arc<App>) -> Result<(), Fault> {
     loop {
         let (moved, end) = again(|| async {
@@ -76,53 +74,43 @@ pub async fn relay(app: &Arc<App>) -> Result<(), Fault> {
             if !conn.is_outbox_waiting().await? {
                 return Ok((0, conn.log_end().await?));
             }
-            // In memory, it is the only one.
+            // A store in memory has one connection.
             drop(conn);
             let mut tx = app.db.write().await?;
-            let done = tx.relay(AT_ONCE).await?;
+            let done = tx.relay(BATCH).await?;
             tx.commit().await?;
             Ok(done)
         })
         .await?;
         app.metrics.outbox.relayed.inc_by(u64::try_from(moved).unwrap_or_default());
         app.log_end.send_if_modified(|known| std::mem::replace(known, end) != end);
-        if moved < AT_ONCE {
+        if moved < BATCH {
             return Ok(());
         }
     }
 }
 
-/// The last position of the log.
-pub async fn end(app: &Arc<App>) -> Result<i64, Fault> {
-    again(|| async { Ok(app.db.read().await?.log_end().await?) }).await
-}
-
-/// Forgets what has been kept long enough, in small batches. What a target has still to be sent is kept, unless nobody has
-/// cared for the target for a day.
+/// Deletes events that are older than the retention, in small batches. Events that a target has not been sent yet are kept,
+/// unless no node has delivered to the target for a day.
 pub async fn trim(app: &Arc<App>) -> Result<(), Fault> {
-    /// Targets that are looked at.
+    /// Most targets that are considered.
     const TARGETS: i64 = 1000;
-    /// For how long a target counts that no node delivers to.
-    const FORSAKEN: Duration = Duration::from_secs(24 * 3600);
+    /// How long a target counts that no node delivers to.
+    const ABANDONED: Duration = Duration::from_secs(24 * 3600);
     loop {
-        let gone = again(|| async {
+        let deleted = again(|| async {
             let mut tx = app.db.write().await?;
             let ago = |time: Duration| app.clock.now().0 - i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
             let targets = tx.event_targets(TARGETS).await?.into_iter();
-            let slowest = targets.filter(|row| row.lease_ends_at > ago(FORSAKEN)).map(|row| row.position).min();
+            let slowest = targets.filter(|row| row.lease_ends_at > ago(ABANDONED)).map(|row| row.position).min();
             let end = tx.log_end().await?;
-            let gone = tx.trim_log(ago(app.settings.events.retention), slowest.unwrap_or(end), AT_ONCE).await?;
+            let deleted = tx.trim_log(ago(app.settings.events.retention), slowest.unwrap_or(end), BATCH).await?;
             tx.commit().await?;
-            Ok(gone)
+            Ok(deleted)
         })
         .await?;
-        if gone < AT_ONCE as u64 {
+        if deleted < BATCH as u64 {
             return Ok(());
         }
     }
-}
-
-/// What is in the log after a position.
-pub async fn page(app: &Arc<App>, after: i64, limit: i64) -> Result<Vec<EventRow>, Fault> {
-    again(|| async { Ok(app.db.read().await?.log(after, limit).await?) }).await
 }

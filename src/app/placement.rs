@@ -5,7 +5,7 @@ use super::admission::No;
 use super::connections::{Placement, is_connected};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::fault::Fault;
-use crate::store::{Conn, ConnectionRow, SessionKey, StageRow};
+use crate::store::{Conn, ConnectionRow, Leased, SessionKey, StageRow};
 
 /// Finds the node for an intent; refuses what the token or a quota does not allow, and publishers that are not there.
 pub(super) async fn find(
@@ -23,9 +23,9 @@ pub(super) async fn find(
         Intent::Events => Ok(here("")),
         Intent::Publish => {
             within_publishers(ctx, conn, token).await?;
-            let home = conn.media_home(&ctx.scope, &stage.id).await?;
+            let home = conn.owner(Leased::StageMedia(&ctx.scope, &stage.id)).await?;
             let url = match home {
-                Some(node) => super::nodes::url_elsewhere(ctx, conn, &node).await?,
+                Some(node) => super::nodes::url_elsewhere(ctx, conn, &node.id).await?,
                 None => None,
             };
             Ok(url.map_or_else(|| here(""), Placement::Elsewhere))

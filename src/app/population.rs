@@ -1,4 +1,4 @@
-//! What the whole store has, counted for whoever asks for figures.
+//! Counts of the whole store, for metrics.
 
 use super::App;
 use crate::clock::Timestamp;
@@ -6,22 +6,22 @@ use crate::metrics::{Backlog, Population};
 use crate::store::{Conn, StoreError};
 use std::time::Duration;
 
-/// Counted at most as often as this, whoever asks.
-const APART: Duration = Duration::from_secs(10);
-/// How long the store may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Targets that are looked at.
+/// Least time between two counts.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Longest time that a count may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Most targets that are counted.
 const TARGETS: i64 = 100;
 
 impl App {
-    /// Counts what the store has, unless that was done a moment ago.
+    /// Counts what the store has, unless it was counted less than ten seconds ago.
     pub async fn count(&self) {
         let (whole, now) = (&self.metrics.whole, self.clock.now());
-        if !whole.is_due(now.0, APART) {
+        if !whole.is_due(now.0, INTERVAL) {
             return;
         }
         let counting = async { population(&mut self.db.read().await?, now).await };
-        whole.set(match tokio::time::timeout(PATIENCE, counting).await {
+        whole.set(match tokio::time::timeout(TIMEOUT, counting).await {
             Ok(Ok(counted)) => Some(counted),
             Ok(Err(error)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the store was not counted");

@@ -60,7 +60,7 @@ pub async fn list(call: OperationContext, input: ListPublicKeysRequest) -> Resul
     Ok(ListPublicKeysResponse { public_keys: rows.into_iter().map(summary).collect(), next_token })
 }
 
-/// Deletes a public key: tokens signed with its private half no longer open doors.
+/// Deletes a public key: tokens that are signed with its private key are refused from now on.
 pub async fn delete(call: OperationContext, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
     let mut tx = call.write().await?;
     if !tx.delete_resource(&call.scope, ResourceKind::PublicKey, call.own(&input.arn)?).await? {

@@ -1,4 +1,4 @@
-//! Whether this node can serve: what `/_greenroom/ready` answers.
+//! Readiness: whether this node can serve, as `/_greenroom/ready` answers.
 
 use super::App;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,28 +7,28 @@ use std::sync::{Mutex, PoisonError};
 /// Why a node is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReady {
-    /// A name for programs.
+    /// A stable name.
     pub reason: &'static str,
-    /// One sentence for the operator.
+    /// For the operator.
     pub message: String,
 }
 
-/// What readiness is told by others, and what was logged of it.
+/// The state of readiness that is not read from the store.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    /// Whether the media thread did not answer in time.
+    /// Whether the media thread does not answer in time.
     media_silent: AtomicBool,
-    /// The reasons of the last answer.
+    /// The reasons that were logged last.
     logged: Mutex<Vec<&'static str>>,
 }
 
 impl Readiness {
-    /// Notes whether the media thread has answered in time.
+    /// Notes whether the media thread answers in time.
     pub fn media_answers(&self, answers: bool) {
         self.media_silent.store(!answers, Ordering::Relaxed);
     }
 
-    /// Logs what is new.
+    /// Logs a change.
     fn log(&self, reasons: &[NotReady]) {
         let names: Vec<_> = reasons.iter().map(|one| one.reason).collect();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,7 @@ impl App {
         reasons
     }
 
-    /// What is wrong with the free disk space of an embedded store.
+    /// Why the free disk space of an embedded store is too low.
     fn low_disk(&self) -> Option<String> {
         let (path, least) = (self.db.path()?, self.settings.least_free_disk);
         if least == 0 {

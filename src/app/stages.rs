@@ -14,7 +14,7 @@ use crate::model::stage::{
 };
 use crate::store::{Conn, Json, SessionKey, StageRow, StoreError};
 
-/// Creates a stage, and participant tokens for it on request.
+/// Creates a stage, with participant tokens on request.
 pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
     let tags = domain::tag::given(input.tags)?;
     let configurations = input.participant_token_configurations.unwrap_or_default().0;
@@ -24,7 +24,7 @@ pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result
     }
     let recording = domain::stage::recording(input.auto_participant_recording_configuration);
     let id = call.app.ids.resource();
-    // Read before the transaction, as a store in memory has one connection for both.
+    // Read before the transaction: a store in memory has one connection.
     let key = if configurations.is_empty() { None } else { Some(call.app.signing_key().await?) };
     let mint = || -> Result<Vec<_>, Fault> {
         let Some(key) = &key else { return Ok(Vec::new()) };
@@ -82,12 +82,12 @@ pub async fn list(call: OperationContext, input: ListStagesRequest) -> Result<Li
     Ok(ListStagesResponse { stages: rows.into_iter().map(summary).collect(), next_token })
 }
 
-/// Changes the name and the recording of a stage; what is not sent stays.
+/// Updates the name and the recording of a stage; absent members stay as they are.
 pub async fn update(call: OperationContext, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     if input.auto_participant_recording_configuration.is_some() {
-        // Held before any stage, here as everywhere, so that nobody waits in a circle.
+        // Lock order, prevents deadlock: the use of storage configurations before any stage.
         tx.lock(&call.scope, super::storage_configurations::USE).await?;
     }
     let mut row = locked(&mut tx, &call.scope, &input.arn, id).await?;
@@ -111,7 +111,7 @@ pub async fn update(call: OperationContext, input: UpdateStageRequest) -> Result
     Ok(UpdateStageResponse { stage: Some(stage(&call, row)) })
 }
 
-/// Ends the open session, disconnects everybody and deletes the stage with its history.
+/// Ends the open session, disconnects every participant, and deletes the stage with its history.
 pub async fn delete(call: OperationContext, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
@@ -129,7 +129,7 @@ pub async fn delete(call: OperationContext, input: DeleteStageRequest) -> Result
     Ok(DeleteStageResponse {})
 }
 
-/// The stage, for this transaction alone until its end.
+/// Locks a stage for the transaction.
 pub(super) async fn locked(tx: &mut Conn, scope: &Scope, arn: &str, id: &str) -> Result<StageRow, Fault> {
     tx.lock_stage(scope, id).await?.ok_or_else(|| Fault::not_found(arn))
 }
@@ -139,8 +139,8 @@ async fn is_recording(tx: &mut Conn, scope: &Scope, row: &StageRow) -> Result<bo
     Ok(tx.count_recording(SessionKey { scope, stage: &row.id, session }).await? > 0)
 }
 
-/// The id of the storage configuration that a recording uses, or `""`; `Err` is an ARN that does not exist. Nobody
-/// deletes it before this transaction ends.
+/// The id of the storage configuration that a recording uses, or `""`; `Err` is an ARN that does not exist. It is locked
+/// against deletion for the transaction.
 async fn storage_of(
     call: &OperationContext,
     tx: &mut Conn,
@@ -156,7 +156,7 @@ async fn storage_of(
     Ok(found.map(|row| row.id).ok_or_else(|| arn.to_string()))
 }
 
-/// The open session; `""` without one, as AWS's own clients compare with that.
+/// The id of the open session; `""` without one, which AWS's own clients expect.
 fn active_session_id(session: Option<String>) -> Option<StageSessionId> {
     Some(StageSessionId(session.unwrap_or_default()))
 }

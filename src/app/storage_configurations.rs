@@ -13,7 +13,7 @@ use crate::model::storage_configuration::{
 };
 use crate::store::{Json, StorageConfigurationRow};
 
-/// The lock of whoever begins to use a storage configuration, or deletes one.
+/// The lock that is held to use, or to delete, a storage configuration.
 pub(super) const USE: &str = "use of storage configurations";
 
 /// Creates a storage configuration. The bucket itself is not touched.

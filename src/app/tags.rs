@@ -1,4 +1,4 @@
-//! Tags of every taggable resource.
+//! Tags of resources.
 
 use super::OperationContext;
 use crate::domain;
@@ -23,7 +23,7 @@ pub async fn list(
     Ok(ListTagsForResourceResponse { tags })
 }
 
-/// Adds tags to a resource, and writes over those of the same keys.
+/// Adds tags to a resource; tags with the same keys are replaced.
 pub async fn tag(call: OperationContext, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
     change(&call, &input.resource_arn, |tags| Ok(domain::tag::merged(tags, input.tags)?)).await?;
     Ok(TagResourceResponse {})
@@ -59,7 +59,7 @@ fn taggable<'a>(call: &OperationContext, arn: &'a ResourceArn) -> Result<(Resour
     Ok((kind, call.own(arn)?))
 }
 
-/// A composition that ended some time ago no longer exists, though its row may still be there.
+/// A composition whose retention is over does not exist any more, although its row may be there.
 async fn refuse_gone(
     call: &OperationContext,
     conn: &mut Conn,

@@ -12,7 +12,7 @@ use crate::model::token::{
 use crate::store::{Conn, StoreError};
 use crate::token::{Claims, SigningKey, VERSION};
 
-/// Makes a token for a stage. Its text is not stored.
+/// Creates a token for a stage. The token is not stored.
 pub async fn create(
     call: OperationContext,
     input: CreateParticipantTokenRequest,
@@ -69,32 +69,32 @@ pub(super) fn mint(
     })
 }
 
-/// Bars a connection token for good; the connections that were opened with it are ended.
+/// Revokes a connection token for good, and ends the connections that were opened with it.
 pub async fn revoke_connection(
     call: OperationContext,
     input: RevokeConnectionTokenRequest,
 ) -> Result<RevokeConnectionTokenResponse, Fault> {
-    /// Connections that one transaction ends at most.
-    const AT_ONCE: i64 = 200;
+    /// Most connections that one transaction ends.
+    const BATCH: i64 = 200;
     let mut tx = call.write().await?;
     hold(&mut tx, &call.scope, &input.token_id).await?;
     tx.revoke_connection_token(&call.scope, &input.token_id, call.now().0).await?;
     tx.commit().await?;
-    // From here on nobody comes in with it.
+    // From here on no participant can connect with it.
     loop {
         let stages = call.read().await?.stages_of_token(&call.scope, &input.token_id, 1).await?;
         let Some(stage) = stages.first() else { return Ok(RevokeConnectionTokenResponse {}) };
         let mut tx = call.write().await?;
         call.lock_stage(&mut tx, &stage.stage_id).await?;
-        let rows = tx.connections_of_token(&call.scope, &stage.stage_id, &input.token_id, AT_ONCE).await?;
+        let rows = tx.connections_of_token(&call.scope, &stage.stage_id, &input.token_id, BATCH).await?;
         let end = rows.iter().map(|row| super::connections::ended_command(&stage.stage_id, row, None));
         super::stage_state::run(&call, &mut tx, end).await?;
         call.commit(tx).await?;
     }
 }
 
-/// Makes those who use a connection token and those who revoke it wait for one another. Tokens share a few locks, as
-/// rows of locks stay for good.
+/// Locks a connection token for the transaction, against its use and its revocation by others. Tokens share 64 lock rows:
+/// lock rows are never deleted.
 pub(super) async fn hold(tx: &mut Conn, scope: &Scope, token: &str) -> Result<(), StoreError> {
     let stripe = token.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 64;
     tx.lock(scope, &format!("connection tokens {stripe}")).await

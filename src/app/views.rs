@@ -1,6 +1,6 @@
 //! What a stage looks like to those who watch it, and which stages have changed.
 
-use super::notices::Messages;
+use super::change_notifications::Messages;
 use super::{App, again};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
@@ -108,17 +108,17 @@ fn change(row: ChangeRow) -> Change {
     Change { scope, stage: row.stage_id, revision: row.revision, at: Timestamp(row.changed_at) }
 }
 
-/// Wakes those who look for what was written, as soon as this node has written, or heard that another one has. Nothing
-/// depends on it: whoever listens also looks from time to time.
+/// Notifies subscribers of this process of changes, as soon as this node has written, or another node has notified it.
+/// Subscribers poll as well.
 #[derive(Debug)]
 pub struct ChangeNotifier {
-    /// What this node has written.
+    /// Changes of this node.
     own: watch::Sender<()>,
-    /// What others have.
+    /// Changes of other nodes.
     others: watch::Sender<()>,
     /// Either.
     any: watch::Sender<()>,
-    /// Which stages this node has changed.
+    /// The stages that this node has changed.
     noted: broadcast::Sender<Arc<[Change]>>,
     /// Messages between nodes.
     pub messages: Messages,
@@ -126,7 +126,7 @@ pub struct ChangeNotifier {
 
 impl Default for ChangeNotifier {
     fn default() -> Self {
-        /// As many transactions may be waiting to be heard of.
+        /// Transactions that may be queued for a subscriber.
         const ROOM: usize = 1024;
         let (own, others, any) = Default::default();
         ChangeNotifier { own, others, any, noted: broadcast::Sender::new(ROOM), messages: Messages::default() }
@@ -134,56 +134,56 @@ impl Default for ChangeNotifier {
 }
 
 impl ChangeNotifier {
-    /// Says which stages this node has changed, for those who need not look for it then.
-    pub(super) fn tell(&self, noted: Vec<ChangeRow>) {
+    /// Publishes the stages that this node has changed, so that subscribers need not read them from the store.
+    pub(super) fn publish(&self, noted: Vec<ChangeRow>) {
         if !noted.is_empty() {
-            // Nobody may be listening.
+            // There may be no subscriber.
             drop(self.noted.send(noted.into_iter().map(change).collect()));
         }
     }
 
-    /// Hears which stages this node changes, from now on. Whoever is too slow is told that it has missed some.
-    pub fn listen_to_noted(&self) -> broadcast::Receiver<Arc<[Change]>> {
+    /// Subscribes to the stages that this node changes. A slow subscriber gets an error for those that it has missed.
+    pub fn subscribe_to_stages(&self) -> broadcast::Receiver<Arc<[Change]>> {
         self.noted.subscribe()
     }
 
-    /// This node has written.
-    pub fn ring(&self) {
+    /// Notifies of a change of this node.
+    pub fn notify(&self) {
         self.own.send_replace(());
         self.any.send_replace(());
     }
 
-    /// Another node has.
-    pub fn echo(&self) {
+    /// Notifies of changes of other nodes.
+    pub fn notify_of_others(&self) {
         self.others.send_replace(());
         self.any.send_replace(());
     }
 
-    /// Hears whatever was written, from now on.
-    pub fn listen(&self) -> ChangeSubscription {
+    /// Subscribes to every change.
+    pub fn subscribe(&self) -> ChangeSubscription {
         ChangeSubscription(self.any.subscribe())
     }
 
-    /// Hears what others have written, from now on.
-    pub fn listen_to_others(&self) -> ChangeSubscription {
+    /// Subscribes to changes of other nodes.
+    pub fn subscribe_to_others(&self) -> ChangeSubscription {
         ChangeSubscription(self.others.subscribe())
     }
 
-    /// Hears what this node has written, from now on.
-    pub fn listen_to_own(&self) -> ChangeSubscription {
+    /// Subscribes to changes of this node.
+    pub fn subscribe_to_own(&self) -> ChangeSubscription {
         ChangeSubscription(self.own.subscribe())
     }
 }
 
-/// Hears a [`ChangeNotifier`].
+/// A subscription to a [`ChangeNotifier`].
 #[derive(Debug)]
 pub struct ChangeSubscription(watch::Receiver<()>);
 
 impl ChangeSubscription {
-    /// Waits for a ring; one that came since the last is not lost, and several are heard as one.
-    pub async fn heard(&mut self) {
+    /// Waits for a change since the last call; several are one.
+    pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            // The bell is gone, and will not ring.
+            // There is no notifier any more.
             std::future::pending().await
         }
     }

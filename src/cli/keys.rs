@@ -120,6 +120,6 @@ const OFFLINE: &str = "stop the server: it reads the key file at start only";
 /// The URL of a server that uses the store.
 async fn live_node(db: &Db) -> Result<Option<String>, CommandError> {
     let now = db.lease_time(&Clock::System).await?;
-    let nodes = db.read().await?.living_nodes(NODES).await?;
+    let nodes = db.read().await?.live_nodes(NODES).await?;
     Ok(nodes.into_iter().find(|node| node.expires_at > now.0).map(|node| node.url))
 }

@@ -2,8 +2,8 @@
 
 use super::Connections;
 use super::stage::StageKey;
+use crate::app::change_notifications::ParticipantMessage;
 use crate::app::connections;
-use crate::app::notices::ParticipantMessage;
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::arn::Scope;
 use crate::model::participant::EventErrorCode;
@@ -102,7 +102,7 @@ impl Connections {
     fn report(&self, token: &VerifiedToken, intent: &Intent, report: &Report) {
         let (outcome, reason, code) = (report.outcome, report.reason, report.code);
         let Report { text, remote, candidates, .. } = report;
-        self.app.metrics.media.connection(role(intent), outcome, reason);
+        self.app.metrics().media.connection(role(intent), outcome, reason);
         // A macro: the level and the message of a tracing event are static.
         macro_rules! log {
             ($level:ident, $message:literal) => {
@@ -140,12 +140,12 @@ impl Connections {
         let Ok(text) = serde_json::to_string(&NodeMessage::Error(error)) else { return };
         let (Scope { account, region }, stage) = (token.scope.clone(), token.stage.clone());
         let participant = token.participant.clone();
-        self.app.bell.messages.send(ParticipantMessage { account, region, stage, participant, text });
+        self.app.notifier().messages.send(ParticipantMessage { account, region, stage, participant, text });
     }
 
     /// Forwards errors from other nodes to the events WebSockets of this node.
     pub(super) async fn forward_remote_errors(self: Arc<Self>) {
-        let mut messages = self.app.bell.messages.receive();
+        let mut messages = self.app.notifier().messages.receive();
         loop {
             match messages.recv().await {
                 Ok(ParticipantMessage { account, region, stage, participant, text }) => {

@@ -14,7 +14,7 @@ const DEREGISTER_RETRY_DELAY: Duration = Duration::from_millis(200);
 impl Connections {
     /// Sends a heartbeat three times per lease.
     pub(super) async fn send_heartbeats(self: Arc<Self>) {
-        let interval = self.app.settings.participation.lease / 3;
+        let interval = self.app.settings().participation.lease / 3;
         let mut succeeded = true;
         loop {
             tokio::time::sleep(if succeeded { interval } else { interval.min(RETRY_DELAY) }).await;
@@ -25,7 +25,7 @@ impl Connections {
     /// Sends a heartbeat. Returns whether the store has it. A node whose lease has expired was fenced: other nodes have
     /// ended its connections, so it closes them.
     async fn send_heartbeat(self: &Arc<Self>) -> bool {
-        match nodes::beat(&self.app).await {
+        match nodes::heartbeat(&self.app).await {
             Ok(Liveness::Known) => true,
             Ok(Liveness::Lost) => {
                 let ids: Vec<_> = self.registry().connections.keys().cloned().collect();
@@ -43,7 +43,7 @@ impl Connections {
     /// Ends every connection of this node in the store and deletes the node, with retries until `timeout`.
     pub(super) async fn deregister(&self, timeout: Duration) {
         let deregistered = async {
-            while let Err(fault) = nodes::retire(&self.app).await {
+            while let Err(fault) = nodes::deregister(&self.app).await {
                 tracing::warn!(error = &fault as &dyn std::error::Error, "node deregistration failed; retrying");
                 tokio::time::sleep(DEREGISTER_RETRY_DELAY).await;
             }

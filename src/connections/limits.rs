@@ -101,14 +101,14 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 impl Connections {
     /// Counts an offer against the rate limit.
     pub(super) fn check_offer_rate(&self, token: &VerifiedToken) -> Result<(), SignalingError> {
-        let (per_minute, now) = (self.settings.limits.offers_per_minute, self.app.clock.monotonic());
+        let (per_minute, now) = (self.settings.limits.offers_per_minute, self.app.clock().monotonic());
         let taken = take(&mut self.rate_limits().offers, token, per_minute, now);
         taken.map_err(|wait| self.limit_error(token, MediaRefusal::OfferRate).after(wait))
     }
 
     /// Counts a `PATCH` request against the rate limit.
     pub(super) fn check_patch_rate(&self, token: &VerifiedToken) -> Result<(), SignalingError> {
-        let (per_minute, now) = (self.settings.limits.patches_per_minute, self.app.clock.monotonic());
+        let (per_minute, now) = (self.settings.limits.patches_per_minute, self.app.clock().monotonic());
         let taken = take(&mut self.rate_limits().patches, token, per_minute, now);
         taken.map_err(|wait| self.limit_error(token, MediaRefusal::PatchRate).after(wait))
     }
@@ -132,7 +132,7 @@ impl Connections {
 
     /// The error for a valid request that exceeds a limit; counted and logged.
     pub(super) fn limit_error(&self, token: &VerifiedToken, limit: MediaRefusal) -> SignalingError {
-        self.app.metrics.refusals.media(limit);
+        self.app.metrics().refusals.media(limit);
         tracing::info!(
             reason = limit.name(),
             participant.id = token.participant,

@@ -115,7 +115,7 @@ impl Connections {
             (publishes, registry.mark_media_flowing(id))
         };
         if is_new {
-            self.app.metrics.media.connection(if publishes { "publish" } else { "subscribe" }, "connected", "");
+            self.app.metrics().media.connection(if publishes { "publish" } else { "subscribe" }, "connected", "");
         }
         self.persist(id);
     }
@@ -126,7 +126,7 @@ impl Connections {
         loop {
             tokio::time::sleep(PING_INTERVAL).await;
             let responds = matches!(tokio::time::timeout(PING_TIMEOUT, self.media.snapshot()).await, Ok(Ok(_)));
-            self.app.readiness.media_answers(responds);
+            self.app.readiness().media_answers(responds);
             match (std::mem::replace(&mut responded, responds), responds) {
                 (true, false) => tracing::error!(deadline = ?PING_TIMEOUT, "media thread does not answer"),
                 (false, true) => tracing::info!("media thread answers again"),
@@ -156,7 +156,7 @@ impl Connections {
     }
 
     fn close_old_streams(self: &Arc<Self>) {
-        let now = self.app.clock.monotonic();
+        let now = self.app.clock().monotonic();
         let old = {
             let mut registry = self.registry();
             registry.expire_tombstones(now);

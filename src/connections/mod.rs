@@ -136,7 +136,7 @@ impl Connections {
     pub fn confirm(self: &Arc<Self>, id: &str, token: &VerifiedToken, revision: Option<i64>) -> Option<Arc<Stage>> {
         let stage = {
             let mut registry = self.registry();
-            registry.confirm(id, self.app.clock.monotonic());
+            registry.confirm(id, self.app.clock().monotonic());
             registry.stage(&StageKey::of(token))?
         };
         self.persist(id);
@@ -153,7 +153,7 @@ impl Connections {
 
     /// Removes a connection that never had a row.
     pub fn discard(&self, id: &str) {
-        self.registry().remove(id, self.app.clock.monotonic());
+        self.registry().remove(id, self.app.clock().monotonic());
     }
 
     /// Ends a connection: closes its transport and writes its end to the store. Idempotent; the first cause counts.

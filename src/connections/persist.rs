@@ -19,7 +19,7 @@ impl Connections {
         if self.stopping.is_cancelled() {
             return;
         }
-        let Some(first) = self.registry().begin_update(id, self.app.clock.monotonic()) else { return };
+        let Some(first) = self.registry().begin_update(id, self.app.clock().monotonic()) else { return };
         let (connections, id) = (self.clone(), id.to_owned());
         self.tasks.spawn(async move {
             let writes = connections.write_updates(&id, first);
@@ -32,7 +32,7 @@ impl Connections {
         let mut update = first;
         loop {
             self.write_update(id, &update).await;
-            let now = self.app.clock.monotonic();
+            let now = self.app.clock().monotonic();
             match self.registry().complete_update(id, &update, now) {
                 Some(next) => update = next,
                 None => return,

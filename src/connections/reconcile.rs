@@ -110,9 +110,9 @@ impl Maintenance {
     /// Watches for changes of the stages that this node has connections to.
     pub(super) async fn poll_changes(connections: Arc<Connections>) {
         let app = &connections.app;
-        let interval = if app.db.is_shared() { POLL_INTERVAL } else { UNSHARED_POLL_INTERVAL };
+        let interval = if app.db().is_shared() { POLL_INTERVAL } else { UNSHARED_POLL_INTERVAL };
         let mut last_poll = app.lease_now();
-        let (mut others, mut own) = (app.bell.listen_to_others(), app.bell.listen_to_noted());
+        let (mut others, mut own) = (app.notifier().subscribe_to_others(), app.notifier().subscribe_to_stages());
         let (mut last_full_refresh, mut failing) = (Instant::now(), false);
         let mut next = Instant::now() + interval;
         // There are stages here only after a restart by a panic: changes may have been missed meanwhile.
@@ -126,7 +126,7 @@ impl Maintenance {
                         continue;
                     }
                 }
-                () = others.heard() => {}
+                () = others.changed() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
             let now = app.lease_now();

@@ -65,7 +65,7 @@ fn file(name: &str) -> Response {
 
 /// The URLs that the page connects to: the endpoints in tokens, and the nodes that requests are redirected to.
 async fn connect_urls(app: &Arc<App>) -> Vec<String> {
-    let endpoints = &app.settings.endpoints;
+    let endpoints = &app.settings().endpoints;
     let mut urls = vec![endpoints.events.clone(), endpoints.whip.clone()];
     match nodes::urls(app).await {
         Ok(nodes) => urls.extend(nodes),

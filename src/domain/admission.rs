@@ -118,7 +118,7 @@ pub enum SignalingErrorCode {
     CapacityExceeded,
     /// The service is overloaded or unavailable.
     Busy,
-    /// The service failed.
+    /// An internal error.
     Internal,
 }
 

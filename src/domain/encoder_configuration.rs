@@ -3,7 +3,7 @@
 use super::ValidationErrors;
 use crate::model::encoder_configuration::{Bitrate, Framerate, Height, Video, Width};
 
-/// Most pixels a picture may have: 1920 × 1080, lying or standing.
+/// Most pixels of the video: 1920 × 1080, landscape or portrait.
 const MOST_PIXELS: i64 = 2_073_600;
 
 /// Fills the defaults in (AWS: 1280×720, 30 frames and 2,500,000 bits a second) and checks the size.

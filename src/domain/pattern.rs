@@ -1,4 +1,4 @@
-//! Event patterns as EventBridge has them: which events a target is sent.
+//! Event patterns as EventBridge defines them: they select the events that a target is sent.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern.html> says what patterns mean;
 //! `docs/events.md` lists what is taken here.
@@ -16,7 +16,7 @@ const MAX_CHARACTERS: usize = 2048;
 /// Maximum combinations that `$or` may make, which EventBridge counts as the product of the lengths of all its arrays.
 const MAX_COMBINATIONS: usize = 1000;
 
-/// A pattern that was understood.
+/// A pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: Value,
@@ -30,7 +30,7 @@ impl PartialEq for Pattern {
     }
 }
 
-/// What is wrong with a pattern, and where: `detail.event_name[0]: …`.
+/// An error in a pattern, with its path: `detail.event_name[0]: …`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct PatternError {
@@ -45,7 +45,7 @@ impl PatternError {
     }
 }
 
-/// What an object must be like: every field fits, and one of each group of choices does.
+/// Matches an object whose fields all match, and one alternative of each `$or`.
 #[derive(Clone, Debug, Default)]
 struct Fields {
     fields: Vec<(String, Field)>,
@@ -58,11 +58,11 @@ enum Field {
     Leaf(Leaf),
 }
 
-/// What a value must be like: one of the rules fits, or there is none where there may be none.
+/// Matches a value that matches one of the rules, or an absent value if that is allowed.
 #[derive(Clone, Debug, Default)]
 struct Leaf {
     rules: Vec<Rule>,
-    /// The way to the value, if it may be missing.
+    /// The path of the value, if it may be absent.
     missing: Option<Vec<String>>,
 }
 
@@ -92,7 +92,7 @@ impl Pattern {
         Pattern::of(source.map_err(|error| PatternError::new("", format!("is not JSON: {}", explain(&error))))?)
     }
 
-    /// Whether an event is meant.
+    /// Whether an event matches.
     pub fn matches(&self, event: &Value) -> bool {
         self.root.fit(Some(event), &Event::new(event))
     }
@@ -199,7 +199,7 @@ impl Leaf {
     }
 }
 
-/// Whether there is a value at the end of a way, in whichever elements of the arrays on it.
+/// Whether there is a value at a path, in any element of the arrays on it.
 fn reaches(value: &Value, way: &[String]) -> bool {
     match (value, way) {
         (Value::Array(items), _) => items.iter().any(|item| reaches(item, way)),

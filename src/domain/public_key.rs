@@ -1,4 +1,4 @@
-//! Public keys: what may be imported, and how it is recognised.
+//! Public keys: validation and fingerprints.
 
 use super::ValidationErrors;
 use base64::Engine as _;
@@ -15,7 +15,7 @@ const P384: [u8; 23] = [
     0x22, 0x03, 0x62, 0x00,
 ];
 
-/// How other keys can be told by their algorithm identifiers, so that a refusal can say what was found.
+/// Algorithm identifiers of other keys, for error texts.
 const OTHERS: [(&str, &[u8]); 8] = [
     ("an RSA key", &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01]),
     ("a P-256 key", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]),

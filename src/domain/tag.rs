@@ -1,4 +1,4 @@
-//! Tags: what a resource may carry.
+//! Tags: limits of the tags of a resource.
 
 use super::ValidationErrors;
 use crate::model::tag::{TagKey, Tags};
@@ -13,7 +13,7 @@ pub fn given(tags: Option<Tags>) -> Result<Tags, ValidationErrors> {
     merged(Tags::default(), tags.unwrap_or_default())
 }
 
-/// `present` with `added` written over it.
+/// Adds tags; those with the same keys are replaced.
 pub fn merged(mut present: Tags, added: Tags) -> Result<Tags, ValidationErrors> {
     let reserved = |key: &&TagKey| key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED));
     if let Some(key) = added.keys().find(reserved) {

@@ -1,4 +1,4 @@
-//! Participant tokens: what may be in one.
+//! Participant tokens: limits and defaults of their claims.
 
 use super::ValidationErrors;
 use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability as Capability};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Most bytes that attributes may have, keys and values together (AWS: 1 KB in total).
 pub const ATTRIBUTE_BYTES: usize = 1024;
-/// Minutes that a token is good for unless its maker says otherwise.
+/// Default validity of a token, in minutes.
 pub const DEFAULT_MINUTES: i64 = 720;
 
 /// Checks the size of a participant's attributes; `member` is what the request calls them.
@@ -20,7 +20,7 @@ pub fn attributes(member: &str, attributes: &BTreeMap<String, String>) -> Result
     Ok(())
 }
 
-/// The capabilities of a token: both unless it says otherwise, each once, in the model's order.
+/// The capabilities of a token: both by default, each once, in the order of the AWS model.
 pub fn capabilities(given: Option<ParticipantTokenCapabilities>) -> ParticipantTokenCapabilities {
     let given = given.unwrap_or_default();
     let all = Capability::ALL.iter().copied();

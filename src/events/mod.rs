@@ -1,19 +1,19 @@
-//! Events out: what is in the outbox is put in order, and delivered to the targets of the operator's file.
+//! The delivery of events: the outbox is relayed to the event log, and the log is delivered to the targets of the operator's
+//! file.
 //!
-//! Each target has a task of its own. Of several nodes one delivers to a target: it holds the target's lease
-//! (`ledger`). What is sent next, and what becomes of what was not taken, is decided without I/O (`window`).
-//! `docs/events.md` says what is promised.
+//! Each target has a task (`worker`). Of several nodes one delivers to a target: the one that owns its lease
+//! ([`crate::app::deliveries`]). Which events are sent next, and what becomes of those that fail, is decided without I/O
+//! (`queue`). `docs/events.md` has the guarantees.
 
-mod ledger;
+mod queue;
 mod relay;
-mod send;
+mod sinks;
 pub mod targets;
-mod window;
 mod worker;
 
 use crate::app::App;
+use crate::app::deliveries::EventTarget;
 use crate::model::fault::Fault;
-use ledger::Ledger;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -24,12 +24,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often it is looked whether every target has its task.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long a target may finish what it is sending when it is to stop.
+/// How often tasks that have ended by a bug are restarted.
+const SUPERVISE: Duration = Duration::from_secs(1);
+/// How long a task that is stopped may finish requests in flight.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The operator's file, and the targets that it has now.
+/// The operator's file, and its current targets.
 #[derive(Debug)]
 pub struct Config {
     file: Option<PathBuf>,
@@ -43,7 +43,7 @@ impl Config {
         Ok(Config { file: file.map(Path::to_owned), targets: watch::Sender::new(targets) })
     }
 
-    /// Reads the file again; answers how many targets it has. A file that cannot be used changes nothing.
+    /// Reads the file again; answers how many targets it has. An invalid file changes nothing.
     pub fn reload(&self) -> Result<usize, TargetsError> {
         let targets = self.file.as_deref().map_or(Ok(Vec::new()), targets::read)?;
         let count = targets.len();
@@ -51,18 +51,18 @@ impl Config {
         Ok(count)
     }
 
-    /// Whether there is a file to read again.
+    /// Whether there is a file.
     pub fn has_file(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Whether events go to standard output, which then has nothing else.
+    /// Whether events are written to standard output.
     pub fn uses_stdout(&self) -> bool {
         self.targets.borrow().iter().any(|target| target.kind == Kind::Stdout)
     }
 }
 
-/// Everything that has to run for events to be told.
+/// The tasks that deliver events.
 #[derive(Debug)]
 pub struct Work {
     app: Arc<App>,
@@ -70,21 +70,21 @@ pub struct Work {
 }
 
 impl Work {
-    /// What is to be run. What is told from now on goes to every target.
+    /// Registers the targets: events from now on are delivered to each of them.
     pub async fn new(app: Arc<App>, config: &Config) -> Result<Self, Fault> {
         let mut targets = config.targets.subscribe();
         let known = targets.borrow_and_update().clone();
         for target in &known {
-            Ledger::new(&app, &target.name).introduce(target.from_oldest).await?;
+            EventTarget::new(&app, &target.name).register(target.from_oldest).await?;
         }
         targets.mark_changed();
         Ok(Work { app, targets })
     }
 
-    /// Works until `stop` is done.
+    /// Runs until `stop` is done.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let stopping = CancellationToken::new();
-        let mut deliveries = pin!(deliver(self.app.clone(), self.targets, stopping.clone()));
+        let mut deliveries = pin!(supervise(self.app.clone(), self.targets, stopping.clone()));
         tokio::select! {
             () = stop => {}
             () = relay::run(self.app) => {}
@@ -95,7 +95,7 @@ impl Work {
     }
 }
 
-/// A target that is being delivered to.
+/// The task of a target.
 #[derive(Debug)]
 struct Running {
     target: Target,
@@ -110,27 +110,27 @@ impl Running {
         Running { target, stop, task: AbortOnDropHandle::new(tokio::spawn(worker)) }
     }
 
-    /// Lets it finish what it is sending; what it does not is sent again by whoever comes next.
+    /// Waits for requests in flight; the next owner of the lease sends again what does not finish in time.
     async fn stop(self) {
         self.stop.cancel();
         let _ = tokio::time::timeout(GRACE, self.task).await;
     }
 }
 
-/// Delivers to the targets of the file, whatever becomes of it, until it is to stop.
-async fn deliver(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, stopping: CancellationToken) {
+/// Runs the tasks of the targets of the file, as it changes, until it is stopped.
+async fn supervise(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, stopping: CancellationToken) {
     let mut running: HashMap<String, Running> = HashMap::new();
-    let mut looks = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(SUPERVISE);
     loop {
         tokio::select! {
             () = stopping.cancelled() => break,
             Ok(()) = targets.changed() => {
-                let wanted = targets.borrow_and_update().clone();
-                running = follow(&app, running, wanted, &stopping).await;
+                let current = targets.borrow_and_update().clone();
+                running = reconcile(&app, running, current, &stopping).await;
             }
-            _ = looks.tick() => {
+            _ = ticks.tick() => {
                 for running in running.values_mut().filter(|running| running.task.is_finished()) {
-                    tracing::error!(target_name = running.target.name, "delivery has ended by a bug; it begins anew");
+                    tracing::error!(target_name = running.target.name, "event delivery panicked; restarting");
                     *running = Running::start(&app, running.target.clone(), &stopping);
                 }
             }
@@ -139,23 +139,23 @@ async fn deliver(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, stopp
     futures_util::future::join_all(running.into_values().map(Running::stop)).await;
 }
 
-/// Stops what is gone from the file or stands there otherwise, and starts what is new. A file of lines is opened anew, as
-/// whoever rotates it expects.
-async fn follow(
+/// Stops the tasks of targets that were removed or changed, and starts those of new ones. A JSONL file is reopened, for log
+/// rotation.
+async fn reconcile(
     app: &Arc<App>,
     running: HashMap<String, Running>,
-    wanted: Vec<Target>,
+    targets: Vec<Target>,
     stopping: &CancellationToken,
 ) -> HashMap<String, Running> {
-    let same = |target: &Target| wanted.contains(target) && !matches!(target.kind, Kind::File(_));
+    let same = |target: &Target| targets.contains(target) && !matches!(target.kind, Kind::File(_));
     let (mut kept, ended): (HashMap<_, _>, Vec<_>) = {
         let (kept, ended): (Vec<_>, Vec<_>) = running.into_iter().partition(|(_, running)| same(&running.target));
         (kept.into_iter().collect(), ended.into_iter().map(|(_, running)| running.stop()).collect())
     };
     futures_util::future::join_all(ended).await;
-    let names: Vec<_> = wanted.iter().map(|target| target.name.as_str()).collect();
-    app.metrics.keep_targets(&names);
-    for target in wanted {
+    let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+    app.metrics().keep_targets(&names);
+    for target in targets {
         let name = target.name.clone();
         kept.entry(name).or_insert_with(|| Running::start(app, target, stopping));
     }

@@ -1,50 +1,50 @@
-//! Moves what was written to the log, as soon as it is there, and forgets what has been there for long enough.
+//! Moves events from the outbox to the event log, and deletes old ones.
 
 use crate::app::{App, outbox};
 use crate::model::fault::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often what other nodes have written is looked for.
-const OFTEN: Duration = Duration::from_millis(250);
-/// How often in a store of this process alone: its own changes ring.
-const SELDOM: Duration = Duration::from_secs(1);
-/// No two looks are closer to each other.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Polling interval of a store that other nodes write to.
+const SHARED_INTERVAL: Duration = Duration::from_millis(250);
+/// Polling interval of a store of this process alone, whose changes are notified.
+const OWN_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest pause between two polls.
+const DEBOUNCE: Duration = Duration::from_millis(5);
 /// How often the log is trimmed.
-const TRIMMING: Duration = Duration::from_secs(60);
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Does both for ever.
+/// Runs until it is dropped.
 pub async fn run(app: Arc<App>) {
     tokio::join!(relay(&app), trim(&app));
 }
 
 async fn relay(app: &Arc<App>) {
-    let tick = if app.db.is_shared() { OFTEN } else { SELDOM };
-    let mut ear = app.bell.listen();
-    let mut away = false;
+    let interval = if app.db().is_shared() { SHARED_INTERVAL } else { OWN_INTERVAL };
+    let mut changes = app.notifier().subscribe();
+    let mut failing = false;
     loop {
-        report(outbox::relay(app).await, &mut away, "events cannot be put in order");
-        tokio::time::sleep(PAUSE).await;
-        let _ = tokio::time::timeout(tick, ear.heard()).await;
+        report(outbox::relay(app).await, &mut failing, "outbox relay failed");
+        tokio::time::sleep(DEBOUNCE).await;
+        let _ = tokio::time::timeout(interval, changes.changed()).await;
     }
 }
 
 async fn trim(app: &Arc<App>) {
-    let mut away = false;
+    let mut failing = false;
     loop {
-        report(outbox::trim(app).await, &mut away, "old events cannot be forgotten");
-        tokio::time::sleep(TRIMMING).await;
+        report(outbox::trim(app).await, &mut failing, "event log not trimmed");
+        tokio::time::sleep(TRIM_INTERVAL).await;
     }
 }
 
-/// Says that something failed, once until it works again.
-fn report(done: Result<(), Fault>, away: &mut bool, what: &str) {
+/// Logs the first of consecutive failures.
+fn report(done: Result<(), Fault>, failing: &mut bool, message: &'static str) {
     let Err(fault) = done else {
-        *away = false;
+        *failing = false;
         return;
     };
-    if !std::mem::replace(away, true) {
-        tracing::warn!(error = &fault as &dyn std::error::Error, "{what}");
+    if !std::mem::replace(failing, true) {
+        tracing::warn!(error = &fault as &dyn std::error::Error, "{message}");
     }
 }

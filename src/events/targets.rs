@@ -1,4 +1,4 @@
-//! Where events go: the operator's file, read and checked.
+//! Event targets: the operator's file, parsed and validated.
 //!
 //! `docs/events.md` describes every key.
 
@@ -19,24 +19,24 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
-/// A place that events go to.
+/// An event target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// Its name: lower-case letters, digits and hyphens.
     pub name: String,
     /// What it is.
     pub kind: Kind,
-    /// Which events it gets; all without one.
+    /// Selects events; `None` selects all.
     pub pattern: Option<Pattern>,
-    /// What stands as `source` in place of the event's own.
+    /// Replaces the `source` of events.
     pub source: Option<String>,
-    /// How long an event is tried.
+    /// How long an event is retried.
     pub retry: Duration,
-    /// Whether it begins with the oldest event that is kept, rather than with the next one.
+    /// Whether a new target begins with the oldest event that is kept, rather than with the next one.
     pub from_oldest: bool,
 }
 
-/// What a target is.
+/// The kind of a target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// An HTTP server.
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Where it is, without anything secret: what a URL has after its path may be.
+    /// Its location, without the query of a URL, which may be secret.
     pub fn place(&self) -> String {
         match self {
             Kind::Webhook(Webhook { url, .. }) => {
@@ -82,22 +82,21 @@ fn host(authority: &hyper::http::uri::Authority) -> &str {
     authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
-/// An HTTP server that takes events.
+/// A webhook.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
-    /// Where they are posted to.
     pub url: Uri,
-    /// What they are signed with: each makes a signature.
+    /// The keys of the signatures: one signature by each.
     pub keys: Vec<Key>,
-    /// How long an answer may take.
+    /// The timeout of a request.
     pub timeout: Duration,
-    /// How many are sent at once.
+    /// Most requests in flight.
     pub concurrency: usize,
-    /// Certificates to trust besides the system's.
+    /// Root certificates besides those of the system.
     pub ca: Vec<CertificateDer<'static>>,
 }
 
-/// A bus that takes events.
+/// An EventBridge bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
     /// Its name or ARN.
@@ -106,17 +105,17 @@ pub struct Bus {
     pub region: Option<String>,
     /// URL of the service; AWS's own without one.
     pub endpoint: Option<String>,
-    /// What requests are signed with; what the AWS configuration finds without it.
+    /// Credentials; those of the AWS configuration without them.
     pub credentials: Option<(String, Secret)>,
-    /// How long an answer may take.
+    /// The timeout of a request.
     pub timeout: Duration,
-    /// How many requests are sent at once.
+    /// Most requests in flight.
     pub concurrency: usize,
     /// Member of the detail that the event's id is put in: the bus gives each entry an id of its own.
     pub id_member: Option<String>,
 }
 
-/// What webhooks are signed with.
+/// The key of a webhook's signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(pub Vec<u8>);
 
@@ -126,7 +125,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// What is wrong with the file; one line that names the target and the key.
+/// An error in the file: one line that names the target and the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {problem}", file.display())]
 pub struct TargetsError {
@@ -142,7 +141,7 @@ pub fn read(file: &Path) -> Result<Vec<Target>, TargetsError> {
     load(file, true)
 }
 
-/// Reads a file of targets for those who only show them: secrets are not looked for.
+/// Reads a file of targets without its secrets, to list them.
 pub fn outline(file: &Path) -> Result<Vec<Target>, TargetsError> {
     load(file, false)
 }
@@ -287,7 +286,7 @@ fn bus(table: &mut Table, source: Option<&str>) -> Result<Bus, String> {
     if !endpoint.as_ref().is_none_or(is_url) {
         return Err(table.wrong("endpoint_url", "use an http:// or https:// URL"));
     }
-    // An emulator takes it.
+    // Emulators accept it.
     if endpoint.is_none() && source.is_none_or(|source| source.starts_with("aws.")) {
         let problem =
             "AWS refuses events of others whose source begins with 'aws.': set another one, such as \"greenroom.ivs\"";

@@ -1,15 +1,16 @@
-//! Delivers to one target, whenever this node is the one that does.
+//! Delivers events to one target while this node owns its lease.
 
-use super::ledger::Ledger;
-use super::send::{Entry, Outcome, Sender};
+use super::queue::DeliveryQueue;
+use super::sinks::{Outcome, Outgoing, Sink};
 use super::targets::Target;
-use super::window::Window;
+use crate::app::App;
+use crate::app::deliveries::{Claimed, EventTarget};
+use crate::app::event_log::{self, Event};
+use crate::app::leases::Lease;
 use crate::app::views::ChangeSubscription;
-use crate::app::{App, outbox};
 use crate::clock::Timestamp;
 use crate::metrics;
 use crate::model::fault::Fault;
-use crate::store::{EventRow, StageKey, TargetRow};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,26 +20,26 @@ use tokio_util::sync::CancellationToken;
 
 /// Events that are read at once.
 const PAGE: i64 = 250;
-/// How often is looked for what is due and who delivers, whatever is heard.
+/// How often the lease is claimed by a node that does not own it, and parked events are looked for.
 const TICK: Duration = Duration::from_secs(1);
-/// How long what was delivered may go without being written down while more is delivered.
-const SETTLE: Duration = Duration::from_millis(200);
-/// What may be delivered before it is written down at once.
-const MANY: i64 = 250;
+/// Longest time that progress is not recorded while more is delivered.
+const RECORD_INTERVAL: Duration = Duration::from_millis(200);
+/// Deliveries after which progress is recorded at once.
+const RECORD_AFTER: i64 = 250;
 
 /// Delivers until `stop`.
 pub(super) async fn run(app: Arc<App>, target: Target, stop: CancellationToken) {
-    let sender = match Sender::new(&target, &app).await {
-        Ok(sender) => Arc::new(sender),
+    let sink = match Sink::new(&target, &app).await {
+        Ok(sink) => Arc::new(sink),
         Err(error) => {
-            tracing::error!(target_name = target.name, %error, "nothing is delivered: TLS cannot be used");
+            tracing::error!(target_name = target.name, %error, "event target not usable: TLS configuration failed");
             return stop.cancelled().await;
         }
     };
-    let ledger = Ledger::new(&app, &target.name);
-    let (log_end, ear) = (app.log_end.subscribe(), app.bell.listen());
-    let figures = app.metrics.target(&target.name);
-    let worker = Worker { app, target, sender, ledger, figures, stop, log_end, ear, away: false };
+    let state = EventTarget::new(&app, &target.name);
+    let (log_end, changes) = (app.log_end(), app.notifier().subscribe());
+    let metrics = app.metrics().target(&target.name);
+    let worker = Worker { app, target, sink, state, metrics, stop, log_end, changes, unavailable: false };
     worker.run().await;
 }
 
@@ -46,46 +47,47 @@ pub(super) async fn run(app: Arc<App>, target: Target, stop: CancellationToken) 
 struct Worker {
     app: Arc<App>,
     target: Target,
-    sender: Arc<Sender>,
-    ledger: Ledger,
-    figures: metrics::Target,
+    sink: Arc<Sink>,
+    /// The target in the store.
+    state: EventTarget,
+    metrics: metrics::Target,
     stop: CancellationToken,
     log_end: watch::Receiver<i64>,
-    ear: ChangeSubscription,
-    /// Whether the store was away when last asked.
-    away: bool,
+    changes: ChangeSubscription,
+    /// Whether the last access to the store failed.
+    unavailable: bool,
 }
 
-/// What is known while this node delivers.
-struct Turn {
-    window: Window,
-    sends: JoinSet<Vec<(i64, Outcome)>>,
-    /// Until when no other node may.
-    until: Timestamp,
-    settled: Instant,
+/// The delivery while this node owns the lease.
+struct Delivery {
+    queue: DeliveryQueue,
+    requests: JoinSet<Vec<(i64, Outcome)>>,
+    lease: Lease,
+    recorded: Instant,
+    /// When parked events were looked for last, by the monotonic clock and by the service's.
     looked: Option<Instant>,
     looked_at: Timestamp,
 }
 
-/// Why a turn is over.
-enum Over {
+/// Why this node delivers no more.
+enum Ended {
     Stopped,
-    /// Another node delivers.
-    Lost,
+    /// The lease is lost.
+    LeaseLost,
 }
 
 impl Worker {
     async fn run(mut self) {
         loop {
-            let claimed = match self.ledger.introduce(self.target.from_oldest).await {
-                Ok(()) => self.ledger.claim().await,
+            let claimed = match self.state.register(self.target.from_oldest).await {
+                Ok(()) => self.state.claim().await,
                 Err(fault) => Err(fault),
             };
-            let claimed = self.heard(claimed).flatten();
-            if let Some((until, row)) = claimed {
-                match self.turn(until, &row).await {
-                    Over::Stopped => return,
-                    Over::Lost => tracing::info!(target_name = self.target.name, "another node delivers from now on"),
+            let claimed = self.note(claimed).flatten();
+            if let Some(claimed) = claimed {
+                match self.deliver(claimed).await {
+                    Ended::Stopped => return,
+                    Ended::LeaseLost => tracing::info!(target_name = self.target.name, "event target lease lost"),
                 }
             }
             tokio::select! {
@@ -95,210 +97,209 @@ impl Worker {
         }
     }
 
-    /// What the store answered; that it cannot is said once.
-    fn heard<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {
+    /// Notes whether the store was available; logs the first of consecutive failures.
+    fn note<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {
         match answer {
             Ok(answer) => {
-                self.away = false;
+                self.unavailable = false;
                 Some(answer)
             }
             Err(fault) => {
-                if !std::mem::replace(&mut self.away, true) {
+                if !std::mem::replace(&mut self.unavailable, true) {
                     let error = &fault as &dyn std::error::Error;
-                    tracing::warn!(error, target_name = self.target.name, "events cannot be delivered yet");
+                    tracing::warn!(error, target_name = self.target.name, "event delivery waits for the store");
                 }
                 None
             }
         }
     }
 
-    /// Delivers until another node does, or the end.
-    async fn turn(&mut self, until: Timestamp, row: &TargetRow) -> Over {
-        let rules = self.sender.rules(&self.target);
-        let window = Window::new(rules, row.position, row.failing_since.map(Timestamp));
-        let (now, looked_at) = (Instant::now(), Timestamp(i64::MIN));
-        let mut turn = Turn { window, sends: JoinSet::new(), until, settled: now, looked: None, looked_at };
+    /// Delivers until the lease is lost, or the end.
+    async fn deliver(&mut self, claimed: Claimed) -> Ended {
+        let Claimed { lease, position, failing_since } = claimed;
+        let queue = DeliveryQueue::new(self.sink.options(&self.target), position, failing_since);
+        let (recorded, looked_at) = (Instant::now(), Timestamp(i64::MIN));
+        let mut delivery = Delivery { queue, requests: JoinSet::new(), lease, recorded, looked: None, looked_at };
         loop {
             self.log_end.borrow_and_update();
             if self.stop.is_cancelled() {
-                self.finish(turn).await;
-                return Over::Stopped;
+                self.finish(delivery).await;
+                return Ended::Stopped;
             }
-            match self.step(&mut turn).await {
-                Ok(true) => self.away = false,
-                Ok(false) => return Over::Lost,
+            match self.step(&mut delivery).await {
+                Ok(true) => self.unavailable = false,
+                Ok(false) => return Ended::LeaseLost,
                 Err(fault) => {
-                    self.heard::<()>(Err(fault));
+                    self.note::<()>(Err(fault));
                 }
             }
-            self.wait(&mut turn).await;
+            self.wait(&mut delivery).await;
         }
     }
 
-    /// Does what can be done now; answers whether this node is still the one that delivers.
-    async fn step(&self, turn: &mut Turn) -> Result<bool, Fault> {
-        let lease = self.app.settings.participation.lease;
-        if self.app.lease_now().plus(lease * 2 / 3) >= turn.until {
-            let Some((until, _)) = self.ledger.claim().await? else { return Ok(false) };
-            turn.until = until;
+    /// Does what can be done now; answers whether this node still owns the lease.
+    async fn step(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
+        if self.app.lease_now().plus(self.app.lease_duration() * 2 / 3) >= delivery.lease.expires_at {
+            let Some(claimed) = self.state.claim().await? else { return Ok(false) };
+            delivery.lease = claimed.lease;
         }
-        while let Some(sent) = turn.sends.try_join_next() {
-            self.learn(&mut turn.window, sent);
+        while let Some(done) = delivery.requests.try_join_next() {
+            self.done(&mut delivery.queue, done);
         }
-        let late = turn.settled.elapsed() >= SETTLE || turn.window.changes.delivered >= MANY;
-        if turn.window.is_unsettled() && (turn.window.is_idle() || late) && !self.settle(turn).await? {
+        let many = delivery.queue.unrecorded_deliveries() >= RECORD_AFTER;
+        let is_due = delivery.queue.is_idle() || delivery.recorded.elapsed() >= RECORD_INTERVAL || many;
+        if is_due && !self.record(delivery).await? {
             return Ok(false);
         }
-        if !self.look(turn).await? {
+        if !self.look_for_parked(delivery).await? {
             return Ok(false);
         }
-        if turn.window.has_room() && turn.window.read() < *self.log_end.borrow() {
-            if turn.window.is_unsettled() && !self.settle(turn).await? {
+        if delivery.queue.has_capacity() && delivery.queue.read() < *self.log_end.borrow() {
+            if !self.record(delivery).await? {
                 return Ok(false);
             }
-            self.read(&mut turn.window).await?;
+            self.read(&mut delivery.queue).await?;
         }
-        self.send(turn);
+        self.send(delivery);
         Ok(true)
     }
 
-    /// Looks for what was parked and is due: once a second of the clock, and of ours, as others may change it.
-    /// Answers whether this node is still the one that delivers.
-    async fn look(&self, turn: &mut Turn) -> Result<bool, Fault> {
-        let now = self.app.clock.now();
-        let rested = turn.looked.is_some_and(|looked| looked.elapsed() < TICK);
-        if rested && now < turn.looked_at.plus(TICK) {
+    /// Looks for parked events that are due, once a second of the service's clock, and of the monotonic one: operators may
+    /// make them due. Answers whether this node still owns the lease.
+    async fn look_for_parked(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
+        let now = self.app.clock().now();
+        let rested = delivery.looked.is_some_and(|looked| looked.elapsed() < TICK);
+        if rested && now < delivery.looked_at.plus(TICK) {
             return Ok(true);
         }
-        // What the store does not know yet would be found due once more.
-        if turn.window.is_unsettled() && !self.settle(turn).await? {
+        // Deliveries that are not recorded would be due again.
+        if !self.record(delivery).await? {
             return Ok(false);
         }
-        /// As many as may be on their way, and as many again.
+        /// As many as may be in flight, twice.
         const MOST: usize = 128;
-        let due = self.ledger.due(MOST).await?;
-        turn.window.add_due(due);
-        (turn.looked, turn.looked_at) = (Some(Instant::now()), now);
+        let due = self.state.due(MOST).await?;
+        delivery.queue.add_due(due);
+        (delivery.looked, delivery.looked_at) = (Some(Instant::now()), now);
         Ok(true)
     }
 
-    /// Reads on.
-    async fn read(&self, window: &mut Window) -> Result<(), Fault> {
-        let after = window.read();
-        // A standby in office may know less than was once known.
-        let end = outbox::end(&self.app).await?;
-        let page = outbox::page(&self.app, after, PAGE).await?;
-        let last = page.last().map_or(end.max(after), |row| row.position);
-        let forgotten = last - after - page.len() as i64;
-        if forgotten > 0 {
+    /// Reads the next page of the log.
+    async fn read(&self, queue: &mut DeliveryQueue) -> Result<(), Fault> {
+        let after = queue.read();
+        // A standby that has become the primary may have lost the last events.
+        let end = event_log::end(&self.app).await?;
+        let page = event_log::page(&self.app, after, PAGE).await?;
+        let last = page.last().map_or(end.max(after), |event| event.position);
+        let lost = last - after - page.len() as i64;
+        if lost > 0 {
             let name = &self.target.name;
-            tracing::warn!(target_name = name, events = forgotten, "events were forgotten before they were delivered");
+            tracing::warn!(target_name = name, events = lost, "events were deleted before their delivery");
         }
-        let waiting = self.ledger.waiting(after, last).await?;
-        let wanted: Vec<_> = page.into_iter().filter(|row| self.wants(row)).map(entry).collect();
-        window.add(wanted, &waiting, last, self.app.clock.now());
+        let blocked = self.state.blocked_stages(after, last).await?;
+        let events = page.into_iter().filter(|event| self.matches(event)).map(Outgoing::from).collect();
+        queue.add(events, &blocked, last, self.app.clock().now());
         Ok(())
     }
 
-    fn wants(&self, row: &EventRow) -> bool {
+    fn matches(&self, event: &Event) -> bool {
         let Some(pattern) = &self.target.pattern else { return true };
-        serde_json::from_str(&row.body).is_ok_and(|event| pattern.matches(&event))
+        serde_json::from_str(&event.body).is_ok_and(|event| pattern.matches(&event))
     }
 
-    /// Sends what may go, as long as no other node may.
-    fn send(&self, turn: &mut Turn) {
-        let now = self.app.clock.now();
-        while self.app.lease_now() < turn.until
-            && let Some(entries) = turn.window.next(now)
+    /// Sends what may be sent, as long as the lease is good.
+    fn send(&self, delivery: &mut Delivery) {
+        let now = self.app.clock().now();
+        while self.app.lease_now() < delivery.lease.expires_at
+            && let Some(events) = delivery.queue.next(now)
         {
-            let (sender, seconds, begun) = (self.sender.clone(), self.figures.seconds.clone(), Instant::now());
-            turn.sends.spawn(async move {
-                let outcomes = sender.send(&entries).await;
+            let (sink, seconds, begun) = (self.sink.clone(), self.metrics.seconds.clone(), Instant::now());
+            delivery.requests.spawn(async move {
+                let outcomes = sink.send(&events).await;
                 seconds.observe(begun.elapsed().as_secs_f64());
-                entries.iter().map(|entry| entry.position).zip(outcomes).collect()
+                events.iter().map(|event| event.position).zip(outcomes).collect()
             });
         }
     }
 
-    fn learn(&self, window: &mut Window, sent: Result<Vec<(i64, Outcome)>, tokio::task::JoinError>) {
+    /// Notes the outcomes of a request.
+    fn done(&self, queue: &mut DeliveryQueue, done: Result<Vec<(i64, Outcome)>, tokio::task::JoinError>) {
         let random = || {
-            let bytes = self.app.ids.bytes();
+            let bytes = self.app.ids().bytes();
             u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
         };
-        match sent {
+        match done {
             Ok(results) => {
-                let taken = results.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count();
-                self.figures.delivered.inc_by(taken as u64);
-                self.figures.failed.inc_by((results.len() - taken) as u64);
-                window.done(results, self.app.clock.now(), random);
+                let delivered = results.iter().filter(|(_, outcome)| *outcome == Outcome::Delivered).count();
+                self.metrics.delivered.inc_by(delivered as u64);
+                self.metrics.failed.inc_by((results.len() - delivered) as u64);
+                queue.done(results, self.app.clock().now(), random);
             }
             Err(bug) => std::panic::resume_unwind(bug.into_panic()),
         }
     }
 
-    /// Writes down what was learned.
-    async fn settle(&self, turn: &mut Turn) -> Result<bool, Fault> {
-        if !self.ledger.settle(&turn.window).await? {
+    /// Records the progress, if there is any; answers whether this node still owns the lease.
+    async fn record(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
+        if !delivery.queue.has_progress() {
+            return Ok(true);
+        }
+        let progress = delivery.queue.progress();
+        if !self.state.record(&delivery.lease, progress).await? {
             return Ok(false);
         }
-        let moved = !turn.window.changes.taken.is_empty() || !turn.window.changes.parked.is_empty();
-        if moved {
-            // What waited behind it is due.
-            turn.looked = None;
-            turn.looked_at = Timestamp(i64::MIN);
+        if let Some((error, _)) = &progress.error {
+            tracing::debug!(target_name = self.target.name, error, "event not delivered");
         }
-        if let Some((error, _)) = &turn.window.changes.error {
-            tracing::debug!(target_name = self.target.name, error, "an event was not taken");
+        if !progress.delivered_late.is_empty() || !progress.parked.is_empty() {
+            // Events that were blocked may be due.
+            delivery.looked = None;
+            delivery.looked_at = Timestamp(i64::MIN);
         }
-        turn.window.settle();
-        turn.settled = Instant::now();
+        delivery.queue.recorded();
+        delivery.recorded = Instant::now();
         Ok(true)
     }
 
     /// Waits until there is something to do.
-    async fn wait(&mut self, turn: &mut Turn) {
-        let now = self.app.clock.now();
+    async fn wait(&mut self, delivery: &mut Delivery) {
+        let now = self.app.clock().now();
         let mut most = TICK;
-        if !self.away {
-            if turn.window.has_room() && turn.window.read() < *self.log_end.borrow() {
+        if !self.unavailable {
+            if delivery.queue.has_capacity() && delivery.queue.read() < *self.log_end.borrow() {
                 return tokio::task::yield_now().await;
             }
-            if let Some(due) = turn.window.due() {
+            if let Some(due) = delivery.queue.next_at() {
                 most = most.min(Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0)));
             }
-            if turn.window.is_unsettled() {
-                let left = if turn.window.is_idle() { Duration::ZERO } else { SETTLE };
+            if delivery.queue.has_progress() {
+                let left = if delivery.queue.is_idle() { Duration::ZERO } else { RECORD_INTERVAL };
                 most = most.min(left);
-            } else if turn.looked.is_none() {
+            } else if delivery.looked.is_none() {
                 most = Duration::ZERO;
             }
         }
         tokio::select! {
             () = self.stop.cancelled() => {}
-            Some(sent) = turn.sends.join_next() => self.learn(&mut turn.window, sent),
-            _ = self.log_end.changed(), if !self.away => {}
-            () = self.ear.heard(), if !self.away => {}
+            Some(done) = delivery.requests.join_next() => self.done(&mut delivery.queue, done),
+            _ = self.log_end.changed(), if !self.unavailable => {}
+            () = self.changes.changed(), if !self.unavailable => {}
             () = tokio::time::sleep(most) => {}
         }
     }
 
-    /// Waits for what is on its way, writes it down, and lets another node deliver.
-    async fn finish(&mut self, mut turn: Turn) {
+    /// Waits for requests in flight, records the progress, and releases the lease.
+    async fn finish(&mut self, mut delivery: Delivery) {
         let rest = async {
-            while let Some(sent) = turn.sends.join_next().await {
-                self.learn(&mut turn.window, sent);
+            while let Some(done) = delivery.requests.join_next().await {
+                self.done(&mut delivery.queue, done);
             }
         };
         let _ = tokio::time::timeout(super::GRACE / 2, rest).await;
-        let settled = if turn.window.is_unsettled() { self.ledger.settle(&turn.window).await } else { Ok(true) };
-        if self.heard(settled) == Some(true) {
-            let released = self.ledger.release().await;
-            self.heard(released);
+        let recorded = self.record(&mut delivery).await;
+        if self.note(recorded) == Some(true) {
+            let released = self.state.release(&delivery.lease).await;
+            self.note(released);
         }
     }
-}
-
-fn entry(row: EventRow) -> Entry {
-    let EventRow { position, account, region, stage_id, id, body, written_at, .. } = row;
-    Entry { position, stage: StageKey { account, region, stage_id }, id, body, written_at }
 }

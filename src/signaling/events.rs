@@ -71,7 +71,7 @@ pub async fn answer(
     let permit = parts.extensions.remove::<ConnectionPermit>();
     let reservation = reserve_connection(state, permit.as_ref(), budget)?;
     let log =
-        SessionLog { metrics: state.connections.app.metrics.clone(), context: RequestContext::of(&parts.extensions) };
+        SessionLog { metrics: state.connections.app.metrics().clone(), context: RequestContext::of(&parts.extensions) };
     let (state, task) = (state.clone(), state.connections.tasks.token());
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let status = match EventsSession::join(state, credentials, &topic, client).await {
@@ -107,7 +107,7 @@ fn reserve_connection(
         return Ok(None);
     }
     budget.reserve(Resource::Connections, 1).map(Some).map_err(|_| {
-        state.connections.app.metrics.refusals.client_connections.inc();
+        state.connections.app.metrics().refusals.client_connections.inc();
         tracing::info!(reason = "client_connections", client = %budget.address, "request refused by a limit");
         let text = "Your address has its maximum of connections (--max-client-share); try again";
         SignalingError::new(SignalingErrorCode::Busy, text)

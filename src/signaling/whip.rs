@@ -87,7 +87,7 @@ async fn join(
     };
     let mut response = with_body(StatusCode::CREATED, SDP, answer);
     let headers = response.headers_mut();
-    let node_url = &state.connections.app.settings.participation.node_url;
+    let node_url = &state.connections.app.settings().participation.node_url;
     headers.insert(LOCATION, header(&format!("{node_url}/whip/resource/{connection_id}"))?);
     headers.insert(ETAG, header(&format!("\"{ice_session}\""))?);
     headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
@@ -136,7 +136,7 @@ async fn other_node(state: &SignalingState, token: &VerifiedToken, id: &str) -> 
 
 /// Adds `Link` headers for the ICE servers, with credentials for a participant.
 fn add_ice_servers(state: &SignalingState, participant: &str, headers: &mut HeaderMap) {
-    ice::link(&state.settings.ice, participant, state.connections.app.clock.now(), headers);
+    ice::link(&state.settings.ice, participant, state.connections.app.clock().now(), headers);
 }
 
 /// Redirects to the same path on another node; `/` to its `/whip`.

@@ -1,4 +1,4 @@
-//! Access keys: who may call the API.
+//! Access keys of the API.
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
@@ -8,25 +8,21 @@ rows! {
     /// An access key as it is stored; its secrets are encrypted.
     #[derive(Clone, Debug, PartialEq)]
     AccessKeyRow {
-        /// The access key id.
         id: String,
-        /// Whose requests it signs.
         account: String,
-        /// Whom the customer gave it to, or `""`.
+        /// The user name, or `""`.
         name: String,
         /// The secret access key, encrypted with the master key.
         sealed_secret: String,
         /// The session token, encrypted with the master key, or `""`.
         sealed_session_token: String,
-        /// An IAM policy document, or `""` for one that may do everything.
+        /// An IAM policy document; `""` allows everything.
         policy: String,
-        /// Whether it is good now.
         enabled: bool,
-        /// When it was made, in milliseconds.
         created_at: i64,
-        /// From when on it is good no longer.
+        /// When it expires, in milliseconds.
         expires_at: Option<i64>,
-        /// When it was used last, give or take a minute.
+        /// When it was used last, to the minute.
         last_used_at: Option<i64>,
     }
 }
@@ -57,7 +53,7 @@ impl Conn {
         fetch!(fetch_optional, self, AccessKeyRow, ONE, id)
     }
 
-    /// Access keys in the order of their making, after `place`.
+    /// Access keys in the order of their creation, after `place`.
     pub async fn access_keys(&mut self, place: &Position, limit: i64) -> Result<Vec<AccessKeyRow>, StoreError> {
         fetch!(fetch_all, self, AccessKeyRow, PAGE, place.order, &place.id, limit)
     }
@@ -80,7 +76,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Makes an access key good or no good; answers whether it is there.
+    /// Enables or disables an access key; answers whether it exists.
     pub async fn enable_access_key(&mut self, id: &str, enabled: bool) -> Result<bool, StoreError> {
         Ok(execute!(self, ENABLE, id, enabled)? == 1)
     }
@@ -90,7 +86,7 @@ impl Conn {
         execute!(self, USED, id, at).map(drop)
     }
 
-    /// Deletes an access key; answers whether it was there.
+    /// Deletes an access key; answers whether it existed.
     pub async fn delete_access_key(&mut self, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, DELETE, id)? == 1)
     }

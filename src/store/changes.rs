@@ -1,22 +1,19 @@
-//! Which stages have changed, for those who watch them.
+//! Changes of stages, for the nodes that hold connections to them.
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StageKey, StoreError};
 use crate::model::arn::Scope;
 
 rows! {
-    /// When a stage changed last.
+    /// The last change of a stage.
     #[derive(Clone, Debug, PartialEq, Eq)]
     ChangeRow {
-        /// The account.
         account: String,
-        /// The region.
         region: String,
-        /// The stage's id.
         stage_id: String,
-        /// A number that grows with every change.
+        /// Increases with every change.
         revision: i64,
-        /// When, in milliseconds, by the clock of whoever changed it.
+        /// In milliseconds, by the database's clock.
         changed_at: i64,
         /// Whether the stage was deleted.
         deleted: bool,
@@ -24,7 +21,7 @@ rows! {
 }
 
 impl ChangeRow {
-    /// Which stage.
+    /// The key of the stage.
     pub fn key(&self) -> StageKey {
         let (account, region, stage_id) = (self.account.clone(), self.region.clone(), self.stage_id.clone());
         StageKey { account, region, stage_id }
@@ -69,7 +66,7 @@ impl Conn {
         fetch!(fetch_all, self, ChangeRow, PAGE, at, account, region, stage, limit)
     }
 
-    /// Forgets stages that were deleted before `before`.
+    /// Deletes what is left of stages that were deleted before `before`.
     pub async fn forget_deleted_stages(&mut self, before: i64) -> Result<(), StoreError> {
         execute!(self, FORGET, before).map(drop)
     }

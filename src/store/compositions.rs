@@ -12,7 +12,6 @@ rows! {
     /// A composition as it is stored, and what its stage does.
     #[derive(Clone, Debug)]
     CompositionRow {
-        /// Its id.
         id: String,
         /// The stage it shows.
         stage_id: String,
@@ -20,7 +19,6 @@ rows! {
         layout: Json<LayoutConfiguration>,
         /// Where it goes.
         destinations: Json<Vec<PlannedDestination>>,
-        /// Its tags.
         tags: Json<Tags>,
         /// The encoder configuration of the channel destination, or `""`.
         channel_encoder_id: String,
@@ -28,7 +26,7 @@ rows! {
         s3_encoder_id: String,
         /// The storage configuration of the S3 destination, or `""`.
         storage_id: String,
-        /// What the client recognises its request by, or `""`.
+        /// The client's idempotency token, or `""`.
         idempotency_token: String,
         /// A digest of the request.
         request_digest: String,
@@ -38,26 +36,23 @@ rows! {
         stopping_at: Option<i64>,
         /// Why it failed, in one word, or `""`.
         error_code: String,
-        /// When something is to be told of it next, or it is to be forgotten.
+        /// When its next event is due, or its deletion.
         next_at: i64,
-        /// How much of its course has been told.
+        /// How many of its state changes have been published: 0 none, 1 the start, 2 the end.
         told: i64,
-        /// Since when nobody publishes to the stage; `None` while somebody does, or when the stage is gone.
+        /// Since when no participant publishes to the stage; `None` while one does, or if the stage was deleted.
         quiet_since: Option<i64>,
     }
 }
 
 rows! {
-    /// A composition of whatever account.
+    /// The key of a composition.
     #[derive(Clone, Debug, PartialEq, Eq)]
     CompositionKey {
-        /// The account.
         account: String,
-        /// The region.
         region: String,
         /// The stage it shows.
         stage_id: String,
-        /// Its id.
         id: String,
     }
 }
@@ -181,7 +176,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// The composition `id`, for this transaction alone until its end.
+    /// Locks the composition `id` for the transaction.
     pub async fn lock_composition(&mut self, scope: &Scope, id: &str) -> Result<Option<CompositionRow>, StoreError> {
         execute!(self, LOCK, &scope.account, &scope.region, id)?;
         self.composition(scope, id).await
@@ -198,7 +193,7 @@ impl Conn {
         execute!(self, STOP, &scope.account, &scope.region, id, at, error_code).map(drop)
     }
 
-    /// Notes how much of a composition's course has been told, and when it goes on.
+    /// Notes which state changes of a composition have been published, and when the next one is due.
     pub async fn note_course(&mut self, scope: &Scope, id: &str, told: i64, next_at: i64) -> Result<(), StoreError> {
         execute!(self, NOTE, &scope.account, &scope.region, id, told, next_at).map(drop)
     }
@@ -208,8 +203,7 @@ impl Conn {
         execute!(self, FREE_TOKEN, &scope.account, &scope.region, id).map(drop)
     }
 
-    /// Compositions, of whatever account, of which something is to be told by `now`; `limit` at most, the longest overdue
-    /// first.
+    /// Compositions of every account with a due event at `now`; `limit` at most, the longest overdue first.
     pub async fn due_compositions(&mut self, now: i64, limit: i64) -> Result<Vec<CompositionKey>, StoreError> {
         fetch!(fetch_all, self, CompositionKey, DUE, now, limit)
     }

@@ -1,4 +1,4 @@
-//! Connections of participants, and which node has the media of a stage.
+//! Connections of participants.
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
@@ -8,9 +8,7 @@ rows! {
     /// A connection as it is stored.
     #[derive(Clone, Debug, PartialEq, Eq)]
     ConnectionRow {
-        /// Its id.
         id: String,
-        /// Whose it is.
         participant_id: String,
         /// The session that it was opened in.
         session_id: String,
@@ -18,32 +16,29 @@ rows! {
         node_id: String,
         /// [`EVENTS`], [`PUBLISH`] or [`SUBSCRIBE`].
         kind: String,
-        /// Whom it subscribes to, or `""`.
+        /// The participant that it subscribes to, or `""`.
         remote_id: String,
         /// The connection token that it was opened with, or `""`.
         connection_token_id: String,
-        /// Whether media have come, or can go.
+        /// Whether media flow.
         started: bool,
         /// When it was opened, in milliseconds.
         opened_at: i64,
     }
-    /// A stage of whatever account.
+    /// The key of a stage.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     StageKey {
-        /// The account.
         account: String,
-        /// The region.
         region: String,
-        /// The stage's id.
         stage_id: String,
     }
 }
 
-/// A connection that is told what happens.
+/// An events WebSocket.
 pub const EVENTS: &str = "EVENTS";
-/// A connection that sends media.
+/// A connection that publishes media.
 pub const PUBLISH: &str = "PUBLISH";
-/// A connection that receives the media of somebody.
+/// A connection that subscribes to a participant.
 pub const SUBSCRIBE: &str = "SUBSCRIBE";
 
 impl StageKey {
@@ -68,7 +63,7 @@ const OF_PARTICIPANT: &str = select!("AND participant_id = $4 ORDER BY opened_at
 const PUBLISHING: &str = select!("AND participant_id = $4 AND kind = 'PUBLISH' ORDER BY opened_at, id LIMIT 1");
 const OF_NODE: &str = select!("AND node_id = $4 ORDER BY participant_id, id LIMIT $5");
 const OF_TOKEN: &str = select!("AND connection_token_id = $4 AND connection_token_id <> '' ORDER BY id LIMIT $5");
-/// A subscription to a replica that has gone is over, although the publisher sends on to its own stage.
+/// A subscription to a replica that was stopped is over, although the participant publishes on to its own stage.
 const HELD: &str = "SELECT c.id FROM connections c
     WHERE c.account = $1 AND c.region = $2 AND c.stage_id = $3 AND c.node_id = $4 AND NOT EXISTS (
         SELECT 1 FROM participants p
@@ -86,7 +81,7 @@ const TAKE: &str = "DELETE FROM connections WHERE account = $1 AND region = $2 A
     RETURNING id, participant_id, session_id, node_id, kind, remote_id, connection_token_id, started, opened_at";
 const DELETE_OF_PARTICIPANT: &str =
     "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
-/// Whoever is connected to publish counts before the media come, so that no more are let in than allowed.
+/// Connections to publish count before their media flow.
 const COUNT_PUBLISHERS: &str = "SELECT COUNT(*) FROM (
     SELECT participant_id FROM connections
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id <> $4 AND kind = 'PUBLISH'
@@ -102,13 +97,6 @@ const STAGES_OF_NODE: &str = "SELECT DISTINCT account, region, stage_id FROM con
 const STAGES_OF_TOKEN: &str = "SELECT DISTINCT account, region, stage_id FROM connections
     WHERE account = $1 AND region = $2 AND connection_token_id = $3 AND connection_token_id <> ''
     ORDER BY stage_id LIMIT $4";
-const HOME: &str = "SELECT node_id FROM media_homes WHERE account = $1 AND region = $2 AND stage_id = $3";
-const SET_HOME: &str = "INSERT INTO media_homes (account, region, stage_id, node_id) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (account, region, stage_id) DO UPDATE SET node_id = excluded.node_id";
-const FREE_HOME: &str = "DELETE FROM media_homes
-    WHERE account = $1 AND region = $2 AND stage_id = $3 AND NOT EXISTS (
-        SELECT 1 FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND kind = 'PUBLISH')";
-const FREE_HOMES_OF: &str = "DELETE FROM media_homes WHERE node_id = $1";
 
 impl Conn {
     /// The connection `id` to a stage.
@@ -202,17 +190,17 @@ impl Conn {
         .map(drop)
     }
 
-    /// Notes that media have come, or can go; answers whether that is news.
+    /// Notes that media flow; answers whether they did not before.
     pub async fn start_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, START, &scope.account, &scope.region, stage, id)? == 1)
     }
 
-    /// Forgets a connection; answers whether it was there.
+    /// Deletes a connection; answers whether it existed.
     pub async fn delete_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, DELETE, &scope.account, &scope.region, stage, id)? == 1)
     }
 
-    /// Forgets a connection, and answers what it was.
+    /// Deletes a connection, and answers its row.
     pub async fn take_connection(
         &mut self,
         scope: &Scope,
@@ -222,7 +210,7 @@ impl Conn {
         fetch!(fetch_optional, self, ConnectionRow, TAKE, &scope.account, &scope.region, stage, id)
     }
 
-    /// Forgets every connection of a participant of a stage; answers how many there were.
+    /// Deletes every connection of a participant of a stage; answers how many there were.
     pub async fn delete_connections_of(
         &mut self,
         scope: &Scope,
@@ -243,13 +231,13 @@ impl Conn {
         Ok(fetch!(fetch_one, self, (i64,), COUNT_PUBLISHERS, account, region, stage, participant)?.0)
     }
 
-    /// How many participants of a stage subscribe to anybody, counted no further than `limit`.
+    /// How many participants of a stage subscribe, counted up to `limit`.
     pub async fn count_subscribers(&mut self, scope: &Scope, stage: &str, limit: i64) -> Result<i64, StoreError> {
         let Scope { account, region } = scope;
         Ok(fetch!(fetch_one, self, (i64,), COUNT_SUBSCRIBERS, account, region, stage, limit)?.0)
     }
 
-    /// Whether a participant of a stage subscribes to anybody.
+    /// Whether a participant of a stage subscribes.
     pub async fn is_subscriber(&mut self, scope: &Scope, stage: &str, participant: &str) -> Result<bool, StoreError> {
         let Scope { account, region } = scope;
         Ok(fetch!(fetch_one, self, (i64,), SUBSCRIPTIONS, account, region, stage, participant)?.0 > 0)
@@ -260,7 +248,7 @@ impl Conn {
         fetch!(fetch_all, self, StageKey, STAGES_OF_NODE, node, limit)
     }
 
-    /// Stages that somebody is connected to with a connection token; `limit` at most.
+    /// Stages with connections that were opened with a connection token; `limit` at most.
     pub async fn stages_of_token(
         &mut self,
         scope: &Scope,
@@ -268,26 +256,5 @@ impl Conn {
         limit: i64,
     ) -> Result<Vec<StageKey>, StoreError> {
         fetch!(fetch_all, self, StageKey, STAGES_OF_TOKEN, &scope.account, &scope.region, token, limit)
-    }
-
-    /// The id of the node that has the media of a stage.
-    pub async fn media_home(&mut self, scope: &Scope, stage: &str) -> Result<Option<String>, StoreError> {
-        let row = fetch!(fetch_optional, self, (String,), HOME, &scope.account, &scope.region, stage)?;
-        Ok(row.map(|row| row.0))
-    }
-
-    /// Gives the media of a stage to a node.
-    pub async fn set_media_home(&mut self, scope: &Scope, stage: &str, node: &str) -> Result<(), StoreError> {
-        execute!(self, SET_HOME, &scope.account, &scope.region, stage, node).map(drop)
-    }
-
-    /// Leaves the media of a stage to whoever comes next, unless somebody publishes to it.
-    pub async fn free_media_home(&mut self, scope: &Scope, stage: &str) -> Result<(), StoreError> {
-        execute!(self, FREE_HOME, &scope.account, &scope.region, stage).map(drop)
-    }
-
-    /// Takes the media of every stage from a node.
-    pub async fn free_media_homes_of(&mut self, node: &str) -> Result<(), StoreError> {
-        execute!(self, FREE_HOMES_OF, node).map(drop)
     }
 }

@@ -1,108 +1,102 @@
-//! Where events go: how far each target is, who delivers, and what was not taken.
+//! Event targets: their progress, and the events that are parked or dead.
 
 use super::connections::StageKey;
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
 
 rows! {
-    /// How far a target is.
+    /// A target and its progress.
     #[derive(Clone, Debug, PartialEq, Eq)]
     TargetRow {
         /// Its name in the operator's file.
         name: String,
-        /// Every event up to here is delivered, parked or none of its business.
+        /// Every event up to here is delivered, parked, or not matched by the target's pattern.
         position: i64,
-        /// The node that delivers.
+        /// The node that owns the delivery, or `""`.
         node_id: String,
-        /// Until when it is the one, in milliseconds.
+        /// The end of the owner's lease when it claimed the target last, or when it was released, in milliseconds. Whether the
+        /// lease is good is in the row of the node.
         lease_ends_at: i64,
-        /// How many it has taken.
+        /// Number of deliveries.
         delivered: i64,
-        /// When it took the last one.
+        /// When the last event was delivered.
         delivered_at: Option<i64>,
-        /// What went wrong last, or `""`.
+        /// The last error, or `""`.
         error: String,
-        /// When it did.
+        /// The time of the last error.
         error_at: Option<i64>,
-        /// Since when nothing was taken although it was tried.
+        /// Since when every attempt has failed.
         failing_since: Option<i64>,
     }
 
-    /// An event that a target did not take.
+    /// A parked or dead event of a target.
     #[derive(Clone, Debug, PartialEq, Eq)]
     DeliveryRow {
-        /// Its place in the log.
+        /// The position in the log.
         position: i64,
-        /// The account.
         account: String,
-        /// The region.
         region: String,
-        /// The stage that it is ordered with, or `""`.
+        /// The stage in whose order it is delivered, or `""`.
         stage_id: String,
-        /// How often it was tried.
         attempts: i64,
-        /// From when on the time runs that it is tried for, in milliseconds.
+        /// The beginning of the time for which it is retried, in milliseconds.
         since: i64,
-        /// When it is due, or [`NEVER`] while it waits behind another of its stage.
+        /// When it is due, or [`NEVER`] while it is behind another event of its stage.
         next_at: i64,
-        /// When it was given up.
+        /// When it was given up (dead).
         dead_at: Option<i64>,
-        /// Why it was not taken, or `""`.
+        /// The last error, or `""`.
         error: String,
-        /// The event's id.
         id: String,
-        /// The envelope.
         body: String,
-        /// When the event was written.
         written_at: i64,
     }
 
-    /// How many events a target did not take.
+    /// Numbers of parked and dead events of a target.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     DeliveryCounts {
-        /// To be tried again.
+        /// To be retried.
         parked: i64,
         /// Given up.
         dead: i64,
-        /// When the oldest of those to be tried again was written.
+        /// When the oldest parked event was written.
         oldest: Option<i64>,
     }
 }
 
-/// When something is due that waits behind something else.
+/// When an event is due that is behind another event of its stage.
 pub const NEVER: i64 = i64::MAX;
 
-/// How far a target has come.
+/// The progress of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// Every event up to here is delivered, parked or none of its business.
+    /// Every event up to here is delivered, parked, or not matched by the target's pattern.
     pub position: i64,
-    /// How many more it has taken.
+    /// Deliveries since the progress was recorded last.
     pub delivered: i64,
-    /// When it took the last one; `None` leaves what is there.
+    /// When the last event was delivered; `None` leaves the former time.
     pub delivered_at: Option<i64>,
-    /// What went wrong last and when; `None` leaves what is there.
+    /// The last error and its time; `None` leaves the former one.
     pub error: Option<(&'a str, i64)>,
-    /// Since when nothing was taken.
+    /// Since when every attempt has failed.
     pub failing_since: Option<i64>,
 }
 
-/// An event that a target did not take.
+/// A parked or dead event of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Parked<'a> {
-    /// Its place in the log.
+    /// The position in the log.
     pub position: i64,
-    /// The stage that it is ordered with.
+    /// The stage in whose order it is delivered.
     pub stage: &'a StageKey,
-    /// How often it was tried.
     pub attempts: i64,
-    /// From when on the time runs that it is tried for.
+    /// The beginning of the time for which it is retried.
     pub since: i64,
-    /// When it is due.
+    /// When it is due, or [`NEVER`].
     pub next_at: i64,
     /// When it was given up.
     pub dead_at: Option<i64>,
-    /// Why it was not taken.
+    /// The last error.
     pub error: &'a str,
 }
 
@@ -112,9 +106,6 @@ const ONE: &str = "SELECT name, position, node_id, lease_ends_at, delivered, del
     failing_since FROM event_targets WHERE name = $1";
 const INSERT: &str = "INSERT INTO event_targets (name, position, node_id, lease_ends_at, delivered, error)
     VALUES ($1, $2, '', 0, 0, '') ON CONFLICT (name) DO NOTHING";
-const CLAIM: &str = "UPDATE event_targets SET node_id = $2, lease_ends_at = $3
-    WHERE name = $1 AND (node_id = $2 OR lease_ends_at <= $4)";
-const RELEASE: &str = "UPDATE event_targets SET lease_ends_at = $3 WHERE name = $1 AND node_id = $2";
 const PROGRESS: &str = "UPDATE event_targets SET position = $3, delivered = delivered + $4,
     delivered_at = COALESCE($5, delivered_at), failing_since = $6 WHERE name = $1 AND node_id = $2";
 const FAILED: &str = "UPDATE event_targets SET error = $2, error_at = $3 WHERE name = $1";
@@ -130,7 +121,7 @@ const PARK: &str = "INSERT INTO deliveries (target, position, account, region, s
     ON CONFLICT (target, position) DO UPDATE SET attempts = excluded.attempts, next_at = excluded.next_at,
         dead_at = excluded.dead_at, error = excluded.error";
 const TAKEN: &str = "DELETE FROM deliveries WHERE target = $1 AND position = $2 AND dead_at IS NULL";
-// Whoever waits behind what is gone is due.
+// The first event of the stage that was behind one that is gone becomes due.
 const NEXT: &str = "UPDATE deliveries SET next_at = $5 WHERE target = $1 AND next_at > $5 AND attempts = 0
     AND dead_at IS NULL AND position = (SELECT MIN(position) FROM deliveries
         WHERE target = $1 AND account = $2 AND region = $3 AND stage_id = $4 AND dead_at IS NULL)";
@@ -155,7 +146,7 @@ const REDRIVE: &str = "UPDATE deliveries SET dead_at = NULL, attempts = 0, since
 const DROP: &str = "DELETE FROM deliveries WHERE target = $1 AND position = $2 AND dead_at IS NOT NULL";
 
 impl Conn {
-    /// Targets that are, or were, in an operator's file.
+    /// Targets, in the order of their names.
     pub async fn event_targets(&mut self, limit: i64) -> Result<Vec<TargetRow>, StoreError> {
         fetch!(fetch_all, self, TargetRow, ALL, limit)
     }
@@ -170,23 +161,7 @@ impl Conn {
         execute!(self, INSERT, name, position).map(drop)
     }
 
-    /// Lets `node` deliver to a target until `until`; answers whether it may: no other does at `now`.
-    pub async fn claim_event_target(
-        &mut self,
-        name: &str,
-        node: &str,
-        until: i64,
-        now: i64,
-    ) -> Result<bool, StoreError> {
-        Ok(execute!(self, CLAIM, name, node, until, now)? == 1)
-    }
-
-    /// Lets others deliver to a target from now on.
-    pub async fn release_event_target(&mut self, name: &str, node: &str, now: i64) -> Result<(), StoreError> {
-        execute!(self, RELEASE, name, node, now).map(drop)
-    }
-
-    /// Notes how far a target has come; answers whether `node` is still the one that delivers.
+    /// Records progress; answers whether `node` owns the target.
     pub async fn advance_event_target(
         &mut self,
         name: &str,
@@ -203,19 +178,19 @@ impl Conn {
         Ok(true)
     }
 
-    /// Forgets a target and what it did not take.
+    /// Deletes a target with its parked and dead events.
     pub async fn forget_event_target(&mut self, name: &str) -> Result<bool, StoreError> {
         self.allow_long_statements();
         execute!(self, FORGET_ALL, name)?;
         Ok(execute!(self, FORGET, name)? == 1)
     }
 
-    /// The stages of events between two positions that have others waiting.
+    /// The stages of events between two positions that have parked events.
     pub async fn waiting_stages(&mut self, target: &str, after: i64, last: i64) -> Result<Vec<StageKey>, StoreError> {
         fetch!(fetch_all, self, StageKey, WAITING, target, after, last)
     }
 
-    /// Notes an event that a target did not take, or another failure of it.
+    /// Parks an event, or records another failure of it.
     pub async fn park_delivery(&mut self, target: &str, row: Parked<'_>) -> Result<(), StoreError> {
         let Parked { position, stage, attempts, since, next_at, dead_at, error } = row;
         let StageKey { account, region, stage_id } = stage;
@@ -223,22 +198,22 @@ impl Conn {
             .map(drop)
     }
 
-    /// Forgets what a target has taken after all.
+    /// Deletes a parked event that is delivered.
     pub async fn delete_delivery(&mut self, target: &str, position: i64) -> Result<(), StoreError> {
         execute!(self, TAKEN, target, position).map(drop)
     }
 
-    /// Makes the first of a stage due that waits, if nothing waits before it.
+    /// Makes the first parked event of a stage due, if it was behind another one.
     pub async fn release_deliveries(&mut self, target: &str, stage: &StageKey, now: i64) -> Result<(), StoreError> {
         execute!(self, NEXT, target, &stage.account, &stage.region, &stage.stage_id, now).map(drop)
     }
 
-    /// What is due, the first of each stage only.
+    /// Parked events that are due, the first of each stage only.
     pub async fn due_deliveries(&mut self, target: &str, now: i64, limit: i64) -> Result<Vec<DeliveryRow>, StoreError> {
         fetch!(fetch_all, self, DeliveryRow, DUE, target, now, limit)
     }
 
-    /// What was given up, after a position.
+    /// Dead events after a position.
     pub async fn dead_deliveries(
         &mut self,
         target: &str,
@@ -248,17 +223,17 @@ impl Conn {
         fetch!(fetch_all, self, DeliveryRow, DEAD, target, after, limit)
     }
 
-    /// How many a target did not take.
+    /// Numbers of parked and dead events.
     pub async fn delivery_counts(&mut self, target: &str) -> Result<DeliveryCounts, StoreError> {
         fetch!(fetch_one, self, DeliveryCounts, COUNTS, target)
     }
 
-    /// Lets a target be sent again what was given up; answers whether it was.
+    /// Makes a dead event due again; answers whether it was dead.
     pub async fn redrive_delivery(&mut self, target: &str, position: i64, now: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, REDRIVE, target, position, now)? == 1)
     }
 
-    /// Forgets what was given up; answers whether it was.
+    /// Deletes a dead event; answers whether it was dead.
     pub async fn drop_delivery(&mut self, target: &str, position: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, DROP, target, position)? == 1)
     }

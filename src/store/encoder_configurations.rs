@@ -11,15 +11,11 @@ rows! {
     /// An encoder configuration as it is stored.
     #[derive(Clone, Debug)]
     EncoderConfigurationRow {
-        /// Its id.
         id: String,
-        /// Its name, or `""`.
         name: String,
         /// Size, frame rate and bit rate; every default filled in.
         video: Json<Video>,
-        /// Its tags.
         tags: Json<Tags>,
-        /// When it was created, in milliseconds.
         created_at: i64,
     }
 }

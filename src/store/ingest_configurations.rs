@@ -12,9 +12,7 @@ rows! {
     /// An ingest configuration as it is stored.
     #[derive(Clone)]
     IngestConfigurationRow {
-        /// Its id.
         id: String,
-        /// Its name, or `""`.
         name: String,
         /// The stage it feeds, or `""`.
         stage_id: String,
@@ -34,9 +32,7 @@ rows! {
         user_id: String,
         /// The customer's data.
         attributes: Json<ParticipantAttributes>,
-        /// Its tags.
         tags: Json<Tags>,
-        /// When it was created, in milliseconds.
         created_at: i64,
     }
 }
@@ -83,7 +79,7 @@ impl Conn {
         fetch!(fetch_optional, self, IngestConfigurationRow, ONE, &scope.account, &scope.region, id)
     }
 
-    /// The ingest configuration `id`, for this transaction alone until its end.
+    /// Locks the ingest configuration `id` for the transaction.
     pub async fn lock_ingest_configuration(
         &mut self,
         scope: &Scope,

@@ -4,6 +4,7 @@
 //! it serves both. There are no rules here; they are in [`crate::domain`].
 
 mod access_keys;
+mod change_notifications;
 mod changes;
 mod compositions;
 mod connect;
@@ -17,10 +18,10 @@ mod health;
 mod ingest_configurations;
 mod inspect;
 mod json;
+mod leases;
 mod measured;
 mod migrate;
 mod nodes;
-mod notices;
 mod outbox;
 mod participants;
 mod postgres;
@@ -39,6 +40,7 @@ mod tags;
 mod tokens;
 
 pub use access_keys::AccessKeyRow;
+pub use change_notifications::Notifications;
 pub use changes::ChangeRow;
 pub use compositions::{CompositionKey, CompositionRow};
 pub use connect::{OpenError, Options};
@@ -51,9 +53,9 @@ pub use health::{ClockReading, Health};
 pub use ingest_configurations::IngestConfigurationRow;
 pub use inspect::Inspection;
 pub use json::Json;
+pub use leases::Leased;
 pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
-pub use notices::Notices;
 pub use outbox::{AUDIT, EVENT, EventRow, Written};
 pub use participants::{MOST_SEEN, ParticipantFilter, ParticipantRow, SeenRow, SessionKey};
 pub use public_keys::PublicKeyRow;

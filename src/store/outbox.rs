@@ -1,43 +1,42 @@
-//! What is told to others: written with the change itself into the outbox, moved to the log by a relay.
+//! The outbox and the event log: events are written to the outbox in the transaction of the change, and moved to the log by a
+//! relay.
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
 use crate::model::arn::Scope;
 
 rows! {
-    /// Something in the log.
+    /// An entry of the event log.
     #[derive(Clone, Debug, PartialEq, Eq)]
     EventRow {
-        /// Its place in the log, which has no gaps.
+        /// The position in the log; positions have no gaps.
         position: i64,
-        /// The account.
         account: String,
-        /// The region.
         region: String,
-        /// The stage that it is ordered with, or `""`.
+        /// The stage in whose order it is delivered, or `""`.
         stage_id: String,
-        /// Its id, the same for whoever gets it.
+        /// The same for every recipient.
         id: String,
         /// [`EVENT`] or [`AUDIT`].
         kind: String,
-        /// The envelope: JSON, as it is sent.
+        /// The envelope, as JSON.
         body: String,
-        /// When it was written, in milliseconds, by the clock of whoever wrote it.
+        /// When it was written, in milliseconds, by the clock of the node that wrote it.
         written_at: i64,
     }
 }
 
-/// What happened in a stage or to a composition.
+/// The kind of an event of a stage or of a composition.
 pub const EVENT: &str = "event";
-/// A call of the API.
+/// The kind of a record of an API call.
 pub const AUDIT: &str = "audit";
 
-/// What goes into the outbox.
+/// An entry of the outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Written<'a> {
-    /// The stage that it is ordered with, or `""`.
+    /// The stage in whose order it is delivered, or `""`.
     pub stage: &'a str,
-    /// Which of that stage's it is; without a stage, the time.
+    /// The number of the stage's event; without a stage, the time.
     pub number: i64,
     /// Its id.
     pub id: &'a str,
@@ -55,7 +54,7 @@ const NUMBER: &str = "INSERT INTO stage_changes (account, region, stage_id, revi
     RETURNING events";
 const WRITE: &str = "INSERT INTO outbox (account, region, stage_id, number, id, kind, body, written_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-// Whoever has touched the row adds to the log alone, so that positions come to light in their order.
+// The row is the lock of the log: one transaction at a time adds to it, so that positions become visible in order.
 const HOLD: &str = "INSERT INTO counters (name, value) VALUES ('events', 0)
     ON CONFLICT (name) DO UPDATE SET value = counters.value RETURNING value";
 const MOVE: &str = "INSERT INTO events
@@ -87,13 +86,13 @@ const RAISE: &str = "INSERT INTO counters (name, value) VALUES ($1, $2)
 const TRIMMED: &str = "SELECT name, value FROM counters WHERE name IN ('trimmed', 'trimmed_before')";
 
 impl Conn {
-    /// Numbers for `count` events of a stage; answers the last one. Nobody else gets any before this transaction ends.
+    /// Reserves numbers for `count` events of a stage; answers the last one. The counter is locked for the transaction.
     pub async fn number_events(&mut self, scope: &Scope, stage: &str, count: i64, now: i64) -> Result<i64, StoreError> {
         let last: (i64,) = fetch!(fetch_one, self, (i64,), NUMBER, &scope.account, &scope.region, stage, now, count)?;
         Ok(last.0)
     }
 
-    /// Writes something into the outbox.
+    /// Adds an entry to the outbox.
     pub async fn insert_outbox(&mut self, scope: &Scope, row: Written<'_>) -> Result<(), StoreError> {
         let Written { stage, number, id, kind, body, written_at } = row;
         execute!(self, WRITE, &scope.account, &scope.region, stage, number, id, kind, body, written_at).map(drop)
@@ -123,25 +122,23 @@ impl Conn {
         Ok(row.map_or(0, |row| row.0))
     }
 
-    /// What is in the log after a position.
+    /// Entries of the log after a position.
     pub async fn log(&mut self, after: i64, limit: i64) -> Result<Vec<EventRow>, StoreError> {
         fetch!(fetch_all, self, EventRow, PAGE, after, limit)
     }
 
-    /// What of one account and region is in the log after a position.
+    /// Entries of one account and region after a position.
     pub async fn log_of(&mut self, scope: &Scope, after: i64, limit: i64) -> Result<Vec<EventRow>, StoreError> {
         fetch!(fetch_all, self, EventRow, PAGE_OF, &scope.account, &scope.region, after, limit)
     }
 
-    /// A position from which on there is everything that was written at `at` or later: the first of the ten thousand
-    /// that were written first.
+    /// The position of the first entry that was written at `at` or later: the least one of the first ten thousand of them.
     pub async fn log_since(&mut self, at: i64) -> Result<Option<i64>, StoreError> {
         let row: (Option<i64>,) = fetch!(fetch_one, self, (Option<i64>,), SINCE, at)?;
         Ok(row.0)
     }
 
-    /// The last position that was trimmed, and the time before which was trimmed: 0 and 0 in the beginning. Something
-    /// may be gone after every position before the first, and from every time before the second.
+    /// The last position that was trimmed, and the time before which entries were trimmed; 0 and 0 at first.
     pub async fn log_trimmed(&mut self) -> Result<(i64, i64), StoreError> {
         let rows: Vec<(String, i64)> = fetch!(fetch_all, self, (String, i64), TRIMMED)?;
         let value = |name: &str| rows.iter().find(|row| row.0 == name).map_or(0, |row| row.1);
@@ -154,8 +151,8 @@ impl Conn {
         Ok(row.map(|row| row.0))
     }
 
-    /// Forgets up to `limit` that were written before `before`, stand at `position` or earlier, and are waited for by no
-    /// delivery; answers how many.
+    /// Deletes up to `limit` entries that were written before `before`, are at `position` or before it, and are not parked;
+    /// answers how many.
     pub async fn trim_log(&mut self, before: i64, position: i64, limit: i64) -> Result<u64, StoreError> {
         self.allow_long_statements();
         let trimmed: Vec<(i64,)> = fetch!(fetch_all, self, (i64,), TRIM, before, position, limit)?;

@@ -11,7 +11,6 @@ rows! {
     /// A participant of a session as it is stored.
     #[derive(Clone, Debug, PartialEq)]
     ParticipantRow {
-        /// Its id.
         id: String,
         /// The customer's name for it, or `""`.
         user_id: String,
@@ -23,7 +22,7 @@ rows! {
         published: bool,
         /// Whether it publishes now.
         publishing: bool,
-        /// Whom it is subscribed to.
+        /// The participants that it is subscribed to.
         subscriptions: Json<Vec<String>>,
         /// When it joined this session first, in milliseconds.
         first_joined_at: i64,
@@ -62,7 +61,6 @@ rows! {
     /// A participant as others in its stage see it.
     #[derive(Clone, Debug, PartialEq)]
     SeenRow {
-        /// Its id.
         id: String,
         /// The customer's name for it, or `""`.
         user_id: String,
@@ -144,7 +142,7 @@ const INSERT: &str = "INSERT INTO participants
         ingest_configuration_id, token, recording_started_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
         $25, $26)";
-/// The number of events is the version: a row that somebody else has moved on meanwhile is not touched.
+/// Compare-and-set: the number of events is the version of the row.
 const UPDATE: &str = "UPDATE participants SET user_id = $7, attributes = $8, state = $9, published = $10,
         publishing = $11, subscriptions = $12, events = $13, recording_state = $14, recording_bucket = $15,
         recording_prefix = $16, replication_type = $17, replication_state = $18, source_stage_id = $19,
@@ -183,7 +181,7 @@ impl Conn {
         fetch!(fetch_all, self, ParticipantRow, PUBLISHERS, account, region, at.stage, at.session, limit)
     }
 
-    /// Those who publish in a session, then those who are connected and do not, each in the order of first joining;
+    /// Participants that publish in a session, then connected ones that do not, each in the order of first joining;
     /// [`MOST_SEEN`] at most.
     pub async fn seen_participants(&mut self, at: SessionKey<'_>) -> Result<Vec<SeenRow>, StoreError> {
         let Scope { account, region } = at.scope;
@@ -273,7 +271,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Writes what has changed of a participant that had `seen` events when it was read; answers whether it still had.
+    /// Updates a participant that had `seen` events when it was read (compare-and-set); answers whether it still had.
     pub async fn update_participant(
         &mut self,
         at: SessionKey<'_>,

@@ -10,17 +10,13 @@ rows! {
     /// A public key as it is stored.
     #[derive(Clone, Debug)]
     PublicKeyRow {
-        /// Its id.
         id: String,
-        /// Its name, or `""`.
         name: String,
         /// The PEM, as it was imported.
         material: String,
         /// MD5 of the DER, as colon-separated hex.
         fingerprint: String,
-        /// Its tags.
         tags: Json<Tags>,
-        /// When it was created, in milliseconds.
         created_at: i64,
     }
 }

@@ -9,7 +9,6 @@ rows! {
     /// A replication as it is stored.
     #[derive(Clone, Debug)]
     ReplicationRow {
-        /// The stage it comes from.
         source_stage_id: String,
         /// Who.
         participant_id: String,
@@ -160,7 +159,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Forgets every replication from or to a stage.
+    /// Deletes every replication from or to a stage.
     pub async fn delete_replications_of_stage(&mut self, scope: &Scope, stage: &str) -> Result<(), StoreError> {
         execute!(self, DELETE, &scope.account, &scope.region, stage).map(drop)
     }

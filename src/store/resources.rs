@@ -1,4 +1,4 @@
-//! What resources of every kind have in common: they are counted and deleted.
+//! Counting and deleting resources of every kind.
 
 use super::sql::{execute, fetch, for_kind};
 use super::{Conn, StoreError};

@@ -9,13 +9,12 @@ rows! {
     /// A session as it is stored.
     #[derive(Clone, Debug)]
     SessionRow {
-        /// Its id.
         id: String,
         /// When the first participant joined, in milliseconds.
         started_at: i64,
         /// When it ended; `None` while it is open.
         ended_at: Option<i64>,
-        /// While it is open: when it ends unless somebody comes, or publishes, before.
+        /// While it is open: when it ends unless a participant joins, or publishes, before.
         ends_at: Option<i64>,
     }
 }
@@ -79,7 +78,7 @@ impl Conn {
         Ok(execute!(self, END, &scope.account, &scope.region, stage, id, at)? == 1)
     }
 
-    /// Sets when an open session ends unless somebody comes, or publishes, before.
+    /// Sets when an open session ends unless a participant joins, or publishes, before.
     pub async fn set_session_due(
         &mut self,
         scope: &Scope,
@@ -90,7 +89,7 @@ impl Conn {
         execute!(self, SET_DUE, &scope.account, &scope.region, stage, id, ends_at).map(drop)
     }
 
-    /// The same, unless somebody is connected to the session.
+    /// The same, unless a participant is connected to the session.
     pub async fn set_empty_session_due(
         &mut self,
         scope: &Scope,

@@ -11,25 +11,21 @@ rows! {
     /// A stage as it is stored, and its open session.
     #[derive(Clone, Debug)]
     StageRow {
-        /// Its id.
         id: String,
-        /// Its name, or `""`.
         name: String,
-        /// Its tags.
         tags: Json<Tags>,
-        /// How its publishers are recorded; every default filled in.
+        /// With every default filled in.
         recording: Json<AutoParticipantRecordingConfiguration>,
         /// The id of the storage configuration that recording uses, or `""`.
         recording_storage_id: String,
-        /// When it was created, in milliseconds.
         created_at: i64,
-        /// Since when nobody publishes, in milliseconds; of no meaning while somebody does.
+        /// Since when no participant publishes, in milliseconds; meaningless while one does.
         quiet_since: i64,
         /// The session that is open.
         active_session: Option<String>,
     }
 
-    /// A stage that a transaction holds, and what may be due in it.
+    /// A stage that is locked, and what may be due in it.
     #[derive(Clone, Debug)]
     HeldRow {
         id: String,
@@ -40,18 +36,18 @@ rows! {
         created_at: i64,
         quiet_since: i64,
         active_session: Option<String>,
-        /// When the open session ends unless somebody comes, or publishes, before.
+        /// When the open session ends unless a participant joins, or publishes, before.
         session_ends_at: Option<i64>,
         /// Whether the reconnect window of a replication from or to it has run out.
         replications_due: bool,
     }
 
-    /// A stage as those see it who are told how it looks.
+    /// The session and the revision of a stage.
     #[derive(Clone, Debug, PartialEq, Eq)]
     SightRow {
         /// The session that is open.
         active_session: Option<String>,
-        /// The number of its latest change; `None` before the first.
+        /// The number of the latest change; `None` before the first.
         revision: Option<i64>,
     }
 }
@@ -59,7 +55,7 @@ rows! {
 /// What may be due in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// When its open session ends unless somebody comes, or publishes, before.
+    /// When the open session ends unless a participant joins, or publishes, before.
     pub session: Option<i64>,
     /// Whether the reconnect window of a replication from or to it has run out.
     pub replications: bool,
@@ -131,26 +127,26 @@ impl Conn {
         fetch!(fetch_optional, self, StageRow, ONE, &scope.account, &scope.region, id)
     }
 
-    /// The stage `id`, for this transaction alone until its end: nobody joins it, attaches to it or deletes it meanwhile.
+    /// Locks the stage `id` for the transaction: no participant joins it, and it is not attached to or deleted meanwhile.
     pub async fn lock_stage(&mut self, scope: &Scope, id: &str) -> Result<Option<StageRow>, StoreError> {
         execute!(self, LOCK, &scope.account, &scope.region, id)?;
         self.stage(scope, id).await
     }
 
-    /// The same, with what may be due in it at `now`.
+    /// Locks the stage `id`, and reads what may be due in it at `now`.
     pub async fn hold_stage(
         &mut self,
         scope: &Scope,
         id: &str,
         now: i64,
     ) -> Result<Option<(StageRow, Due)>, StoreError> {
-        // A statement of its own, as it must see what was written by whoever held the stage before.
+        // A statement of its own: it must see what the former holder of the lock has written.
         execute!(self, LOCK, &scope.account, &scope.region, id)?;
         let held = fetch!(fetch_optional, self, HeldRow, HELD, &scope.account, &scope.region, id, now)?;
         Ok(held.map(HeldRow::apart))
     }
 
-    /// What those see of the stage `id` who are told how it looks.
+    /// The session and the revision of the stage `id`.
     pub async fn sight_of_stage(&mut self, scope: &Scope, id: &str) -> Result<Option<SightRow>, StoreError> {
         fetch!(fetch_optional, self, SightRow, SIGHT, &scope.account, &scope.region, id)
     }

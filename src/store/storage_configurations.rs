@@ -10,15 +10,10 @@ rows! {
     /// A storage configuration as it is stored.
     #[derive(Clone, Debug)]
     StorageConfigurationRow {
-        /// Its id.
         id: String,
-        /// Its name, or `""`.
         name: String,
-        /// The S3 bucket.
         bucket: String,
-        /// Its tags.
         tags: Json<Tags>,
-        /// When it was created, in milliseconds.
         created_at: i64,
     }
 }

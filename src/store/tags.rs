@@ -1,4 +1,4 @@
-//! Tags of whatever can be tagged.
+//! Tags of resources.
 
 use super::sql::{execute, fetch, for_kind};
 use super::{Conn, Json, StoreError};
@@ -13,7 +13,7 @@ impl Conn {
         Ok(row.map(|row| row.0.0))
     }
 
-    /// The tags of a resource, for this transaction alone until its end.
+    /// Locks a resource for the transaction, and reads its tags.
     pub async fn lock_tags(&mut self, scope: &Scope, kind: ResourceKind, id: &str) -> Result<Option<Tags>, StoreError> {
         let sql = for_kind!(kind, "UPDATE ", " SET tags = tags WHERE account = $1 AND region = $2 AND id = $3");
         execute!(self, sql, &scope.account, &scope.region, id)?;

@@ -1,4 +1,4 @@
-//! What has been revoked: participants of stages, and connection tokens.
+//! Revocation of participants and of connection tokens.
 
 use super::sql::{execute, fetch, rows};
 use super::{Conn, Json, StoreError};
@@ -6,12 +6,12 @@ use crate::domain::participant::CurrentToken;
 use crate::model::arn::Scope;
 
 rows! {
-    /// What the record says to a participant who comes to a stage.
+    /// What the store has about a participant that connects to a stage.
     #[derive(Clone, Debug, PartialEq)]
     GuestRow {
-        /// Whether its id is barred from the stage.
+        /// Whether it is banned from the stage.
         revoked: bool,
-        /// The token that it has exchanged its first one for; none unless it is connected.
+        /// The token that it has exchanged its first one for; `None` unless it is connected.
         token: Option<Json<Option<CurrentToken>>>,
     }
 }
@@ -37,7 +37,7 @@ const CONNECTION: &str =
     "SELECT COUNT(*) FROM revoked_connection_tokens WHERE account = $1 AND region = $2 AND id = $3";
 
 impl Conn {
-    /// Bars a participant id from a stage for good.
+    /// Bans a participant from a stage for good.
     pub async fn revoke_participant(
         &mut self,
         scope: &Scope,
@@ -50,7 +50,7 @@ impl Conn {
         execute!(self, REVOKE_PARTICIPANT, account, region, stage, participant, reason, at).map(drop)
     }
 
-    /// Whether a participant id is barred from a stage.
+    /// Whether a participant is banned from a stage.
     pub async fn is_participant_revoked(
         &mut self,
         scope: &Scope,
@@ -61,7 +61,7 @@ impl Conn {
         Ok(fetch!(fetch_one, self, (i64,), PARTICIPANT, account, region, stage, participant)?.0 > 0)
     }
 
-    /// What the record says to a participant who comes to a stage; `None` if there is no such stage.
+    /// What the store has about a participant that connects to a stage; `None` if there is no such stage.
     pub async fn guest(
         &mut self,
         scope: &Scope,
@@ -71,7 +71,7 @@ impl Conn {
         fetch!(fetch_optional, self, GuestRow, GUEST, &scope.account, &scope.region, stage, participant)
     }
 
-    /// Whether a participant id is barred from a stage, and whether a node is there that is not dead.
+    /// Whether a participant is banned from a stage, and whether a node is registered and not fenced.
     pub async fn revoked_and_living(
         &mut self,
         scope: &Scope,

@@ -46,7 +46,7 @@ async fn a_key_made_by_another_node_is_known_at_once() {
         let two = cluster.node("http://two").await;
         let stage = one.stage().await;
         join(&two, &made_here(&one, &stage).await).await.unwrap();
-        keys::rotate(&one.0.db, &one.0.secret, &one.0.clock, &one.0.ids).await.unwrap();
+        keys::rotate(one.0.db(), one.0.secret(), one.0.clock(), one.0.ids()).await.unwrap();
         join(&two, &made_here(&one, &stage).await).await.unwrap();
     })
     .await;
@@ -61,9 +61,9 @@ async fn a_token_of_a_retired_key_is_refused_by_every_node_and_its_connection_st
         let old = app.signing_key().await.unwrap().id.clone();
         let verified = join(&two, &token).await.unwrap();
         two.run(&verified, Intent::Events, "c").await;
-        let retire = async |id: &str| keys::retire(&app.db, &app.clock, id).await.unwrap();
+        let retire = async |id: &str| keys::retire(app.db(), app.clock(), id).await.unwrap();
         assert_eq!(retire(&old).await, Retirement::Signing);
-        keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap();
+        keys::rotate(app.db(), app.secret(), app.clock(), app.ids()).await.unwrap();
         assert!(join(&two, &token).await.is_ok(), "older keys stay valid");
         assert_eq!(retire(&old).await, Retirement::Done);
         for node in [&one, &two] {
@@ -74,7 +74,7 @@ async fn a_token_of_a_retired_key_is_refused_by_every_node_and_its_connection_st
         assert_eq!(one.rows(&stage, &verified.participant).await.len(), 1);
         assert_eq!((retire(&old).await, retire("unknown").await), (Retirement::Already, Retirement::Unknown));
         let published: Vec<_> = app.signing_keys().await.unwrap().iter().map(|key| key.id.clone()).collect();
-        let listed = keys::list(&app.db).await.unwrap();
+        let listed = keys::list(app.db()).await.unwrap();
         assert_eq!(listed.iter().map(|key| key.state).collect::<Vec<_>>(), [KeyState::Signing, KeyState::Retired]);
         assert_eq!((published, listed[1].signed_until), (vec![listed[0].id.clone()], Some(listed[0].created_at)));
     })
@@ -88,8 +88,8 @@ async fn a_retired_key_of_an_embedded_store_is_refused_at_once() {
         let token = made_here(&node, &stage).await;
         let old = app.signing_key().await.unwrap().id.clone();
         join(&node, &token).await.unwrap();
-        keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap();
-        keys::retire(&app.db, &app.clock, &old).await.unwrap();
+        keys::rotate(app.db(), app.secret(), app.clock(), app.ids()).await.unwrap();
+        keys::retire(app.db(), app.clock(), &old).await.unwrap();
         assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenKeyUnknown);
     })
     .await;

@@ -93,7 +93,7 @@ impl Cluster {
         for _ in 1..seconds {
             self.clock.advance(Duration::from_secs(1));
             for node in nodes {
-                nodes::beat(&node.0).await.unwrap();
+                nodes::heartbeat(&node.0).await.unwrap();
             }
         }
         self.advance(1, nodes).await;
@@ -103,7 +103,7 @@ impl Cluster {
     pub async fn advance(&self, seconds: u64, nodes: &[&Node]) {
         self.clock.advance(Duration::from_secs(seconds));
         for node in nodes {
-            nodes::beat(&node.0).await.unwrap();
+            nodes::heartbeat(&node.0).await.unwrap();
         }
         for node in nodes {
             nodes::sweep(&node.0).await.unwrap();
@@ -113,7 +113,7 @@ impl Cluster {
 
 /// A verified token that is issued now.
 pub fn ticket(node: &Node, stage: &str, participant: &str) -> VerifiedToken {
-    let now = node.0.clock.now().unix_seconds();
+    let now = node.0.clock().now().unix_seconds();
     VerifiedToken {
         scope: scope(),
         stage: stage.into(),
@@ -198,14 +198,14 @@ impl Node {
 
     /// Every session of a stage, the newest first: its id, its start and its end.
     pub async fn sessions(&self, stage: &str) -> Vec<(String, i64, Option<i64>)> {
-        let mut conn = self.0.db.read().await.unwrap();
+        let mut conn = self.0.db().read().await.unwrap();
         let rows = conn.sessions(&scope(), stage, &greenroom::model::page::Position::last(), 100).await.unwrap();
         rows.into_iter().map(|row| (row.id, row.started_at - START.0, row.ended_at.map(|at| at - START.0))).collect()
     }
 
     /// Every participant that is or was in a session.
     pub async fn everybody(&self, stage: &str, session: &str) -> Vec<ParticipantRow> {
-        let mut conn = self.0.db.read().await.unwrap();
+        let mut conn = self.0.db().read().await.unwrap();
         let (scope, first) = (scope(), greenroom::model::page::Position::first());
         let at = SessionKey { scope: &scope, stage, session };
         conn.participants(at, &ParticipantFilter::All, &first, 1000).await.unwrap()
@@ -219,7 +219,7 @@ impl Node {
 
     /// The rows of a participant's connections.
     pub async fn rows(&self, stage: &str, participant: &str) -> Vec<ConnectionRow> {
-        self.0.db.read().await.unwrap().connections_of(&scope(), stage, participant).await.unwrap()
+        self.0.db().read().await.unwrap().connections_of(&scope(), stage, participant).await.unwrap()
     }
 
     /// The events of a participant in a session.

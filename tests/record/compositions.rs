@@ -45,7 +45,7 @@ async fn two(cluster: &Cluster, one: Node) -> Vec<Node> {
 async fn advance(cluster: &Cluster, nodes: &[Node], seconds: u64) {
     cluster.clock.advance(std::time::Duration::from_secs(seconds));
     for node in nodes {
-        nodes::beat(&node.0).await.unwrap();
+        nodes::heartbeat(&node.0).await.unwrap();
     }
     for _ in 0..3 {
         cluster.sweep_together(&nodes.iter().collect::<Vec<_>>()).await;
@@ -70,7 +70,7 @@ async fn each_event_is_emitted_once_when_it_is_due_by_any_node() {
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         assert_eq!(course(&nodes[0], &stage).await, told(&all));
         advance(cluster, &nodes, 299).await;
-        let rows = async || nodes[0].0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().len();
+        let rows = async || nodes[0].0.db().read().await.unwrap().all_compositions(&scope()).await.unwrap().len();
         assert_eq!(rows().await, 1);
         advance(cluster, &nodes, 1).await;
         assert_eq!(rows().await, 0, "it is forgotten");
@@ -87,7 +87,7 @@ async fn overdue_events_have_the_times_at_which_they_were_due() {
         cluster.advance(100_000, &[&node]).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         assert_eq!(course(&node, &stage).await, told(&all));
-        assert!(node.0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
+        assert!(node.0.db().read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
     })
     .await;
 }
@@ -158,7 +158,7 @@ async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
         assert_eq!(failure.body["detail"]["error_code"], "StageDeleted");
         assert_ne!(failure.body["resources"][0].as_str(), Some(&*one), "that one was stopped before");
         cluster.advance(300, &[&node]).await;
-        assert!(node.0.db.read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
+        assert!(node.0.db().read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
     })
     .await;
 }

@@ -249,7 +249,7 @@ async fn a_deleted_stage_leaves_nothing_but_its_change() {
         let a = ticket(&node, &stage, "a");
         node.run(&a, Intent::Publish, "p").await;
         cluster.advance(2, &[&node]).await;
-        let since = node.0.clock.now();
+        let since = node.0.clock().now();
         node.delete(&stage).await.unwrap();
         let view = node.view(&stage).await;
         assert!(view.deleted && view.connections.is_empty() && view.participants.is_empty(), "{view:?}");

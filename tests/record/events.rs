@@ -4,7 +4,7 @@ use crate::cluster::{Node, START, code, each, scope, shared, subscribe, ticket};
 use crate::log::Entry;
 use crate::participants;
 use crate::replicas::replicate;
-use greenroom::app::{again, connections, outbox};
+use greenroom::app::{again, connections, event_log, outbox};
 use greenroom::domain::admission::{Intent, SignalingErrorCode};
 use greenroom::domain::event::Failure;
 use greenroom::domain::participant::CurrentToken;
@@ -12,6 +12,7 @@ use greenroom::domain::stage_state::ParticipantCommand;
 use greenroom::model::participant::{ParticipantAttributes, ParticipantRecordingState};
 use greenroom::model::stage::StageArn;
 use greenroom::model::token::ParticipantTokenCapability;
+use greenroom::store::Leased;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -217,16 +218,16 @@ async fn the_log_is_trimmed_by_age_but_not_events_that_a_target_has_yet_to_get()
         };
         publish_twice().await;
         assert_eq!(node.log().await.len(), 4);
-        let mut conn = node.0.db.write().await.unwrap();
+        let mut conn = node.0.db().write().await.unwrap();
         conn.insert_event_target("slow", 1).await.unwrap();
         conn.insert_event_target("forsaken", 0).await.unwrap();
-        assert!(conn.claim_event_target("slow", "n", START.0 + 2 * 3600 * 1000, START.0).await.unwrap());
+        assert!(conn.claim(Leased::EventTarget("slow"), "n", None, START.0 + 2 * 3600 * 1000).await.unwrap());
         conn.commit().await.unwrap();
         let kept = async |seconds: u64| {
             cluster.advance(seconds, &[&node]).await;
             outbox::relay(&node.0).await.unwrap();
             outbox::trim(&node.0).await.unwrap();
-            let log = outbox::page(&node.0, 0, 100).await.unwrap();
+            let log = event_log::page(&node.0, 0, 100).await.unwrap();
             log.iter().map(|row| row.position).collect::<Vec<_>>()
         };
         assert_eq!(kept(3600).await, [1, 2, 3, 4], "not yet");
@@ -279,8 +280,8 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
                 while !over {
                     over = left.load(Ordering::SeqCst) == 0;
                     outbox::relay(&node.0).await.unwrap();
-                    assert!(*node.0.log_end.borrow() >= seen);
-                    for row in outbox::page(&node.0, seen, 7).await.unwrap() {
+                    assert!(*node.0.log_end().borrow() >= seen);
+                    for row in event_log::page(&node.0, seen, 7).await.unwrap() {
                         assert_eq!(row.position, seen + 1, "what comes later is behind what was there");
                         seen = row.position;
                     }
@@ -296,7 +297,7 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
         let mut last: BTreeMap<String, String> = BTreeMap::new();
         for entry in log {
             let user = |token: &str| entry.body["detail"][token]["user_id"].as_str().unwrap().to_owned();
-            let before = last.insert(entry.row.stage_id.clone(), user("new_token"));
+            let before = last.insert(entry.row.stage.clone().unwrap(), user("new_token"));
             assert_eq!(before.unwrap_or_else(|| "user of a".into()), user("previous_token"), "{}", entry.body);
         }
     })
@@ -307,11 +308,11 @@ async fn two_nodes_that_relay_at_once_leave_no_gap_and_keep_each_stage_in_order(
 async fn subscribers_are_notified_of_events() {
     each(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let mut changes = node.0.bell.listen();
-        let mut end = node.0.log_end.subscribe();
+        let mut changes = node.0.notifier().subscribe();
+        let mut end = node.0.log_end();
         node.run(&ticket(&node, &stage, "a"), Intent::Publish, "pa").await;
         let patience = Duration::from_secs(30);
-        tokio::time::timeout(patience, changes.heard()).await.unwrap();
+        tokio::time::timeout(patience, changes.changed()).await.unwrap();
         outbox::relay(&node.0).await.unwrap();
         tokio::time::timeout(patience, end.wait_for(|end| *end == 1)).await.unwrap().unwrap();
         assert_eq!(

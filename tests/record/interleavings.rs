@@ -6,7 +6,7 @@ use crate::replicas::replicate;
 use greenroom::app::{connections, nodes};
 use greenroom::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use greenroom::model::fault::FaultKind;
-use greenroom::store::{ConnectionRow, PUBLISH, ParticipantRow, SUBSCRIBE};
+use greenroom::store::{ConnectionRow, Leased, PUBLISH, ParticipantRow, SUBSCRIBE};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ impl Actor {
             }
             90..92 => self.node.disconnect(&stage, "unlucky").await.unwrap(),
             92..97 => {
-                self.node.0.clock.advance(Duration::from_secs(self.dice.roll(15) as u64));
-                nodes::beat(&self.node.0).await.unwrap();
+                self.node.0.clock().advance(Duration::from_secs(self.dice.roll(15) as u64));
+                nodes::heartbeat(&self.node.0).await.unwrap();
                 nodes::sweep(&self.node.0).await.unwrap();
             }
             _ => drop(self.node.view(&stage).await),
@@ -77,7 +77,7 @@ impl Actor {
             Ok(connections::Placement::Elsewhere(_)) => {}
             Err(refusal) if refusal.code == SignalingErrorCode::Internal => {
                 // Fenced, as its heartbeat was late; anything else is a failure.
-                nodes::beat(&self.node.0).await.unwrap();
+                nodes::heartbeat(&self.node.0).await.unwrap();
                 assert_ne!(self.node.0.node(), was, "{refusal:?}");
                 self.open.clear();
             }
@@ -108,7 +108,7 @@ async fn play(cluster: &Cluster, nodes: &[Node], seed: u64) -> Vec<String> {
     }
     // Every node sends a heartbeat, so that none dies during the checks.
     for node in nodes {
-        nodes::beat(&node.0).await.unwrap();
+        nodes::heartbeat(&node.0).await.unwrap();
     }
     cluster.advance(0, &nodes.iter().collect::<Vec<_>>()).await;
     stages
@@ -223,7 +223,8 @@ async fn check(nodes: &[Node], stage: &str) {
             publishing.extend(rows.into_iter().filter(|connection| connection.kind == PUBLISH));
         }
     }
-    let home = node.0.db.read().await.unwrap().media_home(&scope(), stage).await.unwrap();
+    let home =
+        node.0.db().read().await.unwrap().owner(Leased::StageMedia(&scope(), stage)).await.unwrap().map(|node| node.id);
     assert_eq!(home.is_some(), !publishing.is_empty(), "{home:?} {publishing:?}");
     assert!(publishing.iter().all(|connection| Some(&connection.node_id) == home.as_ref()), "{home:?} {publishing:?}");
     replicas(node, stage).await;
@@ -253,7 +254,7 @@ fn connected(row: &ParticipantRow, rows: &[ConnectionRow]) {
 
 /// A replica is in its stage while its source publishes, and no longer.
 async fn replicas(node: &Node, stage: &str) {
-    for replication in node.0.db.read().await.unwrap().replications_of_stage(&scope(), stage).await.unwrap() {
+    for replication in node.0.db().read().await.unwrap().replications_of_stage(&scope(), stage).await.unwrap() {
         if replication.source_stage_id != stage {
             continue;
         }

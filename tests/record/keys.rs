@@ -11,7 +11,7 @@ use greenroom::secret::{MasterKey, SecretError};
 
 /// How often this node has read from its store.
 fn reads(node: &Node) -> u64 {
-    let page = node.0.metrics.page(Form::OpenMetrics);
+    let page = node.0.metrics().page(Form::OpenMetrics);
     let name = r#"greenroom_store_duration_seconds_count{operation="read"}"#;
     let line = page.lines().find_map(|line| line.strip_prefix(name)).expect("it is counted");
     line.trim().parse().unwrap()
@@ -39,14 +39,14 @@ async fn a_key_is_read_again_where_anything_was_written_and_holds_at_once() {
             session_token: false,
             expires_at: None,
         };
-        let key = credentials::create(&app.db, &app.secret, &app.ids, START, new("one")).await.unwrap().row.id;
+        let key = credentials::create(app.db(), app.secret(), app.ids(), START, new("one")).await.unwrap().row.id;
         let once = if file { 1 } else { 5 };
         assert_eq!(call(&node, &key).await, (true, once));
         assert_eq!(call(&node, &key).await, (true, if file { 0 } else { 5 }));
         // By this process, and by another one.
-        assert!(credentials::enable(&app.db, &key, false).await.unwrap());
+        assert!(credentials::enable(app.db(), &key, false).await.unwrap());
         assert_eq!(call(&node, &key).await, (false, 5), "of what is no key nothing is kept");
-        assert!(credentials::enable(&app.db, &key, true).await.unwrap());
+        assert!(credentials::enable(app.db(), &key, true).await.unwrap());
         assert_eq!(call(&node, &key).await, (true, once));
         cluster.engine.write(&["UPDATE access_keys SET name = 'two'"]).await;
         assert_eq!(call(&node, &key).await, (true, once));
@@ -78,25 +78,25 @@ async fn rewrapped_secrets_open_with_the_new_master_key_alone() {
             expires_at: None,
         };
         for (name, session_token) in [("one", true), ("two", false)] {
-            credentials::create(&app.db, &app.secret, &app.ids, START, new(name, session_token)).await.unwrap();
+            credentials::create(app.db(), app.secret(), app.ids(), START, new(name, session_token)).await.unwrap();
         }
         let signs = app.signing_key().await.unwrap().id.clone();
-        keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap();
-        keys::retire(&app.db, &app.clock, &signs).await.unwrap();
+        keys::rotate(app.db(), app.secret(), app.clock(), app.ids()).await.unwrap();
+        keys::retire(app.db(), app.clock(), &signs).await.unwrap();
         let (bytes, other) = ([9; 32], MasterKey::new(&[8; 32]));
-        let wrong = backup::rewrap(&app.db, &other, &app.ids).await.unwrap_err();
+        let wrong = backup::rewrap(app.db(), &other, app.ids()).await.unwrap_err();
         assert!(matches!(wrong, BackupError::Secret(SecretError::Unreadable)), "{wrong}");
-        keys::check(&app.db, &app.secret).await.expect("nothing has changed");
+        keys::check(app.db(), app.secret()).await.expect("nothing has changed");
         let given = MasterKey::parse(cluster::MASTER_KEY).unwrap();
         let both = MasterKey::new(&bytes).with_previous(given);
         for _ in 0..2 {
-            assert_eq!(backup::rewrap(&app.db, &both, &app.ids).await.unwrap(), 4);
+            assert_eq!(backup::rewrap(app.db(), &both, app.ids()).await.unwrap(), 4);
         }
         let new = MasterKey::new(&bytes);
-        keys::check(&app.db, &new).await.unwrap();
-        assert!(keys::check(&app.db, &app.secret).await.is_err());
+        keys::check(app.db(), &new).await.unwrap();
+        assert!(keys::check(app.db(), app.secret()).await.is_err());
         let mut opened = 0;
-        for row in credentials::list(&app.db).await.unwrap() {
+        for row in credentials::list(app.db()).await.unwrap() {
             let open = |what, sealed: &str| new.open(&credentials::sealed_name(&row.id, what), sealed).unwrap();
             assert!(!open(credentials::SECRET, &row.sealed_secret).is_empty());
             if !row.sealed_session_token.is_empty() {
@@ -127,7 +127,7 @@ async fn a_token_is_signed_by_the_newest_key_which_is_read_again_where_anything_
         assert_eq!(sign().await, (first.clone(), if file { 0 } else { 5 }));
         let mut newest = first.clone();
         for _ in 0..3 {
-            newest = vec![keys::rotate(&app.db, &app.secret, &app.clock, &app.ids).await.unwrap()];
+            newest = vec![keys::rotate(app.db(), app.secret(), app.clock(), app.ids()).await.unwrap()];
             let (signed, count) = sign().await;
             assert_eq!(signed, newest);
             assert!(!file || count == 2, "which is the newest, and that one: {count}");

@@ -1,16 +1,16 @@
 //! The log as a test reads it.
 
 use crate::cluster::{Cluster, Node, scope};
+use greenroom::app::event_log::{self, Event, EventKind};
 use greenroom::app::outbox;
 use greenroom::clock::Timestamp;
 use greenroom::model::arn::{ResourceKind, Scope};
-use greenroom::store::EventRow;
 use serde_json::Value;
 
 /// An entry of the log with its envelope.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub row: EventRow,
+    pub row: Event,
     pub body: Value,
 }
 
@@ -56,7 +56,7 @@ impl Node {
         let mut log: Vec<Entry> = Vec::new();
         loop {
             let after = log.last().map_or(0, |entry| entry.row.position);
-            let page = outbox::page(&self.0, after, 100).await.unwrap();
+            let page = event_log::page(&self.0, after, 100).await.unwrap();
             if page.is_empty() {
                 break;
             }
@@ -74,19 +74,19 @@ impl Node {
 
     /// The log of a stage.
     pub async fn log_of(&self, stage: &str) -> Vec<Entry> {
-        self.log().await.into_iter().filter(|entry| entry.row.stage_id == stage).collect()
+        self.log().await.into_iter().filter(|entry| entry.row.stage.as_deref() == Some(stage)).collect()
     }
 }
 
-fn read(row: EventRow) -> Entry {
+fn read(row: Event) -> Entry {
     let body: Value = serde_json::from_str(&row.body).unwrap();
-    let Scope { account, region } = scope();
     assert_eq!((body["version"].as_str(), body["source"].as_str()), (Some("0"), Some("aws.ivs")), "{body}");
-    assert_eq!((&row.account, &row.region, row.kind.as_str()), (&account, &region, "event"));
-    assert_eq!((body["account"].as_str(), body["region"].as_str()), (Some(&*account), Some(&*region)), "{body}");
+    let Scope { account, region } = &row.scope;
+    assert_eq!((&row.scope, row.kind), (&scope(), EventKind::Event));
+    assert_eq!((body["account"].as_str(), body["region"].as_str()), (Some(&**account), Some(&**region)), "{body}");
     assert_eq!(body["id"].as_str(), Some(&*row.id));
     let of_stage = body["detail-type"] != "IVS Composition State Change";
-    let stage = scope().arn(ResourceKind::Stage, &row.stage_id);
+    let stage = scope().arn(ResourceKind::Stage, row.stage.as_deref().unwrap_or_default());
     assert_eq!(body["resources"][0] == *stage, of_stage, "{body}");
     assert!(of_stage || body["detail"]["stage_arn"] == *stage, "{body}");
     assert!(body["time"].as_str().is_some_and(|time| time.len() == "2026-01-01T00:00:00Z".len()), "{body}");

@@ -14,6 +14,7 @@ mod connections;
 mod events;
 mod interleavings;
 mod keys;
+mod leases;
 mod log;
 mod nodes;
 mod quotas;

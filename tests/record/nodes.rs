@@ -55,7 +55,7 @@ async fn connections_of_a_dead_node_are_ended_once_by_any_other_node() {
         assert_eq!(one.story(&stage, "a").await.len(), 2, "its lease is not over");
         cluster.clock.advance(Duration::from_secs(1));
         for node in [&two, &three] {
-            nodes::beat(&node.0).await.unwrap();
+            nodes::heartbeat(&node.0).await.unwrap();
         }
         let swept = tokio::join!(nodes::sweep(&two.0), nodes::sweep(&three.0), nodes::sweep(&two.0));
         assert!(swept.0.is_ok() && swept.1.is_ok() && swept.2.is_ok(), "{swept:?}");
@@ -67,9 +67,9 @@ async fn connections_of_a_dead_node_are_ended_once_by_any_other_node() {
             one.open(&a, Intent::Events, "late").await.is_err(),
             "connections of a fenced node would never be ended"
         );
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
+        assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Lost);
         assert_ne!(one.0.node(), was);
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
+        assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Known);
         assert!(one.held(&stage).await.is_empty());
         assert_eq!(one.open(&a, Intent::Publish, "again").await, here(""));
     })
@@ -85,7 +85,7 @@ async fn the_next_publisher_claims_the_media_home_of_a_dead_node_before_any_swee
         one.run(&a, Intent::Publish, "pa").await;
         for _ in 0..11 {
             cluster.clock.advance(Duration::from_secs(1));
-            nodes::beat(&two.0).await.unwrap();
+            nodes::heartbeat(&two.0).await.unwrap();
         }
         assert!(two.find(&b, subscribe("a")).await.is_err(), "the publisher is gone with its node");
         assert_eq!(two.find(&a, Intent::Publish).await, here(""));
@@ -93,7 +93,7 @@ async fn the_next_publisher_claims_the_media_home_of_a_dead_node_before_any_swee
         two.started(&a, "pa2").await;
         let story = ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT", "JOINED", "PUBLISH_STARTED"];
         assert_eq!(two.story(&stage, "a").await, story);
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
+        assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Lost);
         assert_eq!(two.open(&b, subscribe("a"), "sb").await, here("pa2"));
     })
     .await;
@@ -112,7 +112,7 @@ async fn after_an_outage_every_node_has_a_full_lease_to_renew() {
         cluster.advance(1, &[&two]).await;
         assert_eq!(two.find(&b, Intent::Publish).await, Ok(Placement::Elsewhere("http://one".into())));
         cluster.live(9, &[&two]).await;
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Known);
+        assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Known);
         cluster.live(30, &[&one, &two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED"]);
         // A node that is gone for good is fenced, and so is one that alone could not reach the store.
@@ -121,7 +121,7 @@ async fn after_an_outage_every_node_has_a_full_lease_to_renew() {
         assert_eq!(two.story(&stage, "a").await.len(), 2, "not before a lease has passed");
         cluster.live(1, &[&two]).await;
         assert_eq!(two.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
-        assert_eq!(nodes::beat(&one.0).await.unwrap(), Liveness::Lost);
+        assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Lost);
     })
     .await;
 }
@@ -133,7 +133,7 @@ async fn a_node_that_stops_leaves_nothing() {
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
         node.run(&a, Intent::Publish, "pa").await;
         node.run(&b, subscribe("a"), "sb").await;
-        nodes::retire(&node.0).await.unwrap();
+        nodes::deregister(&node.0).await.unwrap();
         assert!(node.held(&stage).await.is_empty());
         assert_eq!(node.story(&stage, "b").await.last().map(String::as_str), Some("LEFT"));
         assert_eq!(node.story(&stage, "a").await.last().map(String::as_str), Some("LEFT"));
@@ -148,7 +148,7 @@ async fn a_restarted_server_ends_the_connections_of_its_predecessor() {
         let a = ticket(&node, &stage, "a");
         node.run(&a, Intent::Publish, "pa").await;
         let crate::engines::Engine::Sqlite(_) = cluster.engine else { return };
-        node.0.db.close().await;
+        node.0.db().close().await;
         drop(node);
         let next = cluster.node("http://one").await;
         assert_eq!(next.story(&stage, "a").await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);

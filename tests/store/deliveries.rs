@@ -3,7 +3,7 @@
 use crate::engines::Engine;
 use crate::{scope, strangers};
 use greenroom::model::arn::Scope;
-use greenroom::store::{Conn, EVENT, NEVER, Parked, Progress, StageKey, Written};
+use greenroom::store::{Conn, EVENT, Leased, NEVER, Parked, Progress, StageKey, Written};
 
 fn key(stage: &str) -> StageKey {
     of(&scope(), stage)
@@ -37,9 +37,10 @@ conformance! {
     one_node_at_a_time_delivers_to_a_target(tx) {
         tx.insert_event_target("t", 7).await.unwrap();
         tx.insert_event_target("t", 9).await.unwrap();
-        assert!(tx.claim_event_target("t", "a", 100, 50).await.unwrap());
-        assert!(!tx.claim_event_target("t", "b", 110, 60).await.unwrap());
-        assert!(tx.claim_event_target("t", "a", 120, 60).await.unwrap(), "again");
+        let target = Leased::EventTarget("t");
+        assert!(tx.claim(target, "a", None, 100).await.unwrap());
+        assert!(!tx.claim(target, "b", None, 110).await.unwrap());
+        assert!(tx.claim(target, "a", None, 120).await.unwrap(), "again");
         let progress = Progress {
             position: 8,
             delivered: 2,
@@ -54,10 +55,10 @@ conformance! {
         let row = tx.event_target("t").await.unwrap().unwrap();
         assert_eq!((row.position, row.delivered, row.delivered_at), (8, 4, Some(70)));
         assert_eq!((row.error.as_str(), row.error_at, row.failing_since), ("late", Some(71), None));
-        tx.release_event_target("t", "b", 119).await.unwrap();
-        assert!(!tx.claim_event_target("t", "b", 200, 119).await.unwrap());
-        tx.release_event_target("t", "a", 119).await.unwrap();
-        assert!(tx.claim_event_target("t", "b", 200, 119).await.unwrap());
+        tx.release(target, "b", 119).await.unwrap();
+        assert!(!tx.claim(target, "b", None, 200).await.unwrap());
+        tx.release(target, "a", 119).await.unwrap();
+        assert!(tx.claim(target, "b", None, 200).await.unwrap());
         assert_eq!(tx.event_targets(10).await.unwrap().len(), 1);
         assert_eq!(tx.event_target("u").await.unwrap(), None);
     }

@@ -198,7 +198,7 @@ conformance! {
         let rows = [row("1", "n"), row("2", "n"), row("3", "m")];
         tx.restore(table, &table.columns(SCHEMA), &rows).await.unwrap();
         tx.fence_nodes_with_connections().await.unwrap();
-        let dead = tx.dead_nodes(9).await.unwrap();
+        let dead = tx.fenced_nodes(9).await.unwrap();
         assert_eq!(dead.iter().map(|node| node.id.as_str()).collect::<Vec<_>>(), ["m", "n"]);
     }
 }

@@ -70,6 +70,7 @@ macro_rules! conformance {
 mod deliveries;
 mod dump;
 mod inspect;
+mod leases;
 mod metrics;
 mod outbox;
 mod reads;
@@ -316,7 +317,7 @@ conformance! {
         tx.insert_node("n", "http://x", 9).await.unwrap();
         assert_eq!(tx.revoked_and_living(&scope, "s", "p", "n").await.unwrap(), (true, true));
         assert_eq!(tx.revoked_and_living(&scope, "s", "q", "m").await.unwrap(), (false, false));
-        tx.bury_node("n", 9).await.unwrap();
+        tx.fence_node("n", 9).await.unwrap();
         assert_eq!(tx.revoked_and_living(&scope, "s", "q", "n").await.unwrap(), (false, false));
         for stranger in strangers() {
             assert_eq!(tx.guest(&stranger, "s", "p").await.unwrap(), None);
@@ -744,55 +745,30 @@ conformance! {
         }
     }
 
-    a_stage_has_one_media_home_while_it_has_publishers(tx) {
-        let scope = scope();
-        assert_eq!(tx.media_home(&scope, "s").await.unwrap(), None);
-        for node in ["n1", "n2"] {
-            tx.set_media_home(&scope, "s", node).await.unwrap();
-            assert_eq!(tx.media_home(&scope, "s").await.unwrap().as_deref(), Some(node));
-        }
-        tx.insert_connection(&scope, "s", &connection("c", "p", "PUBLISH", "")).await.unwrap();
-        tx.insert_connection(&scope, "s", &connection("d", "p", "EVENTS", "")).await.unwrap();
-        tx.free_media_home(&scope, "s").await.unwrap();
-        assert!(tx.media_home(&scope, "s").await.unwrap().is_some(), "a participant publishes");
-        for stranger in strangers() {
-            assert_eq!(tx.media_home(&stranger, "s").await.unwrap(), None);
-            tx.free_media_home(&stranger, "s").await.unwrap();
-        }
-        tx.delete_connection(&scope, "s", "c").await.unwrap();
-        tx.free_media_home(&scope, "s").await.unwrap();
-        assert_eq!(tx.media_home(&scope, "s").await.unwrap(), None);
-        for (stage, node) in [("a", "n1"), ("b", "n2")] {
-            tx.set_media_home(&scope, stage, node).await.unwrap();
-        }
-        tx.free_media_homes_of("n1").await.unwrap();
-        assert_eq!((tx.media_home(&scope, "a").await.unwrap(), tx.media_home(&scope, "b").await.unwrap().is_some()), (None, true));
-    }
-
-    a_dead_node_stays_dead(tx) {
+    a_node_is_fenced_for_good(tx) {
         for (id, expires_at) in [("n1", 10), ("n2", 20), ("n3", 30)] {
             tx.insert_node(id, "http://x", expires_at).await.unwrap();
         }
         let row = NodeRow { id: "n1".into(), url: "http://x".into(), expires_at: 10, dead: false };
         assert_eq!(tx.node("n1").await.unwrap(), Some(row));
         assert_eq!(tx.node("n0").await.unwrap(), None);
-        assert!(tx.beat_node("n1", "http://y", 40).await.unwrap());
-        assert!(!tx.beat_node("n0", "http://y", 40).await.unwrap());
-        tx.bury_expired_nodes("n3", 30).await.unwrap();
-        let dead = async |tx: &mut Conn| tx.dead_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert!(tx.renew_node("n1", "http://y", 40).await.unwrap());
+        assert!(!tx.renew_node("n0", "http://y", 40).await.unwrap());
+        tx.fence_expired_nodes("n3", 30).await.unwrap();
+        let dead = async |tx: &mut Conn| tx.fenced_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!(dead(&mut tx).await, ["n2"], "n1 has sent a heartbeat, n3 is the one that asks");
-        assert!(!tx.beat_node("n2", "http://y", 99).await.unwrap());
-        tx.bury_node("n1", 39).await.unwrap();
+        assert!(!tx.renew_node("n2", "http://y", 99).await.unwrap());
+        tx.fence_node("n1", 39).await.unwrap();
         assert_eq!(dead(&mut tx).await, ["n2"]);
-        tx.bury_node("n1", 40).await.unwrap();
+        tx.fence_node("n1", 40).await.unwrap();
         assert_eq!(dead(&mut tx).await, ["n2", "n1"], "those that died first in front");
-        assert_eq!(tx.living_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["n3"]);
-        tx.bury_other_nodes("n0").await.unwrap();
-        assert!(tx.living_nodes(9).await.unwrap().is_empty());
+        assert_eq!(tx.live_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["n3"]);
+        tx.fence_other_nodes("n0").await.unwrap();
+        assert!(tx.live_nodes(9).await.unwrap().is_empty());
         assert_eq!(dead(&mut tx).await, ["n2", "n3", "n1"]);
-        assert_eq!(tx.dead_nodes(1).await.unwrap().len(), 1);
-        tx.forget_node("n2", 19).await.unwrap();
-        tx.forget_node("n3", 30).await.unwrap();
+        assert_eq!(tx.fenced_nodes(1).await.unwrap().len(), 1);
+        tx.delete_node("n2", 19).await.unwrap();
+        tx.delete_node("n3", 30).await.unwrap();
         assert_eq!(dead(&mut tx).await, ["n2", "n1"]);
     }
 

@@ -119,7 +119,7 @@ async fn a_notification_reaches_other_nodes() {
     let Some(engine) = postgres().await else { return };
     let options = Options { listen: Some(url(&engine)), ..engine.options() };
     let (one, two) = (Db::open(&options).await.unwrap(), Db::open(&options).await.unwrap());
-    assert!(one.has_notices());
+    assert!(one.has_notifications());
     let mut notices = two.listen().await.unwrap().unwrap();
     one.notify("one").await.unwrap();
     assert_eq!(notices.next().await.unwrap(), "one");
@@ -130,7 +130,7 @@ async fn a_notification_reaches_other_nodes() {
     until(async || one.notify("again").await.is_ok()).await;
     assert_eq!(notices.next().await.unwrap(), "again");
     let deaf = engine.open().await;
-    assert!(!deaf.has_notices() && deaf.listen().await.unwrap().is_none());
+    assert!(!deaf.has_notifications() && deaf.listen().await.unwrap().is_none());
     assert_eq!("off".parse(), Ok(Listen::Off));
 }
 

@@ -40,7 +40,7 @@ pub async fn act(
 ) -> Result<(), Fault> {
     let mut tx = ctx.write().await?;
     let session = open_session(lock(ctx, &mut tx, stage).await?)?;
-    let at = ctx.app.clock.now();
+    let at = ctx.app.clock().now();
     let command = Command::Participant { session, id: participant.to_owned(), command, at };
     stage_state::run(ctx, &mut tx, [command]).await?;
     Ok(ctx.commit(tx).await?)
@@ -50,7 +50,7 @@ pub async fn act(
 pub async fn end_session(ctx: &OperationContext, stage: &StageArn) -> Result<(), Fault> {
     let mut tx = ctx.write().await?;
     let session = open_session(lock(ctx, &mut tx, stage).await?)?;
-    let at: Timestamp = ctx.app.clock.now();
+    let at: Timestamp = ctx.app.clock().now();
     stage_state::run(ctx, &mut tx, [Command::EndSession { session, at }]).await?;
     Ok(ctx.commit(tx).await?)
 }

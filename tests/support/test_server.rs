@@ -6,6 +6,7 @@
 mod participants;
 
 use clap::Parser;
+use greenroom::app::event_log::{self, Event};
 use greenroom::app::{OperationContext, ingest_configurations, nodes, outbox};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
@@ -22,7 +23,6 @@ use greenroom::model::participant::{
 use greenroom::model::stage::StageArn;
 use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
 use greenroom::server::Server;
-use greenroom::store::EventRow;
 use greenroom::telemetry;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -159,10 +159,10 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
     };
     match command {
         Command::Advance { seconds } => {
-            app.clock.advance(Duration::from_secs(seconds));
+            app.clock().advance(Duration::from_secs(seconds));
             // Tasks that wait for a time look at the clock.
-            app.bell.ring();
-            nodes::beat(app).await?;
+            app.notifier().notify();
+            nodes::heartbeat(app).await?;
             nodes::sweep(app).await?;
             outbox::relay(app).await?;
             outbox::trim(app).await?;
@@ -198,7 +198,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
         }
         Command::Exchange { stage, participant, user_id, attributes, capabilities } => {
             let both = ParticipantTokenCapability::ALL.to_vec();
-            let issued_at = app.clock.now().unix_seconds();
+            let issued_at = app.clock().now().unix_seconds();
             let token = |capabilities, digest: &str| CurrentToken {
                 issued_at,
                 expires_at: issued_at + 12 * 3600,
@@ -222,10 +222,10 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
         Command::EndSession { stage } => participants::end_session(&call(app, &stage)?, &stage).await?,
         Command::Log { after, limit } => {
             outbox::relay(app).await?;
-            let page = outbox::page(app, after, limit.unwrap_or(1000)).await?;
-            let entry = |row: EventRow| {
+            let page = event_log::page(app, after, limit.unwrap_or(1000)).await?;
+            let entry = |row: Event| {
                 let body: Value = serde_json::from_str(&row.body).expect("what is in the log is JSON");
-                json!({"position": row.position, "stageId": row.stage_id, "kind": row.kind, "body": body})
+                json!({"position": row.position, "stageId": row.stage.unwrap_or_default(), "kind": row.kind.as_str(), "body": body})
             };
             return Ok(json!({"events": page.into_iter().map(entry).collect::<Vec<_>>()}));
         }

@@ -64,13 +64,13 @@ async fn run(
     dropped: CancellationToken,
 ) {
     let state = reader.state.clone();
-    state.app.metrics.streams.inc();
+    state.app.metrics().streams.inc();
     let reason = tokio::select! {
         reason = write(&mut reader, &connection.client, &pages) => reason,
         () = key.revoked() => EndReason::KeyRevoked,
         () = dropped.cancelled() => EndReason::ClientClosed,
     };
-    state.app.metrics.streams.dec();
+    state.app.metrics().streams.dec();
     // The permit is released even if the client does not read up to the end.
     drop((reader, pages, connection.permit));
     if reason == EndReason::KeyRevoked || reason == EndReason::NotReading {
@@ -93,7 +93,7 @@ async fn write(reader: &mut Reader, client: &Arc<ClientBudget>, pages: &mpsc::Se
             Ok(Ok(())) => {}
             Ok(Err(_)) => return EndReason::ClientClosed,
             Err(_) => {
-                state.app.metrics.refusals.unread.inc();
+                state.app.metrics().refusals.unread.inc();
                 return EndReason::NotReading;
             }
         }

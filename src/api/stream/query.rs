@@ -1,6 +1,6 @@
 //! The query of a request for the stream: where to begin, and which entries to send.
 
-use crate::app::log::{self, AUDIT, EVENT};
+use crate::app::event_log::{EventKind, Start};
 use crate::clock::Timestamp;
 use crate::domain::pattern::Pattern;
 use crate::model::fault::Fault;
@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 /// A parsed query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    pub start: log::Start,
+    pub start: Start,
     pub kinds: &'static Kinds,
     /// A pattern that entries must match besides.
     pub pattern: Option<Pattern>,
@@ -19,7 +19,7 @@ pub struct Query {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kinds {
     name: &'static str,
-    pub kinds: &'static [&'static str],
+    pub kinds: &'static [EventKind],
     pub actions: &'static [&'static str],
 }
 
@@ -27,23 +27,23 @@ const EVENTS: &str = "ivs:StreamEvents";
 const RECORDS: &str = "ivs:StreamAudit";
 /// The values of `kind`; the first is the default.
 const KINDS: [Kinds; 3] = [
-    Kinds { name: "event", kinds: &[EVENT], actions: &[EVENTS] },
-    Kinds { name: "audit", kinds: &[AUDIT], actions: &[RECORDS] },
-    Kinds { name: "all", kinds: &[EVENT, AUDIT], actions: &[EVENTS, RECORDS] },
+    Kinds { name: "event", kinds: &[EventKind::Event], actions: &[EVENTS] },
+    Kinds { name: "audit", kinds: &[EventKind::Audit], actions: &[RECORDS] },
+    Kinds { name: "all", kinds: &[EventKind::Event, EventKind::Audit], actions: &[EVENTS, RECORDS] },
 ];
 
 impl Query {
     /// Parses the query string and `Last-Event-ID`.
     pub fn parse(parts: &Parts) -> Result<Query, Fault> {
         static DEFAULT: &Kinds = &KINDS[0];
-        let mut query = Query { start: log::Start::Now, kinds: DEFAULT, pattern: None };
+        let mut query = Query { start: Start::Now, kinds: DEFAULT, pattern: None };
         let mut seen = Vec::new();
         for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             if seen.contains(&name) {
                 return Err(Fault::validation(format!("{name}: given more than once")));
             }
             match &*name {
-                "since" => query.start = log::Start::Since(time(&value)?),
+                "since" => query.start = Start::Since(time(&value)?),
                 "kind" => query.kinds = kinds(&value)?,
                 "pattern" => query.pattern = Some(pattern(&value)?),
                 _ => {
@@ -55,7 +55,7 @@ impl Query {
         }
         // A client that reconnects sends the id of the last event besides its first URL.
         if let Some(position) = parts.headers.get("last-event-id") {
-            query.start = log::Start::After(last(position.to_str().unwrap_or_default())?);
+            query.start = Start::After(last(position.to_str().unwrap_or_default())?);
         }
         Ok(query)
     }
@@ -97,18 +97,21 @@ mod tests {
 
     #[test]
     fn a_stream_begins_now_or_at_a_time_or_after_the_last_event() {
-        assert_eq!(parse("", None).unwrap().start, log::Start::Now);
+        assert_eq!(parse("", None).unwrap().start, Start::Now);
         let since = parse("?since=2026-01-31T12:00:00.5Z", None).unwrap().start;
-        assert_eq!(since, log::Start::Since(Timestamp(1_769_860_800_500)));
+        assert_eq!(since, Start::Since(Timestamp(1_769_860_800_500)));
         assert_eq!(parse("?since=2026-01-31T13:00:00.5%2B01:00", None).unwrap().start, since);
-        assert_eq!(parse("?since=2026-01-31T12:00:00Z", Some("7")).unwrap().start, log::Start::After(7));
+        assert_eq!(parse("?since=2026-01-31T12:00:00Z", Some("7")).unwrap().start, Start::After(7));
     }
 
     #[test]
     fn events_are_the_default_kind() {
         let kinds = |query| parse(query, None).unwrap().kinds;
-        assert_eq!((kinds("").kinds, kinds("").actions), (&[EVENT][..], &[EVENTS][..]));
-        assert_eq!((kinds("?kind=audit").kinds, kinds("?kind=audit").actions), (&[AUDIT][..], &[RECORDS][..]));
+        assert_eq!((kinds("").kinds, kinds("").actions), (&[EventKind::Event][..], &[EVENTS][..]));
+        assert_eq!(
+            (kinds("?kind=audit").kinds, kinds("?kind=audit").actions),
+            (&[EventKind::Audit][..], &[RECORDS][..])
+        );
         assert_eq!(kinds("?kind=all").actions, [EVENTS, RECORDS]);
     }
 

@@ -3,7 +3,7 @@
 use super::super::{ApiState, authorization};
 use super::query::{Kinds, Query};
 use crate::app::again;
-use crate::app::log::{self, EventRow};
+use crate::app::event_log::{self, Event};
 use crate::domain::pattern::Pattern;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
@@ -85,7 +85,7 @@ impl Reader {
 
     /// Reads a page: its events for this client, if any; the outer `None` if entries were trimmed unseen.
     async fn page(&mut self) -> Option<Option<String>> {
-        let page = match log::read(&self.state.app, &self.scope, self.position, PAGE).await {
+        let page = match event_log::read(&self.state.app, &self.scope, self.position, PAGE).await {
             Ok(page) => page,
             Err(Fault::Rejected { kind: RejectionKind::TrimmedData, .. }) => return None,
             Err(fault) => {
@@ -100,15 +100,16 @@ impl Reader {
             None => None,
         };
         let mut turn = Instant::now();
-        for row in page.rows {
+        for event in page.events {
             if text.len() >= PAGE_BYTES {
-                // The next page begins with this row and is read immediately.
+                // The next page begins with this event and is read immediately.
                 (end, self.next_poll) = (read, turn);
                 break;
             }
-            read = row.position;
-            if self.matches(&row) {
-                let EventRow { position, kind, body, .. } = row;
+            read = event.position;
+            if self.matches(&event) {
+                let Event { position, kind, body, .. } = event;
+                let kind = kind.as_str();
                 let _ = write!(text, "id: {position}\nevent: {kind}\ndata: {body}\n\n");
                 self.sent = Some(position);
             }
@@ -121,9 +122,9 @@ impl Reader {
         Some(Some(text).filter(|text| !text.is_empty()))
     }
 
-    fn matches(&self, row: &EventRow) -> bool {
-        let fits = |pattern: &Pattern| serde_json::from_str(&row.body).is_ok_and(|event| pattern.matches(&event));
-        self.kinds.kinds.contains(&row.kind.as_str()) && self.pattern.as_ref().is_none_or(fits)
+    fn matches(&self, event: &Event) -> bool {
+        let fits = |pattern: &Pattern| serde_json::from_str(&event.body).is_ok_and(|event| pattern.matches(&event));
+        self.kinds.kinds.contains(&event.kind) && self.pattern.as_ref().is_none_or(fits)
     }
 
     /// The heartbeat, if due: the position, if it has moved past events that are not for this client, or a comment.

@@ -21,12 +21,12 @@ pub(super) async fn change(ctx: &OperationContext, tx: &mut Conn, change: Change
         }
         Change::ForgetConnections { stage, participant } => {
             if tx.delete_connections_of(scope, &stage, &participant).await? > 0 {
-                tx.free_media_home(scope, &stage).await?;
+                tx.release_unused_media(scope, &stage).await?;
             }
             Ok(())
         }
         Change::DeleteConnection { stage, id } => tx.delete_connection(scope, &stage, &id).await.map(drop),
-        Change::ReleaseMediaHome { stage } => tx.free_media_home(scope, &stage).await,
+        Change::ReleaseMediaHome { stage } => tx.release_unused_media(scope, &stage).await,
         Change::OpenSession { session: SessionId { stage, session }, at, ends_at } => {
             tx.insert_session(scope, &stage, &session, at.0, millis(ends_at)).await
         }

@@ -1,4 +1,4 @@
-//! What a single value must be like.
+//! Rules of a single value.
 
 use super::PatternError;
 use ipnet::IpNet;

@@ -1,4 +1,4 @@
-//! A table of the file whose keys are taken one by one; what is left is refused.
+//! A table of the file: its keys are taken one by one, and unknown keys are refused.
 
 use crate::config::Secret;
 use std::ops::RangeInclusive;
@@ -11,11 +11,11 @@ pub(super) struct Table {
     place: String,
     table: toml::Table,
     known: Vec<String>,
-    /// Whether secrets and the files that are named are looked at.
+    /// Whether secrets and named files are read.
     pub(super) whole: bool,
 }
 
-/// In place of a secret that is not looked at.
+/// A placeholder for a secret that is not read.
 const UNREAD: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 impl Table {
@@ -24,12 +24,12 @@ impl Table {
         Table { place: format!("target {n}"), table, known: Vec::new(), whole }
     }
 
-    /// From now on errors name it so.
+    /// Sets the name of the target, for errors.
     pub(super) fn named(&mut self, name: &str) {
         self.place = format!("target '{name}'");
     }
 
-    /// What is wrong with a key.
+    /// The error of a key.
     pub(super) fn wrong(&self, key: &str, problem: &str) -> String {
         format!("{}: {key}: {problem}", self.place)
     }
@@ -113,7 +113,7 @@ impl Table {
         texts.ok_or_else(|| self.wrong(key, "must be a text in quotes, or an array of texts"))
     }
 
-    /// Refuses what nobody has taken.
+    /// Refuses keys that were not taken.
     pub(super) fn end(mut self, kind: &str) -> Result<(), String> {
         let Some(key) = self.table.keys().next() else { return Ok(()) };
         self.known.sort_unstable();

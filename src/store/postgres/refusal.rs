@@ -1,14 +1,14 @@
-//! Why PostgreSQL cannot be used, in one sentence that says what to do.
+//! Explains connection errors of PostgreSQL to the operator: one sentence that says what to do.
 
 use crate::config::{Secret, Url};
 use crate::store::sqlx;
 use std::io::ErrorKind;
 
-/// How special characters are written in a URL.
+/// Advice on special characters in a URL.
 const ENCODE: &str =
     "write special characters of the password percent-encoded (@ as %40, / as %2F, # as %23, ? as %3F, % as %25)";
 
-/// Whether an address can be what the operator meant: a password with special characters makes another address of it.
+/// Checks that a URL is not misread because of special characters in its password.
 pub(in crate::store) fn check_url(url: &str) -> Result<(), String> {
     let (_, rest) = url.split_once("://").unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -26,7 +26,7 @@ pub(in crate::store) fn check_url(url: &str) -> Result<(), String> {
     Err(format!("--database-url is no valid address of PostgreSQL: {ENCODE}"))
 }
 
-/// What an error says to the operator who started the program.
+/// The message of an error, for the operator.
 pub(in crate::store) fn explain(url: &Secret, error: &sqlx::Error) -> String {
     let place = Url::Postgres(url.clone());
     let problem = match error {

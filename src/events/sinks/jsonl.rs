@@ -1,41 +1,41 @@
-//! JSON lines, in a file or on standard output.
+//! JSON Lines, in a file or on standard output.
 
-use super::{Entry, Outcome, Refusal, body};
+use super::{DeliveryError, Outcome, Outgoing, body};
 use crate::events::targets::Target;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most lines that are written at once.
+/// Most lines of one write.
 pub(super) const BATCH: usize = 500;
 
 /// Writes a line for each event.
 #[derive(Clone, Debug)]
-pub(in crate::events) struct Writer {
-    /// Standard output without one.
+pub(in crate::events) struct JsonlSink {
+    /// `None` is standard output.
     path: Option<PathBuf>,
     source: Option<String>,
     file: Arc<Mutex<Option<File>>>,
 }
 
-impl Writer {
+impl JsonlSink {
     pub(super) fn new(path: Option<PathBuf>, target: &Target) -> Self {
-        Writer { path, source: target.source.clone(), file: Arc::default() }
+        JsonlSink { path, source: target.source.clone(), file: Arc::default() }
     }
 
-    /// Writes events, all or none of them, and waits until they are on the disk.
-    pub(super) async fn write(&self, entries: &[Arc<Entry>]) -> Outcome {
+    /// Appends events, all or none of them, and synchronizes the file.
+    pub(super) async fn write(&self, events: &[Arc<Outgoing>]) -> Outcome {
         let mut text = String::new();
-        for entry in entries {
-            text.push_str(&body(entry, self.source.as_deref()));
+        for event in events {
+            text.push_str(&body(event, self.source.as_deref()));
             text.push('\n');
         }
         let writer = self.clone();
         let written = tokio::task::spawn_blocking(move || writer.write_all(&text)).await;
         match written.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
-            Ok(()) => Outcome::Taken,
-            Err(error) => Outcome::Refused(Refusal::new(error.to_string())),
+            Ok(()) => Outcome::Delivered,
+            Err(error) => Outcome::Failed(DeliveryError::new(error.to_string())),
         }
     }
 
@@ -50,10 +50,10 @@ impl Writer {
             None => open(path)?,
         };
         let (length, regular) = (file.metadata()?.len(), file.metadata()?.is_file());
-        // A pipe or a device cannot be synchronized.
+        // Pipes and devices cannot be synchronized.
         let synchronize = |file: &File| if regular { file.sync_data() } else { Ok(()) };
         if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| synchronize(&file)) {
-            // Lines that were written in part would be there twice.
+            // The lines are written again: what was written of them is removed.
             let _ = file.set_len(length);
             return Err(error);
         }
@@ -62,7 +62,7 @@ impl Writer {
     }
 }
 
-/// Opens a file to append to. A last line without an end was cut off by a crash, and comes again whole.
+/// Opens a file to append to. A last line without an end was cut off by a crash: it is removed, as it is written again.
 fn open(path: &Path) -> io::Result<File> {
     /// More than any line has.
     const LONGEST: u64 = 4 * 1024 * 1024;
@@ -81,7 +81,7 @@ fn open(path: &Path) -> io::Result<File> {
         None => return Err(io::Error::other("the file does not end with a line: name another one")),
     };
     if whole < length {
-        tracing::warn!(file = %path.display(), bytes = length - whole, "a last line that was cut off is removed");
+        tracing::warn!(file = %path.display(), bytes = length - whole, "incomplete last line removed");
         file.set_len(whole)?;
     }
     Ok(file)

@@ -1,6 +1,6 @@
-//! Webhooks, signed after the Standard Webhooks specification: <https://www.standardwebhooks.com>.
+//! Webhooks, signed as the Standard Webhooks specification says: <https://www.standardwebhooks.com>.
 
-use super::{Entry, Outcome, Refusal, body};
+use super::{DeliveryError, Outcome, Outgoing, body};
 use crate::clock::{Clock, Timestamp};
 use crate::events::targets::{Key, Target, Webhook};
 use crate::http::client::HttpClient;
@@ -17,9 +17,9 @@ use std::time::Duration;
 /// Maximum bytes of a response that are read, so that its connection can be reused.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// Posts events to one server, on connections of its own.
+/// The client of one webhook, with its own connections.
 #[derive(Debug)]
-pub(in crate::events) struct Poster {
+pub(in crate::events) struct WebhookSink {
     client: HttpClient,
     url: Uri,
     keys: Vec<hmac::Key>,
@@ -27,9 +27,9 @@ pub(in crate::events) struct Poster {
     clock: Clock,
 }
 
-impl Poster {
+impl WebhookSink {
     pub(super) fn new(webhook: &Webhook, target: &Target, clock: Clock) -> Result<Self, TlsError> {
-        Ok(Poster {
+        Ok(WebhookSink {
             client: HttpClient::new(&webhook.ca, webhook.timeout, webhook.concurrency)?,
             url: webhook.url.clone(),
             keys: webhook.keys.iter().map(|Key(key)| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(),
@@ -39,46 +39,46 @@ impl Poster {
     }
 
     /// Posts an event.
-    pub(super) async fn post(&self, entry: &Entry) -> Outcome {
+    pub(super) async fn post(&self, event: &Outgoing) -> Outcome {
         let now = self.clock.now();
-        let body = body(entry, self.source.as_deref());
+        let body = body(event, self.source.as_deref());
         let request = Request::post(&self.url)
             .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", &entry.id)
+            .header("webhook-id", &event.id)
             .header("webhook-timestamp", now.unix_seconds())
-            .header("webhook-signature", signatures(&self.keys, &entry.id, now, &body))
+            .header("webhook-signature", signatures(&self.keys, &event.id, now, &body))
             .body(Bytes::from(body));
         let request = match request {
             Ok(request) => request,
-            Err(error) => return Outcome::Refused(Refusal::new(error.to_string())),
+            Err(error) => return Outcome::Failed(DeliveryError::new(error.to_string())),
         };
         match self.client.send(request, MAX_RESPONSE_BYTES).await {
             // The status alone counts; the body may be of any length.
             Ok(response) => judge(response.status(), response.headers(), now),
-            Err(error) => Outcome::Refused(Refusal::new(error.to_string())),
+            Err(error) => Outcome::Failed(DeliveryError::new(error.to_string())),
         }
     }
 }
 
-/// What an answer means. Redirects are not followed: what is signed goes where the operator said, and nowhere else.
+/// The outcome of a response. Redirects are not followed: signed events are sent only where the operator said.
 fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     if status.is_success() {
-        return Outcome::Taken;
+        return Outcome::Delivered;
     }
     let more = match status {
         status if status.is_redirection() => "; redirects are not followed",
         StatusCode::GONE => "; remove the target if it is not wanted any more",
         _ => "",
     };
-    let mut refusal = Refusal::new(format!("it answered {status}{more}"));
+    let mut error = DeliveryError::new(format!("it answered {status}{more}"));
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        refusal.hold = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
+        error.retry_after = headers.get(RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?, now));
     }
-    Outcome::Refused(refusal)
+    Outcome::Failed(error)
 }
 
 /// Seconds, or a time.
-fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
@@ -86,7 +86,7 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(at.saturating_sub(now.0)).ok()?))
 }
 
-/// A signature by each key, for receivers that know either of two while one replaces the other.
+/// A signature by each key: while keys are rotated, receivers know either.
 fn signatures(keys: &[hmac::Key], id: &str, at: Timestamp, body: &str) -> String {
     let signed = format!("{id}.{}.{body}", at.unix_seconds());
     let signature = |key: &hmac::Key| format!("v1,{}", STANDARD.encode(hmac::sign(key, signed.as_bytes())));
@@ -113,20 +113,20 @@ mod tests {
         let headers = HeaderMap::new();
         let judge = |status: u16| judge(StatusCode::from_u16(status).unwrap(), &headers, Timestamp(0));
         for status in [200, 201, 202, 204] {
-            assert_eq!(judge(status), Outcome::Taken);
+            assert_eq!(judge(status), Outcome::Delivered);
         }
         for status in [301, 307, 400, 404, 410, 429, 500, 503] {
-            let Outcome::Refused(refusal) = judge(status) else { panic!("{status}") };
-            assert!(refusal.reason.contains(&status.to_string()) && !refusal.hopeless, "{refusal:?}");
+            let Outcome::Failed(error) = judge(status) else { panic!("{status}") };
+            assert!(error.reason.contains(&status.to_string()) && !error.permanent, "{error:?}");
         }
     }
 
     #[test]
     fn a_receiver_says_when_it_wants_more_in_seconds_or_as_a_time() {
         let now = Timestamp(1_700_000_000_000);
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Tue, 14 Nov 2023 22:14:20 GMT", now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after("Tue, 14 Nov 2023 22:00:00 GMT", now), None, "past");
-        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(parse_retry_after("Tue, 14 Nov 2023 22:14:20 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(parse_retry_after("Tue, 14 Nov 2023 22:00:00 GMT", now), None, "past");
+        assert_eq!(parse_retry_after("soon", now), None);
     }
 }

@@ -1,18 +1,25 @@
 use super::*;
+use crate::model::arn::Scope;
 
 const START: Timestamp = Timestamp(1_000_000);
 
 fn stage(name: &str) -> StageKey {
-    StageKey { account: "000000000000".into(), region: "us-east-1".into(), stage_id: name.into() }
+    let scope = Scope { account: "000000000000".into(), region: "us-east-1".into() };
+    StageKey { scope, stage: name.into() }
 }
 
-fn entry(position: i64, name: &str) -> Entry {
-    Entry { position, stage: stage(name), id: format!("e{position}"), body: "{}".into(), written_at: START.0 }
+/// The stage of an event; `""` is none.
+fn stage_of(name: &str) -> Option<StageKey> {
+    Some(stage(name)).filter(|key| !key.stage.is_empty())
+}
+
+fn event(position: i64, name: &str) -> Outgoing {
+    Outgoing { position, stage: stage_of(name), id: format!("e{position}"), body: "{}".into(), written_at: START }
 }
 
 /// A target that is sent events one by one, with a clock of its own.
 struct Bench {
-    window: Window,
+    queue: DeliveryQueue,
     now: Timestamp,
     read: i64,
     /// Positions that were taken, in their order.
@@ -20,9 +27,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(batch: usize, parallel: usize, one_lane: bool) -> Self {
-        let rules = Rules { batch, parallel, one_lane, retry: Duration::from_secs(3600) };
-        Bench { window: Window::new(rules, 0, None), now: START, read: 0, taken: Vec::new() }
+    fn new(batch: usize, parallel: usize, single_queue: bool) -> Self {
+        let options = QueueOptions { batch, parallel, single_queue, retry: Duration::from_secs(3600) };
+        Bench { queue: DeliveryQueue::new(options, 0, None), now: START, read: 0, taken: Vec::new() }
     }
 
     fn webhook() -> Self {
@@ -31,15 +38,15 @@ impl Bench {
 
     /// Reads events of these stages, in their order.
     fn read(&mut self, stages: &[&str]) -> &mut Self {
-        let entries = stages.iter().zip(self.read + 1..).map(|(stage, position)| entry(position, stage)).collect();
+        let events = stages.iter().zip(self.read + 1..).map(|(stage, position)| event(position, stage)).collect();
         self.read += stages.len() as i64;
-        self.window.add(entries, &HashSet::new(), self.read, self.now);
+        self.queue.add(events, &HashSet::new(), self.read, self.now);
         self
     }
 
     /// Positions that may go now.
     fn next(&mut self) -> Option<Vec<i64>> {
-        Some(self.window.next(self.now)?.iter().map(|entry| entry.position).collect())
+        Some(self.queue.next(self.now)?.iter().map(|event| event.position).collect())
     }
 
     /// Everything that may go now.
@@ -49,12 +56,12 @@ impl Bench {
 
     fn take(&mut self, position: i64) {
         self.taken.push(position);
-        self.window.done(vec![(position, Outcome::Taken)], self.now, || 0);
+        self.queue.done(vec![(position, Outcome::Delivered)], self.now, || 0);
     }
 
     fn refuse(&mut self, position: i64) {
-        let refusal = Refusal { reason: "no".into(), ..Refusal::default() };
-        self.window.done(vec![(position, Outcome::Refused(refusal))], self.now, || u32::MAX);
+        let error = DeliveryError { reason: "no".into(), ..DeliveryError::default() };
+        self.queue.done(vec![(position, Outcome::Failed(error))], self.now, || u32::MAX);
     }
 
     fn wait(&mut self, seconds: u64) {
@@ -72,8 +79,8 @@ impl Bench {
 
     /// What is parked: position, attempts, whether it is due one day, whether it is dead.
     fn parked(&self) -> Vec<(i64, i64, bool, bool)> {
-        let row = |p: &Parking| (p.entry.position, p.attempts, p.next_at != NEVER, p.dead_at.is_some());
-        self.window.changes.parked.iter().map(row).collect()
+        let row = |p: &Parked| (p.position, p.attempts, p.next_at != NEVER, p.dead_at.is_some());
+        self.queue.changes.parked.iter().map(row).collect()
     }
 }
 
@@ -83,14 +90,14 @@ fn stages_go_side_by_side_and_each_in_its_order() {
     bench.read(&["a", "a", "b", "c", "b"]);
     assert_eq!(bench.all(), [1, 3, 4]);
     bench.take(3);
-    assert_eq!((bench.all(), bench.window.position()), (vec![5], 0));
+    assert_eq!((bench.all(), bench.queue.position()), (vec![5], 0));
     bench.take(1);
-    assert_eq!((bench.all(), bench.window.position()), (vec![2], 1));
+    assert_eq!((bench.all(), bench.queue.position()), (vec![2], 1));
     bench.take(2);
     bench.take(5);
-    assert_eq!(bench.window.position(), 3, "the fourth is on its way");
+    assert_eq!(bench.queue.position(), 3, "the fourth is on its way");
     bench.take(4);
-    assert_eq!((bench.window.position(), bench.window.changes.delivered), (5, 5));
+    assert_eq!((bench.queue.position(), bench.queue.changes.delivered), (5, 5));
 }
 
 #[test]
@@ -105,22 +112,22 @@ fn a_bad_event_is_parked_with_what_is_behind_it_once_another_is_taken() {
     let mut bench = Bench::webhook();
     bench.read(&["a", "a"]);
     bench.run(|position| position == 1);
-    assert_eq!((bench.parked(), bench.window.position()), (vec![], 0), "nobody knows whose fault it is");
+    assert_eq!((bench.parked(), bench.queue.position()), (vec![], 0), "nobody knows whose fault it is");
     bench.read(&["b"]);
     bench.run(|position| position == 1);
     assert_eq!(bench.taken, [3]);
     assert_eq!(bench.parked(), [(1, 1, true, false), (2, 0, false, false)]);
-    assert_eq!(bench.window.position(), 3);
+    assert_eq!(bench.queue.position(), 3);
 }
 
 #[test]
 fn what_comes_later_of_a_stage_that_waits_waits_behind_it() {
     let mut bench = Bench::webhook();
     let waiting = HashSet::from([stage("a")]);
-    bench.window.add(vec![entry(1, "a"), entry(2, "b")], &waiting, 3, bench.now);
+    bench.queue.add(vec![event(1, "a"), event(2, "b")], &waiting, 3, bench.now);
     bench.run(|_| false);
     assert_eq!((bench.taken.clone(), bench.parked()), (vec![2], vec![(1, 0, false, false)]));
-    assert_eq!(bench.window.position(), 3);
+    assert_eq!(bench.queue.position(), 3);
 }
 
 #[test]
@@ -128,7 +135,7 @@ fn a_target_that_takes_nothing_is_down_and_nothing_is_parked() {
     let mut bench = Bench::webhook();
     bench.read(&["a", "b", "c", "d", "e", "f", "a", "b"]);
     bench.run(|_| true);
-    assert!(bench.window.health.down);
+    assert!(bench.queue.health.down);
     let mut tries = 0;
     // An hour of it: tries are at most five minutes apart, and all stages take their turns.
     for _ in 0..3600 {
@@ -146,15 +153,15 @@ fn a_target_that_takes_nothing_is_down_and_nothing_is_parked() {
         }
     }
     assert!((12..60).contains(&tries), "{tries}");
-    assert_eq!((bench.parked(), bench.window.position()), (vec![], 0));
+    assert_eq!((bench.parked(), bench.queue.position()), (vec![], 0));
     bench.wait(300);
     let first = bench.next().unwrap();
     bench.take(first[0]);
-    assert!(!bench.window.health.down && bench.window.failing_since().is_none());
+    assert!(!bench.queue.health.down && bench.queue.failing_since().is_none());
     bench.run(|_| false);
     let of = |stage: [i64; 2]| bench.taken.iter().copied().filter(|at| stage.contains(at)).collect::<Vec<_>>();
     assert_eq!((of([1, 7]), of([2, 8])), (vec![1, 7], vec![2, 8]), "in the order of each stage");
-    assert_eq!((bench.window.position(), bench.parked()), (8, vec![]), "nobody was at fault but the target");
+    assert_eq!((bench.queue.position(), bench.parked()), (8, vec![]), "nobody was at fault but the target");
 }
 
 #[test]
@@ -166,7 +173,7 @@ fn a_new_stage_is_tried_soon_though_another_makes_the_target_look_down() {
         bench.wait(300);
     }
     bench.run(|_| true);
-    assert!(bench.window.health.down);
+    assert!(bench.queue.health.down);
     bench.read(&["fine", "fine"]);
     bench.wait(1);
     bench.run(|position| position == 1);
@@ -181,8 +188,8 @@ fn what_was_tried_for_too_long_is_dead_and_so_is_what_waited_as_long() {
     bench.run(|_| true);
     bench.wait(1800);
     // Written by now: it has half an hour left when the others have not.
-    let late = Entry { written_at: bench.now.0, ..entry(7, "f") };
-    bench.window.add(vec![late], &HashSet::new(), 7, bench.now);
+    let late = Outgoing { written_at: bench.now, ..event(7, "f") };
+    bench.queue.add(vec![late], &HashSet::new(), 7, bench.now);
     bench.run(|_| true);
     assert_eq!(bench.parked(), []);
     bench.wait(1800);
@@ -190,7 +197,7 @@ fn what_was_tried_for_too_long_is_dead_and_so_is_what_waited_as_long() {
     let mut dead: Vec<_> = bench.parked().iter().map(|row| (row.0, row.3)).collect();
     dead.sort_unstable();
     assert_eq!(dead, [(1, true), (2, true), (3, true), (4, true), (5, true), (6, true)]);
-    assert_eq!(bench.window.position(), 6);
+    assert_eq!(bench.queue.position(), 6);
 }
 
 #[test]
@@ -198,9 +205,9 @@ fn what_can_never_be_taken_is_dead_at_once_and_holds_nothing_up() {
     let mut bench = Bench::webhook();
     bench.read(&["a", "a"]);
     assert_eq!(bench.next(), Some(vec![1]));
-    let refusal = Refusal { reason: "too large".into(), hopeless: true, hold: None };
-    bench.window.done(vec![(1, Outcome::Refused(refusal))], bench.now, || 0);
-    assert_eq!((bench.parked(), bench.window.failing_since()), (vec![(1, 1, true, true)], None));
+    let error = DeliveryError { reason: "too large".into(), permanent: true, retry_after: None };
+    bench.queue.done(vec![(1, Outcome::Failed(error))], bench.now, || 0);
+    assert_eq!((bench.parked(), bench.queue.failing_since()), (vec![(1, 1, true, true)], None));
     assert_eq!(bench.next(), Some(vec![2]));
 }
 
@@ -209,11 +216,11 @@ fn a_target_that_asks_to_be_left_alone_is() {
     let mut bench = Bench::webhook();
     bench.read(&["a", "b"]);
     assert_eq!(bench.all(), [1, 2]);
-    let refusal = Refusal { reason: "later".into(), hold: Some(Duration::from_secs(120)), hopeless: false };
-    bench.window.done(vec![(1, Outcome::Refused(refusal))], bench.now, || 0);
+    let error = DeliveryError { reason: "later".into(), retry_after: Some(Duration::from_secs(120)), permanent: false };
+    bench.queue.done(vec![(1, Outcome::Failed(error))], bench.now, || 0);
     bench.refuse(2);
     bench.read(&["c"]);
-    assert_eq!(bench.window.due(), Some(bench.now.plus(Duration::from_secs(120))));
+    assert_eq!(bench.queue.next_at(), Some(bench.now.plus(Duration::from_secs(120))));
     bench.wait(119);
     assert_eq!(bench.next(), None);
     bench.wait(1);
@@ -222,33 +229,28 @@ fn a_target_that_asks_to_be_left_alone_is() {
 
 #[test]
 fn what_was_parked_is_tried_beside_the_rest_and_written_down() {
-    let row = |position: i64, name: &str, attempts: i64| DeliveryRow {
+    let row = |position: i64, name: &str, attempts: i64| Due {
         position,
-        account: stage("").account,
-        region: stage("").region,
-        stage_id: name.into(),
+        stage: stage_of(name),
         attempts,
-        since: START.0,
-        next_at: 0,
-        dead_at: None,
-        error: String::new(),
+        since: START,
         id: format!("e{position}"),
         body: "{}".into(),
-        written_at: START.0,
+        written_at: START,
     };
     let mut bench = Bench::new(1, 2, false);
     bench.read(&["x", "y"]);
-    bench.window.add_due(vec![row(-3, "a", 1), row(-2, "b", 1), row(-1, "c", 1)]);
-    bench.window.add_due(vec![row(-3, "a", 1)]);
+    bench.queue.add_due(vec![row(-3, "a", 1), row(-2, "b", 1), row(-1, "c", 1)]);
+    bench.queue.add_due(vec![row(-3, "a", 1)]);
     let sent = bench.all();
     assert_eq!(sent.len(), 2);
     sent.into_iter().for_each(|position| bench.take(position));
     bench.run(|position| position == -2);
-    let taken: Vec<_> = bench.window.changes.taken.iter().map(|entry| entry.position).collect();
+    let taken: Vec<_> = bench.queue.changes.delivered_late.iter().map(|late| late.0).collect();
     assert_eq!((taken, bench.parked()), (vec![-3, -1], vec![(-2, 2, true, false)]));
     bench.wait(3600);
-    bench.window.settle();
-    bench.window.add_due(vec![row(-2, "b", 2)]);
+    bench.queue.recorded();
+    bench.queue.add_due(vec![row(-2, "b", 2)]);
     bench.run(|position| position == -2);
     assert_eq!(bench.parked(), [(-2, 3, true, true)], "tried long enough");
 }
@@ -258,13 +260,14 @@ fn lines_go_together_and_all_or_none_are_taken() {
     let mut bench = Bench::new(3, 1, true);
     bench.read(&["a", "a", "b", "c"]);
     assert_eq!((bench.next(), bench.next()), (Some(vec![1, 2, 3]), None));
-    let refused = |position| (position, Outcome::Refused(Refusal { reason: "full".into(), ..Refusal::default() }));
-    bench.window.done([1, 2, 3].map(refused).into(), bench.now, || 0);
-    assert_eq!((bench.next(), bench.window.position()), (None, 0));
+    let refused =
+        |position| (position, Outcome::Failed(DeliveryError { reason: "full".into(), ..DeliveryError::default() }));
+    bench.queue.done([1, 2, 3].map(refused).into(), bench.now, || 0);
+    assert_eq!((bench.next(), bench.queue.position()), (None, 0));
     bench.wait(1);
     assert_eq!(bench.next(), Some(vec![1, 2, 3]));
-    bench.window.done([1, 2, 3].map(|position| (position, Outcome::Taken)).into(), bench.now, || 0);
-    assert_eq!((bench.next(), bench.window.position()), (Some(vec![4]), 3));
+    bench.queue.done([1, 2, 3].map(|position| (position, Outcome::Delivered)).into(), bench.now, || 0);
+    assert_eq!((bench.next(), bench.queue.position()), (Some(vec![4]), 3));
 }
 
 #[test]
@@ -272,9 +275,9 @@ fn a_batch_has_one_event_of_each_stage() {
     let mut bench = Bench::new(10, 4, false);
     bench.read(&["a", "a", "b", "a", "c"]);
     assert_eq!((bench.next(), bench.next()), (Some(vec![1, 3, 5]), None));
-    let refusal = Refusal { reason: "throttled".into(), ..Refusal::default() };
-    let results = vec![(1, Outcome::Taken), (3, Outcome::Refused(refusal)), (5, Outcome::Taken)];
-    bench.window.done(results, bench.now, || 0);
+    let error = DeliveryError { reason: "throttled".into(), ..DeliveryError::default() };
+    let results = vec![(1, Outcome::Delivered), (3, Outcome::Failed(error)), (5, Outcome::Delivered)];
+    bench.queue.done(results, bench.now, || 0);
     assert_eq!((bench.parked(), bench.next()), (vec![(3, 1, true, false)], Some(vec![2])));
 }
 
@@ -286,28 +289,13 @@ fn waits_double_up_to_five_minutes_and_are_spread() {
 }
 
 #[test]
-fn a_target_of_one_lane_that_is_down_is_tried_with_what_was_sent_again_too() {
-    let rules = Rules { batch: 100, parallel: 1, one_lane: true, retry: Duration::from_secs(3600) };
-    let mut bench = Bench { window: Window::new(rules, 7, Some(START)), ..Bench::webhook() };
-    let Entry { stage, id, body, written_at, position } = entry(3, "a");
-    let StageKey { account, region, stage_id } = stage;
-    let (attempts, since, next_at, dead_at, error) = (0, START.0, 0, None, String::new());
-    let row = DeliveryRow {
-        position,
-        account,
-        region,
-        stage_id,
-        attempts,
-        since,
-        next_at,
-        dead_at,
-        error,
-        id,
-        body,
-        written_at,
-    };
-    bench.window.add_due(vec![row]);
+fn a_target_of_single_queue_that_is_down_is_tried_with_what_was_sent_again_too() {
+    let options = QueueOptions { batch: 100, parallel: 1, single_queue: true, retry: Duration::from_secs(3600) };
+    let mut bench = Bench { queue: DeliveryQueue::new(options, 7, Some(START)), ..Bench::webhook() };
+    let Outgoing { position, stage, id, body, written_at } = event(3, "a");
+    let row = Due { position, stage, attempts: 0, since: START, id, body, written_at };
+    bench.queue.add_due(vec![row]);
     assert_eq!(bench.next(), Some(vec![3]));
     bench.take(3);
-    assert_eq!((bench.next(), bench.window.failing_since()), (None, None));
+    assert_eq!((bench.next(), bench.queue.failing_since()), (None, None));
 }

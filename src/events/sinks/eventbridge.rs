@@ -1,6 +1,6 @@
-//! Buses of EventBridge, through AWS's own client.
+//! EventBridge buses, with the AWS SDK.
 
-use super::{Entry, Outcome, Refusal};
+use super::{DeliveryError, Outcome, Outgoing};
 use crate::config::Secret;
 use crate::events::targets::{Bus, Target};
 use crate::http::client::error_chain;
@@ -16,21 +16,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// Most entries of one request.
+/// Most events of one request.
 pub(super) const BATCH: usize = 10;
-/// Most bytes of a request, and so of an entry.
+/// Most bytes of a request, and so of an event.
 const MOST: usize = 256 * 1024;
 
-/// Puts events on one bus.
+/// The client of one bus.
 #[derive(Debug)]
-pub(in crate::events) struct Putter {
+pub(in crate::events) struct EventBridgeSink {
     client: Client,
     bus: String,
     source: Option<String>,
     id_member: Option<String>,
 }
 
-/// What of an envelope a bus is given.
+/// The members of an envelope that PutEvents takes.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(rename = "detail-type")]
@@ -41,9 +41,9 @@ struct Envelope {
     detail: Map<String, Value>,
 }
 
-impl Putter {
+impl EventBridgeSink {
     pub(super) async fn new(bus: &Bus, target: &Target) -> Self {
-        // Tries are counted and spread here, not there.
+        // Retries are the queue's.
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(bus.timeout).build());
@@ -56,7 +56,7 @@ impl Putter {
         if let Some((id, Secret(secret))) = &bus.credentials {
             loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "greenroom"));
         }
-        Putter {
+        EventBridgeSink {
             client: Client::new(&loader.load().await),
             bus: bus.bus.clone(),
             source: target.source.clone(),
@@ -64,45 +64,45 @@ impl Putter {
         }
     }
 
-    /// Puts events on the bus, in as few requests as their sizes allow.
-    pub(super) async fn put(&self, entries: &[Arc<Entry>]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(entries.len());
+    /// Sends events in as few requests as their sizes allow.
+    pub(super) async fn put(&self, events: &[Arc<Outgoing>]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(events.len());
         let (mut request, mut bytes) = (Vec::new(), 0);
-        // Outcomes come in the order of the events: what cannot be sent at all ends a request.
-        for entry in entries {
-            let made = self.entry(entry);
+        // Outcomes are in the order of the events: an event that cannot be sent ends a request.
+        for event in events {
+            let made = self.entry(event);
             let more = made.as_ref().map_or(0, |(_, size)| *size);
             if made.is_err() || bytes + more > MOST {
-                outcomes.extend(self.ask(std::mem::take(&mut request)).await);
+                outcomes.extend(self.put_entries(std::mem::take(&mut request)).await);
                 bytes = 0;
             }
             match made {
-                Ok((entry, size)) => {
-                    request.push(entry);
+                Ok((event, size)) => {
+                    request.push(event);
                     bytes += size;
                 }
-                Err(refusal) => outcomes.push(Outcome::Refused(refusal)),
+                Err(error) => outcomes.push(Outcome::Failed(error)),
             }
         }
-        outcomes.extend(self.ask(request).await);
+        outcomes.extend(self.put_entries(request).await);
         outcomes
     }
 
-    /// An event as the bus takes it, and its size as AWS counts it.
-    fn entry(&self, entry: &Entry) -> Result<(PutEventsRequestEntry, usize), Refusal> {
-        let hopeless = |reason: String| Refusal { hopeless: true, ..Refusal::new(reason) };
+    /// The entry of an event, and its size as AWS counts it.
+    fn entry(&self, event: &Outgoing) -> Result<(PutEventsRequestEntry, usize), DeliveryError> {
+        let permanent = |reason: String| DeliveryError { permanent: true, ..DeliveryError::new(reason) };
         let envelope: Envelope =
-            serde_json::from_str(&entry.body).map_err(|error| hopeless(format!("it is no envelope: {error}")))?;
+            serde_json::from_str(&event.body).map_err(|error| permanent(format!("it is no envelope: {error}")))?;
         let Envelope { detail_type, source, time, resources, mut detail } = envelope;
         let source = self.source.clone().unwrap_or(source);
         if let Some(member) = &self.id_member {
-            detail.insert(member.clone(), entry.id.clone().into());
+            detail.insert(member.clone(), event.id.clone().into());
         }
         let detail = Value::Object(detail).to_string();
         let resource_bytes: usize = resources.iter().map(String::len).sum();
         let size = 14 + source.len() + detail_type.len() + detail.len() + resource_bytes;
         if size > MOST {
-            return Err(hopeless(format!("it has {size} bytes, and a bus takes {MOST} at most")));
+            return Err(permanent(format!("it has {size} bytes, and a bus takes {MOST} at most")));
         }
         let made = PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus)
@@ -115,7 +115,7 @@ impl Putter {
         Ok((made, size))
     }
 
-    async fn ask(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Outcome> {
+    async fn put_entries(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Outcome> {
         let count = entries.len();
         if count == 0 {
             return Vec::new();
@@ -127,21 +127,21 @@ impl Putter {
                     (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
                     (None, _) => error_chain(&error),
                 };
-                return vec![Outcome::Refused(Refusal::new(reason)); count];
+                return vec![Outcome::Failed(DeliveryError::new(reason)); count];
             }
         };
         let results = answer.entries();
         if results.len() != count {
             let reason = format!("it was sent {count} entries and answered {}", results.len());
-            return vec![Outcome::Refused(Refusal::new(reason)); count];
+            return vec![Outcome::Failed(DeliveryError::new(reason)); count];
         }
         results
             .iter()
             .map(|result| match result.error_code() {
-                None => Outcome::Taken,
+                None => Outcome::Delivered,
                 Some(code) => {
                     let message = result.error_message().unwrap_or_default();
-                    Outcome::Refused(Refusal::new(format!("{code}: {message}")))
+                    Outcome::Failed(DeliveryError::new(format!("{code}: {message}")))
                 }
             })
             .collect()

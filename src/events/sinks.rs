@@ -1,0 +1,146 @@
+//! Sinks: how events are sent to a target.
+
+mod eventbridge;
+mod jsonl;
+mod webhook;
+
+use super::queue::QueueOptions;
+use super::targets::{Kind, Target};
+use crate::app::App;
+use crate::app::event_log::{Event, StageKey};
+use crate::clock::Timestamp;
+use crate::http::tls::TlsError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An event as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    /// Its position in the log.
+    pub position: i64,
+    /// The stage in whose order it is sent.
+    pub stage: Option<StageKey>,
+    pub id: String,
+    /// The envelope, as JSON.
+    pub body: String,
+    pub written_at: Timestamp,
+}
+
+impl From<Event> for Outgoing {
+    fn from(event: Event) -> Self {
+        let Event { position, scope, stage, id, body, written_at, .. } = event;
+        Outgoing { position, stage: stage.map(|stage| StageKey { scope, stage }), id, body, written_at }
+    }
+}
+
+/// The result of sending an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Delivered,
+    Failed(DeliveryError),
+}
+
+/// Why an event was not delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct DeliveryError {
+    /// For the operator: one line without secrets.
+    pub reason: String,
+    /// The pause that the target asks for.
+    pub retry_after: Option<Duration>,
+    /// Whether retries are useless.
+    pub permanent: bool,
+}
+
+impl DeliveryError {
+    fn new(reason: impl Into<String>) -> Self {
+        /// Longest reason that is kept.
+        const LONGEST: usize = 300;
+        let reason: String = reason.into();
+        let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+        DeliveryError { reason: line.take(LONGEST).collect(), ..DeliveryError::default() }
+    }
+}
+
+/// The client of one target.
+#[derive(Debug)]
+pub(super) enum Sink {
+    Webhook(Box<webhook::WebhookSink>),
+    EventBridge(Box<eventbridge::EventBridgeSink>),
+    Jsonl(jsonl::JsonlSink),
+}
+
+impl Sink {
+    /// The sink of a target; nothing is connected to yet.
+    pub(super) async fn new(target: &Target, app: &Arc<App>) -> Result<Sink, TlsError> {
+        Ok(match &target.kind {
+            Kind::Webhook(webhook) => {
+                Sink::Webhook(Box::new(webhook::WebhookSink::new(webhook, target, app.clock().clone())?))
+            }
+            Kind::EventBridge(bus) => Sink::EventBridge(Box::new(eventbridge::EventBridgeSink::new(bus, target).await)),
+            Kind::File(path) => Sink::Jsonl(jsonl::JsonlSink::new(Some(path.clone()), target)),
+            Kind::Stdout => Sink::Jsonl(jsonl::JsonlSink::new(None, target)),
+        })
+    }
+
+    /// How the target is sent events.
+    pub(super) fn options(&self, target: &Target) -> QueueOptions {
+        let (batch, parallel, single_queue) = match &target.kind {
+            Kind::Webhook(webhook) => (1, webhook.concurrency, false),
+            Kind::EventBridge(bus) => (eventbridge::BATCH, bus.concurrency, false),
+            Kind::File(_) | Kind::Stdout => (jsonl::BATCH, 1, true),
+        };
+        QueueOptions { batch, parallel, single_queue, retry: target.retry }
+    }
+
+    /// Sends events, no two of one stage unless the queue is a single one; answers the outcome of each.
+    pub(super) async fn send(&self, events: &[Arc<Outgoing>]) -> Vec<Outcome> {
+        match self {
+            Sink::Webhook(webhook) => {
+                let mut outcomes = Vec::with_capacity(events.len());
+                for event in events {
+                    outcomes.push(webhook.post(event).await);
+                }
+                outcomes
+            }
+            Sink::EventBridge(bus) => bus.put(events).await,
+            Sink::Jsonl(file) => {
+                let outcome = file.write(events).await;
+                events.iter().map(|_| outcome.clone()).collect()
+            }
+        }
+    }
+}
+
+/// The envelope with another source, if the target has one. The first `source` is the envelope's: nothing before it
+/// has members.
+fn body(event: &Outgoing, source: Option<&str>) -> String {
+    const OWN: &str = "\"source\":\"aws.ivs\"";
+    let Some(source) = source else { return event.body.clone() };
+    event.body.replacen(OWN, &format!("\"source\":{}", serde_json::Value::from(source)), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_source_of_the_envelope_is_replaced() {
+        let body_of = |body: &str| Outgoing {
+            position: 1,
+            stage: None,
+            id: "i".into(),
+            body: body.into(),
+            written_at: Timestamp(0),
+        };
+        let event = body_of(r#"{"id":"i","source":"aws.ivs","detail":{"source":"aws.ivs"}}"#);
+        assert_eq!(body(&event, None), event.body);
+        let expected = r#"{"id":"i","source":"a\"b","detail":{"source":"aws.ivs"}}"#;
+        assert_eq!(body(&event, Some("a\"b")), expected);
+    }
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        let error = DeliveryError::new(format!("a\nb{}", "c".repeat(1000)));
+        assert!(error.reason.starts_with("a b") && error.reason.len() == 300);
+    }
+}

@@ -1,0 +1,70 @@
+//! Leases: one node at a time delivers to a target, and what a node writes after it has lost its lease is refused.
+
+use crate::cluster::{each, shared};
+use greenroom::app::deliveries::{EventTarget, Progress};
+use greenroom::app::nodes::{self, Liveness};
+use std::time::Duration;
+
+fn progress(position: i64) -> Progress {
+    Progress { position, ..Progress::default() }
+}
+
+#[tokio::test]
+async fn a_lease_is_claimed_renewed_and_released() {
+    each(&[], async |cluster, node| {
+        let target = EventTarget::new(&node.0, "t");
+        assert!(target.claim().await.unwrap().is_none(), "there is no such target");
+        target.register(false).await.unwrap();
+        let first = target.claim().await.unwrap().unwrap().lease;
+        assert_eq!(
+            (first.node.clone(), first.expires_at),
+            (node.0.node(), cluster.clock.now().plus(node.0.lease_duration()))
+        );
+        cluster.clock.advance(Duration::from_secs(60));
+        let second = target.claim().await.unwrap().unwrap().lease;
+        assert_eq!(second.expires_at, first.expires_at.plus(Duration::from_secs(60)), "no other node has taken it");
+        assert!(target.record(&first, &progress(3)).await.unwrap());
+        target.release(&second).await.unwrap();
+        assert!(!target.record(&second, &progress(4)).await.unwrap());
+        assert_eq!(target.claim().await.unwrap().unwrap().position, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_node_takes_over_when_the_lease_is_over_and_the_former_owner_is_refused() {
+    shared(&[], async |cluster, one| {
+        let two = cluster.node("http://two").await;
+        let (ours, theirs) = (EventTarget::new(&one.0, "t"), EventTarget::new(&two.0, "t"));
+        ours.register(false).await.unwrap();
+        let lost = ours.claim().await.unwrap().unwrap().lease;
+        cluster.clock.advance(Duration::from_secs(9));
+        assert!(theirs.claim().await.unwrap().is_none(), "the lease of the first node is good");
+        cluster.clock.advance(Duration::from_secs(1));
+        let lease = theirs.claim().await.unwrap().unwrap().lease;
+        assert!(!ours.record(&lost, &progress(1)).await.unwrap(), "what it writes as the former owner");
+        assert!(ours.claim().await.unwrap().is_none(), "a late renewal");
+        theirs.release(&lease).await.unwrap();
+        assert!(ours.claim().await.unwrap().is_some(), "at once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fenced_node_renews_and_claims_nothing_until_it_has_a_new_id() {
+    shared(&[], async |cluster, one| {
+        let two = cluster.node("http://two").await;
+        let (ours, theirs) = (EventTarget::new(&one.0, "t"), EventTarget::new(&two.0, "t"));
+        ours.register(false).await.unwrap();
+        let lost = ours.claim().await.unwrap().unwrap().lease;
+        cluster.live(11, &[&two]).await;
+        assert!(ours.claim().await.unwrap().is_none(), "it is fenced, though nobody owns the target");
+        assert!(!ours.record(&lost, &progress(1)).await.unwrap());
+        assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Lost);
+        let lease = ours.claim().await.unwrap().unwrap().lease;
+        assert_ne!(lease.node, lost.node);
+        assert!(!ours.record(&lost, &progress(1)).await.unwrap(), "the former id is no owner");
+        assert!(theirs.claim().await.unwrap().is_none());
+    })
+    .await;
+}
