@@ -1,74 +1,34 @@
-//! Who may import whom: the rooms of the house, held to the table in the architecture page.
+//! The rooms: which module of the service may import which. The table is the one on the architecture page, and the picture
+//! there is drawn from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// What each room may import of ours. `main` may import everything.
-const MAY: &[(&str, &[&str])] = &[
-    ("clock", &[]),
-    ("ids", &[]),
-    ("config", &[]),
-    // Exports spans with the HTTP client.
-    ("telemetry", &["http"]),
-    // Knows nothing of ours: numbers and names.
-    ("metrics", &[]),
-    ("secret", &[]),
-    // Times are part of the vocabulary.
-    ("model", &["clock"]),
-    ("domain", &["model", "clock"]),
-    ("token", &["model", "clock"]),
-    // Two types of `domain` are stored as JSON; `config` owns what can be set.
-    ("store", &["metrics", "model", "domain", "clock", "config"]),
-    ("app", &["metrics", "domain", "store", "token", "model", "clock", "ids", "secret", "config"]),
-    ("api", &["http", "metrics", "app", "domain", "model", "clock", "config"]),
-    // Counts requests, and gives each an id.
-    ("http", &["metrics", "ids"]),
-    ("events", &["http", "metrics", "app", "clock", "config", "domain", "model"]),
-    // The commands: on top of everything.
-    (
-        "cli",
-        &[
-            "api",
-            "app",
-            "backup",
-            "clock",
-            "config",
-            "domain",
-            "events",
-            "http",
-            "ids",
-            "secret",
-            "server",
-            "store",
-            "telemetry",
-        ],
-    ),
-    // A file to and from a store. `app` knows what secrets are sealed under.
-    ("backup", &["app", "clock", "ids", "secret", "store"]),
-    ("signaling", &["http", "metrics", "app", "connections", "domain", "model", "clock", "config"]),
-    ("connections", &["metrics", "app", "domain", "model", "clock"]),
-    ("console", &["http", "app"]),
-    (
-        "server",
-        &[
-            "api",
-            "app",
-            "clock",
-            "config",
-            "connections",
-            "console",
-            "domain",
-            "events",
-            "http",
-            "ids",
-            "metrics",
-            "model",
-            "secret",
-            "signaling",
-            "store",
-        ],
-    ),
-];
+/// The packages of the workspace besides the service, which import nothing of it.
+const PACKAGES: [&str; 2] = ["greenroom-client", "greenroom-media"];
+
+type Table = BTreeMap<String, BTreeSet<String>>;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Room and imports of every row of the table in docs/design/architecture.md.
+fn table() -> Table {
+    let page = std::fs::read_to_string(file("docs/design/architecture.md")).unwrap();
+    let (_, rest) = page.split_once("<!-- rooms -->").unwrap();
+    let (table, _) = rest.split_once("<!-- /rooms -->").unwrap();
+    let names = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split(" | ").collect();
+            let [room, _, imports] = cells[..] else { panic!("three cells: {line}") };
+            (names(room).remove(0), names(imports).into_iter().collect())
+        })
+        .collect()
+}
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -98,27 +58,109 @@ fn rooms() -> Vec<(String, PathBuf, String)> {
         .collect()
 }
 
-#[test]
-fn rooms_import_only_whom_they_may() {
-    let may: BTreeMap<_, BTreeSet<_>> = MAY.iter().map(|(room, may)| (*room, may.iter().copied().collect())).collect();
-    let mut seen = BTreeSet::new();
-    for (room, path, text) in rooms() {
-        seen.insert(room.clone());
-        let allowed = may.get(room.as_str()).unwrap_or_else(|| panic!("{room} stands in no row of the table"));
+/// The rooms and packages that each room imports.
+fn imports() -> Table {
+    let mut found = Table::new();
+    for (room, _, text) in rooms() {
+        let imports = found.entry(room.clone()).or_default();
         for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
             for (at, _) in line.match_indices("crate::") {
-                let name: String =
-                    line[at + 7..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-                assert!(
-                    name == room || allowed.contains(name.as_str()),
-                    "{}: {room} may not import {name}",
-                    path.display()
-                );
+                let name = line[at + 7..].split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+                if name != room {
+                    imports.insert(name.to_owned());
+                }
             }
+            let packages = PACKAGES.iter().filter(|name| line.contains(&format!("{}::", name.replace('-', "_"))));
+            imports.extend(packages.map(|name| (*name).to_owned()));
         }
     }
-    let known: BTreeSet<_> = MAY.iter().map(|(room, _)| (*room).to_owned()).collect();
-    assert_eq!(seen, known, "a row for every room, and a room for every row");
+    found
+}
+
+#[test]
+fn rooms_import_what_the_architecture_page_allows_and_no_more_is_allowed() {
+    let (allowed, found) = (table(), imports());
+    let rooms: BTreeSet<_> = found.keys().collect();
+    assert_eq!(rooms, allowed.keys().collect(), "a row for every room, and a room for every row");
+    for (room, imports) in &found {
+        assert_eq!(imports, &allowed[room], "{room}: its imports, and those of docs/design/architecture.md");
+    }
+}
+
+#[test]
+fn the_picture_of_the_rooms_shows_the_table() {
+    let (picture, at) = (draw(&table()), file("docs/images/rooms.svg"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&at, &picture).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&at).unwrap_or_default() == picture,
+        "UPDATE=1 cargo test --test rooms draws it anew"
+    );
+}
+
+/// Draws the rooms in levels: each above all that it imports. An import that follows from others is left out.
+fn draw(table: &Table) -> String {
+    const WIDTH: usize = 960;
+    const ROW: usize = 84;
+    const BOX: (usize, usize) = (118, 36);
+    const LEFT: usize = 20;
+    let levels = levels(table);
+    let mut rows: BTreeMap<usize, Vec<&String>> = BTreeMap::new();
+    for (room, level) in &levels {
+        rows.entry(*level).or_default().push(room);
+    }
+    let height = (rows.len() - 1) * ROW + BOX.1 + 2 * LEFT;
+    let mut places = BTreeMap::new();
+    for (level, rooms) in &rows {
+        let step = WIDTH / (rooms.len() + 1);
+        for (n, room) in rooms.iter().enumerate() {
+            places.insert(*room, (step * (n + 1), height - LEFT - BOX.1 - level * ROW));
+        }
+    }
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
+         <title>The rooms of the service and what they import</title>\n\
+         <rect width=\"{WIDTH}\" height=\"{height}\" rx=\"12\" fill=\"#f8fafc\"/>\n"
+    );
+    for (room, imports) in table {
+        let (x, y) = places[room];
+        for import in imports.iter().filter(|import| !follows(table, room, import)) {
+            let (to_x, to_y) = places[import];
+            svg += &format!("<line x1=\"{x}\" y1=\"{}\" x2=\"{to_x}\" y2=\"{to_y}\" stroke=\"#94a3b8\"/>\n", y + BOX.1);
+        }
+    }
+    for (room, (x, y)) in &places {
+        let fill = if PACKAGES.contains(&room.as_str()) { "#dcfce7" } else { "#dbeafe" };
+        svg += &format!(
+            "<rect x=\"{}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"{fill}\" stroke=\"#64748b\"/>\n\
+             <text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{room}</text>\n",
+            x - BOX.0 / 2,
+            BOX.0,
+            BOX.1,
+            y + 23
+        );
+    }
+    svg + "</svg>\n"
+}
+
+/// The level of each room and package: one above the highest that it imports.
+fn levels(table: &Table) -> BTreeMap<String, usize> {
+    fn level(table: &Table, name: &str, above: usize) -> usize {
+        assert!(above <= table.len(), "rooms import each other in a circle: {name}");
+        let imports = table.get(name).into_iter().flatten();
+        imports.map(|import| level(table, import, above + 1) + 1).max().unwrap_or(0)
+    }
+    let packages = PACKAGES.iter().map(|name| (*name).to_owned());
+    table.keys().cloned().chain(packages).map(|name| (name.clone(), level(table, &name, 0))).collect()
+}
+
+/// Whether `room` reaches `import` by way of another import.
+fn follows(table: &Table, room: &str, import: &str) -> bool {
+    fn reaches(table: &Table, from: &str, to: &str) -> bool {
+        table.get(from).into_iter().flatten().any(|next| next == to || reaches(table, next, to))
+    }
+    table[room].iter().any(|other| other != import && reaches(table, other, import))
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The endpoints of the server's own: health, readiness, signing keys, the event stream, documentation.
+//! The endpoints of the server's own: health, readiness, signing keys, the event stream.
 
-use super::{ApiState, api_route, home, limits, metrics_page, response, stream};
+use super::{ApiState, api_route, limits, metrics_page, response, stream};
 use crate::http::{Route, RouteKind};
 use axum::extract::Request;
 use axum::http::{Extensions, Method, StatusCode};
@@ -9,8 +9,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The names of these endpoints in metrics and log.
-pub const INTERNAL_NAMES: [&str; 4] = [HOME, JWKS, PREFLIGHT, STREAM_EVENTS];
-const HOME: &str = "Home";
+pub const INTERNAL_NAMES: [&str; 3] = [JWKS, PREFLIGHT, STREAM_EVENTS];
 const JWKS: &str = "Jwks";
 pub(super) const PREFLIGHT: &str = "Preflight";
 const STREAM_EVENTS: &str = "StreamEvents";
@@ -36,13 +35,7 @@ pub fn internal_route(state: &Arc<ApiState>, request: &Request, with_metrics: bo
             api_route(state, RouteKind::Internal(JWKS), async |state, request| jwks(&state, request.extensions()).await)
         }
         stream::PATH => api_route(state, RouteKind::Internal(STREAM_EVENTS), stream::respond),
-        "/" if home::is_browser(request.headers()) => {
-            api_route(state, RouteKind::Internal(HOME), async |_, _| home::page())
-        }
-        _ => {
-            let document = home::find_document(path)?;
-            api_route(state, RouteKind::Internal(HOME), async move |_, _| document.respond())
-        }
+        _ => return None,
     })
 }
 

@@ -6,7 +6,6 @@
 mod audit;
 pub mod authorization;
 mod endpoints;
-mod home;
 mod input;
 mod limits;
 mod metrics_page;

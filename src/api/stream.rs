@@ -1,6 +1,6 @@
 //! `GET /_greenroom/events`: the event log of an account and a region as server-sent events.
 //!
-//! Backpressure: a page is read from the store once the client has taken the one before it. `docs/events.md` describes the
+//! Backpressure: a page is read from the store once the client has taken the one before it. `docs/reference/events.md` describes the
 //! format, and how a client resumes.
 
 mod body;

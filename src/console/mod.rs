@@ -1,3 +1,4 @@
 //! Web pages of the server.
 
 pub mod demo;
+pub mod home;

@@ -47,7 +47,7 @@ pub struct VerifiedToken {
     pub connection_token: Option<String>,
 }
 
-/// Codes of the errors of signaling; `docs/participants.md` lists them.
+/// Codes of the errors of signaling; `docs/reference/participants.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignalingErrorCode {
     /// No token was sent.

@@ -1,7 +1,7 @@
 //! Event patterns as EventBridge defines them: they select the events that a target is sent.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern.html> says what patterns mean;
-//! `docs/events.md` lists what is taken here.
+//! `docs/reference/events.md` lists what is taken here.
 
 mod rule;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! Each target has a task (`worker`). Of several nodes one delivers to a target: the one that owns its lease
 //! ([`crate::app::deliveries`]). Which events are sent next, and what becomes of those that fail, is decided without I/O
-//! (`queue`). `docs/events.md` has the guarantees.
+//! (`queue`). `docs/reference/events.md` has the guarantees.
 
 mod queue;
 mod relay;

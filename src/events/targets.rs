@@ -1,6 +1,6 @@
 //! Event targets: the operator's file, parsed and validated.
 //!
-//! `docs/events.md` describes every key.
+//! `docs/reference/events.md` describes every key.
 
 mod reader;
 #[cfg(test)]

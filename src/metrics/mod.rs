@@ -2,7 +2,7 @@
 //!
 //! A figure is a handle that is resolved once and counts with an atomic operation; what has no events of its own (pools,
 //! what a node holds, the process) is looked at when the page is made. No label has values that clients choose: there
-//! are no accounts, stages or participants in them. `docs/operations.md` lists every series.
+//! are no accounts, stages or participants in them. `docs/observe/metrics.md` lists every series.
 
 mod delivery;
 mod limits;

@@ -6,7 +6,7 @@ use crate::api::{self, ApiState};
 use crate::app::App;
 use crate::config::Served;
 use crate::connections::Connections;
-use crate::console::demo;
+use crate::console;
 use crate::http::{HttpServer, Limits, Settings};
 use crate::metrics::Metrics;
 use crate::store::Db;
@@ -16,7 +16,11 @@ use tokio::net::TcpListener;
 
 /// The metrics of a server on `db`; disabled if they are served nowhere.
 pub fn new(served: Served, db: &Db) -> Metrics {
-    let names = OPERATIONS.iter().map(|operation| operation.name).chain(api::INTERNAL_NAMES).chain([demo::NAME]);
+    let names = OPERATIONS
+        .iter()
+        .map(|operation| operation.name)
+        .chain(api::INTERNAL_NAMES)
+        .chain([console::demo::NAME, console::home::NAME]);
     Metrics::new(served != Served::Nowhere, &names.collect::<Vec<_>>(), db.engine())
 }
 

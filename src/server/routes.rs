@@ -27,6 +27,7 @@ impl Routes {
         }
         signaling::route(&self.signaling, request)
             .or_else(|| console::demo::route(&self.app, request))
+            .or_else(|| console::home::route(request))
             .or_else(|| api::internal_route(&self.api, request, self.with_metrics))
             .unwrap_or_else(|| api::fallback_route(&self.api, request.method()))
     }

@@ -1,4 +1,4 @@
-//! The messages of the events WebSocket; `docs/participants.md` shows each.
+//! The messages of the events WebSocket; `docs/reference/participants.md` shows each.
 
 use crate::app::views::Entry;
 use crate::clock::Timestamp;

@@ -1,6 +1,6 @@
 //! The participants' endpoints: the events WebSocket, publishing over WHIP (RFC 9725), and subscribing by the same exchange.
 //!
-//! A request takes one path: route, token, [`crate::connections`], response. `docs/participants.md` is the reference of the
+//! A request takes one path: route, token, [`crate::connections`], response. `docs/reference/participants.md` is the reference of the
 //! protocol.
 
 #![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]

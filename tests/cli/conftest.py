@@ -89,7 +89,7 @@ def shell(test_server, tmp_path):
 def curl(test_server, shell):
     """Runs `curl` with a signature, the arguments as typed, and gives the status and the answer."""
     if shutil.which("curl") is None and os.environ.get("CI") == "true":
-        pytest.fail("curl is missing, and CI tests what the README says of it")
+        pytest.fail("curl is missing, and CI runs the documented commands")
     if shutil.which("curl") is None:
         pytest.skip("curl is missing on this machine")
 

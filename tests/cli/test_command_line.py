@@ -184,4 +184,4 @@ def test_there_is_a_man_page_for_every_command(tmp_path):
 
 def test_the_reference_of_flags_is_current():
     printed = run("docs", "flags").stdout
-    assert (TOP / "docs/flags.md").read_text() == printed, "write the output of `greenroom docs flags` to docs/flags.md"
+    assert (TOP / "docs/reference/flags.md").read_text() == printed, "write the output of `greenroom docs flags` to docs/reference/flags.md"

@@ -1,16 +1,15 @@
-"""curl signs by itself (`--aws-sigv4`): what the README says of it, and what is refused."""
+"""curl signs requests itself (`--aws-sigv4`): the documented command, and what is refused."""
 
 import json
-import re
 
 import pytest
 
 from conformance import ACCOUNT
-from test_readme import ENDPOINT, README
+from documents import ENDPOINT, blocks, page
 
 
-def test_the_command_in_the_readme_creates_a_stage(curl, shell, test_server):
-    [command] = [block for block in re.findall(r"^```sh\n(.*?)^```", README, re.M | re.S) if "--aws-sigv4" in block]
+def test_the_documented_command_creates_a_stage(curl, shell, test_server):
+    [command] = [block for block in blocks("sh", page("docs/clients/sdks.md")) if "--aws-sigv4" in block]
     ran = shell(command.replace(ENDPOINT, test_server.endpoint.removeprefix("http://")), "us-east-1")
     assert ran.returncode == 0, ran.stderr
     stage = json.loads(ran.stdout)["stage"]

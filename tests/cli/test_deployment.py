@@ -80,7 +80,7 @@ def test_nothing_that_ships_turns_the_development_keys_on_beyond_loopback():
     assert "DEV_CREDENTIALS" not in text("docker-compose.yml")
 
 
-@pytest.mark.parametrize("name", ["README.md", "docker-compose.yml"])
+@pytest.mark.parametrize("name", ["docs/test/containers.md", "docker-compose.yml"])
 def test_every_command_in_a_container_is_one_that_the_program_takes(name, tmp_path):
     joined = re.sub(r"\\\n\s*", " ", text(name))
     commands = re.findall(r"docker (?:compose )?exec .*?greenroom (credentials create [^>#\n]*)", joined)
@@ -90,9 +90,14 @@ def test_every_command_in_a_container_is_one_that_the_program_takes(name, tmp_pa
         assert made.returncode == 0, made.stderr
 
 
+def yaml_blocks():
+    pages = "".join(text(name) for name in ("docs/test/ci.md", "docs/test/containers.md"))
+    return re.findall(r"^```yaml\n(.*?)^```$", pages, re.MULTILINE | re.DOTALL)
+
+
 def examples():
-    """The containers in the README that are given a key: the environments of greenroom and of whoever uses it."""
-    documents = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text("README.md"), re.M | re.S)]
+    """The documented containers with an access key: the environments of greenroom and of the program that uses it."""
+    documents = [yaml.safe_load(block) for block in yaml_blocks()]
     for document in documents:
         job = document.get("jobs", {}).get("test", {})
         services = document.get("services") or job.get("services") or {}
@@ -117,14 +122,15 @@ def test_the_key_that_an_example_gives_is_good_without_any_further_step(server, 
 
 
 def test_whoever_publishes_the_port_of_the_api_publishes_that_of_media():
-    commands = re.findall(r"^docker run .*$", text("README.md").replace("\\\n", " "), re.MULTILINE)
+    pages = "".join(text(name) for name in ("docs/start/install.md", "docs/test/containers.md"))
+    commands = re.findall(r"^docker run .*$", pages.replace("\\\n", " "), re.MULTILINE)
     assert commands
     for command in commands:
         ports = re.findall(r"-p \S*?(\d+(?:/udp)?)(?= )", command)
         assert ports == ["4600", "4601/udp"], command
         assert "GREENROOM_MEDIA_PUBLIC_IP=" in command
     published = [compose()["services"]["greenroom"]["ports"]]
-    for block in re.findall(r"^```yaml\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL):
+    for block in yaml_blocks():
         jobs = yaml.safe_load(block).get("jobs", {}).values()
         published += [job["services"]["greenroom"]["ports"] for job in jobs if "services" in job]
     assert len(published) == 2

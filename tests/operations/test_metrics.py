@@ -58,8 +58,8 @@ def tenant(server):
 
 
 def names():
-    """The names in the table of docs/operations.md."""
-    text = (DOCS / "operations.md").read_text()
+    """The names in the table of docs/observe/metrics.md."""
+    text = (DOCS / "observe" / "metrics.md").read_text()
     return set(re.findall(r"^\| `((?:greenroom|process)_\w+)`", text, re.MULTILINE))
 
 

@@ -1,5 +1,5 @@
 """The schema for PostgreSQL, held to what Aurora DSQL takes. What it does not take is accepted here, each kind with its
-reason, and the same is told to operators in docs/scaling.md."""
+reason, and the same is told to operators in docs/run/scaling.md."""
 
 import json
 import re
@@ -54,8 +54,8 @@ def test_the_schema_has_only_the_findings_that_were_accepted(findings):
 
 
 def test_operators_are_told_of_each_kind():
-    text = (ROOT / "docs" / "scaling.md").read_text()
+    text = (ROOT / "docs" / "run" / "scaling.md").read_text()
     for rule, (where, _) in ACCEPTED.items():
         [row] = [line for line in text.splitlines() if line.startswith(f"| `{rule}` |")]
         missing = [place for place in where or () if f"`{place}`" not in row]
-        assert not missing, f"docs/scaling.md does not tell of {rule} as it is"
+        assert not missing, f"docs/run/scaling.md does not tell of {rule} as it is"

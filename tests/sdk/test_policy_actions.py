@@ -11,7 +11,7 @@ from access import Holder, Keys, allow, client, denied, deny
 from asks import ROWS
 from aws_model import BY_NAME
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/policies.md").read_text()
 
 # Answered once a policy has let a request through: nothing in the requests' ARNs exists.
 OF_THE_OPERATION_ITSELF = ("ResourceNotFoundException", "ValidationException")
@@ -54,8 +54,8 @@ def test_an_operation_is_denied_by_a_policy_that_allows_everything_else(greenroo
 
 
 def example():
-    """The least-privilege policy that the README prints."""
-    [text] = [block for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "2012-10-17" in block]
+    """The least-privilege policy of the documentation."""
+    [text] = [block for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL) if "2012-10-17" in block]
     return json.loads(text)
 
 

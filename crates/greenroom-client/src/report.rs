@@ -123,7 +123,7 @@ impl Report {
         missing(self.publishers) + missing(self.subscribers)
     }
 
-    /// As JSON; `docs/client.md` documents the names.
+    /// As JSON; `docs/clients/join-and-load.md` documents the names.
     pub fn to_json(&self) -> Value {
         let dropped = |all: &[ConnectionStats]| all.iter().filter(|stats| stats.state != State::Connected).count();
         let (sent, received) = (&self.sent.1, &self.received.1);

@@ -172,7 +172,7 @@ impl ConnectionStats {
         Some(self.key_frame_at?.saturating_duration_since(self.connected_at?))
     }
 
-    /// As JSON; `docs/client.md` documents the names.
+    /// As JSON; `docs/clients/join-and-load.md` documents the names.
     pub fn to_json(&self) -> Value {
         let (received, sent) = (&self.received, &self.sent);
         json!({

@@ -1,6 +1,6 @@
 /**
  * A participant of a stage, as any web page can be one: the events WebSocket, WHIP to publish, and the like exchange to
- * subscribe. docs/participants.md describes what goes over the wire. No page in here: `tell(kind, detail)` hears of it all.
+ * subscribe. docs/reference/participants.md describes what goes over the wire. No page in here: `tell(kind, detail)` hears of it all.
  */
 
 import { iceServersIn } from "./ice.js";
