@@ -1,7 +1,7 @@
 //! The AWS API: restJson1 over HTTP, signed with SigV4, and the endpoints of the server's own.
 //!
 //! Every request of an operation takes one path: route, signature, rate limit, decode, authorization, [`crate::app`],
-//! encode; and every response leaves through [`response`].
+//! encode; and every response leaves through `response`.
 
 mod audit;
 pub mod authorization;

@@ -1,6 +1,6 @@
 //! Verification of AWS Signature Version 4 in the `Authorization` header.
 //!
-//! The signature is computed again from the request as it was received ([`canonical`]) and compared in constant time. The
+//! The signature is computed again from the request as it was received (`canonical`) and compared in constant time. The
 //! body is always hashed here, whatever `X-Amz-Content-Sha256` says. Presigned URLs, Signature Version 4A, unsigned and
 //! streaming payloads are not supported, and refused as such. The order and the names of the errors are AWS's.
 //!

@@ -27,17 +27,16 @@ pub struct Entry {
     pub publishing: bool,
 }
 
-/// A stage as those in it see it.
+/// A stage as its participants see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// Whether the stage was deleted.
     pub deleted: bool,
-    /// The number of the latest change that is in it for sure.
+    /// Revision of the latest change that is certainly included.
     pub revision: i64,
     /// Publishers in the order of their first joining, then the others likewise, [`MOST`] at most.
     pub participants: Vec<Entry>,
-    /// Ids of the connections that this node holds, by the store. What it holds besides these has been ended by somebody
-    /// else.
+    /// Ids of this node's connections in the store. Others that the node holds were ended by another node.
     pub connections: HashSet<String>,
 }
 
@@ -50,11 +49,11 @@ pub struct Change {
     pub stage: String,
     /// A number that grows with every change.
     pub revision: i64,
-    /// When it was changed, by the clock of whoever did.
+    /// Time of the change, by the lease clock.
     pub at: Timestamp,
 }
 
-/// How a stage looks now.
+/// Reads the current state of a stage.
 pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fault> {
     again(|| async {
         let mut conn = app.db.read().await?;
@@ -74,10 +73,9 @@ pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fa
     .await
 }
 
-/// Stages that changed at `since` or later by the clock of [`super::lease_clock`], the oldest change first. A change bears
-/// the time at which it was begun, and is seen once it is done: whoever asks again and again must ask from earlier than
-/// the last answer, by as much as readings of that clock may differ and a transaction may last, and pass over revisions
-/// that it has seen.
+/// Stages that changed at `since` or later by the lease clock, oldest change first. A change has the time at which its
+/// transaction began, and is visible after the commit. So a caller that polls must overlap its reads by the maximum clock
+/// skew plus the maximum duration of a transaction, and skip revisions that it has seen.
 pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fault> {
     /// Changes that are read at once.
     const PAGE: i64 = 1000;

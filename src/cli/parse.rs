@@ -115,7 +115,9 @@ impl CommandLine {
             }
             let takes_value = takes_value(command, &token);
             tokens.push(token);
-            if takes_value && args.peek().is_some_and(|next| command.find_subcommand(next).is_none()) {
+            // A value may be optional: what looks like a flag is none.
+            let is_value = |next: &OsString| !looks_like_flag(next) && command.find_subcommand(next).is_none();
+            if takes_value && args.peek().is_some_and(is_value) {
                 tokens.extend(args.next());
             }
         }
@@ -170,6 +172,11 @@ impl CommandLine {
         let path: String = self.path.iter().map(|name| format!("{name} ")).collect();
         format!("see greenroom {path}--help")
     }
+}
+
+/// Whether an argument is a flag by its form; `-` alone is a value.
+fn looks_like_flag(token: &OsStr) -> bool {
+    token.len() > 1 && token.as_encoded_bytes().starts_with(b"-")
 }
 
 /// The value of an argument's variable, if it is set and not empty.
@@ -366,6 +373,8 @@ mod tests {
             ("", "serve | "),
             ("--listen 1 --audit", "serve | --listen 1 --audit"),
             ("--listen=1 serve", "serve | --listen=1"),
+            ("--audit --events-config x", "serve | --audit --events-config x"),
+            ("--token - join", "join | --token -"),
             ("--database-url x keys --output json list", "keys list | --database-url x --output json"),
             ("keys rotate --database-url x", "keys rotate | --database-url x"),
             ("--audit migrate", "migrate | --audit"),

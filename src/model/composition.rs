@@ -151,7 +151,7 @@ structures! {
     }
     /// A layout of tiles.
     GridConfiguration {
-        /// Whoever has this attribute with the value `"true"` is featured; default `""`: nobody.
+        /// The participant that has this attribute with the value `"true"` is featured; default `""`: none.
         featured_participant_attribute: Option<AttributeKey>,
         /// Whether participants without video are left out; default `false`.
         omit_stopped_video: Option<OmitStoppedVideo>,
@@ -161,12 +161,12 @@ structures! {
         video_fill_mode: Option<VideoFillMode>,
         /// Pixels between tiles; default 2 for a grid, 0 for picture in picture.
         grid_gap: Option<GridGap>,
-        /// Participants are ordered by the number in this attribute; default `""`: as they came.
+        /// Participants are ordered by the number in this attribute; default `""`: in order of joining.
         participant_order_attribute: Option<AttributeKey>,
     }
     /// A layout of one picture inside another.
     PipConfiguration {
-        /// Whoever has this attribute with the value `"true"` is featured; default `""`: nobody.
+        /// The participant that has this attribute with the value `"true"` is featured; default `""`: none.
         featured_participant_attribute: Option<AttributeKey>,
         /// Whether participants without video are left out; default `false`.
         omit_stopped_video: Option<OmitStoppedVideo>,
@@ -174,9 +174,9 @@ structures! {
         video_fill_mode: Option<VideoFillMode>,
         /// Pixels between tiles; default 2 for a grid, 0 for picture in picture.
         grid_gap: Option<GridGap>,
-        /// Whoever has this attribute with the value `"true"` is the small picture; default `""`: nobody.
+        /// The participant that has this attribute with the value `"true"` is the small picture; default `""`: none.
         pip_participant_attribute: Option<AttributeKey>,
-        /// What the small picture does when everybody else has gone; default `STATIC`.
+        /// Behaviour of the small picture when all other participants have left; default `STATIC`.
         pip_behavior: Option<PipBehavior>,
         /// Pixels between the small picture and the edges; default 0.
         pip_offset: Option<PipOffset>,
@@ -186,7 +186,7 @@ structures! {
         pip_width: Option<PipWidth>,
         /// Height of the small picture, in pixels.
         pip_height: Option<PipHeight>,
-        /// Participants are ordered by the number in this attribute; default `""`: as they came.
+        /// Participants are ordered by the number in this attribute; default `""`: in order of joining.
         participant_order_attribute: Option<AttributeKey>,
     }
     /// One of the places that a composition goes to.

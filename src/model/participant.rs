@@ -115,7 +115,7 @@ map_shapes! {
 }
 
 structures! {
-    /// Somebody in a session, or who was.
+    /// A participant of a session, connected or not.
     Participant {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,

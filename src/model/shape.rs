@@ -22,12 +22,11 @@ pub struct Def {
     pub sensitive: bool,
 }
 
-/// What stands where a value is hidden, in the words of CloudTrail.
+/// Replaces sensitive values, as in CloudTrail.
 pub const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
 
 impl Def {
-    /// A value of this shape as it may be written down: without what is sensitive, and without members that the shape
-    /// does not have, of which nobody knows what they are.
+    /// A value of this shape for audit records: sensitive values are replaced, unknown members omitted.
     pub fn shown(&self, value: Value) -> Value {
         if self.sensitive && !value.is_null() {
             return Value::from(HIDDEN);

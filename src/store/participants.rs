@@ -112,7 +112,7 @@ macro_rules! select_page {
 const ONE: &str = select!("AND id = $5");
 const PRESENT: &str = select!("AND state = 'CONNECTED' ORDER BY first_joined_at, id");
 const PUBLISHERS: &str = select!("AND publishing ORDER BY first_joined_at, id LIMIT $5");
-// PostgreSQL is told how many, so that it need not plan anew each time.
+// A literal limit, so that PostgreSQL keeps the plan.
 const SEEN: &str = "SELECT id, user_id, attributes, publishing, first_joined_at
     FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
         WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND publishing

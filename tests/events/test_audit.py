@@ -270,7 +270,7 @@ def test_a_record_that_cannot_be_written_is_in_the_log_and_the_call_is_answered(
         )
     answer = server.wire(str(next(ACCOUNTS))).call("CreateStage", {"name": "unrecorded"})
     assert answer.status == 200
-    lines = [json.loads(line) for line in server.test_server.logged().splitlines() if "could not be written" in line]
+    lines = [json.loads(line) for line in server.test_server.logged().splitlines() if "audit record not written" in line]
     [line] = [line for line in lines if line["level"] == "ERROR"]
     record = json.loads(line["fields"]["record"])
     assert record["requestParameters"] == {"name": "unrecorded"}

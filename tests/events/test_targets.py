@@ -148,7 +148,7 @@ def test_an_unknown_target_is_refused_by_name(start_test_server, targets, receiv
     for arguments, culprit in (
         (("dead", "--target", "nobody"), "there is no target 'nobody'"),
         (("redrive", "--target", "hook", "--id", "no-such"), "the target 'hook' has no dead event no-such"),
-        (("forget", "--target", "hook"), "the target 'hook' is delivered to at present"),
+        (("forget", "--target", "hook"), "a server delivers to the target 'hook'"),
         (("drop", "--target", "hook"), "--id"),
     ):
         ended = run("events", *arguments, "--database-url", server.database)

@@ -112,7 +112,7 @@ fn a_bad_event_is_parked_with_what_is_behind_it_once_another_is_taken() {
     let mut bench = Bench::webhook();
     bench.read(&["a", "a"]);
     bench.run(|position| position == 1);
-    assert_eq!((bench.parked(), bench.queue.position()), (vec![], 0), "nobody knows whose fault it is");
+    assert_eq!((bench.parked(), bench.queue.position()), (vec![], 0), "the cause is unknown");
     bench.read(&["b"]);
     bench.run(|position| position == 1);
     assert_eq!(bench.taken, [3]);
@@ -161,7 +161,7 @@ fn a_target_that_takes_nothing_is_down_and_nothing_is_parked() {
     bench.run(|_| false);
     let of = |stage: [i64; 2]| bench.taken.iter().copied().filter(|at| stage.contains(at)).collect::<Vec<_>>();
     assert_eq!((of([1, 7]), of([2, 8])), (vec![1, 7], vec![2, 8]), "in the order of each stage");
-    assert_eq!((bench.queue.position(), bench.parked()), (8, vec![]), "nobody was at fault but the target");
+    assert_eq!((bench.queue.position(), bench.parked()), (8, vec![]), "the target was the cause");
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn what_is_wrong_is_named_with_its_target_and_key() {
 }
 
 #[test]
-fn whoever_only_shows_targets_needs_no_secrets() {
+fn showing_targets_needs_no_secrets() {
     let text = webhook("ca_file = \"/no/such/file\"").replace("secret =", "secret_env =");
     assert!(parse(&text, true).is_err());
     assert_eq!(parse(&text, false).unwrap()[0].kind.place(), "https://example.com/in");

@@ -39,7 +39,7 @@ struct Connector {
     options: PgConnectOptions,
     /// Whether the server keeps prepared statements.
     named: bool,
-    /// Cancelled when the server is lost: whoever uses a connection gets an error.
+    /// Cancelled when the server is lost: statements on its connections fail.
     lost: CancellationToken,
 }
 
