@@ -118,13 +118,13 @@ async fn active(conn: &mut Conn) -> Result<Vec<SigningKeyRow>, StoreError> {
 
 /// Whether the store holds a key already.
 pub async fn exist(db: &Db) -> Result<bool, KeysError> {
-    Ok(db.read().await?.newest_signing_key().await?.is_some())
+    Ok(db.read().await?.sealed_signing_key().await?.is_some())
 }
 
 /// Checks that the master key decrypts the keys in a store, if there are any.
 pub async fn check(db: &Db, secret: &MasterKey) -> Result<(), KeysError> {
-    if let Some(row) = active(&mut db.read().await?).await?.first() {
-        secret.open(&row.id, &row.sealed)?;
+    if let Some((id, sealed)) = db.read().await?.sealed_signing_key().await? {
+        secret.open(&id, &sealed)?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ rows! {
 const ALL: &str = "SELECT id, created_at, sealed, retired_at FROM signing_keys ORDER BY created_at DESC, id DESC";
 const ONE: &str = "SELECT id, created_at, sealed, retired_at FROM signing_keys WHERE id = $1";
 const NEWEST: &str = "SELECT id FROM signing_keys WHERE retired_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 1";
+const SEALED: &str = "SELECT id, sealed FROM signing_keys WHERE sealed <> '' ORDER BY created_at DESC, id DESC LIMIT 1";
 const INSERT: &str = "INSERT INTO signing_keys (id, created_at, sealed, retired_at) VALUES ($1, $2, $3, $4)";
 const RETIRE: &str = "UPDATE signing_keys SET retired_at = $2, sealed = '' WHERE id = $1 AND retired_at IS NULL";
 
@@ -38,6 +39,11 @@ impl Conn {
     /// The id of the key that signs: the newest one that is not retired.
     pub async fn newest_signing_key(&mut self) -> Result<Option<String>, StoreError> {
         Ok(fetch!(fetch_optional, self, (String,), NEWEST)?.map(|row| row.0))
+    }
+
+    /// Id and encrypted private key of the key that signs. Works with every schema: an older store is exported as it is.
+    pub async fn sealed_signing_key(&mut self) -> Result<Option<(String, String)>, StoreError> {
+        fetch!(fetch_optional, self, (String, String), SEALED)
     }
 
     /// Adds a key, which signs from now on.

@@ -149,5 +149,5 @@ def test_a_file_that_is_not_there_or_cannot_be_written_is_named(store, tmp_path)
     ended = import_(store, tmp_path / "missing.jsonl")
     assert ended.returncode == 2 and "missing.jsonl" in ended.stderr
     refused(export(store, tmp_path / "no" / "folder"), "cannot write the export")
-    refused(export(store, tmp_path), "no file")
+    refused(export(store, tmp_path), "not a regular file")
     refused(export(store, "/dev/null"), "/dev/null", "standard output")

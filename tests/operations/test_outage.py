@@ -129,10 +129,10 @@ async def test_a_standby_that_takes_over_has_every_write_that_was_acknowledged(d
         url = primary.url(address.port)
         nodes = [start_node(url, *UNLIMITED, "--database-acquire-ms", "4000") for _ in range(2)]
         endpoints = [node.endpoint for node in nodes]
-        endpoints = endpoints_of(nodes[0], ACCOUNT)
+        stage = endpoints_of(nodes[0], ACCOUNT)
         async with Crowd() as crowd:
-            await crowd.joins(endpoints, 4)
-            await crowd.joins(endpoints.on(nodes[1]), 4)
+            await crowd.joins(stage, 4)
+            await crowd.joins(stage.on(nodes[1]), 4)
             with Writers(endpoints, ACCOUNT, client) as writers:
                 await asyncio.to_thread(until, lambda: writers.count() > 50, "writes are acknowledged")
                 began = time.monotonic()

@@ -370,6 +370,7 @@ conformance! {
         let row = tx.signing_key("new").await.unwrap().unwrap();
         assert_eq!((row.retired_at, row.sealed.as_str()), (Some(9), ""));
         assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("old"));
+        assert_eq!(tx.sealed_signing_key().await.unwrap(), Some(("old".into(), "sealed".into())));
         assert_eq!(tx.signing_keys().await.unwrap().len(), 2);
     }
 
