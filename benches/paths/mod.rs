@@ -79,5 +79,5 @@ pub fn whole(world: &Rc<World>) -> Vec<Path> {
 
 /// A server's logs, written to a sink.
 pub fn log() -> tracing::Dispatch {
-    greenroom::telemetry::usual(std::io::sink)
+    greenroom::telemetry::json_log(std::io::sink)
 }

@@ -52,7 +52,6 @@ impl Def {
 
 /// The kinds of AWS shapes.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "each variant says what its bounds count")]
 pub enum Kind {
     /// Text. Lengths count code points; the pattern must match as a whole.
     Text { min: Option<usize>, max: Option<usize>, pattern: Option<&'static str> },

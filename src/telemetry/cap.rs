@@ -1,4 +1,4 @@
-//! What is never logged, whatever `RUST_LOG` asks for: libraries that write secrets at their finer levels.
+//! Maximum log levels of libraries that log secrets at finer levels. `RUST_LOG` cannot exceed them.
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -6,40 +6,40 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Crates, and the finest level that is logged of each.
+/// Crates and their maximum levels.
 const CAPS: [(&str, LevelFilter); 9] = [
-    // Session tokens, and signatures that would have been right.
+    // Session tokens and expected signatures.
     ("aws_sigv4", LevelFilter::OFF),
-    // Bodies and headers of AWS's own requests: web identity tokens, tokens and credentials of the instance metadata.
+    // Bodies and headers of requests to AWS: web identity tokens, instance metadata tokens and credentials.
     ("aws_smithy_runtime", LevelFilter::DEBUG),
     // Commands of `credential_process`.
     ("aws_config", LevelFilter::DEBUG),
-    // ICE: passwords of both sides.
+    // ICE passwords of both sides.
     ("is", LevelFilter::INFO),
-    // SDP and STUN, keys of SRTP, keys of DTLS.
+    // SDP, STUN, SRTP keys, DTLS keys.
     ("str0m", LevelFilter::INFO),
     ("str0m_proto", LevelFilter::INFO),
     ("str0m_aws_lc_rs", LevelFilter::INFO),
     ("dimpl", LevelFilter::INFO),
-    // Messages of events WebSockets, with tokens in them, once records of the crate `log` are taken in.
+    // Events WebSocket messages with tokens in them, if records of the `log` crate are collected.
     ("tungstenite", LevelFilter::INFO),
 ];
 
-/// A layer that holds these libraries to their levels, for logs and spans alike.
+/// A layer that enforces these levels, for logs and spans.
 pub(super) struct Cap;
 
-fn is_allowed(what: &Metadata<'_>) -> bool {
-    let krate = what.target().split("::").next().unwrap_or_default();
-    CAPS.iter().all(|(name, finest)| *name != krate || what.level() <= finest)
+fn is_allowed(metadata: &Metadata<'_>) -> bool {
+    let krate = metadata.target().split("::").next().unwrap_or_default();
+    CAPS.iter().all(|(name, max)| *name != krate || metadata.level() <= max)
 }
 
 impl<S: Subscriber> Layer<S> for Cap {
-    fn register_callsite(&self, what: &'static Metadata<'static>) -> Interest {
-        if is_allowed(what) { Interest::always() } else { Interest::never() }
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_allowed(metadata) { Interest::always() } else { Interest::never() }
     }
 
-    fn enabled(&self, what: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        is_allowed(what)
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_allowed(metadata)
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn no_directive_makes_a_library_write_its_secrets() {
+    fn no_directive_exceeds_the_maximum_level_of_a_library() {
         for directives in ["trace", "trace,is=trace,is::agent=trace,str0m=trace,aws_sigv4=trace"] {
             let log = Log::default();
             let writer = log.clone();

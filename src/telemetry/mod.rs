@@ -1,115 +1,121 @@
 //! Logs and traces.
 //!
-//! Logs go to standard error, for people on a terminal, as JSON otherwise; `RUST_LOG` chooses what is in them. Spans go
-//! to an OTLP endpoint where the usual `OTEL_…` variables name one, and nowhere otherwise.
+//! Logs go to standard error: as text on a terminal, as JSON lines (`tracing_subscriber`'s format) otherwise. `RUST_LOG`
+//! is the filter. Spans are exported to an OTLP endpoint if the `OTEL_…` variables name one.
 
 mod cap;
-mod json;
-mod lines;
 mod otlp;
 
 use cap::Cap;
-use json::Json;
-use lines::{Lines, Writing};
-use std::io::{IsTerminal as _, Stderr};
-use tracing::level_filters::LevelFilter;
-use tracing::subscriber::Interest;
-use tracing::{Dispatch, Metadata, Subscriber};
+use otlp::Otlp;
+use std::io::{BufWriter, IsTerminal as _, stderr};
+use tracing::{Dispatch, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
-/// What is logged where `RUST_LOG` says nothing.
-const USUAL: &str = "warn,greenroom=info";
+/// The filter if `RUST_LOG` is unset, empty or malformed.
+const DEFAULT_FILTER: &str = "warn,greenroom=info";
+/// `PIPE_BUF` of Linux: so many bytes go into a pipe in one piece, never between those of another process.
+const PIECE_BYTES: usize = 4096;
+/// Lines that may wait for the writer thread. Beyond them the threads that log wait: no line is dropped.
+const QUEUED_LINES: usize = 8192;
 
-/// Logging and tracing, once started.
+/// Log and trace output of a server.
 #[derive(Debug)]
-#[must_use = "spans that were not sent are lost unless it is stopped"]
+#[must_use = "lines and spans that wait are lost unless it is stopped"]
 pub struct Telemetry {
-    otlp: Option<otlp::Otlp>,
-    /// Dropped last, as what comes before it may have something to say.
-    _writing: Option<Writing<Stderr>>,
+    otlp: Option<Otlp>,
+    /// Dropped last, so that what [`Telemetry::stop`] logs is written.
+    _log_thread: Option<WorkerGuard>,
 }
 
-/// Starts logging to standard error. Standard output is for what the user asked for.
+/// Starts logging to standard error, line by line. Standard output is for the output of the command.
 pub fn start() {
-    drop(begin(None, None));
-}
-
-/// Starts logging, and sending spans if the environment says where to.
-pub fn start_serving() -> Telemetry {
-    // Without a thread for it, lines are written by whoever says them.
-    let lines = (!std::io::stderr().is_terminal()).then(|| Lines::start(std::io::stderr()).ok()).flatten();
-    match otlp::Otlp::of_environment() {
-        Ok(otlp) => begin(otlp, lines),
-        Err(error) => {
-            let telemetry = begin(None, lines);
-            // What watches the server must not keep it from serving.
-            tracing::warn!(%error, "no spans are sent");
-            telemetry
-        }
+    match stderr().is_terminal() {
+        true => subscriber(filter(), None, text_layer()).init(),
+        false => subscriber(filter(), None, json_layer(stderr)).init(),
     }
 }
 
-/// What a server writes to its log where nothing is set, for whoever measures it without one: to `writer`.
-pub fn usual<W>(writer: W) -> Dispatch
+/// Starts the logs and traces of a server. JSON lines are written by a thread, several at a time under load.
+pub fn start_serving() -> Telemetry {
+    let (otlp, problem) = match Otlp::from_environment() {
+        Ok(otlp) => (otlp, None),
+        Err(error) => (None, Some(error)),
+    };
+    let log_thread = if stderr().is_terminal() {
+        subscriber(filter(), otlp.as_ref(), text_layer()).init();
+        None
+    } else {
+        let (writer, thread) = log_thread();
+        subscriber(filter(), otlp.as_ref(), json_layer(writer)).init();
+        Some(thread)
+    };
+    if let Some(error) = problem {
+        // A server without traces is better than none.
+        tracing::warn!(%error, "span export disabled");
+    }
+    Telemetry { otlp, _log_thread: log_thread }
+}
+
+/// The JSON log of a server with the default filter, written to `writer`: what benchmarks measure.
+pub fn json_log<W>(writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let registry = tracing_subscriber::registry().with(Json::new(writer));
-    Dispatch::new(registry.with(Plain(EnvFilter::new(USUAL))).with(Cap))
+    Dispatch::new(subscriber(EnvFilter::new(DEFAULT_FILTER), None, json_layer(writer)))
 }
 
-fn begin(otlp: Option<otlp::Otlp>, lines: Option<(Lines<Stderr>, Writing<Stderr>)>) -> Telemetry {
+fn filter() -> EnvFilter {
     let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|chosen| !chosen.is_empty());
-    let chosen = chosen.and_then(|chosen| EnvFilter::try_new(chosen).ok());
-    let filter = chosen.unwrap_or_else(|| EnvFilter::new(USUAL));
-    let (lines, writing) = lines.unzip();
-    let logs = match lines {
-        Some(lines) => Json::new(lines).boxed(),
-        None if std::io::stderr().is_terminal() => fmt::layer().with_writer(std::io::stderr).boxed(),
-        None => Json::new(std::io::stderr).boxed(),
-    };
-    let registry = tracing_subscriber::registry();
-    match &otlp {
-        // What spans are sent of is another choice than what is logged.
-        Some(otlp) => registry.with(logs.with_filter(filter)).with(otlp.layer()).with(Cap).init(),
-        None if is_of_spans(&filter) => registry.with(logs).with(filter).with(Cap).init(),
-        None => registry.with(logs).with(Plain(filter)).with(Cap).init(),
-    }
-    Telemetry { otlp, _writing: writing }
+    chosen.and_then(|chosen| EnvFilter::try_new(chosen).ok()).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER))
 }
 
-/// Whether what is logged depends on the spans that it is said in.
-fn is_of_spans(filter: &EnvFilter) -> bool {
-    filter.to_string().contains('[')
+/// The log with its filter, and the spans of `otlp`, which do not depend on that filter.
+fn subscriber<L>(
+    filter: EnvFilter,
+    otlp: Option<&Otlp>,
+    log: L,
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync
+where
+    L: Layer<Registry> + Send + Sync,
+{
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(otlp.map(Otlp::layer)).with(Cap)
 }
 
-/// A filter that need not be told of spans: it would lock itself to look, for each that begins, is entered, or ends.
-struct Plain(EnvFilter);
+fn text_layer<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fmt::layer().with_writer(stderr)
+}
 
-impl<S: Subscriber> Layer<S> for Plain {
-    fn register_callsite(&self, what: &'static Metadata<'static>) -> Interest {
-        Layer::<S>::register_callsite(&self.0, what)
-    }
+fn json_layer<S, W>(writer: W) -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // Standard error has JSON lines only, even if what reads it is gone.
+    fmt::layer().json().with_writer(writer).log_internal_errors(false)
+}
 
-    fn enabled(&self, what: &Metadata<'_>, ctx: Context<'_, S>) -> bool {
-        self.0.enabled(what, ctx)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.0.max_level_hint()
-    }
+/// A writer that hands lines to a thread, which writes as many whole lines at once as wait and fit a piece.
+fn log_thread() -> (NonBlocking, WorkerGuard) {
+    let out = BufWriter::with_capacity(PIECE_BYTES, stderr());
+    NonBlockingBuilder::default().lossy(false).buffered_lines_limit(QUEUED_LINES).thread_name("log").finish(out)
 }
 
 impl Telemetry {
-    /// Sends the spans that were not sent yet.
+    /// Exports the spans and writes the log lines that wait. Lines wait at most a second for a reader that is stuck.
     pub async fn stop(self) {
-        let Telemetry { otlp, _writing } = self;
+        let Telemetry { otlp, _log_thread } = self;
         let Some(otlp) = otlp else { return };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || otlp.stop()).await {
-            tracing::warn!(%error, "the last spans were not sent");
+            tracing::warn!(%error, "span export at shutdown failed");
         }
     }
 }
@@ -117,15 +123,56 @@ impl Telemetry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    /// Keeps the calls of `write`.
+    #[derive(Clone, Default)]
+    struct Calls(Arc<Mutex<Vec<String>>>);
+
+    impl Write for Calls {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().push(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The form that docs/observe/logs.md shows, and log collectors are configured for.
+    #[test]
+    fn a_line_has_the_documented_members() {
+        let calls = Calls::default();
+        let writer = calls.clone();
+        tracing::dispatcher::with_default(&json_log(move || writer.clone()), || {
+            tracing::info!(target: "greenroom::requests", id = "a", status = 404, "request");
+            tracing::debug!(target: "greenroom", "finer than the default filter");
+        });
+        let calls = calls.0.lock().unwrap();
+        let [line] = &calls[..] else { panic!("{calls:?}") };
+        let (start, rest) = line.split_once("\",").unwrap();
+        assert!(start.starts_with("{\"timestamp\":\"20") && start.ends_with('Z'), "{start}");
+        let expected =
+            r#""level":"INFO","fields":{"message":"request","id":"a","status":404},"target":"greenroom::requests"}"#;
+        assert_eq!(rest, format!("{expected}\n"));
+    }
 
     #[test]
-    fn a_filter_is_told_of_spans_if_it_names_any() {
-        let of_spans = |text: &str| is_of_spans(&EnvFilter::try_new(text).unwrap());
-        for text in ["warn", "warn,greenroom=info", "info,greenroom::requests=off", "greenroom", "off"] {
-            assert!(!of_spans(text), "{text}");
-        }
-        for text in ["[request]", "[request]=debug", "warn,greenroom[request{id=a}]=trace", "[{id}]=debug"] {
-            assert!(of_spans(text), "{text}");
+    fn lines_are_written_whole_in_pieces_that_a_pipe_takes_at_once() {
+        let calls = Calls::default();
+        let (mut writer, thread) = NonBlockingBuilder::default()
+            .lossy(false)
+            .buffered_lines_limit(2)
+            .finish(BufWriter::with_capacity(PIECE_BYTES, calls.clone()));
+        let lines: Vec<_> = (0..200).map(|n| format!("{n} {}\n", "x".repeat(n * 37 % 5000))).collect();
+        lines.iter().for_each(|line| writer.write_all(line.as_bytes()).unwrap());
+        drop(thread);
+        let calls = calls.0.lock().unwrap();
+        assert_eq!(calls.concat(), lines.concat());
+        for call in &*calls {
+            assert!(call.ends_with('\n') && (call.len() <= PIECE_BYTES || call.lines().count() == 1));
         }
     }
 }

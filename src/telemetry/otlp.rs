@@ -1,6 +1,6 @@
-//! Spans, sent to an OTLP endpoint as protobuf over HTTP, as the `OTEL_…` variables of the OpenTelemetry specification
-//! say. The library reads those of sampling, batching, headers, compression and the resource; this file those that
-//! decide whether there is anything to do.
+//! Export of spans by OTLP (protobuf over HTTP), configured by the `OTEL_…` variables of the OpenTelemetry specification.
+//! The library reads those for sampling, batching, headers, compression and the resource; this file reads those that
+//! decide whether to export.
 
 use crate::http::client;
 use crate::http::tls::{self, TlsError};
@@ -20,39 +20,37 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Why no spans are sent although an endpoint is named.
+/// Why spans are not exported although an endpoint is set.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OtlpError {
-    /// A variable with a value that is none of those that are known here.
+    /// A variable with an unsupported value: name, value, supported values.
     #[error("{0} is '{1}': use {2}")]
     Variable(&'static str, String, &'static str),
-    /// Certificates.
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {0}")]
     Tls(#[from] TlsError),
-    /// What the library says of the other variables.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
 }
 
-/// What sends spans.
+/// The span exporter.
 #[derive(Debug)]
 pub(super) struct Otlp {
     provider: SdkTracerProvider,
 }
 
-/// A variable that is set to something.
+/// A variable that is set and not blank.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// The value of a variable for traces alone, or of the one for everything.
-fn of_traces(traces: &'static str, all: &'static str) -> Option<(&'static str, String)> {
+/// The name and the value of the variable for traces, or else of the one for all signals.
+fn traces_variable(traces: &'static str, all: &'static str) -> Option<(&'static str, String)> {
     [traces, all].into_iter().find_map(|name| Some((name, variable(name)?)))
 }
 
-/// Whether the environment names an endpoint, and nothing in it says that it is not to be used.
-fn is_wanted() -> Result<bool, OtlpError> {
-    let endpoint = of_traces("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
+/// Whether the environment sets an endpoint and does not disable it.
+fn is_enabled() -> Result<bool, OtlpError> {
+    let endpoint = traces_variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
     let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
     if endpoint.is_none() || disabled {
         return Ok(false);
@@ -62,22 +60,21 @@ fn is_wanted() -> Result<bool, OtlpError> {
         Some("none") => return Ok(false),
         Some(other) => return Err(OtlpError::Variable("OTEL_TRACES_EXPORTER", other.into(), "otlp or none")),
     }
-    match of_traces("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL") {
+    match traces_variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL") {
         Some((name, value)) if value.trim() != "http/protobuf" => {
-            let way = "http/protobuf, whose endpoint most often has port 4318";
-            Err(OtlpError::Variable(name, value, way))
+            Err(OtlpError::Variable(name, value, "http/protobuf, whose endpoint most often has port 4318"))
         }
         _ => Ok(true),
     }
 }
 
 impl Otlp {
-    /// What the environment asks for.
-    pub(super) fn of_environment() -> Result<Option<Otlp>, OtlpError> {
-        if !is_wanted()? {
+    /// The exporter that the environment configures, if any.
+    pub(super) fn from_environment() -> Result<Option<Otlp>, OtlpError> {
+        if !is_enabled()? {
             return Ok(None);
         }
-        let ca = of_traces("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+        let ca = traces_variable("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
         let roots = ca.map(|(_, path)| tls::read_certificates(path.as_ref())).transpose()?.unwrap_or_default();
         let client = client::HttpClient::new(&roots, TIMEOUT, 1)?;
         let sender = Sender { client, runtime: Handle::current(), failing: AtomicBool::new(false) };
@@ -88,7 +85,7 @@ impl Otlp {
         Ok(Some(Otlp { provider }))
     }
 
-    /// What turns our spans into those of OpenTelemetry: the requests, and what is logged of them at info or above.
+    /// The layer that records our spans, and the log events in them, at info and above.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -98,25 +95,25 @@ impl Otlp {
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_tracer(self.provider.tracer("greenroom"));
-        let ours = |metadata: &Metadata<'_>| {
+        let is_ours = |metadata: &Metadata<'_>| {
             metadata.target().starts_with("greenroom") && *metadata.level() <= tracing::Level::INFO
         };
-        layer.with_filter(filter_fn(ours))
+        layer.with_filter(filter_fn(is_ours))
     }
 
-    /// Sends what was not sent yet, and ends.
+    /// Exports the spans that wait. Blocks.
     pub(super) fn stop(&self) -> OTelSdkResult {
         self.provider.shutdown()
     }
 }
 
-/// What the spans are of: this service, unless the environment gives it another name.
+/// The resource of the spans; the environment can override the name of the service.
 fn resource() -> Resource {
-    let given = Resource::builder().build();
-    let name = given.get(&"service.name".into()).map(|name| name.to_string()).unwrap_or_default();
-    let named = !name.is_empty() && !name.starts_with("unknown_service");
+    let configured = Resource::builder().build();
+    let name = configured.get(&"service.name".into()).map(|name| name.to_string()).unwrap_or_default();
+    let is_named = !name.is_empty() && !name.starts_with("unknown_service");
     let resource = Resource::builder().with_attribute(trace::attribute("service.version", env!("CARGO_PKG_VERSION")));
-    if named { resource.build() } else { resource.with_service_name("greenroom").build() }
+    if is_named { resource.build() } else { resource.with_service_name("greenroom").build() }
 }
 
 /// Time limit of an export.
@@ -124,7 +121,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum bytes of the response to an export.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// Sends requests for the library's own thread, on the program's runtime.
+/// The HTTP client of the exporter, whose thread has no runtime: requests run on the server's.
 #[derive(Debug)]
 struct Sender {
     client: client::HttpClient,
@@ -142,10 +139,10 @@ impl HttpClient for Sender {
             Ok(response) => Some(format!("{url} answers {}", response.status())),
             Err(error) => Some(error.to_string()),
         };
-        // Once is enough, until it is better.
+        // Logged once until it changes.
         match (self.failing.swap(problem.is_some(), Ordering::Relaxed), problem) {
-            (false, Some(problem)) => tracing::warn!(problem, "spans are not taken"),
-            (true, None) => tracing::info!("spans are taken again"),
+            (false, Some(problem)) => tracing::warn!(reason = problem, "span export failed"),
+            (true, None) => tracing::info!("span export recovered"),
             _ => {}
         }
         let (head, body) = response?.into_parts();

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import browser
@@ -45,7 +46,7 @@ class Firefox:
         environment = {**os.environ, "HOME": str(self.profile)}
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
         try:
-            self.socket = socket.create_connection(("127.0.0.1", self._port()), timeout=60)
+            self.socket = self._connect()
             self.stream = self.socket.makefile("rb")
             self.commands = 0
             self._read()
@@ -55,13 +56,17 @@ class Firefox:
             self.close()
             raise
 
-    def _port(self):
-        """Polls for the file with the chosen port."""
+    def _connect(self):
+        """A connection to the port that the browser has chosen. Its file is polled, and has no end mark: a port that refuses
+        connections may be the beginning of another."""
         chosen, end = self.profile / "MarionetteActivePort", time.monotonic() + 60
-        while not (chosen.exists() and chosen.read_text().strip()):
+        while True:
             assert self.process.poll() is None and time.monotonic() < end, "Firefox does not start"
+            port = chosen.read_text().strip() if chosen.exists() else ""
+            with suppress(OSError):
+                if port:
+                    return socket.create_connection(("127.0.0.1", int(port)), timeout=60)
             time.sleep(0.05)
-        return int(chosen.read_text())
 
     def _read(self):
         digits = b""

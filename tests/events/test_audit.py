@@ -270,8 +270,9 @@ def test_a_record_that_cannot_be_written_is_in_the_log_and_the_call_is_answered(
         )
     answer = server.wire(str(next(ACCOUNTS))).call("CreateStage", {"name": "unrecorded"})
     assert answer.status == 200
-    lines = [json.loads(line) for line in server.test_server.logged().splitlines() if "audit record not written" in line]
-    [line] = [line for line in lines if line["level"] == "ERROR"]
+    server.test_server.wait_for_log("audit record not written")
+    entries = [entry for entry in server.test_server.log_entries() if "audit record not written" in json.dumps(entry)]
+    [line] = [entry for entry in entries if entry["level"] == "ERROR"]
     record = json.loads(line["fields"]["record"])
     assert record["requestParameters"] == {"name": "unrecorded"}
     assert record["requestID"] == answer.headers["x-amzn-requestid"]

@@ -63,7 +63,7 @@ def test_answers_of_http2_that_are_not_read_are_bounded_and_ended(start_node, co
     for connection in connections:
         connection.wait_for_end()
     assert refused(server, "unread") >= 8
-    assert "client does not read" in server.test_server.logged()
+    server.test_server.wait_for_log("client does not read")
     assert_answered(tenant.wire, arn)
 
 

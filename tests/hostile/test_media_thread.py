@@ -190,7 +190,7 @@ def test_a_participant_beyond_a_limit_is_told_so(start_node):
         assert 1 <= int(answer.headers["Retry-After"]) <= most
         page = requests.get(f"{server.endpoint}/metrics", timeout=30).text
         assert re.search(rf'^greenroom_refused_total{{reason="{reason}"}} [1-9]', page, re.MULTILINE), page
-        assert f'"{reason}"' in server.test_server.logged() or f"reason={reason}" in server.test_server.logged()
+        server.test_server.wait_for_log(f'"{reason}"')
 
     fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 22 + "\r\n"
     patch = lambda: endpoints.send("PATCH", first.headers["Location"], alice, fragment, FRAGMENT, If_Match="*")  # noqa: E731

@@ -65,7 +65,7 @@ async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_no
         await crowd.joins(there, 2)
         await asyncio.sleep(LEASE_SECONDS * 2.5)
         assert await crowd.still_there() == 5
-        log = wrong.test_server.logged()
+        log = wrong.test_server.wait_for_log('"clock differs from the database')
         assert log.count('"clock differs from the database') == 1
         assert "node lease expired" not in log + right.test_server.logged()
         page = requests.get(f"{wrong.endpoint}/metrics", timeout=30).text

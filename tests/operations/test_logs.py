@@ -1,4 +1,4 @@
-"""The log: one line per request, with the fields that docs/operations.md lists, and without secrets."""
+"""The log: one line per request, with the fields that docs/observe/logs.md lists, and without secrets."""
 
 import time
 

@@ -42,7 +42,7 @@ def connections(node, **labels):
 
 def logged(node, participant):
     """The log lines about failed media connections of a participant."""
-    lines = node.test_server.logged().splitlines()
+    lines = node.test_server.log_lines()
     return [line for line in lines if "media connection failed" in line and participant in line]
 
 

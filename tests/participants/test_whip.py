@@ -340,7 +340,8 @@ async def test_turn_credentials_are_not_logged(turn_node, turn_endpoints):
 
 
 def test_a_turn_server_without_credentials_is_warned_of(ice_node):
-    warned = [line for line in ice_node.test_server.logged().splitlines() if "TURN server without credentials" in line]
+    ice_node.test_server.wait_for_log("TURN server without credentials")
+    warned = [line for line in ice_node.test_server.log_lines() if "TURN server without credentials" in line]
     assert len(warned) == 1 and "turn:turn.example.org" in warned[0]
 
 

@@ -42,7 +42,8 @@ def test_a_session_token_left_over_in_the_environment_is_ignored_and_the_log_say
     server = start_test_server()
     for key in ("test", "210000000103", "test"):
         assert client(server, development(key, token="FwoGZXIvYXdzEXAMPLETOKEN")).list_stages()["stages"] == []
-    warned = [line for line in server.test_server.logged().splitlines() if "session token ignored" in line]
+    server.test_server.wait_for_log("session token ignored")
+    warned = [line for line in server.test_server.log_lines() if "session token ignored" in line]
     assert len(warned) == 1 and "WARN" in warned[0] and "development access keys" in warned[0], warned
     assert "EXAMPLETOKEN" not in server.test_server.logged()
 

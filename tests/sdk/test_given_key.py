@@ -169,7 +169,7 @@ def test_of_two_nodes_that_start_at_once_with_two_secrets_one_is_refused(start_g
             assert holder(node.serving(), secret).call("ListStages").status == 200
         else:
             assert node.wait() == 2
-            assert ID in node.logged()
+            node.wait_for_log(ID)
 
 
 def test_its_secret_is_neither_logged_nor_printed_nor_stored(start_greenroom, store):
@@ -178,7 +178,7 @@ def test_its_secret_is_neither_logged_nor_printed_nor_stored(start_greenroom, st
     assert server.end() == 0
     printed = "\n".join(server.lines) + server.process.stdout.read()
     assert f"access key {ID}" in printed and f"AWS_ACCESS_KEY_ID={ID}" in printed
-    assert ID in server.logged()
+    server.wait_for_log(ID)
     assert SECRET not in printed + server.logged() + stored(store)
 
 

@@ -214,8 +214,8 @@ def test_the_log_has_what_the_server_signed_without_secrets(start_test_server):
     signer = Recorder(Signature(wire.account, secret="wrong", token="hidden-token"))
     signer.add_auth(request)
     assert wire.send_as_it_is("DELETE", path, b"", dict(request.headers.items())).fault == INVALID
-    log = server.test_server.logged()
-    [line] = [line for line in log.splitlines() if "signature mismatch" in line]
+    log = server.test_server.wait_for_log("signature mismatch")
+    [line] = [line for line in log.split("\n") if "signature mismatch" in line]
     assert "DEBUG" in line
     hidden = [token, "hidden-query", "hidden-header", "hidden-token"]
     canonical = signer.canonical
