@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "the other benches use all of it")]
 mod paths;
 
-use greenroom::app::credentials::Secret;
+use greenroom::app::credentials::SecretAccessKey;
 use greenroom::config::{MetricsMode, Url};
 use greenroom::domain::policy::{Context, Policy, Request};
 use paths::Path;
@@ -74,7 +74,7 @@ fn main() {
     let checked = counted.signed("/GetStage", body.as_bytes(), &development);
     let policy = Policy::parse(LARGE_POLICY).expect("a policy");
     let context = Context { region: "us-east-1".into(), source_ip: "127.0.0.1".parse().ok(), ..Context::default() };
-    let secret = Secret::from("test".to_owned());
+    let secret = SecretAccessKey::from("test".to_owned());
     let (bare, arn) = (uncounted.clone(), counted.arn.to_string());
     let mut ways = [
         ask("all of it: metrics, logs, a key with a policy", true, &counted, &stored),

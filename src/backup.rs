@@ -128,7 +128,7 @@ pub async fn export(
         while let Some(last) = rows.last().cloned() {
             for mut row in rows {
                 sealing::reseal(table, &columns, &mut row, |name, sealed| {
-                    Ok(keys.export.seal_alike(name, &keys.master.open(name, sealed)?))
+                    Ok(keys.export.seal_deterministic(name, &keys.master.open(name, sealed)?))
                 })?;
                 out.row(table, &columns, &row)?;
             }

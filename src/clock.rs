@@ -1,4 +1,4 @@
-//! Time, as an argument: the one place that reads the system's clock.
+//! Timestamps and the injected clock. The only place that reads the system clock.
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The moment `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
         Timestamp(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The same moment without its fraction of a second.
+    /// The time rounded down to whole seconds.
     pub fn whole_seconds(self) -> Self {
         Timestamp(self.0.div_euclid(1000) * 1000)
     }
@@ -43,7 +42,7 @@ impl Timestamp {
     }
 }
 
-/// ISO 8601 in UTC, with a fraction only where there is one: `2023-11-01T06:25:37Z`.
+/// ISO 8601 in UTC, with a fraction only if it is not zero: `2023-11-01T06:25:37Z`.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.utc().to_rfc3339_opts(SecondsFormat::AutoSi, true))
@@ -67,29 +66,28 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// The wall clock and the monotonic clock at the first use of [`Clock::monotonic`].
 static ORIGIN: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (Clock::System.now(), Instant::now()));
 
-/// Where the time comes from.
+/// A source of time.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The machine's clock.
     System,
-    /// A clock that stands still until it is told to move.
+    /// A clock that moves only by [`Clock::advance`], for tests.
     Manual(Arc<AtomicI64>),
 }
 
-/// The machine's wall-clock time, for code that takes a plain function.
+/// The wall-clock time of the system, for code that takes a function.
 #[allow(clippy::disallowed_methods)]
 pub fn system_time() -> SystemTime {
     SystemTime::now()
 }
 
 impl Clock {
-    /// A clock that stands at `at`.
+    /// A manual clock at `at`.
     pub fn manual(at: Timestamp) -> Self {
         Clock::Manual(Arc::new(AtomicI64::new(at.0)))
     }
 
-    /// What time it is.
-    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    /// The wall-clock time.
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads it")]
     pub fn now(&self) -> Timestamp {
         match self {
             Clock::System => Timestamp(Utc::now().timestamp_millis()),
@@ -106,12 +104,12 @@ impl Clock {
         }
     }
 
-    /// Whether a test drives this clock. Then it stands for the database's clock too.
+    /// Whether the clock is manual. It then replaces the clock of the database too.
     pub fn is_manual(&self) -> bool {
         matches!(self, Clock::Manual(_))
     }
 
-    /// Moves a manual clock forward; the system's clock moves by itself.
+    /// Advances a manual clock; no effect on the system clock.
     pub fn advance(&self, by: Duration) {
         if let Clock::Manual(at) = self {
             at.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
@@ -124,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fraction_is_shown_only_where_there_is_one() {
+    fn a_zero_fraction_is_omitted() {
         assert_eq!(Timestamp(1_698_819_937_000).to_string(), "2023-11-01T06:25:37Z");
         assert_eq!(Timestamp(1_698_819_937_602).to_string(), "2023-11-01T06:25:37.602Z");
         assert_eq!(Timestamp(1_698_819_937_000).precise(), "2023-11-01T06:25:37.000000Z");
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_when_advanced() {
         let clock = Clock::manual(Timestamp(1000));
         assert_eq!(clock.now(), Timestamp(1000));
         clock.advance(Duration::from_secs(2));

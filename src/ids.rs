@@ -1,33 +1,33 @@
-//! Names for new things, and randomness: the one place that makes either. Seeded in tests.
+//! Generation of ids and random bytes. The only place that generates either; seeded in tests.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where ids come from.
+/// A source of ids.
 #[derive(Clone, Debug)]
 pub enum Ids {
-    /// The operating system's randomness.
+    /// The random generator of the operating system.
     Random,
-    /// The same ids in every run: a seed and how many were made.
+    /// A reproducible sequence: the seed and the number of values generated so far.
     Seeded(u64, Arc<AtomicU64>),
 }
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 impl Ids {
-    /// Ids that are the same in every run.
+    /// A reproducible sequence of ids.
     pub fn seeded(seed: u64) -> Self {
         Ids::Seeded(seed, Arc::new(AtomicU64::new(0)))
     }
 
     /// Thirty-two random bytes.
-    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that generates them")]
     pub fn bytes(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         match self {
-            // It fails only where the operating system has no randomness to give; nothing could go on there.
+            // Fails only if the operating system has no randomness; the server cannot work without.
             Ids::Random => aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness"),
             Ids::Seeded(seed, made) => {
                 let n = made.fetch_add(1, Ordering::SeqCst);
@@ -37,9 +37,9 @@ impl Ids {
         bytes
     }
 
-    /// `length` letters and digits, each as likely as any other.
+    /// `length` letters and digits, uniformly distributed.
     pub fn alphanumeric(&self, length: usize) -> String {
-        /// The largest multiple of 62 that a byte holds: what is above would favour some letters.
+        /// The largest multiple of 62 below 256; larger bytes are discarded, because they would bias the distribution.
         const FAIR: u8 = 248;
         let mut text = String::with_capacity(length);
         while text.len() < length {
@@ -49,7 +49,7 @@ impl Ids {
         text
     }
 
-    /// The id of a resource, a destination or a participant: twelve letters and digits, as AWS's are.
+    /// The id of a resource, a destination or a participant: twelve letters and digits, as at AWS.
     pub fn resource(&self) -> String {
         self.alphanumeric(12)
     }
@@ -71,7 +71,7 @@ impl Ids {
 
     fn uuid(&self) -> String {
         let bytes = match self {
-            Ids::Random => drawn(),
+            Ids::Random => pooled_bytes(),
             Ids::Seeded(..) => self.bytes()[..16].try_into().expect("half of thirty-two"),
         };
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
@@ -79,18 +79,18 @@ impl Ids {
     }
 }
 
-/// Sixteen random bytes for what is no secret. Every request has an id, and many are drawn for little more than one.
-#[expect(clippy::disallowed_methods, reason = "the one place that may")]
-fn drawn() -> [u8; 16] {
+/// Sixteen random bytes that are no secret, from a pool of the thread: generating 64 costs little more than one.
+#[expect(clippy::disallowed_methods, reason = "the only place that generates them")]
+fn pooled_bytes() -> [u8; 16] {
     thread_local! {
-        static DRAWN: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+        static POOL: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
     }
-    DRAWN.with_borrow_mut(|drawn| {
-        drawn.pop().unwrap_or_else(|| {
+    POOL.with_borrow_mut(|pool| {
+        pool.pop().unwrap_or_else(|| {
             let mut bytes = [0; 1024];
             aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
             let [first, rest @ ..] = bytes.as_chunks().0 else { unreachable!("there are 64") };
-            drawn.extend(rest);
+            pool.extend(rest);
             *first
         })
     })

@@ -15,7 +15,7 @@ pub(crate) use master_key::{KeySource, begin_replacement, finish_replacement};
 pub(crate) use settings::{options, validate};
 
 use crate::api::{ApiState, StreamLimits};
-use crate::app::credentials::{self, GivenKey};
+use crate::app::credentials::{self, ConfiguredKey};
 use crate::app::{App, change_notifications, nodes};
 use crate::clock::Clock;
 use crate::config::{ServeArgs, Served};
@@ -61,7 +61,7 @@ pub struct Server {
 /// What a start prepares before the store is opened.
 struct Prepared {
     source: KeySource,
-    given: Option<GivenKey>,
+    given: Option<ConfiguredKey>,
     rates: Rates,
     tls: Option<Arc<Tls>>,
     targets: Arc<Config>,

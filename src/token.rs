@@ -1,8 +1,8 @@
-//! Participant tokens: the keys that sign them, and what they say.
+//! Participant tokens: claims, signing and verification.
 
 mod verify;
 
-pub use verify::{MOST_BYTES, TokenError, Unverified, Verified, is_of_connection, read};
+pub use verify::{TokenError, UnverifiedToken, VerifiedClaims, is_connection_token, parse};
 
 use crate::clock::Timestamp;
 use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability, ParticipantTokenString};
@@ -14,36 +14,33 @@ use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a token says, in the order in which AWS writes it.
+/// The claims of a token, in the order in which AWS writes them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Claims<'a> {
-    /// Unix seconds after which no door opens.
+    /// Unix seconds from which the token is expired.
     pub exp: i64,
-    /// Unix seconds of its making.
+    /// Unix seconds of creation.
     pub iat: i64,
-    /// The participant's id.
+    /// Id of the participant.
     pub jti: &'a str,
     /// ARN of the stage.
     pub resource: &'a str,
     /// Id of the stage.
     pub topic: &'a str,
-    /// Where the events WebSocket is.
+    /// URL of the events WebSocket.
     pub events_url: &'a str,
-    /// Where media are published and subscribed to.
+    /// URL of the WHIP endpoint.
     pub whip_url: &'a str,
-    /// The customer's name for the participant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<&'a str>,
-    /// The customer's data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<&'a BTreeMap<String, String>>,
-    /// What the holder may do.
     pub capabilities: Capabilities,
-    /// The layout of the token.
+    /// Version of the token format.
     pub version: &'static str,
 }
 
-/// What the holder of a token may do; what it may not is left out.
+/// The capabilities of a token; those that it lacks are omitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -64,14 +61,13 @@ impl From<&ParticipantTokenCapabilities> for Capabilities {
     }
 }
 
-/// A P-384 key of the service. The private half never appears in `Debug`.
+/// A P-384 key pair that signs tokens. `Debug` omits the private key.
 pub struct SigningKey {
     /// The `kid` of the tokens it signs.
     pub id: String,
-    /// When it was made.
     pub created_at: Timestamp,
     pair: EcdsaKeyPair,
-    /// What each of its tokens begins with: the header, and the dot behind it.
+    /// The encoded header of its tokens, with the dot that follows.
     header: String,
 }
 
@@ -81,21 +77,21 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-/// A signing key could not be made or read, or did not sign.
+/// A signing key could not be generated or read, or did not sign.
 #[derive(Debug, thiserror::Error)]
 #[error("a token-signing key {0}")]
 pub struct KeyError(&'static str);
 
 impl SigningKey {
-    /// A new private key, as PKCS #8.
+    /// Generates a private key in PKCS #8.
     pub fn generate() -> Result<Vec<u8>, KeyError> {
         let failed = |_| KeyError("could not be made");
         let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(failed)?;
         Ok(pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec())
     }
 
-    /// The key of a private key in PKCS #8.
-    pub fn read(id: String, created_at: Timestamp, pkcs8: &[u8]) -> Result<Self, KeyError> {
+    /// Reads a private key in PKCS #8.
+    pub fn from_pkcs8(id: String, created_at: Timestamp, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let unreadable = KeyError("cannot be read");
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8).map_err(|_| unreadable)?;
         let header = Header { kid: Some(id.clone()), ..Header::new(Algorithm::ES384) };
@@ -104,13 +100,13 @@ impl SigningKey {
         Ok(SigningKey { id, created_at, pair, header })
     }
 
-    /// Signs a token. The JWT library reads the private key again for each, and multiplies a point of the curve to see
-    /// whether its public half fits, which costs more than the signature; so only the header is its own.
+    /// Signs a token. `jsonwebtoken` would parse the private key and check its public key for each token, which costs more
+    /// than the signature; only the header comes from it.
     pub fn sign(&self, claims: &Claims<'_>) -> Result<ParticipantTokenString, KeyError> {
         Ok(ParticipantTokenString(self.signed(self.header.clone() + &part(claims)?)?))
     }
 
-    /// A text, and its signature behind a dot.
+    /// Appends a dot and the signature of `text`.
     fn signed(&self, mut text: String) -> Result<String, KeyError> {
         let signature = self.pair.sign(&SystemRandom::new(), text.as_bytes()).map_err(|_| KeyError("did not sign"))?;
         text.push('.');
@@ -118,12 +114,12 @@ impl SigningKey {
         Ok(text)
     }
 
-    /// The public half: an uncompressed point of the curve: `0x04`, x, y.
+    /// The public key as an uncompressed point: `0x04`, x, y.
     pub fn point(&self) -> &[u8] {
         self.pair.public_key().as_ref()
     }
 
-    /// The public half as a JSON Web Key (RFC 7517).
+    /// The public key as a JSON Web Key (RFC 7517).
     pub fn jwk(&self) -> serde_json::Value {
         let coordinate = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let (x, y) = self.point()[1..].split_at(48);
@@ -134,9 +130,9 @@ impl SigningKey {
     }
 }
 
-/// A part of a JWT.
+/// A part of a JWT: JSON in base64url.
 fn part<T: Serialize>(part: &T) -> Result<String, KeyError> {
-    let json = serde_json::to_vec(part).map_err(|_| KeyError("cannot say what was to be signed"))?;
+    let json = serde_json::to_vec(part).map_err(|_| KeyError("cannot serialise the claims"))?;
     Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
@@ -146,7 +142,7 @@ mod tests {
     use jsonwebtoken::{DecodingKey, EncodingKey, Validation};
 
     pub(super) fn key() -> SigningKey {
-        SigningKey::read("k1".into(), Timestamp(0), &SigningKey::generate().unwrap()).unwrap()
+        SigningKey::from_pkcs8("k1".into(), Timestamp(0), &SigningKey::generate().unwrap()).unwrap()
     }
 
     fn claims() -> Claims<'static> {
@@ -169,7 +165,7 @@ mod tests {
         key.sign(&claims()).unwrap().0
     }
 
-    /// A token of whatever header and payload.
+    /// A signed token with any header and payload.
     pub(super) fn signed(key: &SigningKey, header: &str, payload: &str) -> String {
         key.signed(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))).unwrap()
     }
@@ -189,9 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_what_the_library_would_have_made_but_for_the_chance_in_its_signature() {
+    fn a_token_equals_that_of_jsonwebtoken_except_for_its_random_signature() {
         let private = SigningKey::generate().unwrap();
-        let key = SigningKey::read("k1".into(), Timestamp(0), &private).unwrap();
+        let key = SigningKey::from_pkcs8("k1".into(), Timestamp(0), &private).unwrap();
         let header = Header { kid: Some("k1".into()), ..Header::new(Algorithm::ES384) };
         let theirs = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_ec_der(&private)).unwrap();
         let ours = key.sign(&claims()).unwrap().0;
@@ -200,10 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn neither_key_nor_token_is_shown() {
+    fn debug_omits_keys_and_tokens() {
         let key = key();
         assert_eq!(format!("{key:?}"), "SigningKey { id: \"k1\", .. }");
         assert_eq!(format!("{:?}", ParticipantTokenString("secret".into())), "***");
-        assert_eq!(format!("{:?}", read(&token(&key)).unwrap()), "Unverified { key: \"k1\", .. }");
+        assert_eq!(format!("{:?}", parse(&token(&key)).unwrap()), "UnverifiedToken { key: \"k1\", .. }");
     }
 }

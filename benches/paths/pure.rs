@@ -6,7 +6,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use greenroom::api::operations::OPERATIONS;
 use greenroom::api::sigv4::SigV4Authorization;
-use greenroom::app::credentials::Secret;
+use greenroom::app::credentials::SecretAccessKey;
 use greenroom::config::Regions;
 use greenroom::domain::policy::{Context, Decision, Policy, Request};
 use greenroom::model::arn::Scope;
@@ -130,7 +130,7 @@ fn encode_page() -> Path {
 static REGIONS: LazyLock<Regions> = LazyLock::new(|| "us-east-1".parse().expect("a region"));
 
 /// The complete verification of a request's signature.
-pub fn check(Signed(parts, body): &Signed, secret: &Secret) {
+pub fn check(Signed(parts, body): &Signed, secret: &SecretAccessKey) {
     let authorization = SigV4Authorization::parse(black_box(parts)).expect("an Authorization header");
     authorization.check_head(&REGIONS, NOW, Duration::from_secs(300)).expect("the right scope and time");
     authorization.check_digest(parts, body).expect("the right digest");
@@ -139,7 +139,7 @@ pub fn check(Signed(parts, body): &Signed, secret: &Secret) {
 
 fn check_signature() -> Path {
     let request = signed("/GetStage", json!({"arn": ARN}).to_string().as_bytes(), &Key::development());
-    let secret = Secret::from("test".to_owned());
+    let secret = SecretAccessKey::from("test".to_owned());
     Path::new("signature/check", move || check(&request, &secret))
 }
 
@@ -157,7 +157,7 @@ pub fn private() -> Vec<u8> {
 }
 
 fn key() -> SigningKey {
-    SigningKey::read("a key".into(), NOW, &private()).expect("a key")
+    SigningKey::from_pkcs8("a key".into(), NOW, &private()).expect("a key")
 }
 
 fn token(key: &SigningKey) -> String {
@@ -191,7 +191,7 @@ fn verify() -> Path {
     let key = key();
     let token = token(&key);
     Path::new("token/verify", move || {
-        token::read(black_box(&token)).expect("a token").verify(key.point()).expect("a right signature");
+        token::parse(black_box(&token)).expect("a token").verify(key.point()).expect("a right signature");
     })
 }
 
@@ -215,13 +215,13 @@ fn page_token() -> [Path; 2] {
         Query { operation: "ListStages", scope: &scope, filters: &[] }.to_bytes()
     };
     let place = Position { order: NOW.0, id: "abcdABCDefgh".into() };
-    let (stamped, again) = (secret.stamp(&question(), &place.to_bytes()), secret.clone());
+    let (signed, again) = (secret.sign(&question(), &place.to_bytes()), secret.clone());
     [
-        Path::new("page token/stamp", move || {
-            black_box(secret.stamp(&question(), &black_box(&place).to_bytes()));
+        Path::new("page token/sign", move || {
+            black_box(secret.sign(&question(), &black_box(&place).to_bytes()));
         }),
-        Path::new("page token/unstamp", move || {
-            let bytes = again.unstamp(&question(), black_box(&stamped)).expect("our own");
+        Path::new("page token/verify", move || {
+            let bytes = again.verify(&question(), black_box(&signed)).expect("our own");
             assert!(Position::from_bytes(&bytes).is_some());
         }),
     ]

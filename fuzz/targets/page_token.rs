@@ -10,9 +10,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(place) = Position::from_bytes(bytes) {
         assert_eq!(place.to_bytes(), bytes);
     }
-    assert_eq!(key.unstamp(b"question", &key.stamp(b"question", bytes)).as_deref(), Some(bytes));
-    assert_eq!(key.unstamp(b"other", &key.stamp(b"question", bytes)), None);
+    assert_eq!(key.verify(b"question", &key.sign(b"question", bytes)).as_deref(), Some(bytes));
+    assert_eq!(key.verify(b"other", &key.sign(b"question", bytes)), None);
     if let Ok(text) = std::str::from_utf8(bytes) {
-        assert_eq!(key.unstamp(b"question", text), None, "nobody guesses a stamp");
+        assert_eq!(key.verify(b"question", text), None, "no signature is guessed");
     }
 });

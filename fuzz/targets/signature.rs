@@ -3,7 +3,7 @@
 
 use axum::http::Request;
 use greenroom::api::sigv4::SigV4Authorization;
-use greenroom::app::credentials::Secret;
+use greenroom::app::credentials::SecretAccessKey;
 use greenroom::clock::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
     match SigV4Authorization::parse(&parts) {
         Ok(authorization) => {
             let _ = authorization.check_head(&"us-east-1".parse().unwrap(), Timestamp(0), Duration::from_secs(300));
-            let secret = Secret::from("secret".to_owned());
+            let secret = SecretAccessKey::from("secret".to_owned());
             assert!(authorization.verify(&parts, b"{}", &secret).is_err(), "no signature is guessed");
         }
         Err(fault) => assert_eq!(fault.status(), 403, "{fault}"),

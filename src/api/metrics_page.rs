@@ -3,7 +3,7 @@
 use super::response;
 use crate::app::App;
 use crate::http::{HttpService, Settings};
-use crate::metrics::Form;
+use crate::metrics::Format;
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -31,7 +31,7 @@ pub async fn page(app: &App, headers: &HeaderMap) -> Response {
     app.count().await;
     app.db().sample(app.metrics());
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let format = Form::accepted(&accepted.collect::<Vec<_>>().join(","));
+    let format = Format::accepted(&accepted.collect::<Vec<_>>().join(","));
     let mut response = app.metrics().page(format).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     response::uncached(response)

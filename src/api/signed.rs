@@ -6,7 +6,7 @@
 use super::sigv4::SigV4Authorization;
 use super::{ApiState, limits};
 use crate::app::again;
-use crate::app::credentials::{Caller, Secret};
+use crate::app::credentials::{Caller, SecretAccessKey};
 use crate::http::ReceivedBody;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
@@ -66,6 +66,9 @@ pub async fn verify<T>(
 }
 
 /// The owner of the access key, and the secret to verify the signature with.
-async fn find_caller(state: &ApiState, authorization: &SigV4Authorization) -> Result<(Caller, Arc<Secret>), Fault> {
+async fn find_caller(
+    state: &ApiState,
+    authorization: &SigV4Authorization,
+) -> Result<(Caller, Arc<SecretAccessKey>), Fault> {
     again(|| state.app.caller(&authorization.access_key, authorization.session_token.as_deref())).await
 }

@@ -10,7 +10,7 @@ mod canonical;
 mod header;
 mod redacted;
 
-use crate::app::credentials::Secret;
+use crate::app::credentials::SecretAccessKey;
 use crate::clock::Timestamp;
 use crate::config::Regions;
 use crate::model::fault::{Fault, RejectionKind};
@@ -139,7 +139,7 @@ impl SigV4Authorization {
     }
 
     /// Checks that `secret` has signed this request with this body.
-    pub fn verify(&self, parts: &Parts, body: &[u8], secret: &Secret) -> Result<(), Fault> {
+    pub fn verify(&self, parts: &Parts, body: &[u8], secret: &SecretAccessKey) -> Result<(), Fault> {
         let scope = [self.day_of_date(), &self.region, &self.service, TERMINATOR];
         let (key, is_new) = secret.signing_key(scope);
         let body_digest = sha256(body);
@@ -152,7 +152,7 @@ impl SigV4Authorization {
         let is_encoded = parts.uri.path().contains('%');
         if matches(PathEncoding::Twice)? || (is_encoded && matches(PathEncoding::Once)?) {
             if is_new {
-                secret.keep(scope, key);
+                secret.cache(scope, key);
             }
             return Ok(());
         }

@@ -7,10 +7,10 @@ use crate::domain::public_key;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::store::Conn;
-use crate::token::{self, TokenError, Verified};
+use crate::token::{self, TokenError, VerifiedClaims};
 use std::sync::Arc;
 
-pub use crate::token::is_of_connection;
+pub use crate::token::is_connection_token;
 
 /// The purpose of a request with a token, which decides what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,12 +150,13 @@ fn rules<'a>(app: &'a App, signer: Option<&'a Scope>) -> Rules<'a> {
     }
 }
 
-/// Verifies the signature of a token; answers its claims, and whose key has signed it, if it is not a key of this service.
-async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(Verified, Option<Scope>), No> {
+/// Verifies the signature of a token. Returns its claims, and the scope of the public key that verified it, unless that
+/// is a key of this service.
+async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(VerifiedClaims, Option<Scope>), No> {
     if token.is_empty() {
         return Err(SignalingError::new(SignalingErrorCode::TokenMissing, "a participant token is needed").into());
     }
-    let unverified = token::read(token).map_err(disbelieved)?;
+    let unverified = token::parse(token).map_err(disbelieved)?;
     let (point, signer) = match signer(unverified.key()) {
         Some((scope, id)) => {
             let row = conn.public_key(&scope, id).await?;

@@ -1,7 +1,7 @@
 //! Authorization of a request by the policy of its access key.
 //!
-//! A decision that depends on the tags of resources (`aws:ResourceTag`) is made on the state that the operation acts on:
-//! in the snapshot that it reads, or in the transaction that it writes in. See `OperationContext::read` and `OperationContext::write`.
+//! A decision that depends on the tags of resources (`aws:ResourceTag`) is made on the same state as the operation: in its
+//! read snapshot, or in its transaction. See `OperationContext::read` and `OperationContext::write`.
 
 use super::OperationContext;
 use crate::domain::policy::{Context, Decision, Policy, Request};
@@ -11,7 +11,7 @@ use crate::store::Conn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// An action on a resource.
+/// A required permission: an action on a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
     /// Such as `ivs:CreateStage`.
@@ -20,34 +20,34 @@ pub struct Permission {
     pub resource: String,
 }
 
-/// What a request needs, who asks for it, and the policy that decides.
+/// The permissions that a request requires, its caller, and the policy that decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationRequest {
-    /// The ARN of the user, for the text of a denial.
+    /// The ARN of the user, for the error text.
     pub user: String,
-    /// The policy of the access key.
     pub policy: Arc<Policy>,
     /// All of them must be allowed.
     pub permissions: Vec<Permission>,
-    /// Everything that conditions look at but the tags of resources.
+    /// The values of all condition keys but the tags of resources.
     pub context: Context,
 }
 
 impl AuthorizationRequest {
-    /// Whether the decision depends on tags that the store has.
+    /// Whether the decision depends on stored tags.
     pub fn depends_on_tags(&self, scope: &Scope) -> bool {
-        self.policy.looks_at_resource_tags() && self.permissions.iter().any(|needed| named(scope, needed).is_some())
+        self.policy.uses_resource_tags()
+            && self.permissions.iter().any(|needed| single_resource(scope, needed).is_some())
     }
 
-    /// Decides where no tags in the store matter.
+    /// Decides without stored tags.
     pub fn check(&self) -> Result<(), Fault> {
         self.permissions.iter().try_for_each(|needed| self.decide(needed, &self.context))
     }
 
-    /// Decides with the tags that the resources have in the state that `conn` sees.
+    /// Decides with the tags that `conn` sees.
     pub async fn check_in(&self, scope: &Scope, conn: &mut Conn) -> Result<(), Fault> {
         for needed in &self.permissions {
-            let tags = match named(scope, needed) {
+            let tags = match single_resource(scope, needed) {
                 Some((kind, id)) => conn.tags(scope, kind, id).await?.unwrap_or_default(),
                 None => Default::default(),
             };
@@ -66,10 +66,10 @@ impl AuthorizationRequest {
         }
     }
 
-    /// Locks the rows whose tags decided and that the operation itself does not lock. Call it after the operation's own
-    /// locks (lock order: stages, then what belongs to them, then these).
+    /// Locks the rows whose tags decided and that the operation itself does not lock. Lock order: stages, their children,
+    /// then these; call it after the locks of the operation.
     pub(super) async fn lock_tags(&self, scope: &Scope, tx: &mut Conn) -> Result<(), Fault> {
-        for (kind, id) in self.permissions.iter().filter_map(|needed| named(scope, needed)) {
+        for (kind, id) in self.permissions.iter().filter_map(|needed| single_resource(scope, needed)) {
             if matches!(kind, ResourceKind::EncoderConfiguration | ResourceKind::StorageConfiguration) {
                 tx.lock_tags(scope, kind, id).await?;
             }
@@ -78,15 +78,15 @@ impl AuthorizationRequest {
     }
 }
 
-/// The one resource of the caller's own that a permission names, if it does.
-fn named<'a>(scope: &Scope, needed: &'a Permission) -> Option<(ResourceKind, &'a str)> {
+/// Kind and id of the single resource of the caller's account that a permission names, if it does.
+fn single_resource<'a>(scope: &Scope, needed: &'a Permission) -> Option<(ResourceKind, &'a str)> {
     let kind = ResourceKind::parse(Parts::of(&needed.resource)?.kind)?;
     scope.own(&needed.resource).filter(|id| *id != "*").map(|id| (kind, id))
 }
 
 impl OperationContext {
-    /// Checks what a request needs before anything is done, and again in the state that the operation acts on if tags
-    /// in the store decide.
+    /// Checks the permissions before the operation. If stored tags decide, the check is repeated on the state that the
+    /// operation acts on.
     pub async fn authorize(self, request: AuthorizationRequest) -> Result<OperationContext, Fault> {
         if !request.depends_on_tags(&self.scope) {
             request.check()?;

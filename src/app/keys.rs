@@ -105,7 +105,7 @@ impl App {
 
     fn open_key(&self, row: SigningKeyRow) -> Result<SigningKey, KeysError> {
         let private = self.secret.open(&row.id, &row.sealed)?;
-        Ok(SigningKey::read(row.id, Timestamp(row.created_at), &private)?)
+        Ok(SigningKey::from_pkcs8(row.id, Timestamp(row.created_at), &private)?)
     }
 }
 

@@ -18,7 +18,6 @@ pub mod nodes;
 pub mod outbox;
 pub mod participants;
 mod placement;
-mod population;
 pub mod public_keys;
 pub mod quota;
 pub mod readiness;
@@ -27,6 +26,7 @@ pub mod sessions;
 pub mod stage_state;
 pub mod stages;
 pub mod storage_configurations;
+mod store_counts;
 pub mod tags;
 pub mod tokens;
 pub mod views;
@@ -61,8 +61,8 @@ pub struct App {
     pub(in crate::app) settings: Settings,
     /// The keys that sign participant tokens.
     pub(in crate::app) keys: keys::Keys,
-    pub(in crate::app) uses: credentials::Uses,
-    pub(in crate::app) opened: credentials::Opened,
+    pub(in crate::app) last_used: credentials::LastUsed,
+    pub(in crate::app) key_cache: credentials::KeyCache,
     buckets: Mutex<Buckets>,
     /// The id of this node; a new one after it was fenced.
     pub(in crate::app) node: RwLock<String>,
@@ -96,8 +96,8 @@ impl App {
             secret,
             settings,
             keys: keys::Keys::default(),
-            uses: credentials::Uses::default(),
-            opened: credentials::Opened::default(),
+            last_used: credentials::LastUsed::default(),
+            key_cache: credentials::KeyCache::default(),
             buckets: Mutex::default(),
             node,
             heartbeats: leases::HeartbeatHistory::default(),
@@ -348,7 +348,7 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn after(mut self, token: &str) -> Result<Self, Fault> {
-        let bytes = self.secret.unstamp(&self.query.to_bytes(), token);
+        let bytes = self.secret.verify(&self.query.to_bytes(), token);
         let Some(place) = bytes.and_then(|bytes| Position::from_bytes(&bytes)) else {
             return Err(Fault::validation(
                 "nextToken: not one that this operation gave for the same request; repeat the request without it",
@@ -370,7 +370,7 @@ impl Page<'_> {
         }
         rows.truncate(self.size);
         let place = place(rows.last()?);
-        Some(PaginationToken(self.secret.stamp(&self.query.to_bytes(), &place.to_bytes())))
+        Some(PaginationToken(self.secret.sign(&self.query.to_bytes(), &place.to_bytes())))
     }
 }
 

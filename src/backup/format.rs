@@ -63,19 +63,19 @@ impl Header {
             schema,
             engine: engine.to_owned(),
             made_at,
-            key: key.stamp(KEY, b""),
+            key: key.sign(KEY, b""),
         }
     }
 
     /// Whether the export was made with this export key.
     pub fn is_made_with(&self, key: &MasterKey) -> bool {
-        key.unstamp(KEY, &self.key).is_some()
+        key.verify(KEY, &self.key).is_some()
     }
 }
 
 impl End {
     fn new(totals: &Totals, digest: &Digest, key: &MasterKey) -> Self {
-        End { rows: totals.rows.clone(), sha256: hex(digest), signature: key.stamp(END, digest.as_ref()) }
+        End { rows: totals.rows.clone(), sha256: hex(digest), signature: key.sign(END, digest.as_ref()) }
     }
 
     /// Checks the end against the lines that were read.
@@ -86,7 +86,7 @@ impl End {
         if self.rows != totals.rows {
             return Err(BackupError::Changed("it has not as many rows as its end says"));
         }
-        match key.unstamp(END, &self.signature) {
+        match key.verify(END, &self.signature) {
             Some(signed) if signed == digest.as_ref() => Ok(()),
             _ => Err(BackupError::Changed("its signature is not of the export key")),
         }

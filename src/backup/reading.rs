@@ -359,7 +359,7 @@ mod tests {
         assert!(matches!(Reader::start(file().as_bytes(), &other).map(drop), Err(BackupError::OtherKey)));
         let file = file();
         let at = file.find("\"signature\":\"").unwrap() + 13;
-        let forged = format!("{}{}{}", &file[..at], other.stamp(b"greenroom export end", &[1; 32]), "\"}}\n");
+        let forged = format!("{}{}{}", &file[..at], other.sign(b"greenroom export end", &[1; 32]), "\"}}\n");
         assert!(matches!(read(&forged).map(drop), Err(BackupError::Changed(_))));
     }
 

@@ -3,7 +3,7 @@
 use super::args::{AccessKeyArgs, CreateKeyArgs, CredentialsArgs, CredentialsCommand, Output};
 use super::error::CommandError;
 use super::store::{master_key, open, open_or_create};
-use crate::app::credentials::{self, MadeKey, NewKey};
+use crate::app::credentials::{self, CreatedKey, NewKey};
 use crate::clock::{Clock, Timestamp};
 use crate::domain::policy::Policy;
 use crate::ids::Ids;
@@ -47,7 +47,7 @@ async fn create(args: CreateKeyArgs) -> Result<String, CommandError> {
         session_token: args.session_token,
         expires_at: args.expires_in.map(|seconds| now.plus(Duration::from_secs(u64::from(seconds)))),
     };
-    let MadeKey { row, secret, session_token } = credentials::create(&db, &master, &ids, now, new).await?;
+    let CreatedKey { row, secret, session_token } = credentials::create(&db, &master, &ids, now, new).await?;
     db.close().await;
     let mut value = shown(&row);
     value["secretAccessKey"] = secret.clone().into();

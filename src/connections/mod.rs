@@ -24,7 +24,7 @@ pub use stage::{Stage, StageSnapshot};
 
 use crate::app::App;
 use crate::domain::admission::{SignalingError, VerifiedToken};
-use crate::metrics::{Datagrams, Metrics};
+use crate::metrics::{DatagramCounts, Metrics};
 use greenroom_media::MediaHandle;
 use limits::RateLimits;
 use negotiation::NegotiationLocks;
@@ -105,12 +105,12 @@ impl Connections {
     /// Sets the gauges of connections, stages and media traffic.
     pub fn sample(&self, metrics: &Metrics) {
         let (counts, stages) = self.registry().counts();
-        counts.into_iter().for_each(|(kind, count)| metrics.media.held(kind, count));
+        counts.into_iter().for_each(|(kind, count)| metrics.media.set_connections(kind, count));
         metrics.media.stages.set(i64::try_from(stages).unwrap_or(i64::MAX));
         let stats = self.media.socket_stats();
-        let received = Datagrams { packets: stats.received_datagrams, bytes: stats.received_bytes };
-        let sent = Datagrams { packets: stats.sent_datagrams, bytes: stats.sent_bytes };
-        metrics.media.counted(received, sent, stats.send_drops, stats.event_drops);
+        let received = DatagramCounts { packets: stats.received_datagrams, bytes: stats.received_bytes };
+        let sent = DatagramCounts { packets: stats.sent_datagrams, bytes: stats.sent_bytes };
+        metrics.media.set_traffic(received, sent, stats.send_drops, stats.event_drops);
     }
 
     /// Registers a connection before its row exists. Errors: `Busy` while the server stops; a limit of media connections.

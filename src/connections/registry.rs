@@ -6,7 +6,7 @@ use super::limits::MediaCounts;
 use super::stage::{Stage, StageKey};
 use crate::clock::Timestamp;
 use crate::domain::admission::{Intent, VerifiedToken};
-use crate::metrics::Kind;
+use crate::metrics::ConnectionKind;
 use crate::model::participant::EventErrorCode;
 use greenroom_media::TransportId;
 use std::collections::{HashMap, HashSet};
@@ -139,11 +139,11 @@ impl Connection {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ConnectionKind {
         match (&self.transport, &self.intent) {
-            (Transport::EventsSocket { .. }, _) => Kind::Events,
-            (Transport::Media { .. }, Intent::Subscribe(_)) => Kind::Subscribe,
-            (Transport::Media { .. }, _) => Kind::Publish,
+            (Transport::EventsSocket { .. }, _) => ConnectionKind::Events,
+            (Transport::Media { .. }, Intent::Subscribe(_)) => ConnectionKind::Subscribe,
+            (Transport::Media { .. }, _) => ConnectionKind::Publish,
         }
     }
 }
@@ -268,13 +268,13 @@ impl ConnectionRegistry {
     }
 
     /// Open connections by kind, and stages.
-    pub fn counts(&self) -> ([(Kind, usize); 3], usize) {
-        let mut counts = [(Kind::Events, 0), (Kind::Publish, 0), (Kind::Subscribe, 0)];
+    pub fn counts(&self) -> ([(ConnectionKind, usize); 3], usize) {
+        let mut counts = [(ConnectionKind::Events, 0), (ConnectionKind::Publish, 0), (ConnectionKind::Subscribe, 0)];
         for connection in self.connections.values().filter(|connection| connection.is_open()) {
             let index = match connection.kind() {
-                Kind::Events => 0,
-                Kind::Publish => 1,
-                Kind::Subscribe => 2,
+                ConnectionKind::Events => 0,
+                ConnectionKind::Publish => 1,
+                ConnectionKind::Subscribe => 2,
             };
             counts[index].1 += 1;
         }

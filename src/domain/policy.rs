@@ -1,12 +1,12 @@
-//! Policies: what the holder of an access key may do, said in the IAM policy language, version 2012-10-17.
+//! Policies of access keys, in the IAM policy language, version 2012-10-17.
 //!
-//! Whatever this evaluator does not know is refused when the policy is given: a statement that is understood by half
-//! would be a silent allow, or a deny that never binds.
+//! Everything that this evaluator does not support is rejected by the parser: a half-understood statement would be a
+//! silent allow, or a deny that never applies.
 //!
 //! The language: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>. Stricter than AWS:
-//! - policy variables (`${...}`) are refused,
+//! - policy variables (`${...}`) are rejected,
 //! - a service in an action has no wildcards,
-//! - an operator must fit its key, and `aws:TagKeys`, which has many values, needs `ForAllValues:` or `ForAnyValue:`.
+//! - an operator must suit its key, and `aws:TagKeys`, which has many values, needs `ForAllValues:` or `ForAnyValue:`.
 
 mod actions;
 mod condition;
@@ -24,44 +24,43 @@ use serde::{Serialize, Serializer};
 
 pub use actions::ACTIONS;
 use condition::Condition;
-use document::{At, Json};
+use document::{Json, Node};
 use wildcard::Wildcard;
 
-/// Most characters of a policy, white space not counted (AWS: quota of managed policies).
-pub const MOST_CHARACTERS: usize = 6_144;
-/// Most bytes of a policy, white space counted (AWS: `PolicyDocument` of CreatePolicy).
-const MOST_BYTES: usize = 131_072;
+/// Maximum characters of a policy, without white space (AWS: quota of managed policies).
+pub const MAX_CHARACTERS: usize = 6_144;
+/// Maximum bytes of a policy, with white space (AWS: `PolicyDocument` of CreatePolicy).
+const MAX_BYTES: usize = 131_072;
 const VERSION: &str = "2012-10-17";
 
-/// A policy document that has been understood to its last member.
+/// A parsed policy document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     text: String,
     statements: Vec<Statement>,
 }
 
-/// Why a text is not a policy: the place, such as `Statement[1].Condition.StringEqualz`, and what is wrong there.
+/// Why a text is not a supported policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}")]
+#[error("{path}: {problem}")]
 pub struct PolicyError {
-    /// The member that is refused.
-    pub place: String,
-    /// What is wrong with it, and the way out.
+    /// The path of the rejected member, such as `Statement[1].Condition.StringEqualz`.
+    pub path: String,
+    /// What is wrong with it, and what to write instead.
     pub problem: String,
 }
 
-/// What a policy decides on.
+/// An authorization request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Such as `ivs:GetStage`.
     pub action: &'a str,
     /// An ARN, or `*` for an action on no resource.
     pub resource: &'a str,
-    /// What conditions look at.
     pub context: &'a Context,
 }
 
-/// What conditions look at.
+/// The values of condition keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// `aws:RequestedRegion`.
@@ -76,22 +75,22 @@ pub struct Context {
     pub tag_keys: Option<Vec<String>>,
 }
 
-/// What a policy says to a request.
+/// The decision of a policy on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// A statement allows it, and none denies it.
     Allowed,
-    /// A statement denies it, whatever others say.
+    /// A statement denies it.
     DeniedExplicitly,
-    /// No statement speaks of it.
+    /// No statement matches.
     DeniedByDefault,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Statement {
     effect: Effect,
-    actions: Scope,
-    resources: Scope,
+    actions: Patterns,
+    resources: Patterns,
     conditions: Vec<Condition>,
 }
 
@@ -101,10 +100,10 @@ enum Effect {
     Deny,
 }
 
-/// The values that a statement speaks of: those that match a pattern, or (`NotAction`, `NotResource`) all others.
+/// Actions or resources: those that match one of the patterns, or, if negated (`NotAction`, `NotResource`), all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Scope {
-    except: bool,
+struct Patterns {
+    negated: bool,
     patterns: Vec<Wildcard>,
 }
 
@@ -112,30 +111,30 @@ impl Policy {
     /// Parses a policy document.
     pub fn parse(text: &str) -> Result<Policy, PolicyError> {
         let characters = text.chars().filter(|c| !c.is_whitespace()).count();
-        if characters > MOST_CHARACTERS {
-            return Err(refused(
+        if characters > MAX_CHARACTERS {
+            return Err(invalid(
                 "policy",
-                format!("has {characters} characters without white space; at most {MOST_CHARACTERS} are allowed"),
+                format!("has {characters} characters without white space; at most {MAX_CHARACTERS} are allowed"),
             ));
         }
-        if text.len() > MOST_BYTES {
-            return Err(refused("policy", format!("has {} bytes; at most {MOST_BYTES} are allowed", text.len())));
+        if text.len() > MAX_BYTES {
+            return Err(invalid("policy", format!("has {} bytes; at most {MAX_BYTES} are allowed", text.len())));
         }
         let json: Json = serde_json::from_str(text)
-            .map_err(|error| refused("policy", format!("is not JSON: {}", explain(&error))))?;
-        Ok(Policy { text: text.to_owned(), statements: statements(&At::root(&json))? })
+            .map_err(|error| invalid("policy", format!("is not JSON: {}", explain(&error))))?;
+        Ok(Policy { text: text.to_owned(), statements: statements(&Node::root(&json))? })
     }
 
-    /// The document as it was given.
+    /// The document, unchanged.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// An explicit deny wins, then an allow; what no statement speaks of is denied.
+    /// An explicit deny wins, then an allow; the default is deny.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
         let action = request.action.to_ascii_lowercase();
         let mut decision = Decision::DeniedByDefault;
-        for statement in self.statements.iter().filter(|statement| statement.covers(&action, request)) {
+        for statement in self.statements.iter().filter(|statement| statement.matches(&action, request)) {
             match statement.effect {
                 Effect::Deny => return Decision::DeniedExplicitly,
                 Effect::Allow => decision = Decision::Allowed,
@@ -144,9 +143,9 @@ impl Policy {
         decision
     }
 
-    /// Whether [`Context::resource_tags`] can change a decision, so that they need be read.
-    pub fn looks_at_resource_tags(&self) -> bool {
-        self.statements.iter().flat_map(|statement| &statement.conditions).any(Condition::looks_at_resource_tags)
+    /// Whether decisions can depend on [`Context::resource_tags`].
+    pub fn uses_resource_tags(&self) -> bool {
+        self.statements.iter().flat_map(|statement| &statement.conditions).any(Condition::uses_resource_tags)
     }
 }
 
@@ -157,58 +156,58 @@ impl Serialize for Policy {
 }
 
 impl Statement {
-    /// Whether the statement speaks of the request; `action` is the request's, in lower case.
-    fn covers(&self, action: &str, request: &Request<'_>) -> bool {
-        self.actions.covers(action)
-            && self.resources.covers(request.resource)
+    /// Whether the statement applies to the request; `action` is that of the request in lower case.
+    fn matches(&self, action: &str, request: &Request<'_>) -> bool {
+        self.actions.matches(action)
+            && self.resources.matches(request.resource)
             && self.conditions.iter().all(|condition| condition.holds(request.context, self.effect))
     }
 }
 
-impl Scope {
-    fn covers(&self, value: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(value)) != self.except
+impl Patterns {
+    fn matches(&self, value: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(value)) != self.negated
     }
 }
 
-fn refused(place: impl Into<String>, problem: impl Into<String>) -> PolicyError {
-    PolicyError { place: place.into(), problem: problem.into() }
+fn invalid(path: impl Into<String>, problem: impl Into<String>) -> PolicyError {
+    PolicyError { path: path.into(), problem: problem.into() }
 }
 
-fn statements(document: &At<'_>) -> Result<Vec<Statement>, PolicyError> {
+fn statements(document: &Node<'_>) -> Result<Vec<Statement>, PolicyError> {
     let members = document.members(Some(&["Version", "Id", "Statement"]))?;
     let version = members.required("Version")?;
     if version.text()? != VERSION {
-        return Err(version.refused(format!("'{}' is not supported; write \"{VERSION}\"", version.text()?)));
+        return Err(version.invalid(format!("'{}' is not supported; write \"{VERSION}\"", version.text()?)));
     }
     if let Some(id) = members.get("Id") {
         id.text()?;
     }
     let mut sids = BTreeSet::new();
     let mut statements = Vec::new();
-    for at in members.required("Statement")?.one_or_many()? {
-        statements.push(statement(&at, &mut sids)?);
+    for node in members.required("Statement")?.one_or_many()? {
+        statements.push(statement(&node, &mut sids)?);
     }
     Ok(statements)
 }
 
-fn statement<'a>(at: &At<'a>, sids: &mut BTreeSet<&'a str>) -> Result<Statement, PolicyError> {
+fn statement<'a>(node: &Node<'a>, sids: &mut BTreeSet<&'a str>) -> Result<Statement, PolicyError> {
     const KNOWN: [&str; 7] = ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"];
-    let members = at.members(Some(&KNOWN))?;
+    let members = node.members(Some(&KNOWN))?;
     if let Some(sid) = members.get("Sid") {
         let text = sid.text()?;
         if !text.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(sid.refused(format!("'{text}' has characters other than A-Z, a-z and 0-9")));
+            return Err(sid.invalid(format!("'{text}' has characters other than A-Z, a-z and 0-9")));
         }
         if !text.is_empty() && !sids.insert(text) {
-            return Err(sid.refused(format!("'{text}' names two statements; each name must be unique")));
+            return Err(sid.invalid(format!("'{text}' names two statements; each name must be unique")));
         }
     }
     let effect = members.required("Effect")?;
     let effect = match effect.text()? {
         "Allow" => Effect::Allow,
         "Deny" => Effect::Deny,
-        other => return Err(effect.refused(format!("'{other}' is neither \"Allow\" nor \"Deny\""))),
+        other => return Err(effect.invalid(format!("'{other}' is neither \"Allow\" nor \"Deny\""))),
     };
     Ok(Statement {
         effect,
@@ -218,46 +217,46 @@ fn statement<'a>(at: &At<'a>, sids: &mut BTreeSet<&'a str>) -> Result<Statement,
     })
 }
 
-/// One of two members: the values that are meant, or those that are not.
+/// The patterns of one of two members: `these`, or the negated `others`.
 fn scope(
     members: &document::Members<'_>,
     these: &str,
     others: &str,
-    patterns: fn(&At<'_>) -> Result<Vec<Wildcard>, PolicyError>,
-) -> Result<Scope, PolicyError> {
-    let (except, at) = match (members.get(these), members.get(others)) {
-        (Some(_), Some(not)) => return Err(not.refused(format!("stands beside {these}; give one of the two"))),
-        (None, None) => return Err(members.refused(format!("has neither {these} nor {others}; give one of the two"))),
-        (Some(at), None) => (false, at),
-        (None, Some(at)) => (true, at),
+    patterns: fn(&Node<'_>) -> Result<Vec<Wildcard>, PolicyError>,
+) -> Result<Patterns, PolicyError> {
+    let (negated, node) = match (members.get(these), members.get(others)) {
+        (Some(_), Some(not)) => return Err(not.invalid(format!("is given beside {these}; give one of the two"))),
+        (None, None) => return Err(members.invalid(format!("has neither {these} nor {others}; give one of the two"))),
+        (Some(node), None) => (false, node),
+        (None, Some(node)) => (true, node),
     };
     let mut found = Vec::new();
-    for value in at.one_or_many()? {
+    for value in node.one_or_many()? {
         found.extend(patterns(&value)?);
     }
-    Ok(Scope { except, patterns: found })
+    Ok(Patterns { negated, patterns: found })
 }
 
-/// `*` or `service:Name`; matched without regard to case.
-fn action(at: &At<'_>) -> Result<Vec<Wildcard>, PolicyError> {
-    let text = at.literal()?;
+/// `*` or `service:Name`, case-insensitive.
+fn action(node: &Node<'_>) -> Result<Vec<Wildcard>, PolicyError> {
+    let text = node.literal()?;
     let well_formed = text.split_once(':').is_some_and(|(service, name)| {
         let service_is = !service.is_empty() && service.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let name_is = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "*?".contains(c));
         service_is && name_is
     });
     if text != "*" && !well_formed {
-        return Err(at.refused(format!("'{text}' is not an action; write it as ivs:GetStage, ivs:Get* or *")));
+        return Err(node.invalid(format!("'{text}' is not an action; write it as ivs:GetStage, ivs:Get* or *")));
     }
     Ok(vec![Wildcard::text(&text.to_ascii_lowercase())])
 }
 
-/// `*` or an ARN. An ARN of fewer than six fields stands for all that go on from it
+/// `*` or an ARN. An ARN of fewer than six fields matches every ARN that continues it
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
-fn resource(at: &At<'_>) -> Result<Vec<Wildcard>, PolicyError> {
-    let text = at.literal()?;
+fn resource(node: &Node<'_>) -> Result<Vec<Wildcard>, PolicyError> {
+    let text = node.literal()?;
     if text != "*" && !text.starts_with("arn:") {
-        return Err(at.refused(format!("'{text}' is not a resource; write an ARN or *")));
+        return Err(node.invalid(format!("'{text}' is not a resource; write an ARN or *")));
     }
     let mut patterns = vec![Wildcard::arn(text)];
     if text != "*" && text.split(':').count() < 6 {

@@ -136,7 +136,7 @@ impl RequestContext {
                     300..=399 => "REDIRECTED",
                     _ => outcome.unwrap_or("OK"),
                 };
-                self.metrics.doors.answered(endpoint, outcome, took);
+                self.metrics.participant_requests.answered(endpoint, outcome, took);
             }
             RouteKind::Operation(_) | RouteKind::Internal(_) => {
                 self.metrics.requests.answered(self.name(), status, took);

@@ -53,7 +53,7 @@ impl HttpServer {
         self.service.metrics().sample(move |metrics| {
             let free = i64::try_from(permits.available_permits()).unwrap_or(max);
             metrics.requests.connections.set(max - free.min(max));
-            metrics.requests.connections_most.set(max);
+            metrics.requests.connections_limit.set(max);
         });
         self
     }

@@ -1,19 +1,19 @@
-//! Limits of participants' media, as they are named in metrics and logs.
+//! Reasons for refusing media requests.
 
-/// Why a request about media is refused although it is in order.
+/// The limit that a media request exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaRefusal {
-    /// The participant, or the token, sends too many offers.
+    /// Offers of the participant, or with the token.
     OfferRate,
-    /// The participant, or the token, sends too many `PATCH` requests.
+    /// `PATCH` requests of the participant, or with the token.
     PatchRate,
-    /// The participant has too many media connections.
+    /// Media connections of the participant.
     Participant,
-    /// The stage has.
+    /// Media connections of the stage.
     Stage,
-    /// This node has.
+    /// Media connections of this node.
     Node,
-    /// Too many offers wait to be answered.
+    /// Offers that wait for an answer.
     Busy,
 }
 
@@ -23,7 +23,7 @@ impl MediaRefusal {
         [OfferRate, PatchRate, Participant, Stage, Node, Busy]
     };
 
-    /// Its name in metrics and logs.
+    /// The reason in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             MediaRefusal::OfferRate => "offer_rate",

@@ -1,4 +1,4 @@
-//! What this node holds of participants, and the media that it forwards.
+//! Participant connections and forwarded media of this node.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,19 +7,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::Ordering;
 
-/// What a connection is for.
+/// The kind of a participant connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// To be told what happens.
+pub enum ConnectionKind {
     Events,
-    /// To send media.
     Publish,
-    /// To receive them.
     Subscribe,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
+struct KindLabel {
     kind: &'static str,
 }
 
@@ -31,59 +28,58 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Way {
+struct Direction {
     direction: &'static str,
 }
 
-/// What this node holds of participants.
+/// Participant connections and media traffic of this node.
 #[derive(Debug)]
 pub struct Media {
     connections: [Gauge; 3],
-    /// Stages that somebody is connected to here.
+    /// Stages with a connection on this node.
     pub stages: Gauge,
     packets: [Counter; 2],
     bytes: [Counter; 2],
     unsent: Counter,
-    unheard: Counter,
+    lost_events: Counter,
     outcomes: Family<Outcome, Counter>,
 }
 
-/// Datagrams since the start.
+/// Datagrams since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Datagrams {
-    /// How many.
+pub struct DatagramCounts {
     pub packets: u64,
-    /// Their bytes.
     pub bytes: u64,
 }
 
 impl Media {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let connections = Family::<Of, Gauge>::default();
-        let packets = Family::<Way, Counter>::default();
-        let bytes = Family::<Way, Counter>::default();
-        let ways = |family: &Family<Way, Counter>| {
-            ["in", "out"].map(|direction| family.get_or_create_owned(&Way { direction }))
+        let connections = Family::<KindLabel, Gauge>::default();
+        let packets = Family::<Direction, Counter>::default();
+        let bytes = Family::<Direction, Counter>::default();
+        let by_direction = |family: &Family<Direction, Counter>| {
+            ["in", "out"].map(|direction| family.get_or_create_owned(&Direction { direction }))
         };
         let media = Media {
-            connections: ["events", "publish", "subscribe"].map(|kind| connections.get_or_create_owned(&Of { kind })),
+            connections: ["events", "publish", "subscribe"]
+                .map(|kind| connections.get_or_create_owned(&KindLabel { kind })),
             stages: Gauge::default(),
-            packets: ways(&packets),
-            bytes: ways(&bytes),
+            packets: by_direction(&packets),
+            bytes: by_direction(&bytes),
             unsent: Counter::default(),
-            unheard: Counter::default(),
+            lost_events: Counter::default(),
             outcomes: Family::default(),
         };
-        let help = "Connections of participants that this node holds, by kind: events, publish, subscribe";
+        let help = "Participant connections of this node, by kind: events, publish, subscribe";
         registry.register("participant_connections", help, connections);
-        let help = "Stages that participants are connected to on this node";
+        let help = "Stages with participant connections on this node";
         registry.register("connected_stages", help, media.stages.clone());
-        registry.register("media_packets", "Datagrams of media of this node, by direction", packets);
-        registry.register("media_bytes", "Bytes in datagrams of media of this node, by direction", bytes);
-        let help = "Datagrams of media that the system would not send, of this node";
+        registry.register("media_packets", "Media datagrams of this node, by direction", packets);
+        registry.register("media_bytes", "Bytes of media datagrams of this node, by direction", bytes);
+        let help = "Media datagrams of this node that the system refused to send";
         registry.register("media_unsent", help, media.unsent.clone());
-        let help = "Events of the media thread that were lost, as nobody took them in time";
-        registry.register("media_events_lost", help, media.unheard.clone());
+        let help = "Events of the media thread that were dropped because their queue was full";
+        registry.register("media_events_lost", help, media.lost_events.clone());
         for role in ["publish", "subscribe"] {
             media.outcomes.get_or_create_owned(&Outcome { role, outcome: "connected", reason: "" });
         }
@@ -92,26 +88,26 @@ impl Media {
         media
     }
 
-    /// Notes how many connections of a kind there are.
-    pub fn held(&self, kind: Kind, connections: usize) {
+    /// Sets the number of connections of a kind.
+    pub fn set_connections(&self, kind: ConnectionKind, connections: usize) {
         self.connections[kind as usize].set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
 
-    /// Counts a media connection: its role, what became of it, and why, or `""`.
+    /// Counts a media connection by role, outcome and reason (`""` if it connected).
     pub fn connection(&self, role: &'static str, outcome: &'static str, reason: &'static str) {
         self.outcomes.get_or_create_owned(&Outcome { role, outcome, reason }).inc();
     }
 
-    /// Notes what has been counted elsewhere since the start: datagrams received and sent, datagrams that could not be
-    /// sent, and events that nobody took.
-    pub fn counted(&self, received: Datagrams, sent: Datagrams, unsent: u64, unheard: u64) {
+    /// Sets the counters to totals since the start of the process: datagrams received and sent, datagrams that could not be
+    /// sent, and dropped events.
+    pub fn set_traffic(&self, received: DatagramCounts, sent: DatagramCounts, unsent: u64, lost_events: u64) {
         for (counter, value) in [
             (&self.packets[0], received.packets),
             (&self.packets[1], sent.packets),
             (&self.bytes[0], received.bytes),
             (&self.bytes[1], sent.bytes),
             (&self.unsent, unsent),
-            (&self.unheard, unheard),
+            (&self.lost_events, lost_events),
         ] {
             counter.inner().fetch_max(value, Ordering::Relaxed);
         }

@@ -1,23 +1,23 @@
-//! Figures of what the server does, for Prometheus.
+//! Prometheus metrics.
 //!
-//! A figure is a handle that is resolved once and counts with an atomic operation; what has no events of its own (pools,
-//! what a node holds, the process) is looked at when the page is made. No label has values that clients choose: there
-//! are no accounts, stages or participants in them. `docs/observe/metrics.md` lists every series.
+//! A metric is a handle that is resolved once and counts with an atomic operation. Values without events (pools, open
+//! connections, the process) are sampled for each scrape. No label has values that clients choose, such as accounts, stages
+//! or participants. `docs/observe/metrics.md` lists every series.
 
-mod delivery;
+mod events;
 mod limits;
 mod media;
-mod population;
 mod process;
 mod requests;
 mod store;
+mod store_counts;
 
-pub use delivery::{Outbox, Target};
+pub use events::{Outbox, Target};
 pub use limits::MediaRefusal;
-pub use media::{Datagrams, Kind, Media};
-pub use population::{Backlog, Living, Population, Whole};
-pub use requests::{Doors, Refusals, Requests, Tokens};
-pub use store::{Act, ErrorClass, Pool, Store};
+pub use media::{ConnectionKind, DatagramCounts, Media};
+pub use requests::{ParticipantRequests, Refusals, Requests, Tokens};
+pub use store::{ErrorClass, Pool, Store, StoreOperation};
+pub use store_counts::{ActiveCounts, Backlog, StoreCounts, StoreGauges};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::gauge::Gauge;
@@ -25,32 +25,24 @@ use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
-/// What looks at something just before a page is made.
+/// Updates metrics before a scrape.
 type Sampler = Box<dyn Fn(&Metrics) + Send + Sync>;
 
-/// Every figure.
+/// All metrics of a node.
 pub struct Metrics {
-    /// Requests to the API.
     pub requests: Requests,
-    /// Requests of participants.
-    pub doors: Doors,
-    /// What was refused before anything was done for it.
+    pub participant_requests: ParticipantRequests,
     pub refusals: Refusals,
-    /// Tokens that were made.
     pub tokens: Tokens,
-    /// The store.
     pub store: Store,
-    /// Events that are on their way to the log.
     pub outbox: Outbox,
-    /// Event streams that are open.
+    /// Open event streams.
     pub streams: Gauge,
-    /// What this node holds of participants.
     pub media: Media,
-    /// What the whole store has.
-    pub whole: Whole,
-    /// Seconds that this machine's clock is ahead of the database's.
+    pub whole: StoreGauges,
+    /// Offset of this machine's clock from the database's, in seconds.
     pub clock_offset: Gauge<f64, AtomicU64>,
-    targets: delivery::Targets,
+    targets: events::Targets,
     registry: Registry,
     process: Registry,
     samplers: Mutex<Vec<Sampler>>,
@@ -69,30 +61,27 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Nothing counted yet. The operations are those that requests are told apart by; `engine` is the store's.
+    /// New metrics. `operations` are the values of the label of that name, `engine` is that of the store. Unless `on`, requests
+    /// and store operations are not counted.
     pub fn new(on: bool, operations: &[&'static str], engine: &'static str) -> Metrics {
         let mut registry = Registry::with_prefix("greenroom");
         let streams = Gauge::default();
-        registry.register(
-            "event_streams",
-            "Event streams (server-sent events) that are open on this node",
-            streams.clone(),
-        );
+        registry.register("event_streams", "Open event streams (server-sent events) of this node", streams.clone());
         let clock_offset = Gauge::default();
-        let help = "Seconds that this machine's clock is ahead of the database's (0 for an embedded store)";
+        let help = "Offset of this machine's clock from the database's, in seconds (0 for an embedded store)";
         registry.register("clock_offset_seconds", help, clock_offset.clone());
         let mut process = Registry::default();
         process::register(&mut process, engine);
         Metrics {
             requests: Requests::new(on, operations, &mut registry),
-            doors: Doors::new(on, &mut registry),
+            participant_requests: ParticipantRequests::new(on, &mut registry),
             refusals: Refusals::new(&mut registry),
             tokens: Tokens::new(&mut registry),
             store: Store::new(on, &mut registry),
             outbox: Outbox::new(&mut registry),
-            targets: delivery::Targets::new(&mut registry),
+            targets: events::Targets::new(&mut registry),
             media: Media::new(&mut registry),
-            whole: Whole::new(&mut registry),
+            whole: StoreGauges::new(&mut registry),
             streams,
             clock_offset,
             registry,
@@ -101,23 +90,23 @@ impl Metrics {
         }
     }
 
-    /// The figures of a target of events; its name is one that the operator gave it.
+    /// The metrics of an event target. Its name comes from the operator's configuration.
     pub fn target(&self, name: &str) -> Target {
         self.targets.get(name)
     }
 
-    /// Drops the figures of every target that is not among these.
+    /// Drops the metrics of all other targets.
     pub fn keep_targets(&self, names: &[&str]) {
         self.targets.keep(names);
     }
 
-    /// Runs something before each page is made. It must not wait.
+    /// Registers a function that updates metrics before each scrape. It must not block.
     pub fn sample(&self, sampler: impl Fn(&Metrics) + Send + Sync + 'static) {
         self.samplers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(sampler));
     }
 
-    /// The page in OpenMetrics text, or in the older text format of Prometheus.
-    pub fn page(&self, form: Form) -> String {
+    /// The metrics page in a text format.
+    pub fn page(&self, format: Format) -> String {
         for sampler in &*self.samplers.lock().unwrap_or_else(PoisonError::into_inner) {
             sampler(self);
         }
@@ -126,41 +115,41 @@ impl Metrics {
             .and_then(|()| encode_registry(&mut page, &self.process))
             .and_then(|()| encode_eof(&mut page));
         if let Err(error) = written {
-            tracing::error!(%error, "the page of metrics cannot be written");
+            tracing::error!(%error, "metrics page failed");
         }
-        match form {
-            Form::OpenMetrics => page,
-            Form::Text => text(&page),
+        match format {
+            Format::OpenMetrics => page,
+            Format::Prometheus => prometheus_text(&page),
         }
     }
 }
 
-/// How a page is written.
+/// The text format of a metrics page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// OpenMetrics 1.0, for who asks for it: Prometheus does.
+pub enum Format {
+    /// OpenMetrics 1.0, which Prometheus requests.
     OpenMetrics,
-    /// The text format of Prometheus, version 0.0.4, for everybody else.
-    Text,
+    /// The Prometheus text format, version 0.0.4.
+    Prometheus,
 }
 
-impl Form {
-    /// What a client takes, by its `Accept`.
-    pub fn accepted(accept: &str) -> Form {
-        if accept.contains("application/openmetrics-text") { Form::OpenMetrics } else { Form::Text }
+impl Format {
+    /// The format for a value of `Accept`.
+    pub fn accepted(accept: &str) -> Format {
+        if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Prometheus }
     }
 
-    /// The type of the page.
+    /// The media type of the page.
     pub fn media_type(self) -> &'static str {
         match self {
-            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Form::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
 }
 
-/// In the older format a counter is named as its one series is, and the end is not marked.
-fn text(page: &str) -> String {
+/// Converts OpenMetrics to the Prometheus text format, which names a counter by its series, has no units and no end mark.
+fn prometheus_text(page: &str) -> String {
     let mut text = String::with_capacity(page.len() + 1024);
     let mut lines = page.lines().peekable();
     while let Some(line) = lines.next() {

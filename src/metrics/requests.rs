@@ -1,4 +1,4 @@
-//! Requests: to the API, and of participants.
+//! Requests to the API and of participants.
 
 use super::MediaRefusal;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Upper bounds of the buckets of latencies, in seconds.
+/// Upper bounds of latency buckets, in seconds.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Every status that the API answers with; 499 stands for a client that did not wait for its answer, 0 for any other.
+/// The status codes of the API. 499 stands for a client that closed the connection before the response, 0 for any other.
 const STATUSES: [u16; 17] = [200, 204, 400, 402, 403, 404, 405, 408, 409, 413, 414, 429, 431, 499, 500, 503, 0];
-/// What the requests are told apart by that ask for no operation.
+/// The operation of requests for an unknown path.
 const UNKNOWN: &str = "Unknown";
 
 pub(super) fn seconds() -> Histogram {
@@ -33,7 +33,7 @@ struct Operation {
     operation: &'static str,
 }
 
-/// An operation: its handles, made when they are first needed and good for ever.
+/// Metric handles of an operation, created at first use.
 #[derive(Debug, Default)]
 struct Row {
     seconds: OnceLock<Histogram>,
@@ -48,14 +48,11 @@ pub struct Requests {
     unknown: Row,
     answered: Family<Answered, Counter>,
     seconds: Family<Operation, Histogram>,
-    /// Those at work, on either door.
+    /// API and participant requests in flight.
     pub in_flight: Gauge,
-    /// How many may be at work.
-    pub in_flight_most: Gauge,
-    /// Connections that are open.
+    pub in_flight_limit: Gauge,
     pub connections: Gauge,
-    /// How many connections may be open.
-    pub connections_most: Gauge,
+    pub connections_limit: Gauge,
 }
 
 impl Requests {
@@ -67,79 +64,75 @@ impl Requests {
             answered: Family::default(),
             seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
             in_flight: Gauge::default(),
-            in_flight_most: Gauge::default(),
+            in_flight_limit: Gauge::default(),
             connections: Gauge::default(),
-            connections_most: Gauge::default(),
+            connections_limit: Gauge::default(),
         };
         let answered = requests.answered.clone();
-        registry.register("requests", "Requests to the API that were answered, by operation and status", answered);
+        registry.register("requests", "Answered API requests, by operation and status", answered);
         let name = "request_duration_seconds";
-        registry.register(
-            name,
-            "Seconds from the head of a request to the API to its answer",
-            requests.seconds.clone(),
-        );
+        registry.register(name, "Seconds from the head of an API request to its response", requests.seconds.clone());
         for (name, help, gauge) in [
-            ("requests_in_flight", "Requests at work, of the API and of participants", &requests.in_flight),
-            ("requests_in_flight_limit", "Most requests at work at once (--max-in-flight)", &requests.in_flight_most),
-            ("http_connections", "Connections that are open, events WebSockets included", &requests.connections),
-            ("http_connections_limit", "Most connections at once (--max-connections)", &requests.connections_most),
+            ("requests_in_flight", "API and participant requests in flight", &requests.in_flight),
+            ("requests_in_flight_limit", "Maximum requests in flight (--max-in-flight)", &requests.in_flight_limit),
+            ("http_connections", "Open connections, events WebSockets included", &requests.connections),
+            ("http_connections_limit", "Maximum connections (--max-connections)", &requests.connections_limit),
         ] {
             registry.register(name, help, gauge.clone());
         }
         requests
     }
 
-    /// Counts a request that was answered.
+    /// Counts an answered request.
     pub fn answered(&self, operation: Option<&'static str>, status: u16, took: Duration) {
         if !self.on {
             return;
         }
         let known = operation.and_then(|name| self.rows.get_key_value(name));
         let (operation, row) = known.map_or((UNKNOWN, &self.unknown), |(name, row)| (*name, row));
-        let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
-        let label = || Answered { operation, status: STATUSES[place] };
-        row.answered[place].get_or_init(|| self.answered.get_or_create_owned(&label())).inc();
+        let index = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+        let label = || Answered { operation, status: STATUSES[index] };
+        row.answered[index].get_or_init(|| self.answered.get_or_create_owned(&label())).inc();
         let histogram = row.seconds.get_or_init(|| self.seconds.get_or_create_owned(&Operation { operation }));
         histogram.observe(took.as_secs_f64());
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Visit {
+struct DoorOutcome {
     door: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ApiState {
+struct Door {
     door: &'static str,
 }
 
-/// Requests of participants.
+/// Participant requests. The label `door` is the endpoint.
 #[derive(Debug)]
-pub struct Doors {
+pub struct ParticipantRequests {
     on: bool,
-    visits: Family<Visit, Counter>,
-    seconds: Family<ApiState, Histogram>,
+    answered: Family<DoorOutcome, Counter>,
+    seconds: Family<Door, Histogram>,
 }
 
-impl Doors {
+impl ParticipantRequests {
     pub(super) fn new(on: bool, registry: &mut Registry) -> Self {
         let seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
-        let doors = Doors { on, visits: Family::default(), seconds };
-        let help = "Requests of participants that were answered, by door and outcome: OK, or the name of the refusal";
-        registry.register("participant_requests", help, doors.visits.clone());
-        let help = "Seconds from the head of a participant's request to its answer; of an events WebSocket, until it is let in or refused";
-        registry.register("participant_request_duration_seconds", help, doors.seconds.clone());
-        doors
+        let requests = ParticipantRequests { on, answered: Family::default(), seconds };
+        let help = "Answered participant requests, by endpoint (door) and outcome: OK, or the error";
+        registry.register("participant_requests", help, requests.answered.clone());
+        let help = "Seconds from the head of a participant request to its response; of an events WebSocket, until it is accepted or refused";
+        registry.register("participant_request_duration_seconds", help, requests.seconds.clone());
+        requests
     }
 
-    /// Counts a request that was answered.
+    /// Counts an answered request.
     pub fn answered(&self, door: &'static str, outcome: &'static str, took: Duration) {
         if self.on {
-            self.visits.get_or_create(&Visit { door, outcome }).inc();
-            self.seconds.get_or_create(&ApiState { door }).observe(took.as_secs_f64());
+            self.answered.get_or_create(&DoorOutcome { door, outcome }).inc();
+            self.seconds.get_or_create(&Door { door }).observe(took.as_secs_f64());
         }
     }
 }
@@ -149,7 +142,7 @@ struct Reason {
     reason: &'static str,
 }
 
-/// Requests, bodies, streams and connections that a limit refused or ended.
+/// Requests, bodies, streams and connections that were refused or ended by a limit.
 #[derive(Debug)]
 pub struct Refusals {
     /// Requests beyond `--max-in-flight`.
@@ -164,30 +157,25 @@ pub struct Refusals {
     pub client_connections: Counter,
     /// Request bodies beyond `--max-buffered-bytes`, or beyond one client's share of it.
     pub body_bytes: Counter,
-    /// Request bodies that arrived too slowly.
+    /// Request bodies that were received too slowly.
     pub slow_body: Counter,
-    /// Answers beyond `--max-buffered-bytes`, or beyond one client's share of it.
+    /// Responses beyond `--max-buffered-bytes`, or beyond one client's share of it.
     pub answer_bytes: Counter,
-    /// Connections and WebSockets that were closed, as their client did not read.
+    /// Connections and WebSockets closed because their client did not read.
     pub unread: Counter,
-    /// WebSockets that were closed, as their client sent too many pings or pongs.
+    /// WebSockets closed because their client sent too many pings or pongs.
     pub control_frames: Counter,
     /// Event streams beyond `--max-event-streams`.
     pub event_streams: Counter,
     /// Event streams beyond `--max-event-streams-per-key`.
     pub key_event_streams: Counter,
-    /// Requests about media beyond a limit.
     media: [Counter; MediaRefusal::ALL.len()],
 }
 
 impl Refusals {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let family = Family::<Reason, Counter>::default();
-        registry.register(
-            "refused",
-            "Requests and connections that a limit refused or ended, by reason",
-            family.clone(),
-        );
+        registry.register("refused", "Requests and connections refused or ended by a limit, by reason", family.clone());
         let counter = |reason| family.get_or_create_owned(&Reason { reason });
         Refusals {
             in_flight: counter("in_flight"),
@@ -206,13 +194,13 @@ impl Refusals {
         }
     }
 
-    /// Counts a request about media that was refused.
+    /// Counts a refused media request.
     pub fn media(&self, refusal: MediaRefusal) {
         self.media[refusal as usize].inc();
     }
 }
 
-/// Tokens that were made.
+/// Created participant tokens.
 #[derive(Debug)]
 pub struct Tokens {
     /// By `CreateParticipantToken`.
@@ -224,7 +212,7 @@ pub struct Tokens {
 impl Tokens {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let family = Family::<Operation, Counter>::default();
-        registry.register("participant_tokens", "Participant tokens that were made, by the operation", family.clone());
+        registry.register("participant_tokens", "Created participant tokens, by operation", family.clone());
         let counter = |operation| family.get_or_create_owned(&Operation { operation });
         Tokens { alone: counter("CreateParticipantToken"), with_stage: counter("CreateStage") }
     }

@@ -1,4 +1,4 @@
-//! The store: how long it takes, what goes wrong, and how full its pools are.
+//! Durations and errors of the store, and its connection pools.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,25 +8,24 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::time::Instant;
 
-/// Upper bounds of the buckets, in seconds.
+/// Upper bounds of duration buckets, in seconds.
 const SECONDS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// What is done with the store.
+/// An operation on the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// A connection is waited for.
+pub enum StoreOperation {
+    /// Waiting for a connection.
     Acquire,
-    /// A connection is used for reading.
+    /// Using a connection for reading.
     Read,
-    /// A transaction, from its beginning to its end, the commit included.
+    /// A transaction, commit included.
     Transaction,
     /// The commit of a transaction.
     Commit,
 }
 
-/// What went wrong.
+/// The class of a store error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they are the names of store errors, which have a line each")]
 pub enum ErrorClass {
     Again,
     Overtaken,
@@ -50,21 +49,21 @@ struct Class {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Named {
+struct PoolName {
     pool: &'static str,
 }
 
-/// A pool of connections, as it is at the moment.
+/// The state of a connection pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
     /// `read` and `write` of SQLite, `postgres`.
     pub name: &'static str,
-    /// Connections that are open.
+    /// Open connections.
     pub size: u32,
-    /// Those that nobody uses.
+    /// Idle connections.
     pub idle: usize,
-    /// Most that there may be.
-    pub most: u32,
+    /// Maximum connections.
+    pub limit: u32,
 }
 
 /// The store.
@@ -73,12 +72,12 @@ pub struct Store {
     on: bool,
     seconds: [Histogram; 4],
     errors: [Counter; 9],
-    /// Whoever waits for a connection.
+    /// Requests that wait for a connection.
     pub waiting: Gauge,
-    size: Family<Named, Gauge>,
-    idle: Family<Named, Gauge>,
-    used: Family<Named, Gauge>,
-    most: Family<Named, Gauge>,
+    size: Family<PoolName, Gauge>,
+    idle: Family<PoolName, Gauge>,
+    used: Family<PoolName, Gauge>,
+    limit: Family<PoolName, Gauge>,
 }
 
 impl Store {
@@ -95,33 +94,37 @@ impl Store {
             size: Family::default(),
             idle: Family::default(),
             used: Family::default(),
-            most: Family::default(),
+            limit: Family::default(),
         };
-        let help = "Seconds of work with the store: acquire (waiting for a connection), read (using one), transaction (from beginning to end), commit (the end alone)";
+        let help = "Seconds of store operations: acquire (waiting for a connection), read (using one), transaction (commit included), commit (alone)";
         registry.register("store_duration_seconds", help, seconds);
-        let help = "Errors of the store by class; again and overtaken are tried again, duplicate is no failure";
+        let help = "Errors of the store, by class; again and overtaken are retried, duplicate is not a failure";
         registry.register("store_errors", help, errors);
-        registry.register("store_pool_waiting", "Those who wait for a connection to the store", store.waiting.clone());
+        registry.register(
+            "store_pool_waiting",
+            "Requests that wait for a connection to the store",
+            store.waiting.clone(),
+        );
         for (name, help, family) in [
-            ("store_pool_connections", "Connections to the store that are open, by pool", &store.size),
-            ("store_pool_idle", "Connections to the store that nobody uses, by pool", &store.idle),
+            ("store_pool_connections", "Open connections to the store, by pool", &store.size),
+            ("store_pool_idle", "Idle connections to the store, by pool", &store.idle),
             ("store_pool_in_use", "Connections to the store in use, by pool", &store.used),
-            ("store_pool_limit", "Most connections to the store, by pool", &store.most),
+            ("store_pool_limit", "Maximum connections to the store, by pool", &store.limit),
         ] {
             registry.register(name, help, family.clone());
         }
         store
     }
 
-    /// When something begins; `None` if nobody wants to know.
+    /// The start of an operation; `None` if durations are not measured.
     pub fn begin(&self) -> Option<Instant> {
         self.on.then(Instant::now)
     }
 
-    /// Notes that something is done.
-    pub fn done(&self, act: Act, since: Option<Instant>) {
+    /// Observes the duration of an operation.
+    pub fn done(&self, operation: StoreOperation, since: Option<Instant>) {
         if let Some(since) = since {
-            self.seconds[act as usize].observe(since.elapsed().as_secs_f64());
+            self.seconds[operation as usize].observe(since.elapsed().as_secs_f64());
         }
     }
 
@@ -130,18 +133,18 @@ impl Store {
         self.errors[class as usize].inc();
     }
 
-    /// Notes how full a pool is.
-    pub fn pool(&self, pool: Pool) {
-        let Pool { name, size, idle, most } = pool;
-        // The two are not read at one moment.
+    /// Sets the gauges of a pool.
+    pub fn set_pool(&self, pool: Pool) {
+        let Pool { name, size, idle, limit } = pool;
+        // The two are not read atomically.
         let idle = i64::try_from(idle).unwrap_or(i64::MAX).min(size.into());
         for (family, value) in [
             (&self.size, size.into()),
             (&self.idle, idle),
             (&self.used, i64::from(size) - idle),
-            (&self.most, most.into()),
+            (&self.limit, limit.into()),
         ] {
-            family.get_or_create(&Named { pool: name }).set(value);
+            family.get_or_create(&PoolName { pool: name }).set(value);
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 fn page() -> (Metrics, impl Fn(&Metrics) -> Vec<String>) {
     let metrics = Metrics::new(true, &["GetStage"], "sqlite");
-    (metrics, |metrics: &Metrics| metrics.page(Form::Text).lines().map(str::to_owned).collect())
+    (metrics, |metrics: &Metrics| metrics.page(Format::Prometheus).lines().map(str::to_owned).collect())
 }
 
 #[test]
@@ -27,30 +27,30 @@ fn requests_are_counted_by_operation_and_status() {
 }
 
 #[test]
-fn what_is_switched_off_counts_no_requests() {
+fn switched_off_metrics_count_no_requests() {
     let metrics = Metrics::new(false, &["GetStage"], "sqlite");
     metrics.requests.answered(Some("GetStage"), 200, Duration::ZERO);
-    metrics.doors.answered("events", "OK", Duration::ZERO);
+    metrics.participant_requests.answered("events", "OK", Duration::ZERO);
     assert_eq!(metrics.store.begin(), None);
-    assert!(!metrics.page(Form::Text).contains("GetStage"));
+    assert!(!metrics.page(Format::Prometheus).contains("GetStage"));
 }
 
 #[test]
-fn the_older_format_names_counters_by_their_series_and_marks_no_end() {
+fn the_prometheus_format_names_counters_by_their_series_and_has_no_end_mark() {
     let openmetrics = "# HELP a b.\n# TYPE a counter\na_total 1\n# HELP c d.\n# TYPE c gauge\n# UNIT c x\nc 2\n# EOF\n";
     let older = "# HELP a_total b.\n# TYPE a_total counter\na_total 1\n# HELP c d.\n# TYPE c gauge\nc 2\n";
-    assert_eq!(text(openmetrics), older);
+    assert_eq!(prometheus_text(openmetrics), older);
     let (metrics, lines) = page();
-    assert!(metrics.page(Form::OpenMetrics).ends_with("# EOF\n"));
+    assert!(metrics.page(Format::OpenMetrics).ends_with("# EOF\n"));
     assert!(!lines(&metrics).iter().any(|line| line.contains("# EOF") || line.is_empty()));
 }
 
 #[test]
-fn who_asks_for_openmetrics_is_given_it() {
+fn the_format_is_negotiated_by_accept() {
     let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-    assert_eq!(Form::accepted(prometheus), Form::OpenMetrics);
-    assert_eq!(Form::accepted("*/*"), Form::Text);
-    assert_eq!(Form::accepted(""), Form::Text);
+    assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
+    assert_eq!(Format::accepted("*/*"), Format::Prometheus);
+    assert_eq!(Format::accepted(""), Format::Prometheus);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn targets_come_and_go_and_their_names_are_escaped() {
 }
 
 #[test]
-fn what_the_store_cannot_count_is_left_out() {
+fn store_counts_are_omitted_while_the_store_fails() {
     let (metrics, lines) = page();
     let shown = || {
         let lines = lines(&metrics);
@@ -76,23 +76,23 @@ fn what_the_store_cannot_count_is_left_out() {
         has(dead) && has("greenroom_outbox_oldest_seconds 1.5")
     };
     assert!(!shown());
-    let living = Living { publishers: 2, ..Living::default() };
+    let active = ActiveCounts { publishers: 2, ..ActiveCounts::default() };
     let outbox = Backlog { events: 1, oldest_seconds: 1.5, ..Backlog::default() };
-    let targets = vec![Backlog { target: "hook".into(), dead: 4, ..Backlog::default() }];
-    metrics.whole.set(Some(Population { living, outbox, targets }));
+    let targets = vec![("hook".into(), Backlog { dead: 4, ..Backlog::default() })];
+    metrics.whole.set(Some(StoreCounts { active, outbox, targets }));
     assert!(shown());
     metrics.whole.set(None);
     assert!(!shown());
 }
 
 #[test]
-fn what_is_looked_at_is_looked_at_for_each_page() {
+fn samplers_run_for_each_page() {
     let (metrics, lines) = page();
     metrics.sample(|metrics| {
-        metrics.media.held(Kind::Publish, 4);
-        let datagrams = Datagrams { packets: 7, bytes: 70 };
-        metrics.media.counted(datagrams, datagrams, 1, 0);
-        metrics.store.pool(Pool { name: "read", size: 2, idle: 3, most: 8 });
+        metrics.media.set_connections(ConnectionKind::Publish, 4);
+        let datagrams = DatagramCounts { packets: 7, bytes: 70 };
+        metrics.media.set_traffic(datagrams, datagrams, 1, 0);
+        metrics.store.set_pool(Pool { name: "read", size: 2, idle: 3, limit: 8 });
     });
     let lines = lines(&metrics);
     for line in [
@@ -106,7 +106,7 @@ fn what_is_looked_at_is_looked_at_for_each_page() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_process_is_described_in_the_usual_names() {
+fn the_process_has_the_usual_metrics() {
     let (metrics, lines) = page();
     let lines = lines(&metrics);
     for name in [

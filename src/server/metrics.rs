@@ -36,7 +36,7 @@ pub fn sample(metrics: &Metrics, limits: &Arc<Limits>, api: &Arc<ApiState>, conn
         if let Some(limits) = limits.upgrade() {
             let (in_flight, max) = limits.in_flight();
             metrics.requests.in_flight.set(gauge(in_flight));
-            metrics.requests.in_flight_most.set(gauge(max));
+            metrics.requests.in_flight_limit.set(gauge(max));
         }
         if let Some(api) = api.upgrade() {
             metrics.streams.set(gauge(api.open_streams()));

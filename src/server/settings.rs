@@ -4,7 +4,7 @@ use super::error::ServerError;
 use super::master_key::KeySource;
 use super::reachable;
 use crate::api::operations::OPERATIONS;
-use crate::app::credentials::GivenKey;
+use crate::app::credentials::ConfiguredKey;
 use crate::app::{Endpoints, Events, Participation, Settings};
 use crate::config::{Listen, Pooler, PublicUrl, RateLimits, Secret, ServeArgs, StoreArgs, Switch, Url};
 use crate::domain::composition::Durations;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The settings that can be validated without the store and without sockets.
 pub struct Valid {
     pub source: KeySource,
-    pub given: Option<GivenKey>,
+    pub given: Option<ConfiguredKey>,
     pub rates: Rates,
     pub tls: Option<Arc<Tls>>,
     pub targets: Arc<Config>,
@@ -70,7 +70,7 @@ pub fn options(args: &StoreArgs) -> Options {
 }
 
 /// The configured access key. Errors do not repeat the values, as id and secret are easily swapped.
-fn given_key(args: &ServeArgs) -> Result<Option<GivenKey>, ServerError> {
+fn given_key(args: &ServeArgs) -> Result<Option<ConfiguredKey>, ServerError> {
     let (Some(id), Some(Secret(secret))) = (&args.access_key_id, &args.secret_access_key) else {
         return Ok(None);
     };
@@ -86,7 +86,7 @@ fn given_key(args: &ServeArgs) -> Result<Option<GivenKey>, ServerError> {
             "--secret-access-key (GREENROOM_SECRET_ACCESS_KEY): use 32 to 128 printable ASCII characters without spaces (make one with: openssl rand -hex 20)",
         ));
     }
-    Ok(Some(GivenKey { account: args.account.clone(), id: id.clone(), secret: secret.clone() }))
+    Ok(Some(ConfiguredKey { account: args.account.clone(), id: id.clone(), secret: secret.clone() }))
 }
 
 /// Whether clients on other machines reach a loopback address through a proxy.

@@ -1,7 +1,7 @@
 //! The tokens of a request. Tokens are never part of a URL and never logged.
 
 use crate::app::App;
-use crate::app::admission::{self, Purpose, is_of_connection};
+use crate::app::admission::{self, Purpose, is_connection_token};
 use crate::domain::admission::{SignalingError, SignalingErrorCode, VerifiedToken};
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -38,7 +38,7 @@ impl Credentials {
     pub fn of_socket(headers: &HeaderMap) -> Result<Credentials, SignalingError> {
         let (mut token, mut connection_token) = (None, None);
         for protocol in subprotocols(headers) {
-            let slot = if is_of_connection(protocol) { &mut connection_token } else { &mut token };
+            let slot = if is_connection_token(protocol) { &mut connection_token } else { &mut token };
             slot.get_or_insert_with(|| protocol.to_owned());
         }
         if token.is_none() && connection_token.is_none() {
@@ -68,7 +68,7 @@ impl Credentials {
 
 /// The subprotocol of the response: the participant token if it was offered. Browsers require one that they have offered.
 pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let token = subprotocols(headers).find(|protocol| !is_of_connection(protocol));
+    let token = subprotocols(headers).find(|protocol| !is_connection_token(protocol));
     HeaderValue::from_str(token.or_else(|| subprotocols(headers).next())?).ok()
 }
 

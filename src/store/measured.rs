@@ -1,7 +1,7 @@
 //! Metrics of the store: wait and use of connections, sizes of the pools, errors.
 
 use super::{Conn, Db, Health, Pools, RawConnection, StoreError};
-use crate::metrics::{Act, ErrorClass, Living, Metrics, Pool};
+use crate::metrics::{ActiveCounts, ErrorClass, Metrics, Pool, StoreOperation};
 use crate::store::sql::fetch;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,13 +11,13 @@ use std::time::Instant;
 pub(super) struct Meter {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    act: Act,
+    operation: StoreOperation,
     since: Option<Instant>,
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.metrics.store.done(self.act, self.since);
+        self.metrics.store.done(self.operation, self.since);
     }
 }
 
@@ -38,7 +38,7 @@ impl Db {
 
     /// Records the sizes of the pools.
     pub fn sample(&self, metrics: &Metrics) {
-        let pool = |name, size, idle, most| metrics.store.pool(Pool { name, size, idle, most });
+        let pool = |name, size, idle, limit| metrics.store.set_pool(Pool { name, size, idle, limit });
         match &self.pools {
             Pools::Sqlite(file) => {
                 for (name, size, idle, most) in file.sizes() {
@@ -55,7 +55,7 @@ impl Db {
     /// Acquires a connection, and begins to measure how long it is in use.
     pub(super) async fn acquire(
         &self,
-        act: Act,
+        operation: StoreOperation,
         acquiring: impl Future<Output = Result<RawConnection, StoreError>>,
     ) -> Result<Conn, StoreError> {
         self.metrics.store.waiting.inc();
@@ -63,10 +63,10 @@ impl Db {
         let since = self.metrics.store.begin();
         let acquired = acquiring.await;
         drop(waiting);
-        self.metrics.store.done(Act::Acquire, since);
+        self.metrics.store.done(StoreOperation::Acquire, since);
         let raw = acquired.map_err(|error| record(&self.metrics, &self.health, error))?;
         let since = self.metrics.store.begin();
-        let meter = Meter { metrics: self.metrics.clone(), health: self.health.clone(), act, since };
+        let meter = Meter { metrics: self.metrics.clone(), health: self.health.clone(), operation, since };
         Ok(Conn { raw, meter, noted: Vec::new() })
     }
 }
@@ -76,7 +76,7 @@ impl Meter {
     pub(super) async fn commit(&self, commit: impl Future<Output = Result<(), StoreError>>) -> Result<(), StoreError> {
         let since = self.metrics.store.begin();
         let done = commit.await;
-        self.metrics.store.done(Act::Commit, since);
+        self.metrics.store.done(StoreOperation::Commit, since);
         done.map_err(|error| record(&self.metrics, &self.health, error))
     }
 }
@@ -89,7 +89,7 @@ impl Conn {
 
     /// How many sessions, participants, publishers and subscriptions there are now, of all accounts. Each count walks a
     /// partial index of only these rows.
-    pub async fn living(&mut self) -> Result<Living, StoreError> {
+    pub async fn living(&mut self) -> Result<ActiveCounts, StoreError> {
         const COUNT: &str = "SELECT
             (SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL),
             (SELECT COUNT(*) FROM participants WHERE state = 'CONNECTED'),
@@ -97,7 +97,7 @@ impl Conn {
             (SELECT COUNT(*) FROM connections WHERE kind = 'SUBSCRIBE')";
         let counted = fetch!(fetch_one, self, (i64, i64, i64, i64), COUNT)?;
         let (sessions, participants, publishers, subscriptions) = counted;
-        Ok(Living { sessions, participants, publishers, subscriptions })
+        Ok(ActiveCounts { sessions, participants, publishers, subscriptions })
     }
 
     /// How many events are in the outbox (100,000 at most are counted), and when the oldest of them was written.

@@ -69,7 +69,7 @@ pub use tokens::GuestRow;
 use sql::{execute, fetch};
 
 use crate::config::Secret;
-use crate::metrics::{Act, Metrics};
+use crate::metrics::{Metrics, StoreOperation};
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use postgres::{PooledConnection, Session};
@@ -201,7 +201,7 @@ impl Db {
                 Pools::Postgres(server) => RawConnection::Postgres(server.read().await?),
             })
         };
-        self.acquire(Act::Read, acquiring).await
+        self.acquire(StoreOperation::Read, acquiring).await
     }
 
     /// A write transaction. Dropped without [`Conn::commit`], it is rolled back.
@@ -212,7 +212,7 @@ impl Db {
                 Pools::Postgres(server) => RawConnection::PostgresTransaction(server.write().await?),
             })
         };
-        self.acquire(Act::Transaction, acquiring).await
+        self.acquire(StoreOperation::Transaction, acquiring).await
     }
 
     /// A read-only transaction that sees the store as it is at its first statement.
@@ -222,7 +222,7 @@ impl Db {
             execute!(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
             return Ok(conn);
         };
-        self.acquire(Act::Read, async { Ok(RawConnection::Sqlite(file.snapshot().await?)) }).await
+        self.acquire(StoreOperation::Read, async { Ok(RawConnection::Sqlite(file.snapshot().await?)) }).await
     }
 
     /// A write transaction that sees the store as it is at its first statement. On PostgreSQL, writing or locking a

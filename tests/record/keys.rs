@@ -5,12 +5,12 @@ use crate::cluster::{Node, START, each, scope};
 use greenroom::app::credentials::{self, NewKey};
 use greenroom::app::keys;
 use greenroom::backup::{self, BackupError};
-use greenroom::metrics::Form;
+use greenroom::metrics::Format;
 use greenroom::secret::{MasterKey, SecretError};
 
 /// How often this node has read from its store.
 fn reads(node: &Node) -> u64 {
-    let page = node.0.metrics().page(Form::OpenMetrics);
+    let page = node.0.metrics().page(Format::OpenMetrics);
     let name = r#"greenroom_store_duration_seconds_count{operation="read"}"#;
     let line = page.lines().find_map(|line| line.strip_prefix(name)).expect("it is counted");
     line.trim().parse().unwrap()

@@ -19,7 +19,7 @@ pub struct Key {
 impl Key {
     pub fn new() -> Key {
         let private = SigningKey::generate().unwrap();
-        let key = SigningKey::read(String::new(), Timestamp(0), &private).unwrap();
+        let key = SigningKey::from_pkcs8(String::new(), Timestamp(0), &private).unwrap();
         // SubjectPublicKeyInfo of P-384 up to the point (RFC 5480).
         let head = STANDARD.decode("MHYwEAYHKoZIzj0CAQYFK4EEACIDYgA=").unwrap();
         let pem = STANDARD.encode([&head, key.point()].concat());

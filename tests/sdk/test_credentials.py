@@ -229,7 +229,8 @@ def test_a_use_that_could_not_be_noted_is_noted_a_little_later(start_test_server
     with no_use_can_be_noted(server):
         for _ in range(2):
             assert ivs.list_stages()["stages"] == []
-    assert server.test_server.logged().count("last use of access key not recorded") == 1
+    message = "last use of access key not recorded"
+    assert server.test_server.wait_for_log(message).count(message) == 1
     assert keys.show(key)["lastUsedAt"] is None
     server.test_server.advance(5)
     ivs.list_stages()

@@ -2,13 +2,13 @@
 
 use crate::engines::Engine;
 use crate::{connection, participant, scope, strangers};
-use greenroom::metrics::{Form, Living, Metrics};
+use greenroom::metrics::{ActiveCounts, Format, Metrics};
 use greenroom::store::{EVENT, SessionKey, StoreError, Written};
 use std::sync::Arc;
 
 conformance! {
     current_sessions_and_participants_are_counted_over_all_accounts(tx) {
-        assert_eq!(tx.living().await.unwrap(), Living::default());
+        assert_eq!(tx.living().await.unwrap(), ActiveCounts::default());
         for (n, scope) in strangers().iter().chain([&scope()]).enumerate() {
             tx.insert_session(scope, "a", "st-1", 1, None).await.unwrap();
             tx.insert_session(scope, "b", "st-2", 1, None).await.unwrap();
@@ -23,7 +23,7 @@ conformance! {
             tx.insert_connection(scope, "a", &connection("c2", "q", "EVENTS", "")).await.unwrap();
             tx.insert_connection(scope, "a", &connection("c3", "q", "SUBSCRIBE", "p")).await.unwrap();
         }
-        let living = Living { sessions: 3, participants: 6, publishers: 2, subscriptions: 3 };
+        let living = ActiveCounts { sessions: 3, participants: 6, publishers: 2, subscriptions: 3 };
         assert_eq!(tx.living().await.unwrap(), living);
     }
 
@@ -41,7 +41,7 @@ conformance! {
 
 /// The value of a series on the page.
 fn value(metrics: &Metrics, series: &str) -> f64 {
-    let page = metrics.page(Form::Text);
+    let page = metrics.page(Format::Prometheus);
     page.lines().find_map(|line| line.strip_prefix(series)).map_or(0.0, |value| value.trim().parse().unwrap())
 }
 

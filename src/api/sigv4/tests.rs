@@ -15,8 +15,8 @@ const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// 2015-08-30T12:36:00Z.
 const SIGNED_AT: Timestamp = Timestamp(1_440_938_160_000);
 
-fn secret() -> Secret {
-    Secret::from(SECRET.to_owned())
+fn secret() -> SecretAccessKey {
+    SecretAccessKey::from(SECRET.to_owned())
 }
 
 type Headers = Vec<(String, String)>;
@@ -166,7 +166,7 @@ fn the_published_vectors_are_right_and_a_changed_signature_is_not() {
         ("POST", "/", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
         ("GET", "/?Param2=value2&Param1=value1", "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"),
     ] {
-        let verify = |signature: &str, body: &[u8], secret: &Secret| {
+        let verify = |signature: &str, body: &[u8], secret: &SecretAccessKey| {
             let (host, service) = ("example.amazonaws.com", "service");
             let request = TestRequest { method, path, host, service, signature, ..TestRequest::default() };
             let (parts, authorization) = request.parsed().unwrap();
@@ -175,7 +175,7 @@ fn the_published_vectors_are_right_and_a_changed_signature_is_not() {
         verify(signature, b"", &secret()).unwrap_or_else(|fault| panic!("{path}: {fault}"));
         assert!(verify(&signature.replacen(&signature[..1], "e", 1), b"", &secret()).is_err());
         assert!(verify(signature, b" ", &secret()).is_err());
-        assert!(verify(signature, b"", &Secret::from("other".to_owned())).is_err());
+        assert!(verify(signature, b"", &SecretAccessKey::from("other".to_owned())).is_err());
     }
 }
 
@@ -186,7 +186,7 @@ fn every_signed_part_counts_and_the_key_of_a_right_signature_is_cached() {
     let (parts, authorization) = request.signed(b"{}", PercentEncodingMode::Double).unwrap();
     let secret = secret();
     let is_new = || secret.signing_key(["20150830", "us-east-1", "ivs", TERMINATOR]).1;
-    let is_signed = |body: &[u8], secret: &Secret| authorization.verify(&parts, body, secret).is_ok();
+    let is_signed = |body: &[u8], secret: &SecretAccessKey| authorization.verify(&parts, body, secret).is_ok();
     assert!(!is_signed(b"-", &secret) && is_new(), "the key of a wrong signature is not cached");
     assert!(is_signed(b"{}", &secret) && !is_new());
     assert!(is_signed(b"{}", &secret));

@@ -1,12 +1,12 @@
-//! The actions that a policy can name, and what becomes of one that names none of them.
+//! The actions of the service, and the check of a new policy against them.
 //!
-//! An action without a wildcard that does not exist is a typing error that denies, or fails to deny, in silence: it is
-//! refused when a policy is given. A wildcard that matches nothing may be meant for later, and is warned of. Policies in
-//! the store are not checked, so that they load whatever this list is.
+//! An action without a wildcard that does not exist is a typing error, which would silently deny or fail to deny: a new
+//! policy with one is rejected. A wildcard that matches no action may be meant for a later version, and yields a warning.
+//! Stored policies are not checked, so that they load in every version.
 
-use super::document::{At, Json};
+use super::document::{Json, Node};
 use super::wildcard::Wildcard;
-use super::{Policy, PolicyError, refused};
+use super::{Policy, PolicyError, invalid};
 
 const SERVICE: &str = "ivs:";
 
@@ -56,8 +56,8 @@ pub const ACTIONS: [&str; 42] = [
     "UpdateStage",
 ];
 
-/// Actions of IVS Low-Latency Streaming, which has the same prefix. They stand in policies for both, such as AWS's
-/// `IVSReadOnlyAccess`; here nothing needs them.
+/// Actions of IVS Low-Latency Streaming, which has the same prefix. Policies for both services contain them, such as AWS's
+/// `IVSReadOnlyAccess`. No operation here requires them.
 const LOW_LATENCY: [&str; 36] = [
     "BatchGetChannel",
     "BatchGetStreamKey",
@@ -98,15 +98,15 @@ const LOW_LATENCY: [&str; 36] = [
 ];
 
 impl Policy {
-    /// Refuses the first action of this service that does not exist; answers a warning for each wildcard that matches
-    /// none. Actions of other services are not looked at.
+    /// Rejects the first action of this service that does not exist. Returns a warning for each wildcard that matches no
+    /// action. Actions of other services are not checked.
     pub fn check_actions(&self) -> Result<Vec<PolicyError>, PolicyError> {
-        let json: Json = serde_json::from_str(&self.text).map_err(|_| refused("policy", "is not JSON"))?;
+        let json: Json = serde_json::from_str(&self.text).map_err(|_| invalid("policy", "is not JSON"))?;
         let mut warnings = Vec::new();
-        for statement in At::root(&json).members(None)?.required("Statement")?.one_or_many()? {
+        for statement in Node::root(&json).members(None)?.required("Statement")?.one_or_many()? {
             let members = statement.members(None)?;
-            for at in [members.get("Action"), members.get("NotAction")].into_iter().flatten() {
-                for action in at.one_or_many()? {
+            for node in [members.get("Action"), members.get("NotAction")].into_iter().flatten() {
+                for action in node.one_or_many()? {
                     warnings.extend(check(&action)?);
                 }
             }
@@ -115,8 +115,8 @@ impl Policy {
     }
 }
 
-fn check(at: &At<'_>) -> Result<Option<PolicyError>, PolicyError> {
-    let text = at.text()?;
+fn check(node: &Node<'_>) -> Result<Option<PolicyError>, PolicyError> {
+    let text = node.text()?;
     let Some((start, name)) = text.split_at_checked(SERVICE.len()) else { return Ok(None) };
     let pattern = Wildcard::text(&name.to_ascii_lowercase());
     let known = || ACTIONS.iter().chain(&LOW_LATENCY);
@@ -124,14 +124,13 @@ fn check(at: &At<'_>) -> Result<Option<PolicyError>, PolicyError> {
         return Ok(None);
     }
     if name.contains(['*', '?']) {
-        return Ok(Some(at.refused(format!("'{text}' matches no action of this service"))));
+        return Ok(Some(node.invalid(format!("'{text}' matches no action of this service"))));
     }
     let nearest = ACTIONS.iter().min_by_key(|known| distance(known, name)).copied().unwrap_or_default();
-    Err(at.refused(format!("'{text}' is not an action of this service; the nearest is {SERVICE}{nearest}")))
+    Err(node.invalid(format!("'{text}' is not an action of this service; the nearest is {SERVICE}{nearest}")))
 }
 
-/// How many characters must be put in, taken out or replaced to make one name of another (Levenshtein), without regard
-/// to case.
+/// The Levenshtein distance of two names, case-insensitive.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<u8> = other.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_does_not_exist_is_refused_with_the_nearest() {
+    fn an_unknown_action_is_rejected_with_the_nearest_one() {
         for (action, nearest) in [
             ("ivs:CreateStge", "ivs:CreateStage"),
             ("ivs:getstages", "ivs:GetStage"),
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_that_matches_nothing_is_warned_of_and_all_else_is_fine() {
+    fn a_wildcard_that_matches_no_action_yields_a_warning() {
         let warned = checked("Action", json!("ivs:Craete*")).unwrap();
         assert_eq!(warned, ["Statement.Action: 'ivs:Craete*' matches no action of this service"]);
         let fine = ["*", "ivs:*", "ivs:Get*", "IVS:getstage", "ivs:Get?tage", "s3:PutObjekt", "ivs:PutMetadata", "x:y"];
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_by_what_must_be_changed() {
+    fn the_distance_is_that_of_levenshtein() {
         for (one, other, changes) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("AB", "ab", 0)] {
             assert_eq!((distance(one, other), distance(other, one)), (changes, changes));
         }

@@ -1,13 +1,13 @@
-//! The document as JSON in which nothing is lost, and the places in it.
+//! A policy document as JSON with paths, which keeps duplicate members.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{PolicyError, refused};
+use super::{PolicyError, invalid};
 
-/// JSON whose objects keep a name that stands twice, so that it can be refused.
+/// JSON whose objects keep duplicate names, so that they can be rejected.
 #[derive(Debug)]
 pub(super) enum Json {
     Null,
@@ -31,105 +31,107 @@ impl Json {
     }
 }
 
-/// A value and where it stands.
+/// A value and its path in the document.
 #[derive(Debug)]
-pub(super) struct At<'a> {
-    place: String,
+pub(super) struct Node<'a> {
+    path: String,
     pub(super) json: &'a Json,
 }
 
-/// The members of an object, each of them once.
+/// The members of an object without duplicates.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
-    place: String,
-    members: BTreeMap<&'a str, At<'a>>,
+    path: String,
+    members: BTreeMap<&'a str, Node<'a>>,
 }
 
-impl<'a> At<'a> {
-    pub(super) fn root(json: &'a Json) -> At<'a> {
-        At { place: String::new(), json }
+impl<'a> Node<'a> {
+    pub(super) fn root(json: &'a Json) -> Node<'a> {
+        Node { path: String::new(), json }
     }
 
-    pub(super) fn refused(&self, problem: impl Into<String>) -> PolicyError {
-        refused(if self.place.is_empty() { "policy" } else { &self.place }, problem)
+    pub(super) fn invalid(&self, problem: impl Into<String>) -> PolicyError {
+        invalid(if self.path.is_empty() { "policy" } else { &self.path }, problem)
     }
 
-    /// This must be a string.
+    /// The value as a string.
     pub(super) fn text(&self) -> Result<&'a str, PolicyError> {
         match self.json {
             Json::Text(text) => Ok(text),
-            other => Err(self.refused(format!("is {}; write a string", other.kind()))),
+            other => Err(self.invalid(format!("is {}; write a string", other.kind()))),
         }
     }
 
-    /// This must be a string without policy variables.
+    /// The value as a string without policy variables.
     pub(super) fn literal(&self) -> Result<&'a str, PolicyError> {
         let text = self.text()?;
         self.without_variable(text)?;
         Ok(text)
     }
 
-    /// Refuses the first policy variable in `text` by its name.
+    /// Rejects a text with a policy variable.
     pub(super) fn without_variable(&self, text: &str) -> Result<(), PolicyError> {
         let Some(start) = text.find("${") else { return Ok(()) };
         let end = text[start..].find('}').map_or(text.len(), |length| start + length + 1);
-        Err(self.refused(format!("policy variables are not supported: {}; write the value itself", &text[start..end])))
+        Err(self.invalid(format!("policy variables are not supported: {}; write the value itself", &text[start..end])))
     }
 
-    /// The items of a list that must not be empty, or the one value that stands in its stead.
-    pub(super) fn one_or_many(&self) -> Result<Vec<At<'a>>, PolicyError> {
+    /// The items of a non-empty list, or a single value.
+    pub(super) fn one_or_many(&self) -> Result<Vec<Node<'a>>, PolicyError> {
         match self.json {
-            Json::List(items) if items.is_empty() => Err(self.refused("the list is empty; give at least one value")),
+            Json::List(items) if items.is_empty() => Err(self.invalid("the list is empty; give at least one value")),
             Json::List(items) => Ok(items
                 .iter()
                 .enumerate()
-                .map(|(index, json)| At { place: format!("{}[{index}]", self.place), json })
+                .map(|(index, json)| Node { path: format!("{}[{index}]", self.path), json })
                 .collect()),
-            json => Ok(vec![At { place: self.place.clone(), json }]),
+            json => Ok(vec![Node { path: self.path.clone(), json }]),
         }
     }
 
-    /// The members of this object. With `known`, no others may be there.
+    /// The members of an object. With `known`, no others are allowed.
     pub(super) fn members(&self, known: Option<&[&str]>) -> Result<Members<'a>, PolicyError> {
         let Json::Object(pairs) = self.json else {
-            return Err(self.refused(format!("is {}; write an object", self.json.kind())));
+            return Err(self.invalid(format!("is {}; write an object", self.json.kind())));
         };
         let mut members = BTreeMap::new();
         for (name, json) in pairs {
-            let dot = if self.place.is_empty() { "" } else { "." };
-            let at = At { place: format!("{}{dot}{name}", self.place), json };
+            let dot = if self.path.is_empty() { "" } else { "." };
+            let node = Node { path: format!("{}{dot}{name}", self.path), json };
             match known {
                 Some(_) if ["Principal", "NotPrincipal"].contains(&name.as_str()) => {
-                    return Err(at.refused("belongs to policies of resources; a key's policy speaks of the key alone"));
+                    return Err(
+                        node.invalid("is for resource-based policies; the policy of an access key has no principal")
+                    );
                 }
                 Some(known) if !known.contains(&name.as_str()) => {
-                    return Err(at.refused(format!("is not known; the members are {}", known.join(", "))));
+                    return Err(node.invalid(format!("is not known; the members are {}", known.join(", "))));
                 }
                 _ => {}
             }
-            if let Some(first) = members.insert(name.as_str(), at) {
-                return Err(first.refused("stands twice in one object"));
+            if let Some(first) = members.insert(name.as_str(), node) {
+                return Err(first.invalid("appears twice in one object"));
             }
         }
-        Ok(Members { place: self.place.clone(), members })
+        Ok(Members { path: self.path.clone(), members })
     }
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn get(&self, name: &str) -> Option<&At<'a>> {
+    pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
         self.members.get(name)
     }
 
-    pub(super) fn required(&self, name: &str) -> Result<&At<'a>, PolicyError> {
-        self.get(name).ok_or_else(|| self.refused(format!("{name} is missing")))
+    pub(super) fn required(&self, name: &str) -> Result<&Node<'a>, PolicyError> {
+        self.get(name).ok_or_else(|| self.invalid(format!("{name} is missing")))
     }
 
-    pub(super) fn refused(&self, problem: impl Into<String>) -> PolicyError {
-        refused(if self.place.is_empty() { "policy" } else { &self.place }, problem)
+    pub(super) fn invalid(&self, problem: impl Into<String>) -> PolicyError {
+        invalid(if self.path.is_empty() { "policy" } else { &self.path }, problem)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &At<'a>)> {
-        self.members.iter().map(|(name, at)| (*name, at))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &Node<'a>)> {
+        self.members.iter().map(|(name, node)| (*name, node))
     }
 }
 

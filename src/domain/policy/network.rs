@@ -1,28 +1,28 @@
-//! Networks: a range of addresses in CIDR notation.
+//! Address ranges in CIDR notation.
 
 use std::net::IpAddr;
 
 use super::PolicyError;
-use super::document::At;
+use super::document::Node;
 
-/// A range of addresses: those that share the first bits of one.
+/// An address range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Network {
     address: IpAddr,
-    /// How many bits are shared.
+    /// The length in bits.
     prefix: u32,
 }
 
 impl Network {
-    /// Parses `203.0.113.0/24`, `2001:db8::/32`, or one address.
-    pub(super) fn parse(at: &At<'_>) -> Result<Network, PolicyError> {
-        let text = at.literal()?;
+    /// Parses `203.0.113.0/24`, `2001:db8::/32`, or a single address.
+    pub(super) fn parse(node: &Node<'_>) -> Result<Network, PolicyError> {
+        let text = node.literal()?;
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let not_cidr =
-            || at.refused(format!("'{text}' is not a range of addresses; write it as 203.0.113.0/24 or 2001:db8::/32"));
+            || node.invalid(format!("'{text}' is not an address range; write it as 203.0.113.0/24 or 2001:db8::/32"));
         let address: IpAddr = address.parse().map_err(|_| not_cidr())?;
         if address != address.to_canonical() {
-            return Err(at.refused(format!("'{text}' is an IPv4 address in IPv6; write it as IPv4")));
+            return Err(node.invalid(format!("'{text}' is an IPv4-mapped IPv6 address; write it as IPv4")));
         }
         let width = width(address);
         let prefix = match prefix {
@@ -36,7 +36,7 @@ impl Network {
         Ok(Network { address, prefix })
     }
 
-    /// Whether the address is in the range. IPv4 in IPv6 counts as IPv4.
+    /// Whether the address is in the range. An IPv4-mapped IPv6 address counts as IPv4.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let differing = bits(self.address) ^ bits(address);
@@ -62,11 +62,11 @@ mod tests {
     use super::*;
 
     fn network(text: &str) -> Result<Network, PolicyError> {
-        Network::parse(&At::root(&Json::Text(text.to_owned())))
+        Network::parse(&Node::root(&Json::Text(text.to_owned())))
     }
 
     #[test]
-    fn a_range_holds_the_addresses_that_share_its_first_bits() {
+    fn a_range_contains_the_addresses_with_its_prefix() {
         for (range, address, inside) in [
             ("203.0.113.0/24", "203.0.113.255", true),
             ("203.0.113.0/24", "203.0.114.0", false),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn malformed_ranges_are_rejected() {
         for text in
             ["", "/", "10.0.0.0/", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/+8", "::/129", "::ffff:10.0.0.0/104", "203.0.*"]
         {

@@ -55,14 +55,14 @@ fn with_keys(keys: &[&str]) -> Context {
 }
 
 #[test]
-fn what_no_statement_speaks_of_is_denied_by_default() {
+fn the_default_is_deny() {
     let policy = policy(json!({"Effect": "Allow", "Action": "ivs:ListStages", "Resource": "*"}));
     assert_eq!(decide(&policy, "ivs:GetStage", STAGE, &nothing()), Decision::DeniedByDefault);
     assert_eq!(decide(&policy, "ivs:ListStages", "*", &nothing()), Decision::Allowed);
 }
 
 #[test]
-fn an_explicit_deny_wins_wherever_it_stands() {
+fn an_explicit_deny_wins_in_any_order() {
     let allow = json!({"Effect": "Allow", "Action": "ivs:*", "Resource": "*"});
     let deny = json!({"Effect": "Deny", "Action": "ivs:DeleteStage", "Resource": "*"});
     for statements in [json!([allow, deny]), json!([deny, allow])] {
@@ -73,7 +73,7 @@ fn an_explicit_deny_wins_wherever_it_stands() {
 }
 
 #[test]
-fn actions_match_without_regard_to_case_and_resources_with() {
+fn actions_are_case_insensitive_and_resources_are_not() {
     assert!(allows(json!({"Effect": "Allow", "Action": "IVS:getst?g*", "Resource": STAGE}), &nothing()));
     assert!(!allows(
         json!({"Effect": "Allow", "Action": "ivs:GetStage", "Resource": STAGE.to_uppercase().replace("ARN:", "arn:")}),
@@ -84,7 +84,7 @@ fn actions_match_without_regard_to_case_and_resources_with() {
 }
 
 #[test]
-fn not_action_and_not_resource_speak_of_all_others() {
+fn not_action_and_not_resource_match_all_others() {
     let others = json!({"Effect": "Allow", "NotAction": ["ivs:Delete*", "ivs:Stop*"], "NotResource": [STAGE]});
     let policy = policy(others);
     let other = STAGE.replace("abcd", "x");
@@ -94,7 +94,7 @@ fn not_action_and_not_resource_speak_of_all_others() {
 }
 
 #[test]
-fn an_incomplete_arn_stands_for_all_that_go_on_from_it() {
+fn an_incomplete_arn_matches_every_arn_that_continues_it() {
     for (resource, matches) in [
         ("arn:aws:ivs", true),
         ("arn:aws:ivs:us-east-1", true),
@@ -314,8 +314,8 @@ fn a_policy_says_whether_it_looks_at_resource_tags() {
         let condition = json!({"StringEquals": {key: "x"}});
         policy(json!([{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition}]))
     };
-    assert!(with("aws:resourceTag/a").looks_at_resource_tags());
-    assert!(!with("aws:RequestTag/a").looks_at_resource_tags());
+    assert!(with("aws:resourceTag/a").uses_resource_tags());
+    assert!(!with("aws:RequestTag/a").uses_resource_tags());
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! Patterns: `*` stands for any characters, `?` for one; nothing else is special.
+//! Patterns: `*` matches any characters, `?` one character.
 
-/// Fields of an ARN before the resource, in which wildcards mind the colons.
+/// Fields of an ARN before the resource, which wildcards do not cross.
 const FIELDS_BEFORE_RESOURCE: usize = 5;
 
-/// A pattern. Matching costs at most the pattern's length times the text's: no backtracking.
+/// A pattern. Matching takes at most pattern length times text length steps: no backtracking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wildcard {
-    /// What stands before the first wildcard.
+    /// The text before the first wildcard.
     prefix: String,
     rest: Vec<Token>,
 }
@@ -20,40 +20,40 @@ enum Token {
     Many(Colons),
 }
 
-/// Whether a wildcard may stand for a colon.
+/// Whether a wildcard matches a colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Colons {
-    Crossed,
-    Minded,
+    Matched,
+    Excluded,
 }
 
 impl Colons {
-    fn admit(self, c: char) -> bool {
-        self == Colons::Crossed || c != ':'
+    fn allows(self, c: char) -> bool {
+        self == Colons::Matched || c != ':'
     }
 }
 
 impl Wildcard {
-    /// A pattern of text: wildcards stand for any character.
+    /// A pattern of text: wildcards match any character.
     pub(super) fn text(pattern: &str) -> Wildcard {
-        Wildcard::new(pattern, |_, _| Colons::Crossed)
+        Wildcard::new(pattern, |_, _| Colons::Matched)
     }
 
-    /// A pattern of an ARN: a wildcard stays within its field, but a `*` at a field's end may go on beyond it
+    /// A pattern of an ARN: a wildcard does not leave its field, except a `*` at the end of the field
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>).
     pub(super) fn arn(pattern: &str) -> Wildcard {
         Wildcard::new(pattern, |before, after| {
             let in_resource = before.matches(':').count() >= FIELDS_BEFORE_RESOURCE;
             let ends_field = after.strip_prefix('*').is_some_and(|next| next.is_empty() || next.starts_with(':'));
-            if in_resource || ends_field { Colons::Crossed } else { Colons::Minded }
+            if in_resource || ends_field { Colons::Matched } else { Colons::Excluded }
         })
     }
 
-    /// `colons` is told what stands before a wildcard, and what stands from it on.
+    /// `colons` gets the text before a wildcard, and the text from it on.
     fn new(pattern: &str, colons: impl Fn(&str, &str) -> Colons) -> Wildcard {
         let (prefix, rest) = pattern.split_at(pattern.find(['*', '?']).unwrap_or(pattern.len()));
-        let tokens = rest.char_indices().map(|(at, c)| {
-            let (before, after) = pattern.split_at(prefix.len() + at);
+        let tokens = rest.char_indices().map(|(index, c)| {
+            let (before, after) = pattern.split_at(prefix.len() + index);
             match c {
                 '*' => Token::Many(colons(before, after)),
                 '?' => Token::One(colons(before, after)),
@@ -67,7 +67,7 @@ impl Wildcard {
     pub(super) fn matches(&self, text: &str) -> bool {
         let Some(text) = text.strip_prefix(self.prefix.as_str()) else { return false };
         let text: Vec<char> = text.chars().collect();
-        // ends[n]: the tokens so far match the first n characters.
+        // ends[n]: the tokens processed so far match the first n characters.
         let mut ends = vec![false; text.len() + 1];
         ends[0] = true;
         for token in &self.rest {
@@ -83,14 +83,14 @@ impl Wildcard {
 fn advance(ends: &mut [bool], token: Token, text: &[char]) {
     if let Token::Many(colons) = token {
         for (n, c) in text.iter().enumerate() {
-            ends[n + 1] |= ends[n] && colons.admit(*c);
+            ends[n + 1] |= ends[n] && colons.allows(*c);
         }
         return;
     }
     for (n, c) in text.iter().enumerate().rev() {
         let taken = match token {
-            Token::Char(wanted) => *c == wanted,
-            Token::One(colons) | Token::Many(colons) => colons.admit(*c),
+            Token::Char(expected) => *c == expected,
+            Token::One(colons) | Token::Many(colons) => colons.allows(*c),
         };
         ends[n + 1] = ends[n] && taken;
     }
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition, word for word; exponential.
+    /// The definition; exponential.
     fn naive(pattern: &[char], text: &[char]) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stays_in_its_field_unless_it_ends_it() {
+    fn a_star_leaves_its_field_only_at_the_end_of_it() {
         let arn = "arn:aws:ivs:us-east-1:123456789012:stage/abc";
         for (pattern, matches) in [
             ("arn:aws:ivs:*:123456789012:stage/*", true),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_made_to_be_slow_is_not() {
+    fn many_wildcards_do_not_backtrack() {
         let pattern = "*a".repeat(3_000) + "b";
         assert!(!Wildcard::text(&pattern).matches(&"a".repeat(256)));
     }

@@ -35,7 +35,7 @@ impl SessionLog {
     /// The participant has joined, or was rejected with an error code.
     pub fn opened(&self, outcome: &'static str) {
         let Some(context) = &self.context else { return };
-        self.metrics.doors.answered("events", outcome, context.elapsed());
+        self.metrics.participant_requests.answered("events", outcome, context.elapsed());
         if outcome != "OK" {
             tracing::info!(target: "greenroom::requests", id = context.id, fault = outcome, "events WebSocket rejected");
         }

@@ -1,4 +1,4 @@
-//! What holds of every policy.
+//! Properties of all policies.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -88,6 +88,6 @@ proptest! {
         let policy = policy(statements.into());
         let untagged = Context { resource_tags: map(&[]), ..context.clone() };
         let decisions = [context, untagged].map(|context| decide(&policy, "ivs:GetStage", STAGE, &context));
-        prop_assert!(policy.looks_at_resource_tags() || decisions[0] == decisions[1]);
+        prop_assert!(policy.uses_resource_tags() || decisions[0] == decisions[1]);
     }
 }

@@ -1,15 +1,15 @@
-//! What is no policy, and how that is said.
+//! Rejected policies and their errors.
 
 use serde_json::{Value, json};
 
 use super::super::*;
 
-/// The error that one statement is refused with.
+/// The error for one statement.
 fn refusal(statement: Value) -> String {
     error(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string())
 }
 
-/// The error that a condition is refused with.
+/// The error for a condition.
 fn refused_condition(condition: Value) -> String {
     refusal(json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition}))
 }
@@ -42,7 +42,7 @@ fn documents_of_another_form_are_refused() {
         (r#"{"Version": "2012-10-17", "Statement": []}"#, "Statement: the list is empty"),
         (r#"{"Version": "2012-10-17", "Statement": ["x"]}"#, "Statement[0]: is a string; write an object"),
         (r#"{"Version": "2012-10-17", "Statements": []}"#, "Statements: is not known; the members are Version, Id"),
-        (r#"{"Version": "2012-10-17", "Version": "2012-10-17"}"#, "Version: stands twice in one object"),
+        (r#"{"Version": "2012-10-17", "Version": "2012-10-17"}"#, "Version: appears twice in one object"),
         (r#"{"Version": "2012-10-17", "Id": 7, "Statement": []}"#, "Id: is a number; write a string"),
         (r#"{"Version": "2012-10-17", "Statement": []} x"#, "policy: is not JSON: "),
     ] {
@@ -54,12 +54,12 @@ fn documents_of_another_form_are_refused() {
 fn statements_of_another_form_are_refused() {
     for (member, value, start) in [
         ("Effect", json!("allow"), "Effect: 'allow' is neither \"Allow\" nor \"Deny\""),
-        ("Principal", json!("*"), "Principal: belongs to policies of resources"),
-        ("NotPrincipal", json!("*"), "NotPrincipal: belongs to policies of resources"),
+        ("Principal", json!("*"), "Principal: is for resource-based policies"),
+        ("NotPrincipal", json!("*"), "NotPrincipal: is for resource-based policies"),
         ("Conditions", json!({}), "Conditions: is not known; the members are Sid, Effect,"),
         ("Sid", json!("a b"), "Sid: 'a b' has characters other than"),
-        ("NotAction", json!("*"), "NotAction: stands beside Action; give one of the two"),
-        ("NotResource", json!("*"), "NotResource: stands beside Resource; give one of the two"),
+        ("NotAction", json!("*"), "NotAction: is given beside Action; give one of the two"),
+        ("NotResource", json!("*"), "NotResource: is given beside Resource; give one of the two"),
         ("Action", json!([]), "Action: the list is empty"),
         ("Action", json!(["ivs:GetStage", "GetStage"]), "Action[1]: 'GetStage' is not an action; write it as"),
         ("Action", json!("*:*"), "Action: '*:*' is not an action"),
@@ -94,7 +94,7 @@ fn conditions_that_are_not_understood_are_refused() {
         (json!({"stringEquals": {"aws:TagKeys": "x"}}), "stringEquals: is not a known operator"),
         (json!({"NumericEquals": {"aws:TagKeys": "1"}}), "NumericEquals: is not a known operator"),
         (json!({"ForSomeValues:StringLike": {}}), "ForSomeValues:StringLike: is not a known operator"),
-        (json!({"ForAllValues:Bool": {}}), "ForAllValues:Bool: ForAllValues and ForAnyValue stand before String"),
+        (json!({"ForAllValues:Bool": {}}), "ForAllValues:Bool: ForAllValues and ForAnyValue are for String"),
         (json!({"NullIfExists": {}}), "NullIfExists: Null takes no IfExists"),
         (json!({"StringEquals": {}}), "StringEquals: names no key"),
         (json!({"StringEquals": {"aws:username": "x"}}), "StringEquals.aws:username: is not a known condition key"),
@@ -110,7 +110,7 @@ fn conditions_that_are_not_understood_are_refused() {
         ),
         (
             json!({"StringEquals": {"aws:RequestedRegion": "x", "AWS:RequestedRegion": "y"}}),
-            "StringEquals.aws:RequestedRegion: stands twice under one operator",
+            "StringEquals.aws:RequestedRegion: appears twice under one operator",
         ),
         (json!({"StringEquals": {"aws:RequestTag/a": []}}), "StringEquals.aws:RequestTag/a: the list is empty"),
         (
@@ -118,7 +118,7 @@ fn conditions_that_are_not_understood_are_refused() {
             "StringEquals.aws:RequestTag/a: is a number; write a string",
         ),
         (json!({"StringLike": {"aws:SourceIp": "10.*"}}), "StringLike.aws:SourceIp: is an address; use IpAddress"),
-        (json!({"IpAddress": {"aws:SourceIp": "10.*"}}), "IpAddress.aws:SourceIp: '10.*' is not a range of addresses"),
+        (json!({"IpAddress": {"aws:SourceIp": "10.*"}}), "IpAddress.aws:SourceIp: '10.*' is not an address range"),
         (json!({"IpAddress": {"aws:RequestTag/a": "::1"}}), "IpAddress.aws:RequestTag/a: is not an address"),
         (
             json!({"StringEquals": {"aws:TagKeys": "x"}}),
@@ -133,7 +133,7 @@ fn conditions_that_are_not_understood_are_refused() {
     }
     let twice = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition":
         {"StringEquals": {"aws:RequestTag/a": "x"}, "StringEquals": {"aws:RequestTag/a": "y"}}}}"#;
-    assert_eq!(error(twice), "Statement.Condition.StringEquals: stands twice in one object");
+    assert_eq!(error(twice), "Statement.Condition.StringEquals: appears twice in one object");
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn a_policy_of_6144_characters_is_taken_and_one_more_is_not_and_white_space_does
         };
         text(&"é".repeat(characters - text("").chars().count()))
     };
-    assert!(Policy::parse(&sized(MOST_CHARACTERS)).is_ok());
-    assert!(Policy::parse(&(" \n".repeat(9_000) + &sized(MOST_CHARACTERS))).is_ok());
-    assert!(error(&sized(MOST_CHARACTERS + 1)).starts_with("policy: has 6145 characters without white space"));
-    assert!(error(&" ".repeat(MOST_BYTES + 1)).starts_with("policy: has 131073 bytes"));
+    assert!(Policy::parse(&sized(MAX_CHARACTERS)).is_ok());
+    assert!(Policy::parse(&(" \n".repeat(9_000) + &sized(MAX_CHARACTERS))).is_ok());
+    assert!(error(&sized(MAX_CHARACTERS + 1)).starts_with("policy: has 6145 characters without white space"));
+    assert!(error(&" ".repeat(MAX_BYTES + 1)).starts_with("policy: has 131073 bytes"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Events out: the outbox and the targets.
+//! The outbox and the event targets.
 
 use super::requests::seconds;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,10 +9,9 @@ use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Events on their way from where they were written to the log.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
-    /// Those that this node has moved to the log.
+    /// Events that this node has moved to the log.
     pub relayed: Counter,
 }
 
@@ -29,14 +28,14 @@ struct Name {
     target: String,
 }
 
-/// A target of events.
+/// The metrics of an event target.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Events that it took.
+    /// Delivered events.
     pub delivered: Counter,
-    /// Tries that failed.
+    /// Failed attempts.
     pub failed: Counter,
-    /// How long tries took.
+    /// Duration of attempts.
     pub seconds: Histogram,
 }
 
@@ -56,11 +55,11 @@ impl Targets {
             failed: Family::default(),
             seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
         };
-        let help = "Events that a target took, from this node";
+        let help = "Events delivered by this node, by target";
         registry.register("event_target_delivered", help, targets.delivered.clone());
-        let help = "Tries to deliver that failed, from this node, by target";
+        let help = "Failed delivery attempts of this node, by target";
         registry.register("event_target_failed", help, targets.failed.clone());
-        let help = "Seconds of a try to deliver, by target";
+        let help = "Seconds of a delivery attempt, by target";
         registry.register("event_target_duration_seconds", help, targets.seconds.clone());
         targets
     }
