@@ -96,7 +96,7 @@ def rows_of(file):
 
 
 def signed(values, key=EXPORT_KEY):
-    """The text of a file with these values between header and end, as somebody could make it who has the export key."""
+    """The text of a file with these values between header and end, as an attacker with the export key could make it."""
     header, *rows, _ = values
     body = "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in (header, *rows))
     counts = {}

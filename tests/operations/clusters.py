@@ -133,7 +133,7 @@ class Cluster:
         self.process.wait(PATIENCE_SECONDS)
 
     def freeze(self):
-        """Stops every process of it where it is: connections stay, and nobody answers, as when a host is gone."""
+        """Stops every process of it where it is: connections stay open and unanswered, as when a host is gone."""
         self.signal_all(signal.SIGSTOP)
 
     def thaw(self):

@@ -71,7 +71,7 @@ def status_of(endpoint, path):
 
 
 def report(title, **figures):
-    """Prints figures for whoever reads the log of the run."""
+    """Prints figures into the log of the run."""
     text = ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in figures.items())
     print(f"\n{title}: {text}")
 

@@ -112,7 +112,7 @@ class Media:
                 self.frames = max(self.frames, connection["figures"]["received"]["frames"])
 
     def flows(self):
-        """Whether frames have come since the last call, and nobody's connection is over."""
+        """Whether frames have arrived since the last call and no connection has ended."""
         assert not self.ends, self.ends
         before, self.last = getattr(self, "last", 0), self.frames
         return self.last > before

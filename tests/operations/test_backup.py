@@ -46,7 +46,7 @@ def lived_in(server):
     return tenant
 
 
-def test_everything_comes_over_to_the_other_engine_and_back(engine, new_store, store, stage_a_server, file, tmp_path):
+def test_an_export_of_one_engine_imports_into_the_other_and_back(engine, new_store, store, stage_a_server, file, tmp_path):
     first = stage_a_server(store)
     tenant = lived_in(first)
     token = tenant.token(tenant.stage())["token"]
@@ -102,7 +102,7 @@ def status(server, key, operation):
     return wire.call(operation, {}).status
 
 
-def test_page_tokens_hold_with_the_same_master_key_alone(new_store, store, stage_a_server, file):
+def test_page_tokens_are_valid_after_an_import_with_the_same_master_key_only(new_store, store, stage_a_server, file):
     first = stage_a_server(store)
     tenant = first.tenant()
     for _ in range(3):
@@ -119,7 +119,7 @@ def test_page_tokens_hold_with_the_same_master_key_alone(new_store, store, stage
         second.test_server.stop()
 
 
-def test_who_was_connected_has_left_in_the_new_store(engine, new_store, store, start_server, file):
+def test_connected_participants_have_left_in_the_imported_store(engine, new_store, store, start_server, file):
     server = start_server(store)
     tenant = server.tenant()
     stage = tenant.stage()
@@ -147,7 +147,7 @@ def test_who_was_connected_has_left_in_the_new_store(engine, new_store, store, s
     record.ended_session()
 
 
-def test_a_file_is_for_its_owner_and_takes_the_place_of_an_older_one(store, file, tmp_path):
+def test_an_export_file_is_readable_by_its_owner_only_and_replaces_an_older_one(store, file, tmp_path):
     done(backups.run("migrate", "--database-url", store))
     file.write_text("older")
     for _ in range(2):
@@ -157,7 +157,7 @@ def test_a_file_is_for_its_owner_and_takes_the_place_of_an_older_one(store, file
     assert [path.name for path in tmp_path.glob("backup*")] == ["backup.jsonl"]
 
 
-def test_a_file_can_go_through_pipes(new_store, store, stage_a_server, file):
+def test_an_export_can_be_piped_to_an_import(new_store, store, stage_a_server, file):
     stage_a_server(store).test_server.stop()
     place = new_store()
     flow = "set -o pipefail; $BIN export - --database-url $FROM | gzip | gunzip | $BIN import - --database-url $TO"
@@ -168,7 +168,7 @@ def test_a_file_can_go_through_pipes(new_store, store, stage_a_server, file):
     assert ended.stdout.startswith("Imported 1 rows of 1 tables") and ended.stderr.startswith("Exported 1 rows")
 
 
-def test_totals_are_json_where_that_is_asked_for(store, new_store, stage_a_server, file):
+def test_totals_are_json_with_output_json(store, new_store, stage_a_server, file):
     stage_a_server(store).test_server.stop()
     for verb, place in (("export", store), ("import", new_store())):
         totals = json.loads(done(backups.command(verb, place, file, MASTER_KEY, EXPORT_KEY, "--output", "json")))
@@ -176,7 +176,7 @@ def test_totals_are_json_where_that_is_asked_for(store, new_store, stage_a_serve
         assert totals["bytes"] == file.stat().st_size
 
 
-def test_no_secret_is_in_the_file(store, stage_a_server, file):
+def test_an_export_file_has_no_secrets(store, stage_a_server, file):
     stage_a_server(store).test_server.stop()
     key = Keys(store).create("210000000000", "--session-token")
     done(export(store, file))
@@ -189,7 +189,7 @@ def test_no_secret_is_in_the_file(store, stage_a_server, file):
 
 
 @pytest.mark.parametrize("schema", [1, 2, 3])
-def test_a_store_of_an_older_schema_is_exported_as_it_is_and_imported(new_store, store, file, tmp_path, schema):
+def test_a_store_with_an_older_schema_is_exported_and_imported(new_store, store, file, tmp_path, schema):
     source = backups.of_schema(tmp_path / "old.db", schema)
     before = backups.counts(source)
     done(export(source, file))
@@ -200,7 +200,7 @@ def test_a_store_of_an_older_schema_is_exported_as_it_is_and_imported(new_store,
     assert backups.counts(store) == before
 
 
-def test_a_slow_pipe_is_waited_for_and_progress_is_shown_on_a_terminal(store, new_store, file, tmp_path):
+def test_an_import_waits_for_a_slow_pipe_and_shows_progress_on_a_terminal(store, new_store, file, tmp_path):
     source = backups.of_schema(tmp_path / "many.db", 3)
     with backups.opened(source) as connection:
         names = ", ".join(backups.columns(connection)["stages"])
@@ -228,7 +228,7 @@ def test_a_slow_pipe_is_waited_for_and_progress_is_shown_on_a_terminal(store, ne
 
 
 def read_all(descriptor):
-    """What was written to a terminal that nobody has open any more."""
+    """Everything that was written to a closed terminal."""
     found = b""
     while True:
         try:

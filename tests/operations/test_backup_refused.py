@@ -24,19 +24,19 @@ def nothing_in(store):
     return backups.counts(store) == {}
 
 
-def test_a_store_that_is_not_empty_is_refused_and_stays_as_it_is(store, stage_a_server, exported):
+def test_import_into_a_store_that_is_not_empty_is_refused(store, stage_a_server, exported):
     stage_a_server(store).test_server.stop()
     before = backups.counts(store)
     refused(import_(store, exported), "not empty", "signing_keys")
     assert backups.counts(store) == before == {"signing_keys": 1}
 
 
-def test_a_file_is_imported_once(store, exported):
+def test_a_second_import_is_refused(store, exported):
     done(import_(store, exported))
     refused(import_(store, exported), "not empty")
 
 
-def test_a_sqlite_file_that_a_server_uses_is_refused(new_store, start_server, exported):
+def test_a_sqlite_file_in_use_by_a_server_is_refused(new_store, start_server, exported):
     store = new_store("sqlite")
     start_server(store)
     ended = import_(store, exported)
@@ -44,7 +44,7 @@ def test_a_sqlite_file_that_a_server_uses_is_refused(new_store, start_server, ex
 
 
 @pytest.mark.parametrize("part", [0, 0.3, 0.6, 0.999])
-def test_a_file_that_was_cut_off_leaves_nothing(store, exported, part):
+def test_a_truncated_file_imports_nothing(store, exported, part):
     text = exported.read_text()
     exported.write_text(text[: int(len(text.rstrip()) * part)])
     ended = import_(store, exported)
@@ -52,21 +52,21 @@ def test_a_file_that_was_cut_off_leaves_nothing(store, exported, part):
     assert nothing_in(store)
 
 
-def test_a_file_whose_end_is_missing_leaves_nothing(store, exported):
+def test_a_file_without_its_end_imports_nothing(store, exported):
     text = exported.read_text().splitlines(keepends=True)
     exported.write_text("".join(text[:-1]))
     refused(import_(store, exported), f"ends after line {len(text) - 1}", "cut off")
     assert nothing_in(store)
 
 
-def test_a_file_that_was_changed_leaves_nothing(store, exported):
+def test_a_changed_file_imports_nothing(store, exported):
     text = exported.read_text()
     exported.write_text(text.replace('"name":"b"', '"name":"B"'))
     refused(import_(store, exported), "digest", "changed or damaged")
     assert nothing_in(store)
 
 
-def test_a_file_that_was_changed_with_its_digest_leaves_nothing(store, exported):
+def test_a_file_changed_together_with_its_digest_imports_nothing(store, exported):
     values = lines(exported)
     exported.write_text(backups.signed(values, OTHER_KEY))
     refused(import_(store, exported), "signature")
@@ -75,7 +75,7 @@ def test_a_file_that_was_changed_with_its_digest_leaves_nothing(store, exported)
 
 
 def hostile(values):
-    """Files that somebody signed who has the export key: what is wrong, and what is said of it."""
+    """Files signed with the export key: what is wrong with them, and the error."""
     header, *rows, end = values
     at = next(number for number, row in enumerate(rows) if "stages" in row)
     stage = rows[at]["stages"]
@@ -107,7 +107,7 @@ def hostile(values):
 
 
 @pytest.mark.parametrize("what", hostile([{}, {"stages": {}}, {}]))
-def test_a_row_that_is_none_is_named_and_leaves_nothing(store, exported, what):
+def test_an_invalid_row_is_named_and_imports_nothing(store, exported, what):
     values, *said = hostile(lines(exported))[what]
     if what == "no row":
         values = [value if value != [] else {"": 0, "x": 0} for value in values]
@@ -116,7 +116,7 @@ def test_a_row_that_is_none_is_named_and_leaves_nothing(store, exported, what):
     assert nothing_in(store)
 
 
-def test_what_is_no_export_is_told_so(store, tmp_path):
+def test_a_file_that_is_not_an_export_is_refused(store, tmp_path):
     other = tmp_path / "other"
     for content in (b"", b"\n", b"\x28\xb5\x2f\xfd\x04\x58", b"{}", b"[" * 1_000_000, b"SQLite format 3\0"):
         other.write_bytes(content)
@@ -124,7 +124,7 @@ def test_what_is_no_export_is_told_so(store, tmp_path):
     assert nothing_in(store)
 
 
-def test_the_wrong_keys_are_told_from_each_other(store, exported, new_store, stage_a_server, tmp_path):
+def test_a_wrong_export_key_and_a_wrong_master_key_have_different_errors(store, exported, new_store, stage_a_server, tmp_path):
     refused(import_(store, exported, key=OTHER_KEY), "another export key")
     for key in ("short", "!" * 44):
         ended = import_(store, exported, key=key)
@@ -138,13 +138,13 @@ def test_the_wrong_keys_are_told_from_each_other(store, exported, new_store, sta
     assert not (tmp_path / "other").exists()
 
 
-def test_a_store_that_is_not_there_is_not_made(tmp_path, fresh_postgres, file):
+def test_export_does_not_create_a_missing_store(tmp_path, fresh_postgres, file):
     refused(export(f"sqlite://{tmp_path}/typo.db", file), "no greenroom store")
     refused(export(fresh_postgres(), file), "no greenroom store")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_not_there_or_cannot_be_written_is_named(store, tmp_path):
+def test_a_missing_or_unwritable_file_is_named(store, tmp_path):
     done(backups.run("migrate", "--database-url", store))
     ended = import_(store, tmp_path / "missing.jsonl")
     assert ended.returncode == 2 and "missing.jsonl" in ended.stderr

@@ -50,7 +50,7 @@ def reasons(node):
     return answer.status_code, [one["reason"] for one in answer.json().get("reasons", [])]
 
 
-async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_node, fresh_postgres, wall_clock):  # noqa: F811
+async def test_a_node_with_a_fast_clock_is_not_ready_and_disconnects_no_participant(start_node, fresh_postgres, wall_clock):  # noqa: F811
     store = fresh_postgres()
     right = start_node(store)
     here = endpoints_of(right, ACCOUNT)
@@ -78,7 +78,7 @@ async def test_a_node_whose_clock_is_ahead_is_not_ready_and_ends_nobody(start_no
         await asyncio.to_thread(until, left, "the dead node's participants have left", LEASE_SECONDS * 5)
 
 
-async def test_a_step_of_the_wall_clock_ends_no_media(start_node, fresh_postgres, wall_clock):  # noqa: F811
+async def test_a_step_of_the_wall_clock_does_not_end_media_connections(start_node, fresh_postgres, wall_clock):  # noqa: F811
     skew = ("--clock-skew-seconds", "1000000000", "--stream-max-seconds", "3600")
     node = start_node(fresh_postgres(), *skew, **wall_clock.env)
     endpoints = endpoints_of(node, ACCOUNT)

@@ -47,7 +47,7 @@ def turn_server():
         server.close()
 
 
-def test_the_default_settings_are_right(doctor):
+def test_the_default_settings_pass(doctor):
     found = doctor()
     fine = ["exposure", "api", "media port", "media address", "database"]
     assert {name: found[name][0][0] for name in fine} == dict.fromkeys(fine, "ok")
@@ -55,7 +55,7 @@ def test_the_default_settings_are_right(doctor):
     assert {"open files", "buffers"} <= found.keys()
 
 
-def test_lines_for_people_have_status_check_and_text(tmp_path):
+def test_human_output_has_status_check_and_text(tmp_path):
     ended = run("doctor", *HERE, GREENROOM_DATABASE_URL=f"sqlite://{tmp_path}/greenroom.db")
     lines = ended.stdout.splitlines()
     assert ended.returncode == 0 and len(lines) >= 7
@@ -63,7 +63,7 @@ def test_lines_for_people_have_status_check_and_text(tmp_path):
     assert any(line.startswith("ok       api            TCP 127.0.0.1:0 is free") for line in lines)
 
 
-def test_settings_that_expose_or_hide_the_server_are_named(doctor):
+def test_settings_that_expose_or_hide_the_server_are_reported(doctor):
     found = doctor("--listen", "0.0.0.0:0")
     assert found["exposure"][0][0] == "failed" and "--dev-credentials=off" in found["exposure"][0][1]
     assert found["exposure"][1][0] == "warning" and "--public-url" in found["exposure"][1][1]
@@ -91,7 +91,7 @@ def test_an_advertised_address_that_the_machine_does_not_have_is_a_warning(docto
     assert status == "failed"
 
 
-def test_ports_that_others_use_are_told_from_a_running_greenroom(doctor, tmp_path):
+def test_a_port_in_use_is_distinguished_from_a_running_greenroom(doctor, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         tcp = other.getsockname()[1]
@@ -137,7 +137,7 @@ def test_a_turn_server_takes_the_credentials_of_the_shared_secret(doctor, turn_s
     assert status == "warning" and "--turn-secret" in text
 
 
-def test_servers_that_are_silent_or_do_not_exist_fail_in_time(doctor, turn_server):
+def test_silent_or_missing_servers_fail_in_time(doctor, turn_server):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         [(status, text)] = doctor("--ice-servers", f"turn:u:p@127.0.0.1:{silent.getsockname()[1]}")["turn"]
@@ -148,7 +148,7 @@ def test_servers_that_are_silent_or_do_not_exist_fail_in_time(doctor, turn_serve
     assert status == "ok" and "sees this machine as 127.0.0.1:" in text
 
 
-def test_a_store_is_looked_at_and_not_changed(doctor, tmp_path_factory):
+def test_the_check_of_a_store_does_not_change_it(doctor, tmp_path_factory):
     file = tmp_path_factory.mktemp("store") / "greenroom.db"
     url = f"sqlite://{file}"
     [(status, text)] = doctor("--database-url", url)["database"]
@@ -162,7 +162,7 @@ def test_a_store_is_looked_at_and_not_changed(doctor, tmp_path_factory):
     assert status == "failed" and "/no/such/folder" in text
 
 
-def test_postgres_is_asked_for_its_schema_and_its_clock(doctor, fresh_postgres):
+def test_the_schema_and_the_clock_of_postgres_are_checked(doctor, fresh_postgres):
     url = fresh_postgres()
     found = doctor("--database-url", url, GREENROOM_MASTER_KEY=MASTER_KEY)
     assert [status for status, _ in found["database"]] == ["ok", "ok"] and "is empty" in found["database"][0][1]
@@ -177,7 +177,7 @@ def test_postgres_is_asked_for_its_schema_and_its_clock(doctor, fresh_postgres):
     assert status == "failed" and "hush" not in text
 
 
-def test_the_limits_of_the_machine_are_held_to_the_settings(doctor):
+def test_the_limits_of_the_machine_are_compared_with_the_settings(doctor):
     assert doctor("--max-connections", "10")["open files"][0][0] == "ok"
     [(status, text)] = doctor("--max-connections", str(2**31))["open files"]
     assert status == "warning" and "ulimit" in text
@@ -186,7 +186,7 @@ def test_the_limits_of_the_machine_are_held_to_the_settings(doctor):
     assert doctor()["buffers"][0][0] == ("ok" if enough else "warning")
 
 
-def test_a_certificate_that_cannot_be_read_fails(doctor, tmp_path):
+def test_an_unreadable_certificate_fails(doctor, tmp_path):
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).write_text("nothing")
     found = doctor("--tls-cert", "cert.pem", "--tls-key", "key.pem")

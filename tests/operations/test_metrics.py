@@ -16,7 +16,7 @@ from server import binary, environment, run
 from stores import outage
 
 DOCS = Path(__file__).parents[2] / "docs"
-# A target that takes everything, and one that nobody answers for.
+# A target that accepts everything, and one without a server.
 TARGETS = """
 [[target]]
 name = "file"
@@ -24,7 +24,7 @@ type = "file"
 path = "{folder}/events.jsonl"
 
 [[target]]
-name = "nobody"
+name = "unreachable"
 type = "webhook"
 url = "http://127.0.0.1:9/hook"
 secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
@@ -41,9 +41,9 @@ def server(start_server, new_store, tmp_path_factory):
     config = folder / "targets.toml"
     config.write_text(TARGETS.format(folder=folder))
     server = start_server(new_store(), "--events-config", str(config), "--extended-events", "on")
-    # The figures of a target begin when somebody serves it.
+    # The metrics of a target begin when a node serves it.
     parts = ("delivered_total", "failed_total", "duration_seconds_count")
-    series = {(f"greenroom_event_target_{part}", target) for part in parts for target in ("file", "nobody")}
+    series = {(f"greenroom_event_target_{part}", target) for part in parts for target in ("file", "unreachable")}
     wait_for_page(server, lambda seen: has_living(seen) and series <= of_targets(seen))
     return server
 
@@ -63,14 +63,14 @@ def names():
     return set(re.findall(r"^\| `((?:greenroom|process)_\w+)`", text, re.MULTILINE))
 
 
-def test_both_formats_say_the_same_to_the_parsers_of_prometheus(server, tenant):
+def test_both_formats_parse_to_the_same_metrics(server, tenant):
     tenant.stage()
     older, newer = page(server), openmetrics_page(server)
     assert older.families.keys() == newer.families.keys()
     assert older.values.keys() == newer.values.keys()
 
 
-def test_every_figure_has_a_type_and_a_help_and_a_name_of_its_kind(server, tenant):
+def test_every_metric_has_a_type_a_help_text_and_a_conventional_name(server, tenant):
     tenant.stage()
     for family in page(server).families.values():
         assert family.documentation and family.type in ("counter", "gauge", "histogram"), family
@@ -85,7 +85,7 @@ def test_every_figure_has_a_type_and_a_help_and_a_name_of_its_kind(server, tenan
             assert series == {f"{family.name}_{part}" for part in ("bucket", "sum", "count")}
 
 
-def test_every_figure_is_documented_and_every_documented_one_is_there(server, tenant):
+def test_the_documented_metrics_are_the_exported_ones(server, tenant):
     stage = tenant.stage()
     requests.post(f"{StageEndpoints(tenant, stage).whip}", data="", timeout=30)
     families = wait_for_page(server, has_living).families.values()
@@ -96,7 +96,7 @@ def has_living(seen):
     return seen.has("greenroom_concurrent_publishers") and seen.has("greenroom_event_target_dead_letters")
 
 
-def test_every_series_of_the_dashboard_is_there(server, tenant):
+def test_every_series_of_the_dashboard_is_exported(server, tenant):
     dashboard = json.loads((DOCS / "grafana" / "greenroom.json").read_text())
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
     asked = [target["expr"] for panel in panels for target in panel["targets"]]
@@ -132,7 +132,7 @@ def test_requests_are_counted_by_operation_and_status(server, tenant):
     assert timed[1] - timed[0] == 5
 
 
-def test_who_asks_how_the_server_is_is_not_counted(server):
+def test_health_readiness_and_metrics_requests_are_not_counted(server):
     before = page(server)
     for path in ("/_greenroom/health", "/_greenroom/ready", "/metrics"):
         assert requests.get(server.endpoint + path, timeout=30).status_code == 200
@@ -144,7 +144,7 @@ def test_who_asks_how_the_server_is_is_not_counted(server):
     assert requests_of(before) == requests_of(after)
 
 
-def test_what_clients_choose_never_becomes_a_label(server):
+def test_values_that_clients_choose_never_become_labels(server):
     """However many accounts, stages and inventions there are, the series stay the same."""
 
     def be_many(count):
@@ -165,7 +165,7 @@ def test_what_clients_choose_never_becomes_a_label(server):
     assert {value for name, value in many.labels() if name == "operation"} <= BY_NAME.keys() | own | store
 
 
-def test_tokens_are_counted_by_what_made_them(server, tenant):
+def test_tokens_are_counted_by_operation(server, tenant):
     before = page(server)
     stage = tenant.stage(participantTokenConfigurations=[{}, {}])
     tenant.token(stage)
@@ -175,7 +175,7 @@ def test_tokens_are_counted_by_what_made_them(server, tenant):
         assert values[1] - values[0] == more
 
 
-def test_the_store_is_timed_and_its_pools_are_shown(server, tenant):
+def test_store_durations_and_pools_are_exported(server, tenant):
     before = page(server)
     stage = tenant.stage()
     tenant.ivs.get_stage(arn=stage)
@@ -197,7 +197,7 @@ def version():
     return re.search(r'^version = "(.*)"', text, re.MULTILINE)[1]
 
 
-def test_what_limits_refuse_is_counted(start_server, new_file):
+def test_requests_refused_by_limits_are_counted(start_server, new_file):
     server = start_server(new_file(), "--rate-limits", "GetStage=1")
     tenant = server.tenant()
     arn = tenant.arn("stage")
@@ -207,7 +207,7 @@ def test_what_limits_refuse_is_counted(start_server, new_file):
     assert rate == page(server).value("greenroom_requests_total", operation="GetStage", status="429") > 0
 
 
-async def test_participants_are_counted_by_door_and_outcome(server, tenant):
+async def test_participant_requests_are_counted_by_endpoint_and_outcome(server, tenant):
     endpoints = StageEndpoints(tenant, tenant.stage())
     before = page(server)
     token, _ = endpoints.token()
@@ -237,7 +237,7 @@ async def test_participants_are_counted_by_door_and_outcome(server, tenant):
     )
 
 
-def test_the_counts_of_cloudwatch_follow_real_media(server, tenant):
+def test_the_cloudwatch_counts_follow_real_media(server, tenant):
     stage, before = tenant.stage(), page(server)
     flags = ("--stage", stage, "--publishers", "1", "--subscribers", "2", "--duration", "300", "--ramp", "10")
     signed = ("--endpoint", server.endpoint, "--access-key-id", tenant.account, "--secret-access-key", "test")
@@ -269,7 +269,7 @@ def test_the_counts_of_cloudwatch_follow_real_media(server, tenant):
     wait_for_page(server, lambda seen: has_living(seen) and seen.value("greenroom_concurrent_publishers") == 0)
 
 
-async def test_what_a_target_takes_and_what_waits_for_another_is_counted(server, tenant):
+async def test_delivered_and_waiting_events_are_counted_by_target(server, tenant):
     endpoints, before = StageEndpoints(tenant, tenant.stage()), page(server)
     async with endpoints.join(endpoints.token()[0]):
         pass
@@ -277,16 +277,16 @@ async def test_what_a_target_takes_and_what_waits_for_another_is_counted(server,
     def told(seen):
         series = "greenroom_event_target_delivered_total"
         taken = seen.value(series, target="file") > before.value(series, target="file")
-        waits = sum(seen.value(f"greenroom_event_target_{what}", target="nobody") for what in ("lag_events", "parked"))
-        failed = seen.value("greenroom_event_target_failed_total", target="nobody")
+        waits = sum(seen.value(f"greenroom_event_target_{what}", target="unreachable") for what in ("lag_events", "parked"))
+        failed = seen.value("greenroom_event_target_failed_total", target="unreachable")
         return taken and failed > 0 and waits > 0 and seen.value("greenroom_outbox_relayed_total") > 0
 
     seen = await asyncio.to_thread(wait_for_page, server, told)
-    assert seen.value("greenroom_event_target_lag_seconds", target="nobody") > 0
-    assert seen.value("greenroom_event_target_delivered_total", target="nobody") == 0
+    assert seen.value("greenroom_event_target_lag_seconds", target="unreachable") > 0
+    assert seen.value("greenroom_event_target_delivered_total", target="unreachable") == 0
 
 
-def test_figures_are_served_while_the_store_is_away(start_server, fresh_postgres, postgres):
+def test_metrics_are_served_while_the_store_is_unavailable(start_server, fresh_postgres, postgres):
     database = fresh_postgres()
     server = start_server(database, "--database-acquire-ms", "500")
     wait_for_page(server, has_counts)
@@ -303,7 +303,7 @@ def has_counts(seen):
     return seen.has("greenroom_concurrent_publishers")
 
 
-def test_figures_can_have_a_listener_of_their_own(start_server, new_file):
+def test_metrics_can_have_their_own_listener(start_server, new_file):
     server = start_server(new_file(), "--metrics-listen", "127.0.0.1:0")
     url = said(server, "metrics")
     assert url.endswith("/metrics") and not url.startswith(server.endpoint)
@@ -313,7 +313,7 @@ def test_figures_can_have_a_listener_of_their_own(start_server, new_file):
     assert fetch(url).headers["Cache-Control"] == "no-store"
 
 
-def test_figures_are_shown_to_others_than_this_machine_only_if_the_operator_says_so(start_server, new_file):
+def test_metrics_are_served_beyond_loopback_only_if_configured(start_server, new_file):
     for flags, status in [((), 404), (("--metrics", "on"), 200), (("--metrics", "off"), 404)]:
         server = start_server(new_file(), "--dev-credentials", "off", *flags, listen="0.0.0.0:0")
         assert requests.get(f"{server.endpoint}/metrics", timeout=30).status_code == status, flags
@@ -322,7 +322,7 @@ def test_figures_are_shown_to_others_than_this_machine_only_if_the_operator_says
     assert not any(line.strip().startswith("metrics") for line in off.test_server.lines)
 
 
-def test_an_address_that_cannot_be_had_for_figures_is_named(server):
+def test_a_metrics_address_that_cannot_be_bound_is_named(server):
     taken = server.endpoint.removeprefix("http://")
     ended = run("--database-url", "sqlite::memory:", "--listen", "127.0.0.1:0", "--metrics-listen", taken)
     [line] = ended.stderr.splitlines()

@@ -43,7 +43,7 @@ def refused(call, **members):
 
 
 @pytest.mark.parametrize("flags", [NOTIFIED, POLLED], ids=["notified", "polled"])
-async def test_what_one_node_does_takes_effect_on_another_at_once(flags, start_node, fresh_postgres):  # noqa: F811
+async def test_a_change_on_one_node_takes_effect_on_another_at_once(flags, start_node, fresh_postgres):  # noqa: F811
     store = fresh_postgres()
     one, two = start_node(store, *flags), start_node(store, *flags)
     here = endpoints_of(one, ACCOUNT)
@@ -90,7 +90,7 @@ async def test_what_one_node_does_takes_effect_on_another_at_once(flags, start_n
     assert max(took.values()) < SOON_SECONDS
 
 
-async def test_nodes_hear_each_other_again_after_their_connections_broke(start_node, fresh_postgres):  # noqa: F811
+async def test_nodes_are_notified_again_after_their_connections_broke(start_node, fresh_postgres):  # noqa: F811
     store = fresh_postgres()
     one, two = start_node(store), start_node(store)
     listening = "SELECT pid FROM pg_stat_activity WHERE application_name = 'greenroom: listen' AND datname = current_database()"
@@ -109,14 +109,14 @@ async def test_nodes_hear_each_other_again_after_their_connections_broke(start_n
         await guest.closed()
 
 
-async def test_what_a_dead_node_held_is_ended_exactly_once(start_node, fresh_postgres):  # noqa: F811
+async def test_connections_of_a_dead_node_are_ended_exactly_once(start_node, fresh_postgres):  # noqa: F811
     store = fresh_postgres()
     dead, *living = [start_node(store) for _ in range(3)]
     stages = [endpoints_of(dead, ACCOUNT) for _ in range(4)]
     async with Crowd() as crowd, Crowd() as others:
         for endpoints in stages:
             await crowd.joins(endpoints, 5)
-        # One of the stages has somebody on another node, and goes on.
+        # One of the stages has a participant on another node, and goes on.
         await others.joins(stages[0].on(living[0]), 1)
         await asyncio.sleep(LEASE_SECONDS * 1.5)
         dead.test_server.process.send_signal(signal.SIGKILL)

@@ -10,14 +10,14 @@ from load import Writers, report, spread, status_of
 from nodes import LEASE_SECONDS, Crowd, Media, client, endpoints_of, start_node  # noqa: F401 (fixture)
 
 ACCOUNT = "210000000600"
-# Whoever is refused is refused at once. A stalled machine takes longer, but not as long as waiting for a connection would
+# Refusals are immediate. A stalled machine takes longer, but not as long as waiting for a connection would
 # (--database-acquire-ms, 20 s in these tests).
 AT_ONCE_SECONDS = 15
 UNLIMITED = ("--quotas", "stages=unlimited")
 PATIENT = ("--database-acquire-ms", "20000", *UNLIMITED)
 
 
-async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, start_node):  # noqa: F811
+async def test_an_outage_of_postgres_loses_nothing_and_disconnects_no_participant(new_cluster, start_node):  # noqa: F811
     cluster = new_cluster().make().start()
     nodes = [start_node(cluster.url(), *PATIENT) for _ in range(2)]
     endpoints = [node.endpoint for node in nodes]
@@ -39,7 +39,7 @@ async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, 
                     away = lambda endpoint=endpoint: status_of(endpoint, "/_greenroom/ready") == 503  # noqa: E731
                     await asyncio.to_thread(until, away, "a node without its store is not ready")
                     assert status_of(endpoint, "/_greenroom/health") == 200
-            # The leaver's connection has ended while nobody can write it down. The outage outlasts every lease.
+            # The connection of the leaver ends while the store is unavailable. The outage outlasts every lease.
             await asyncio.sleep(LEASE_SECONDS * 1.5)
             assert await crowd.still_there() == 8
             assert await asyncio.to_thread(until, media.flows, "frames come without the store") >= 0
@@ -52,7 +52,7 @@ async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, 
             for endpoint in endpoints:
                 ready = lambda endpoint=endpoint: status_of(endpoint, "/_greenroom/ready") == 200  # noqa: E731
                 await asyncio.to_thread(until, ready, "a node whose store is back is ready")
-            # Long enough for somebody to take somebody else for dead.
+            # Long enough for one node to take another for dead.
             await asyncio.sleep(LEASE_SECONDS * 2.5)
             still = await crowd.still_there()
             await asyncio.to_thread(until, media.flows, "frames come afterwards")
@@ -72,17 +72,17 @@ async def test_an_outage_of_postgres_loses_nothing_and_ends_nobody(new_cluster, 
             participants_still_connected=f"{still} of 8",
         )
         assert lost == []
-        assert statuses == ["503"], "while the store is known to be away, that is what everybody is told"
+        assert statuses == ["503"], "every request is refused while the store is known to be unavailable"
         assert max(first) < AT_ONCE_SECONDS
         assert still == 8
         await here.wait_for_events(leaver, "JOINED", "LEFT")
         for endpoints, participant, _ in crowd.guests:
-            assert endpoints.events_of(participant) == ["JOINED"], "nobody who stayed was taken for gone"
+            assert endpoints.events_of(participant) == ["JOINED"], "no participant who stayed was taken for gone"
         assert here.events_of(media.publisher_id) == ["JOINED", "PUBLISH_STARTED"]
         media.end()
 
 
-async def test_a_server_that_does_not_answer_is_away_too(new_cluster, start_node):  # noqa: F811
+async def test_a_frozen_postgres_counts_as_unavailable(new_cluster, start_node):  # noqa: F811
     cluster = new_cluster().make().start()
     node = start_node(cluster.url(), "--database-acquire-ms", "2000", *UNLIMITED)
     endpoints = endpoints_of(node, ACCOUNT)
@@ -118,7 +118,7 @@ async def test_a_server_that_does_not_answer_is_away_too(new_cluster, start_node
 
 
 @pytest.mark.parametrize("dies", [Cluster.kill, Cluster.freeze], ids=["killed", "gone without a word"])
-async def test_a_standby_that_takes_over_has_every_write_that_was_acknowledged(dies, new_cluster, start_node):  # noqa: F811
+async def test_a_promoted_standby_has_every_acknowledged_write(dies, new_cluster, start_node):  # noqa: F811
     primary = new_cluster().make().start()
     standby = new_cluster().copy_of(primary, "standby").start()
     primary.ask("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
@@ -137,7 +137,7 @@ async def test_a_standby_that_takes_over_has_every_write_that_was_acknowledged(d
                 await asyncio.to_thread(until, lambda: writers.count() > 50, "writes are acknowledged")
                 began = time.monotonic()
                 await asyncio.to_thread(dies, primary)
-                # While the address leads to nobody, then to a standby that takes no writes, the store is away.
+                # While the address leads nowhere, then to a read-only standby, the store is unavailable.
                 address.moves_to(standby.port)
                 await asyncio.sleep(1)
                 before = writers.count()

@@ -44,7 +44,7 @@ def pooled(new_cluster, new_pooler, start_node):  # noqa: F811
     return cluster, pooler, [start_node(pooler.url(), *flags) for _ in range(2)]
 
 
-async def test_everything_works_through_a_few_connections_of_a_pooler(pooled):
+async def test_everything_works_through_a_few_pooler_connections(pooled):
     cluster, pooler, nodes = pooled
     endpoints = [nodes[n % 2].endpoint for n in range(CLIENTS)]
     here = endpoints_of(nodes[0], ACCOUNT)
@@ -79,7 +79,7 @@ async def test_everything_works_through_a_few_connections_of_a_pooler(pooled):
     assert 0 < used <= SERVER_CONNECTIONS
 
 
-def test_the_schema_is_made_through_the_pooler_by_several_at_once(new_cluster, new_pooler):  # noqa: F811
+def test_concurrent_migrations_through_the_pooler_succeed(new_cluster, new_pooler):  # noqa: F811
     cluster = new_cluster().make().start()
     pooler = new_pooler(cluster, SERVER_CONNECTIONS)
     store = ("--database-url", pooler.url(), "--database-pooler", "transaction")
@@ -90,7 +90,7 @@ def test_the_schema_is_made_through_the_pooler_by_several_at_once(new_cluster, n
     assert applied >= 4
 
 
-def test_a_pooler_that_is_not_named_is_refused_at_the_start_not_later(new_cluster, new_pooler):  # noqa: F811
+def test_an_undeclared_pooler_is_refused_at_startup(new_cluster, new_pooler):  # noqa: F811
     cluster = new_cluster().make().start()
     pooler = new_pooler(cluster, SERVER_CONNECTIONS)
     done = run("migrate", "--database-url", pooler.url(), GREENROOM_MASTER_KEY=MASTER_KEY)
@@ -98,7 +98,7 @@ def test_a_pooler_that_is_not_named_is_refused_at_the_start_not_later(new_cluste
     assert "--database-pooler=transaction" in done.stderr, done.stderr
 
 
-def test_nodes_find_each_others_work_by_looking_where_nobody_listens(new_cluster, new_pooler, start_node):  # noqa: F811
+def test_nodes_without_notifications_find_changes_by_polling(new_cluster, new_pooler, start_node):  # noqa: F811
     cluster = new_cluster().make().start()
     pooler = new_pooler(cluster, SERVER_CONNECTIONS)
     nodes = [start_node(pooler.url(), *POOLED) for _ in range(2)]

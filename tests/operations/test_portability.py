@@ -1,5 +1,5 @@
 """The schema for PostgreSQL, held to what Aurora DSQL takes. What it does not take is accepted here, each kind with its
-reason, and the same is told to operators in docs/run/scaling.md."""
+reason, and docs/run/scaling.md explains the same to operators."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def findings():
     return [(file["file"], finding) for file in told["files"] for finding in file["diagnostics"]]
 
 
-def test_the_schema_has_only_the_findings_that_were_accepted(findings):
+def test_the_schema_has_only_accepted_findings(findings):
     unknown = [(file, one["line"], one["message"]) for file, one in findings if one["rule"] not in ACCEPTED]
     assert not unknown
     assert {finding["rule"] for _, finding in findings} == ACCEPTED.keys(), "what is found no more is accepted no more"
@@ -53,7 +53,7 @@ def test_the_schema_has_only_the_findings_that_were_accepted(findings):
         assert places == where, rule
 
 
-def test_operators_are_told_of_each_kind():
+def test_the_docs_explain_each_accepted_finding():
     text = (ROOT / "docs" / "run" / "scaling.md").read_text()
     for rule, (where, _) in ACCEPTED.items():
         [row] = [line for line in text.splitlines() if line.startswith(f"| `{rule}` |")]

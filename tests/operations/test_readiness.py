@@ -40,7 +40,7 @@ def ready(server):
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_media_thread_that_does_not_answer_is_not_ready(start_server, new_store, engine):
+def test_a_node_with_a_stuck_media_thread_is_not_ready(start_server, new_store, engine):
     server = start_server(new_store())
     tenant = server.tenant()
     endpoints = StageEndpoints(tenant, tenant.stage())

@@ -28,7 +28,7 @@ def test_a_host_that_does_not_exist_is_named():
     assert "name of the host is not known" in line_of("postgres://me:open-sesame@no-such-host.invalid/green")
 
 
-def test_a_database_that_is_not_there_is_named(postgres):
+def test_a_missing_database_is_named(postgres):
     url = urlsplit(postgres)._replace(path="/no_such_database").geturl()
     line = line_of(url)
     assert "no such database" in line and "createdb" in line
@@ -49,6 +49,6 @@ def test_a_wrong_password_is_named(new_cluster):  # noqa: F811
 
 
 @pytest.mark.parametrize("character", ["/", "#", "?", "%"])
-def test_a_password_that_is_not_encoded_is_named_and_not_repeated(postgres, character):
+def test_an_unencoded_password_is_reported_without_repeating_it(postgres, character):
     line = line_of(f"postgres://me:open{character}sesame@127.0.0.1:{urlsplit(postgres).port}/postgres")
     assert "percent-encoded" in line and "%2F" in line

@@ -106,7 +106,7 @@ def test_a_request_continues_the_trace_that_it_came_with(start_sending, collecto
     server.test_server.wait_for_log(f'"trace_id":"{TRACE}"')
 
 
-def test_a_request_of_no_trace_begins_one_that_its_line_names(start_sending, collector):
+def test_a_request_without_a_trace_starts_one_that_its_log_line_names(start_sending, collector):
     server = start_sending(OTEL_SERVICE_NAME="stages", OTEL_RESOURCE_ATTRIBUTES="deployment.environment=test")
     tenant = server.tenant()
     answer = tenant.wire.call("GetStage", {"arn": tenant.arn("stage")})
@@ -120,7 +120,7 @@ def test_a_request_of_no_trace_begins_one_that_its_line_names(start_sending, col
     assert span.trace_id.hex() in line
 
 
-def test_the_last_spans_are_sent_before_the_server_ends(start_sending, collector):
+def test_the_last_spans_are_exported_before_the_server_ends(start_sending, collector):
     server = start_sending(OTEL_BSP_SCHEDULE_DELAY="3600000")
     id = requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).headers["x-amzn-requestid"]
     assert server.test_server.end() == 0
@@ -137,7 +137,7 @@ def test_the_last_spans_are_sent_before_the_server_ends(start_sending, collector
         {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file"},
     ],
 )
-def test_spans_stay_here_when_they_are_not_wanted(start_sending, collector, variables):
+def test_spans_are_not_exported_if_disabled_or_misconfigured(start_sending, collector, variables):
     server = start_sending(**variables)
     assert requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).status_code == 200
     assert server.test_server.end() == 0
@@ -147,7 +147,7 @@ def test_spans_stay_here_when_they_are_not_wanted(start_sending, collector, vari
         assert (name in server.test_server.logged()) == wrong, (name, value)
 
 
-def test_a_trace_that_is_not_sampled_is_not_sent(start_sending, collector):
+def test_an_unsampled_trace_is_not_exported(start_sending, collector):
     server = start_sending()
     url = f"{server.endpoint}/.well-known/jwks.json"
     requests.get(url, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"}, timeout=30)
@@ -156,7 +156,7 @@ def test_a_trace_that_is_not_sampled_is_not_sent(start_sending, collector):
     assert TRACE not in {span.trace_id.hex() for span, _ in collector.spans()}
 
 
-def test_a_collector_that_fails_is_told_of_once_and_harms_nobody(start_sending, collector):
+def test_a_failing_collector_is_logged_once_and_delays_no_request(start_sending, collector):
     collector.status = 503
     server = start_sending()
     for _ in range(20):

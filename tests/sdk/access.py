@@ -61,7 +61,7 @@ def stored(database):
 
 
 def development(key, secret="test", token=None):
-    """A key that nobody made, in the form of one that was."""
+    """An unknown key, in the form of a known one."""
     return {"accessKeyId": key, "secretAccessKey": secret, "sessionToken": token}
 
 
@@ -93,7 +93,7 @@ def unknown():
 
 
 class Holder:
-    """Somebody with a key under a policy, in an account whose owner may do everything."""
+    """A client with a key and a policy, in an account whose owner may do everything."""
 
     def __init__(self, server, *statements, name="alice", account=None):
         self.account = account or str(next(ACCOUNTS))

@@ -42,7 +42,7 @@ class Record:
         return self.ivs.get_participant(**of)["participant"]
 
     def gone(self, participant):
-        """Waits for somebody to be DISCONNECTED, and answers what is known of them."""
+        """Waits until a participant is DISCONNECTED, and returns it."""
 
         def look():
             found = self.participant(participant)
@@ -58,6 +58,6 @@ class Record:
         return sorted(page["events"], key=lambda event: event["eventTime"])
 
     def story(self, participant):
-        """The events by name, each with whom it is about, if it is about somebody else."""
+        """The events by name, each with the other participant that it is about, if any."""
         told = ((event["name"], event.get("remoteParticipantId")) for event in self.events(participant))
         return [f"{name} {remote}" if remote else name for name, remote in told]

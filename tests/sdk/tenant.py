@@ -59,13 +59,13 @@ class Tenant:
         return self.ivs.create_participant_token(stageArn=stage, **members)["participantToken"]
 
     def join(self, stage, participant=None, **members):
-        """Somebody joins: a new participant unless one is named. Answers the session's and the participant's id."""
+        """A participant joins: a new one unless one is named. Returns the ids of the session and of the participant."""
         participant = participant or self.token(stage)["participantId"]
         joined = self.test_server.do("join", stage=stage, participant=participant, **members)
         return joined["sessionId"], participant
 
     def publish(self, stage, **members):
-        """Somebody new joins and publishes."""
+        """A new participant joins and publishes."""
         session, participant = self.join(stage, **members)
         self.test_server.do("publish", stage=stage, participant=participant)
         return session, participant

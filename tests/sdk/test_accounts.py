@@ -85,7 +85,7 @@ def check_elsewhere(operation, request, answer):
 
 
 @pytest.mark.parametrize("operation", WITH_AN_ARN)
-def test_nobody_reaches_what_is_another_ones(neighbours, untouched, operation):
+def test_resources_of_another_account_are_not_accessible(neighbours, untouched, operation):
     for tenant, _, _, foreign in neighbours.pairs(operation):
         answer = tenant.wire.call(operation, foreign)
         check_elsewhere(operation, foreign, answer)
@@ -93,7 +93,7 @@ def test_nobody_reaches_what_is_another_ones(neighbours, untouched, operation):
 
 
 @pytest.mark.parametrize("operation", WITH_AN_ARN)
-def test_the_id_of_another_ones_resource_is_nobody_elses(neighbours, untouched, operation):
+def test_the_id_of_a_resource_of_another_account_is_not_found(neighbours, untouched, operation):
     """The ARNs are of the caller's own account and region; only the ids in them are not."""
     for tenant, _, other, foreign in neighbours.pairs(operation):
         request = json.loads(json.dumps(foreign).replace(scope(other), scope(tenant)))
@@ -137,7 +137,7 @@ def test_what_one_does_changes_nothing_of_another_one(neighbours, operation):
             assert row.startswith(f"('{tenant.account}', '{tenant.region}', "), table
 
 
-def test_what_one_does_is_seen_by_nobody_else(start_test_server):
+def test_changes_are_not_visible_to_other_accounts(start_test_server):
     neighbours = Neighbours(start_test_server())
     for tenant, requests in zip(neighbours.tenants, neighbours.requests, strict=True):
         others, mine = neighbours.others(tenant), listing(tenant.wire)

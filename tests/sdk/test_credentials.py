@@ -221,7 +221,7 @@ def alter(server, statement):
             store.execute(statement)
 
 
-def test_a_use_that_could_not_be_noted_is_noted_a_little_later(start_test_server, account):
+def test_a_last_use_that_was_not_written_is_written_later(start_test_server, account):
     server = start_test_server()
     keys = Keys(server.database)
     key = keys.create(account)

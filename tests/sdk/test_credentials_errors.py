@@ -157,7 +157,7 @@ def test_postgres_needs_the_master_key_to_make_a_key(fresh_postgres):
 
 
 def test_keys_are_listed_disabled_and_deleted_without_the_master_key(keys):
-    """Whoever has lost it must still be able to shut a key out."""
+    """An operator who has lost it must still be able to disable a key."""
     key_id = keys.create(ACCOUNT)["accessKeyId"]
     for arguments in (["list"], ["show", key_id], ["disable", key_id], ["enable", key_id], ["delete", key_id]):
         ended = run("credentials", *arguments, GREENROOM_DATABASE_URL=keys.database)

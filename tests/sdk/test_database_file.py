@@ -170,7 +170,7 @@ def test_a_damaged_file_stops_the_start_with_one_line_that_says_what_to_do(start
     damage(path, kind)
     before = path.read_bytes()
     one_line(start_fails(database), str(path), "damaged", "greenroom import", ".recover", "--database-check=off")
-    assert path.read_bytes() == before, "it is left as it was for whoever recovers it"
+    assert path.read_bytes() == before, "it is left unchanged for recovery"
 
 
 def test_the_log_of_a_damaged_file_is_left_as_it_was(start_greenroom, tmp_path, database):

@@ -1,4 +1,4 @@
-"""The keys that work without being made: only for whoever tries greenroom out on the machine that it runs on."""
+"""Development keys, which work without being created, for use on the machine of the server only."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_development_key_has_no_other_secret_than_test(greenroom, key, secret)
         client(greenroom, development(key, secret)).list_stages()
 
 
-def test_a_session_token_left_over_in_the_environment_is_ignored_and_the_log_says_so_once(start_test_server):
+def test_a_session_token_with_a_development_key_is_ignored_and_logged_once(start_test_server):
     server = start_test_server()
     for key in ("test", "210000000103", "test"):
         assert client(server, development(key, token="FwoGZXIvYXdzEXAMPLETOKEN")).list_stages()["stages"] == []

@@ -1,4 +1,4 @@
-"""The locked door: every operation refuses whoever may not use it, by the right name, and the store stays as it was."""
+"""Every operation refuses callers without permission, with the right error, and changes nothing."""
 
 import json
 

@@ -138,7 +138,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 @contextmanager
 def at_once(store, nodes):
-    """Whoever wants to make a key in the block waits there until as many do so, or wait for one who does."""
+    """In the block, inserts of keys wait until this many are waiting, or wait for a lock."""
     assert run("migrate", GREENROOM_DATABASE_URL=store).returncode == 0
     with psycopg.connect(store) as holder, psycopg.connect(store, autocommit=True) as watcher:
         holder.execute("LOCK TABLE access_keys IN EXCLUSIVE MODE")

@@ -194,7 +194,7 @@ def test_an_ended_composition_is_gone_after_five_minutes(tenant, ivs):
     assert ivs.list_compositions()["compositions"] == []
 
 
-def test_a_composition_to_which_nobody_publishes_ends_after_a_minute(tenant):
+def test_a_composition_without_publishers_ends_after_a_minute(tenant):
     stage = tenant.stage()
     tenant.join(stage)
     arn = tenant.composition(stage)["arn"]

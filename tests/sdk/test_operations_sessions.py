@@ -29,7 +29,7 @@ def test_the_first_to_join_opens_the_session_and_the_second_shares_it(tenant, iv
     assert ivs.get_stage(arn=stage)["stage"]["activeSessionId"] == session
 
 
-def test_an_ended_session_has_an_end_time_and_nobody_connected(tenant, ivs):
+def test_an_ended_session_has_an_end_time_and_no_connected_participants(tenant, ivs):
     stage = tenant.stage()
     session, participant = tenant.join(stage)
     tenant.advance(5)

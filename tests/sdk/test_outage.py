@@ -52,7 +52,7 @@ def test_a_request_without_a_store_is_told_to_come_again_and_no_internals(wire, 
 
 
 def holder_of_a_key(wire, database):
-    """Somebody whose key is in the store."""
+    """A client whose key is in the store."""
     made = run("credentials", "create", "--account", wire.account, "--database-url", database, "--output", "json", **KEY)
     key = json.loads(made.stdout)
     return Wire(wire.endpoint, key["accessKeyId"], wire.region, secret=key["secretAccessKey"])

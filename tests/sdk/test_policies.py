@@ -1,4 +1,4 @@
-"""What a key's policy allows and denies, seen by whoever holds the key, and what a denial says."""
+"""What the policy of a key allows and denies, seen by a client with the key, and the text of denials."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tenant import invalid, missing
 
 @pytest.fixture
 def holder(greenroom):
-    """Makes somebody with these statements as policy; ACCOUNT in them stands for the account."""
+    """Creates a client whose key has these statements as its policy; ACCOUNT in them is replaced by the account."""
     return lambda *statements, **more: Holder(greenroom, *statements, **more)
 
 
@@ -39,10 +39,10 @@ def test_a_denial_names_who_may_not_do_what_on_which_resource(holder):
 
 
 def test_a_key_without_a_name_is_named_by_its_id_in_a_denial(holder):
-    nobody = holder(allow("ivs:ListStages"), name="")
-    user = f"arn:aws:iam::{nobody.account}:user/{nobody.key['accessKeyId']}"
+    unnamed = holder(allow("ivs:ListStages"), name="")
+    user = f"arn:aws:iam::{unnamed.account}:user/{unnamed.key['accessKeyId']}"
     with denied(f"User: {user} is not authorized to perform: ivs:ListPublicKeys on resource: *"):
-        nobody.ivs.list_public_keys()
+        unnamed.ivs.list_public_keys()
 
 
 def test_what_is_denied_changes_nothing(holder):

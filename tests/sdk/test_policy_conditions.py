@@ -11,7 +11,7 @@ BLUE, RED, NONE = {"team": "blue"}, {"team": "red"}, None
 
 @pytest.fixture
 def holder(greenroom):
-    """Makes somebody with these statements as policy; ACCOUNT in them stands for the account."""
+    """Creates a client whose key has these statements as its policy; ACCOUNT in them is replaced by the account."""
     return lambda *statements, **more: Holder(greenroom, *statements, **more)
 
 

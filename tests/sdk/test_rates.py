@@ -98,7 +98,7 @@ def test_the_keys_of_an_account_share_its_rate(limited):
             client(limited, key).list_stages()
 
 
-def test_whoever_cannot_sign_uses_nothing_up(limited):
+def test_requests_with_invalid_signatures_do_not_count_towards_the_rate(limited):
     tenant = limited.tenant()
     stranger = limited.wire(tenant.account, secret="wrong")
     for _ in range(10):

@@ -43,7 +43,7 @@ def signed(wire, at, **terms):
 
 
 def time_of(wire):
-    """The server's time, as it tells whoever is late."""
+    """The time of the server, as its error for expired signatures has it."""
     return datetime.strptime(LATE.fullmatch(signed(wire, LONG_AGO).text)[3], SECONDS)
 
 

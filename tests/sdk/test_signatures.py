@@ -204,7 +204,7 @@ class Recorder(Signer):
         return self.signed
 
 
-def test_the_log_has_what_the_server_signed_without_secrets(start_test_server):
+def test_the_log_has_the_canonical_request_without_secrets(start_test_server):
     server = start_test_server()
     wire = server.wire(str(next(ACCOUNTS)))
     token = "eyJhbGciOiJFUzM4NCIsInR5cCI6IkpXVCJ9.eyJqdGkiOiJhYmNkZWZnaGlqa2wifQ.c2lnbmF0dXJlc2lnbmF0dXJl"

@@ -193,7 +193,7 @@ def test_the_development_key_is_of_the_default_account(greenroom):
 
 
 @pytest.mark.parametrize("key", ["AKIAIOSFODNN7EXAMPLE", "12345678901", "1234567890123", "Test", "ü23456789012"])
-def test_a_key_that_nobody_made_and_that_is_no_account_is_not_known(greenroom, key):
+def test_an_unknown_key_that_is_no_account_id_is_rejected(greenroom, key):
     answer = greenroom.wire(key).call("CreateStage")
     assert answer.status == 403
     assert answer.fault in ("UnrecognizedClientException", "IncompleteSignatureException")

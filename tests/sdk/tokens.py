@@ -9,7 +9,7 @@ from wire import Wire
 
 
 def key_set(endpoint):
-    """The server's answer when asked for its public keys, by somebody who has no credentials."""
+    """The public keys of the server, fetched without credentials."""
     return Wire(endpoint, "", "").send("GET", "/.well-known/jwks.json", signed=False)
 
 

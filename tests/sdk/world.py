@@ -24,7 +24,7 @@ def furnish(tenant):
     return {
         "CreateEncoderConfiguration": {"name": "made", "tags": {"a": "b"}},
         "CreateIngestConfiguration": {"name": "made", "ingestProtocol": "RTMPS", "stageArn": stage},
-        "CreateParticipantToken": {"stageArn": stage, "userId": "somebody"},
+        "CreateParticipantToken": {"stageArn": stage, "userId": "alice"},
         "CreateStage": {"name": "made", "tags": {"a": "b"}},
         "CreateStorageConfiguration": {"name": "made", "s3": {"bucketName": "bucket"}},
         "DeleteEncoderConfiguration": {"arn": tenant.encoder()},
