@@ -96,7 +96,8 @@ impl Server {
         let key_file = source.missing_file();
         let db = Db::open(&options(&args.store)).await?;
         let prepared = Prepared { source, given, rates, tls, targets, served, sockets };
-        let started = Self::start_on(&db, args, prepared, clock, ids).await;
+        // Boxed: a start's future is large, and its caller may have little stack.
+        let started = Box::pin(Self::start_on(&db, args, prepared, clock, ids)).await;
         if started.is_err() && db.is_new_file() {
             db.discard_if_new().await;
             master_key::discard(key_file);

@@ -51,7 +51,8 @@ pub async fn each(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let cluster = Cluster { engine, clock: Clock::manual(START), flags };
         let node = cluster.node("http://one").await;
-        check(&cluster, node).await;
+        // Boxed: without optimisation, each caller has a copy of a check's large future on the test's stack.
+        Box::pin(check(&cluster, node)).await;
     }
 }
 
@@ -59,7 +60,7 @@ pub async fn each(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
 pub async fn shared(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
     each(flags, async |cluster, node| {
         if let Engine::Postgres(..) = cluster.engine {
-            check(cluster, node).await;
+            Box::pin(check(cluster, node)).await;
         }
     })
     .await;
@@ -85,7 +86,7 @@ impl Cluster {
         ];
         let fixed = fixed.into_iter().chain(["--public-url", "http://green.example", "--sqlite-synchronous", "off"]);
         let args = ServeArgs::parse_from(fixed.map(str::to_owned).chain(self.flags.clone()));
-        Node(Server::start(args, self.clock.clone(), Ids::Random).await.unwrap().app)
+        Node(Box::pin(Server::start(args, self.clock.clone(), Ids::Random)).await.unwrap().app)
     }
 
     /// Advances the clock second by second while the given nodes send heartbeats; then they sweep.
