@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
     stages: Option<PathBuf>,
     /// File of existing tokens, each with the id of its stage after a space, instead
-    #[arg(long = "tickets", value_name = "FILE", conflicts_with = "stages")]
+    #[arg(long, value_name = "FILE", conflicts_with = "stages")]
     tokens: Option<PathBuf>,
     /// Number of participants; each joins once
     #[arg(long, default_value_t = 1000, value_name = "N")]
@@ -48,7 +48,7 @@ type Socket = WebSocketStream<tokio::net::TcpStream>;
 
 pub fn run(args: Args) -> Result<Value, String> {
     let Some(file) = args.stages.as_ref().or(args.tokens.as_ref()) else {
-        return Err("--stages or --tickets is missing".into());
+        return Err("--stages or --tokens is missing".into());
     };
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let lines: Vec<&str> = text.lines().collect();

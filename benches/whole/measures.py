@@ -162,7 +162,7 @@ def joins(world):
         stage = arns[0].rpartition("/")[2]
         new_token = lambda: server.client("CreateParticipantToken", stageArn=arns[0])["participantToken"]
         join = lambda token: world.driver(
-            "joins", server, "--tickets", world.written("ticket", [f"{token['token']} {stage}"])
+            "joins", server, "--tokens", world.written("tokens", [f"{token['token']} {stage}"])
         )
         join(new_token())
         token = new_token()

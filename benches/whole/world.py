@@ -25,6 +25,7 @@ class World:
         self.target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
         self.greenroom, self.driver_program = options.greenroom, options.driver
         self.given = options.greenroom is not None
+        self.before = options.before and options.before.resolve(strict=True)
         self.running, self.serial, self.sequence = [], 0, 0
         self.scratch = None
         self.begun = {}
