@@ -42,7 +42,7 @@ pub fn stored(world: &Rc<World>) -> Vec<Path> {
                 name: "a stage".into(),
                 tags: Json::default(),
                 recording: Json(greenroom::domain::stage::recording(None)),
-                recording_storage_id: String::new(),
+                recording_storage_id: None,
                 created_at: world::NOW.0,
                 quiet_since: world::NOW.0,
                 active_session: None,

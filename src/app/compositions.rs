@@ -26,7 +26,7 @@ const USE: &str = "compositions";
 /// Starts a composition of a stage.
 pub async fn start(ctx: OperationContext, input: StartCompositionRequest) -> Result<StartCompositionResponse, Fault> {
     let request_digest = request_digest(&input);
-    let token = input.idempotency_token.as_deref().unwrap_or_default().to_owned();
+    let token = input.idempotency_token.as_deref().filter(|token| !token.is_empty()).map(str::to_owned);
     domain::composition::check_destinations(&input.destinations)?;
     let layout = domain::composition::layout(input.layout)?;
     let tags = domain::tag::given(input.tags)?;
@@ -39,7 +39,7 @@ pub async fn start(ctx: OperationContext, input: StartCompositionRequest) -> Res
     tx.lock(&ctx.scope, super::storage_configurations::USE).await?;
     tx.lock(&ctx.scope, USE).await?;
     let held = tx.lock_stage(&ctx.scope, &stage).await?;
-    if let Some(row) = by_token(&ctx, &mut tx, &token).await? {
+    if let Some(row) = by_token(&ctx, &mut tx, token.as_deref()).await? {
         if row.request_digest != request_digest {
             return Err(Fault::conflict(
                 "idempotencyToken: it was used for a composition that was asked for with other parameters",
@@ -68,9 +68,9 @@ pub async fn start(ctx: OperationContext, input: StartCompositionRequest) -> Res
         request_digest,
         started_at: ctx.now().0,
         stopping_at: None,
-        error_code: String::new(),
+        error_code: None,
         next_at: ctx.now().0,
-        told: Progress::Requested.number(),
+        told: Progress::Requested,
         quiet_since: None,
         stage_id: stage,
         id,
@@ -96,9 +96,8 @@ pub async fn list(ctx: OperationContext, input: ListCompositionsRequest) -> Resu
     let encoder_arn = input.filter_by_encoder_configuration_arn.as_deref().unwrap_or_default();
     let filters = [stage_arn, encoder_arn];
     let page = ctx.page("ListCompositions", &filters, Position::last(), input.next_token, size)?;
-    let own = |arn| ctx.scope.own(arn).unwrap_or_default();
-    let (stage, encoder) = (own(stage_arn), own(encoder_arn));
-    let foreign = stage.is_empty() != stage_arn.is_empty() || encoder.is_empty() != encoder_arn.is_empty();
+    let (stage, encoder) = (ctx.scope.own(stage_arn), ctx.scope.own(encoder_arn));
+    let foreign = stage.is_none() != stage_arn.is_empty() || encoder.is_none() != encoder_arn.is_empty();
     let mut rows = Vec::new();
     if !foreign {
         let mut conn = ctx.read().await?;
@@ -140,7 +139,7 @@ pub async fn stop(ctx: OperationContext, input: StopCompositionRequest) -> Resul
     tx.lock_stage(&ctx.scope, &row.stage_id).await?;
     let row = tx.lock_composition(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
     let stopping = status(&ctx, &row).stopping_at.unwrap_or(ctx.now());
-    tx.stop_composition(&ctx.scope, id, stopping.0, "").await?;
+    tx.stop_composition(&ctx.scope, id, stopping.0, None).await?;
     reschedule(&ctx, &mut tx, &row.stage_id).await?;
     tx.commit().await?;
     Ok(StopCompositionResponse {})
@@ -165,7 +164,12 @@ pub(super) fn history(row: &CompositionRow) -> History {
 }
 
 /// The composition that was started with an idempotency token; an expired one frees its token.
-async fn by_token(ctx: &OperationContext, tx: &mut Conn, token: &str) -> Result<Option<CompositionRow>, StoreError> {
+async fn by_token(
+    ctx: &OperationContext,
+    tx: &mut Conn,
+    token: Option<&str>,
+) -> Result<Option<CompositionRow>, StoreError> {
+    let Some(token) = token else { return Ok(None) };
     let Some(row) = tx.composition_by_token(&ctx.scope, token).await? else { return Ok(None) };
     if !status(ctx, &row).gone {
         return Ok(Some(row));
@@ -219,12 +223,12 @@ async fn within_quotas(ctx: &OperationContext, tx: &mut Conn, stage: &str) -> Re
     Ok(())
 }
 
-/// The ids of the resources that a composition uses, or `""`.
+/// The ids of the resources that a composition uses.
 #[derive(Default)]
 struct Uses {
-    channel_encoder: String,
-    s3_encoder: String,
-    storage: String,
+    channel_encoder: Option<String>,
+    s3_encoder: Option<String>,
+    storage: Option<String>,
 }
 
 async fn uses(ctx: &OperationContext, tx: &mut Conn, destinations: &[DestinationConfiguration]) -> Result<Uses, Fault> {
@@ -235,16 +239,16 @@ async fn uses(ctx: &OperationContext, tx: &mut Conn, destinations: &[Destination
                 return Err(Fault::not_found(&channel.channel_arn));
             }
             if let Some(arn) = &channel.encoder_configuration_arn {
-                uses.channel_encoder = encoder(ctx, tx, arn).await?;
+                uses.channel_encoder = Some(encoder(ctx, tx, arn).await?);
             }
         }
         if let Some(s3) = &destination.s3 {
             for arn in s3.encoder_configuration_arns.iter() {
-                uses.s3_encoder = encoder(ctx, tx, arn).await?;
+                uses.s3_encoder = Some(encoder(ctx, tx, arn).await?);
             }
             let arn = &s3.storage_configuration_arn;
             let storage = tx.storage_configuration(&ctx.scope, ctx.own(arn)?).await?;
-            uses.storage = storage.ok_or_else(|| Fault::not_found(arn))?.id;
+            uses.storage = Some(storage.ok_or_else(|| Fault::not_found(arn))?.id);
         }
     }
     Ok(uses)

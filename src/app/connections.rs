@@ -13,7 +13,7 @@ use crate::domain::stage_state::{Command, NewParticipant, ParticipantCommand, Se
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::{EventErrorCode, ParticipantProtocol, ParticipantState};
-use crate::store::{Conn, ConnectionRow, EVENTS, PUBLISH, ParticipantRow, SUBSCRIBE, SessionKey, StageRow};
+use crate::store::{Conn, ConnectionRow, ParticipantRow, SessionKey, StageRow};
 use std::sync::Arc;
 
 pub(super) use teardown::ended_command;
@@ -24,8 +24,8 @@ use teardown::{end_unauthorized, replace};
 pub enum Placement {
     /// This node; for a subscription with the id of the publisher's connection.
     Here {
-        /// The connection to subscribe to, or `""`.
-        publisher: String,
+        /// The connection to subscribe to.
+        publisher: Option<String>,
     },
     /// The node with this URL (scheme, host, port and path, no slash at the end).
     Elsewhere(String),
@@ -86,9 +86,8 @@ pub async fn open(
             participant_id: token.participant.clone(),
             session_id: session.session.clone(),
             node_id: node,
-            kind: kind(intent).to_owned(),
-            remote_id: intent.remote().unwrap_or_default().to_owned(),
-            connection_token_id: token.connection_token.clone().unwrap_or_default(),
+            intent: intent.clone(),
+            connection_token_id: token.connection_token.clone(),
             started: *intent == Intent::Events,
             opened_at: ctx.now().0,
         };
@@ -160,14 +159,13 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
         let mut tx = ctx.write().await?;
         let stage = ctx.lock_stage(&mut tx, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
         admission::not_disconnected(&mut tx, token).await?;
-        let session = SessionId { stage: stage.id, session: stage.active_session.unwrap_or_default() };
-        let row =
-            tx.participant(ctx.place(&session), &token.participant).await?.filter(is_connected).ok_or_else(|| {
-                SignalingError::new(
-                    SignalingErrorCode::TokenNotAllowed,
-                    "the participant is not connected; join with the new token",
-                )
-            })?;
+        let not_connected = || {
+            let text = "the participant is not connected; join with the new token";
+            SignalingError::new(SignalingErrorCode::TokenNotAllowed, text)
+        };
+        let session = SessionId { stage: stage.id, session: stage.active_session.ok_or_else(not_connected)? };
+        let row = tx.participant(ctx.place(&session), &token.participant).await?;
+        let row = row.filter(is_connected).ok_or_else(not_connected)?;
         admission::not_superseded(row.token.0.as_ref(), token)?;
         let before = row.token.0.unwrap_or_else(|| current_token(holder));
         let after = current_token(token);
@@ -226,7 +224,7 @@ pub async fn is_reused(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Resul
     let ctx = &of(app, &token.scope);
     again(|| async {
         let rows = ctx.read().await?.connections_of(&token.scope, &token.stage, &token.participant).await?;
-        Ok(rows.iter().any(|row| row.kind == EVENTS && row.id != id))
+        Ok(rows.iter().any(|row| row.intent == Intent::Events && row.id != id))
     })
     .await
 }
@@ -243,7 +241,7 @@ pub async fn elsewhere(app: &Arc<App>, scope: &Scope, stage: &str, id: &str) -> 
 }
 
 pub(super) fn is_connected(row: &ParticipantRow) -> bool {
-    row.state == ParticipantState::Connected.as_str()
+    row.state == ParticipantState::Connected
 }
 
 /// The context of an operation on behalf of the stage's owner.
@@ -264,7 +262,7 @@ async fn present(
     if !is_connected(&row) {
         return Ok(Some(row));
     }
-    if !row.source_stage_id.is_empty() {
+    if row.source_stage_id.is_some() {
         let text = format!("jti: {} is a replica of a participant of another stage", row.id);
         return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
     }
@@ -314,13 +312,5 @@ fn current_token(token: &VerifiedToken) -> CurrentToken {
         expires_at: token.expires_at,
         digest: token.digest.clone(),
         capabilities: token.capabilities.clone(),
-    }
-}
-
-fn kind(intent: &Intent) -> &'static str {
-    match intent {
-        Intent::Events => EVENTS,
-        Intent::Publish => PUBLISH,
-        Intent::Subscribe(_) => SUBSCRIBE,
     }
 }

@@ -4,6 +4,7 @@ use super::event_log::StageKey;
 use super::leases::{self, Lease};
 use super::{App, again};
 use crate::clock::Timestamp;
+use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::store::{self, DeliveryRow, Leased};
 use std::collections::HashSet;
@@ -60,8 +61,8 @@ pub struct Parked {
     pub next_at: i64,
     /// When it was given up.
     pub dead_at: Option<Timestamp>,
-    /// Why the target refused it, or `""`.
-    pub error: String,
+    /// Why the target refused it.
+    pub error: Option<String>,
 }
 
 /// A parked event that is due.
@@ -94,10 +95,9 @@ impl From<DeliveryRow> for Due {
     }
 }
 
-/// The key of a row, in which no stage is `""`.
-fn row_key(stage: Option<&StageKey>) -> store::StageKey {
-    let (account, region, stage_id) = stage
-        .map_or_else(Default::default, |key| (key.scope.account.clone(), key.scope.region.clone(), key.stage.clone()));
+/// The key of a stage in the store.
+fn row_key(stage: &StageKey) -> store::StageKey {
+    let (Scope { account, region }, stage_id) = (stage.scope.clone(), stage.stage.clone());
     store::StageKey { account, region, stage_id }
 }
 
@@ -152,14 +152,15 @@ impl EventTarget {
                 return Ok(false);
             }
             for parked in &progress.parked {
+                let stage = parked.stage.as_ref().map(row_key);
                 let row = store::Parked {
                     position: parked.position,
-                    stage: &row_key(parked.stage.as_ref()),
+                    stage: stage.as_ref(),
                     attempts: parked.attempts,
                     since: parked.since.0,
                     next_at: parked.next_at,
                     dead_at: parked.dead_at.map(|at| at.0),
-                    error: &parked.error,
+                    error: parked.error.as_deref(),
                 };
                 tx.park_delivery(&self.name, row).await?;
             }
@@ -167,7 +168,8 @@ impl EventTarget {
                 tx.delete_delivery(&self.name, *position).await?;
             }
             for stage in &stages {
-                tx.release_deliveries(&self.name, &row_key(stage.as_ref()), self.app.clock.now().0).await?;
+                let stage = stage.as_ref().map(row_key);
+                tx.release_deliveries(&self.name, stage.as_ref(), self.app.clock.now().0).await?;
             }
             tx.commit().await?;
             Ok(true)

@@ -70,7 +70,8 @@ pub async fn delete(
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     let users = super::compositions::running(&call, &mut tx).await?;
-    if users.iter().any(|row| row.channel_encoder_id == id || row.s3_encoder_id == id) {
+    let uses = |encoder: &Option<String>| encoder.as_deref() == Some(id);
+    if users.iter().any(|row| uses(&row.channel_encoder_id) || uses(&row.s3_encoder_id)) {
         return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
     }
     if !tx.delete_resource(&call.scope, ResourceKind::EncoderConfiguration, id).await? {

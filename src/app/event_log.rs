@@ -7,24 +7,7 @@ use crate::model::fault::{Fault, RejectionKind};
 use crate::store::{self, EventRow};
 use std::sync::Arc;
 
-/// What an entry of the log is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// A change of a stage or of a composition.
-    Event,
-    /// An API call.
-    Audit,
-}
-
-impl EventKind {
-    /// Its name in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            EventKind::Event => store::EVENT,
-            EventKind::Audit => store::AUDIT,
-        }
-    }
-}
+pub use crate::domain::event::EventKind;
 
 /// A stage whose events are delivered in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,10 +23,9 @@ impl From<store::StageKey> for StageKey {
 }
 
 impl StageKey {
-    /// The stage of a row, in which none is `""`.
-    pub(super) fn of(account: String, region: String, stage: String) -> Option<StageKey> {
-        let scope = Scope { account, region };
-        (!stage.is_empty()).then_some(StageKey { scope, stage })
+    /// The stage of a row.
+    pub(super) fn of(account: String, region: String, stage: Option<String>) -> Option<StageKey> {
+        stage.map(|stage| StageKey { scope: Scope { account, region }, stage })
     }
 }
 
@@ -70,9 +52,9 @@ impl From<EventRow> for Event {
         Event {
             position: row.position,
             scope: Scope { account: row.account, region: row.region },
-            stage: Some(row.stage_id).filter(|stage| !stage.is_empty()),
+            stage: row.stage_id,
             id: row.id,
-            kind: if row.kind == store::AUDIT { EventKind::Audit } else { EventKind::Event },
+            kind: row.kind,
             body: row.body,
             written_at: Timestamp(row.written_at),
         }

@@ -16,9 +16,6 @@ use crate::model::page::Position;
 use crate::model::participant::ParticipantId;
 use crate::store::{Conn, IngestConfigurationRow, Json, StoreError};
 
-const ACTIVE: &str = IngestConfigurationState::Active.as_str();
-const INACTIVE: &str = IngestConfigurationState::Inactive.as_str();
-
 /// Creates an ingest configuration, with its stream key and its participant.
 pub async fn create(
     call: OperationContext,
@@ -36,11 +33,11 @@ pub async fn create(
         stream_key: stream_key(&call, &id).0,
         participant_id: call.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
-        stage_id: String::new(),
-        protocol: input.ingest_protocol.as_str().to_owned(),
+        stage_id: None,
+        protocol: input.ingest_protocol,
         credentials: Json(credentials(&call, &id, redundant)),
         redundant,
-        state: INACTIVE.to_owned(),
+        state: IngestConfigurationState::Inactive,
         user_id: input.user_id.unwrap_or_default().0,
         attributes: Json(attributes),
         tags: Json(domain::tag::given(input.tags)?),
@@ -52,7 +49,7 @@ pub async fn create(
     if let Some(arn) = input.stage_arn {
         // This operation declares no ResourceNotFoundException.
         let stage = stage_of(&call.scope, &mut tx, &arn).await?;
-        row.stage_id = stage.ok_or_else(|| Fault::validation(format!("stageArn: Resource: {} not found", &*arn)))?;
+        row.stage_id = stage.map_err(|arn| Fault::validation(format!("stageArn: Resource: {arn} not found")))?;
     }
     tx.insert_ingest_configuration(&call.scope, &row).await?;
     tx.commit().await?;
@@ -79,11 +76,11 @@ pub async fn list(
     }
     let size = input.max_results.unwrap_or(MaxIngestConfigurationResults(50)).0;
     let arn = input.filter_by_stage_arn.as_deref().unwrap_or_default();
-    let state = input.filter_by_state.map(IngestConfigurationState::as_str).unwrap_or_default();
-    let filters = [arn, state];
+    let state = input.filter_by_state;
+    let filters = [arn, state.map(IngestConfigurationState::as_str).unwrap_or_default()];
     let page = call.page("ListIngestConfigurations", &filters, Position::first(), input.next_token, size)?;
-    let stage = call.scope.own(arn).unwrap_or_default();
-    if stage.is_empty() && !arn.is_empty() {
+    let stage = call.scope.own(arn);
+    if stage.is_none() && !arn.is_empty() {
         // A stage of another account or region has no configurations.
         return Ok(ListIngestConfigurationsResponse {
             ingest_configurations: FromIterator::from_iter([]),
@@ -95,9 +92,9 @@ pub async fn list(
     let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
     let summary = |row: IngestConfigurationRow| IngestConfigurationSummary {
         arn: IngestConfigurationArn::new(&call.scope, &row.id),
-        stage_arn: stage_arn(&call.scope, &row.stage_id),
-        ingest_protocol: protocol(&row),
-        state: state_of(&row),
+        stage_arn: stage_arn(&call.scope, row.stage_id.as_deref()),
+        ingest_protocol: row.protocol,
+        state: row.state,
         name: Some(row.name.into()),
         participant_id: ParticipantId(row.participant_id),
         user_id: Some(row.user_id.into()),
@@ -120,11 +117,11 @@ pub async fn update(
     };
     let row = tx.lock_ingest_configuration(&call.scope, id).await?;
     let mut row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
-    if row.state == ACTIVE {
+    if row.state == IngestConfigurationState::Active {
         return Err(Fault::conflict(format!("{} is active and cannot be updated", &*input.arn)));
     }
-    if let (Some(arn), Some(stage)) = (&input.stage_arn, stage) {
-        row.stage_id = stage.ok_or_else(|| Fault::not_found(arn))?;
+    if let Some(stage) = stage {
+        row.stage_id = stage.map_err(|arn| Fault::not_found(&arn))?;
     }
     if let Some(RedundantIngest(redundant)) = input.redundant_ingest
         && redundant != row.redundant
@@ -145,15 +142,17 @@ pub async fn delete(
     let id = call.own(&input.arn)?;
     let mut tx = call.write().await?;
     let row = locked(&call, &mut tx, &input.arn, id).await?;
-    if row.state == ACTIVE {
+    if row.state == IngestConfigurationState::Active {
         if !input.force.unwrap_or_default().0 {
             return Err(Fault::conflict(format!(
                 "{} is active; stop its encoder first, or set force to true",
                 &*input.arn
             )));
         }
-        for participant in participants(&row) {
-            super::stage_state::disconnect(&call, &mut tx, &row.stage_id, &participant).await?;
+        if let Some(stage) = &row.stage_id {
+            for participant in participants(&row) {
+                super::stage_state::disconnect(&call, &mut tx, stage, &participant).await?;
+            }
         }
     }
     tx.delete_resource(&call.scope, ResourceKind::IngestConfiguration, &row.id).await?;
@@ -165,7 +164,9 @@ pub async fn delete(
 /// operation is retried.
 async fn locked(call: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
     let seen = tx.ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
-    tx.lock_stage(&call.scope, &seen.stage_id).await?;
+    if let Some(stage) = &seen.stage_id {
+        tx.lock_stage(&call.scope, stage).await?;
+    }
     let row = tx.lock_ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     if row.stage_id != seen.stage_id {
         return Err(StoreError::Overtaken.into());
@@ -175,8 +176,8 @@ async fn locked(call: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> 
 
 /// Detaches a configuration from its stage.
 pub(super) fn detach(row: &mut IngestConfigurationRow) {
-    row.stage_id.clear();
-    row.state = INACTIVE.to_owned();
+    row.stage_id = None;
+    row.state = IngestConfigurationState::Inactive;
 }
 
 /// The participants that publish with a configuration.
@@ -193,25 +194,27 @@ pub async fn set_state(
 ) -> Result<(), Fault> {
     let mut tx = call.write().await?;
     let mut row = locked(call, &mut tx, arn, call.own(arn)?).await?;
-    if row.stage_id.is_empty() {
+    if row.stage_id.is_none() {
         return Err(Fault::conflict(format!("{} is not attached to a stage", &**arn)));
     }
-    row.state = state.as_str().to_owned();
+    row.state = state;
     tx.update_ingest_configuration(&call.scope, &row).await?;
     Ok(tx.commit().await?)
 }
 
-/// The id of the stage that an ARN names, `""` for `""`; `None` if there is none. The stage is locked for the transaction.
+/// The id of the stage that an ARN names, `None` for `""`; `Err` is an ARN that does not exist. The stage is locked for the
+/// transaction.
 async fn stage_of(
     scope: &Scope,
     tx: &mut Conn,
     arn: &IngestConfigurationStageArn,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Result<Option<String>, String>, StoreError> {
     if arn.is_empty() {
-        return Ok(Some(String::new()));
+        return Ok(Ok(None));
     }
     let id = scope.own(arn).unwrap_or_default();
-    Ok(tx.lock_stage(scope, id).await?.map(|stage| stage.id))
+    let stage = tx.lock_stage(scope, id).await?;
+    Ok(stage.map(|stage| Some(stage.id)).ok_or_else(|| arn.to_string()))
 }
 
 fn stream_key(call: &OperationContext, id: &str) -> StreamKey {
@@ -227,24 +230,17 @@ fn credentials(call: &OperationContext, id: &str, redundant: bool) -> RedundantI
     (0..if redundant { 2 } else { 0 }).map(credential).collect()
 }
 
-fn stage_arn(scope: &Scope, id: &str) -> IngestConfigurationStageArn {
-    if id.is_empty() { "".into() } else { IngestConfigurationStageArn::new(scope, id) }
-}
-
-fn protocol(row: &IngestConfigurationRow) -> IngestProtocol {
-    IngestProtocol::parse(&row.protocol).unwrap_or(IngestProtocol::Rtmps)
-}
-
-fn state_of(row: &IngestConfigurationRow) -> IngestConfigurationState {
-    IngestConfigurationState::parse(&row.state).unwrap_or(IngestConfigurationState::Inactive)
+/// The ARN of a stage; `""` without one, as AWS shows it.
+fn stage_arn(scope: &Scope, id: Option<&str>) -> IngestConfigurationStageArn {
+    id.map_or_else(|| "".into(), |id| IngestConfigurationStageArn::new(scope, id))
 }
 
 fn configuration(scope: &Scope, row: IngestConfigurationRow) -> IngestConfiguration {
     IngestConfiguration {
         arn: IngestConfigurationArn::new(scope, &row.id),
-        stage_arn: stage_arn(scope, &row.stage_id),
-        ingest_protocol: protocol(&row),
-        state: state_of(&row),
+        stage_arn: stage_arn(scope, row.stage_id.as_deref()),
+        ingest_protocol: row.protocol,
+        state: row.state,
         name: Some(row.name.into()),
         stream_key: StreamKey(row.stream_key),
         participant_id: ParticipantId(row.participant_id),

@@ -104,9 +104,14 @@ impl App {
     }
 
     fn open_key(&self, row: SigningKeyRow) -> Result<SigningKey, KeysError> {
-        let private = self.secret.open(&row.id, &row.sealed)?;
+        let private = open_private(&self.secret, &row)?;
         Ok(SigningKey::from_pkcs8(row.id, Timestamp(row.created_at), &private)?)
     }
+}
+
+/// Decrypts the private key of a signing key.
+fn open_private(secret: &MasterKey, row: &SigningKeyRow) -> Result<Vec<u8>, SecretError> {
+    secret.open(&row.id, row.sealed.as_deref().ok_or(SecretError::Unreadable)?)
 }
 
 /// The keys that are not retired, the newest first.
@@ -134,7 +139,7 @@ pub async fn prepare(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> R
     let mut tx = db.write().await?;
     hold(&mut tx).await?;
     match active(&mut tx).await?.first() {
-        Some(row) => drop(secret.open(&row.id, &row.sealed)?),
+        Some(row) => drop(open_private(secret, row)?),
         None => drop(add(&mut tx, secret, clock, ids).await?),
     }
     Ok(tx.commit().await?)
@@ -145,7 +150,7 @@ pub async fn rotate(db: &Db, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Re
     let mut tx = db.write().await?;
     hold(&mut tx).await?;
     if let Some(row) = active(&mut tx).await?.first() {
-        secret.open(&row.id, &row.sealed)?;
+        open_private(secret, row)?;
     }
     let id = add(&mut tx, secret, clock, ids).await?;
     tx.commit().await?;
@@ -230,7 +235,7 @@ async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Res
     // The new key must be the newest one even if the clock was set back.
     let newest = tx.signing_keys().await?.first().map_or(i64::MIN, |row| row.created_at);
     let created_at = clock.now().0.max(newest.saturating_add(1));
-    let sealed = secret.seal(&id, &SigningKey::generate()?, &ids.bytes());
+    let sealed = Some(secret.seal(&id, &SigningKey::generate()?, &ids.bytes()));
     tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed, retired_at: None }).await?;
     Ok(id)
 }

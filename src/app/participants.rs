@@ -10,10 +10,9 @@ use crate::model::participant::{
     DisconnectParticipantRequest, DisconnectParticipantResponse, EventList, GetParticipantRequest,
     GetParticipantResponse, ListParticipantEventsRequest, ListParticipantEventsResponse, ListParticipantsRequest,
     ListParticipantsResponse, MaxParticipantEventResults, MaxParticipantResults, Participant,
-    ParticipantClientAttribute, ParticipantId, ParticipantProtocol, ParticipantRecordingFilterByRecordingState,
-    ParticipantRecordingState, ParticipantState, ParticipantSummary, Published,
+    ParticipantClientAttribute, ParticipantId, ParticipantSummary, Published,
 };
-use crate::model::replication::{ReplicationState, ReplicationType};
+use crate::model::replication::ReplicationType;
 use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
 use crate::store::{ParticipantFilter, ParticipantRow, SessionKey};
@@ -49,10 +48,9 @@ pub async fn list(ctx: OperationContext, input: ListParticipantsRequest) -> Resu
     } else if let Some(Published(published)) = input.filter_by_published {
         ParticipantFilter::Published(published)
     } else if let Some(state) = input.filter_by_state {
-        ParticipantFilter::State(state.as_str())
+        ParticipantFilter::State(state)
     } else {
-        let recording = input.filter_by_recording_state.map(ParticipantRecordingFilterByRecordingState::as_str);
-        recording.map_or(ParticipantFilter::All, ParticipantFilter::RecordingState)
+        input.filter_by_recording_state.map_or(ParticipantFilter::All, ParticipantFilter::RecordingState)
     };
     let size = input.max_results.unwrap_or(MaxParticipantResults(50)).0;
     let filter_text = format!("{filter:?}");
@@ -130,16 +128,16 @@ pub async fn disconnect(
 }
 
 fn participant(scope: &Scope, row: ParticipantRow) -> Participant {
-    let replication = ReplicationType::parse(&row.replication_type).filter(|kind| *kind != ReplicationType::None);
+    let replication = Some(row.replication_type).filter(|kind| *kind != ReplicationType::None);
     // AWS shows the source of a replica, and `""` for one that is replicated elsewhere.
-    let source = |id: &str| if id.is_empty() { String::new() } else { scope.arn(ResourceKind::Stage, id) };
+    let source_stage = row.source_stage_id.map(|id| scope.arn(ResourceKind::Stage, &id)).unwrap_or_default();
+    let source_session = row.source_session_id.unwrap_or_default();
     let text = |text: String| Some(ParticipantClientAttribute(text));
     let client = row.client.0;
-    let ingest = Some(&row.ingest_configuration_id).filter(|id| !id.is_empty());
     Participant {
         participant_id: Some(ParticipantId(row.id)),
         user_id: Some(row.user_id.into()),
-        state: ParticipantState::parse(&row.state),
+        state: Some(row.state),
         first_join_time: Some(Timestamp(row.first_joined_at).into()),
         attributes: Some(row.attributes.0),
         published: Some(Published(row.published)),
@@ -149,15 +147,15 @@ fn participant(scope: &Scope, row: ParticipantRow) -> Participant {
         browser_name: text(client.browser_name),
         browser_version: text(client.browser_version),
         sdk_version: text(client.sdk_version),
-        recording_s3_bucket_name: Some(row.recording_bucket.into()),
-        recording_s3_prefix: Some(row.recording_prefix.into()),
-        recording_state: ParticipantRecordingState::parse(&row.recording_state),
-        protocol: ParticipantProtocol::parse(&row.protocol),
+        recording_s3_bucket_name: Some(row.recording_bucket.unwrap_or_default().into()),
+        recording_s3_prefix: Some(row.recording_prefix.unwrap_or_default().into()),
+        recording_state: Some(row.recording_state),
+        protocol: Some(row.protocol),
         replication_type: replication,
-        replication_state: replication.and_then(|_| ReplicationState::parse(&row.replication_state)),
-        source_stage_arn: replication.map(|_| StageArn(source(&row.source_stage_id))),
-        source_session_id: replication.map(|_| StageSessionId(row.source_session_id.clone())),
+        replication_state: replication.and(row.replication_state),
+        source_stage_arn: replication.map(|_| StageArn(source_stage)),
+        source_session_id: replication.map(|_| StageSessionId(source_session)),
         redundant_ingest: Some(RedundantIngest(row.redundant_ingest)),
-        ingest_configuration_arn: ingest.map(|id| IngestConfigurationArn::new(scope, id)),
+        ingest_configuration_arn: row.ingest_configuration_id.map(|id| IngestConfigurationArn::new(scope, &id)),
     }
 }

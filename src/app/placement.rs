@@ -20,7 +20,7 @@ pub(super) async fn find(
         return Err(SignalingError::new(SignalingErrorCode::InsufficientCapabilities, text).into());
     }
     match intent {
-        Intent::Events => Ok(here("")),
+        Intent::Events => Ok(here(None)),
         Intent::Publish => {
             within_publishers(ctx, conn, token).await?;
             let home = conn.owner(Leased::StageMedia(&ctx.scope, &stage.id)).await?;
@@ -28,7 +28,7 @@ pub(super) async fn find(
                 Some(node) => super::nodes::url_elsewhere(ctx, conn, &node.id).await?,
                 None => None,
             };
-            Ok(url.map_or_else(|| here(""), Placement::Elsewhere))
+            Ok(url.map_or_else(|| here(None), Placement::Elsewhere))
         }
         Intent::Subscribe(remote) => {
             within_subscribers(ctx, conn, token).await?;
@@ -36,13 +36,13 @@ pub(super) async fn find(
             let not_found = || SignalingError::new(SignalingErrorCode::PublisherNotFound, text);
             let publisher = publisher(ctx, conn, stage, remote).await?.ok_or_else(not_found)?;
             let url = super::nodes::url_elsewhere(ctx, conn, &publisher.node_id).await?;
-            Ok(url.map_or_else(|| here(&publisher.id), Placement::Elsewhere))
+            Ok(url.map_or_else(|| here(Some(publisher.id)), Placement::Elsewhere))
         }
     }
 }
 
-fn here(publisher: &str) -> Placement {
-    Placement::Here { publisher: publisher.to_owned() }
+fn here(publisher: Option<String>) -> Placement {
+    Placement::Here { publisher }
 }
 
 /// The connection that `remote` publishes by: to this stage or, for a replica, to the stage of its source. Connections of
@@ -56,9 +56,9 @@ async fn publisher(
     let mut origin = stage.id.clone();
     if let Some(session) = &stage.active_session {
         let at = SessionKey { scope: &ctx.scope, stage: &stage.id, session };
-        let replica = conn.participant(at, remote).await?.filter(|row| !row.source_stage_id.is_empty());
-        if let Some(replica) = replica.filter(is_connected) {
-            origin = replica.source_stage_id;
+        let participant = conn.participant(at, remote).await?.filter(is_connected);
+        if let Some(source) = participant.and_then(|row| row.source_stage_id) {
+            origin = source;
         }
     }
     let Some(row) = conn.publishing_connection(&ctx.scope, &origin, remote).await? else { return Ok(None) };

@@ -15,8 +15,6 @@ use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
 use crate::store::{Conn, ParticipantRow, ReplicationRow, SessionKey, StageRow};
 
-const ACTIVE: &str = ReplicationState::Active.as_str();
-
 /// Starts to replicate a publisher to another stage of the same account and region.
 pub async fn start(
     ctx: OperationContext,
@@ -28,7 +26,7 @@ pub async fn start(
     let (session, row) = publisher(&ctx, &mut tx, &input.source_stage_arn, &source, &input.participant_id).await?;
     let merged = merged(&row, added)?;
     let present = tx.replication(&ctx.scope, &source.id, &row.id, &destination.id).await?;
-    if present.is_some_and(|replication| replication.state == ACTIVE) {
+    if present.is_some_and(|replication| replication.state == ReplicationState::Active) {
         return Err(Fault::conflict(format!(
             "The participant {} is replicated to {} already",
             row.id, &*input.destination_stage_arn
@@ -67,7 +65,7 @@ pub async fn stop(
     let (mut tx, source, destination) = both(&ctx, &input.source_stage_arn, &input.destination_stage_arn).await?;
     let participant = &input.participant_id;
     let row = tx.replication(&ctx.scope, &source.id, participant, &destination.id).await?;
-    if row.is_none_or(|row| row.state != ACTIVE) {
+    if row.is_none_or(|row| row.state != ReplicationState::Active) {
         let (stage, other) = (&*input.source_stage_arn, &*input.destination_stage_arn);
         return Err(Fault::not_found(&format!("replication of {stage}/{} to {other}", &**participant)));
     }
@@ -100,7 +98,7 @@ pub async fn list(
         source_session_id: StageSessionId(row.source_session_id),
         destination_stage_arn: StageArn::new(&ctx.scope, &row.destination_stage_id),
         destination_session_id: StageSessionId(row.destination_session_id),
-        replication_state: ReplicationState::parse(&row.state).unwrap_or(ReplicationState::Stopped),
+        replication_state: row.state,
     };
     Ok(ListParticipantReplicasResponse { replicas: rows.into_iter().map(replica).collect(), next_token })
 }

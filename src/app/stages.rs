@@ -37,7 +37,7 @@ pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result
         name: input.name.unwrap_or_default().0,
         tags: Json(tags),
         recording: Json(recording),
-        recording_storage_id: String::new(),
+        recording_storage_id: None,
         created_at: now,
         quiet_since: now,
         active_session: None,
@@ -139,21 +139,21 @@ async fn is_recording(tx: &mut Conn, scope: &Scope, row: &StageRow) -> Result<bo
     Ok(tx.count_recording(SessionKey { scope, stage: &row.id, session }).await? > 0)
 }
 
-/// The id of the storage configuration that a recording uses, or `""`; `Err` is an ARN that does not exist. It is locked
-/// against deletion for the transaction.
+/// The id of the storage configuration that a recording uses; `Err` is an ARN that does not exist. It is locked against
+/// deletion for the transaction.
 async fn storage_of(
     call: &OperationContext,
     tx: &mut Conn,
     recording: &AutoParticipantRecordingConfiguration,
-) -> Result<Result<String, String>, StoreError> {
+) -> Result<Result<Option<String>, String>, StoreError> {
     let arn = &recording.storage_configuration_arn;
     if arn.is_empty() {
-        return Ok(Ok(String::new()));
+        return Ok(Ok(None));
     }
     tx.lock(&call.scope, super::storage_configurations::USE).await?;
     let id = call.scope.own(arn).unwrap_or_default();
-    let found = tx.storage_configuration(&call.scope, id).await?;
-    Ok(found.map(|row| row.id).ok_or_else(|| arn.to_string()))
+    let row = tx.storage_configuration(&call.scope, id).await?;
+    Ok(row.map(|row| Some(row.id)).ok_or_else(|| arn.to_string()))
 }
 
 /// The id of the open session; `""` without one, which AWS's own clients expect.

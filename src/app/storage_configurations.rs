@@ -77,7 +77,7 @@ pub async fn delete(
     let mut tx = call.write().await?;
     tx.lock(&call.scope, USE).await?;
     let users = super::compositions::running(&call, &mut tx).await?;
-    if users.iter().any(|row| row.storage_id == id) {
+    if users.iter().any(|row| row.storage_id.as_deref() == Some(id)) {
         return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
     }
     if tx.count_stages_recording_to(&call.scope, id).await? > 0 {

@@ -88,7 +88,10 @@ async fn gather(db: &Db, file: Vec<Target>) -> Result<Vec<Shown>, StoreError> {
             let oldest = [next, counts.oldest].into_iter().flatten().min();
             lag = (end - row.position, oldest.map_or(0, |at| (now.0 - at).max(0) / 1000));
             if row.lease_ends_at > lease_now.0 {
-                node = Some(conn.node(&row.node_id).await?.map_or(row.node_id.clone(), |node| node.url));
+                node = match &row.node_id {
+                    Some(id) => Some(conn.node(id).await?.map_or_else(|| id.clone(), |node| node.url)),
+                    None => None,
+                };
             }
         }
         shown.push(Shown { name, target, row, counts, lag, node });
@@ -112,7 +115,7 @@ impl Shown {
             "parked": self.counts.parked,
             "dead": self.counts.dead,
             "failingSince": time(row.and_then(|row| row.failing_since)),
-            "error": row.map(|row| row.error.as_str()).filter(|error| !error.is_empty()),
+            "error": row.and_then(|row| row.error.as_deref()),
             "errorAt": time(row.and_then(|row| row.error_at)),
             "node": self.node,
         })
@@ -140,8 +143,8 @@ impl Shown {
         if let Some(since) = row.failing_since {
             text.push_str(&format!("  failing since {}\n", Timestamp(since)));
         }
-        if !row.error.is_empty() {
-            text.push_str(&format!("  last error {}: {}\n", time(row.error_at), row.error));
+        if let Some(error) = &row.error {
+            text.push_str(&format!("  last error {}: {error}\n", time(row.error_at)));
         }
         text
     }
@@ -191,7 +194,7 @@ fn dead_json(target: &str, row: &DeliveryRow) -> Value {
         "writtenAt": Timestamp(row.written_at).to_string(),
         "firstTriedAt": Timestamp(row.since).to_string(),
         "deadAt": row.dead_at.map(|at| Timestamp(at).to_string()),
-        "error": row.error,
+        "error": row.error.as_deref().unwrap_or_default(),
         "event": serde_json::from_str::<Value>(&row.body).unwrap_or_default(),
     })
 }
@@ -201,7 +204,7 @@ fn line(target: &str, row: &DeliveryRow) -> String {
     let kind = event["detail-type"].as_str().unwrap_or("-");
     let name = event["detail"]["event_name"].as_str().unwrap_or("-");
     let at = row.dead_at.map_or_else(|| "-".into(), |at| Timestamp(at).to_string());
-    let (id, tries, error) = (&row.id, row.attempts, &row.error);
+    let (id, tries, error) = (&row.id, row.attempts, row.error.as_deref().unwrap_or_default());
     format!("{target}  {}  {id}  {kind}: {name}  dead since {at} after {tries} attempts: {error}\n", row.position)
 }
 

@@ -130,7 +130,7 @@ impl Connections {
         let transport_id = self.media.new_transport_id();
         let transport = Transport::Media { id: transport_id, ice_session: ice_session.clone() };
         self.register(&id, Connection::new(token.clone(), intent.clone(), transport))?;
-        let answer = match self.negotiate(&token, transport_id, &intent, &publisher, offer).await {
+        let answer = match self.negotiate(&token, transport_id, &intent, publisher.as_deref(), offer).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.discard(&id);
@@ -179,14 +179,14 @@ impl Connections {
         token: &VerifiedToken,
         transport: TransportId,
         intent: &Intent,
-        publisher: &str,
+        publisher: Option<&str>,
         offer: String,
     ) -> Result<String, SignalingError> {
         let _guard = self.negotiation_locks.lock(StageKey::of(token), token.participant.clone()).await;
         let answer = match intent {
             Intent::Publish => self.media.publish(transport, offer).await,
             Intent::Subscribe(_) => {
-                let publisher = self.registry().connections.get(publisher).and_then(Connection::transport_id);
+                let publisher = publisher.and_then(|id| self.registry().connections.get(id)?.transport_id());
                 self.media.subscribe(transport, publisher.ok_or_else(publisher_not_found)?, offer).await
             }
             Intent::Events => {

@@ -5,7 +5,7 @@
 mod composition;
 mod recording;
 
-pub use composition::{Composition, CompositionChange, STAGE_DELETED, of_composition};
+pub use composition::{Composition, CompositionChange, CompositionError, of_composition};
 pub use recording::{Recording, RecordingChange, of_recording};
 
 use crate::clock::Timestamp;
@@ -15,6 +15,30 @@ use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
 use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenCapabilities, ParticipantTokenExpirationTime};
 use serde::{Deserialize, Serialize};
+
+/// The kind of an entry of the outbox and the event log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A change of a stage or of a composition.
+    Event,
+    /// An API call.
+    Audit,
+}
+
+impl EventKind {
+    /// Its name in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Event => "event",
+            EventKind::Audit => "audit",
+        }
+    }
+
+    /// The value of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [EventKind::Event, EventKind::Audit].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
 
 /// An event for the outbox.
 #[derive(Clone, Debug, PartialEq)]

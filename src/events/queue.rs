@@ -278,11 +278,9 @@ impl DeliveryQueue {
     /// Gives events up that would have been retried for too long, had the target been up.
     fn expire(&mut self, now: Timestamp) {
         let Some(down) = self.health.failing_since else { return };
-        let error = self.changes.error.as_ref().map_or(String::new(), |(error, _)| error.clone());
+        let error = self.changes.error.as_ref().map(|(error, _)| error.clone());
         for mut item in self.queues.take_older(now, down, self.options.retry) {
-            if item.error.is_empty() {
-                item.error.clone_from(&error);
-            }
+            item.error = item.error.or_else(|| error.clone());
             item.since.get_or_insert(item.event.written_at.max(down));
             self.changes.parked.push(item.park(Some(now), now));
         }
@@ -298,6 +296,6 @@ fn blocked_by_another(event: &Outgoing, now: Timestamp) -> Parked {
         since: now,
         next_at: NEVER,
         dead_at: None,
-        error: String::new(),
+        error: None,
     }
 }

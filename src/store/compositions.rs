@@ -1,8 +1,10 @@
 //! Compositions, each with the activity of its stage, which decides what state it is in.
 
+use super::columns::OrEmpty;
 use super::sql::{execute, fetch, rows};
 use super::{Conn, Json, StoreError};
-use crate::domain::composition::PlannedDestination;
+use crate::domain::composition::{PlannedDestination, Progress};
+use crate::domain::event::CompositionError;
 use crate::model::arn::Scope;
 use crate::model::composition::LayoutConfiguration;
 use crate::model::page::Position;
@@ -20,26 +22,26 @@ rows! {
         /// Where it goes.
         destinations: Json<Vec<PlannedDestination>>,
         tags: Json<Tags>,
-        /// The encoder configuration of the channel destination, or `""`.
-        channel_encoder_id: String,
-        /// The encoder configuration of the S3 destination, or `""`.
-        s3_encoder_id: String,
-        /// The storage configuration of the S3 destination, or `""`.
-        storage_id: String,
-        /// The client's idempotency token, or `""`.
-        idempotency_token: String,
+        /// The encoder configuration of the channel destination.
+        channel_encoder_id: Option<String> as OrEmpty,
+        /// The encoder configuration of the S3 destination.
+        s3_encoder_id: Option<String> as OrEmpty,
+        /// The storage configuration of the S3 destination.
+        storage_id: Option<String> as OrEmpty,
+        /// The client's idempotency token.
+        idempotency_token: Option<String> as OrEmpty,
         /// A digest of the request.
         request_digest: String,
         /// When it was started, in milliseconds.
         started_at: i64,
         /// When it began to stop.
         stopping_at: Option<i64>,
-        /// Why it failed, in one word, or `""`.
-        error_code: String,
+        /// Why it failed.
+        error_code: Option<CompositionError> as OrEmpty,
         /// When its next event is due, or its deletion.
         next_at: i64,
-        /// How many of its state changes have been published: 0 none, 1 the start, 2 the end.
-        told: i64,
+        /// The part of its course whose events have been published.
+        told: Progress,
         /// Since when no participant publishes to the stage; `None` while one does, or if the stage was deleted.
         quiet_since: Option<i64>,
     }
@@ -141,15 +143,16 @@ impl Conn {
         fetch!(fetch_all, self, CompositionRow, OF_STAGE, &scope.account, &scope.region, stage)
     }
 
-    /// Compositions, the newest first, after `place`; only those of `stage` and with `encoder`, unless these are `""`.
+    /// Compositions, the newest first, after `place`; with a `stage` or an `encoder`, only those of it.
     pub async fn compositions(
         &mut self,
         scope: &Scope,
-        (stage, encoder): (&str, &str),
+        (stage, encoder): (Option<&str>, Option<&str>),
         place: &Position,
         limit: i64,
     ) -> Result<Vec<CompositionRow>, StoreError> {
         let Scope { account, region } = scope;
+        let (stage, encoder) = (OrEmpty(stage), OrEmpty(encoder));
         fetch!(fetch_all, self, CompositionRow, PAGE, account, region, place.order, &place.id, stage, encoder, limit,)
     }
 
@@ -165,10 +168,10 @@ impl Conn {
             &row.layout,
             &row.destinations,
             &row.tags,
-            &row.channel_encoder_id,
-            &row.s3_encoder_id,
-            &row.storage_id,
-            &row.idempotency_token,
+            OrEmpty(row.channel_encoder_id.as_deref()),
+            OrEmpty(row.s3_encoder_id.as_deref()),
+            OrEmpty(row.storage_id.as_deref()),
+            OrEmpty(row.idempotency_token.as_deref()),
             &row.request_digest,
             row.started_at,
             row.next_at,
@@ -188,13 +191,19 @@ impl Conn {
         scope: &Scope,
         id: &str,
         at: i64,
-        error_code: &str,
+        error_code: Option<CompositionError>,
     ) -> Result<(), StoreError> {
-        execute!(self, STOP, &scope.account, &scope.region, id, at, error_code).map(drop)
+        execute!(self, STOP, &scope.account, &scope.region, id, at, OrEmpty(error_code)).map(drop)
     }
 
     /// Notes which state changes of a composition have been published, and when the next one is due.
-    pub async fn note_course(&mut self, scope: &Scope, id: &str, told: i64, next_at: i64) -> Result<(), StoreError> {
+    pub async fn note_course(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+        told: Progress,
+        next_at: i64,
+    ) -> Result<(), StoreError> {
         execute!(self, NOTE, &scope.account, &scope.region, id, told, next_at).map(drop)
     }
 

@@ -1,30 +1,25 @@
 //! Connections of participants.
 
+use super::columns::{OrEmpty, UnknownValue};
 use super::sql::{execute, fetch, rows};
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, sqlite, sqlx};
+use crate::domain::admission::Intent;
 use crate::model::arn::Scope;
 
 rows! {
-    /// A connection as it is stored.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    ConnectionRow {
+    /// The columns of a connection; two of them are its intent.
+    ConnectionColumns {
         id: String,
         participant_id: String,
-        /// The session that it was opened in.
         session_id: String,
-        /// The node that holds it.
         node_id: String,
-        /// [`EVENTS`], [`PUBLISH`] or [`SUBSCRIBE`].
-        kind: String,
-        /// The participant that it subscribes to, or `""`.
-        remote_id: String,
-        /// The connection token that it was opened with, or `""`.
-        connection_token_id: String,
-        /// Whether media flow.
+        kind: ConnectionKind,
+        remote_id: Option<String> as OrEmpty,
+        connection_token_id: Option<String> as OrEmpty,
         started: bool,
-        /// When it was opened, in milliseconds.
         opened_at: i64,
     }
+
     /// The key of a stage.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     StageKey {
@@ -34,12 +29,90 @@ rows! {
     }
 }
 
-/// An events WebSocket.
-pub const EVENTS: &str = "EVENTS";
-/// A connection that publishes media.
-pub const PUBLISH: &str = "PUBLISH";
-/// A connection that subscribes to a participant.
-pub const SUBSCRIBE: &str = "SUBSCRIBE";
+/// A connection as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRow {
+    pub id: String,
+    pub participant_id: String,
+    /// The session that it was opened in.
+    pub session_id: String,
+    /// The node that holds it.
+    pub node_id: String,
+    pub intent: Intent,
+    /// The connection token that it was opened with.
+    pub connection_token_id: Option<String>,
+    /// Whether media flow.
+    pub started: bool,
+    /// When it was opened, in milliseconds.
+    pub opened_at: i64,
+}
+
+/// The kind of a connection: its intent without the participant that it subscribes to.
+#[derive(Clone, Copy, Debug)]
+pub enum ConnectionKind {
+    Events,
+    Publish,
+    Subscribe,
+}
+
+impl ConnectionKind {
+    const fn of(intent: &Intent) -> Self {
+        match intent {
+            Intent::Events => ConnectionKind::Events,
+            Intent::Publish => ConnectionKind::Publish,
+            Intent::Subscribe(_) => ConnectionKind::Subscribe,
+        }
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            ConnectionKind::Events => "EVENTS",
+            ConnectionKind::Publish => "PUBLISH",
+            ConnectionKind::Subscribe => "SUBSCRIBE",
+        }
+    }
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        let all = [ConnectionKind::Events, ConnectionKind::Publish, ConnectionKind::Subscribe];
+        all.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl ConnectionRow {
+    fn of(columns: ConnectionColumns) -> Result<Self, UnknownValue> {
+        let intent = match (columns.kind, columns.remote_id) {
+            (ConnectionKind::Events, None) => Intent::Events,
+            (ConnectionKind::Publish, None) => Intent::Publish,
+            (ConnectionKind::Subscribe, Some(remote)) => Intent::Subscribe(remote),
+            (kind, remote) => return Err(UnknownValue::new("Intent", (kind.as_str(), remote))),
+        };
+        Ok(ConnectionRow {
+            id: columns.id,
+            participant_id: columns.participant_id,
+            session_id: columns.session_id,
+            node_id: columns.node_id,
+            intent,
+            connection_token_id: columns.connection_token_id,
+            started: columns.started,
+            opened_at: columns.opened_at,
+        })
+    }
+}
+
+impl sqlite::FromRow for ConnectionRow {
+    const COLUMNS: &'static [&'static str] = ConnectionColumns::COLUMNS;
+
+    fn read(row: &rusqlite::Row<'_>, indices: &[usize]) -> rusqlite::Result<Self> {
+        let row = ConnectionRow::of(ConnectionColumns::read(row, indices)?);
+        row.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
+    }
+}
+
+impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for ConnectionRow {
+    fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+        ConnectionRow::of(ConnectionColumns::from_row(row)?).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
 
 impl StageKey {
     /// The account and the region.
@@ -77,8 +150,6 @@ const INSERT: &str = "INSERT INTO connections
 const START: &str = "UPDATE connections SET started = TRUE
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4 AND NOT started";
 const DELETE: &str = "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4";
-const TAKE: &str = "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4
-    RETURNING id, participant_id, session_id, node_id, kind, remote_id, connection_token_id, started, opened_at";
 const DELETE_OF_PARTICIPANT: &str =
     "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
 /// Connections to publish count before their media flow.
@@ -181,9 +252,9 @@ impl Conn {
             &row.participant_id,
             &row.session_id,
             &row.node_id,
-            &row.kind,
-            &row.remote_id,
-            &row.connection_token_id,
+            ConnectionKind::of(&row.intent),
+            row.intent.remote().unwrap_or_default(),
+            OrEmpty(row.connection_token_id.as_deref()),
             row.started,
             row.opened_at,
         )
@@ -198,16 +269,6 @@ impl Conn {
     /// Deletes a connection; answers whether it existed.
     pub async fn delete_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, DELETE, &scope.account, &scope.region, stage, id)? == 1)
-    }
-
-    /// Deletes a connection, and answers its row.
-    pub async fn take_connection(
-        &mut self,
-        scope: &Scope,
-        stage: &str,
-        id: &str,
-    ) -> Result<Option<ConnectionRow>, StoreError> {
-        fetch!(fetch_optional, self, ConnectionRow, TAKE, &scope.account, &scope.region, stage, id)
     }
 
     /// Deletes every connection of a participant of a stage; answers how many there were.

@@ -1,5 +1,6 @@
 //! Event targets: their progress, and the events that are parked or dead.
 
+use super::columns::OrEmpty;
 use super::connections::StageKey;
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
@@ -12,8 +13,8 @@ rows! {
         name: String,
         /// Every event up to here is delivered, parked, or not matched by the target's pattern.
         position: i64,
-        /// The node that owns the delivery, or `""`.
-        node_id: String,
+        /// The node that owns the delivery.
+        node_id: Option<String> as OrEmpty,
         /// The end of the owner's lease when it claimed the target last, or when it was released, in milliseconds. Whether the
         /// lease is good is in the row of the node.
         lease_ends_at: i64,
@@ -21,8 +22,8 @@ rows! {
         delivered: i64,
         /// When the last event was delivered.
         delivered_at: Option<i64>,
-        /// The last error, or `""`.
-        error: String,
+        /// The last error.
+        error: Option<String> as OrEmpty,
         /// The time of the last error.
         error_at: Option<i64>,
         /// Since when every attempt has failed.
@@ -36,8 +37,8 @@ rows! {
         position: i64,
         account: String,
         region: String,
-        /// The stage in whose order it is delivered, or `""`.
-        stage_id: String,
+        /// The stage in whose order it is delivered.
+        stage_id: Option<String> as OrEmpty,
         attempts: i64,
         /// The beginning of the time for which it is retried, in milliseconds.
         since: i64,
@@ -45,8 +46,8 @@ rows! {
         next_at: i64,
         /// When it was given up (dead).
         dead_at: Option<i64>,
-        /// The last error, or `""`.
-        error: String,
+        /// The last error.
+        error: Option<String> as OrEmpty,
         id: String,
         body: String,
         written_at: i64,
@@ -88,7 +89,7 @@ pub struct Parked<'a> {
     /// The position in the log.
     pub position: i64,
     /// The stage in whose order it is delivered.
-    pub stage: &'a StageKey,
+    pub stage: Option<&'a StageKey>,
     pub attempts: i64,
     /// The beginning of the time for which it is retried.
     pub since: i64,
@@ -97,7 +98,7 @@ pub struct Parked<'a> {
     /// When it was given up.
     pub dead_at: Option<i64>,
     /// The last error.
-    pub error: &'a str,
+    pub error: Option<&'a str>,
 }
 
 const ALL: &str = "SELECT name, position, node_id, lease_ends_at, delivered, delivered_at, error, error_at,
@@ -144,6 +145,11 @@ const COUNTS: &str = "SELECT
 const REDRIVE: &str = "UPDATE deliveries SET dead_at = NULL, attempts = 0, since = $3, next_at = 0
     WHERE target = $1 AND position = $2 AND dead_at IS NOT NULL";
 const DROP: &str = "DELETE FROM deliveries WHERE target = $1 AND position = $2 AND dead_at IS NOT NULL";
+
+/// The account, the region and the id of a stage; all are `""` without one.
+fn key_columns(stage: Option<&StageKey>) -> (&str, &str, &str) {
+    stage.map_or(("", "", ""), |key| (&key.account, &key.region, &key.stage_id))
+}
 
 impl Conn {
     /// Targets, in the order of their names.
@@ -193,7 +199,7 @@ impl Conn {
     /// Parks an event, or records another failure of it.
     pub async fn park_delivery(&mut self, target: &str, row: Parked<'_>) -> Result<(), StoreError> {
         let Parked { position, stage, attempts, since, next_at, dead_at, error } = row;
-        let StageKey { account, region, stage_id } = stage;
+        let (error, (account, region, stage_id)) = (OrEmpty(error), key_columns(stage));
         execute!(self, PARK, target, position, account, region, stage_id, attempts, since, next_at, dead_at, error)
             .map(drop)
     }
@@ -204,8 +210,14 @@ impl Conn {
     }
 
     /// Makes the first parked event of a stage due, if it was behind another one.
-    pub async fn release_deliveries(&mut self, target: &str, stage: &StageKey, now: i64) -> Result<(), StoreError> {
-        execute!(self, NEXT, target, &stage.account, &stage.region, &stage.stage_id, now).map(drop)
+    pub async fn release_deliveries(
+        &mut self,
+        target: &str,
+        stage: Option<&StageKey>,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let (account, region, stage_id) = key_columns(stage);
+        execute!(self, NEXT, target, account, region, stage_id, now).map(drop)
     }
 
     /// Parked events that are due, the first of each stage only.

@@ -1,9 +1,10 @@
 //! Ingest configurations.
 
+use super::columns::OrEmpty;
 use super::sql::{execute, fetch, rows};
 use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
-use crate::model::ingest_configuration::RedundantIngestCredentials;
+use crate::model::ingest_configuration::{IngestConfigurationState, IngestProtocol, RedundantIngestCredentials};
 use crate::model::page::Position;
 use crate::model::participant::ParticipantAttributes;
 use crate::model::tag::Tags;
@@ -14,20 +15,19 @@ rows! {
     IngestConfigurationRow {
         id: String,
         name: String,
-        /// The stage it feeds, or `""`.
-        stage_id: String,
+        /// The stage it feeds.
+        stage_id: Option<String> as OrEmpty,
         /// The participant that publishes with it.
         participant_id: String,
-        /// `RTMP` or `RTMPS`.
-        protocol: String,
+        protocol: IngestProtocol,
         /// A secret.
         stream_key: String,
         /// Two when ingest is redundant, else none; secrets.
         credentials: Json<RedundantIngestCredentials>,
         /// Whether ingest is redundant.
         redundant: bool,
-        /// `ACTIVE` while an encoder publishes, else `INACTIVE`.
-        state: String,
+        /// `ACTIVE` while an encoder publishes.
+        state: IngestConfigurationState,
         /// The customer's name for the participant, or `""`.
         user_id: String,
         /// The customer's data.
@@ -89,12 +89,12 @@ impl Conn {
         self.ingest_configuration(scope, id).await
     }
 
-    /// Ingest configurations in the order of their creation, after `place`; only those of `stage` and in `state`, unless
-    /// these are `""`.
+    /// Ingest configurations in the order of their creation, after `place`; with a `stage` or a `state`,
+    /// only those of it or in it.
     pub async fn ingest_configurations(
         &mut self,
         scope: &Scope,
-        (stage, state): (&str, &str),
+        (stage, state): (Option<&str>, Option<IngestConfigurationState>),
         place: &Position,
         limit: i64,
     ) -> Result<Vec<IngestConfigurationRow>, StoreError> {
@@ -108,8 +108,8 @@ impl Conn {
             region,
             place.order,
             &place.id,
-            stage,
-            state,
+            OrEmpty(stage),
+            OrEmpty(state),
             limit,
         )
     }
@@ -136,13 +136,13 @@ impl Conn {
             &scope.region,
             &row.id,
             &row.name,
-            &row.stage_id,
+            OrEmpty(row.stage_id.as_deref()),
             &row.participant_id,
-            &row.protocol,
+            row.protocol,
             &row.stream_key,
             &row.credentials,
             row.redundant,
-            &row.state,
+            row.state,
             &row.user_id,
             &row.attributes,
             &row.tags,
@@ -163,10 +163,10 @@ impl Conn {
             &scope.account,
             &scope.region,
             &row.id,
-            &row.stage_id,
+            OrEmpty(row.stage_id.as_deref()),
             row.redundant,
             &row.credentials,
-            &row.state,
+            row.state,
         )
         .map(drop)
     }

@@ -6,6 +6,7 @@
 mod access_keys;
 mod change_notifications;
 mod changes;
+mod columns;
 mod compositions;
 mod connect;
 mod connections;
@@ -44,7 +45,7 @@ pub use change_notifications::Notifications;
 pub use changes::ChangeRow;
 pub use compositions::{CompositionKey, CompositionRow};
 pub use connect::{OpenError, Options};
-pub use connections::{ConnectionRow, EVENTS, PUBLISH, SUBSCRIBE, StageKey};
+pub use connections::{ConnectionRow, StageKey};
 pub use deliveries::{DeliveryCounts, DeliveryRow, NEVER, Parked, Progress, TargetRow};
 pub use encoder_configurations::EncoderConfigurationRow;
 pub use engine_error::EngineError;

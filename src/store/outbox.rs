@@ -1,8 +1,10 @@
 //! The outbox and the event log: events are written to the outbox in the transaction of the change, and moved to the log by a
 //! relay.
 
+use super::columns::OrEmpty;
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
+use crate::domain::event::EventKind;
 use crate::model::arn::Scope;
 
 rows! {
@@ -13,12 +15,11 @@ rows! {
         position: i64,
         account: String,
         region: String,
-        /// The stage in whose order it is delivered, or `""`.
-        stage_id: String,
+        /// The stage in whose order it is delivered.
+        stage_id: Option<String> as OrEmpty,
         /// The same for every recipient.
         id: String,
-        /// [`EVENT`] or [`AUDIT`].
-        kind: String,
+        kind: EventKind,
         /// The envelope, as JSON.
         body: String,
         /// When it was written, in milliseconds, by the clock of the node that wrote it.
@@ -27,9 +28,9 @@ rows! {
 }
 
 /// The kind of an event of a stage or of a composition.
-pub const EVENT: &str = "event";
+pub const EVENT: &str = EventKind::Event.as_str();
 /// The kind of a record of an API call.
-pub const AUDIT: &str = "audit";
+pub const AUDIT: &str = EventKind::Audit.as_str();
 
 /// An entry of the outbox.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,16 @@
 //! Participants of sessions, and their events.
 
+use super::columns::OrEmpty;
 use super::sql::{execute, fetch, page, rows};
 use super::{Conn, Json, StoreError};
 use crate::domain::participant::{Client, CurrentToken};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
-use crate::model::participant::{Event, ParticipantAttributes};
+use crate::model::participant::{
+    Event, ParticipantAttributes, ParticipantProtocol, ParticipantRecordingFilterByRecordingState,
+    ParticipantRecordingState, ParticipantState,
+};
+use crate::model::replication::{ReplicationState, ReplicationType};
 
 rows! {
     /// A participant of a session as it is stored.
@@ -16,8 +21,7 @@ rows! {
         user_id: String,
         /// The customer's data.
         attributes: Json<ParticipantAttributes>,
-        /// `CONNECTED` or `DISCONNECTED`.
-        state: String,
+        state: ParticipantState,
         /// Whether it ever published in this session.
         published: bool,
         /// Whether it publishes now.
@@ -30,28 +34,25 @@ rows! {
         events: i64,
         /// What is known of its software and network.
         client: Json<Client>,
-        /// `UNKNOWN`, `WHIP`, `RTMP` or `RTMPS`.
-        protocol: String,
+        protocol: ParticipantProtocol,
         /// `DISABLED` unless it is or was recorded.
-        recording_state: String,
-        /// Where it is recorded, or `""`.
-        recording_bucket: String,
-        /// Where in the bucket, or `""`.
-        recording_prefix: String,
+        recording_state: ParticipantRecordingState,
+        /// The S3 bucket of its recording.
+        recording_bucket: Option<String> as OrEmpty,
+        /// The prefix of the recording's keys.
+        recording_prefix: Option<String> as OrEmpty,
         /// Since when it is recorded, in milliseconds.
         recording_started_at: Option<i64>,
-        /// `NONE`, `SOURCE` or `REPLICA`.
-        replication_type: String,
-        /// `ACTIVE`, `STOPPED` or `""`.
-        replication_state: String,
-        /// For a replica: the stage it comes from, else `""`.
-        source_stage_id: String,
-        /// For a replica: the session it comes from, else `""`.
-        source_session_id: String,
+        replication_type: ReplicationType,
+        replication_state: Option<ReplicationState> as OrEmpty,
+        /// For a replica: the stage it comes from.
+        source_stage_id: Option<String> as OrEmpty,
+        /// For a replica: the session it comes from.
+        source_session_id: Option<String> as OrEmpty,
         /// Whether it is one of two redundant encoders.
         redundant_ingest: bool,
-        /// The ingest configuration it publishes with, or `""`.
-        ingest_configuration_id: String,
+        /// The ingest configuration it publishes with.
+        ingest_configuration_id: Option<String> as OrEmpty,
         /// The token that it has exchanged its first one for.
         token: Json<Option<CurrentToken>>,
     }
@@ -87,9 +88,9 @@ pub enum ParticipantFilter {
     /// Those who published, or those who did not.
     Published(bool),
     /// Those in this state.
-    State(&'static str),
+    State(ParticipantState),
     /// Those in this state of recording.
-    RecordingState(&'static str),
+    RecordingState(ParticipantRecordingFilterByRecordingState),
 }
 
 macro_rules! select {
@@ -221,7 +222,7 @@ impl Conn {
             ParticipantFilter::UserId(user) => listed!(PAGE_BY_USER, user),
             ParticipantFilter::Published(published) => listed!(PAGE_BY_PUBLISHED, published),
             ParticipantFilter::State(state) => listed!(PAGE_BY_STATE, *state),
-            ParticipantFilter::RecordingState(state) => listed!(PAGE_BY_RECORDING, *state),
+            ParticipantFilter::RecordingState(state) => listed!(PAGE_BY_RECORDING, state.as_str()),
         }
     }
 
@@ -248,23 +249,23 @@ impl Conn {
             &row.id,
             &row.user_id,
             &row.attributes,
-            &row.state,
+            row.state,
             row.published,
             row.publishing,
             &row.subscriptions,
             row.first_joined_at,
             row.events,
             &row.client,
-            &row.protocol,
-            &row.recording_state,
-            &row.recording_bucket,
-            &row.recording_prefix,
-            &row.replication_type,
-            &row.replication_state,
-            &row.source_stage_id,
-            &row.source_session_id,
+            row.protocol,
+            row.recording_state,
+            OrEmpty(row.recording_bucket.as_deref()),
+            OrEmpty(row.recording_prefix.as_deref()),
+            row.replication_type,
+            OrEmpty(row.replication_state),
+            OrEmpty(row.source_stage_id.as_deref()),
+            OrEmpty(row.source_session_id.as_deref()),
             row.redundant_ingest,
-            &row.ingest_configuration_id,
+            OrEmpty(row.ingest_configuration_id.as_deref()),
             &row.token,
             row.recording_started_at,
         )
@@ -289,20 +290,20 @@ impl Conn {
             seen,
             &row.user_id,
             &row.attributes,
-            &row.state,
+            row.state,
             row.published,
             row.publishing,
             &row.subscriptions,
             row.events,
-            &row.recording_state,
-            &row.recording_bucket,
-            &row.recording_prefix,
-            &row.replication_type,
-            &row.replication_state,
-            &row.source_stage_id,
-            &row.source_session_id,
+            row.recording_state,
+            OrEmpty(row.recording_bucket.as_deref()),
+            OrEmpty(row.recording_prefix.as_deref()),
+            row.replication_type,
+            OrEmpty(row.replication_state),
+            OrEmpty(row.source_stage_id.as_deref()),
+            OrEmpty(row.source_session_id.as_deref()),
             &row.client,
-            &row.protocol,
+            row.protocol,
             &row.token,
             row.recording_started_at,
         )?;

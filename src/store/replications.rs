@@ -4,6 +4,7 @@ use super::sql::{execute, fetch, rows};
 use super::{Conn, StageKey, StoreError};
 use crate::model::arn::Scope;
 use crate::model::page::Position;
+use crate::model::replication::ReplicationState;
 
 rows! {
     /// A replication as it is stored.
@@ -18,8 +19,7 @@ rows! {
         source_session_id: String,
         /// The session it goes to.
         destination_session_id: String,
-        /// `ACTIVE` or `STOPPED`.
-        state: String,
+        state: ReplicationState,
         /// Seconds it outlives the source's publishing.
         reconnect_window_seconds: i64,
         /// When it was started, in milliseconds.
@@ -151,7 +151,7 @@ impl Conn {
             &row.destination_stage_id,
             &row.source_session_id,
             &row.destination_session_id,
-            &row.state,
+            row.state,
             row.reconnect_window_seconds,
             row.started_at,
             row.ends_at,

@@ -1,5 +1,6 @@
 //! The keys that sign participant tokens; their private keys are encrypted.
 
+use super::columns::OrEmpty;
 use super::sql::{execute, fetch, rows};
 use super::{Conn, StoreError};
 
@@ -11,8 +12,8 @@ rows! {
         id: String,
         /// When it was created, in milliseconds.
         created_at: i64,
-        /// The private key, encrypted with the master key; `""` of a retired key.
-        sealed: String,
+        /// The private key, encrypted with the master key; a retired key has none.
+        sealed: Option<String> as OrEmpty,
         /// When it was retired, in milliseconds.
         retired_at: Option<i64>,
     }
@@ -48,7 +49,7 @@ impl Conn {
 
     /// Adds a key, which signs from now on.
     pub async fn insert_signing_key(&mut self, row: &SigningKeyRow) -> Result<(), StoreError> {
-        execute!(self, INSERT, &row.id, row.created_at, &row.sealed, row.retired_at).map(drop)
+        execute!(self, INSERT, &row.id, row.created_at, OrEmpty(row.sealed.as_deref()), row.retired_at).map(drop)
     }
 
     /// Retires a key at `now`, and deletes its private key. Returns whether it was not retired.

@@ -35,9 +35,12 @@ macro_rules! execute {
     };
 }
 
-/// Declares a row type that both engines can fill; the fields have the columns' names.
+/// Declares a row type that both engines can fill; the fields have the columns' names. A field that is declared
+/// `Option<…> as OrEmpty` is of a column that has `""` for `None`.
 macro_rules! rows {
-    ($( $(#[$meta:meta])* $name:ident { $( $(#[$fmeta:meta])* $field:ident: $type:ty ),* $(,)? } )*) => {$(
+    ($( $(#[$meta:meta])* $name:ident {
+        $( $(#[$fmeta:meta])* $field:ident: $type:ty $(as $column:ident)? ),* $(,)?
+    } )*) => {$(
         $(#[$meta])*
         pub struct $name { $( $(#[$fmeta])* pub $field: $type ),* }
 
@@ -46,17 +49,26 @@ macro_rules! rows {
 
             fn read(row: &rusqlite::Row<'_>, indices: &[usize]) -> rusqlite::Result<Self> {
                 let mut indices = indices.iter().copied();
-                Ok(Self { $($field: row.get(indices.next().unwrap_or(usize::MAX))?),* })
+                Ok(Self { $($field: $crate::store::sql::rows!(
+                    @field row.get(indices.next().unwrap_or(usize::MAX))?, $($column)?
+                )),* })
             }
         }
 
         impl crate::store::sqlx::FromRow<'_, crate::store::sqlx::postgres::PgRow> for $name {
             fn from_row(row: &crate::store::sqlx::postgres::PgRow) -> Result<Self, crate::store::sqlx::Error> {
                 use crate::store::sqlx::Row as _;
-                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
+                Ok(Self { $($field: $crate::store::sql::rows!(@field row.try_get(stringify!($field))?, $($column)?)),* })
             }
         }
     )*};
+    (@field $value:expr, $column:ident) => {{
+        let $column(value) = $value;
+        value
+    }};
+    (@field $value:expr,) => {
+        $value
+    };
 }
 
 /// For PostgreSQL only: a statement that answers up to `$limit` rows, of [`PAGE`](crate::store::sql::PAGE) at most.

@@ -1,5 +1,6 @@
 //! Stages.
 
+use super::columns::OrEmpty;
 use super::sql::{execute, fetch, page, rows};
 use super::{Conn, Json, StoreError};
 use crate::model::arn::Scope;
@@ -16,8 +17,8 @@ rows! {
         tags: Json<Tags>,
         /// With every default filled in.
         recording: Json<AutoParticipantRecordingConfiguration>,
-        /// The id of the storage configuration that recording uses, or `""`.
-        recording_storage_id: String,
+        /// The storage configuration that recording uses.
+        recording_storage_id: Option<String> as OrEmpty,
         created_at: i64,
         /// Since when no participant publishes, in milliseconds; meaningless while one does.
         quiet_since: i64,
@@ -27,12 +28,12 @@ rows! {
 
     /// A stage that is locked, and what may be due in it.
     #[derive(Clone, Debug)]
-    HeldRow {
+    LockedStage {
         id: String,
         name: String,
         tags: Json<Tags>,
         recording: Json<AutoParticipantRecordingConfiguration>,
-        recording_storage_id: String,
+        recording_storage_id: Option<String> as OrEmpty,
         created_at: i64,
         quiet_since: i64,
         active_session: Option<String>,
@@ -61,10 +62,18 @@ pub struct Due {
     pub replications: bool,
 }
 
-impl HeldRow {
+impl LockedStage {
     fn apart(self) -> (StageRow, Due) {
-        let HeldRow {
-            id, name, tags, recording, recording_storage_id, created_at, quiet_since, active_session, ..
+        let LockedStage {
+            id,
+            name,
+            tags,
+            recording,
+            recording_storage_id,
+            created_at,
+            quiet_since,
+            active_session,
+            ..
         } = self;
         let due = Due { session: self.session_ends_at, replications: self.replications_due };
         (StageRow { id, name, tags, recording, recording_storage_id, created_at, quiet_since, active_session }, due)
@@ -142,8 +151,8 @@ impl Conn {
     ) -> Result<Option<(StageRow, Due)>, StoreError> {
         // A statement of its own: it must see what the former holder of the lock has written.
         execute!(self, LOCK, &scope.account, &scope.region, id)?;
-        let held = fetch!(fetch_optional, self, HeldRow, HELD, &scope.account, &scope.region, id, now)?;
-        Ok(held.map(HeldRow::apart))
+        let held = fetch!(fetch_optional, self, LockedStage, HELD, &scope.account, &scope.region, id, now)?;
+        Ok(held.map(LockedStage::apart))
     }
 
     /// The session and the revision of the stage `id`.
@@ -173,7 +182,7 @@ impl Conn {
             &row.name,
             &row.tags,
             &row.recording,
-            &row.recording_storage_id,
+            OrEmpty(row.recording_storage_id.as_deref()),
             row.created_at,
             row.quiet_since,
         )
@@ -190,7 +199,7 @@ impl Conn {
             &row.id,
             &row.name,
             &row.recording,
-            &row.recording_storage_id,
+            OrEmpty(row.recording_storage_id.as_deref()),
         )
         .map(drop)
     }

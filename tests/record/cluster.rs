@@ -134,8 +134,8 @@ pub fn subscribe(remote: &str) -> Intent {
     Intent::Subscribe(remote.into())
 }
 
-pub fn here(publisher: &str) -> Result<Placement, SignalingError> {
-    Ok(Placement::Here { publisher: publisher.into() })
+pub fn here(publisher: Option<&str>) -> Result<Placement, SignalingError> {
+    Ok(Placement::Here { publisher: publisher.map(str::to_owned) })
 }
 
 /// The code of an error.

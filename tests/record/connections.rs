@@ -4,7 +4,7 @@ use crate::cluster::{code, each, here, subscribe, ticket};
 use greenroom::app::connections;
 use greenroom::domain::admission::{Intent, SignalingError, SignalingErrorCode};
 use greenroom::domain::participant::Client;
-use greenroom::model::participant::EventErrorCode;
+use greenroom::model::participant::{EventErrorCode, ParticipantProtocol, ParticipantState};
 use greenroom::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability};
 
 #[tokio::test]
@@ -13,13 +13,13 @@ async fn a_participant_is_in_the_session_while_it_has_a_connection() {
         let stage = node.stage().await;
         let a = ticket(&node, &stage, "a");
         for (id, wish) in [("one", Intent::Events), ("two", Intent::Publish)] {
-            assert_eq!(node.open(&a, wish, id).await, here(""));
+            assert_eq!(node.open(&a, wish, id).await, here(None));
         }
         assert_eq!(node.story(&stage, "a").await, ["JOINED"]);
         assert_eq!(node.held(&stage).await, ["one", "two"]);
         node.ended(&a, "one").await;
         node.ended(&a, "one").await;
-        assert_eq!(node.participant(&stage, "a").await.state, "CONNECTED");
+        assert_eq!(node.participant(&stage, "a").await.state, ParticipantState::Connected);
         node.ended(&a, "two").await;
         assert_eq!(node.story(&stage, "a").await, ["JOINED", "LEFT"]);
         assert_eq!(node.sessions(&stage).await.len(), 1);
@@ -54,14 +54,14 @@ async fn publishing_starts_with_the_media_and_stops_before_leaving() {
     each(&[], async |_, node| {
         let stage = node.stage().await;
         let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
-        assert_eq!(node.open(&a, Intent::Publish, "pub").await, here(""));
+        assert_eq!(node.open(&a, Intent::Publish, "pub").await, here(None));
         let row = node.participant(&stage, "a").await;
-        assert_eq!((row.published, row.publishing, row.protocol.as_str()), (false, false, "UNKNOWN"));
+        assert_eq!((row.published, row.publishing, row.protocol), (false, false, ParticipantProtocol::Unknown));
         node.started(&a, "pub").await;
         node.started(&a, "pub").await;
         let row = node.participant(&stage, "a").await;
-        assert_eq!((row.published, row.publishing, row.protocol.as_str()), (true, true, "WHIP"));
-        assert_eq!(node.open(&b, subscribe("a"), "sub").await, here("pub"));
+        assert_eq!((row.published, row.publishing, row.protocol), (true, true, ParticipantProtocol::Whip));
+        assert_eq!(node.open(&b, subscribe("a"), "sub").await, here(Some("pub")));
         assert_eq!(node.story(&stage, "b").await, ["JOINED"], "the subscription has not started");
         node.started(&b, "sub").await;
         assert_eq!(node.participant(&stage, "b").await.subscriptions.0, ["a"]);
@@ -88,7 +88,7 @@ async fn a_second_publish_or_subscribe_connection_replaces_the_first() {
         node.ended(&a, "p1").await;
         node.started(&a, "p2").await;
         assert!(node.participant(&stage, "a").await.publishing, "the end of the first is nothing to the second");
-        assert_eq!(node.open(&b, subscribe("a"), "s2").await, here("p2"));
+        assert_eq!(node.open(&b, subscribe("a"), "s2").await, here(Some("p2")));
         node.started(&b, "s2").await;
         assert_eq!(node.held(&stage).await, ["p2", "s2"]);
         let story = ["JOINED", "SUBSCRIBE_STARTED a", "SUBSCRIBE_STOPPED a", "SUBSCRIBE_STARTED a"];
@@ -112,7 +112,7 @@ async fn subscribing_needs_a_participant_that_is_connected_to_publish() {
         }
         assert_eq!(node.story(&stage, "b").await, ["JOINED", "SUBSCRIBE_ERROR a PUBLISHER_NOT_FOUND"]);
         node.open(&a, Intent::Publish, "p").await.unwrap();
-        assert_eq!(node.find(&b, subscribe("a")).await, here("p"), "its media are about to come");
+        assert_eq!(node.find(&b, subscribe("a")).await, here(Some("p")), "its media are about to come");
         node.ended(&a, "p").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), SignalingErrorCode::PublisherNotFound);
         let stranger = ticket(&node, &stage, "never joined");
@@ -131,7 +131,7 @@ async fn capabilities_are_enforced() {
         a.capabilities = list(ParticipantTokenCapability::Subscribe);
         assert_eq!(code(node.find(&a, Intent::Publish).await), SignalingErrorCode::InsufficientCapabilities);
         assert_eq!(code(node.open(&a, Intent::Publish, "p").await), SignalingErrorCode::InsufficientCapabilities);
-        assert_eq!(node.open(&a, Intent::Events, "e").await, here(""));
+        assert_eq!(node.open(&a, Intent::Events, "e").await, here(None));
         let mut b = ticket(&node, &stage, "b");
         b.capabilities = list(ParticipantTokenCapability::Publish);
         node.open(&b, Intent::Publish, "p").await.unwrap();

@@ -6,7 +6,9 @@ use crate::replicas::replicate;
 use greenroom::app::{connections, nodes};
 use greenroom::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use greenroom::model::fault::FaultKind;
-use greenroom::store::{ConnectionRow, Leased, PUBLISH, ParticipantRow, SUBSCRIBE};
+use greenroom::model::participant::ParticipantState;
+use greenroom::model::replication::ReplicationState;
+use greenroom::store::{ConnectionRow, Leased, ParticipantRow};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -215,12 +217,12 @@ async fn check(nodes: &[Node], stage: &str) {
             );
             assert!(rows.iter().all(|connection| living.contains(&connection.node_id)), "{}", story());
             assert!(rows.iter().all(|connection| connection.session_id == *session), "{}", story());
-            if row.state == "DISCONNECTED" || end.is_some() {
-                assert!(rows.is_empty() && row.state == "DISCONNECTED", "{}", story());
-            } else if row.source_stage_id.is_empty() {
+            if row.state == ParticipantState::Disconnected || end.is_some() {
+                assert!(rows.is_empty() && row.state == ParticipantState::Disconnected, "{}", story());
+            } else if row.source_stage_id.is_none() {
                 connected(&row, &rows);
             }
-            publishing.extend(rows.into_iter().filter(|connection| connection.kind == PUBLISH));
+            publishing.extend(rows.into_iter().filter(|connection| connection.intent == Intent::Publish));
         }
     }
     let home =
@@ -230,7 +232,7 @@ async fn check(nodes: &[Node], stage: &str) {
     replicas(node, stage).await;
     if let Some((session, _, None)) = sessions.first() {
         let everybody = node.everybody(stage, session).await;
-        let present = everybody.iter().filter(|row| row.state == "CONNECTED");
+        let present = everybody.iter().filter(|row| row.state == ParticipantState::Connected);
         let expected: BTreeMap<_, _> = present.map(|row| (row.id.clone(), row.publishing)).collect();
         let view = node.view(stage).await;
         let seen = view.participants.iter().map(|entry| (entry.id.clone(), entry.publishing)).collect();
@@ -241,15 +243,15 @@ async fn check(nodes: &[Node], stage: &str) {
 /// A connected participant does what its connections are for, and nothing else.
 fn connected(row: &ParticipantRow, rows: &[ConnectionRow]) {
     assert!(!rows.is_empty(), "{row:?}");
-    let publishing: Vec<_> = rows.iter().filter(|connection| connection.kind == PUBLISH).collect();
+    let publishing: Vec<_> = rows.iter().filter(|connection| connection.intent == Intent::Publish).collect();
     assert!(publishing.len() <= 1, "{rows:?}");
     assert_eq!(row.publishing, publishing.iter().any(|connection| connection.started), "{row:?} {rows:?}");
-    let subscriptions: Vec<_> = rows.iter().filter(|connection| connection.kind == SUBSCRIBE).collect();
-    let to: BTreeSet<_> = subscriptions.iter().map(|connection| &connection.remote_id).collect();
+    let subscriptions: Vec<_> = rows.iter().filter(|connection| connection.intent.remote().is_some()).collect();
+    let to: BTreeSet<_> = subscriptions.iter().filter_map(|connection| connection.intent.remote()).collect();
     assert_eq!(to.len(), subscriptions.len(), "one subscription to each: {rows:?}");
     let started = subscriptions.iter().filter(|connection| connection.started);
-    let started: BTreeSet<_> = started.map(|connection| &connection.remote_id).collect();
-    assert_eq!(row.subscriptions.iter().collect::<BTreeSet<_>>(), started, "{row:?} {rows:?}");
+    let started: BTreeSet<_> = started.filter_map(|connection| connection.intent.remote()).collect();
+    assert_eq!(row.subscriptions.iter().map(String::as_str).collect::<BTreeSet<_>>(), started, "{row:?} {rows:?}");
 }
 
 /// A replica is in its stage while its source publishes, and no longer.
@@ -264,8 +266,8 @@ async fn replicas(node: &Node, stage: &str) {
         };
         let source = find(stage, &replication.source_session_id).await.expect("who is replicated was there");
         let replica = find(&replication.destination_stage_id, &replication.destination_session_id).await;
-        let shown = replica.is_some_and(|row| !row.source_stage_id.is_empty() && row.publishing);
-        let goes_on = replication.state == "ACTIVE" && replication.ends_at.is_none();
+        let shown = replica.is_some_and(|row| row.source_stage_id.is_some() && row.publishing);
+        let goes_on = replication.state == ReplicationState::Active && replication.ends_at.is_none();
         assert_eq!(shown, goes_on, "{replication:?}");
         assert!(!goes_on || source.publishing, "{replication:?} {source:?}");
     }

@@ -23,8 +23,8 @@ async fn a_stage_has_one_media_home_while_a_participant_publishes() {
         assert_eq!(two.find(&b, subscribe("a")).await, other("http://one"));
         assert_eq!(two.open(&b, subscribe("a"), "sb").await, other("http://one"));
         assert!(one.rows(&stage, "b").await.is_empty(), "nothing is left behind");
-        assert_eq!(two.open(&b, Intent::Events, "eb").await, here(""), "anybody may watch from anywhere");
-        assert_eq!(one.open(&c, subscribe("a"), "sc").await, here("pa"));
+        assert_eq!(two.open(&b, Intent::Events, "eb").await, here(None), "anybody may watch from anywhere");
+        assert_eq!(one.open(&c, subscribe("a"), "sc").await, here(Some("pa")));
         let elsewhere = async |node: &Node, id| connections::elsewhere(&node.0, &scope(), &stage, id).await.unwrap();
         assert_eq!(elsewhere(&two, "pa").await.as_deref(), Some("http://one"));
         assert_eq!(elsewhere(&one, "eb").await.as_deref(), Some("http://two/rt"));
@@ -34,7 +34,7 @@ async fn a_stage_has_one_media_home_while_a_participant_publishes() {
             (vec!["pa".into(), "sc".into()], vec!["eb".into()])
         );
         one.ended(&a, "pa").await;
-        assert_eq!(two.open(&b, Intent::Publish, "pb").await, here(""), "the first one is released");
+        assert_eq!(two.open(&b, Intent::Publish, "pb").await, here(None), "the first one is released");
         assert_eq!(one.find(&a, Intent::Publish).await, other("http://two/rt"));
     })
     .await;
@@ -71,7 +71,7 @@ async fn connections_of_a_dead_node_are_ended_once_by_any_other_node() {
         assert_ne!(one.0.node(), was);
         assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Known);
         assert!(one.held(&stage).await.is_empty());
-        assert_eq!(one.open(&a, Intent::Publish, "again").await, here(""));
+        assert_eq!(one.open(&a, Intent::Publish, "again").await, here(None));
     })
     .await;
 }
@@ -88,13 +88,13 @@ async fn the_next_publisher_claims_the_media_home_of_a_dead_node_before_any_swee
             nodes::heartbeat(&two.0).await.unwrap();
         }
         assert!(two.find(&b, subscribe("a")).await.is_err(), "the publisher is gone with its node");
-        assert_eq!(two.find(&a, Intent::Publish).await, here(""));
-        assert_eq!(two.open(&a, Intent::Publish, "pa2").await, here(""));
+        assert_eq!(two.find(&a, Intent::Publish).await, here(None));
+        assert_eq!(two.open(&a, Intent::Publish, "pa2").await, here(None));
         two.started(&a, "pa2").await;
         let story = ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT", "JOINED", "PUBLISH_STARTED"];
         assert_eq!(two.story(&stage, "a").await, story);
         assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Lost);
-        assert_eq!(two.open(&b, subscribe("a"), "sb").await, here("pa2"));
+        assert_eq!(two.open(&b, subscribe("a"), "sb").await, here(Some("pa2")));
     })
     .await;
 }

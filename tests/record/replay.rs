@@ -1,7 +1,7 @@
 //! The state of a session, rebuilt from its events alone.
 
 use crate::cluster::{Node, START};
-use greenroom::model::participant::{Event, EventName};
+use greenroom::model::participant::{Event, EventName, ParticipantState};
 use greenroom::store::ParticipantRow;
 use std::collections::BTreeMap;
 
@@ -83,7 +83,7 @@ impl From<&ParticipantRow> for Participant {
     fn from(row: &ParticipantRow) -> Self {
         Participant {
             first_joined_at: row.first_joined_at,
-            connected: row.state == "CONNECTED",
+            connected: row.state == ParticipantState::Connected,
             publishing: row.publishing,
             published: row.published,
             subscriptions: row.subscriptions.0.clone(),

@@ -32,7 +32,7 @@ async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
         let entry = node.view(&destination).await.participants.remove(0);
         assert_eq!((entry.id.as_str(), entry.publishing), ("a", true));
         assert_eq!((entry.attributes["who"].as_str(), entry.attributes["replica"].as_str()), ("a", "yes"));
-        assert_eq!(node.open(&b, subscribe("a"), "sb").await, here("pa"));
+        assert_eq!(node.open(&b, subscribe("a"), "sb").await, here(Some("pa")));
         node.started(&b, "sb").await;
         let mut events = node.events_in(&destination, &node.sessions(&destination).await[0].0, "b").await;
         assert!(events.pop().unwrap().replica.unwrap().0);
@@ -45,7 +45,7 @@ async fn a_replica_is_seen_and_subscribed_to_in_its_stage() {
         assert_eq!(code(node.find(&b, subscribe("a")).await), SignalingErrorCode::PublisherNotFound);
         cluster.advance(10, &[&node]).await;
         node.run(&a, Intent::Publish, "pa2").await;
-        assert_eq!(node.open(&b, subscribe("a"), "sb2").await, here("pa2"), "back within its window");
+        assert_eq!(node.open(&b, subscribe("a"), "sb2").await, here(Some("pa2")), "back within its window");
         node.ended(&a, "pa2").await;
         cluster.advance(31, &[&node]).await;
         node.run(&a, Intent::Publish, "pa3").await;
@@ -107,8 +107,8 @@ async fn the_media_of_a_replica_are_where_its_source_is() {
         two.run(&b, Intent::Publish, "pb").await;
         replicate(&one, "a", &source, &destination, 0).await.unwrap();
         assert_eq!(two.find(&c, subscribe("a")).await, Ok(Placement::Elsewhere("http://one".into())));
-        assert_eq!(one.open(&c, subscribe("a"), "sa").await, here("pa"));
-        assert_eq!(two.open(&c, subscribe("b"), "sb").await, here("pb"));
+        assert_eq!(one.open(&c, subscribe("a"), "sa").await, here(Some("pa")));
+        assert_eq!(two.open(&c, subscribe("b"), "sb").await, here(Some("pb")));
         assert_eq!(
             (one.held(&destination).await, two.held(&destination).await),
             (vec!["sa".into()], vec!["pb".into(), "sb".into()])

@@ -2,6 +2,7 @@
 
 use super::{connection, scope, strangers};
 use crate::engines::Engine;
+use greenroom::domain::admission::Intent;
 use greenroom::model::arn::Scope;
 use greenroom::store::{Conn, Leased};
 
@@ -68,8 +69,8 @@ conformance! {
             take(&mut tx, &scope, "s", node).await;
             assert_eq!(owner(&mut tx, media("s")).await.as_deref(), Some(node));
         }
-        tx.insert_connection(&scope, "s", &connection("c", "p", "PUBLISH", "")).await.unwrap();
-        tx.insert_connection(&scope, "s", &connection("d", "p", "EVENTS", "")).await.unwrap();
+        tx.insert_connection(&scope, "s", &connection("c", "p", Intent::Publish)).await.unwrap();
+        tx.insert_connection(&scope, "s", &connection("d", "p", Intent::Events)).await.unwrap();
         tx.release_unused_media(&scope, "s").await.unwrap();
         assert!(owner(&mut tx, media("s")).await.is_some(), "somebody publishes");
         for stranger in strangers() {

@@ -5,15 +5,28 @@ mod engines;
 
 use engines::Engine;
 use greenroom::clock::Timestamp;
+use greenroom::domain::admission::Intent;
+use greenroom::domain::composition::Progress;
+use greenroom::domain::event::CompositionError;
 use greenroom::domain::participant::{Client, CurrentToken, Participant};
 use greenroom::model::arn::{ResourceKind, Scope};
+use greenroom::model::ingest_configuration::{IngestConfigurationState, IngestProtocol};
 use greenroom::model::page::Position;
+use greenroom::model::participant::{
+    ParticipantProtocol, ParticipantRecordingFilterByRecordingState, ParticipantRecordingState, ParticipantState,
+};
+use greenroom::model::replication::{ReplicationState, ReplicationType};
 use greenroom::store::{
     AccessKeyRow, CompositionRow, Conn, ConnectionRow, Db, Due, EncoderConfigurationRow, GuestRow,
     IngestConfigurationRow, Json, NodeRow, ParticipantFilter, ParticipantRow, PublicKeyRow, ReplicationRow, SeenRow,
     SessionKey, SightRow, SigningKeyRow, StageKey, StageRow, StorageConfigurationRow, StoreError,
 };
 use serde_json::json;
+
+const CONNECTED: ParticipantState = ParticipantState::Connected;
+const DISCONNECTED: ParticipantState = ParticipantState::Disconnected;
+const ACTIVE: IngestConfigurationState = IngestConfigurationState::Active;
+const INACTIVE: IngestConfigurationState = IngestConfigurationState::Inactive;
 
 fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "us-west-2".into() }
@@ -41,7 +54,7 @@ fn stage(id: &str, created_at: i64) -> StageRow {
         name: format!("name of {id}"),
         tags: Json(from(json!({"k": "v", "ключ": "значение"}))),
         recording: Json(greenroom::domain::stage::recording(None)),
-        recording_storage_id: String::new(),
+        recording_storage_id: None,
         created_at,
         quiet_since: created_at,
         active_session: None,
@@ -125,7 +138,7 @@ conformance! {
         tx.insert_stage(&scope(), &stage(id, 1)).await.unwrap();
         let mut row = tx.lock_stage(&scope(), id).await.unwrap().unwrap();
         row.name = "other".into();
-        row.recording_storage_id = "storage".into();
+        row.recording_storage_id = Some("storage".into());
         tx.update_stage(&scope(), &row).await.unwrap();
         tx.set_stage_quiet(&scope(), id, 77).await.unwrap();
         let row = tx.stage(&scope(), id).await.unwrap().unwrap();
@@ -171,16 +184,16 @@ conformance! {
         let scope = scope();
         let here = SessionKey { scope: &scope, stage: "a", session: "st-1" };
         for (id, joined, user, published, state, recording) in [
-            ("p3", 3, "u", true, "CONNECTED", "ACTIVE"),
-            ("p1", 1, "u", false, "DISCONNECTED", "STOPPED"),
-            ("p2", 2, "w", true, "CONNECTED", "DISABLED"),
+            ("p3", 3, "u", true, CONNECTED, ParticipantRecordingState::Active),
+            ("p1", 1, "u", false, DISCONNECTED, ParticipantRecordingState::Stopped),
+            ("p2", 2, "w", true, CONNECTED, ParticipantRecordingState::Disabled),
         ] {
             let row = ParticipantRow {
                 user_id: user.into(),
                 published,
                 publishing: published,
-                state: state.into(),
-                recording_state: recording.into(),
+                state,
+                recording_state: recording,
                 ..participant(id, joined)
             };
             tx.insert_participant(here, &row).await.unwrap();
@@ -191,8 +204,8 @@ conformance! {
             (ParticipantFilter::UserId("u".into()), &["p1", "p3"]),
             (ParticipantFilter::Published(true), &["p2", "p3"]),
             (ParticipantFilter::Published(false), &["p1"]),
-            (ParticipantFilter::State("CONNECTED"), &["p2", "p3"]),
-            (ParticipantFilter::RecordingState("ACTIVE"), &["p3"]),
+            (ParticipantFilter::State(CONNECTED), &["p2", "p3"]),
+            (ParticipantFilter::RecordingState(ParticipantRecordingFilterByRecordingState::Active), &["p3"]),
         ] {
             let ids = walk!(
                 Position::first(),
@@ -245,15 +258,15 @@ conformance! {
         assert_eq!(due(&mut tx, 99).await, Due { session: None, replications: false });
         tx.insert_session(&scope, "s", "st-1", 1, Some(7)).await.unwrap();
         tx.insert_session(&scope, "other", "st-1", 1, Some(8)).await.unwrap();
-        tx.put_replication(&scope, &replication("d3", 1, "ACTIVE")).await.unwrap();
+        tx.put_replication(&scope, &replication("d3", 1, ReplicationState::Active)).await.unwrap();
         let (row, held) = tx.hold_stage(&scope, "s", 39).await.unwrap().unwrap();
         assert_eq!((row.name.as_str(), row.created_at, row.active_session.as_deref()), ("name of s", 1, Some("st-1")));
         assert_eq!(held, Due { session: Some(7), replications: false });
         assert_eq!(due(&mut tx, 40).await, Due { session: Some(7), replications: true });
-        tx.put_replication(&scope, &replication("d3", 1, "STOPPED")).await.unwrap();
+        tx.put_replication(&scope, &replication("d3", 1, ReplicationState::Stopped)).await.unwrap();
         tx.end_session(&scope, "s", "st-1", 3).await.unwrap();
         assert_eq!(due(&mut tx, 40).await, Due { session: None, replications: false });
-        let into = ReplicationRow { source_stage_id: "x".into(), destination_stage_id: "s".into(), ..replication("d3", 1, "ACTIVE") };
+        let into = ReplicationRow { source_stage_id: "x".into(), destination_stage_id: "s".into(), ..replication("d3", 1, ReplicationState::Active) };
         tx.put_replication(&scope, &into).await.unwrap();
         assert!(due(&mut tx, 40).await.replications, "those that come to it too");
         for stranger in strangers() {
@@ -284,7 +297,7 @@ conformance! {
         let ends_at = async |tx: &mut Conn| tx.open_session(&scope, "s").await.unwrap().unwrap().ends_at;
         tx.set_empty_session_due(&scope, "s", &session, Some(7)).await.unwrap();
         assert_eq!(ends_at(&mut tx).await, None, "a participant is connected");
-        let row = ParticipantRow { state: "DISCONNECTED".into(), ..participant("p", 1) };
+        let row = ParticipantRow { state: DISCONNECTED, ..participant("p", 1) };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
         for stranger in strangers() {
             tx.set_empty_session_due(&stranger, "s", &session, Some(6)).await.unwrap();
@@ -323,7 +336,7 @@ conformance! {
             assert_eq!(tx.guest(&stranger, "s", "p").await.unwrap(), None);
             assert!(!tx.revoked_and_living(&stranger, "s", "p", "n").await.unwrap().0);
         }
-        let row = ParticipantRow { state: "DISCONNECTED".into(), ..row };
+        let row = ParticipantRow { state: DISCONNECTED, ..row };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), Some(GuestRow { revoked: true, token: None }), "it is gone");
     }
@@ -348,12 +361,12 @@ conformance! {
     signing_keys_are_listed_the_newest_first(tx) {
         assert!(tx.newest_signing_key().await.unwrap().is_none());
         for (id, created_at) in [("old", 1), ("new", 3), ("middle", 2)] {
-            let row = SigningKeyRow { id: id.into(), created_at, sealed: "sealed".into(), retired_at: None };
+            let row = SigningKeyRow { id: id.into(), created_at, sealed: Some("sealed".into()), retired_at: None };
             tx.insert_signing_key(&row).await.unwrap();
         }
         let rows = tx.signing_keys().await.unwrap();
         assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["new", "middle", "old"]);
-        assert_eq!((rows[0].created_at, rows[0].sealed.as_str()), (3, "sealed"));
+        assert_eq!((rows[0].created_at, rows[0].sealed.as_deref()), (3, Some("sealed")));
         assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("new"));
         assert_eq!(tx.signing_key("old").await.unwrap().unwrap().created_at, 1);
         assert!(tx.signing_key("unknown").await.unwrap().is_none());
@@ -361,14 +374,14 @@ conformance! {
 
     a_retired_signing_key_stays_without_its_private_key_and_does_not_sign(tx) {
         for (id, created_at) in [("old", 1), ("new", 2)] {
-            let row = SigningKeyRow { id: id.into(), created_at, sealed: "sealed".into(), retired_at: None };
+            let row = SigningKeyRow { id: id.into(), created_at, sealed: Some("sealed".into()), retired_at: None };
             tx.insert_signing_key(&row).await.unwrap();
         }
         assert!(tx.retire_signing_key("new", 9).await.unwrap());
         assert!(!tx.retire_signing_key("new", 10).await.unwrap());
         assert!(!tx.retire_signing_key("unknown", 9).await.unwrap());
         let row = tx.signing_key("new").await.unwrap().unwrap();
-        assert_eq!((row.retired_at, row.sealed.as_str()), (Some(9), ""));
+        assert_eq!((row.retired_at, row.sealed), (Some(9), None));
         assert_eq!(tx.newest_signing_key().await.unwrap().as_deref(), Some("old"));
         assert_eq!(tx.sealed_signing_key().await.unwrap(), Some(("old".into(), "sealed".into())));
         assert_eq!(tx.signing_keys().await.unwrap().len(), 2);
@@ -377,7 +390,7 @@ conformance! {
     the_encrypted_columns_of_one_row_are_updated(tx) {
         use greenroom::store::tables::{Cell, Table};
         for id in ["a", "b"] {
-            let row = SigningKeyRow { id: id.into(), created_at: 1, sealed: "old".into(), retired_at: None };
+            let row = SigningKeyRow { id: id.into(), created_at: 1, sealed: Some("old".into()), retired_at: None };
             tx.insert_signing_key(&row).await.unwrap();
         }
         let table = Table::named("signing_keys", 5).unwrap();
@@ -385,8 +398,8 @@ conformance! {
         let row = [Cell::Text("a".into()), Cell::Number(7), Cell::Text("new".into()), Cell::Null];
         tx.reseal(table, &columns, &row).await.unwrap();
         let row = tx.signing_key("a").await.unwrap().unwrap();
-        assert_eq!((row.created_at, row.sealed.as_str()), (1, "new"));
-        assert_eq!(tx.signing_key("b").await.unwrap().unwrap().sealed, "old");
+        assert_eq!((row.created_at, row.sealed.as_deref()), (1, Some("new")));
+        assert_eq!(tx.signing_key("b").await.unwrap().unwrap().sealed.as_deref(), Some("old"));
     }
 
     access_keys_are_found_by_id_only(tx) {
@@ -485,14 +498,14 @@ conformance! {
 
     ingest_configurations_are_filtered_by_stage_or_state(tx) {
         let scope = scope();
-        for (id, created_at, stage, state) in [("a", 1, "s1", "ACTIVE"), ("b", 2, "", "INACTIVE"), ("c", 3, "s1", "INACTIVE")] {
+        for (id, created_at, stage, state) in [("a", 1, Some("s1"), ACTIVE), ("b", 2, None, INACTIVE), ("c", 3, Some("s1"), INACTIVE)] {
             tx.insert_ingest_configuration(&scope, &ingest(id, created_at, stage, state)).await.unwrap();
         }
         for (filter, expected) in [
-            (("", ""), &["a", "b", "c"][..]),
-            (("s1", ""), &["a", "c"]),
-            (("", "INACTIVE"), &["b", "c"]),
-            (("s2", ""), &[]),
+            ((None, None), &["a", "b", "c"][..]),
+            ((Some("s1"), None), &["a", "c"]),
+            ((None, Some(INACTIVE)), &["b", "c"]),
+            ((Some("s2"), None), &[]),
         ] {
             let ids = walk!(Position::first(), |place| tx.ingest_configurations(&scope, filter, &place, 1), |row| (row.created_at, row.id.clone()));
             assert_eq!(ids, expected, "{filter:?}");
@@ -503,13 +516,13 @@ conformance! {
         let mut row = tx.lock_ingest_configuration(&scope, "b").await.unwrap().unwrap();
         assert_eq!((row.stream_key.as_str(), row.credentials.len()), ("secret", 1));
         assert!(!format!("{row:?}").contains("secret"));
-        row.stage_id = "s2".into();
-        row.state = "ACTIVE".into();
+        row.stage_id = Some("s2".into());
+        row.state = ACTIVE;
         row.redundant = true;
         row.credentials.0.0.clear();
         tx.update_ingest_configuration(&scope, &row).await.unwrap();
         let row = tx.ingest_configuration(&scope, "b").await.unwrap().unwrap();
-        assert_eq!((row.stage_id.as_str(), row.state.as_str(), row.redundant, row.credentials.len()), ("s2", "ACTIVE", true, 0));
+        assert_eq!((row.stage_id.as_deref(), row.state, row.redundant, row.credentials.len()), (Some("s2"), ACTIVE, true, 0));
         for stranger in strangers() {
             assert!(tx.ingest_configuration(&stranger, "a").await.unwrap().is_none());
             assert!(tx.lock_ingest_configuration(&stranger, "a").await.unwrap().is_none());
@@ -523,7 +536,7 @@ conformance! {
     compositions_are_read_with_the_publishing_state_of_their_stage(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s1", 7)).await.unwrap();
-        for (id, started_at, stage, encoder) in [("a", 1, "s1", "e1"), ("b", 2, "s2", "e2"), ("c", 2, "s1", "")] {
+        for (id, started_at, stage, encoder) in [("a", 1, "s1", Some("e1")), ("b", 2, "s2", Some("e2")), ("c", 2, "s1", None)] {
             tx.insert_composition(&scope, &composition(id, started_at, stage, encoder)).await.unwrap();
         }
         assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, Some(7));
@@ -534,10 +547,10 @@ conformance! {
         tx.update_participant(here, 1, &ParticipantRow { publishing: true, ..row }).await.unwrap();
         assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, None, "a participant publishes");
         for (filter, expected) in [
-            (("", ""), &["c", "b", "a"][..]),
-            (("s1", ""), &["c", "a"]),
-            (("", "e1"), &["a"]),
-            (("s1", "e2"), &[]),
+            ((None, None), &["c", "b", "a"][..]),
+            ((Some("s1"), None), &["c", "a"]),
+            ((None, Some("e1")), &["a"]),
+            ((Some("s1"), Some("e2")), &[]),
         ] {
             let ids = walk!(Position::last(), |place| tx.compositions(&scope, filter, &place, 1), |row| (row.started_at, row.id.clone()));
             assert_eq!(ids, expected, "{filter:?}");
@@ -548,27 +561,28 @@ conformance! {
         assert_eq!(tx.compositions_of_stage(&scope, "s1").await.unwrap().len(), 2);
         assert_eq!(tx.composition_by_token(&scope, "token of a").await.unwrap().unwrap().id, "a");
         assert!(tx.composition_by_token(&scope, "").await.unwrap().is_none());
-        tx.stop_composition(&scope, "a", 50, "StageDeleted").await.unwrap();
-        tx.stop_composition(&scope, "a", 99, "").await.unwrap();
+        tx.stop_composition(&scope, "a", 50, Some(CompositionError::StageDeleted)).await.unwrap();
+        tx.stop_composition(&scope, "a", 99, None).await.unwrap();
         let row = tx.lock_composition(&scope, "a").await.unwrap().unwrap();
-        assert_eq!((row.stopping_at, row.error_code.as_str()), (Some(50), "StageDeleted"), "the first time counts");
+        assert_eq!((row.stopping_at, row.error_code), (Some(50), Some(CompositionError::StageDeleted)), "the first time counts");
         assert!(tx.lock_composition(&scope, "none").await.unwrap().is_none());
-        tx.note_course(&scope, "a", 1, 70).await.unwrap();
+        tx.note_course(&scope, "a", Progress::Started, 70).await.unwrap();
         let due: Vec<_> = tx.due_compositions(70, 9).await.unwrap().into_iter().map(|key| (key.scope(), key.id)).collect();
         assert_eq!(due.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["b", "c", "a"], "the longest overdue first");
         assert!(due.iter().all(|(owner, _)| *owner == scope));
         assert_eq!(tx.due_compositions(69, 9).await.unwrap().len(), 2);
         assert_eq!(tx.due_compositions(70, 1).await.unwrap().len(), 1);
         let row = tx.composition(&scope, "a").await.unwrap().unwrap();
-        assert_eq!((row.told, row.next_at), (1, 70));
+        assert_eq!((row.told, row.next_at), (Progress::Started, 70));
         for stranger in strangers() {
-            tx.stop_composition(&stranger, "b", 50, "").await.unwrap();
-            tx.note_course(&stranger, "b", 2, 70).await.unwrap();
+            tx.stop_composition(&stranger, "b", 50, None).await.unwrap();
+            tx.note_course(&stranger, "b", Progress::Ended, 70).await.unwrap();
             tx.free_idempotency_token(&stranger, "b").await.unwrap();
             assert!(tx.lock_composition(&stranger, "b").await.unwrap().is_none());
         }
         let row = tx.composition(&scope, "b").await.unwrap().unwrap();
-        assert_eq!((row.stopping_at, row.told, row.idempotency_token.as_str()), (None, 0, "token of b"));
+        let token = row.idempotency_token.as_deref();
+        assert_eq!((row.stopping_at, row.told, token), (None, Progress::Requested, Some("token of b")));
         tx.free_idempotency_token(&scope, "b").await.unwrap();
         assert!(tx.composition_by_token(&scope, "token of b").await.unwrap().is_none());
         for stranger in strangers() {
@@ -576,7 +590,7 @@ conformance! {
             assert!(tx.composition_by_token(&stranger, "token of a").await.unwrap().is_none());
             assert!(tx.all_compositions(&stranger).await.unwrap().is_empty());
             assert!(tx.compositions_of_stage(&stranger, "s1").await.unwrap().is_empty());
-            assert!(tx.compositions(&stranger, ("", ""), &Position::last(), 9).await.unwrap().is_empty());
+            assert!(tx.compositions(&stranger, (None, None), &Position::last(), 9).await.unwrap().is_empty());
         }
         tx.delete_resource(&scope, ResourceKind::Composition, "a").await.unwrap();
         assert!(tx.composition(&scope, "a").await.unwrap().is_none());
@@ -585,13 +599,13 @@ conformance! {
     replications_are_replaced_counted_and_deleted(tx) {
         let scope = scope();
         for (destination, started_at) in [("d2", 1), ("d1", 1), ("d3", 2)] {
-            tx.put_replication(&scope, &replication(destination, started_at, "ACTIVE")).await.unwrap();
+            tx.put_replication(&scope, &replication(destination, started_at, ReplicationState::Active)).await.unwrap();
         }
         assert_eq!(tx.count_active_replications(&scope, "s", "p").await.unwrap(), 3);
-        tx.put_replication(&scope, &replication("d1", 5, "STOPPED")).await.unwrap();
+        tx.put_replication(&scope, &replication("d1", 5, ReplicationState::Stopped)).await.unwrap();
         assert_eq!(tx.count_active_replications(&scope, "s", "p").await.unwrap(), 2);
         let row = tx.replication(&scope, "s", "p", "d1").await.unwrap().unwrap();
-        assert_eq!((row.state.as_str(), row.started_at, row.reconnect_window_seconds), ("STOPPED", 5, 9));
+        assert_eq!((row.state, row.started_at, row.reconnect_window_seconds), (ReplicationState::Stopped, 5, 9));
         let ids = walk!(
             Position::first(),
             |place| tx.replications(&scope, "s", "p", &place, 1),
@@ -621,11 +635,11 @@ conformance! {
         tx.insert_stage(&scope, &stage("x", 1)).await.unwrap();
         let key = PublicKeyRow { id: "x".into(), name: "".into(), material: "".into(), fingerprint: "".into(), tags: tags(), created_at: 1 };
         tx.insert_public_key(&scope, &key).await.unwrap();
-        tx.insert_composition(&scope, &composition("x", 1, "s", "")).await.unwrap();
+        tx.insert_composition(&scope, &composition("x", 1, "s", None)).await.unwrap();
         let video = Json(greenroom::domain::encoder_configuration::video(None).unwrap());
         tx.insert_encoder_configuration(&scope, &EncoderConfigurationRow { id: "x".into(), name: "".into(), video, tags: tags(), created_at: 1 }).await.unwrap();
         tx.insert_storage_configuration(&scope, &StorageConfigurationRow { id: "x".into(), name: "".into(), bucket: "".into(), tags: tags(), created_at: 1 }).await.unwrap();
-        tx.insert_ingest_configuration(&scope, &ingest("x", 1, "", "INACTIVE")).await.unwrap();
+        tx.insert_ingest_configuration(&scope, &ingest("x", 1, None, INACTIVE)).await.unwrap();
         for kind in ResourceKind::ALL {
             let new = from(json!({"new": kind.as_str()}));
             assert!(tx.lock_tags(&scope, kind, "x").await.unwrap().is_some(), "{kind:?}");
@@ -642,15 +656,15 @@ conformance! {
     a_connection_is_found_by_id_participant_node_and_token(tx) {
         let scope = scope();
         for row in [
-            connection("c2", "p", "PUBLISH", ""),
-            connection("c1", "p", "EVENTS", ""),
-            connection("c3", "p", "SUBSCRIBE", "q"),
-            ConnectionRow { node_id: "n2".into(), connection_token_id: "".into(), ..connection("C4", "q", "SUBSCRIBE", "p") },
+            connection("c2", "p", Intent::Publish),
+            connection("c1", "p", Intent::Events),
+            connection("c3", "p", subscribe("q")),
+            ConnectionRow { node_id: "n2".into(), connection_token_id: None, ..connection("C4", "q", subscribe("p")) },
         ] {
             tx.insert_connection(&scope, "s", &row).await.unwrap();
             assert_eq!(tx.connection(&scope, "s", &row.id).await.unwrap(), Some(row), "what is written is read");
         }
-        tx.insert_connection(&scope, "other", &connection("c1", "p", "EVENTS", "")).await.unwrap();
+        tx.insert_connection(&scope, "other", &connection("c1", "p", Intent::Events)).await.unwrap();
         let ids = |rows: Vec<ConnectionRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!(ids(tx.connections_of(&scope, "s", "p").await.unwrap()), ["c1", "c2", "c3"]);
         assert_eq!(tx.publishing_connection(&scope, "s", "p").await.unwrap().unwrap().id, "c2");
@@ -675,14 +689,14 @@ conformance! {
             assert!(tx.stages_of_token(&stranger, "t", 9).await.unwrap().is_empty());
             assert!(!tx.start_connection(&stranger, "s", "c1").await.unwrap());
             assert!(!tx.delete_connection(&stranger, "s", "c1").await.unwrap());
-            assert!(tx.take_connection(&stranger, "s", "c1").await.unwrap().is_none());
             assert_eq!(tx.delete_connections_of(&stranger, "s", "p").await.unwrap(), 0);
         }
         assert!(tx.delete_connection(&scope, "s", "c1").await.unwrap());
         assert!(!tx.delete_connection(&scope, "s", "c1").await.unwrap());
-        let taken = tx.take_connection(&scope, "s", "c2").await.unwrap().unwrap();
-        assert_eq!(taken, ConnectionRow { started: true, ..connection("c2", "p", "PUBLISH", "") }, "what is taken is answered");
-        assert_eq!(tx.take_connection(&scope, "s", "c2").await.unwrap(), None);
+        let row = tx.connection(&scope, "s", "c2").await.unwrap().unwrap();
+        assert_eq!(row, ConnectionRow { started: true, ..connection("c2", "p", Intent::Publish) });
+        assert!(tx.delete_connection(&scope, "s", "c2").await.unwrap());
+        assert_eq!(tx.connection(&scope, "s", "c2").await.unwrap(), None);
         assert_eq!(tx.delete_connections_of(&scope, "s", "p").await.unwrap(), 1);
         assert_eq!(ids(tx.connections_of(&scope, "s", "q").await.unwrap()), ["C4"]);
         tx.delete_stage_history(&scope, "s").await.unwrap();
@@ -692,11 +706,11 @@ conformance! {
 
     publishers_and_subscribers_are_counted_once_each(tx) {
         let scope = scope();
-        for (id, who, kind, remote) in [
-            ("1", "p", "PUBLISH", ""), ("2", "q", "PUBLISH", ""), ("3", "p", "SUBSCRIBE", "q"), ("4", "q", "SUBSCRIBE", "p"),
-            ("5", "q", "SUBSCRIBE", "x"), ("6", "r", "EVENTS", ""),
+        for (id, who, intent) in [
+            ("1", "p", Intent::Publish), ("2", "q", Intent::Publish), ("3", "p", subscribe("q")), ("4", "q", subscribe("p")),
+            ("5", "q", subscribe("x")), ("6", "r", Intent::Events),
         ] {
-            tx.insert_connection(&scope, "s", &connection(id, who, kind, remote)).await.unwrap();
+            tx.insert_connection(&scope, "s", &connection(id, who, intent)).await.unwrap();
         }
         let session = connected_participant(&mut tx, "s", "p").await;
         let here = SessionKey { scope: &scope, stage: "s", session: &session };
@@ -725,10 +739,10 @@ conformance! {
         let scope = scope();
         let session = connected_participant(&mut tx, "s", "replica").await;
         let here = SessionKey { scope: &scope, stage: "s", session: &session };
-        let native = ParticipantRow { source_stage_id: "".into(), state: "DISCONNECTED".into(), ..participant("native", 1) };
+        let native = ParticipantRow { source_stage_id: None, state: DISCONNECTED, ..participant("native", 1) };
         tx.insert_participant(here, &native).await.unwrap();
-        for (id, kind, remote) in [("1", "SUBSCRIBE", "replica"), ("2", "SUBSCRIBE", "native"), ("3", "SUBSCRIBE", "?"), ("4", "EVENTS", "")] {
-            let row = ConnectionRow { session_id: session.clone(), ..connection(id, "replica", kind, remote) };
+        for (id, intent) in [("1", subscribe("replica")), ("2", subscribe("native")), ("3", subscribe("?")), ("4", Intent::Events)] {
+            let row = ConnectionRow { session_id: session.clone(), ..connection(id, "replica", intent) };
             tx.insert_connection(&scope, "s", &row).await.unwrap();
         }
         let held = async |tx: &mut Conn, scope: &Scope, node: &str| {
@@ -738,7 +752,7 @@ conformance! {
         };
         assert_eq!(held(&mut tx, &scope, "n1").await, ["1", "2", "3", "4"]);
         assert!(held(&mut tx, &scope, "n2").await.is_empty());
-        let gone = ParticipantRow { state: "DISCONNECTED".into(), ..participant("replica", 1) };
+        let gone = ParticipantRow { state: DISCONNECTED, ..participant("replica", 1) };
         tx.update_participant(here, 1, &gone).await.unwrap();
         assert_eq!(held(&mut tx, &scope, "n1").await, ["2", "3", "4"]);
         for stranger in strangers() {
@@ -807,11 +821,11 @@ conformance! {
         let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
         assert!(!tx.is_anybody_connected(here).await.unwrap());
         for (id, joined, publishing, state) in
-            [("a", 3, false, "CONNECTED"), ("b", 1, false, "CONNECTED"), ("c", 2, true, "CONNECTED"), ("d", 1, true, "CONNECTED"), ("e", 1, false, "DISCONNECTED")]
+            [("a", 3, false, CONNECTED), ("b", 1, false, CONNECTED), ("c", 2, true, CONNECTED), ("d", 1, true, CONNECTED), ("e", 1, false, DISCONNECTED)]
         {
             let row = ParticipantRow {
                 publishing,
-                state: state.into(),
+                state,
                 token: Json(Some(CurrentToken::default())),
                 recording_started_at: Some(joined),
                 ..participant(id, joined)
@@ -869,28 +883,31 @@ conformance! {
         }
         assert_eq!(stages(tx.stages_with_due_sessions(29, 9).await.unwrap()), ["never"], "what has ended is not due");
         assert_eq!(tx.open_session(&scope, "never").await.unwrap().unwrap().ends_at, Some(5));
-        for (destination, state) in [("d1", "ACTIVE"), ("d3", "ACTIVE")] {
+        for (destination, state) in [("d1", ReplicationState::Active), ("d3", ReplicationState::Active)] {
             tx.put_replication(&scope, &replication(destination, 1, state)).await.unwrap();
         }
         assert!(tx.stages_with_due_replications(39, 9).await.unwrap().is_empty());
         assert_eq!(stages(tx.stages_with_due_replications(40, 9).await.unwrap()), ["s"]);
-        tx.put_replication(&scope, &replication("d3", 1, "STOPPED")).await.unwrap();
+        tx.put_replication(&scope, &replication("d3", 1, ReplicationState::Stopped)).await.unwrap();
         assert!(tx.stages_with_due_replications(40, 9).await.unwrap().is_empty());
     }
 }
 
-fn connection(id: &str, participant: &str, kind: &str, remote: &str) -> ConnectionRow {
+fn connection(id: &str, participant: &str, intent: Intent) -> ConnectionRow {
     ConnectionRow {
         id: id.into(),
         participant_id: participant.into(),
         session_id: "st-1".into(),
         node_id: "n1".into(),
-        kind: kind.into(),
-        remote_id: remote.into(),
-        connection_token_id: "t".into(),
+        intent,
+        connection_token_id: Some("t".into()),
         started: false,
         opened_at: 5,
     }
+}
+
+fn subscribe(remote: &str) -> Intent {
+    Intent::Subscribe(remote.into())
 }
 
 fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
@@ -898,24 +915,24 @@ fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
         id: id.into(),
         user_id: "user".into(),
         attributes: Json(from(json!({"k": "v"}))),
-        state: "CONNECTED".into(),
+        state: CONNECTED,
         published: false,
         publishing: false,
         subscriptions: Json(vec!["q".into()]),
         first_joined_at,
         events: 1,
         client: Json(Client { browser_name: "Firefox".into(), ..Client::default() }),
-        protocol: "WHIP".into(),
-        recording_state: "DISABLED".into(),
-        recording_bucket: "bucket".into(),
-        recording_prefix: "prefix".into(),
+        protocol: ParticipantProtocol::Whip,
+        recording_state: ParticipantRecordingState::Disabled,
+        recording_bucket: Some("bucket".into()),
+        recording_prefix: Some("prefix".into()),
         recording_started_at: None,
-        replication_type: "NONE".into(),
-        replication_state: "".into(),
-        source_stage_id: "stage".into(),
-        source_session_id: "session".into(),
+        replication_type: ReplicationType::None,
+        replication_state: None,
+        source_stage_id: Some("stage".into()),
+        source_session_id: Some("session".into()),
         redundant_ingest: true,
-        ingest_configuration_id: "ingest".into(),
+        ingest_configuration_id: Some("ingest".into()),
         token: Json(None),
     }
 }
@@ -932,17 +949,17 @@ async fn connected_participant(tx: &mut Conn, stage: &str, id: &str) -> String {
     session
 }
 
-fn ingest(id: &str, created_at: i64, stage: &str, state: &str) -> IngestConfigurationRow {
+fn ingest(id: &str, created_at: i64, stage: Option<&str>, state: IngestConfigurationState) -> IngestConfigurationRow {
     IngestConfigurationRow {
         id: id.into(),
         name: "n".into(),
-        stage_id: stage.into(),
+        stage_id: stage.map(str::to_owned),
         participant_id: "p".into(),
-        protocol: "RTMPS".into(),
+        protocol: IngestProtocol::Rtmps,
         stream_key: "secret".into(),
         credentials: Json(from(json!([{"participantId": "q", "streamKey": "secret"}]))),
         redundant: false,
-        state: state.into(),
+        state,
         user_id: "u".into(),
         attributes: Json(from(json!({}))),
         tags: Json(from(json!({}))),
@@ -950,35 +967,35 @@ fn ingest(id: &str, created_at: i64, stage: &str, state: &str) -> IngestConfigur
     }
 }
 
-fn composition(id: &str, started_at: i64, stage: &str, encoder: &str) -> CompositionRow {
+fn composition(id: &str, started_at: i64, stage: &str, encoder: Option<&str>) -> CompositionRow {
     CompositionRow {
         id: id.into(),
         stage_id: stage.into(),
         layout: Json(greenroom::domain::composition::layout(None).unwrap()),
         destinations: Json(vec![]),
         tags: Json(from(json!({}))),
-        channel_encoder_id: String::new(),
-        s3_encoder_id: encoder.into(),
-        storage_id: "storage".into(),
-        idempotency_token: format!("token of {id}"),
+        channel_encoder_id: None,
+        s3_encoder_id: encoder.map(str::to_owned),
+        storage_id: Some("storage".into()),
+        idempotency_token: Some(format!("token of {id}")),
         request_digest: "digest".into(),
         started_at,
         stopping_at: None,
-        error_code: String::new(),
+        error_code: None,
         next_at: started_at,
-        told: 0,
+        told: Progress::Requested,
         quiet_since: None,
     }
 }
 
-fn replication(destination: &str, started_at: i64, state: &str) -> ReplicationRow {
+fn replication(destination: &str, started_at: i64, state: ReplicationState) -> ReplicationRow {
     ReplicationRow {
         source_stage_id: "s".into(),
         participant_id: "p".into(),
         destination_stage_id: destination.into(),
         source_session_id: "st-1".into(),
         destination_session_id: "st-2".into(),
-        state: state.into(),
+        state,
         reconnect_window_seconds: 9,
         started_at,
         ends_at: (destination == "d3").then_some(40),
@@ -1008,6 +1025,46 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
         conn.commit().await.unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_unknown_value_of_an_enum_is_an_error_of_the_store() {
+    const UNKNOWN: [(&str, &str, &str); 4] = [
+        ("UPDATE participants SET state = 'AWAY'", "UPDATE participants SET state = 'CONNECTED'", "AWAY"),
+        (
+            "UPDATE participants SET replication_state = 'away'",
+            "UPDATE participants SET replication_state = ''",
+            "ReplicationState",
+        ),
+        ("UPDATE connections SET remote_id = 'q'", "UPDATE connections SET remote_id = ''", "Intent"),
+        ("UPDATE compositions SET told = 9", "UPDATE compositions SET told = 0", "Progress"),
+    ];
+    for engine in Engine::both().await {
+        let db = engine.open().await;
+        let scope = scope();
+        let mut tx = db.write().await.unwrap();
+        let session = connected_participant(&mut tx, "s", "p").await;
+        tx.insert_connection(&scope, "s", &connection("c", "p", Intent::Publish)).await.unwrap();
+        tx.insert_composition(&scope, &composition("c", 1, "s", None)).await.unwrap();
+        tx.commit().await.unwrap();
+        let here = SessionKey { scope: &scope, stage: "s", session: &session };
+        let read = async || {
+            let mut conn = db.read().await.unwrap();
+            conn.participant(here, "p").await?;
+            conn.connection(&scope, "s", "c").await?;
+            conn.composition(&scope, "c").await.map(drop)
+        };
+        for (away, back, named) in UNKNOWN {
+            read().await.unwrap();
+            engine.write(&[away]).await;
+            let failed = read().await;
+            assert!(matches!(&failed, Err(StoreError::Corrupt(_))), "{failed:?}");
+            let detail = failed.unwrap_err().detail();
+            assert!(detail.contains(named), "{detail}");
+            engine.write(&[back]).await;
+        }
+        db.close().await;
+    }
 }
 
 #[tokio::test]
@@ -1100,7 +1157,7 @@ async fn a_store_of_an_older_schema_is_migrated_with_its_rows() {
         let mut conn = db.read().await.unwrap();
         let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
         let row = conn.participant(here, "p").await.unwrap().unwrap();
-        assert_eq!((row.protocol.as_str(), row.token.0), ("WHIP", None));
+        assert_eq!((row.protocol, row.token.0), (ParticipantProtocol::Whip, None));
         assert_eq!(conn.open_session(&scope, "s").await.unwrap().unwrap().ends_at, None);
         assert_eq!(conn.stages_with_due_replications(40, 9).await.unwrap().len(), 1);
         assert_eq!(conn.due_compositions(7, 9).await.unwrap()[0].id, "c", "it is looked at once");

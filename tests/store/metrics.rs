@@ -1,7 +1,8 @@
 //! Metrics of the store.
 
 use crate::engines::Engine;
-use crate::{connection, participant, scope, strangers};
+use crate::{CONNECTED, DISCONNECTED, connection, participant, scope, strangers, subscribe};
+use greenroom::domain::admission::Intent;
 use greenroom::metrics::{ActiveCounts, Format, Metrics};
 use greenroom::store::{EVENT, SessionKey, StoreError, Written};
 use std::sync::Arc;
@@ -14,14 +15,14 @@ conformance! {
             tx.insert_session(scope, "b", "st-2", 1, None).await.unwrap();
             tx.end_session(scope, "b", "st-2", 2).await.unwrap();
             let here = SessionKey { scope, stage: "a", session: "st-1" };
-            for (id, state, publishing) in [("p", "CONNECTED", n > 0), ("q", "CONNECTED", false), ("r", "DISCONNECTED", false)] {
+            for (id, state, publishing) in [("p", CONNECTED, n > 0), ("q", CONNECTED, false), ("r", DISCONNECTED, false)] {
                 let mut row = participant(id, 1);
-                (row.state, row.publishing) = (state.into(), publishing);
+                (row.state, row.publishing) = (state, publishing);
                 tx.insert_participant(here, &row).await.unwrap();
             }
-            tx.insert_connection(scope, "a", &connection("c1", "p", "PUBLISH", "")).await.unwrap();
-            tx.insert_connection(scope, "a", &connection("c2", "q", "EVENTS", "")).await.unwrap();
-            tx.insert_connection(scope, "a", &connection("c3", "q", "SUBSCRIBE", "p")).await.unwrap();
+            tx.insert_connection(scope, "a", &connection("c1", "p", Intent::Publish)).await.unwrap();
+            tx.insert_connection(scope, "a", &connection("c2", "q", Intent::Events)).await.unwrap();
+            tx.insert_connection(scope, "a", &connection("c3", "q", subscribe("p"))).await.unwrap();
         }
         let living = ActiveCounts { sessions: 3, participants: 6, publishers: 2, subscriptions: 3 };
         assert_eq!(tx.living().await.unwrap(), living);

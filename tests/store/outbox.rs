@@ -2,6 +2,7 @@
 
 use crate::engines::Engine;
 use crate::{scope, strangers};
+use greenroom::domain::event::EventKind;
 use greenroom::store::{AUDIT, Conn, EVENT, Written};
 
 async fn write(tx: &mut Conn, stage: &str, number: i64, id: &str) {
@@ -47,7 +48,7 @@ conformance! {
         }
         tx.relay(10).await.unwrap();
         let log = tx.log_of(&scope(), 0, 10).await.unwrap();
-        assert_eq!((log.len(), log[0].id.as_str(), log[0].kind.as_str()), (1, "2", AUDIT));
+        assert_eq!((log.len(), log[0].id.as_str(), log[0].kind), (1, "2", EventKind::Audit));
         assert_eq!(tx.log_of(&scope(), log[0].position, 10).await.unwrap(), []);
     }
 

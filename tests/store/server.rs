@@ -103,7 +103,7 @@ async fn a_conflict_at_the_commit_is_a_known_failure() {
     let key = |id: &str| greenroom::store::SigningKeyRow {
         id: id.into(),
         created_at: 1,
-        sealed: "x".into(),
+        sealed: Some("x".into()),
         retired_at: None,
     };
     one.insert_signing_key(&key("a")).await.unwrap();

@@ -22,7 +22,7 @@ pub(super) async fn replace(
     new: &ConnectionRow,
 ) -> Result<(), Fault> {
     let old = tx.connections_of(&ctx.scope, &session.stage, &new.participant_id).await?;
-    let replaced = old.iter().filter(|old| (&old.kind, &old.remote_id) == (&new.kind, &new.remote_id));
+    let replaced = old.iter().filter(|old| old.intent == new.intent);
     let command =
         |old| Command::ConnectionReplaced { session: session.clone(), connection: stage_state::connection(old) };
     stage_state::run(ctx, tx, replaced.map(command)).await
@@ -36,7 +36,7 @@ pub(super) async fn end_unauthorized(
 ) -> Result<(), Fault> {
     let rows = tx.connections_of(&ctx.scope, &token.stage, &token.participant).await?;
     let unauthorized = rows.iter().filter(|row| {
-        let needed = stage_state::connection(row).intent.capability();
+        let needed = row.intent.capability();
         needed.is_some_and(|needed| !token.capabilities.contains(&needed))
     });
     stage_state::run(ctx, tx, unauthorized.map(|row| ended_command(&token.stage, row, None))).await

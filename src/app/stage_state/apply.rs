@@ -43,9 +43,9 @@ pub(super) async fn change(ctx: &OperationContext, tx: &mut Conn, change: Change
         Change::BumpRevision { stage } => tx.note_change(scope, &stage, ctx.app.lease_now().0, false).await.map(drop),
         Change::PutReplication(replication) => tx.put_replication(scope, &rows::replication_row(replication)).await,
         Change::DeleteReplications { stage } => tx.delete_replications_of_stage(scope, &stage).await,
-        Change::StopComposition { id, at, error_code } => tx.stop_composition(scope, &id, at.0, error_code).await,
+        Change::StopComposition { id, at, error } => tx.stop_composition(scope, &id, at.0, error).await,
         Change::RescheduleComposition { id, progress, next_at } => {
-            tx.note_course(scope, &id, progress.number(), next_at.0).await
+            tx.note_course(scope, &id, progress, next_at.0).await
         }
     }
 }

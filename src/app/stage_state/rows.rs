@@ -1,25 +1,19 @@
 //! Between the types of the domain and rows of the store.
 
 use crate::clock::Timestamp;
-use crate::domain::admission::Intent;
 use crate::domain::participant::{Participant, Presence};
 use crate::domain::stage_state::{Connection, ParticipantRecord, ParticipantRecording, Replication, SessionId};
-use crate::model::participant::{ParticipantProtocol, ParticipantRecordingState, ParticipantState};
-use crate::model::replication::{ReplicationState, ReplicationType};
-use crate::store::{ConnectionRow, Json, PUBLISH, ParticipantRow, ReplicationRow, SUBSCRIBE};
-
-fn some(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
-}
+use crate::model::participant::ParticipantState;
+use crate::store::{ConnectionRow, Json, ParticipantRow, ReplicationRow};
 
 /// A participant from its row.
 pub(in crate::app) fn record(row: ParticipantRow) -> ParticipantRecord {
-    let source = some(row.source_stage_id).map(|stage| SessionId { stage, session: row.source_session_id });
-    let connected = row.state == ParticipantState::Connected.as_str();
-    let presence = if connected {
-        Presence::Connected { publishing: row.publishing, subscriptions: row.subscriptions.0 }
-    } else {
-        Presence::Disconnected
+    let source = row.source_stage_id.zip(row.source_session_id).map(|(stage, session)| SessionId { stage, session });
+    let presence = match row.state {
+        ParticipantState::Connected => {
+            Presence::Connected { publishing: row.publishing, subscriptions: row.subscriptions.0 }
+        }
+        ParticipantState::Disconnected => Presence::Disconnected,
     };
     ParticipantRecord {
         participant: Participant { id: row.id, replica: source.is_some(), published: row.published, presence },
@@ -28,19 +22,18 @@ pub(in crate::app) fn record(row: ParticipantRow) -> ParticipantRecord {
         first_joined_at: Timestamp(row.first_joined_at),
         events: row.events,
         client: row.client.0,
-        protocol: ParticipantProtocol::parse(&row.protocol).unwrap_or(ParticipantProtocol::Unknown),
+        protocol: row.protocol,
         recording: ParticipantRecording {
-            state: ParticipantRecordingState::parse(&row.recording_state)
-                .unwrap_or(ParticipantRecordingState::Disabled),
+            state: row.recording_state,
             bucket: row.recording_bucket,
             prefix: row.recording_prefix,
             started_at: row.recording_started_at.map(Timestamp),
         },
-        replication_type: ReplicationType::parse(&row.replication_type).unwrap_or(ReplicationType::None),
-        replication_state: ReplicationState::parse(&row.replication_state),
+        replication_type: row.replication_type,
+        replication_state: row.replication_state,
         source,
         redundant_ingest: row.redundant_ingest,
-        ingest_configuration_id: some(row.ingest_configuration_id),
+        ingest_configuration_id: row.ingest_configuration_id,
         token: row.token.0,
     }
 }
@@ -52,30 +45,29 @@ pub(super) fn participant(record: &ParticipantRecord) -> ParticipantRow {
         Presence::Connected { publishing, subscriptions } => (ParticipantState::Connected, publishing, subscriptions),
         Presence::Disconnected => (ParticipantState::Disconnected, false, Vec::new()),
     };
-    let source = record.source.map(|source| (source.stage, source.session));
-    let (source_stage_id, source_session_id) = source.unwrap_or_default();
+    let (source_stage_id, source_session_id) = record.source.map(|source| (source.stage, source.session)).unzip();
     ParticipantRow {
         id: record.participant.id,
         user_id: record.user_id,
         attributes: Json(record.attributes),
-        state: state.as_str().to_owned(),
+        state,
         published: record.participant.published,
         publishing,
         subscriptions: Json(subscriptions),
         first_joined_at: record.first_joined_at.0,
         events: record.events,
         client: Json(record.client),
-        protocol: record.protocol.as_str().to_owned(),
-        recording_state: record.recording.state.as_str().to_owned(),
+        protocol: record.protocol,
+        recording_state: record.recording.state,
         recording_bucket: record.recording.bucket,
         recording_prefix: record.recording.prefix,
         recording_started_at: record.recording.started_at.map(|at| at.0),
-        replication_type: record.replication_type.as_str().to_owned(),
-        replication_state: record.replication_state.map(ReplicationState::as_str).unwrap_or_default().to_owned(),
+        replication_type: record.replication_type,
+        replication_state: record.replication_state,
         source_stage_id,
         source_session_id,
         redundant_ingest: record.redundant_ingest,
-        ingest_configuration_id: record.ingest_configuration_id.unwrap_or_default(),
+        ingest_configuration_id: record.ingest_configuration_id,
         token: Json(record.token),
     }
 }
@@ -86,7 +78,7 @@ pub(super) fn replication(row: ReplicationRow) -> Replication {
         participant: row.participant_id,
         source: SessionId { stage: row.source_stage_id, session: row.source_session_id },
         destination: SessionId { stage: row.destination_stage_id, session: row.destination_session_id },
-        state: ReplicationState::parse(&row.state).unwrap_or(ReplicationState::Stopped),
+        state: row.state,
         reconnect_window_seconds: row.reconnect_window_seconds,
         started_at: Timestamp(row.started_at),
         ends_at: row.ends_at.map(Timestamp),
@@ -101,7 +93,7 @@ pub(super) fn replication_row(replication: Replication) -> ReplicationRow {
         destination_stage_id: replication.destination.stage,
         source_session_id: replication.source.session,
         destination_session_id: replication.destination.session,
-        state: replication.state.as_str().to_owned(),
+        state: replication.state,
         reconnect_window_seconds: replication.reconnect_window_seconds,
         started_at: replication.started_at.0,
         ends_at: replication.ends_at.map(|at| at.0),
@@ -110,10 +102,6 @@ pub(super) fn replication_row(replication: Replication) -> ReplicationRow {
 
 /// A connection from its row.
 pub(in crate::app) fn connection(row: &ConnectionRow) -> Connection {
-    let intent = match row.kind.as_str() {
-        PUBLISH => Intent::Publish,
-        SUBSCRIBE => Intent::Subscribe(row.remote_id.clone()),
-        _ => Intent::Events,
-    };
-    Connection { id: row.id.clone(), participant: row.participant_id.clone(), intent, started: row.started }
+    let (id, participant, intent) = (row.id.clone(), row.participant_id.clone(), row.intent.clone());
+    Connection { id, participant, intent, started: row.started }
 }

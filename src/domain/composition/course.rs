@@ -40,12 +40,13 @@ impl Progress {
     }
 
     /// From the stored number.
-    pub const fn of(number: i64) -> Self {
+    pub const fn parse(number: i64) -> Option<Self> {
         match number {
-            i64::MIN..=0 => Progress::Requested,
-            1 => Progress::Started,
-            2 => Progress::Ended,
-            3.. => Progress::Gone,
+            0 => Some(Progress::Requested),
+            1 => Some(Progress::Started),
+            2 => Some(Progress::Ended),
+            3 => Some(Progress::Gone),
+            _ => None,
         }
     }
 }

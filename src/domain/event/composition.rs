@@ -8,15 +8,45 @@ use serde::Serialize;
 
 const DETAIL_TYPE: &str = "IVS Composition State Change";
 
-/// Error code of a composition whose stage was deleted.
-pub const STAGE_DELETED: &str = "StageDeleted";
+/// Why a composition failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompositionError {
+    /// Its stage was deleted.
+    StageDeleted,
+    DestinationFailure,
+    InternalServerException,
+}
 
-/// Error codes of compositions, and their reasons.
-const FAILURES: &[(&str, &str)] = &[
-    (STAGE_DELETED, "Stage has been deleted"),
-    ("DestinationFailure", "One or more outputs failed"),
-    ("InternalServerException", "Service internal error"),
-];
+impl CompositionError {
+    /// Its error code.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CompositionError::StageDeleted => "StageDeleted",
+            CompositionError::DestinationFailure => "DestinationFailure",
+            CompositionError::InternalServerException => "InternalServerException",
+        }
+    }
+
+    /// The value of an error code.
+    pub fn parse(code: &str) -> Option<Self> {
+        use CompositionError::{DestinationFailure, InternalServerException, StageDeleted};
+        [StageDeleted, DestinationFailure, InternalServerException].into_iter().find(|error| error.as_str() == code)
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            CompositionError::StageDeleted => "Stage has been deleted",
+            CompositionError::DestinationFailure => "One or more outputs failed",
+            CompositionError::InternalServerException => "Service internal error",
+        }
+    }
+}
+
+impl From<CompositionError> for Failure {
+    fn from(error: CompositionError) -> Self {
+        Failure { error_code: error.as_str().to_owned(), reason: error.reason().to_owned() }
+    }
+}
 
 /// The detail of an `IVS Composition State Change`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,8 +68,8 @@ pub struct Composition<'a> {
     pub id: &'a str,
     /// The stage's id.
     pub stage: &'a str,
-    /// Why it failed, or `""`.
-    pub error_code: &'a str,
+    /// Why it failed.
+    pub error: Option<CompositionError>,
 }
 
 /// The events of a composition's course after `from`, up to and including `to`.
@@ -69,14 +99,9 @@ pub fn of_composition(
         all.extend(
             destinations.iter().filter(|_| started).map(|id| outbox_event("Destination End", Some(id), None, at)),
         );
-        let failure = failure(composition.error_code);
+        let failure = composition.error.map(Failure::from);
         let name = if failure.is_some() { "Session Failure" } else { "Session End" };
         all.push(outbox_event(name, None, failure, at));
     }
     all
-}
-
-fn failure(error_code: &str) -> Option<Failure> {
-    let (code, reason) = FAILURES.iter().find(|(code, _)| *code == error_code)?;
-    Some(Failure { error_code: (*code).to_owned(), reason: (*reason).to_owned() })
 }

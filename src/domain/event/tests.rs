@@ -211,9 +211,14 @@ fn course(stopping_at: i64) -> Course {
 }
 
 /// The outbox events of a composition with two destinations: second, name, destination, error.
-fn composed(course: &Course, error_code: &str, from: Progress, to: Progress) -> Vec<(i64, String, String, Value)> {
+fn composed(
+    course: &Course,
+    error: Option<CompositionError>,
+    from: Progress,
+    to: Progress,
+) -> Vec<(i64, String, String, Value)> {
     let scope = scope();
-    let composition = Composition { scope: &scope, id: "Compo1", stage: "Stage1", error_code };
+    let composition = Composition { scope: &scope, id: "Compo1", stage: "Stage1", error };
     let all = of_composition(composition, &["Dest1", "Dest2"], course, from, to);
     let shown = |event: OutboxEvent| {
         assert_eq!(event.detail_type, "IVS Composition State Change");
@@ -239,16 +244,16 @@ fn a_composition_tells_of_its_start_its_destinations_and_its_end() {
         [event(2, "Session Start", ""), event(2, "Destination Start", "Dest1"), event(2, "Destination Start", "Dest2")];
     let ends = [event(11, "Destination End", "Dest1"), event(11, "Destination End", "Dest2")];
     let end = event(11, "Session End", "");
-    assert_eq!(composed(&course, "", Progress::Requested, Progress::Started), start);
-    assert_eq!(composed(&course, "", Progress::Started, Progress::Started), []);
+    assert_eq!(composed(&course, None, Progress::Requested, Progress::Started), start);
+    assert_eq!(composed(&course, None, Progress::Started, Progress::Started), []);
     assert_eq!(
-        composed(&course, "", Progress::Started, Progress::Ended),
+        composed(&course, None, Progress::Started, Progress::Ended),
         [&ends[..], std::slice::from_ref(&end)].concat()
     );
-    assert_eq!(composed(&course, "", Progress::Ended, Progress::Gone), []);
+    assert_eq!(composed(&course, None, Progress::Ended, Progress::Gone), []);
     let all = [&start[..], &ends, &[end]].concat();
-    assert_eq!(composed(&course, "", Progress::Requested, Progress::Gone), all, "late, but all of it");
-    let failed = composed(&course, STAGE_DELETED, Progress::Started, Progress::Ended);
+    assert_eq!(composed(&course, None, Progress::Requested, Progress::Gone), all, "late, but all of it");
+    let failed = composed(&course, Some(CompositionError::StageDeleted), Progress::Started, Progress::Ended);
     assert_eq!(failed[..2], ends);
     let why = json!({"error_code": "StageDeleted", "reason": "Stage has been deleted"});
     assert_eq!(failed[2], (11, "Session Failure".to_owned(), String::new(), why));
@@ -257,7 +262,7 @@ fn a_composition_tells_of_its_start_its_destinations_and_its_end() {
 #[test]
 fn a_composition_that_was_stopped_before_it_started_tells_only_of_its_end() {
     let course = course(1);
-    assert_eq!(composed(&course, "", Progress::Requested, Progress::Ended), [event(2, "Session End", "")]);
+    assert_eq!(composed(&course, None, Progress::Requested, Progress::Ended), [event(2, "Session End", "")]);
 }
 
 #[test]
@@ -272,7 +277,7 @@ fn a_course_goes_on_to_its_end_and_its_times_are_those_of_its_progress() {
             assert_eq!(course.progress(Timestamp(next.0 - 1)), progress, "not before its time");
             let then = course.progress(next);
             assert!(then > progress, "{course:?}");
-            assert_eq!(Progress::of(then.number()), then);
+            assert_eq!(Progress::parse(then.number()), Some(then));
             (progress, at) = (then, next);
         }
         assert_eq!(at, course.gone_at);

@@ -3,7 +3,7 @@
 use super::{Change, Command, Draft, StageState};
 use crate::clock::Timestamp;
 use crate::domain::composition::{History, Progress};
-use crate::domain::event::STAGE_DELETED;
+use crate::domain::event::CompositionError;
 
 /// A composition of a stage, and when its next event is due.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Draft<'_> {
     pub(super) fn stop_idle_compositions(&mut self, compositions: &[ScheduledComposition], now: Timestamp) {
         for composition in compositions {
             if let Some(at) = composition.history.at(now, self.rules.compositions).stopping_at {
-                self.change(Change::StopComposition { id: composition.id.clone(), at, error_code: "" });
+                self.change(Change::StopComposition { id: composition.id.clone(), at, error: None });
             }
         }
     }
@@ -29,8 +29,8 @@ impl Draft<'_> {
     pub(super) fn stop_compositions(&mut self, state: &StageState, stage: String, now: Timestamp) {
         for composition in &state.compositions {
             let stopping_at = composition.history.at(now, self.rules.compositions).stopping_at;
-            let (at, error_code) = stopping_at.map_or((now, STAGE_DELETED), |at| (at, ""));
-            self.change(Change::StopComposition { id: composition.id.clone(), at, error_code });
+            let (at, error) = stopping_at.map_or((now, Some(CompositionError::StageDeleted)), |at| (at, None));
+            self.change(Change::StopComposition { id: composition.id.clone(), at, error });
         }
         self.follow(Command::RescheduleCompositions { stage });
     }

@@ -21,7 +21,7 @@ pub use record::{NewParticipant, ParticipantRecord, ParticipantRecording};
 pub use replications::{Replication, ReplicationKey};
 
 use super::composition::{Durations, Progress};
-use super::event::{self, EventContext, OutboxEvent, Subject};
+use super::event::{self, CompositionError, EventContext, OutboxEvent, Subject};
 use super::participant::Illegal;
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
@@ -218,7 +218,7 @@ pub enum Change {
     StopComposition {
         id: String,
         at: Timestamp,
-        error_code: &'static str,
+        error: Option<CompositionError>,
     },
     RescheduleComposition {
         id: String,

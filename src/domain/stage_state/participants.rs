@@ -98,8 +98,8 @@ impl Draft<'_> {
                 let context = session.context(self.rules.scope);
                 (recording, after.recording.started_at) = event::of_recording(context, before.id(), was, now, at);
                 after.recording.state = state;
-                after.recording.bucket = bucket;
-                after.recording.prefix = prefix;
+                after.recording.bucket = Some(bucket);
+                after.recording.prefix = Some(prefix);
             }
             _ => {}
         }

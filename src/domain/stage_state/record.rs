@@ -50,10 +50,10 @@ pub struct ParticipantRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParticipantRecording {
     pub state: ParticipantRecordingState,
-    /// The S3 bucket, or `""`.
-    pub bucket: String,
-    /// The prefix of its keys, or `""`.
-    pub prefix: String,
+    /// The S3 bucket.
+    pub bucket: Option<String>,
+    /// The prefix of its keys.
+    pub prefix: Option<String>,
     /// Since when media are recorded.
     pub started_at: Option<Timestamp>,
 }
@@ -71,12 +71,7 @@ impl ParticipantRecord {
             events: 0,
             client: new.client.fit(),
             protocol: new.protocol,
-            recording: ParticipantRecording {
-                state: disabled,
-                bucket: String::new(),
-                prefix: String::new(),
-                started_at: None,
-            },
+            recording: ParticipantRecording { state: disabled, bucket: None, prefix: None, started_at: None },
             replication_type: if replica { ReplicationType::Replica } else { ReplicationType::None },
             replication_state: replica.then_some(ReplicationState::Active),
             source: new.source,

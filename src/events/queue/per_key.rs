@@ -23,7 +23,7 @@ pub(super) struct Item {
     pub(super) in_flight: bool,
     /// Whether its failures are the target's.
     excused: bool,
-    pub(super) error: String,
+    pub(super) error: Option<String>,
 }
 
 impl Item {
@@ -36,7 +36,7 @@ impl Item {
             next_at: Timestamp(i64::MIN),
             in_flight: false,
             excused: false,
-            error: String::new(),
+            error: None,
         }
     }
 
@@ -58,7 +58,7 @@ impl Item {
         self.since.get_or_insert(now);
         self.tried_at = Some(now);
         self.next_at = now.plus(backoff(u32::try_from(self.attempts).unwrap_or(u32::MAX), random));
-        self.error.clone_from(&error.reason);
+        self.error = Some(error.reason.clone());
     }
 
     /// The event as it is parked.
