@@ -14,7 +14,7 @@ pub struct ErrorSpec {
     pub close: u16,
 }
 
-/// The table in `docs/participants.md`.
+/// The table in `docs/reference/participants.md`.
 pub fn spec(code: SignalingErrorCode) -> ErrorSpec {
     use SignalingErrorCode as Code;
     let (status, close) = match code {
