@@ -18,110 +18,110 @@ pub enum Purpose {
     /// To connect: everything is checked.
     Join,
     /// To change or to end an existing connection: the token may have expired, or have been replaced by a newer one.
-    Hold,
+    Manage,
 }
 
 /// Verifies a participant token: signature, time, stage, claims, revocation, and that it was not replaced by a newer one. The
 /// caller checks capabilities.
 pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
-    decided(|| async {
+    with_retries(|| async {
         let mut conn = app.db.read().await?;
-        let (verified, signer) = believed(app, &mut conn, token).await?;
-        let rules = Rules { expired: purpose == Purpose::Hold, ..rules(app, signer.as_ref()) };
-        let ticket = admission::verify_participant_claims(&verified.payload, verified.digest, &rules)?;
-        let guest = conn.guest(&ticket.scope, &ticket.stage, &ticket.participant).await?;
-        let guest = guest.ok_or_else(|| no_stage(&ticket))?;
+        let (claims, signer) = verify_signature(app, &mut conn, token).await?;
+        let rules = Rules { expired: purpose == Purpose::Manage, ..rules(app, signer.as_ref()) };
+        let verified = admission::verify_participant_claims(&claims.payload, claims.digest, &rules)?;
+        let guest = conn.guest(&verified.scope, &verified.stage, &verified.participant).await?;
+        let guest = guest.ok_or_else(|| no_stage(&verified))?;
         if guest.revoked {
-            return Err(disconnected(&ticket).into());
+            return Err(disconnected(&verified).into());
         }
         if purpose == Purpose::Join {
-            not_superseded(guest.token.and_then(|token| token.0).as_ref(), &ticket)?;
+            not_superseded(guest.token.and_then(|token| token.0).as_ref(), &verified)?;
         }
-        Ok(ticket)
+        Ok(verified)
     })
     .await
 }
 
 /// Verifies the connection token of a request, and notes its id in the participant's token.
-pub async fn admit_connection(app: &Arc<App>, ticket: &mut VerifiedToken, token: &str) -> Result<(), SignalingError> {
-    let scope = ticket.scope.clone();
-    let id = decided(|| async {
+pub async fn admit_connection(app: &Arc<App>, verified: &mut VerifiedToken, token: &str) -> Result<(), SignalingError> {
+    let scope = verified.scope.clone();
+    let id = with_retries(|| async {
         let mut conn = app.db.read().await?;
-        let (verified, signer) = believed(app, &mut conn, token).await?;
+        let (claims, signer) = verify_signature(app, &mut conn, token).await?;
         if signer.is_none() {
             let text = "a connection token must be signed with a key of the customer's, not of this service";
             return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
         }
-        let id = admission::verify_connection_claims(&verified.payload, &scope, &rules(app, signer.as_ref()))?;
+        let id = admission::verify_connection_claims(&claims.payload, &scope, &rules(app, signer.as_ref()))?;
         not_revoked(&mut conn, &scope, &id).await?;
         Ok(id)
     })
     .await?;
-    ticket.connection_token = Some(id);
+    verified.connection_token = Some(id);
     Ok(())
 }
 
-/// Why a request with a token was not served.
-pub(super) enum No {
+/// Why an attempt at a request with a token failed.
+pub(super) enum AttemptError {
     /// The request is refused.
     Refused(SignalingError),
-    /// An internal error.
+    /// The store failed; retried if that can help.
     Failed(Fault),
 }
 
-impl From<SignalingError> for No {
+impl From<SignalingError> for AttemptError {
     fn from(refusal: SignalingError) -> Self {
-        No::Refused(refusal)
+        AttemptError::Refused(refusal)
     }
 }
 
-impl<E: Into<Fault>> From<E> for No {
+impl<E: Into<Fault>> From<E> for AttemptError {
     fn from(error: E) -> Self {
-        No::Failed(error.into())
+        AttemptError::Failed(error.into())
     }
 }
 
 /// Runs an operation, with retries while transactions conflict; logs internal errors.
-pub(super) async fn decided<T, F>(attempt: impl Fn() -> F) -> Result<T, SignalingError>
+pub(super) async fn with_retries<T, F>(attempt: impl Fn() -> F) -> Result<T, SignalingError>
 where
-    F: Future<Output = Result<T, No>>,
+    F: Future<Output = Result<T, AttemptError>>,
 {
     let done = super::again(|| async {
         match attempt().await {
             Ok(done) => Ok(Ok(done)),
-            Err(No::Refused(refusal)) => Ok(Err(refusal)),
-            Err(No::Failed(fault)) => Err(fault),
+            Err(AttemptError::Refused(refusal)) => Ok(Err(refusal)),
+            Err(AttemptError::Failed(fault)) => Err(fault),
         }
     });
     done.await.unwrap_or_else(|fault| {
         if fault.is_unavailable() {
             return Err(SignalingError::new(SignalingErrorCode::Busy, fault.message()));
         }
-        tracing::error!(error = &fault as &dyn std::error::Error, "a door failed");
+        tracing::error!(error = &fault as &dyn std::error::Error, "participant request failed");
         Err(SignalingError::new(SignalingErrorCode::Internal, "Unexpected error while the request was processed."))
     })
 }
 
-pub(super) fn no_stage(ticket: &VerifiedToken) -> SignalingError {
-    let arn = ticket.scope.arn(ResourceKind::Stage, &ticket.stage);
+pub(super) fn no_stage(token: &VerifiedToken) -> SignalingError {
+    let arn = token.scope.arn(ResourceKind::Stage, &token.stage);
     SignalingError::new(SignalingErrorCode::StageDeleted, format!("{arn} was deleted, or never was"))
 }
 
 /// Refuses a participant that was banned from the stage (DisconnectParticipant).
-pub(super) async fn not_disconnected(conn: &mut Conn, ticket: &VerifiedToken) -> Result<(), No> {
-    if !conn.is_participant_revoked(&ticket.scope, &ticket.stage, &ticket.participant).await? {
+pub(super) async fn not_disconnected(conn: &mut Conn, token: &VerifiedToken) -> Result<(), AttemptError> {
+    if !conn.is_participant_revoked(&token.scope, &token.stage, &token.participant).await? {
         return Ok(());
     }
-    Err(disconnected(ticket).into())
+    Err(disconnected(token).into())
 }
 
-pub(super) fn disconnected(ticket: &VerifiedToken) -> SignalingError {
-    let text = format!("the participant {} was disconnected; its tokens open no door again", ticket.participant);
+pub(super) fn disconnected(token: &VerifiedToken) -> SignalingError {
+    let text = format!("the participant {} was disconnected; its tokens are no longer valid", token.participant);
     SignalingError::new(SignalingErrorCode::ParticipantDisconnected, text)
 }
 
 /// Refuses a connection token that was revoked.
-pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<(), No> {
+pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<(), AttemptError> {
     if !conn.is_connection_token_revoked(scope, id).await? {
         return Ok(());
     }
@@ -129,9 +129,9 @@ pub(super) async fn not_revoked(conn: &mut Conn, scope: &Scope, id: &str) -> Res
     Err(SignalingError::new(SignalingErrorCode::ConnectionTokenRevoked, text).into())
 }
 
-/// Refuses a token that its participant has exchanged for `held`.
-pub(super) fn not_superseded(held: Option<&CurrentToken>, ticket: &VerifiedToken) -> Result<(), SignalingError> {
-    if !held.is_some_and(|held| held.supersedes(ticket.issued_at, &ticket.digest)) {
+/// Refuses a token that its participant has exchanged for `current`.
+pub(super) fn not_superseded(current: Option<&CurrentToken>, token: &VerifiedToken) -> Result<(), SignalingError> {
+    if !current.is_some_and(|current| current.supersedes(token.issued_at, &token.digest)) {
         return Ok(());
     }
     let text = "iat: the participant has exchanged this token for a newer one; use that, or one made after it";
@@ -152,11 +152,15 @@ fn rules<'a>(app: &'a App, signer: Option<&'a Scope>) -> Rules<'a> {
 
 /// Verifies the signature of a token. Returns its claims, and the scope of the public key that verified it, unless that
 /// is a key of this service.
-async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(VerifiedClaims, Option<Scope>), No> {
+async fn verify_signature(
+    app: &App,
+    conn: &mut Conn,
+    token: &str,
+) -> Result<(VerifiedClaims, Option<Scope>), AttemptError> {
     if token.is_empty() {
         return Err(SignalingError::new(SignalingErrorCode::TokenMissing, "a participant token is needed").into());
     }
-    let unverified = token::parse(token).map_err(disbelieved)?;
+    let unverified = token::parse(token).map_err(rejected)?;
     let (point, signer) = match signer(unverified.key()) {
         Some((scope, id)) => {
             let row = conn.public_key(&scope, id).await?;
@@ -166,7 +170,7 @@ async fn believed(app: &App, conn: &mut Conn, token: &str) -> Result<(VerifiedCl
     };
     let text = "kid: there is no such key; import the public key, or have a new token made";
     let point = point.ok_or_else(|| SignalingError::new(SignalingErrorCode::TokenKeyUnknown, text))?;
-    Ok((unverified.verify(&point).map_err(disbelieved)?, signer))
+    Ok((unverified.verify(&point).map_err(rejected)?, signer))
 }
 
 /// The scope and the id of the public key that a `kid` names; `None` if it is no such ARN.
@@ -175,7 +179,7 @@ fn signer(key: &str) -> Option<(Scope, &str)> {
     Some((Scope { account: parts.account.to_owned(), region: parts.region.to_owned() }, parts.id))
 }
 
-fn disbelieved(error: TokenError) -> SignalingError {
+fn rejected(error: TokenError) -> SignalingError {
     let code = match error {
         TokenError::Malformed(_) => SignalingErrorCode::TokenMalformed,
         TokenError::Signature => SignalingErrorCode::TokenSignatureInvalid,

@@ -3,7 +3,7 @@
 
 mod teardown;
 
-use super::admission::{self, No, Purpose, decided};
+use super::admission::{self, AttemptError, Purpose, with_retries};
 use super::{App, OperationContext, again, stage_state};
 use crate::clock::Timestamp;
 use crate::domain;
@@ -35,7 +35,7 @@ pub enum Placement {
 /// capabilities and quotas, and that the participant to subscribe to is connected to publish.
 pub async fn find(app: &Arc<App>, token: &VerifiedToken, intent: &Intent) -> Result<Placement, SignalingError> {
     let ctx = &of(app, &token.scope);
-    decided(|| async {
+    with_retries(|| async {
         let mut conn = ctx.read().await?;
         let stage = conn.stage(&token.scope, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
         super::placement::find(ctx, &mut conn, &stage, token, intent).await
@@ -54,7 +54,7 @@ pub async fn open(
     client: Client,
 ) -> Result<(Placement, i64), SignalingError> {
     let ctx = &of(app, &token.scope);
-    decided(|| async {
+    with_retries(|| async {
         let mut tx = ctx.write().await?;
         if let Some(connection_token) = &token.connection_token {
             super::tokens::hold(&mut tx, &token.scope, connection_token).await?;
@@ -155,7 +155,7 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
     domain::admission::check_exchange(holder, &token)?;
     token.connection_token = holder.connection_token.clone();
     let (ctx, token) = (&of(app, &token.scope), &token);
-    decided(|| async {
+    with_retries(|| async {
         let mut tx = ctx.write().await?;
         let stage = ctx.lock_stage(&mut tx, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
         admission::not_disconnected(&mut tx, token).await?;
@@ -255,7 +255,7 @@ async fn present(
     tx: &mut Conn,
     stage: &StageRow,
     token: &VerifiedToken,
-) -> Result<Option<ParticipantRow>, No> {
+) -> Result<Option<ParticipantRow>, AttemptError> {
     let Some(session) = &stage.active_session else { return Ok(None) };
     let at = SessionKey { scope: &ctx.scope, stage: &stage.id, session };
     let Some(row) = tx.participant(at, &token.participant).await? else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! Placement: which node serves an intent, and whether the token and the quotas allow it.
 
 use super::OperationContext;
-use super::admission::No;
+use super::admission::AttemptError;
 use super::connections::{Placement, is_connected};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::fault::Fault;
@@ -14,7 +14,7 @@ pub(super) async fn find(
     stage: &StageRow,
     token: &VerifiedToken,
     intent: &Intent,
-) -> Result<Placement, No> {
+) -> Result<Placement, AttemptError> {
     if let Some(needed) = intent.capability().filter(|needed| !token.capabilities.contains(needed)) {
         let text = format!("capabilities: the token does not give {}", needed.as_str());
         return Err(SignalingError::new(SignalingErrorCode::InsufficientCapabilities, text).into());
@@ -65,13 +65,17 @@ async fn publisher(
     Ok(super::nodes::lives(ctx, conn, &row.node_id).await?.then_some(row))
 }
 
-async fn within_publishers(ctx: &OperationContext, conn: &mut Conn, token: &VerifiedToken) -> Result<(), No> {
+async fn within_publishers(ctx: &OperationContext, conn: &mut Conn, token: &VerifiedToken) -> Result<(), AttemptError> {
     let Some(limit) = ctx.app.settings.quotas.publishers else { return Ok(()) };
     let others = conn.count_other_publishers(&ctx.scope, &token.stage, &token.participant).await?;
     within(others, limit, "publishers")
 }
 
-async fn within_subscribers(ctx: &OperationContext, conn: &mut Conn, token: &VerifiedToken) -> Result<(), No> {
+async fn within_subscribers(
+    ctx: &OperationContext,
+    conn: &mut Conn,
+    token: &VerifiedToken,
+) -> Result<(), AttemptError> {
     let Some(limit) = ctx.app.settings.quotas.subscribers else { return Ok(()) };
     if conn.is_subscriber(&ctx.scope, &token.stage, &token.participant).await? {
         return Ok(());
@@ -79,7 +83,7 @@ async fn within_subscribers(ctx: &OperationContext, conn: &mut Conn, token: &Ver
     within(conn.count_subscribers(&ctx.scope, &token.stage, i64::from(limit)).await?, limit, "subscribers")
 }
 
-fn within(count: i64, limit: u32, what: &str) -> Result<(), No> {
+fn within(count: i64, limit: u32, what: &str) -> Result<(), AttemptError> {
     if count < i64::from(limit) {
         return Ok(());
     }

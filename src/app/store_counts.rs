@@ -16,12 +16,12 @@ const MAX_TARGETS: i64 = 100;
 impl App {
     /// Counts what is in the store, unless the last count is recent.
     pub async fn count(&self) {
-        let (whole, now) = (&self.metrics.whole, self.clock.now());
-        if !whole.is_due(now.0, INTERVAL) {
+        let (gauges, now) = (&self.metrics.store_counts, self.clock.now());
+        if !gauges.is_due(now.0, INTERVAL) {
             return;
         }
         let counting = async { counts(&mut self.db.read().await?, now).await };
-        whole.set(match tokio::time::timeout(TIMEOUT, counting).await {
+        gauges.set(match tokio::time::timeout(TIMEOUT, counting).await {
             Ok(Ok(counted)) => Some(counted),
             Ok(Err(error)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "counting of the store failed");
@@ -34,7 +34,7 @@ impl App {
 
 async fn counts(conn: &mut Conn, now: Timestamp) -> Result<StoreCounts, StoreError> {
     let age = |written_at: Option<i64>| written_at.map_or(0.0, |at| (now.0 - at).max(0) as f64 / 1000.0);
-    let active = conn.living().await?;
+    let active = conn.active_counts().await?;
     let (events, oldest) = conn.outbox_backlog().await?;
     let outbox = Backlog { events, oldest_seconds: age(oldest), ..Backlog::default() };
     let (end, mut targets) = (conn.log_end().await?, Vec::new());

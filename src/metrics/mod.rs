@@ -39,7 +39,7 @@ pub struct Metrics {
     /// Open event streams.
     pub streams: Gauge,
     pub media: Media,
-    pub whole: StoreGauges,
+    pub store_counts: StoreGauges,
     /// Offset of this machine's clock from the database's, in seconds.
     pub clock_offset: Gauge<f64, AtomicU64>,
     targets: events::Targets,
@@ -81,7 +81,7 @@ impl Metrics {
             outbox: Outbox::new(&mut registry),
             targets: events::Targets::new(&mut registry),
             media: Media::new(&mut registry),
-            whole: StoreGauges::new(&mut registry),
+            store_counts: StoreGauges::new(&mut registry),
             streams,
             clock_offset,
             registry,

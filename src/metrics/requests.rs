@@ -98,23 +98,25 @@ impl Requests {
     }
 }
 
+/// Labels of a participant request. Its endpoint is exported as `door`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DoorOutcome {
+struct EndpointOutcome {
     door: &'static str,
     outcome: &'static str,
 }
 
+/// The endpoint of a participant request, exported as `door`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Door {
+struct Endpoint {
     door: &'static str,
 }
 
-/// Participant requests. The label `door` is the endpoint.
+/// Participant requests.
 #[derive(Debug)]
 pub struct ParticipantRequests {
     on: bool,
-    answered: Family<DoorOutcome, Counter>,
-    seconds: Family<Door, Histogram>,
+    answered: Family<EndpointOutcome, Counter>,
+    seconds: Family<Endpoint, Histogram>,
 }
 
 impl ParticipantRequests {
@@ -128,11 +130,11 @@ impl ParticipantRequests {
         requests
     }
 
-    /// Counts an answered request.
-    pub fn answered(&self, door: &'static str, outcome: &'static str, took: Duration) {
+    /// Counts an answered request to an endpoint (`events`, `publish`, `subscribe`, `resource` or `other`).
+    pub fn answered(&self, endpoint: &'static str, outcome: &'static str, took: Duration) {
         if self.on {
-            self.answered.get_or_create(&DoorOutcome { door, outcome }).inc();
-            self.seconds.get_or_create(&Door { door }).observe(took.as_secs_f64());
+            self.answered.get_or_create(&EndpointOutcome { door: endpoint, outcome }).inc();
+            self.seconds.get_or_create(&Endpoint { door: endpoint }).observe(took.as_secs_f64());
         }
     }
 }

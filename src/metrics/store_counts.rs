@@ -56,9 +56,9 @@ struct Counted {
 
 impl StoreGauges {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let whole = StoreGauges::default();
-        registry.register_collector(Box::new(whole.clone()));
-        whole
+        let gauges = StoreGauges::default();
+        registry.register_collector(Box::new(gauges.clone()));
+        gauges
     }
 
     /// Whether counting is due at `now` (milliseconds). Of concurrent callers one gets `true`, and must count.

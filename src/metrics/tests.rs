@@ -79,9 +79,9 @@ fn store_counts_are_omitted_while_the_store_fails() {
     let active = ActiveCounts { publishers: 2, ..ActiveCounts::default() };
     let outbox = Backlog { events: 1, oldest_seconds: 1.5, ..Backlog::default() };
     let targets = vec![("hook".into(), Backlog { dead: 4, ..Backlog::default() })];
-    metrics.whole.set(Some(StoreCounts { active, outbox, targets }));
+    metrics.store_counts.set(Some(StoreCounts { active, outbox, targets }));
     assert!(shown());
-    metrics.whole.set(None);
+    metrics.store_counts.set(None);
     assert!(!shown());
 }
 

@@ -258,20 +258,20 @@ structures! {
         destination_session_id: Option<StageSessionId>,
         /// Whether a replica is meant: the participant or, for subscriptions, the remote one.
         replica: Option<Replica>,
-        /// What the token said before; for exchanges.
+        /// Claims of the previous token; for exchanges.
         previous_token: Option<ExchangedParticipantToken>,
-        /// What the token says from now on; for exchanges.
+        /// Claims of the new token; for exchanges.
         new_token: Option<ExchangedParticipantToken>,
     }
-    /// What a token said, when it was exchanged.
+    /// Claims of an exchanged token.
     ExchangedParticipantToken {
-        /// What the holder may do; default both.
+        /// Capabilities; default both.
         capabilities: Option<ParticipantTokenCapabilities>,
         /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
         attributes: Option<ParticipantTokenAttributes>,
         /// The customer's name for the participant; `""` when unset.
         user_id: Option<ParticipantTokenUserId>,
-        /// When the token stops to open doors.
+        /// When the token expires.
         expiration_time: Option<ParticipantTokenExpirationTime>,
     }
     /// Input of `ListParticipantEvents`.

@@ -132,7 +132,7 @@ structures! {
     CreateStageRequest {
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// Tokens to make with the stage; 12 at most.
+        /// Tokens to create with the stage; 12 at most.
         participant_token_configurations: Option<ParticipantTokenConfigurations>,
         /// Tags of the resource.
         tags: Option<Tags>,

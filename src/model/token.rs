@@ -17,7 +17,7 @@ string_shapes! {
 }
 
 enum_shapes! {
-    /// Something that the holder of a token may do.
+    /// A capability of a token.
     ParticipantTokenCapability {
         Publish = "PUBLISH",
         Subscribe = "SUBSCRIBE",
@@ -25,21 +25,21 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Minutes that a token is good for.
+    /// Validity of a token, in minutes.
     ParticipantTokenDurationMinutes { min: 1, max: 20160 }
 }
 
 timestamp_shapes! {
-    /// When a token stops to open doors.
+    /// When a token expires.
     ParticipantTokenExpirationTime
 }
 
 list_shapes! {
-    /// Tokens made with a stage.
+    /// Tokens created with a stage.
     ParticipantTokenList [ParticipantToken]
-    /// Tokens to make with a stage.
+    /// Tokens to create with a stage.
     ParticipantTokenConfigurations [ParticipantTokenConfiguration] { min: 0, max: 12 }
-    /// What the holder of a token may do; an empty list means both.
+    /// Capabilities of a token; an empty list means both.
     ParticipantTokenCapabilities [ParticipantTokenCapability] { min: 0, max: 2 }
 }
 
@@ -49,7 +49,7 @@ map_shapes! {
 }
 
 structures! {
-    /// A token, and what it says.
+    /// A participant token and its claims.
     ParticipantToken {
         /// Id of the participant.
         participant_id: Option<ParticipantTokenId>,
@@ -61,12 +61,12 @@ structures! {
         attributes: Option<ParticipantTokenAttributes>,
         /// Minutes of validity; default 720.
         duration: Option<ParticipantTokenDurationMinutes>,
-        /// What the holder may do; default both.
+        /// Capabilities; default both.
         capabilities: Option<ParticipantTokenCapabilities>,
-        /// When the token stops to open doors.
+        /// When the token expires.
         expiration_time: Option<ParticipantTokenExpirationTime>,
     }
-    /// What a token is to say.
+    /// Claims of a token to create.
     ParticipantTokenConfiguration {
         /// Minutes of validity; default 720.
         duration: Option<ParticipantTokenDurationMinutes>,
@@ -74,7 +74,7 @@ structures! {
         user_id: Option<ParticipantTokenUserId>,
         /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
         attributes: Option<ParticipantTokenAttributes>,
-        /// What the holder may do; default both.
+        /// Capabilities; default both.
         capabilities: Option<ParticipantTokenCapabilities>,
     }
     /// Input of `CreateParticipantToken`.
@@ -87,7 +87,7 @@ structures! {
         user_id: Option<ParticipantTokenUserId>,
         /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
         attributes: Option<ParticipantTokenAttributes>,
-        /// What the holder may do; default both.
+        /// Capabilities; default both.
         capabilities: Option<ParticipantTokenCapabilities>,
     }
     /// Answer of `CreateParticipantToken`.

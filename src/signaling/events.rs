@@ -287,7 +287,7 @@ impl EventsSession {
     /// one, or the session has ended.
     async fn end_status(&self) -> CloseStatus {
         let app = &self.state.connections.app;
-        if let Err(error) = self.credentials.verify(app, Purpose::Hold).await {
+        if let Err(error) = self.credentials.verify(app, Purpose::Manage).await {
             return error.code.into();
         }
         match connections::is_reused(app, &self.token, &self.joined.id).await {

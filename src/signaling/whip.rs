@@ -61,7 +61,7 @@ pub async fn answer(
 
 /// Verifies the token before the body is read.
 async fn verify(state: &SignalingState, parts: &Parts, exchange: &Exchange) -> Result<VerifiedToken, SignalingError> {
-    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Hold };
+    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Manage };
     let credentials = Credentials::of(&parts.headers)?;
     let _in_flight = reserve_in_flight(&state.limits, exchange)?;
     let token = credentials.verify(&state.connections.app, purpose).await?;

@@ -89,7 +89,7 @@ impl Conn {
 
     /// How many sessions, participants, publishers and subscriptions there are now, of all accounts. Each count walks a
     /// partial index of only these rows.
-    pub async fn living(&mut self) -> Result<ActiveCounts, StoreError> {
+    pub async fn active_counts(&mut self) -> Result<ActiveCounts, StoreError> {
         const COUNT: &str = "SELECT
             (SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL),
             (SELECT COUNT(*) FROM participants WHERE state = 'CONNECTED'),

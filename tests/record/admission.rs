@@ -32,10 +32,10 @@ async fn a_token_of_this_service_is_valid_until_it_expires() {
         assert!(join(&node, &token).await.is_ok(), "clocks differ a little");
         cluster.clock.advance(std::time::Duration::from_secs(1));
         assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenExpired);
-        admit(&node.0, &token, Purpose::Hold).await.expect("a connected participant may end its connections");
+        admit(&node.0, &token, Purpose::Manage).await.expect("a connected participant may end its connections");
         assert_eq!(code(join(&node, "").await), SignalingErrorCode::TokenMissing);
         node.delete(&stage).await.unwrap();
-        assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), SignalingErrorCode::StageDeleted);
+        assert_eq!(code(admit(&node.0, &token, Purpose::Manage).await), SignalingErrorCode::StageDeleted);
     })
     .await;
 }
@@ -68,7 +68,7 @@ async fn a_token_of_a_retired_key_is_refused_by_every_node_and_its_connection_st
         assert_eq!(retire(&old).await, Retirement::Done);
         for node in [&one, &two] {
             assert_eq!(code(join(node, &token).await), SignalingErrorCode::TokenKeyUnknown);
-            assert_eq!(code(admit(&node.0, &token, Purpose::Hold).await), SignalingErrorCode::TokenKeyUnknown);
+            assert_eq!(code(admit(&node.0, &token, Purpose::Manage).await), SignalingErrorCode::TokenKeyUnknown);
             join(node, &made_here(node, &stage).await).await.unwrap();
         }
         assert_eq!(one.rows(&stage, &verified.participant).await.len(), 1);
@@ -171,7 +171,7 @@ async fn an_exchange_changes_attributes_and_capabilities_and_supersedes_the_olde
 
         assert_eq!(code(join(&node, &old).await), SignalingErrorCode::TokenSuperseded);
         assert_eq!(code(node.open(&holder, subscribe("me"), "x").await), SignalingErrorCode::TokenSuperseded);
-        admit(&node.0, &old, Purpose::Hold).await.expect("to end what it has opened");
+        admit(&node.0, &old, Purpose::Manage).await.expect("to end what it has opened");
         assert_eq!(code(connections::exchange(&node.0, &ticket, &old).await), SignalingErrorCode::TokenSuperseded);
         let repeated = connections::exchange(&node.0, &holder, &new).await.unwrap();
         assert_eq!((repeated, node.story(&stage, "me").await.len()), (ticket.clone(), 5), "nothing is new");

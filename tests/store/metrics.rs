@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 conformance! {
     current_sessions_and_participants_are_counted_over_all_accounts(tx) {
-        assert_eq!(tx.living().await.unwrap(), ActiveCounts::default());
+        assert_eq!(tx.active_counts().await.unwrap(), ActiveCounts::default());
         for (n, scope) in strangers().iter().chain([&scope()]).enumerate() {
             tx.insert_session(scope, "a", "st-1", 1, None).await.unwrap();
             tx.insert_session(scope, "b", "st-2", 1, None).await.unwrap();
@@ -24,8 +24,8 @@ conformance! {
             tx.insert_connection(scope, "a", &connection("c2", "q", Intent::Events)).await.unwrap();
             tx.insert_connection(scope, "a", &connection("c3", "q", subscribe("p"))).await.unwrap();
         }
-        let living = ActiveCounts { sessions: 3, participants: 6, publishers: 2, subscriptions: 3 };
-        assert_eq!(tx.living().await.unwrap(), living);
+        let expected = ActiveCounts { sessions: 3, participants: 6, publishers: 2, subscriptions: 3 };
+        assert_eq!(tx.active_counts().await.unwrap(), expected);
     }
 
     the_outbox_backlog_is_counted(tx) {

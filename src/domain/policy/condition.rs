@@ -91,10 +91,10 @@ const KEYS: [(&str, Key); 3] =
     [("aws:TagKeys", Key::TagKeys), ("aws:RequestedRegion", Key::RequestedRegion), ("aws:SourceIp", Key::SourceIp)];
 
 /// The constructor of a key with a tag name.
-type OfTag = fn(String) -> Key;
+type TagKey = fn(String) -> Key;
 
 /// Prefixes of keys with a tag name.
-const TAGS: [(&str, OfTag); 2] = [("aws:ResourceTag/", Key::ResourceTag), ("aws:RequestTag/", Key::RequestTag)];
+const TAGS: [(&str, TagKey); 2] = [("aws:ResourceTag/", Key::ResourceTag), ("aws:RequestTag/", Key::RequestTag)];
 
 #[derive(Clone, Copy, Debug)]
 struct Operator {

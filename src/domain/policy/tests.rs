@@ -309,7 +309,7 @@ fn tags_that_differ_by_case_alone_cannot_undo_a_denial() {
 }
 
 #[test]
-fn a_policy_says_whether_it_looks_at_resource_tags() {
+fn uses_resource_tags_is_true_only_for_conditions_on_them() {
     let with = |key: &str| {
         let condition = json!({"StringEquals": {key: "x"}});
         policy(json!([{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition}]))
