@@ -1,15 +1,15 @@
-"""Compares what the aws CLI prints here with what its documentation prints.
+"""Compares output of the aws CLI against greenroom with the output in the CLI's documentation.
 
-Every printed member must be there. Its value must be the same, but for what no two runs share: ids, ARNs, tokens,
-times, fingerprints and addresses must have the same form, and one printed id must always stand for one id of ours.
-An id in an ARN is known by its type and id ("stage/abcd"), any other by itself.
+Every documented member must be present and equal. Values that differ from run to run (ids, ARNs, tokens, times,
+fingerprints and URLs) must have the documented form, and each documented id must map to one actual id everywhere. An id in
+an ARN is keyed by its type and id ("stage/abcd"), any other by itself.
 """
 
 import re
 
 ACCOUNT = "123456789012"
 
-# Members whose value differs from run to run, and the form that ours must have.
+# Members whose value differs from run to run, and the form of the actual value.
 FORMS = {
     "participantId": r"[A-Za-z0-9]{12}",
     "id": r"[A-Za-z0-9]{12}",
@@ -31,15 +31,15 @@ ARN = re.compile(r"arn:aws:ivs:(?P<region>[a-z0-9-]+):(?P<account>\d+):(?P<type>
 
 
 class Conformance:
-    """One comparison. `ours` maps what is printed (an id, a key's text) to what this server has in its place."""
+    """One comparison. `actual_ids` maps documented values (an id, a key's text) to this server's."""
 
-    def __init__(self, ours, region):
-        self.ours = dict(ours)
+    def __init__(self, actual_ids, region):
+        self.actual_ids = dict(actual_ids)
         self.region = region
         self.differences = []
 
     def compare(self, printed, actual, path="output"):
-        """Notes each way in which `actual` is not like `printed`."""
+        """Records each difference between `printed` and `actual`."""
         if isinstance(printed, dict):
             self._members(printed, actual, path)
         elif isinstance(printed, list):
@@ -47,81 +47,81 @@ class Conformance:
         elif isinstance(printed, str) and printed:
             self._text(printed, actual, path)
         elif type(printed) is bool or type(actual) is bool or printed != actual:
-            self._must(printed is actual, path, printed, actual)
+            self._check(printed is actual, path, printed, actual)
 
     def _members(self, printed, actual, path):
-        if self._must(isinstance(actual, dict), path, printed, actual):
+        if self._check(isinstance(actual, dict), path, printed, actual):
             if not printed:
-                self._must(not actual, path, printed, actual)
+                self._check(not actual, path, printed, actual)
             for name, value in printed.items():
-                if self._must(name in actual, f"{path}.{name}", value, "(absent)"):
+                if self._check(name in actual, f"{path}.{name}", value, "(absent)"):
                     self.compare(value, actual[name], f"{path}.{name}")
 
     def _elements(self, printed, actual, path):
-        if self._must(isinstance(actual, list) and len(actual) == len(printed), path, printed, actual):
+        if self._check(isinstance(actual, list) and len(actual) == len(printed), path, printed, actual):
             for index, pair in enumerate(zip(printed, actual)):
                 self.compare(*pair, f"{path}[{index}]")
 
     def _text(self, printed, actual, path):
         name = path.rpartition(".")[2]
-        if not self._must(isinstance(actual, str), path, printed, actual):
+        if not self._check(isinstance(actual, str), path, printed, actual):
             return
-        if printed in self.ours:
-            self._must(actual == self.ours[printed], path, self.ours[printed], actual)
+        if printed in self.actual_ids:
+            self._check(actual == self.actual_ids[printed], path, self.actual_ids[printed], actual)
         elif ARN.fullmatch(printed):
             self._arn(printed, actual, path)
         elif name in ("recordingPrefix", "recordingS3Prefix"):
-            self._pieces("/", printed, actual, path)
+            self._parts("/", printed, actual, path)
         elif name == "streamKey":
-            self._pieces("_", printed, actual, path)
+            self._parts("_", printed, actual, path)
         elif name in FORMS:
-            if self._must(re.fullmatch(FORMS[name], actual), path, FORMS[name], actual) and name.lower().endswith("id"):
-                self._same(printed, actual, path)
+            if self._check(re.fullmatch(FORMS[name], actual), path, FORMS[name], actual) and name.lower().endswith("id"):
+                self._same_id(printed, actual, path)
         else:
-            self._must(printed == actual, path, printed, actual)
+            self._check(printed == actual, path, printed, actual)
 
     def _arn(self, printed, actual, path):
-        here, there = ARN.fullmatch(actual), ARN.fullmatch(printed)
-        if self._must(here, path, printed, actual):
-            expected = (self.region, ACCOUNT, there["type"])
-            self._must(here.group("region", "account", "type") == expected, path, expected, actual)
-            if there["type"] == "channel":
-                self._must(printed == actual, path, printed, actual)
+        found, expected_arn = ARN.fullmatch(actual), ARN.fullmatch(printed)
+        if self._check(found, path, printed, actual):
+            expected = (self.region, ACCOUNT, expected_arn["type"])
+            self._check(found.group("region", "account", "type") == expected, path, expected, actual)
+            if expected_arn["type"] == "channel":
+                self._check(printed == actual, path, printed, actual)
             else:
-                self._must(re.fullmatch("[A-Za-z0-9]{12}", here["id"]), path, printed, actual)
-                self._same(f"{there['type']}/{there['id']}", f"{there['type']}/{here['id']}", path)
+                self._check(re.fullmatch("[A-Za-z0-9]{12}", found["id"]), path, printed, actual)
+                self._same_id(f"{expected_arn['type']}/{expected_arn['id']}", f"{expected_arn['type']}/{found['id']}", path)
 
-    def _pieces(self, separator, printed, actual, path):
-        """A text made of ids: as many pieces, of which a printed id stands for the same id as elsewhere."""
-        theirs, mine = printed.split(separator), actual.split(separator)
-        if self._must(len(theirs) == len(mine) and all(mine), path, printed, actual):
-            for piece, own in zip(theirs, mine):
-                if piece in ("rt", "composite", ACCOUNT, self.region):
-                    self._must(piece == own, path, piece, actual)
+    def _parts(self, separator, printed, actual, path):
+        """A text composed of ids: the same number of parts, and each id maps as elsewhere."""
+        printed_parts, actual_parts = printed.split(separator), actual.split(separator)
+        if self._check(len(printed_parts) == len(actual_parts) and all(actual_parts), path, printed, actual):
+            for printed_part, actual_part in zip(printed_parts, actual_parts):
+                if printed_part in ("rt", "composite", ACCOUNT, self.region):
+                    self._check(printed_part == actual_part, path, printed_part, actual)
                 else:
-                    self._must(re.fullmatch("[A-Za-z0-9-]{10,}", own), path, printed, actual)
-                    self._piece(piece, own, path)
+                    self._check(re.fullmatch("[A-Za-z0-9-]{10,}", actual_part), path, printed, actual)
+                    self._part(printed_part, actual_part, path)
 
-    def _piece(self, printed, actual, path):
-        """An id without its type: the one of an ARN met before, or one of its own."""
-        met = [ours for theirs, ours in self.ours.items() if theirs.endswith(f"/{printed}")]
-        if met:
-            self._must(any(ours.endswith(f"/{actual}") for ours in met), path, f"{printed} (here {met})", actual)
+    def _part(self, printed, actual, path):
+        """An id without its type: that of an earlier ARN, or a new one."""
+        known = [value for key, value in self.actual_ids.items() if key.endswith(f"/{printed}")]
+        if known:
+            self._check(any(value.endswith(f"/{actual}") for value in known), path, f"{printed} (found {known})", actual)
         else:
-            self._same(printed, actual, path)
+            self._same_id(printed, actual, path)
 
-    def _same(self, printed, actual, path):
-        expected = self.ours.setdefault(printed, actual)
-        self._must(expected == actual, path, f"{printed} (here {expected})", actual)
+    def _same_id(self, printed, actual, path):
+        expected = self.actual_ids.setdefault(printed, actual)
+        self._check(expected == actual, path, f"{printed} (found {expected})", actual)
 
-    def _must(self, holds, path, printed, actual):
-        if not holds:
-            self.differences.append(f"{path}: printed {printed!r}, here {actual!r}")
-        return bool(holds)
+    def _check(self, condition, path, printed, actual):
+        if not condition:
+            self.differences.append(f"{path}: printed {printed!r}, found {actual!r}")
+        return bool(condition)
 
 
-def differences(printed, actual, ours, region):
-    """The ways in which `actual` is not like `printed`; none when it is."""
-    conformance = Conformance(ours, region)
+def differences(printed, actual, actual_ids, region):
+    """The differences between `printed` and `actual`; empty if they conform."""
+    conformance = Conformance(actual_ids, region)
     conformance.compare(printed, actual)
     return conformance.differences

@@ -1,4 +1,4 @@
-"""What a test of the command line needs: a test server of its own, and the `aws` and `curl` commands pointed at it."""
+"""Fixtures: a test server for each test, and the `aws` and `curl` commands configured for it."""
 
 import json
 import os
@@ -13,35 +13,35 @@ import pytest
 
 from conformance import ACCOUNT
 from server import TestServer, run
-from world import PUBLIC_KEYS, World
+from resources import PUBLIC_KEYS, Resources
 
 
 @pytest.fixture(scope="session")
 def settings():
-    """The environment variables that the program itself says it reads, and their defaults."""
-    said = run("serve", "--help").stdout
-    found = dict(re.findall(r"\[env: (GREENROOM_[A-Z_]+)=?\](?:\s+\[default: (\S+)\])?", said))
+    """The environment variables in the program's help text, and their defaults."""
+    help_text = run("serve", "--help").stdout
+    found = dict(re.findall(r"\[env: (GREENROOM_[A-Z_]+)=?\](?:\s+\[default: (\S+)\])?", help_text))
     assert found["GREENROOM_SHUTDOWN_SECONDS"] == "10"
     return found
 
 
 @pytest.fixture
 def store(tmp_path):
-    """The file of the store."""
+    """The path of the SQLite database."""
     return tmp_path / "greenroom.db"
 
 
 @pytest.fixture
 def test_server(store):
-    # The clocks of commands go on while that of the test server is moved.
-    hand = TestServer("--database-url", f"sqlite://{store}", "--clock-skew-seconds", "1000000000")
-    yield hand
-    assert hand.stop() == 0, hand.logged()
+    # The clients' clocks run on while the test server's clock is advanced.
+    server = TestServer("--database-url", f"sqlite://{store}", "--clock-skew-seconds", "1000000000")
+    yield server
+    assert server.stop() == 0, server.logged()
 
 
 @pytest.fixture
-def world(test_server):
-    """Gives the world of a region: a client there, of the account that the examples print."""
+def resources(test_server):
+    """A function that returns the `Resources` of a region, in the account of the examples."""
 
     def in_region(region):
         client = boto3.client(
@@ -51,15 +51,15 @@ def world(test_server):
             aws_access_key_id=ACCOUNT,
             aws_secret_access_key="test",
         )
-        return World(client, test_server)
+        return Resources(client, test_server)
 
     return in_region
 
 
 @pytest.fixture
 def shell(test_server, tmp_path):
-    """Runs a command line as typed, by bash, with a home, a configuration and a folder of its own."""
-    # Version 1 prints times as they come, unless told to print them as version 2 and the examples do.
+    """Runs a command line in bash, with its own home, configuration and working directory."""
+    # Version 1 prints timestamps unmodified unless configured to print them as version 2 and the examples do.
     (tmp_path / "config").write_text("[default]\ncli_timestamp_format = iso8601\n")
     (tmp_path / "public.pem").write_text(PUBLIC_KEYS[0] + "\n")
 
@@ -87,9 +87,9 @@ def shell(test_server, tmp_path):
 
 @pytest.fixture
 def curl(test_server, shell):
-    """Runs `curl` with a signature, the arguments as typed, and gives the status and the answer."""
+    """Runs `curl` with a signature and raw arguments; returns the status and the response."""
     if shutil.which("curl") is None and os.environ.get("CI") == "true":
-        pytest.fail("curl is missing, and CI runs the documented commands")
+        pytest.fail("curl is missing, and CI requires it")
     if shutil.which("curl") is None:
         pytest.skip("curl is missing on this machine")
 

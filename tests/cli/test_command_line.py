@@ -1,4 +1,4 @@
-"""The command line: help, errors, the configuration file, completions, man pages, the reference of flags."""
+"""The command line: help, errors, the configuration file, completions, man pages, the flag reference."""
 
 import json
 import re
@@ -14,16 +14,16 @@ GROUPS = ["Network", "Store", "Media", "Sessions", "Security", "Limits", "Events
 
 
 def usage(*arguments, **variables):
-    """The one line of a usage error."""
-    ended = run(*arguments, **variables)
-    assert ended.returncode == 2, ended.stderr
-    [line] = ended.stderr.splitlines()
+    """The message of a usage error, which is one line."""
+    result = run(*arguments, **variables)
+    assert result.returncode == 2, result.stderr
+    [line] = result.stderr.splitlines()
     return line.removeprefix("greenroom: ")
 
 
 @pytest.fixture
 def file(tmp_path):
-    """Writes a configuration file, and gives its path."""
+    """Writes a configuration file; returns its path."""
 
     def write(text):
         path = tmp_path / "greenroom.toml"
@@ -34,13 +34,13 @@ def file(tmp_path):
 
 
 def settings(*arguments, **variables):
-    """The effective settings: name to value and source."""
-    ended = run("config", "check", "--output", "json", *arguments, **variables)
-    assert (ended.stderr, ended.returncode) == ("", 0)
-    return {setting["name"]: (setting["value"], setting["source"]) for setting in json.loads(ended.stdout)}
+    """The effective settings: value and source by name."""
+    result = run("config", "check", "--output", "json", *arguments, **variables)
+    assert (result.stderr, result.returncode) == ("", 0)
+    return {setting["name"]: (setting["value"], setting["source"]) for setting in json.loads(result.stdout)}
 
 
-def test_help_is_in_groups_short_with_h_and_long_with_help():
+def test_help_is_grouped_and_has_a_short_and_a_long_form():
     short, long = run("serve", "-h").stdout, run("serve", "--help").stdout
     for text in (short, long):
         headings = re.findall(r"^(\w+):$", text, re.MULTILINE)
@@ -49,7 +49,7 @@ def test_help_is_in_groups_short_with_h_and_long_with_help():
     assert len(short) < len(long)
 
 
-def test_a_command_shows_its_own_options_only():
+def test_help_lists_only_the_options_of_its_command():
     assert "--listen" not in run("migrate", "--help").stdout
     assert "--database-url" in run("migrate", "--help").stdout
     assert "--listen" not in run("--help").stdout.partition("Without a command")[0].replace("at --listen", "")
@@ -67,9 +67,9 @@ def test_a_command_shows_its_own_options_only():
 def test_flags_precede_or_follow_their_command(arguments, store):
     url = f"sqlite://{store}"
     assert run("credentials", "create", "--account", "123456789012", "--database-url", url).returncode == 0
-    ended = run(*(argument.format(url=url) for argument in arguments))
-    assert ended.returncode == 0, ended.stderr
-    [key] = json.loads(ended.stdout)
+    result = run(*(argument.format(url=url) for argument in arguments))
+    assert result.returncode == 0, result.stderr
+    [key] = json.loads(result.stdout)
     assert key["state"] == "signing"
 
 
@@ -83,12 +83,12 @@ def test_flags_precede_or_follow_their_command(arguments, store):
         (("keys", "rotate", "--all"), ["it is a flag of greenroom", "(see greenroom keys rotate --help)"]),
     ],
 )
-def test_an_error_names_a_way_out_and_the_help_of_its_command(arguments, parts):
+def test_a_usage_error_has_a_suggestion_and_names_the_help(arguments, parts):
     line = usage(*arguments)
     assert all(part in line for part in parts), line
 
 
-def test_flags_win_over_variables_over_the_file_over_defaults(file):
+def test_flags_override_variables_override_the_file_override_defaults(file):
     path = file('listen = "1"\nmax-connections = 2\nmax-in-flight = 3\n[security]\ndev-credentials = true\n')
     found = settings("--config", path, "--listen", "4", GREENROOM_MAX_CONNECTIONS="5")
     assert found["listen"] == ("4", "--listen")
@@ -99,13 +99,13 @@ def test_flags_win_over_variables_over_the_file_over_defaults(file):
     assert found["node-url"] == (None, None)
 
 
-def test_the_file_can_be_named_by_a_variable_and_serves_other_commands(file, store):
+def test_a_variable_names_the_configuration_file_for_all_commands(file, store):
     path = file(f'database-url = "sqlite://{store}"\nlisten = "1"\n')
     assert run("migrate", GREENROOM_CONFIG=path).returncode == 0
     assert store.exists()
 
 
-def test_secrets_are_hidden(file):
+def test_secrets_are_redacted(file):
     secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYyE="
     path = file(f'master-key = "{secret}"\nice-servers = ["turn:me:hush@turn.example.org", "stun:a"]\n')
     url = "postgres://me:hush@db.example.org/green"
@@ -116,7 +116,7 @@ def test_secrets_are_hidden(file):
     assert printed.count('"***"') == 2
 
 
-def test_the_printed_settings_are_a_configuration_file(file):
+def test_printed_settings_are_a_valid_configuration_file(file):
     printed = run("config", "check", "--listen", "1", "--media-public-ip", "192.0.2.1,192.0.2.2").stdout
     again = settings("--config", file(printed))
     assert again["listen"][0] == "1" and again["media-public-ip"][0] == "192.0.2.1,192.0.2.2"
@@ -141,27 +141,27 @@ def line_of(text, name):
         ("listen = ", 1, ""),
     ],
 )
-def test_a_wrong_file_is_refused_with_its_line(file, text, line, part):
+def test_an_invalid_file_is_rejected_with_the_line_number(file, text, line, part):
     path = file(text)
     for command in (("config", "check"), ("serve",)):
-        said = usage(*command, "--config", path)
-        assert said.startswith(f"{path}:{line}: ") and part in said, said
+        message = usage(*command, "--config", path)
+        assert message.startswith(f"{path}:{line}: ") and part in message, message
 
 
-def test_a_file_that_is_not_there_and_a_wrong_variable_are_named(tmp_path):
+def test_a_missing_file_and_an_invalid_variable_are_named(tmp_path):
     assert usage("--config", str(tmp_path / "none.toml")).startswith(f"cannot read {tmp_path}/none.toml: ")
     assert usage("config", "check", GREENROOM_LISTEN="nowhere").startswith("GREENROOM_LISTEN: invalid value 'nowhere'")
 
 
-def test_settings_that_contradict_each_other_and_misspelt_variables_are_found():
+def test_conflicting_settings_and_misspelt_variables_are_reported():
     assert "only for loopback addresses" in usage("config", "check", "--listen", "0.0.0.0:4600")
-    ended = run("config", "check", GREENROOM_LISTN="1")
-    assert ended.returncode == 0
-    assert "no setting has the variable GREENROOM_LISTN; did you mean GREENROOM_LISTEN?" in ended.stderr
+    result = run("config", "check", GREENROOM_LISTN="1")
+    assert result.returncode == 0
+    assert "no setting has the variable GREENROOM_LISTN; did you mean GREENROOM_LISTEN?" in result.stderr
 
 
 @pytest.mark.parametrize("flags", [("--version", "--verbose"), ("-V", "-v"), ("-vV",)])
-def test_the_version_tells_the_build(flags):
+def test_the_verbose_version_has_the_build(flags):
     lines = run(*flags).stdout.splitlines()
     assert lines[0] == run("-V").stdout.strip()
     assert [line.split()[0] for line in lines] == ["greenroom", "commit", "build", "schema"]
@@ -175,13 +175,13 @@ def test_completions_are_printed(shell, check):
         assert subprocess.run(check, input=script, text=True).returncode == 0
 
 
-def test_there_is_a_man_page_for_every_command(tmp_path):
+def test_every_command_has_a_man_page(tmp_path):
     assert run("man", str(tmp_path / "man")).returncode == 0
     pages = {path.name for path in (tmp_path / "man").iterdir()}
     assert {"greenroom.1", "greenroom-serve.1", "greenroom-keys-retire.1"} <= pages
     assert "--media-public-ip" in (tmp_path / "man" / "greenroom-serve.1").read_text().replace("\\", "")
 
 
-def test_the_reference_of_flags_is_current():
+def test_the_flag_reference_is_current():
     printed = run("docs", "flags").stdout
     assert (TOP / "docs/reference/flags.md").read_text() == printed, "write the output of `greenroom docs flags` to docs/reference/flags.md"

@@ -1,9 +1,9 @@
-"""The comparison itself: it takes what only differs in ids and times, and finds everything else."""
+"""The conformance comparison: differences in ids and times are accepted, all others are reported."""
 
 import pytest
 
 from conformance import differences
-from rst import parse
+from cli_examples import parse
 
 REGION = "us-west-2"
 STAGE = "arn:aws:ivs:us-west-2:123456789012:stage/"
@@ -38,7 +38,7 @@ ACTUAL = PRINTED | {
 }
 
 
-def test_other_ids_times_and_addresses_of_the_same_form_are_alike():
+def test_ids_times_and_urls_of_the_same_form_conform():
     assert differences(PRINTED, ACTUAL, {}, REGION) == []
 
 
@@ -72,24 +72,24 @@ def test_other_ids_times_and_addresses_of_the_same_form_are_alike():
         ("mediaTypes", "AUDIO_VIDEO"),
     ],
 )
-def test_another_value_or_form_is_found(member, value):
+def test_a_different_value_or_form_is_reported(member, value):
     found = differences(PRINTED, ACTUAL | {member: value}, {}, REGION)
     assert any(text.startswith((f"output.{member}:", f"output.{member}[")) for text in found), found
 
 
 @pytest.mark.parametrize("member", PRINTED)
-def test_a_missing_member_is_found(member):
+def test_a_missing_member_is_reported(member):
     actual = {name: value for name, value in ACTUAL.items() if name != member}
     assert any(text.startswith(f"output.{member}: ") for text in differences(PRINTED, actual, {}, REGION))
 
 
-def test_an_id_from_the_setup_is_expected_where_its_printed_one_stands():
-    ours = {"stage/abcdABCDefgh": "stage/dddddddddddd"}
-    found = differences({"arn": PRINTED["arn"]}, {"arn": ACTUAL["arn"]}, ours, REGION)
+def test_a_printed_id_must_map_to_the_actual_id_of_the_setup():
+    actual_ids = {"stage/abcdABCDefgh": "stage/dddddddddddd"}
+    found = differences({"arn": PRINTED["arn"]}, {"arn": ACTUAL["arn"]}, actual_ids, REGION)
     assert len(found) == 1 and "dddddddddddd" in found[0]
 
 
-def test_a_file_is_read_into_its_commands_and_their_outputs():
+def test_a_file_is_parsed_into_commands_and_outputs():
     text = """**Example 1: with output**
 
 One ``thing`` example. ::
@@ -122,6 +122,6 @@ This command produces no output.
     assert (second.key, second.command, second.output) == (("thing", 2), "aws ivs-realtime thing", "")
 
 
-def test_a_command_without_a_word_on_its_output_is_an_error():
+def test_a_command_without_documented_output_is_an_error():
     with pytest.raises(ValueError, match="thing, example 1"):
         parse("thing", "    aws ivs-realtime thing\n\nNothing is said.\n")

@@ -1,4 +1,4 @@
-"""What ships beside the program: the container image, its compose file and the CI workflow name only what exists."""
+"""Container image, compose file and CI workflow: settings, commands and files that they name exist."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def compose():
 
 
 def dockerfile():
-    """The instructions of the Dockerfile as (word, rest), its continuation lines joined."""
+    """The instructions of the Dockerfile as (instruction, arguments), with continuation lines joined."""
     joined = re.sub(r"\\\n\s*", " ", text("Dockerfile"))
     lines = [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
     return [tuple(line.split(None, 1)) for line in lines]
@@ -36,13 +36,13 @@ def values(word):
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml"])
-def test_every_setting_in_a_container_file_is_one_the_program_reads(name, settings):
-    # GREENROOM_COMMIT is read when the program is built.
+def test_every_setting_in_a_container_file_exists(name, settings):
+    # GREENROOM_COMMIT is read at build time.
     used = set(re.findall(r"GREENROOM_[A-Z_]+", text(name))) - {"GREENROOM_COMMIT"}
     assert used and used <= settings.keys(), used - settings.keys()
 
 
-def test_the_image_runs_as_somebody_else_than_root_and_listens_on_every_address():
+def test_the_image_runs_as_non_root_and_listens_on_all_addresses():
     last_stage = max(i for i, (word, _) in enumerate(dockerfile()) if word == "FROM")
     final = dockerfile()[last_stage:]
     [user] = [rest for word, rest in final if word == "USER"]
@@ -53,8 +53,8 @@ def test_the_image_runs_as_somebody_else_than_root_and_listens_on_every_address(
 
 
 @pytest.fixture
-def as_in_the_image(tmp_path):
-    """The settings that the image makes, with a port and a folder of this test's own."""
+def image_settings(tmp_path):
+    """The image's settings, with a free port and a temporary directory."""
     [line] = values("ENV")
     settings = dict(setting.split("=", 1) for setting in shlex.split(line))
     settings["GREENROOM_LISTEN"] = settings["GREENROOM_LISTEN"].replace(":4600", ":0")
@@ -62,11 +62,11 @@ def as_in_the_image(tmp_path):
     return settings
 
 
-def test_the_image_starts_as_it_is_and_takes_only_keys_that_were_made_beside_it(as_in_the_image):
-    server = Greenroom(**as_in_the_image)
+def test_the_image_starts_unconfigured_and_accepts_created_keys_only(image_settings):
+    server = Greenroom(**image_settings)
     try:
         endpoint = server.serving().endpoint
-        made = run("credentials", "create", "--account", "000000000000", "--output", "json", **as_in_the_image)
+        made = run("credentials", "create", "--account", "000000000000", "--output", "json", **image_settings)
         key = json.loads(made.stdout)
         good = Wire(endpoint, key["accessKeyId"], "us-east-1", secret=key["secretAccessKey"])
         assert good.call("ListStages").status == 200
@@ -76,13 +76,13 @@ def test_the_image_starts_as_it_is_and_takes_only_keys_that_were_made_beside_it(
         server.kill()
 
 
-def test_nothing_that_ships_turns_the_development_keys_on_beyond_loopback():
+def test_development_keys_are_off_in_containers():
     assert "GREENROOM_DEV_CREDENTIALS=off" in values("ENV")[0]
     assert "DEV_CREDENTIALS" not in text("docker-compose.yml")
 
 
 @pytest.mark.parametrize("name", ["docs/test/containers.md", "docker-compose.yml"])
-def test_every_command_in_a_container_is_one_that_the_program_takes(name, tmp_path):
+def test_every_command_in_a_container_works(name, tmp_path):
     joined = re.sub(r"\\\n\s*", " ", text(name))
     commands = re.findall(r"docker (?:compose )?exec .*?greenroom (credentials create [^>#\n]*)", joined)
     assert commands
@@ -97,7 +97,7 @@ def yaml_blocks():
 
 
 def examples():
-    """The documented containers with an access key: the environments of greenroom and of the program that uses it."""
+    """The documented containers with an access key: the environments of greenroom and of its client."""
     documents = [yaml.safe_load(block) for block in yaml_blocks()]
     for document in documents:
         job = document.get("jobs", {}).get("test", {})
@@ -108,13 +108,13 @@ def examples():
             yield server.get("env") or server["environment"], user.get("env") or user["environment"]
 
 
-def test_the_examples_of_both_kinds_give_a_key():
+def test_both_examples_configure_a_key():
     assert len(list(examples())) == 2
 
 
 @pytest.mark.parametrize(("server", "user"), list(examples()))
-def test_the_key_that_an_example_gives_is_good_without_any_further_step(server, user, as_in_the_image):
-    program = Greenroom(**{**as_in_the_image, **server})
+def test_the_key_of_an_example_works(server, user, image_settings):
+    program = Greenroom(**{**image_settings, **server})
     try:
         key, secret = user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"]
         assert Wire(program.serving().endpoint, key, "us-east-1", secret=secret).call("ListStages").status == 200
@@ -122,7 +122,7 @@ def test_the_key_that_an_example_gives_is_good_without_any_further_step(server, 
         program.kill()
 
 
-def test_whoever_publishes_the_port_of_the_api_publishes_that_of_media():
+def test_containers_publish_the_api_port_and_the_media_port():
     pages = "".join(text(name) for name in ("docs/start/install.md", "docs/test/containers.md"))
     commands = re.findall(r"^docker run .*$", pages.replace("\\\n", " "), re.MULTILINE)
     assert commands
@@ -139,24 +139,24 @@ def test_whoever_publishes_the_port_of_the_api_publishes_that_of_media():
 
 
 def copied():
-    """What the image's build takes from the repository."""
+    """The paths that the image build copies from the repository."""
     return [path for rest in values("COPY") if not rest.startswith("--from") for path in rest.split()[:-1]]
 
 
-def test_the_build_context_lets_through_exactly_what_the_image_copies():
-    everything, *let_through = text(".dockerignore").split()
-    assert everything == "*"
-    assert sorted(let_through) == sorted(f"!{path}" for path in copied())
+def test_the_build_context_has_exactly_the_copied_paths():
+    excluded, *allowed = text(".dockerignore").split()
+    assert excluded == "*"
+    assert sorted(allowed) == sorted(f"!{path}" for path in copied())
 
 
-def test_cargo_finds_all_it_asks_for_in_the_build_context(tmp_path):
+def test_the_build_context_is_complete_for_cargo(tmp_path):
     for path in copied():
         copy = shutil.copytree if (TOP / path).is_dir() else shutil.copy
         (tmp_path / path).parent.mkdir(exist_ok=True)
         copy(TOP / path, tmp_path / path)
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
-    asked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert asked.returncode == 0, asked.stderr
+    metadata = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert metadata.returncode == 0, metadata.stderr
     included = [
         source.parent / name
         for source in tmp_path.glob("src/**/*.rs")
@@ -167,13 +167,13 @@ def test_cargo_finds_all_it_asks_for_in_the_build_context(tmp_path):
     assert [path for path in included if not path.exists()] == []
 
 
-def test_the_health_check_of_the_image_is_a_command_of_the_program():
+def test_the_image_has_a_health_check():
     [check] = values("HEALTHCHECK")
     assert check.endswith('CMD ["greenroom", "health"]')
     assert compose()["services"]["greenroom"]["healthcheck"]["test"] == ["CMD", "greenroom", "health"]
 
 
-def test_the_health_command_succeeds_only_while_a_server_answers(tmp_path):
+def test_the_health_command_succeeds_only_while_a_server_runs(tmp_path):
     listening = Greenroom("--database-url", f"sqlite://{tmp_path}/greenroom.db")
     try:
         address = listening.serving().endpoint.removeprefix("http://")
@@ -183,7 +183,7 @@ def test_the_health_command_succeeds_only_while_a_server_answers(tmp_path):
     assert run("health", GREENROOM_LISTEN=address).returncode == 1
 
 
-def test_compose_waits_for_a_healthy_postgres_and_keeps_its_data():
+def test_compose_waits_for_postgres_and_persists_its_data():
     services = compose()["services"]
     assert services["greenroom"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert services["postgres"]["image"] == "postgres:16"
@@ -192,13 +192,13 @@ def test_compose_waits_for_a_healthy_postgres_and_keeps_its_data():
     assert volume.split(":")[0] in compose()["volumes"]
 
 
-def test_compose_refuses_to_start_without_a_master_key_and_says_how_to_make_one():
+def test_compose_requires_a_master_key_and_explains_how_to_generate_one():
     key = compose()["services"]["greenroom"]["environment"]["GREENROOM_MASTER_KEY"]
     refusal = re.fullmatch(r"\$\{GREENROOM_MASTER_KEY:\?(.+)\}", key)
     assert refusal and "openssl rand -base64 32" in refusal.group(1)
 
 
-def test_the_database_of_compose_is_one_that_its_postgres_makes():
+def test_the_database_url_in_compose_matches_its_postgres():
     services = compose()["services"]
     made = services["postgres"]["environment"]
     url = services["greenroom"]["environment"]["GREENROOM_DATABASE_URL"]
@@ -206,14 +206,14 @@ def test_the_database_of_compose_is_one_that_its_postgres_makes():
     assert url == f"postgres://{user}:{password}@postgres:5432/{database}"
 
 
-def test_the_workflow_runs_what_ci_runs():
+def test_the_workflow_runs_the_ci_script():
     jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
     commands = [step.get("run") for job in jobs.values() for step in job["steps"]]
     assert ".ci/run" in commands
 
 
 @pytest.mark.parametrize("name", ["scripts/test", "scripts/crash", "scripts/fuzz", ".ci/run"])
-def test_a_script_is_executable_and_bash_can_read_it(name):
+def test_a_script_is_executable_and_parses(name):
     assert (TOP / name).stat().st_mode & 0o111 == 0o111
     checked = subprocess.run(["bash", "-n", TOP / name], capture_output=True, text=True)
     assert (checked.stderr, checked.returncode) == ("", 0)

@@ -1,4 +1,4 @@
-"""The manifests for Kubernetes: its schemas take them, they fit each other, and they fit the program."""
+"""The Kubernetes manifests: valid by schema, consistent with each other, and consistent with the program."""
 
 import re
 import socket
@@ -16,15 +16,15 @@ from server import MASTER_KEY, Greenroom
 
 TOP = Path(__file__).resolve().parents[2]
 FOLDER = TOP / "docs/deploy/kubernetes"
-# The oldest release that has all that the manifests use, and the newest whose schemas there are.
+# The oldest release with all features that the manifests use, and the newest with published schemas.
 RELEASES = ("1.30.0", kubernetes_validate.latest_version())
-# Kinds that are not of Kubernetes itself.
+# Kinds without a schema in Kubernetes itself.
 FOREIGN = ("Kustomization", "HTTPRoute")
 
 
 @cache
 def documents():
-    """Every document of every manifest, with its file's name."""
+    """All documents of all manifests, with their file names."""
     return [
         (file.name, document)
         for file in sorted(FOLDER.glob("*.yaml"))
@@ -61,7 +61,7 @@ def names():
 
 
 def environment(name):
-    """The variables of the pod of this name, as Kubernetes makes them."""
+    """The environment variables of a pod, as resolved by Kubernetes."""
     fields = {"metadata.name": name, "status.hostIP": "192.0.2.7"}
     given = {"database-url": "sqlite::memory:", "master-key": MASTER_KEY}
     made = {}
@@ -85,25 +85,25 @@ def environment(name):
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_schemas_of_kubernetes_take_every_manifest(release):
+def test_every_manifest_is_valid_by_schema(release):
     checked = [document for _, document in documents() if document["kind"] not in FOREIGN]
     assert len(checked) > 5
     for document in checked:
         kubernetes_validate.validate(document, release, strict=True)
 
 
-def test_a_manifest_with_a_member_that_there_is_not_is_found():
+def test_an_unknown_member_in_a_manifest_is_detected():
     broken = the("PodDisruptionBudget") | {"spec": {"maxUnavailible": 1}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, RELEASES[-1], strict=True)
 
 
-def test_no_manifest_chooses_the_namespace():
+def test_no_manifest_sets_the_namespace():
     assert all("namespace" not in found.get("metadata", {}) for _, found in documents())
     assert "namespace" not in kustomization()
 
 
-def test_kustomize_is_told_of_every_manifest_or_says_why_not():
+def test_the_kustomization_lists_every_manifest():
     listed = kustomization()["resources"]
     optional = re.findall(r"^  # - (\S+)$", (FOLDER / "kustomization.yaml").read_text(), re.M)
     there = {file.name for file in FOLDER.glob("*.yaml")} - {"kustomization.yaml", "secret.example.yaml"}
@@ -112,14 +112,14 @@ def test_kustomize_is_told_of_every_manifest_or_says_why_not():
     assert images == [container()["image"]]
 
 
-def test_every_setting_is_one_that_the_program_reads(settings):
+def test_every_setting_exists(settings):
     written = "".join(file.read_text() for file in FOLDER.glob("*.yaml"))
     used = set(re.findall(r"GREENROOM_[A-Z_]+", written))
     assert used and used <= settings.keys(), used - settings.keys()
     assert not pod()["enableServiceLinks"]
 
 
-def test_every_selector_finds_the_pods_it_is_for():
+def test_every_selector_matches_its_pods():
     labels = the("StatefulSet")["spec"]["template"]["metadata"]["labels"]
     assert the("StatefulSet")["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert the("PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels.items()
@@ -130,7 +130,7 @@ def test_every_selector_finds_the_pods_it_is_for():
         assert service["spec"]["selector"] == (each if name in names() else labels)
 
 
-def test_every_service_leads_to_a_port_that_the_container_has():
+def test_every_service_targets_a_container_port():
     ports = {port["name"]: port for port in container()["ports"]}
     headless = of_kind("Service")[the("StatefulSet")["spec"]["serviceName"]]
     assert headless["spec"]["clusterIP"] == "None"
@@ -140,32 +140,32 @@ def test_every_service_leads_to_a_port_that_the_container_has():
             assert service is not headless or port["port"] == ports[port["name"]]["containerPort"]
 
 
-def test_the_ports_are_those_that_the_program_is_told_and_the_image_has():
+def test_the_ports_match_the_settings_and_the_image():
     ports = {port["name"]: port for port in container()["ports"]}
     variables = environment("greenroom-0")
     assert variables["GREENROOM_LISTEN"] == f"0.0.0.0:{ports['http']['containerPort']}"
     assert variables["GREENROOM_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']['containerPort']}"
     assert variables["GREENROOM_MEDIA_ADDR"] == f"0.0.0.0:{ports['media']['containerPort']}"
-    # Clients are told the machine's address and the program's own port, so the two must be one.
+    # The program advertises the host's address and its own port, so both ports must be equal.
     assert ports["media"]["hostPort"] == ports["media"]["containerPort"]
     assert ports["media"]["protocol"] == "UDP"
     [exposed] = re.findall(r"^EXPOSE (.*)$", (TOP / "Dockerfile").read_text(), re.M)
     assert exposed.split()[:2] == [str(ports["http"]["containerPort"]), f"{ports['media']['containerPort']}/udp"]
 
 
-def test_what_clients_are_told_of_a_node_is_a_way_to_it():
+def test_the_node_urls_are_routed_to_their_pods():
     route = the("HTTPRoute")["spec"]
-    ways = {rule["matches"][0]["path"]["value"]: rule for rule in route["rules"]}
+    rules_by_path = {rule["matches"][0]["path"]["value"]: rule for rule in route["rules"]}
     services = of_kind("Service")
     for name in names():
         url = urlsplit(environment(name)["GREENROOM_NODE_URL"])
         assert (url.scheme, [url.hostname]) == ("https", route["hostnames"])
-        way = ways.pop(url.path)
-        [change] = way["filters"]
-        assert change["urlRewrite"]["path"] == {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
-        assert [backend["name"] for backend in way["backendRefs"]] == [name]
-    assert [backend["name"] for backend in ways.pop("/")["backendRefs"]] == ["greenroom"]
-    assert not ways
+        matched_rule = rules_by_path.pop(url.path)
+        [rewrite] = matched_rule["filters"]
+        assert rewrite["urlRewrite"]["path"] == {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+        assert [backend["name"] for backend in matched_rule["backendRefs"]] == [name]
+    assert [backend["name"] for backend in rules_by_path.pop("/")["backendRefs"]] == ["greenroom"]
+    assert not rules_by_path
     for rule in route["rules"]:
         for backend in rule["backendRefs"]:
             assert backend["port"] in [port["port"] for port in services[backend["name"]]["spec"]["ports"]]
@@ -173,7 +173,7 @@ def test_what_clients_are_told_of_a_node_is_a_way_to_it():
 
 @pytest.fixture(scope="module")
 def server():
-    """A server as it is in a pod, on ports of its own."""
+    """A server with the pod's settings, on free ports."""
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         metrics = f"127.0.0.1:{free.getsockname()[1]}"
     given = environment("greenroom-0") | {
@@ -194,30 +194,30 @@ def test_the_server_answers_its_probes(server, probe):
     assert requests.get(server.endpoint + asked["path"], timeout=30).status_code == 200
 
 
-def test_prometheus_finds_the_figures_where_it_is_told_and_the_gateway_does_not(server):
-    told = the("StatefulSet")["spec"]["template"]["metadata"]["annotations"]
-    assert told["prometheus.io/port"] in [str(port["containerPort"]) for port in container()["ports"]]
+def test_metrics_are_on_the_annotated_port_and_not_on_the_public_one(server):
+    annotations = the("StatefulSet")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] in [str(port["containerPort"]) for port in container()["ports"]]
     address = server.given["GREENROOM_METRICS_LISTEN"]
-    assert "# TYPE" in requests.get(f"http://{address}{told['prometheus.io/path']}", timeout=30).text
-    assert requests.get(server.endpoint + told["prometheus.io/path"], timeout=30).status_code != 200
+    assert "# TYPE" in requests.get(f"http://{address}{annotations['prometheus.io/path']}", timeout=30).text
+    assert requests.get(server.endpoint + annotations["prometheus.io/path"], timeout=30).status_code != 200
 
 
-def test_a_store_that_is_away_is_no_reason_to_start_a_pod_again():
+def test_an_unavailable_store_does_not_restart_the_pod():
     paths = {probe: container()[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
     assert paths == {"livenessProbe": "/_greenroom/health", "readinessProbe": "/_greenroom/ready"}
 
 
-def test_a_pod_is_given_longer_to_stop_than_it_takes():
+def test_the_grace_period_exceeds_the_shutdown_time():
     pause = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
     shutdown = int(environment("greenroom-0")["GREENROOM_SHUTDOWN_SECONDS"])
     assert pod()["terminationGracePeriodSeconds"] > pause + 2 * shutdown
 
 
-def test_the_container_has_no_rights():
+def test_the_container_is_unprivileged():
     [user] = re.findall(r"^USER (\d+):(\d+)$", (TOP / "Dockerfile").read_text(), re.M)
-    who = pod()["securityContext"]
-    assert (str(who["runAsUser"]), str(who["runAsGroup"])) == user and who["runAsNonRoot"]
-    assert who["seccompProfile"] == {"type": "RuntimeDefault"}
+    security_context = pod()["securityContext"]
+    assert (str(security_context["runAsUser"]), str(security_context["runAsGroup"])) == user and security_context["runAsNonRoot"]
+    assert security_context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container()["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -226,7 +226,7 @@ def test_the_container_has_no_rights():
     assert not pod()["automountServiceAccountToken"]
 
 
-def test_a_file_of_targets_is_where_the_setting_says():
+def test_the_event_target_file_is_mounted_at_its_path():
     [mount] = container()["volumeMounts"]
     [volume] = pod()["volumes"]
     assert mount["name"] == volume["name"] and mount["readOnly"]
@@ -239,5 +239,5 @@ def test_the_development_keys_are_off():
     assert environment("greenroom-0")["GREENROOM_DEV_CREDENTIALS"] == "off"
 
 
-def test_at_least_one_pod_stays_while_machines_are_drained():
+def test_at_least_one_pod_remains_during_a_drain():
     assert the("PodDisruptionBudget")["spec"]["maxUnavailable"] < len(names())

@@ -1,4 +1,4 @@
-"""The unit for systemd: systemd takes it, it is well confined, and what it tells the program is what the program knows."""
+"""The systemd unit: valid, sandboxed, and consistent with the program."""
 
 import os
 import re
@@ -16,13 +16,13 @@ ENVIRONMENT = FOLDER / "greenroom.env.example"
 
 
 def values(name):
-    """The values of a setting of the unit, in their order."""
+    """The values of a setting of the unit, in order."""
     return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.M)
 
 
 @pytest.fixture
 def analyze(tmp_path):
-    """Runs `systemd-analyze` on the unit, whose program is where it is on this machine."""
+    """Runs `systemd-analyze` on the unit, with the path of the program under test."""
     if shutil.which("systemd-analyze") is None and os.environ.get("CI") == "true":
         pytest.fail("systemd-analyze is missing, and CI checks the unit")
     if shutil.which("systemd-analyze") is None:
@@ -37,36 +37,36 @@ def analyze(tmp_path):
     return analyzed
 
 
-def test_systemd_understands_every_line_of_the_unit(analyze):
+def test_systemd_accepts_the_unit_without_warnings(analyze):
     verified = analyze("verify")
     assert (verified.stdout, verified.stderr, verified.returncode) == ("", "", 0)
 
 
-def test_the_service_is_exposed_to_the_network_and_to_little_else(analyze):
-    # Of ten points; what a service has by default is 9.6.
+def test_the_exposure_score_of_the_service_is_low(analyze):
+    # The threshold is 1.5 of 10; a service without sandboxing has 9.6.
     rated = analyze("security", "--offline=true", "--threshold=15", "--no-pager")
     assert rated.returncode == 0, rated.stdout
 
 
 @pytest.mark.parametrize("file", [UNIT, ENVIRONMENT], ids=lambda file: file.name)
-def test_every_setting_is_one_that_the_program_reads(file, settings):
+def test_every_setting_exists(file, settings):
     used = set(re.findall(r"GREENROOM_[A-Z_]+", file.read_text()))
     assert used and used <= settings.keys(), used - settings.keys()
 
 
-def test_the_command_is_one_of_the_program():
+def test_the_unit_starts_an_existing_command():
     [command] = values("ExecStart")
     program, *arguments = command.split()
     assert run(*arguments, "--help").returncode == 0
     assert f"install -m 755 greenroom {Path(program).parent}/" in UNIT.read_text()
 
 
-def test_the_environment_file_is_the_one_that_the_example_is_for():
+def test_the_unit_reads_the_environment_file_of_the_example():
     [file] = values("EnvironmentFile")
     assert file.removeprefix("-") in ENVIRONMENT.read_text().splitlines()[0]
 
 
-def test_a_server_with_the_example_s_settings_starts(tmp_path):
+def test_a_server_starts_with_the_settings_of_the_example(tmp_path):
     lines = [line for line in ENVIRONMENT.read_text().splitlines() if line and not line.startswith("#")]
     given = dict(setting.split("=", 1) for setting in [*values("Environment"), *lines])
     given["GREENROOM_LISTEN"] = given["GREENROOM_LISTEN"].replace(":4600", ":0")
@@ -77,26 +77,26 @@ def test_a_server_with_the_example_s_settings_starts(tmp_path):
         assert program.end() == 0
     finally:
         program.kill()
-    # Of this the unit makes the folder, and nothing else can be written.
+    # systemd creates the state directory; the rest of the file system is read-only.
     assert values("StateDirectory") == ["greenroom"]
     assert all(Path(made).name.startswith("greenroom.db") for made in os.listdir(tmp_path))
 
 
-def test_the_service_is_given_longer_to_stop_than_it_takes(settings):
-    [most] = values("TimeoutStopSec")
-    assert int(most) > 2 * int(settings["GREENROOM_SHUTDOWN_SECONDS"])
+def test_the_stop_timeout_exceeds_the_shutdown_time(settings):
+    [limit] = values("TimeoutStopSec")
+    assert int(limit) > 2 * int(settings["GREENROOM_SHUTDOWN_SECONDS"])
 
 
-def test_there_are_descriptors_for_as_many_connections_as_are_let_in(settings):
-    [most] = values("LimitNOFILE")
-    assert int(most) > 2 * int(settings["GREENROOM_MAX_CONNECTIONS"])
+def test_the_file_descriptor_limit_exceeds_the_connection_limit(settings):
+    [limit] = values("LimitNOFILE")
+    assert int(limit) > 2 * int(settings["GREENROOM_MAX_CONNECTIONS"])
 
 
-def test_only_a_failure_that_may_pass_is_followed_by_another_start(tmp_path):
+def test_only_transient_failures_are_restarted(tmp_path):
     assert values("Restart") == ["on-failure"]
-    [final] = values("RestartPreventExitStatus")
-    assert run("serve", "--listen", "nowhere").returncode == int(final)
+    [no_restart_status] = values("RestartPreventExitStatus")
+    assert run("serve", "--listen", "nowhere").returncode == int(no_restart_status)
     listen = ("serve", "--listen", "127.0.0.1:0")
-    away = run(*listen, "--database-url", f"sqlite://{tmp_path}/no/such/folder/x.db")
-    gone = run(*listen, "--database-url", "postgres://nobody@127.0.0.1:1/x", GREENROOM_MASTER_KEY=MASTER_KEY)
-    assert (away.returncode, gone.returncode) == (int(final), 1)
+    bad_path = run(*listen, "--database-url", f"sqlite://{tmp_path}/no/such/folder/x.db")
+    unreachable = run(*listen, "--database-url", "postgres://nobody@127.0.0.1:1/x", GREENROOM_MASTER_KEY=MASTER_KEY)
+    assert (bad_path.returncode, unreachable.returncode) == (int(no_restart_status), 1)

@@ -1,4 +1,4 @@
-"""Real servers under attack: each test is one client that misuses the service, and one that must not notice."""
+"""Servers under attack: in each test one client misuses the service, and others must not be affected."""
 
 import pytest
 
@@ -9,17 +9,17 @@ from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
 @pytest.fixture(scope="session")
 def engine():
-    """The embedded store alone: what is attacked here lies before the store."""
+    """SQLite only: the attacks do not reach the store."""
     return "sqlite"
 
 
 @pytest.fixture
 def start_node(start_server, new_store):
-    """A function that starts a server on an empty store of its own."""
+    """A function that starts a server on a new store."""
     return lambda *flags, **env: start_server(new_store(), *flags, **env)
 
 
 def endpoints_of(server):
-    """The participants' endpoints of a new stage, in a fresh account."""
+    """The endpoints of a new stage in a new account."""
     tenant = server.tenant()
     return StageEndpoints(tenant, tenant.stage())

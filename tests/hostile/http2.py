@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that can refuse to read: frames by hand, with the h2 library."""
+"""An HTTP/2 client with control over frames and flow-control windows, by the h2 library."""
 
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from sockets import connect
 
 
 class Http2:
-    """A connection. With a window of 0 the server can send heads, and no byte of a body."""
+    """A connection. With a window of 0 the server can send headers, but no body."""
 
     def __init__(self, url, window=None, source=None):
         self.authority = urlsplit(url).netloc
@@ -27,7 +27,7 @@ class Http2:
         self.stream.sendall(self.connection.data_to_send())
 
     def post(self, path, body=b"{}", key=None, end=True):
-        """Sends a request, unsigned without a key; without its end, its body is waited for."""
+        """Sends a request, unsigned without a key; with `end=False` the body is never sent."""
         signed = Signature(key).headers("POST", f"http://{self.authority}{path}", body) if key else {}
         headers = [(":method", "POST"), (":scheme", "http"), (":authority", self.authority), (":path", path)]
         headers += [(name.lower(), value) for name, value in signed.items()]

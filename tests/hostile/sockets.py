@@ -10,7 +10,7 @@ WEBSOCKET_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 
 
 def connect(url, receive_buffer=None, source=None):
-    """A TCP connection to the host of a URL; a small receive buffer makes unread answers pile up at the server."""
+    """A TCP connection to the host of a URL; with a small receive buffer, unread responses are buffered by the server."""
     target = urlsplit(url)
     stream = socket.socket()
     if receive_buffer:
@@ -23,7 +23,7 @@ def connect(url, receive_buffer=None, source=None):
 
 
 def open_websocket(endpoints, token):
-    """An events WebSocket of a participant: the connection after the request for the upgrade."""
+    """A connection on which the upgrade to a participant's events WebSocket was requested."""
     stream = connect(endpoints.events, receive_buffer=4096)
     stream.sendall(
         f"GET /events/{endpoints.topic} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -34,7 +34,7 @@ def open_websocket(endpoints, token):
 
 
 def frame(opcode, data=b""):
-    """A short client frame; a mask of zeros leaves the data as it is."""
+    """A short client frame, with a zero mask."""
     return bytes([0x80 | opcode, 0x80 | len(data), 0, 0, 0, 0]) + data
 
 
@@ -45,8 +45,8 @@ def close_frame(code, reason):
 
 
 def send_until_closed(stream, data, seconds):
-    """Sends the same bytes again and again without reading, until the server closes the connection or time is over.
-    Answers the bytes sent."""
+    """Sends the same bytes repeatedly without reading, until the server closes the connection or the time is up. Returns
+    the number of bytes sent."""
     sent, end = 0, time.monotonic() + seconds
     stream.setblocking(False)
     while time.monotonic() < end:
@@ -63,7 +63,7 @@ def send_until_closed(stream, data, seconds):
 
 
 def read_to_end(stream):
-    """Everything that can still be read."""
+    """Reads until the end of the stream or an error."""
     received = bytearray()
     try:
         while part := stream.recv(1 << 16):

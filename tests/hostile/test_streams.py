@@ -1,4 +1,4 @@
-"""Event streams whose clients do not read, are many, or ask for costly matching."""
+"""Event streams of clients that do not read, open many streams, or use expensive patterns."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from observe import Latencies, cpu_seconds, refused
+from metrics import Latencies, cpu_seconds, refused_total
 from streams import Stream, opened
 
 AUDIT = ("--audit=on",)
@@ -16,7 +16,7 @@ TAGS = {f"{n:02}" + "k" * 126: "v" * 256 for n in range(50)}
 
 @pytest.fixture
 def streams():
-    """A list of event streams that are closed at the end."""
+    """A list of event streams that are closed after the test."""
     found = []
     yield found
     for stream in found:
@@ -27,20 +27,20 @@ def key_of(server, account):
     return server.credentials("create", "--account", account)
 
 
-def eventually(open_stream, seconds):
-    """Opens a stream as soon as there is a place for it; fails after that many seconds."""
+def open_when_allowed(open_stream, seconds):
+    """Opens a stream as soon as the limit allows it; fails after this many seconds."""
     end = time.monotonic() + seconds
     while True:
         stream = open_stream()
         if stream.response.status == 200:
             return stream
         stream.close()
-        assert time.monotonic() < end, f"no place within {seconds} s"
+        assert time.monotonic() < end, f"no stream within {seconds} s"
         time.sleep(0.2)
 
 
 def fill_log(tenant, megabytes):
-    """Writes records of calls, of some 20 kB each."""
+    """Writes audit records of about 20 kB each."""
     arn = tenant.wire.call("CreateStage").json["stage"]["arn"]
     for _ in range(megabytes * 50):
         answer = tenant.wire.call("TagResource", {"resourceArn": arn, "tags": TAGS})
@@ -48,7 +48,7 @@ def fill_log(tenant, megabytes):
     return arn
 
 
-def test_streams_of_a_deleted_key_lose_their_places_though_their_clients_do_not_read(start_node, streams):
+def test_unread_streams_of_a_deleted_key_are_closed(start_node, streams):
     server = start_node(*AUDIT, "--max-event-streams", "8", "--write-timeout-seconds", "60")
     tenant = server.tenant()
     fill_log(tenant, megabytes=8)
@@ -59,21 +59,21 @@ def test_streams_of_a_deleted_key_lose_their_places_though_their_clients_do_not_
         assert "--max-event-streams)" in refused_stream.answer.text
     server.credentials("delete", key["accessKeyId"])
     began = time.monotonic()
-    streams.append(eventually(lambda: Stream(server, tenant.account), seconds=20))
+    streams.append(open_when_allowed(lambda: Stream(server, tenant.account), seconds=20))
     assert time.monotonic() - began < 10
 
 
-def test_a_stream_that_is_not_read_is_ended_after_the_write_timeout(start_node, streams):
+def test_an_unread_stream_is_closed_after_the_write_timeout(start_node, streams):
     server = start_node(*AUDIT, "--max-event-streams", "1", "--write-timeout-seconds", "2")
     tenant = server.tenant()
     fill_log(tenant, megabytes=8)
     streams.append(Stream(server, tenant.account, SINCE, buffer=4096))
-    streams.append(eventually(lambda: Stream(server, tenant.account), seconds=20))
-    assert refused(server, "unread") >= 1
+    streams.append(open_when_allowed(lambda: Stream(server, tenant.account), seconds=20))
+    assert refused_total(server, "unread") >= 1
     server.test_server.wait_for_log("client does not read")
 
 
-def test_a_key_has_a_limit_of_streams_of_its_own(start_node, streams):
+def test_streams_per_key_are_limited(start_node, streams):
     server = start_node("--max-event-streams-per-key", "2")
     tenant = server.tenant()
     one, other = key_of(server, tenant.account), key_of(server, tenant.account)
@@ -82,32 +82,32 @@ def test_a_key_has_a_limit_of_streams_of_its_own(start_node, streams):
         answer = third.answer
     assert (answer.status, answer.fault) == (503, "ServiceUnavailableException")
     assert "--max-event-streams-per-key" in answer.text
-    assert refused(server, "key_event_streams") == 1
+    assert refused_total(server, "key_event_streams") == 1
     streams.append(opened(server, other))
     streams.pop(0).close()
-    streams.append(eventually(lambda: Stream(server, one), seconds=10))
+    streams.append(open_when_allowed(lambda: Stream(server, one), seconds=10))
 
 
-def pattern_of(value):
+def pattern_query(value):
     return "?pattern=" + quote(json.dumps(value), safe="")
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words"),
+    ("pattern", "message"),
     [
         ({"source": ["x" * 2100]}, "at most 2048"),
         ({"$or": [{"source": [str(n)]} for n in range(11)], "detail": {"$or": [{"a": [n]} for n in range(100)]}}, "1000"),
     ],
 )
-def test_patterns_have_the_limits_of_eventbridge(start_node, pattern, words):
+def test_patterns_have_the_limits_of_eventbridge(start_node, pattern, message):
     server = start_node()
-    with Stream(server, server.tenant().account, pattern_of(pattern)) as stream:
+    with Stream(server, server.tenant().account, pattern_query(pattern)) as stream:
         answer = stream.answer
     assert (answer.status, answer.fault) == (400, "ValidationException")
-    assert words in answer.text
+    assert message in answer.text
 
 
-def test_costly_patterns_leave_the_processors_to_others(start_node, streams):
+def test_expensive_patterns_do_not_delay_others(start_node, streams):
     server = start_node(*AUDIT)
     tenant = server.tenant()
     arn = fill_log(tenant, megabytes=3)
@@ -117,7 +117,7 @@ def test_costly_patterns_leave_the_processors_to_others(start_node, streams):
     before, latencies = cpu_seconds(server), Latencies()
     streams += [Stream(server, tenant.account, query) for _ in range(32)]
     assert [stream.response.status for stream in streams] == [200] * 32
-    # A heartbeat with the position says that all of the log was matched.
+    # These requests compete with the matching of the whole log.
     end = time.monotonic() + 3
     while time.monotonic() < end:
         with latencies.measured():
@@ -127,7 +127,7 @@ def test_costly_patterns_leave_the_processors_to_others(start_node, streams):
 
 
 def test_large_records_do_not_block_a_stream(start_node, streams):
-    """A page of a hundred of them would be larger than what a client may leave unread."""
+    """A page of 100 records exceeds the limit of unread bytes."""
     server = start_node(*AUDIT, "--max-buffered-bytes", str(16 << 20))
     tenant = server.tenant()
     for _ in range(120):

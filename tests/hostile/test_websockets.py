@@ -1,4 +1,4 @@
-"""Clients of the events WebSocket that send without reading."""
+"""Floods of WebSocket control frames, and connection limits behind a proxy."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -7,14 +7,14 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from conftest import endpoints_of
-from observe import Latencies, peak_rss, refused
+from metrics import Latencies, peak_rss, refused_total
 from sockets import close_frame, frame, open_websocket, read_to_end, send_until_closed
 
 PING, PONG = 9, 10
 
 
 async def flood(server, opcode):
-    """Floods a WebSocket with control frames while another participant uses its own; answers what was read."""
+    """Floods a WebSocket with control frames while another participant uses its own; returns the received bytes."""
     endpoints = endpoints_of(server)
     attacker = await asyncio.to_thread(open_websocket, endpoints, endpoints.token()[0])
     frames = frame(opcode, b"x" * 125) * 400
@@ -35,14 +35,14 @@ async def flood(server, opcode):
     return received
 
 
-async def test_pings_whose_pongs_are_not_read_are_limited(start_node):
+async def test_pings_without_reading_the_pongs_are_limited(start_node):
     server = start_node()
     await flood(server, PING)
-    assert refused(server, "control_frames") == 1
+    assert refused_total(server, "control_frames") == 1
     server.test_server.wait_for_log("TOO_MANY_CONTROL_FRAMES")
 
 
-async def test_pongs_that_nobody_asked_for_are_limited(start_node):
+async def test_unsolicited_pongs_are_limited(start_node):
     received = await flood(start_node(), PONG)
     assert close_frame(1008, "TOO_MANY_CONTROL_FRAMES") in received
 
@@ -56,7 +56,7 @@ async def test_control_frames_within_the_rate_are_answered(start_node):
         assert await honest.request("PING") == {"type": "PONG"}
 
 
-async def test_websockets_through_a_proxy_count_in_their_clients_share(start_node):
+async def test_websockets_behind_a_proxy_count_towards_their_clients_share(start_node):
     server = start_node(
         *("--trusted-proxies", "127.0.0.1", "--metrics", "on"),
         *("--max-connections", "60", "--max-client-share", "30"),
@@ -73,5 +73,5 @@ async def test_websockets_through_a_proxy_count_in_their_clients_share(start_nod
         with pytest.raises(InvalidStatus) as refusal:
             await enter(stack, "203.0.113.7")
         assert refusal.value.response.status_code == 503
-        assert refused(server, "client_connections") == 1
+        assert refused_total(server, "client_connections") == 1
         await enter(stack, "203.0.113.8")

@@ -1,4 +1,4 @@
-"""A world for the examples to play in: resources through boto3, people through the test server."""
+"""Creation of resources by boto3, and of participants by the test server."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -25,8 +25,8 @@ xo3zmFwaPTGK9xtbeRdJt/gA/io7WsaR
 )
 
 
-class World:
-    """A test server and a boto3 client of it, with the few things that many examples take for granted."""
+class Resources:
+    """Creates the resources that many examples need, with a boto3 client of a test server."""
 
     def __init__(self, client, test_server):
         self.client = client
@@ -53,7 +53,7 @@ class World:
         return answer["publicKey"]["arn"]
 
     def join(self, stage, participant=PARTICIPANT):
-        """Joins, as the browser of the examples, and gives the session."""
+        """Joins as the browser of the examples; returns the session id."""
         return self.test_server.do("join", stage=stage, participant=participant, client=BROWSER)["sessionId"]
 
     def publish(self, stage, participant=PARTICIPANT):
@@ -65,13 +65,13 @@ class World:
         self.test_server.do("leave", stage=stage, participant=participant)
 
     def record(self, stage, session, state="ACTIVE"):
-        """Sets a participant's recording, under the prefix that the examples print."""
-        prefix = f"{bare(stage)}/{session}/{PARTICIPANT}/1234567890"
+        """Sets the state of a participant's recording, with the prefix in the examples."""
+        prefix = f"{id_of(stage)}/{session}/{PARTICIPANT}/1234567890"
         arguments = {"stage": stage, "participant": PARTICIPANT, "bucket": "bucket-name", "prefix": prefix}
         self.test_server.do("recording", state=state, **arguments)
 
     def replicate(self, source, destination, **members):
-        """Starts a replication and gives the destination's session."""
+        """Starts a replication; returns the session id of the destination."""
         self.client.start_participant_replication(
             sourceStageArn=source, destinationStageArn=destination, participantId=PARTICIPANT, **members
         )
@@ -81,16 +81,16 @@ class World:
         answer = self.client.start_composition(stageArn=stage, destinations=destinations, **members)
         return answer["composition"]["arn"]
 
-    def gone(self, operation, arn):
+    def assert_not_found(self, operation, arn):
         with pytest.raises(ClientError) as refusal:
             getattr(self.client, operation)(arn=arn)
         assert refusal.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 
-def tail(arn):
-    """Type and id of an ARN: the part that differs here from what is printed."""
+def type_and_id(arn):
+    """Type and id of an ARN, the part that differs from the printed one."""
     return arn.rpartition(":")[2]
 
 
-def bare(arn):
+def id_of(arn):
     return arn.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""An ICE client as small as it can be: it makes connectivity checks (RFC 8445, RFC 8489), and times the answers."""
+"""A minimal ICE client: sends connectivity checks (RFC 8445, RFC 8489) and measures the round-trip times."""
 
 import hashlib
 import hmac
@@ -14,8 +14,8 @@ import zlib
 COOKIE = 0x2112A442
 BINDING_REQUEST, BINDING_SUCCESS = 0x0001, 0x0101
 USERNAME, MESSAGE_INTEGRITY, PRIORITY, FINGERPRINT, ICE_CONTROLLING = 0x0006, 0x0008, 0x0024, 0x8028, 0x802A
-# How long an answer is waited for, and how far two checks are apart.
-PATIENCE_SECONDS, APART_SECONDS = 10, 0.02
+# Timeout of a check, and pause between two checks.
+TIMEOUT_SECONDS, INTERVAL_SECONDS = 10, 0.02
 
 
 def attribute(kind, value):
@@ -31,12 +31,12 @@ def binding_request(username, password):
     transaction = os.urandom(12)
     body = attribute(USERNAME, username.encode())
     body += attribute(PRIORITY, struct.pack("!I", 0x6E0001FF)) + attribute(ICE_CONTROLLING, bytes(8))
-    # Either sum is of what is before it, with a length that counts it in.
-    signed = header(len(body) + 24, transaction) + body
-    body += attribute(MESSAGE_INTEGRITY, hmac.new(password.encode(), signed, hashlib.sha1).digest())
-    summed = header(len(body) + 8, transaction) + body
-    crc = (zlib.crc32(summed) ^ 0x5354554E) & 0xFFFFFFFF
-    return summed + attribute(FINGERPRINT, struct.pack("!I", crc)), transaction
+    # MESSAGE-INTEGRITY and FINGERPRINT cover all preceding bytes, with a message length that includes the attribute itself.
+    authenticated = header(len(body) + 24, transaction) + body
+    body += attribute(MESSAGE_INTEGRITY, hmac.new(password.encode(), authenticated, hashlib.sha1).digest())
+    checked = header(len(body) + 8, transaction) + body
+    crc = (zlib.crc32(checked) ^ 0x5354554E) & 0xFFFFFFFF
+    return checked + attribute(FINGERPRINT, struct.pack("!I", crc)), transaction
 
 
 def value(sdp, name):
@@ -44,18 +44,18 @@ def value(sdp, name):
 
 
 class Prober:
-    """Checks the connectivity of a connection again and again, from one socket, in a thread of its own."""
+    """Sends connectivity checks for one connection from one socket."""
 
     def __init__(self, offer, answer):
         self.username = f"{value(answer, 'ice-ufrag')}:{value(offer, 'ice-ufrag')}"
         self.password = value(answer, "ice-pwd")
         words = re.search(r"^a=candidate:(.*)$", answer, re.MULTILINE).group(1).split()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.settimeout(PATIENCE_SECONDS)
+        self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.connect((words[4], int(words[5])))
 
     def check(self):
-        """Seconds until a check is answered."""
+        """The round-trip time of one check, in seconds."""
         request, transaction = binding_request(self.username, self.password)
         began = time.monotonic()
         self.socket.send(request)
@@ -66,10 +66,9 @@ class Prober:
                 assert kind == BINDING_SUCCESS, hex(kind)
                 return time.monotonic() - began
 
-    def while_doing(self, work):
-        """Does some work in another thread, and checks until it is done; how long each check took, in their order of
-        length."""
-        failures, taken = [], []
+    def round_trips_during(self, work):
+        """Sends checks while `work` runs in another thread; returns their round-trip times, sorted."""
+        failures, samples = [], []
 
         def run():
             try:
@@ -80,13 +79,13 @@ class Prober:
         worker = threading.Thread(target=run)
         worker.start()
         while worker.is_alive():
-            taken.append(self.check())
-            time.sleep(APART_SECONDS)
+            samples.append(self.check())
+            time.sleep(INTERVAL_SECONDS)
         worker.join()
         if failures:
             raise failures[0]
-        return sorted(taken)
+        return sorted(samples)
 
 
-def p99(taken):
-    return taken[math.ceil(0.99 * (len(taken) - 1))]
+def p99(samples):
+    return samples[math.ceil(0.99 * (len(samples) - 1))]

@@ -1,4 +1,4 @@
-"""All forty operations, signed and sent by the command line tools that people have: curl and the aws CLI."""
+"""All operations, signed and sent by curl and by the aws CLI."""
 
 import json
 import shlex
@@ -11,20 +11,20 @@ import botocore
 import pytest
 
 from aws_model import BY_NAME
-from forty import ROWS, STORE, differences, walk
+from operation_steps import STEPS, STORE, differences, run_steps
 from wire import placed
 
 REGION = "us-east-1"
 
 
-def test_each_operation_of_the_model_has_one_row():
-    assert sorted(row.operation for row in ROWS) == sorted(BY_NAME)
+def test_every_operation_has_one_step():
+    assert sorted(step.operation for step in STEPS) == sorted(BY_NAME)
 
 
-def test_what_an_operation_did_shows_in_its_answer_or_in_a_later_one():
-    for index, row in enumerate(ROWS):
-        later = {STORE, *(other.operation for other in ROWS[index + 1 :] if other.shown)}
-        assert row.shown if not row.seen_in else row.seen_in in later, row.operation
+def test_every_step_is_verified_by_its_response_or_a_later_one():
+    for index, step in enumerate(STEPS):
+        later = {STORE, *(other.operation for other in STEPS[index + 1 :] if other.expected)}
+        assert step.expected if not step.verified_in else step.verified_in in later, step.operation
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_what_an_operation_did_shows_in_its_answer_or_in_a_later_one():
         {"stage": {"arn": "a", "tags": {}}, "list": [{"arn": ""}]},
     ],
 )
-def test_an_answer_that_shows_something_else_is_found(answer):
-    shown = {"stage": {"arn": "$known", "tags": {"k": None}}, "list": [{"arn": "$new"}]}
-    assert list(differences(shown, answer, {"$known": "a"})) != []
+def test_an_unexpected_response_is_detected(answer):
+    expected = {"stage": {"arn": "$known", "tags": {"k": None}}, "list": [{"arn": "$new"}]}
+    assert list(differences(expected, answer, {"$known": "a"})) != []
 
 
 @pytest.fixture
 def revoked(store):
-    """The ids of the connection tokens that the store has as revoked."""
+    """Reads the ids of revoked connection tokens from the store."""
 
     def read():
         with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
@@ -55,15 +55,15 @@ def revoked(store):
     return read
 
 
-def test_curl_has_every_operation_do_its_work(curl, world, revoked):
+def test_every_operation_works_with_curl(curl, resources, revoked):
     def send(operation, members):
         method, path, body = placed(operation, members)
         data = f"-d {shlex.quote(body.decode())}" if body else ""
         status, answer = curl(path, f"-X {method} {data}", region=REGION)
-        assert status == 200, f"{operation} answered {status} {answer}"
+        assert status == 200, f"{operation} returned {status} {answer}"
         return answer
 
-    walk(world(REGION), send)
+    run_steps(resources(REGION), send)
     assert revoked() == [("abcdefgh-ijkl",)]
 
 
@@ -72,30 +72,30 @@ def command(operation, members):
     return f"aws ivs-realtime {name} --cli-input-json {shlex.quote(json.dumps(members))}"
 
 
-def test_the_aws_cli_has_every_operation_do_its_work(shell, world, revoked):
-    # The CLI brings a model of its own, which may be older: what that lacks it is told with botocore's.
-    lacking = BY_NAME.keys() - known_to_the_cli()
+def test_every_operation_works_with_the_aws_cli(shell, resources, revoked):
+    # The CLI ships its own, possibly older model; operations that it lacks use botocore's.
+    missing = BY_NAME.keys() - operations_of_the_cli()
     newer = Path(botocore.__file__).parent / "data"
 
     def send(operation, members):
         line = command(operation, members)
-        ran = shell(f"AWS_DATA_PATH={newer} {line}" if operation in lacking else line, REGION)
+        ran = shell(f"AWS_DATA_PATH={newer} {line}" if operation in missing else line, REGION)
         assert (ran.stderr, ran.returncode) == ("", 0), operation
         return json.loads(ran.stdout or "{}")
 
-    walk(world(REGION), send)
+    run_steps(resources(REGION), send)
     assert revoked() == [("abcdefgh-ijkl",)]
 
 
-def known_to_the_cli():
-    """The operations of the model that the aws CLI brings along."""
+def operations_of_the_cli():
+    """The operations of the model that the aws CLI ships."""
     [model] = Path(awscli.__file__).parent.glob("botocore/data/ivs-realtime/*/service-2.json")
     return json.loads(model.read_text())["operations"].keys()
 
 
-def test_the_few_operations_that_the_aws_cli_does_not_know_it_refuses_itself(shell):
-    lacking = BY_NAME.keys() - known_to_the_cli()
-    assert len(lacking) <= 2, lacking
-    for operation in lacking:
+def test_the_aws_cli_rejects_the_few_operations_that_its_model_lacks(shell):
+    missing = BY_NAME.keys() - operations_of_the_cli()
+    assert len(missing) <= 2, missing
+    for operation in missing:
         ran = shell(command(operation, {}), REGION)
         assert ran.returncode == 2 and "Invalid choice" in ran.stderr, ran.stderr

@@ -1,4 +1,4 @@
-"""What an attack does to the server's process and to its other clients."""
+"""Effects of an attack on the server process and on other clients: memory, CPU time, latency, metrics."""
 
 import threading
 import time
@@ -9,19 +9,19 @@ import requests
 
 
 def rss_mb(server):
-    """The resident memory of a server's process, in megabytes."""
+    """The resident memory (RSS) of a server process, in megabytes."""
     status = Path(f"/proc/{server.test_server.process.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) / 1024
 
 
 def cpu_seconds(server):
-    """The processor time that a server's process has taken since its start."""
+    """The CPU time of a server process since its start, in seconds."""
     fields = Path(f"/proc/{server.test_server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 class Peak:
-    """The largest figure that was seen, and how much it is above the first."""
+    """The highest sample, and its growth over the first."""
 
     def __init__(self, first):
         self.first = self.highest = first
@@ -33,11 +33,11 @@ class Peak:
 
 @contextmanager
 def peak_rss(server):
-    """Watches the resident memory of a server, in megabytes, while the body runs."""
-    peak, over = Peak(rss_mb(server)), threading.Event()
+    """Samples the resident memory of a server, in megabytes, while the body runs."""
+    peak, stop = Peak(rss_mb(server)), threading.Event()
 
     def watch():
-        while not over.wait(0.05):
+        while not stop.wait(0.05):
             peak.highest = max(peak.highest, rss_mb(server))
 
     watcher = threading.Thread(target=watch)
@@ -45,34 +45,34 @@ def peak_rss(server):
     try:
         yield peak
     finally:
-        over.set()
+        stop.set()
         watcher.join()
         peak.highest = max(peak.highest, rss_mb(server))
 
 
 class Latencies:
-    """How long each of many answers took, in seconds."""
+    """Response times, in seconds."""
 
     def __init__(self):
-        self.taken = []
+        self.samples = []
 
     @contextmanager
     def measured(self):
-        began = time.monotonic()
+        start = time.monotonic()
         yield
-        self.taken.append(time.monotonic() - began)
+        self.samples.append(time.monotonic() - start)
 
-    def percentile(self, share):
-        ordered = sorted(self.taken)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    def percentile(self, quantile):
+        ordered = sorted(self.samples)
+        return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
 
 
-def figure(server, name):
-    """A whole number on the page of metrics."""
+def metric_value(server, name):
+    """The value of an integer metric."""
     page = requests.get(f"{server.endpoint}/metrics", timeout=10).text
     return next(int(line.removeprefix(f"{name} ")) for line in page.splitlines() if line.startswith(f"{name} "))
 
 
-def refused(server, reason):
-    """How many requests and connections a limit has refused or ended."""
-    return figure(server, f'greenroom_refused_total{{reason="{reason}"}}')
+def refused_total(server, reason):
+    """The number of requests and connections rejected or closed by a limit."""
+    return metric_value(server, f'greenroom_refused_total{{reason="{reason}"}}')

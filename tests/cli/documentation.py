@@ -1,10 +1,10 @@
-"""The documentation as the tests read it: pages, sections, and blocks of code."""
+"""Parser of the documentation: pages, sections, code blocks and tables."""
 
 import re
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-# The address in the examples. Tests put that of their own server in its place.
+# The address in the examples. Tests replace it by the address of their server.
 ENDPOINT = "127.0.0.1:4600"
 
 
@@ -13,7 +13,7 @@ def page(name):
 
 
 def pages():
-    """The names of all pages with commands for users or contributors."""
+    """The paths of all pages with commands for users or contributors."""
     return ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(TOP)) for path in TOP.glob("docs/**/*.md"))]
 
 
@@ -29,13 +29,13 @@ def blocks(language, text):
 
 
 def rows(text):
-    """The cells of every table row, without the backquotes."""
+    """The cells of all table rows, without backquotes."""
     lines = re.findall(r"^\| (.*) \|$", text, re.MULTILINE)
     return [[cell.strip().strip("`") for cell in line.split(" | ")] for line in lines]
 
 
 def masked(text):
-    """The text without what differs from run to run: ids, keys and times."""
+    """The text with ids, keys and times masked, as they differ from run to run."""
     text = re.sub(r'(stage/|participant |"participantId": ")[A-Za-z0-9]{12}', r"\1ID", text)
     text = re.sub(r"AKIA[A-Z0-9]{16}", "KEY", text)
     text = re.sub(r"(secret access key  )[A-Za-z0-9]{40}", r"\1SECRET", text)

@@ -1,5 +1,5 @@
-"""One participant floods the server with offers and ICE restarts: connectivity checks of another are answered as if it did
-not, the other's media arrive, and the memory stays bounded."""
+"""Floods of offers and ICE restarts by one participant: they delay no connectivity check and no media of others, and memory
+stays bounded."""
 
 import asyncio
 import multiprocessing
@@ -14,15 +14,15 @@ import requests
 
 from conftest import endpoints_of
 from endpoints import FRAGMENT, SDP
-from observe import peak_rss
+from metrics import peak_rss
 from offers import offer
 from peers import publish, view
-from stun import Prober, p99
+from ice import Prober, p99
 
-# How long an attack lasts, and the time without one that it is compared with.
+# Duration of an attack, and of the baseline measurement without one.
 SECONDS, QUIET_SECONDS = 2, 1
-# A thread that does not starve answers in milliseconds. The rest is what the machine does meanwhile: this is a build
-# without optimizations, and the attackers take processors, too. The attacked thread was silent for seconds.
+# A media thread that is not starved responds within milliseconds. The margin is for a debug build and for attackers on the
+# same processors; a starved thread did not respond for seconds.
 P99_SECONDS, MEDIAN_SECONDS = 0.25, 0.05
 RSS_MB = 200
 UNLIMITED = ("--max-offers-per-minute", "1000000", "--max-patches-per-minute", "1000000")
@@ -30,7 +30,7 @@ UNLIMITED = ("--max-offers-per-minute", "1000000", "--max-patches-per-minute", "
 
 @pytest.fixture(params=[(), UNLIMITED], ids=["limited", "unlimited"])
 def endpoints(request, start_node):
-    """A stage of a server as it comes, and of one that limits no rate: the rest has to hold by itself."""
+    """A stage on a server with default limits, and on one without rate limits: the other limits must suffice."""
     server = start_node("--ice-timeout-seconds", "60", *request.param, RUST_LOG="info")
     endpoints = endpoints_of(server)
     endpoints.server, endpoints.limited = server, not request.param
@@ -38,14 +38,14 @@ def endpoints(request, start_node):
 
 
 def padded():
-    """An ordinary offer of two sections, with some nineteen hundred lines about streams that nobody will send."""
+    """An offer with two sections and 1,850 a=ssrc lines of unused streams."""
     head, audio, video = re.split("(?=^m=)", offer(), flags=re.MULTILINE)
     streams = [f"a=ssrc:{4_000_000_000 + n} cname:x\r\n" for n in range(1850)]
     return head + audio + "".join(streams[:925]) + video + "".join(streams[925:])
 
 
-def until(end, send):
-    """Sends again and again; the answers' statuses."""
+def send_until(end, send):
+    """Calls `send` until the end time; returns the response statuses."""
     statuses = []
     while time.monotonic() < end:
         statuses.append(send())
@@ -53,16 +53,16 @@ def until(end, send):
 
 
 def from_threads(count, send):
-    """The statuses of what several threads sent, each of them its own clients."""
+    """Runs several sender threads, each with its own client; returns all statuses."""
     end, statuses = time.monotonic() + SECONDS, []
-    threads = [threading.Thread(target=lambda: statuses.extend(until(end, send()))) for _ in range(count)]
+    threads = [threading.Thread(target=lambda: statuses.extend(send_until(end, send()))) for _ in range(count)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     return statuses
 
 
 def flood_of_offers(endpoints, text, count):
-    """Offers of one participant over kept-alive connections."""
+    """Offers of one participant over keep-alive connections."""
     token, _ = endpoints.token()
 
     def sender():
@@ -74,7 +74,7 @@ def flood_of_offers(endpoints, text, count):
 
 
 def pipelined_offers(endpoints):
-    """Offers of one participant: thirty-two at once on each of four connections, which are read only afterwards."""
+    """Offers of one participant: 32 pipelined requests on each of four connections, which are read afterwards."""
     token, _ = endpoints.token()
     address, text = urlsplit(endpoints.whip), offer()
     request = (
@@ -101,8 +101,8 @@ def pipelined_offers(endpoints):
 def flood_of_restarts(endpoints):
     """ICE restarts of one connection from four threads."""
     token, _ = endpoints.token()
-    made = endpoints.post("", token, offer())
-    assert made.status_code == 201, made.text
+    created = endpoints.post("", token, offer())
+    assert created.status_code == 201, created.text
 
     def sender():
         session, number = requests.Session(), iter(range(1_000_000_000))
@@ -111,7 +111,7 @@ def flood_of_restarts(endpoints):
         def send():
             ufrag = f"{threading.get_ident():x}{next(number):x}"
             text = f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:{ufrag:x>22}\r\n"
-            return session.patch(made.headers["Location"], data=text, headers=headers, timeout=30).status_code
+            return session.patch(created.headers["Location"], data=text, headers=headers, timeout=30).status_code
 
         return send
 
@@ -126,16 +126,16 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_flood_delays_no_check_of_another_participant(endpoints, attack):
+def test_a_flood_delays_no_connectivity_check_of_others(endpoints, attack):
     token, _ = endpoints.token()
-    made = endpoints.post("", token, offer())
-    prober = Prober(offer(), made.text)
-    quiet = prober.while_doing(lambda: time.sleep(QUIET_SECONDS))
+    created = endpoints.post("", token, offer())
+    prober = Prober(offer(), created.text)
+    quiet = prober.round_trips_during(lambda: time.sleep(QUIET_SECONDS))
     statuses = []
     with peak_rss(endpoints.server) as memory:
-        checks = prober.while_doing(lambda: statuses.extend(ATTACKS[attack](endpoints)))
+        checks = prober.round_trips_during(lambda: statuses.extend(ATTACKS[attack](endpoints)))
     report = f"{attack}: p99 {p99(checks) * 1000:.1f} ms (quiet {p99(quiet) * 1000:.1f} ms), slowest "
-    report += f"{checks[-1] * 1000:.1f} ms of {len(checks)}; {memory.highest:.0f} MB; {len(statuses)} answers: "
+    report += f"{checks[-1] * 1000:.1f} ms of {len(checks)}; {memory.highest:.0f} MB; {len(statuses)} responses: "
     report += str({status: statuses.count(status) for status in set(statuses)})
     print(report)
     assert memory.highest < RSS_MB, report
@@ -147,7 +147,7 @@ def test_a_flood_delays_no_check_of_another_participant(endpoints, attack):
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_media_of_others_arrive_during_a_flood(start_node, attack):
+async def test_media_of_others_is_received_during_a_flood(start_node, attack):
     server = start_node(*UNLIMITED, RUST_LOG="info")
     endpoints = endpoints_of(server)
     (alice, alice_id), (bob, _) = endpoints.token(), endpoints.token()
@@ -161,20 +161,20 @@ async def test_media_of_others_arrive_during_a_flood(start_node, attack):
         return stream.packetsReceived, stream.packetsLost
 
     before = await received()
-    # In a process of its own, as the media of this one are made and read by Python, too.
+    # A separate process: this one generates and receives media in Python.
     flood = multiprocessing.get_context("fork").Process(target=ATTACKS[attack], args=(endpoints,))
     flood.start()
     await asyncio.to_thread(flood.join)
     assert flood.exitcode == 0
     after = await received()
     assert after[1] == before[1], "no packet was lost"
-    # Fifty a second; how many of them the sender has made in time is the machine's affair.
+    # The sender makes 50 packets a second, fewer on a busy machine.
     assert after[0] - before[0] > 25 * SECONDS
     await viewer.stop()
     await publisher.stop()
 
 
-def test_a_participant_beyond_a_limit_is_told_so(start_node):
+def test_limits_on_offers_and_connections_are_reported(start_node):
     server = start_node(
         *("--max-offers-per-minute", "4", "--max-patches-per-minute", "2", "--max-media-per-participant", "3"),
         *("--max-media-per-stage", "4", "--max-media-per-node", "5"),
@@ -196,7 +196,7 @@ def test_a_participant_beyond_a_limit_is_told_so(start_node):
     patch = lambda: endpoints.send("PATCH", first.headers["Location"], alice, fragment, FRAGMENT, If_Match="*")  # noqa: E731
     assert [patch().status_code, patch().status_code] == [200, 204]
     refused(patch(), 429, "RATE_EXCEEDED", "patch_rate", 30)
-    # An offer counts whatever it is worth.
+    # Malformed offers count too.
     assert [endpoints.post("", alice, "v=0").status_code for _ in range(3)] == [400] * 3
     refused(endpoints.post("", alice, text), 429, "RATE_EXCEEDED", "offer_rate", 15)
     assert endpoints.send("DELETE", first.headers["Location"], alice).status_code == 200
@@ -216,7 +216,7 @@ def test_a_participant_beyond_a_limit_is_told_so(start_node):
     refused(other.post("", erin, text), 503, "CAPACITY_EXCEEDED", "node_media", 5)
 
 
-def test_a_participant_has_a_limit_of_connections(start_node):
+def test_connections_per_participant_are_limited(start_node):
     server = start_node("--max-media-per-participant", "2", RUST_LOG="info")
     endpoints = endpoints_of(server)
     publishers = [endpoints.token() for _ in range(3)]

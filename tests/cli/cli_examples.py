@@ -1,4 +1,4 @@
-"""Reads the examples that the aws CLI ships: what to type, and what it says will be printed."""
+"""Parser of the examples in the aws CLI's documentation (reStructuredText): commands and their expected output."""
 
 import re
 import textwrap
@@ -12,7 +12,7 @@ FOLDER = Path(awscli.__file__).parent / "examples" / "ivs-realtime"
 
 @dataclass(frozen=True)
 class Example:
-    """One command of one file, with the text printed for it (empty: "produces no output")."""
+    """One command in one file, with its documented output (empty: "produces no output")."""
 
     file: str
     number: int
@@ -25,12 +25,12 @@ class Example:
 
 
 def examples(folder=FOLDER):
-    """Every example of the installed package, in the order of files and of the text."""
+    """All examples of the installed package, in file and text order."""
     return [example for path in sorted(folder.glob("*.rst")) for example in parse(path.stem, path.read_text())]
 
 
 def parse(file, text):
-    """The examples of one file's text. A command with neither output nor the word that there is none is an error."""
+    """The examples in one file's text. A command without documented output or "produces no output" is an error."""
     starts = [m.start() for m in re.finditer(r"^ +aws ivs-realtime ", text, re.M)]
     found = []
     for number, start in enumerate(starts, 1):
@@ -42,12 +42,12 @@ def parse(file, text):
         elif rest.lstrip().startswith("This command produces no output."):
             output = ""
         else:
-            raise ValueError(f"{file}, example {number}: no output, and no word that there is none")
+            raise ValueError(f"{file}, example {number}: the output is not documented")
         found.append(Example(file, number, command, output))
     return found
 
 
 def literal_block(text):
-    """Splits an indented block from the text after it, and takes its indentation off."""
+    """Splits an indented block from the text after it, and dedents it."""
     block = re.match(r"(?:[ \t]+\S.*\n|[ \t]*\n)+", text).group()
     return textwrap.dedent(block).strip(), text[len(block) :]

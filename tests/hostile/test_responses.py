@@ -1,4 +1,4 @@
-"""Clients that ask for much and read nothing."""
+"""Clients that request large responses and do not read them."""
 
 import time
 
@@ -6,14 +6,14 @@ import pytest
 import requests
 
 from http2 import Http2
-from observe import Latencies, figure, peak_rss, refused
+from metrics import Latencies, metric_value, peak_rss, refused_total
 from sockets import connect
 from wire import head
 
 
 @pytest.fixture
 def connections():
-    """A list of connections that are closed at the end."""
+    """A list of connections that are closed after the test."""
     opened = []
     yield opened
     for connection in opened:
@@ -21,7 +21,7 @@ def connections():
 
 
 def with_large_lists(server):
-    """A tenant whose ListStages is answered with more than a megabyte."""
+    """A tenant whose ListStages response is larger than a megabyte."""
     tenant = server.tenant()
     tags = {f"{n:02}" + "k" * 126: "v" * 256 for n in range(50)}
     for _ in range(60):
@@ -45,11 +45,11 @@ def wait_until(condition):
 
 
 def wait_for_unread(server, at_least):
-    """Waits until so many connections are closed, as their clients do not read."""
-    wait_until(lambda: refused(server, "unread") >= at_least)
+    """Waits until this many connections were closed because their clients do not read."""
+    wait_until(lambda: refused_total(server, "unread") >= at_least)
 
 
-def test_answers_of_http2_that_are_not_read_are_bounded_and_ended(start_node, connections):
+def test_unread_http2_responses_are_bounded_and_closed(start_node, connections):
     server = start_node("--write-timeout-seconds", "5")
     tenant = with_large_lists(server)
     arn = tenant.wire.call("CreateStage").json["stage"]["arn"]
@@ -62,12 +62,12 @@ def test_answers_of_http2_that_are_not_read_are_bounded_and_ended(start_node, co
     assert memory.growth < 130, f"{memory.growth:.0f} MB"
     for connection in connections:
         connection.wait_for_end()
-    assert refused(server, "unread") >= 8
+    assert refused_total(server, "unread") >= 8
     server.test_server.wait_for_log("client does not read")
     assert_answered(tenant.wire, arn)
 
 
-def test_pipelined_requests_whose_answers_are_not_read_are_bounded_and_ended(start_node, connections):
+def test_unread_pipelined_responses_are_bounded_and_closed(start_node, connections):
     server = start_node("--write-timeout-seconds", "3")
     tenant = with_large_lists(server)
     arn = tenant.wire.call("CreateStage").json["stage"]["arn"]
@@ -83,7 +83,7 @@ def test_pipelined_requests_whose_answers_are_not_read_are_bounded_and_ended(sta
     assert_answered(tenant.wire, arn)
 
 
-def test_one_address_holds_at_most_its_share_of_requests(start_node, connections):
+def test_one_address_has_at_most_its_share_of_requests_in_flight(start_node, connections):
     server = start_node("--max-in-flight", "40", "--write-timeout-seconds", "5")
     tenant = server.tenant()
     for _ in range(2):
@@ -92,29 +92,29 @@ def test_one_address_holds_at_most_its_share_of_requests(start_node, connections
             connections[-1].post("/ListStages", key=tenant.account)
     for _ in range(20):
         assert tenant.wire.call("ListStages").status == 200
-    assert refused(server, "client_in_flight") >= 40
-    assert refused(server, "in_flight") == 0
+    assert refused_total(server, "client_in_flight") >= 40
+    assert refused_total(server, "in_flight") == 0
 
 
-def test_unread_answers_take_the_places_of_all_requests(start_node, connections):
+def test_unread_responses_count_as_requests_in_flight(start_node, connections):
     server = start_node("--max-in-flight", "1", "--write-timeout-seconds", "2")
     tenant = server.tenant()
     assert tenant.wire.call("ListStages").status == 200
-    # The client can have read an answer just before the server notes that it is written.
-    wait_until(lambda: figure(server, "greenroom_requests_in_flight") == 0)
+    # The client may have read the response before the server has recorded its end.
+    wait_until(lambda: metric_value(server, "greenroom_requests_in_flight") == 0)
     connections.append(Http2(server.endpoint, window=0))
     connections[0].post("/ListStages", key=tenant.account)
-    wait_until(lambda: figure(server, "greenroom_requests_in_flight") == 1)
+    wait_until(lambda: metric_value(server, "greenroom_requests_in_flight") == 1)
     answer = tenant.wire.call("ListStages")
     assert (answer.status, answer.fault) == (503, "ServiceUnavailableException")
     assert "--max-in-flight" in answer.text and answer.headers["retry-after"] == "1"
-    assert refused(server, "in_flight") == 1
-    assert figure(server, "greenroom_requests_in_flight") == figure(server, "greenroom_requests_in_flight_limit") == 1
+    assert refused_total(server, "in_flight") == 1
+    assert metric_value(server, "greenroom_requests_in_flight") == metric_value(server, "greenroom_requests_in_flight_limit") == 1
     connections[0].wait_for_end()
     assert tenant.wire.call("ListStages").status == 200
 
 
-def test_public_keys_take_a_place_among_the_requests_in_flight(start_node, connections):
+def test_jwks_requests_count_as_requests_in_flight(start_node, connections):
     server = start_node("--max-in-flight", "2", "--write-timeout-seconds", "60")
     tenant = with_large_lists(server)
 
@@ -122,7 +122,7 @@ def test_public_keys_take_a_place_among_the_requests_in_flight(start_node, conne
         return requests.get(f"{server.endpoint}/.well-known/jwks.json", timeout=30).status_code
 
     def is_full():
-        # One that is refused, as the place of the former request is not free yet, takes none.
+        # A request that is rejected because the previous one still counts does not count itself.
         connections.append(Http2(server.endpoint, window=0))
         connections[-1].post("/ListStages", b'{"maxResults": 100}', key=tenant.account)
         return keys() == 503
