@@ -1,4 +1,4 @@
-"""Real servers on each storage engine, with a clock of their own where a test needs to move it."""
+"""Servers on each storage engine, test servers with a controllable clock, and webhook receivers."""
 
 from contextlib import ExitStack
 
@@ -10,14 +10,14 @@ from running import assert_ended_well, engine, new_file, new_store, start_server
 from server import MASTER_KEY, TestServer
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
-# The clock of a server under test stands still or is moved by days, and the signatures of its clients are of today.
+# Test servers have a stopped or advanced clock; clients sign requests with the current time.
 ANY_CLOCK = ("--clock-skew-seconds", "1000000000")
 
 
 @pytest.fixture(scope="session")
 def start_test_server(engine, new_store):
-    """A function that starts a test server, on a new store unless one is named. Servers that run at the end are stopped,
-    and must stop gracefully."""
+    """A function that starts a test server, on a new store unless one is given. Servers that still run after the tests are
+    stopped, and must stop gracefully."""
     started = []
 
     def start(*flags, store=None):
@@ -40,14 +40,14 @@ def receiver():
 
 @pytest.fixture
 def receivers():
-    """A function that starts another one."""
+    """A function that starts more receivers."""
     with ExitStack() as stack:
         yield lambda **members: stack.enter_context(Receiver(**members))
 
 
 @pytest.fixture
 def targets(tmp_path):
-    """A function that writes a target file from names and keys; returns its path."""
+    """A function that writes a target file, given the keys of each target by name; returns its path."""
 
     def write(**tables):
         path = tmp_path / "targets.toml"

@@ -1,4 +1,4 @@
-"""An HTTP server that receives webhooks and answers as the test says."""
+"""An HTTP server that receives webhooks and responds as the test configures it; helpers for event targets."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr"
 
 @dataclass(frozen=True)
 class Reply:
-    """How a delivery is answered; `raw` is sent in place of HTTP."""
+    """The response to a delivery; `raw` bytes are sent instead of an HTTP response."""
 
     status: int = 204
     headers: dict = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A received request and its answer."""
+    """A received request and the response to it."""
 
     headers: dict
     body: str
@@ -52,12 +52,12 @@ class Delivery:
 
 
 class Receiver:
-    """A server on a port that it keeps while it is away."""
+    """A server that can be closed and reopened on the same port."""
 
     def __init__(self, secret=SECRET):
         self.secrets, self.deliveries, self.lock = [secret], [], threading.Lock()
-        self.answer = lambda event: Reply()
-        self.port, self.server, self.wrong = 0, None, []
+        self.respond = lambda event: Reply()
+        self.port, self.server, self.invalid = 0, None, []
 
     def __enter__(self):
         self.open()
@@ -65,14 +65,14 @@ class Receiver:
 
     def __exit__(self, *_):
         self.close()
-        assert not self.wrong, self.wrong[:3]
+        assert not self.invalid, self.invalid[:3]
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}/hooks?for=greenroom"
 
     def target(self, **keys):
-        """The target's entry in the target file."""
+        """The keys of this target in the target file."""
         return {"type": "webhook", "url": self.url, "secret": self.secrets[0], **keys}
 
     def open(self):
@@ -82,16 +82,16 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self):
-        """Stops listening and cuts off its connections."""
+        """Stops listening and closes all connections."""
         if self.server:
             self.server.shutdown()
             self.server.server_close()
-            self.server.cut()
+            self.server.close_connections()
             self.server = None
 
-    def note(self, headers, body):
-        """Checks the signature, and answers as the test says."""
-        reply = self.answer(json.loads(body))
+    def record(self, headers, body):
+        """Verifies the signature and records the delivery; returns the response."""
+        reply = self.respond(json.loads(body))
         delivery = Delivery({name.lower(): value for name, value in headers.items()}, body, reply)
         at = datetime.fromtimestamp(int(delivery.headers["webhook-timestamp"]), timezone.utc)
         signed = delivery.headers["webhook-signature"].split(" ")
@@ -99,22 +99,22 @@ class Receiver:
         with self.lock:
             self.deliveries.append(delivery)
             if not good or delivery.id != delivery.event["id"]:
-                self.wrong.append(delivery)
+                self.invalid.append(delivery)
         return reply
 
     @property
-    def taken(self):
-        """Deliveries that were accepted, in the order of arrival."""
+    def accepted(self):
+        """Accepted deliveries in order of arrival."""
         with self.lock:
             return [delivery for delivery in self.deliveries if delivery.reply.status < 300 and not delivery.reply.raw]
 
     def ids(self):
-        return [delivery.id for delivery in self.taken]
+        return [delivery.id for delivery in self.accepted]
 
-    def has(self, count):
-        """Accepted events, once there are this many different ones."""
-        until(lambda: len(set(self.ids())) >= count, lambda: f"{len(self.taken)} of {count}")
-        return self.taken
+    def wait_for_accepted(self, count):
+        """Waits until this many distinct events were accepted; returns the accepted deliveries."""
+        until(lambda: len(set(self.ids())) >= count, lambda: f"{len(self.accepted)} of {count}")
+        return self.accepted
 
 
 class _Server(ThreadingHTTPServer):
@@ -129,13 +129,13 @@ class _Server(ThreadingHTTPServer):
         self.open.add(request)
         super().process_request(request, address)
 
-    def cut(self):
+    def close_connections(self):
         for connection in self.open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_):
-        """Ignores connections that were cut."""
+        """Ignores errors of closed connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"])).decode()
-        reply = self.receiver.note(dict(self.headers), body)
+        reply = self.receiver.record(dict(self.headers), body)
         if reply.raw is not None:
             self.wfile.write(reply.raw)
             self.close_connection = True
@@ -157,11 +157,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Logs nothing."""
+        """Disables the request log."""
 
 
 def until(condition, found=lambda: "", seconds=PATIENCE_SECONDS):
-    """Waits until another process makes the condition true."""
+    """Polls a condition."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {found()}"
@@ -169,7 +169,7 @@ def until(condition, found=lambda: "", seconds=PATIENCE_SECONDS):
 
 
 def table(name, **keys):
-    """A target as in the target file."""
+    """A `[[target]]` table of the target file."""
     pattern = keys.pop("pattern", None)
     lines = [f"{key} = {json.dumps(value)}" for key, value in {"name": name, **keys}.items()]
     if pattern:
@@ -178,13 +178,13 @@ def table(name, **keys):
 
 
 def log(server):
-    """Every event of a stage in the log of a test server, in its order."""
+    """All stage events in the log of a test server, in order."""
     entries = server.test_server.do("log", limit=100_000)["events"]
     return [entry["body"] for entry in entries if entry["kind"] == "event"]
 
 
 def by_stage(events):
-    """The ids of events by resource, each once, in the order of their first arrival."""
+    """Distinct event ids by resource, in order of first arrival."""
     found = {}
     for event in events:
         ids = found.setdefault(event["resources"][0], [])
@@ -194,7 +194,7 @@ def by_stage(events):
 
 
 def command(server, *arguments):
-    """What `greenroom events …` prints beside a server, as a value."""
+    """The JSON output of `greenroom events …` on the store of a running server."""
     ended = run("events", *arguments, "--database-url", server.database, "--output", "json")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)

@@ -1,4 +1,4 @@
-"""The stream of events, read as it comes: signed with botocore's signer, over http.client."""
+"""A client of the event stream (server-sent events), signed with botocore's signer, over http.client."""
 
 import http.client
 import json
@@ -10,12 +10,12 @@ from signing import Signature
 from wire import Answer
 
 PATH = "/_greenroom/events"
-PATIENCE_SECONDS = 40
+TIMEOUT_SECONDS = 40
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A block of a stream: an event, an audit record, or the position alone."""
+    """One server-sent event: an event, an audit record, or only a position."""
 
     id: str
     kind: str
@@ -31,7 +31,7 @@ class Entry:
 
 
 class Stream:
-    """An open stream. `seen` is what a client sends when it comes back."""
+    """An open stream. `seen` is the Last-Event-ID for a reconnection."""
 
     def __init__(self, server, key, query="", last=None, region="us-east-1", buffer=None):
         if isinstance(key, str):
@@ -40,11 +40,11 @@ class Stream:
         headers = signature.headers("GET", server.endpoint + PATH + query)
         if last is not None:
             headers["Last-Event-ID"] = last
-        self.connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=PATIENCE_SECONDS)
+        self.connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=TIMEOUT_SECONDS)
         if buffer:
             self.connection.sock = socket.socket()
             self.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            self.connection.sock.settimeout(PATIENCE_SECONDS)
+            self.connection.sock.settimeout(TIMEOUT_SECONDS)
             self.connection.sock.connect((self.connection.host, self.connection.port))
         self.connection.request("GET", PATH + query, headers=headers)
         self.response = self.connection.getresponse()
@@ -62,20 +62,20 @@ class Stream:
 
     @property
     def answer(self):
-        """The response, where it is no stream."""
+        """The response, if it is an error."""
         headers = {name.lower(): value for name, value in self.response.getheaders()}
         return Answer(self.response.status, headers, self.response.read())
 
-    def begun(self):
-        """The stream, once it has sent its first position."""
+    def wait_for_position(self):
+        """Waits for the first position; returns the stream."""
         assert self.response.status == 200, self.answer
         assert self.response.getheader("content-type") == "text/event-stream"
-        place = self.block()
-        assert place is not None and place.data == "" and place.id.isdigit(), place
+        position = self.next_entry()
+        assert position is not None and position.data == "" and position.id.isdigit(), position
         return self
 
-    def block(self):
-        """The next block, comments left out; `None` at the end of the stream."""
+    def next_entry(self):
+        """The next entry, without comments; `None` at the end of the stream."""
         fields = {"id": None, "event": "message", "data": ""}
         while line := self.response.readline():
             self.lines.append(line)
@@ -91,7 +91,7 @@ class Stream:
 
     def next(self):
         """The next event or record."""
-        while (entry := self.block()) is not None:
+        while (entry := self.next_entry()) is not None:
             if entry.data:
                 return entry
         raise EOFError("the stream has ended")
@@ -100,34 +100,34 @@ class Stream:
         return [self.next() for _ in range(count)]
 
     def until(self, last):
-        """Everything up to the entry for which `last` holds."""
+        """All entries up to the first for which `last` is true."""
         entries = [self.next()]
         while not last(entries[-1]):
             entries.append(self.next())
         return entries
 
     def rest(self):
-        """Everything up to the end of the stream."""
+        """All entries up to the end of the stream."""
         entries = []
-        while (entry := self.block()) is not None:
+        while (entry := self.next_entry()) is not None:
             entries += [entry] if entry.data else []
         return entries
 
 
 def opened(server, key, query="", last=None, **more):
-    """A stream that has begun."""
-    return Stream(server, key, query, last, **more).begun()
+    """Opens a stream and waits for its first position."""
+    return Stream(server, key, query, last, **more).wait_for_position()
 
 
 def refused(server, key, query="", last=None, **more):
-    """The error of a request for a stream: status, fault and text."""
+    """The error response to a stream request: status, fault and message."""
     with Stream(server, key, query, last, **more) as stream:
         answer = stream.answer
         return answer.status, answer.fault, answer.text
 
 
 def records(server, account, since="?kind=audit", region="us-east-1"):
-    """A stream of every record from the beginning of the log on."""
+    """A stream of all records from the beginning of the log."""
     return opened(server, account, since, last="0", region=region)
 
 

@@ -1,4 +1,4 @@
-"""The audit trail: one record for each mutating call, with caller, source, request and outcome."""
+"""The audit trail: one record for each mutating request, with caller, source, parameters and result."""
 
 import http.client
 import itertools
@@ -23,10 +23,10 @@ from wire import head
 from world import furnish, rows
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-MARKS, MARK = itertools.count(), re.compile(r'"mark-\d+"')
-HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
-# What the AWS model says of each operation.
-CHANGING = {name for name, model in BY_NAME.items() if not is_readonly(model)}
+MARKER_NUMBERS, MARKER = itertools.count(), re.compile(r'"mark-\d+"')
+REDACTED = "HIDDEN_DUE_TO_SECURITY_REASONS"
+# By the readonly trait of the AWS model.
+MUTATING = {name for name, model in BY_NAME.items() if not is_readonly(model)}
 
 
 @pytest.fixture(scope="module")
@@ -40,36 +40,36 @@ def tenant(server):
 
 
 def trail(server, account, region="us-east-1"):
-    """Every record of an account so far. A stage of another name each time marks the end of them, and is left out."""
-    mark = f"mark-{next(MARKS)}"
-    # Records of the same time may come in any order.
+    """All records of an account so far. A stage with a unique name marks the end; its record is excluded."""
+    marker = f"mark-{next(MARKER_NUMBERS)}"
+    # Records with the same time have no defined order.
     server.test_server.advance(1)
-    server.client(account, region).create_stage(name=mark)
+    server.client(account, region).create_stage(name=marker)
     with records(server, account, region=region) as stream:
-        entries = stream.until(named(mark))
-    return [entry for entry in entries if not MARK.search(json.dumps(entry.detail["requestParameters"]))]
+        entries = stream.until(named(marker))
+    return [entry for entry in entries if not MARKER.search(json.dumps(entry.detail["requestParameters"]))]
 
 
 def details(server, account, **more):
     return [entry.detail for entry in trail(server, account, **more)]
 
 
-def hidden(value):
-    """A value as the trail shows it."""
+def redacted(value):
+    """A value with secrets redacted, as in a record."""
     if isinstance(value, list):
-        return [hidden(item) for item in value]
+        return [redacted(item) for item in value]
     if not isinstance(value, dict):
         return value
     secret = ("token", "streamKey", "publicKeyMaterial")
-    return {name: HIDDEN if name in secret else hidden(inner) for name, inner in value.items()}
+    return {name: REDACTED if name in secret else redacted(inner) for name, inner in value.items()}
 
 
-def test_the_model_has_as_many_operations_that_change_something_as_are_known_here():
-    assert len(CHANGING) == 21
-    assert not [name for name in CHANGING if name.startswith(("Get", "List"))]
+def test_the_model_has_21_mutating_operations():
+    assert len(MUTATING) == 21
+    assert not [name for name in MUTATING if name.startswith(("Get", "List"))]
 
 
-def test_each_mutating_call_leaves_one_record_and_no_other_call_does(server, tenant):
+def test_every_mutating_request_has_one_record_and_others_have_none(server, tenant):
     requests = furnish(tenant)
     assert requests.keys() == BY_NAME.keys()
     before = {record["requestID"] for record in details(server, tenant.account)}
@@ -77,16 +77,16 @@ def test_each_mutating_call_leaves_one_record_and_no_other_call_does(server, ten
     assert {answer.status for answer in answers.values()} == {200}
     new = [record for record in details(server, tenant.account) if record["requestID"] not in before]
     new = {record["requestID"]: record for record in new}
-    assert sorted(record["eventName"] for record in new.values()) == sorted(CHANGING)
-    for operation in CHANGING:
+    assert sorted(record["eventName"] for record in new.values()) == sorted(MUTATING)
+    for operation in MUTATING:
         record = new[answers[operation].headers["x-amzn-requestid"]]
         assert record["eventName"] == operation
-        assert record["requestParameters"] == hidden(requests[operation])
-        assert record["responseElements"] == (hidden(answers[operation].json) or None)
+        assert record["requestParameters"] == redacted(requests[operation])
+        assert record["responseElements"] == (redacted(answers[operation].json) or None)
         assert "errorCode" not in record and "errorMessage" not in record
 
 
-def test_a_record_says_who_did_what_from_where_and_when(server):
+def test_the_members_of_a_record(server):
     account = str(next(ACCOUNTS))
     key = Keys(server.database).create(account, "--name", "alice", policy=policy(allow()))
     wire = server.wire(key["accessKeyId"], "eu-west-1", key["secretAccessKey"])
@@ -136,7 +136,7 @@ def test_a_record_says_who_did_what_from_where_and_when(server):
     }
 
 
-def test_a_call_that_is_refused_leaves_a_record_that_says_so(server):
+def test_a_rejected_request_has_a_record_with_its_error(server):
     account = str(next(ACCOUNTS))
     wire = server.wire(account)
     stage = f"arn:aws:ivs:us-east-1:{account}:stage/abcdefghijkl"
@@ -169,21 +169,21 @@ def test_a_call_that_is_refused_leaves_a_record_that_says_so(server):
         assert (record["errorCode"], record["errorMessage"]) == (answer.fault, answer.text)
         assert record["responseElements"] is None
     told = [found[answer.headers["x-amzn-requestid"]] for answer in answers]
-    # What is not valid is not repeated.
+    # Invalid parameters are not recorded.
     assert [record["requestParameters"] for record in told[:4]] == [None, None, None, {"arn": stage}]
     assert told[-1]["userIdentity"]["userName"] == "bob"
     assert told[-1]["requestParameters"] == {"arn": stage}
     assert len(found) == len(answers) + 1
 
 
-def test_a_call_without_a_valid_signature_leaves_no_record(server, tenant):
+def test_a_request_without_a_valid_signature_has_no_record(server, tenant):
     for wire in (server.wire(tenant.account, secret="wrong"), server.wire("AKIANOBODY0000000000")):
         assert wire.call("CreateStage", {"name": "x"}).status == 403
     assert tenant.wire.call("CreateStage", {"name": "x"}, signed=False).status == 403
     assert details(server, tenant.account) == []
 
 
-def test_a_call_beyond_its_rate_leaves_none(start_test_server):
+def test_a_throttled_request_has_no_record(start_test_server):
     server = start_test_server("--audit", "--rate-limits", "DeletePublicKey=1")
     account = str(next(ACCOUNTS))
     wire = server.wire(account)
@@ -202,7 +202,7 @@ def test_no_secret_is_in_any_record(server, tenant):
     stage = tenant.stage()
     secrets = [token["token"], tenant.token(stage)["token"], ingest["streamKey"]]
     secrets += [one["streamKey"] for one in ingest.get("redundantIngestCredentials", [])]
-    # Members that there are not may hold anything.
+    # Unknown members may contain anything.
     tenant.wire.call("CreateStage", {"name": "n", "password": "hunter2", "tags": {"a": "b"}})
     tenant.wire.call("CreateStage", {"name": "n", "token": token["token"]})
     keys = [Keys(server.database).create(tenant.account, "--session-token") for _ in range(2)]
@@ -214,7 +214,7 @@ def test_no_secret_is_in_any_record(server, tenant):
     assert [secret for secret in secrets if secret in text] == []
     assert not [pattern for pattern in SECRETS if pattern.search(text)]
     [shown] = [entry.detail for entry in found if entry.detail["requestID"] == made.headers["x-amzn-requestid"]]
-    assert shown["responseElements"]["participantTokens"] == [{**token, "token": HIDDEN}]
+    assert shown["responseElements"]["participantTokens"] == [{**token, "token": REDACTED}]
 
 
 def test_the_audit_trail_is_off_by_default(start_test_server):
@@ -225,7 +225,7 @@ def test_the_audit_trail_is_off_by_default(start_test_server):
     assert not [row for table, row in rows(server) if table in ("outbox", "events") and "CloudTrail" in row]
 
 
-def test_the_address_is_the_clients_own_behind_a_proxy_that_is_trusted(start_test_server):
+def test_the_source_address_is_the_clients_behind_a_trusted_proxy(start_test_server):
     server = start_test_server("--audit", "--trusted-proxies", "127.0.0.0/8")
     tenant = server.tenant()
     headers = {"x-forwarded-for": "203.0.113.7", "user-agent": "x" * 2000}
@@ -235,16 +235,16 @@ def test_the_address_is_the_clients_own_behind_a_proxy_that_is_trusted(start_tes
     assert record["userAgent"] == "x" * 512
 
 
-def test_a_client_that_hangs_up_leaves_no_change_without_its_record(server, tenant):
-    place = urlsplit(server.endpoint).netloc
+def test_a_closed_connection_leaves_no_change_without_its_record(server, tenant):
+    address = urlsplit(server.endpoint).netloc
     body = json.dumps({"name": "hasty"}).encode()
     for number in range(60):
-        connection = http.client.HTTPConnection(place)
+        connection = http.client.HTTPConnection(address)
         connection.connect()
         start = head("/CreateStage", body, account=tenant.account)
         connection.sock.sendall(start + f"content-length: {len(body)}\r\n\r\n".encode() + body)
         if number % 2:
-            # A little later, the call may be at work.
+            # After a short delay, the request may be in progress.
             connection.sock.settimeout(number / 10_000)
             try:
                 connection.sock.recv(1)
@@ -252,16 +252,16 @@ def test_a_client_that_hangs_up_leaves_no_change_without_its_record(server, tena
                 pass
         connection.close()
 
-    def settled():
+    def is_consistent():
         made = len([s for s in tenant.walk("ListStages", 50) if s.get("name") == "hasty"])
         told = [record for record in details(server, tenant.account) if record["requestParameters"]["name"] == "hasty"]
         return made == len(told)
 
-    eventually(settled)
+    eventually(is_consistent)
     assert [stage for stage in tenant.walk("ListStages", 50) if stage.get("name") == "hasty"]
 
 
-def test_a_record_that_cannot_be_written_is_in_the_log_and_the_call_is_answered(start_server, tmp_path):
+def test_a_record_that_cannot_be_written_is_logged_and_the_request_succeeds(start_server, tmp_path):
     store = f"sqlite://{tmp_path}/greenroom.db"
     server = start_server(store, "--audit")
     with sqlite3.connect(tmp_path / "greenroom.db") as connection:
@@ -278,7 +278,7 @@ def test_a_record_that_cannot_be_written_is_in_the_log_and_the_call_is_answered(
     assert record["requestID"] == answer.headers["x-amzn-requestid"]
 
 
-def test_records_of_calls_that_come_all_at_once_are_all_there(server):
+def test_concurrent_requests_have_all_their_records(server):
     tenants = [server.tenant() for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: tenants[n % 4].wire.call("CreateStage", {"name": f"n{n}"}), range(200)))
@@ -287,12 +287,12 @@ def test_records_of_calls_that_come_all_at_once_are_all_there(server):
         assert sorted(told) == sorted(f"n{number}" for number in range(200) if number % 4 == n)
 
 
-def test_records_are_read_on_as_they_come(server, tenant):
+def test_records_are_streamed_as_they_are_written(server, tenant):
     with opened(server, tenant.account, "?kind=all") as stream:
         stage = tenant.stage(name="one")
         tenant.ivs.update_stage(arn=stage, name="two")
         tenant.ivs.delete_stage(arn=stage)
-        heard = stream.take(3)
-    told = {entry.detail["eventName"] for entry in heard}
-    assert {entry.kind for entry in heard} == {"audit"}
+        entries = stream.take(3)
+    told = {entry.detail["eventName"] for entry in entries}
+    assert {entry.kind for entry in entries} == {"audit"}
     assert told == {"CreateStage", "UpdateStage", "DeleteStage"}

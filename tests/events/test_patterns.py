@@ -1,4 +1,4 @@
-"""Event patterns, compared with moto's implementation: a target for each pattern."""
+"""Event patterns, compared with moto's implementation: one target per pattern."""
 
 import json
 
@@ -47,7 +47,7 @@ PATTERNS = [
 ]
 
 
-def test_every_target_gets_what_its_pattern_means(start_test_server, targets, tmp_path):
+def test_every_target_gets_the_events_that_match_its_pattern(start_test_server, targets, tmp_path):
     path = tmp_path / "lines"
     path.mkdir()
     tables = {
@@ -69,12 +69,12 @@ def test_every_target_gets_what_its_pattern_means(start_test_server, targets, tm
     tenant.act("recording", stage, bob, state="STOPPED", **recording)
     tenant.act("unpublish", stage, ada)
     tenant.advance(600)
-    told = log(server)
-    assert len(told) >= 12
+    logged_events = log(server)
+    assert len(logged_events) >= 12
     for n, pattern in enumerate(PATTERNS):
-        oracle = EventPattern.load(json.dumps(pattern))
-        meant = [event for event in told if oracle.matches_event(event)]
+        reference = EventPattern.load(json.dumps(pattern))
+        expected = [event for event in logged_events if reference.matches_event(event)]
         until(lambda n=n: status(server, f"p{n}")["lagEvents"] == 0)
         file = path / str(n)
-        came = [json.loads(line) for line in complete_lines(file)] if file.exists() else []
-        assert came == meant, pattern
+        received = [json.loads(line) for line in complete_lines(file)] if file.exists() else []
+        assert received == expected, pattern

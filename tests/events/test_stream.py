@@ -1,4 +1,4 @@
-"""The event stream: a reader misses nothing, sees no other account's events, and gets an error when events were trimmed."""
+"""The event stream: complete delivery, isolation of accounts, authorization, and an error after trimming."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from server import PATIENCE_SECONDS
 from signing import Signature
 from streams import PATH, Stream, named, opened, records, refused
 
-# A source of entries that needs nothing else: each call that makes a stage leaves a record.
+# The simplest source of entries: each CreateStage request has an audit record.
 AUDIT = ("--audit",)
 RECORDS = "?kind=audit"
 
@@ -56,8 +56,8 @@ def test_a_new_stream_starts_with_the_next_event(server, tenant):
         assert entry.envelope["account"] == tenant.account
 
 
-def test_events_that_aws_does_not_have_are_no_stage_updates_of_ivs(start_test_server):
-    """A rule for AWS's events must not get them."""
+def test_extended_events_have_their_own_detail_type(start_test_server):
+    """Rules for AWS's events must not match them."""
     server = start_test_server("--extended-events", "on")
     tenant = server.tenant()
     stage = tenant.stage()
@@ -71,7 +71,7 @@ def test_events_that_aws_does_not_have_are_no_stage_updates_of_ivs(start_test_se
     ]
 
 
-def test_entries_have_the_three_lines_of_an_event_and_the_envelope_on_one(server, tenant):
+def test_the_wire_format_of_an_entry(server, tenant):
     with opened(server, tenant.account, RECORDS) as stream:
         tenant.stage(name="one")
         del stream.lines[:]
@@ -95,7 +95,7 @@ def test_entries_have_the_three_lines_of_an_event_and_the_envelope_on_one(server
         ]
 
 
-def test_a_client_that_comes_back_again_and_again_misses_nothing_and_sees_nothing_twice(server, tenant):
+def test_reconnecting_clients_get_every_entry_exactly_once(server, tenant):
     wanted, chance = 120, random.Random(5)
 
     def produce():
@@ -120,15 +120,15 @@ def test_a_client_that_comes_back_again_and_again_misses_nothing_and_sees_nothin
         assert [(entry.id, entry.data) for entry in whole.take(wanted)] == [(entry.id, entry.data) for entry in seen]
 
 
-def test_what_happens_between_the_first_words_and_the_coming_back_is_there(server, tenant):
+def test_entries_between_two_connections_are_delivered(server, tenant):
     with opened(server, tenant.account, RECORDS) as stream:
-        place = stream.seen
+        position = stream.seen
     tenant.stage(name="meanwhile")
-    with opened(server, tenant.account, RECORDS, place) as stream:
+    with opened(server, tenant.account, RECORDS, position) as stream:
         assert names(stream.take(1)) == ["meanwhile"]
 
 
-def test_a_time_names_where_to_begin(start_test_server):
+def test_since_selects_the_start_time(start_test_server):
     server = start_test_server(*AUDIT)
     tenant = server.tenant()
     for number in range(3):
@@ -139,10 +139,10 @@ def test_a_time_names_where_to_begin(start_test_server):
     second = entries[1].envelope["time"]
     with opened(server, tenant.account, f"{RECORDS}&since={quote(second)}") as stream:
         assert names(stream.take(2)) == ["n1", "n2"]
-        # The place of a client that comes back with the same URL counts.
-        place = stream.seen
+        # On a reconnection with the same URL, Last-Event-ID takes precedence.
+        position = stream.seen
         tenant.stage(name="n3")
-    with opened(server, tenant.account, f"{RECORDS}&since={quote(second)}", place) as stream:
+    with opened(server, tenant.account, f"{RECORDS}&since={quote(second)}", position) as stream:
         assert names(stream.take(1)) == ["n3"]
     later = (datetime.fromisoformat(second) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     with opened(server, tenant.account, f"{RECORDS}&since={quote(later)}") as stream:
@@ -150,7 +150,7 @@ def test_a_time_names_where_to_begin(start_test_server):
         assert names(stream.take(1)) == ["n4"]
 
 
-def test_each_account_and_region_sees_its_own_alone(server):
+def test_accounts_and_regions_are_isolated(server):
     tenants = [server.tenant(), server.tenant()]
     tenants.append(tenants[0].elsewhere())
     streams = [opened(server, tenant.account, "?kind=all", region=tenant.region) for tenant in tenants]
@@ -168,12 +168,12 @@ def test_audit_records_are_only_sent_on_request(server, tenant):
     with opened(server, tenant.account) as events, opened(server, tenant.account, RECORDS) as audit:
         tenant.stage(name="told")
         assert names(audit.take(1)) == ["told"]
-        # What is read next to it has nothing for the one, and moves its place on in time.
-        assert eventually(lambda: events.block()).data == ""
+        # The other stream has no entries; its position advances.
+        assert eventually(lambda: events.next_entry()).data == ""
         assert int(events.seen) >= int(audit.seen)
 
 
-def test_a_request_without_a_good_signature_is_refused_like_every_other(server, tenant):
+def test_a_request_without_a_valid_signature_is_rejected(server, tenant):
     wire = tenant.wire
     assert wire.send("GET", PATH, signed=False).fault == "MissingAuthenticationTokenException"
     signed = Signature(tenant.account).headers("GET", server.endpoint + PATH)
@@ -190,9 +190,9 @@ def test_a_request_without_a_good_signature_is_refused_like_every_other(server, 
         assert wire.send(method, PATH).fault == "UnknownOperationException"
 
 
-def test_a_policy_says_who_may_read_what(server):
+def test_policies_authorize_events_and_audit_records_separately(server):
     both, events, records_ = ["ivs:StreamEvents", "ivs:StreamAudit"], ["ivs:StreamEvents"], ["ivs:StreamAudit"]
-    for statements, may in [
+    for statements, allowed_actions in [
         ([allow("ivs:StreamEvents")], events),
         ([allow("ivs:StreamAudit")], records_),
         ([allow("ivs:*")], both),
@@ -204,20 +204,20 @@ def test_a_policy_says_who_may_read_what(server):
     ]:
         account, key = key_of(server, *statements)
         for query, needed in [("", events), ("?kind=event", events), (RECORDS, records_), ("?kind=all", both)]:
-            if set(needed) <= set(may):
+            if set(needed) <= set(allowed_actions):
                 opened(server, key, query).close()
                 continue
             status, fault, text = refused(server, key, query)
-            lacking = next(action for action in needed if action not in may)
+            missing = next(action for action in needed if action not in allowed_actions)
             assert (status, fault) == (403, "AccessDeniedException")
             assert text == (
                 f"User: arn:aws:iam::{account}:user/{key['accessKeyId']} is not authorized to perform: "
-                f"{lacking} on resource: *"
+                f"{missing} on resource: *"
             )
 
 
-def test_what_cannot_be_understood_is_refused_by_name(server, tenant):
-    for query, last, words in [
+def test_invalid_parameters_are_rejected_by_name(server, tenant):
+    for query, last, message in [
         ("?since=yesterday", None, "since: 'yesterday' is no time of ISO 8601"),
         ("?kind=everything", None, "kind: 'everything' is none of event, audit and all"),
         ("?after=1", None, "after: not known here"),
@@ -226,11 +226,11 @@ def test_what_cannot_be_understood_is_refused_by_name(server, tenant):
     ]:
         status, fault, text = refused(server, tenant.account, query, last)
         assert (status, fault) == (400, "ValidationException")
-        assert text.startswith(words), text
+        assert text.startswith(message), text
 
 
 @pytest.mark.parametrize("verb", ["disable", "delete"])
-def test_a_key_that_is_no_longer_good_reads_no_longer(server, verb):
+def test_disabling_or_deleting_a_key_ends_its_streams(server, verb):
     _, key = key_of(server)
     with opened(server, key) as stream:
         Keys(server.database).say(verb, key["accessKeyId"])
@@ -238,14 +238,14 @@ def test_a_key_that_is_no_longer_good_reads_no_longer(server, verb):
     assert refused(server, key)[:2] == (403, "UnrecognizedClientException")
 
 
-def test_a_key_that_expires_reads_no_longer(server):
+def test_the_expiry_of_a_key_ends_its_streams(server):
     _, key = key_of(server, flags=("--expires-in", "8"))
     with opened(server, key) as stream:
         assert stream.rest() == []
     assert refused(server, key)[:2] == (403, "ExpiredTokenException")
 
 
-def test_a_session_token_is_good_for_the_stream_as_well(server):
+def test_session_tokens_are_accepted(server):
     _, key = key_of(server, flags=("--session-token",))
     with opened(server, key, "?kind=all") as stream:
         ivs = server.client(key["accessKeyId"], secret=key["secretAccessKey"], token=key["sessionToken"])
@@ -254,7 +254,7 @@ def test_a_session_token_is_good_for_the_stream_as_well(server):
     assert refused(server, {**key, "sessionToken": None})[:2] == (403, "UnrecognizedClientException")
 
 
-def test_streams_take_no_place_of_requests_and_have_an_end_of_their_own(start_server, new_store):
+def test_streams_have_their_own_limit_and_do_not_count_as_requests_in_flight(start_server, new_store):
     server = start_server(new_store(), *AUDIT, "--max-in-flight", "1", "--max-event-streams", "2")
     tenant = server.tenant()
     streams = [opened(server, tenant.account, RECORDS) for _ in range(2)]
@@ -266,21 +266,21 @@ def test_streams_take_no_place_of_requests_and_have_an_end_of_their_own(start_se
         assert "--max-event-streams" in answer.text and answer.headers["retry-after"] == "1"
     streams.pop().close()
 
-    def room():
+    def open_when_allowed():
         stream = Stream(server, tenant.account)
         if stream.response.status == 200:
             return stream
         stream.close()
 
-    eventually(room).close()
+    eventually(open_when_allowed).close()
     streams.pop().close()
 
 
-def test_a_stream_on_which_nothing_comes_is_not_idle(start_server, new_store):
+def test_idle_timeouts_do_not_apply_to_streams(start_server, new_store):
     server = start_server(new_store(), *AUDIT, "--idle-timeout-seconds", "1", "--header-timeout-seconds", "1")
     tenant = server.tenant()
     with opened(server, tenant.account, RECORDS) as stream:
-        # Others are cut off meanwhile: the silence was long enough.
+        # Idle connections are closed meanwhile.
         for _ in range(3):
             with socket.create_connection(urlsplit(server.endpoint).netloc.split(":"), PATIENCE_SECONDS) as idle:
                 assert idle.recv(1) == b""
@@ -295,8 +295,8 @@ def test_an_idle_stream_sends_keepalives(server, tenant):
             line = stream.response.readline()
 
 
-def test_a_slow_reader_delays_no_other_and_loses_nothing(server, tenant):
-    # Some seven megabytes, which the buffers of a socket do not hold.
+def test_a_slow_reader_delays_no_other_and_loses_no_entries(server, tenant):
+    # About 7 MB, more than socket buffers hold.
     count, tags = 200, {f"{n:0128}": "v" * 256 for n in range(45)}
     with opened(server, tenant.account, RECORDS, buffer=4096) as slow, opened(server, tenant.account, RECORDS) as quick:
         for number in range(count):
@@ -305,7 +305,7 @@ def test_a_slow_reader_delays_no_other_and_loses_nothing(server, tenant):
         assert sorted(names(slow.take(count))) == sorted(f"n{number}" for number in range(count))
 
 
-def test_an_open_stream_ends_when_the_server_does(start_server, new_store):
+def test_streams_end_when_the_server_stops(start_server, new_store):
     server = start_server(new_store(), *AUDIT)
     tenant = server.tenant()
     stream = opened(server, tenant.account, RECORDS)
@@ -316,7 +316,7 @@ def test_an_open_stream_ends_when_the_server_does(start_server, new_store):
     assert "cut off" not in server.test_server.logged()
 
 
-def test_a_position_that_was_trimmed_is_refused(start_test_server):
+def test_a_trimmed_position_is_rejected(start_test_server):
     server = start_test_server(*AUDIT, "--event-retention-seconds", "3600")
     tenant = server.tenant()
     tenant.stage(name="old")
@@ -328,18 +328,18 @@ def test_a_position_that_was_trimmed_is_refused(start_test_server):
         young = stream.next()
     tenant.advance(1800)
 
-    def gone():
+    def trimmed_error():
         with Stream(server, tenant.account, RECORDS, "0") as stream:
             return stream.answer if stream.response.status == 410 else None
 
-    answer = eventually(gone)
+    answer = eventually(trimmed_error)
     assert answer.fault == "TrimmedDataAccessException"
-    # The text names the way out.
+    # The error message has a usable start time.
     since = answer.text.rpartition("?since=")[2]
     with opened(server, tenant.account, f"{RECORDS}&since={quote(since)}") as stream:
         assert names(stream.take(1)) == ["young"]
     assert refused(server, tenant.account, f"{RECORDS}&since={quote(old.envelope['time'])}")[:2] == (410, answer.fault)
-    # Nothing after these is gone.
+    # No entries after these were trimmed.
     for last, found in [(old.id, "young"), (young.id, "new")]:
         with opened(server, tenant.account, RECORDS, last) as stream:
             tenant.stage(name="new")
@@ -347,7 +347,7 @@ def test_a_position_that_was_trimmed_is_refused(start_test_server):
 
 
 def told(entries, stage):
-    """The events of a stage, in their order."""
+    """The events of a stage, in order."""
     return [entry.detail["event_name"] for entry in entries if entry.envelope["resources"] == [stage]]
 
 
@@ -356,7 +356,7 @@ def test_server(start_test_server):
     return start_test_server()
 
 
-def test_events_of_each_stage_come_in_the_order_in_which_they_happened(test_server):
+def test_events_of_a_stage_are_in_order(test_server):
     tenant = test_server.tenant()
     with opened(test_server, tenant.account) as stream:
         stages = [tenant.stage() for _ in range(3)]
@@ -371,26 +371,26 @@ def test_events_of_each_stage_come_in_the_order_in_which_they_happened(test_serv
         assert {entry.kind for entry in entries} == {"event"}
         for stage in stages:
             assert told(entries, stage) == ["Participant Published", "Participant Unpublished"] * 5
-    # A stream that is opened later reads the same.
+    # A stream that is opened later has the same entries.
     first = str(int(entries[0].id) - 1)
     for last, rest in [(first, entries), (entries[12].id, entries[13:])]:
         with opened(test_server, tenant.account, last=last) as again:
             assert again.take(len(rest)) == rest
 
 
-def test_a_pattern_says_what_is_meant(test_server):
+def test_a_pattern_filters_the_stream(test_server):
     tenant = test_server.tenant()
     stage, other = tenant.stage(), tenant.stage()
     pattern = {"resources": [stage], "detail": {"event_name": [{"prefix": "Participant Unp"}]}}
     with opened(test_server, tenant.account, f"?pattern={quote(json.dumps(pattern), safe='')}") as stream:
         _, participant = tenant.publish(stage)
-        _, somebody = tenant.publish(other)
-        tenant.act("leave", other, somebody)
+        _, other_participant = tenant.publish(other)
+        tenant.act("leave", other, other_participant)
         tenant.act("leave", stage, participant)
         entry = stream.next()
         assert entry.envelope["resources"] == [stage]
         assert entry.detail["event_name"] == "Participant Unpublished"
-        # The place goes on although the others were left out.
+        # The position advances past entries that do not match.
         with opened(test_server, tenant.account, last=stream.seen) as rest:
             tenant.publish(stage)
             entries = rest.until(lambda entry: entry.envelope["resources"] == [stage])
@@ -400,7 +400,7 @@ def test_a_pattern_says_what_is_meant(test_server):
     assert text.startswith("pattern: source: ")
 
 
-def test_events_of_one_node_are_streamed_by_another(start_server, fresh_postgres):
+def test_events_of_one_node_are_streamed_by_the_other(start_server, fresh_postgres):
     store = fresh_postgres()
     one, other = (start_server(store, *AUDIT) for _ in range(2))
     tenant = one.tenant()
@@ -414,27 +414,27 @@ def test_events_of_one_node_are_streamed_by_another(start_server, fresh_postgres
 
 
 @pytest.mark.parametrize("http2", [False, True])
-def test_a_library_for_server_sent_events_reads_it_over_either_version_of_http(server, tenant, http2):
+def test_httpx_sse_reads_the_stream_over_http_1_and_2(server, tenant, http2):
     url = f"{server.endpoint}{PATH}{RECORDS}"
     signed = Signature(tenant.account).headers("GET", url)
     with httpx.Client(http1=not http2, http2=http2, timeout=PATIENCE_SECONDS) as client:
         with connect_sse(client, "GET", url, headers=signed) as source:
             assert source.response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
             told = source.iter_sse()
-            assert (place := next(told)).data == "" and place.retry == 1000
+            assert (position := next(told)).data == "" and position.retry == 1000
             tenant.stage(name="by-library")
             entry = next(sse for sse in told if sse.data)
             assert (entry.event, entry.json()["detail"]["eventName"]) == ("audit", "CreateStage")
-            assert int(entry.id) > int(place.id)
+            assert int(entry.id) > int(position.id)
 
 
-def test_many_streams_send_the_same(server, tenant):
-    # One key may have 64.
+def test_many_streams_have_the_same_entries(server, tenant):
+    # A key may have 64 streams.
     keys = [tenant.account, server.credentials("create", "--account", tenant.account)]
     streams = [opened(server, key, RECORDS) for key in keys for _ in range(50)]
     tenant.stage(name="one")
     tenant.stage(name="two")
-    heard = {tuple(entry.data for entry in stream.take(2)) for stream in streams}
-    assert len(heard) == 1
+    received = {tuple(entry.data for entry in stream.take(2)) for stream in streams}
+    assert len(received) == 1
     for stream in streams:
         stream.close()

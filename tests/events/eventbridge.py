@@ -1,4 +1,4 @@
-"""EventBridge buses: moto's server with a queue behind the bus, and one that refuses entries."""
+"""EventBridge buses: moto's server with an SQS queue as rule target, and a fake that rejects entries."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ REGION = "us-east-1"
 
 
 class Moto:
-    """moto's server: a bus whose events go to a queue."""
+    """moto's server, with a rule that routes all events of a bus to a queue."""
 
     def __init__(self):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -56,7 +56,7 @@ class Moto:
         return {**bus, "source": "greenroom.ivs", **KEYS, **keys}
 
     def received(self, count):
-        """The queue's events, once there are this many."""
+        """Waits until this many events are in the queue; returns them."""
         found = []
 
         def read():
@@ -70,19 +70,19 @@ class Moto:
         return found
 
 
-class FussyBus:
-    """A bus that refuses entries as the test says: an error code for each."""
+class RejectingBus:
+    """A fake bus: `error_of` returns the error code of an entry, or `None` to accept it."""
 
     def __init__(self):
-        self.refuse, self.requests, self.taken = lambda detail: None, [], []
+        self.error_of, self.requests, self.accepted = lambda detail: None, [], []
         bus = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                body = json.dumps(bus.put(asked["Entries"])).encode()
+                request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                body = json.dumps(bus.put(request["Entries"])).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/x-amz-json-1.1")
                 self.send_header("content-length", str(len(body)))
@@ -90,7 +90,7 @@ class FussyBus:
                 self.wfile.write(body)
 
             def log_message(self, *_):
-                """Logs nothing."""
+                """Disables the request log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.lock = threading.Lock()
@@ -112,9 +112,9 @@ class FussyBus:
         with self.lock:
             self.requests.append(entries)
             for entry in entries:
-                code = self.refuse(json.loads(entry["Detail"]))
+                code = self.error_of(json.loads(entry["Detail"]))
                 if code is None:
-                    self.taken.append(entry)
-                refused = {"ErrorCode": code, "ErrorMessage": "as it was told to"}
-                results.append(refused if code else {"EventId": str(uuid.uuid4())})
+                    self.accepted.append(entry)
+                error = {"ErrorCode": code, "ErrorMessage": "rejected by the test"}
+                results.append(error if code else {"EventId": str(uuid.uuid4())})
         return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results}
