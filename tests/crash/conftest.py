@@ -1,4 +1,4 @@
-"""A store on each engine."""
+"""Fixtures: an empty store on each engine."""
 
 import pytest
 

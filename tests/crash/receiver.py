@@ -1,4 +1,4 @@
-"""The receiver of a webhook: it records every delivery, and fails now and then."""
+"""A webhook receiver that records deliveries and sometimes fails."""
 
 import json
 import random
@@ -7,14 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Arrivals:
-    """What has arrived somewhere, in order: the bytes of each id when it came first, and how often it came."""
+    """Deliveries in order: the body of each id at its first delivery, and the number of deliveries."""
 
     def __init__(self):
         self.first, self.copies, self.different = {}, {}, []
         self.lock = threading.Lock()
 
-    def note(self, body, name=None):
-        """Notes one delivery; `name` is what its sender calls it, if it says."""
+    def record(self, body, name=None):
+        """Records one delivery; `name` is the id in its header, if any."""
         identity = json.loads(body)["id"]
         with self.lock:
             if self.first.setdefault(identity, body) != body or name not in (None, identity):
@@ -26,10 +26,10 @@ class Arrivals:
 
 
 class Receiver:
-    """An HTTP server of this process. One delivery in `rarity` it refuses, half of those after it has noted them."""
+    """An HTTP server in this process. It rejects one delivery in `rarity`, half of these after recording them."""
 
     def __init__(self, seed, rarity=200):
-        self.arrivals, self.refused = Arrivals(), 0
+        self.arrivals, self.rejected = Arrivals(), 0
         self.random, self.rarity = random.Random(f"{seed} receiver"), rarity
         receiver = self
 
@@ -46,7 +46,7 @@ class Receiver:
                 pass
 
         class Server(ThreadingHTTPServer):
-            # A server that is killed leaves its deliveries half sent.
+            # Killed servers leave incomplete requests.
             def handle_error(self, *_):
                 pass
 
@@ -56,13 +56,13 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def receive(self, body, name):
-        """The status that a delivery is answered with."""
+        """The response status of a delivery."""
         chance = self.random.randrange(2 * self.rarity)
         if chance != 0:
-            self.arrivals.note(body, name)
+            self.arrivals.record(body, name)
         if chance > 1:
             return 204
-        self.refused += 1
+        self.rejected += 1
         return 503
 
     def close(self):
@@ -70,15 +70,15 @@ class Receiver:
         self.server.server_close()
 
 
-def arrived_in(path):
-    """What stands in a file of JSON lines, and how many of its lines are torn."""
-    arrivals, torn = Arrivals(), 0
+def read_jsonl(path):
+    """The events in a JSON lines file, and the number of partial lines."""
+    arrivals, partial = Arrivals(), 0
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
             json.loads(line or b"{}")
         except ValueError:
-            torn += 1
+            partial += 1
             continue
         if line:
-            arrivals.note(line)
-    return arrivals, torn
+            arrivals.record(line)
+    return arrivals, partial

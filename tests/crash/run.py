@@ -1,4 +1,4 @@
-"""Crashes a server again and again, and says what became of everything: scripts/crash --help."""
+"""The long crash test: scripts/crash --help."""
 
 import argparse
 import os
@@ -13,18 +13,18 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "sdk"))
 
 import psycopg  # noqa: E402
 
-from crash import Crash  # noqa: E402
+from crash_run import CrashRun  # noqa: E402
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/crash", description="Crashes a server under load, again and again.")
-    parser.add_argument("--rounds", type=int, default=100, help="kills under load, of each engine (100)")
-    parser.add_argument("--minutes", type=float, default=60, help="as many rounds as begin within, of each engine (60)")
+    parser = argparse.ArgumentParser(prog="scripts/crash", description="Kills a server under load repeatedly and checks for lost and inconsistent data.")
+    parser.add_argument("--rounds", type=int, default=100, help="kills under load per engine (100)")
+    parser.add_argument("--minutes", type=float, default=60, help="start no round after this time, per engine (60)")
     parser.add_argument("--engine", choices=["sqlite", "postgres", "both"], default="both")
-    parser.add_argument("--seed", type=int, default=None, help="the same seed makes the same choices; else one is drawn")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the random choices (random)")
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--pause-ms", type=float, default=10, help="mean pause of a client between two calls (10)")
-    parser.add_argument("--most", type=int, default=150, help="writes of a round at most (150)")
+    parser.add_argument("--pause-ms", type=float, default=10, help="mean pause of a client between two requests (10)")
+    parser.add_argument("--most", type=int, default=150, help="maximum writes of a round (150)")
     return parser.parse_args()
 
 
@@ -43,26 +43,26 @@ def store(engine, folder):
 
 
 def main():
-    asked = arguments()
-    seed = random.randrange(10**6) if asked.seed is None else asked.seed
-    lost = 0
-    for engine in ("sqlite", "postgres") if asked.engine == "both" else (asked.engine,):
+    options = arguments()
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    failed = 0
+    for engine in ("sqlite", "postgres") if options.engine == "both" else (options.engine,):
         with tempfile.TemporaryDirectory() as folder, store(engine, folder) as url:
-            crash = Crash(
+            crash = CrashRun(
                 engine,
                 url,
                 Path(folder),
                 seed,
-                clients=asked.clients,
-                pause=asked.pause_ms / 1000,
-                most=asked.most,
-                say=lambda text: print(text, file=sys.stderr, flush=True),
+                clients=options.clients,
+                pause=options.pause_ms / 1000,
+                max_writes=options.most,
+                progress=lambda text: print(text, file=sys.stderr, flush=True),
             )
-            report = crash.run(asked.rounds, asked.minutes * 60)
+            report = crash.run(options.rounds, options.minutes * 60)
         print(*report.lines(), sep="\n", flush=True)
-        lost += bool(report.problems)
-    print(f"{(asked.engine == 'both') + 1 - lost} passed, {lost} failed")
-    sys.exit(bool(lost))
+        failed += bool(report.problems)
+    print(f"{(options.engine == 'both') + 1 - failed} passed, {failed} failed")
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

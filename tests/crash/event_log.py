@@ -1,4 +1,4 @@
-"""The event log, read from the store."""
+"""Reads the event log from the store."""
 
 import sqlite3
 from collections import defaultdict
@@ -30,27 +30,27 @@ def opened(url):
         connection.close()
 
 
-def waiting(url):
-    """How many events are in the outbox."""
+def outbox_length(url):
+    """The number of events in the outbox."""
     with opened(url) as connection:
         return connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0]
 
 
-def untold(url):
-    """How many compositions have no end event yet."""
+def compositions_without_end_event(url):
+    """The number of compositions without an end event."""
     with opened(url) as connection:
         return connection.execute("SELECT COUNT(*) FROM compositions WHERE told < 2").fetchone()[0]
 
 
-def ends(url):
+def last_position(url):
     """The last position of the log."""
     with opened(url) as connection:
         found = connection.execute("SELECT value FROM counters WHERE name = 'events'").fetchone()
         return found[0] if found else 0
 
 
-def numbers(url):
-    """How many events each stage has numbered."""
+def event_counts(url):
+    """The number of events of each stage, by its event counter."""
     with opened(url) as connection:
         rows = connection.execute("SELECT account, region, stage_id, events FROM stage_changes WHERE events > 0")
         return {tuple(row[:3]): row[3] for row in rows.fetchall()}
@@ -66,7 +66,7 @@ def entries(url):
 
 
 def by_stage(found):
-    """Entries of each stage, in the order in which they come."""
+    """The entries of each stage, in order."""
     stages = defaultdict(list)
     for entry in found:
         if entry.stage[2]:

@@ -1,4 +1,4 @@
-"""A run: a server under load that is killed repeatedly, and the checks at the end."""
+"""A crash test run: a server under load is killed repeatedly; consistency is checked after each kill and at the end."""
 
 import random
 import socket
@@ -7,17 +7,17 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 
-import check
-import log
-from load import REGION, Client
-from receiver import Receiver, arrived_in
-from api import Record
+import consistency
+import event_log
+from load_client import REGION, Client
+from receiver import Receiver, read_jsonl
 from server import MASTER_KEY, Greenroom
+from state_reader import StateReader
 
-# How long nothing may arrive while something is to arrive still.
-PATIENCE_SECONDS = 60
+# Maximum time without progress while deliveries are outstanding.
+STALL_SECONDS = 60
 UNLIMITED = "stages=unlimited,compositions=unlimited,compositions-per-stage=unlimited,encoder-configurations=unlimited"
-# Short, so that what is due falls into the run: timers, the end of what a dead server held.
+# Short times, so that timers and leases expire during the run.
 FLAGS = """--composition-start-seconds 1 --composition-stop-seconds 1 --composition-idle-seconds 4
     --composition-retention-seconds 86400 --session-end-seconds 1 --node-lease-seconds 2 --media-addr 127.0.0.1:0
     --extended-events on --audit on""".split()
@@ -39,20 +39,20 @@ class Report:
     audit_records: int = 0
     deliveries: int = 0
     duplicates: int = 0
-    refused_by_the_receiver: int = 0
-    torn_lines: int = 0
+    rejected_by_the_receiver: int = 0
+    partial_lines: int = 0
     losses: int = 0
     seconds: float = 0.0
     problems: list = field(default_factory=list, repr=False)
 
     def lines(self):
-        figures = [name.name for name in fields(self) if name.name not in ("engine", "seed", "problems")]
+        counts = [name.name for name in fields(self) if name.name not in ("engine", "seed", "problems")]
         yield f"{self.engine}, seed {self.seed}"
-        for name in figures:
+        for name in counts:
             value = getattr(self, name)
             yield f"  {name.replace('_', ' '):26}{round(value):>10}"
         for problem in self.problems[:20]:
-            yield f"  LOST OR WRONG: {problem[:1000]}"
+            yield f"  PROBLEM: {problem[:1000]}"
 
 
 def free_address():
@@ -65,11 +65,11 @@ def free_address():
             continue
 
 
-class Crash:
+class CrashRun:
     """A run on one store."""
 
-    def __init__(self, engine, store, folder, seed, clients=4, pause=0.01, most=150, say=lambda _: None):
-        self.store, self.folder, self.most, self.say = store, folder, most, say
+    def __init__(self, engine, store, folder, seed, clients=4, pause=0.01, max_writes=150, progress=lambda _: None):
+        self.store, self.folder, self.max_writes, self.progress = store, folder, max_writes, progress
         self.report = Report(engine, seed)
         self.random = random.Random(f"{seed} {engine}")
         self.receiver = Receiver(seed)
@@ -81,11 +81,11 @@ class Crash:
         for client in self.clients:
             self.accounts.setdefault(client.account, []).append(client)
         self.flags = ["--listen", self.address, "--database-url", store, "--quotas", UNLIMITED, *FLAGS]
-        self.flags += ["--events-config", str(self.configured())]
+        self.flags += ["--events-config", str(self.write_target_file())]
         self.server = None
 
-    def configured(self):
-        """The file that says where events go."""
+    def write_target_file(self):
+        """Writes the event target file; returns its path."""
         path = self.folder / "events.toml"
         secret = "whsec_Z3JlZW5yb29tIGlzIGNyYXNoZWQgaGVyZQ=="
         path.write_text(
@@ -113,14 +113,14 @@ class Crash:
         return self.server
 
     def kill(self):
-        """`kill -9`."""
+        """Kills the server by SIGKILL; a panic in its log is a problem."""
         self.server.kill()
-        said = self.server.logged()
-        if "panicked" in said or "by a bug" in said:
-            self.report.problems.append(f"the server's log: {said[-1000:]}")
+        log = self.server.logged()
+        if "panicked" in log or "by a bug" in log:
+            self.report.problems.append(f"panic in the log: {log[-1000:]}")
 
     def kill_within(self, seconds):
-        """Kills a server that has nothing to do but to end what the ones before it have left."""
+        """Kills a server without load, during its recovery of earlier state."""
         time.sleep(self.random.uniform(0, seconds))
         self.report.further_kills += 1
         self.kill()
@@ -128,7 +128,7 @@ class Crash:
     # A run
 
     def run(self, rounds, seconds=float("inf")):
-        """Rounds of load and kill, as many as begin within so many seconds, and the reckoning; the report."""
+        """Runs rounds of load and kill, no new one after `seconds`, then the final checks; returns the report."""
         begun = time.monotonic()
         self.start().serving()
         try:
@@ -136,11 +136,11 @@ class Crash:
                 self.round()
                 if self.report.problems:
                     return self.report
-            self.settle()
-            self.compare()
+            self.wait_for_completion()
+            self.final_checks()
         finally:
             for client in self.clients:
-                client.leave_everything()
+                client.close_all()
             self.server.kill()
             self.receiver.close()
             self.report.losses = len(self.report.problems)
@@ -152,8 +152,8 @@ class Crash:
         threads = [threading.Thread(target=client.work, args=[stopped]) for client in self.clients]
         for thread in threads:
             thread.start()
-        # The moment is the point: anything may be under way. Counted in writes, since machines differ.
-        enough = self.writes() + self.random.randint(5, self.most)
+        # A random moment, counted in writes as machines differ in speed.
+        enough = self.writes() + self.random.randint(5, self.max_writes)
         while self.writes() < enough and all(thread.is_alive() for thread in threads):
             time.sleep(0.01)
         time.sleep(self.random.uniform(0, 0.05))
@@ -163,102 +163,102 @@ class Crash:
         for thread in threads:
             thread.join()
         for client in self.clients:
-            if client.fell and client.fell < killed_at:
-                client.problems.append(f"client {client.number}: the server was gone before it was killed: {client.why!r}")
-            client.leave_everything()
-        # It may be killed while it starts, too.
+            if client.failed_at and client.failed_at < killed_at:
+                client.problems.append(f"client {client.number}: the server was unreachable before it was killed: {client.failure!r}")
+            client.close_all()
+        # Sometimes the server is killed during startup as well.
         while self.random.random() < 0.25:
             self.start()
             self.kill_within(0.5)
         self.start().serving()
         self.report.rounds += 1
-        self.look(some=10)
-        self.say(f"round {self.report.rounds}: {self.writes()} writes, {len(self.receiver.arrivals.first)} events")
+        self.check_state(sample_size=10)
+        self.progress(f"round {self.report.rounds}: {self.writes()} writes, {len(self.receiver.arrivals.first)} events")
 
     def writes(self):
-        return sum(len(client.ledger.calls) for client in self.clients)
+        return sum(len(client.expected.writes) for client in self.clients)
 
-    def records(self):
-        """The API of each account, and its clients."""
+    def readers(self):
+        """A state reader and the clients of each account."""
         endpoint = f"http://{self.address}"
-        return [(Record(endpoint, account, REGION), clients) for account, clients in self.accounts.items()]
+        return [(StateReader(endpoint, account, REGION), clients) for account, clients in self.accounts.items()]
 
-    def look(self, some=None):
-        """Compares what the clients know with the service's state."""
-        for record, clients in self.records():
+    def check_state(self, sample_size=None):
+        """Compares the clients' expected state with the service's state."""
+        for reader, clients in self.readers():
             for client in clients:
                 self.report.problems += client.problems
-                self.report.problems += check.after_a_kill(record, client, some)
+                self.report.problems += consistency.lost_writes(reader, client, sample_size)
 
-    # The reckoning
+    # The final checks
 
-    def settle(self):
-        """Lets everything come to its end: unanswered calls, compositions, sessions, deliveries."""
+    def wait_for_completion(self):
+        """Waits until all unanswered requests, compositions, sessions and deliveries are completed."""
         for _ in range(3):
             self.kill_within(2)
             self.start().serving()
         for client in self.clients:
             client.retry()
-        self.until(self.over, "compositions and sessions did not end")
-        self.until(lambda: log.untold(self.store) == 0, "the end of compositions was not told")
-        self.until(lambda: log.waiting(self.store) == 0, "the outbox is not empty")
-        self.until(self.arrived, "events did not arrive")
+        self.until(self.all_ended, "compositions and sessions did not end")
+        self.until(lambda: event_log.compositions_without_end_event(self.store) == 0, "composition end events are missing")
+        self.until(lambda: event_log.outbox_length(self.store) == 0, "the outbox is not empty")
+        self.until(self.arrived, "events were not delivered")
 
     def until(self, condition, problem):
-        """Waits as long as there is progress."""
+        """Waits for a condition as long as there is progress."""
         seen, since = None, time.monotonic()
         while not condition():
-            now = (log.ends(self.store), len(self.receiver.arrivals.first), len(arrived_in(self.file)[0].first))
+            now = (event_log.last_position(self.store), len(self.receiver.arrivals.first), len(read_jsonl(self.file)[0].first))
             if now != seen:
                 seen, since = now, time.monotonic()
-            if time.monotonic() - since > PATIENCE_SECONDS:
+            if time.monotonic() - since > STALL_SECONDS:
                 self.report.problems.append(f"{problem} (log, arrived, file: {now})")
                 return
             time.sleep(0.1)
 
-    def over(self):
-        for record, clients in self.records():
-            if any(found["state"] != "STOPPED" for found in record.compositions().values()):
+    def all_ended(self):
+        for reader, clients in self.readers():
+            if any(found["state"] != "STOPPED" for found in reader.compositions().values()):
                 return False
-            for arn in [stage.key for client in clients for stage in client.ledger.living()]:
-                if any("endTime" not in session for session in record.sessions(arn)):
+            for arn in [stage.key for client in clients for stage in client.expected.existing_stages()]:
+                if any("endTime" not in session for session in reader.sessions(arn)):
                     return False
         return True
 
     def arrived(self):
-        end = log.ends(self.store)
-        return len(self.receiver.arrivals.first) >= end and len(arrived_in(self.file)[0].first) >= end
+        end = event_log.last_position(self.store)
+        return len(self.receiver.arrivals.first) >= end and len(read_jsonl(self.file)[0].first) >= end
 
-    def compare(self):
+    def final_checks(self):
         report, problems = self.report, self.report.problems
-        self.look()
-        problems += check.whole(self.store)
-        in_file, report.torn_lines = arrived_in(self.file)
-        problems += check.delivered(self.store, self.receiver.arrivals, "webhook")
-        problems += check.delivered(self.store, in_file, "file")
-        telling = check.Telling(self.receiver.arrivals)
-        for record, clients in self.records():
-            problems += check.invented(record, clients)
+        self.check_state()
+        problems += consistency.log_gaps(self.store)
+        in_file, report.partial_lines = read_jsonl(self.file)
+        problems += consistency.delivery_differences(self.store, self.receiver.arrivals, "webhook")
+        problems += consistency.delivery_differences(self.store, in_file, "file")
+        events = consistency.DeliveredEvents(self.receiver.arrivals)
+        for reader, clients in self.readers():
+            problems += consistency.unrequested_resources(reader, clients)
             for client in clients:
-                problems += check.joins(telling, client)
-                problems += check.audited(telling, client)
-                problems += check.composed(telling, client)
-                for stage in client.ledger.living():
-                    problems += check.against_the_record(record, telling, stage.key)
-        self.count(telling)
+                problems += consistency.join_problems(events, client)
+                problems += consistency.audit_problems(events, client)
+                problems += consistency.composition_problems(events, client)
+                for stage in client.expected.existing_stages():
+                    problems += consistency.api_differences(reader, events, stage.key)
+        self.count(events)
 
-    def count(self, telling):
+    def count(self, events):
         report, arrivals = self.report, self.receiver.arrivals
         report.writes_acknowledged = self.writes()
-        report.writes_unanswered = sum(client.unsure for client in self.clients)
-        stages = [stage for client in self.clients for stage in client.ledger.stages.values()]
+        report.writes_unanswered = sum(client.unanswered for client in self.clients)
+        stages = [stage for client in self.clients for stage in client.expected.stages.values()]
         report.stages = len(stages)
         report.joins_acknowledged = sum(len(stage.joined) for stage in stages)
-        told = [detail for details in telling.stages.values() for detail in details]
-        report.publishers = sum(detail["event_name"] == check.TOLD["PUBLISH_STARTED"] for detail in told)
+        participant_events = [detail for details in events.stages.values() for detail in details]
+        report.publishers = sum(detail["event_name"] == consistency.LOG_NAMES["PUBLISH_STARTED"] for detail in participant_events)
         report.compositions = sum(len(stage.compositions) for stage in stages)
-        report.audit_records = sum(telling.audited.values())
+        report.audit_records = sum(events.audit_counts.values())
         report.events = len(arrivals.first) - report.audit_records
         report.deliveries = sum(arrivals.copies.values())
         report.duplicates = arrivals.duplicates()
-        report.refused_by_the_receiver = self.receiver.refused
+        report.rejected_by_the_receiver = self.receiver.rejected
