@@ -1,4 +1,4 @@
-/** Access keys and both JavaScript SDKs: keys that were made, what a policy denies, and what a wrong key is told. */
+/** Access keys with both JavaScript SDKs: created keys, policies, and authentication errors. */
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -15,7 +15,7 @@ const AWS = createRequire(import.meta.url)("aws-sdk");
 
 const ACCOUNT = "123456789012";
 
-/** Each SDK as functions of an endpoint and a key that answer, or refuse with `name` and `status`. */
+/** Clients of both SDKs with the same interface; errors have `name` and `status`. */
 const SDKS = {
   v3: (endpoint, credentials) => {
     const client = new IVSRealTimeClient({ endpoint, region: REGION, credentials, maxAttempts: 1 });
@@ -54,48 +54,48 @@ describe("access keys", () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** A new key, made beside the running server. */
-  function made(...flags) {
+  /** Creates a key by the command line while the server runs. */
+  function createKey(...flags) {
     const command = ["credentials", "create", "--account", ACCOUNT, "--output", "json", ...store, ...flags];
     const { accessKeyId, secretAccessKey, sessionToken } = JSON.parse(execFileSync(process.env.GREENROOM_BIN, command));
     return { accessKeyId, secretAccessKey, sessionToken: sessionToken ?? undefined };
   }
 
-  /** Awaits a refusal, and checks its name, status and text. */
-  async function refused(name, text, answer) {
-    const error = await answer.then(() => assert.fail(`not refused with ${name}`), (error) => error);
+  /** Asserts that a request is rejected with this name and message, and status 403. */
+  async function assertRejected(name, text, answer) {
+    const error = await answer.then(() => assert.fail(`not rejected with ${name}`), (error) => error);
     assert.deepEqual([error.name, error.status], [name, 403]);
     assert.match(error.message, text);
   }
 
   for (const [sdk, connect] of Object.entries(SDKS)) {
-    test(`${sdk}: a key that was made opens its account`, async () => {
-      const { stage } = await connect(testServer.endpoint, made()).createStage({});
+    test(`${sdk}: a created key gives access to its account`, async () => {
+      const { stage } = await connect(testServer.endpoint, createKey()).createStage({});
       assert.match(stage.arn, new RegExp(`^arn:aws:ivs:${REGION}:${ACCOUNT}:stage/`));
     });
 
-    test(`${sdk}: a key with a session token is good only with it`, async () => {
-      const key = made("--session-token");
+    test(`${sdk}: a key with a session token is invalid without it`, async () => {
+      const key = createKey("--session-token");
       await connect(testServer.endpoint, key).listStages();
       const without = { ...key, sessionToken: undefined };
-      await refused("UnrecognizedClientException", /token/, connect(testServer.endpoint, without).listStages());
+      await assertRejected("UnrecognizedClientException", /token/, connect(testServer.endpoint, without).listStages());
     });
 
-    test(`${sdk}: a wrong secret and an unknown key are refused by name`, async () => {
-      const wrong = { ...made(), secretAccessKey: "wrong" };
-      await refused("InvalidSignatureException", /signature/, connect(testServer.endpoint, wrong).listStages());
+    test(`${sdk}: a wrong secret and an unknown key are rejected with different errors`, async () => {
+      const wrong = { ...createKey(), secretAccessKey: "wrong" };
+      await assertRejected("InvalidSignatureException", /signature/, connect(testServer.endpoint, wrong).listStages());
       const unknown = { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "test" };
-      await refused("UnrecognizedClientException", /token/, connect(testServer.endpoint, unknown).listStages());
+      await assertRejected("UnrecognizedClientException", /token/, connect(testServer.endpoint, unknown).listStages());
     });
 
-    test(`${sdk}: what a policy does not allow is an AccessDeniedException`, async () => {
+    test(`${sdk}: an action that a policy does not allow is an AccessDeniedException`, async () => {
       const policy = join(folder, "policy.json");
       const statement = { Effect: "Allow", Action: "ivs:CreateStage", Resource: "*" };
       writeFileSync(policy, JSON.stringify({ Version: "2012-10-17", Statement: [statement] }));
-      const client = connect(testServer.endpoint, made("--name", "alice", "--policy", policy));
+      const client = connect(testServer.endpoint, createKey("--name", "alice", "--policy", policy));
       await client.createStage({});
       const text = `^User: arn:aws:iam::${ACCOUNT}:user/alice is not authorized to perform: ivs:ListStages on resource: `;
-      await refused("AccessDeniedException", new RegExp(text), client.listStages());
+      await assertRejected("AccessDeniedException", new RegExp(text), client.listStages());
     });
   }
 });

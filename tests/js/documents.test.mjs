@@ -1,4 +1,4 @@
-/** The example for Node's test runner in the documentation: a test that passes. */
+/** The documented example for Node's test runner passes. */
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -12,7 +12,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 test("the example in the documentation passes", () => {
   const page = readFileSync(join(HERE, "../../docs/test/javascript.md"), "utf8");
   const [, program] = page.match(/^```js\n(.*?)^```$/ms);
-  // Beside the packages that it imports.
+  // In this directory, so that its imports resolve.
   const folder = mkdtempSync(join(HERE, "example-"));
   try {
     writeFileSync(join(folder, "lobby.test.mjs"), program);

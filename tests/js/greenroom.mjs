@@ -1,4 +1,4 @@
-/** What the tests of both JavaScript SDKs share: a test server, accounts, a key, and sentences to check errors with. */
+/** Helpers of both SDKs' tests: a test server, accounts, keys, and expected values. */
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -8,17 +8,17 @@ import { createInterface } from "node:readline";
 
 export const REGION = "eu-west-1";
 
-/** The SDKs' clocks go on while that of the test server is moved. */
+/** The SDKs' clocks run on while the test server's clock is advanced. */
 const ANY_TIME = ["--clock-skew-seconds", "1000000000"];
 
-/** A server whose clock stands still and whose participants move by command, one JSON line each way. */
+/** A server with a stopped clock and simulated participants, controlled by commands: JSON lines on stdin and stdout. */
 export class TestServer {
   static async start(...flags) {
     const store = flags.includes("--database-url") ? [] : ["--database-url", "sqlite::memory:"];
     const arguments_ = ["--listen", "127.0.0.1:0", ...store, ...ANY_TIME, ...flags];
-    const hand = new TestServer(spawn(process.env.TEST_SERVER_BIN, arguments_, { stdio: ["pipe", "pipe", "inherit"] }));
-    hand.endpoint = (await hand.#answer()).endpoint;
-    return hand;
+    const server = new TestServer(spawn(process.env.TEST_SERVER_BIN, arguments_, { stdio: ["pipe", "pipe", "inherit"] }));
+    server.endpoint = (await server.#answer()).endpoint;
+    return server;
   }
 
   #process;
@@ -29,7 +29,7 @@ export class TestServer {
     this.#lines = createInterface({ input: process_.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Gives one command and returns what it answers; a refusal fails the test. */
+  /** Sends one command and returns its result; an error fails the test. */
   async do(verb, members = {}) {
     this.#process.stdin.write(`${JSON.stringify({ do: verb, ...members })}\n`);
     const answer = await this.#answer();
@@ -41,14 +41,14 @@ export class TestServer {
     return this.do("advance", { seconds });
   }
 
-  /** Joins and publishes, and answers the session. */
+  /** Joins and publishes; returns the session id. */
   async publish(stage, participant, members = {}) {
     const { sessionId } = await this.do("join", { stage, participant, ...members });
     await this.do("publish", { stage, participant });
     return sessionId;
   }
 
-  /** Closes the commands, upon which the server stops by itself. */
+  /** Closes stdin, which stops the server. */
   async stop() {
     const exit = once(this.#process, "exit");
     this.#process.stdin.end();
@@ -57,20 +57,20 @@ export class TestServer {
 
   async #answer() {
     const { value, done } = await this.#lines.next();
-    assert.ok(!done, "the test server said nothing more");
+    assert.ok(!done, "the test server closed its output");
     return JSON.parse(value);
   }
 }
 
 let accounts = 300000000000;
 
-/** Credentials of an account that no test has used yet: a development key of twelve digits names it. */
+/** Credentials of a new account: a development key of twelve digits is an account id. */
 export function freshAccount() {
   accounts += 1;
   return { accessKeyId: String(accounts), secretAccessKey: "test" };
 }
 
-/** A new P-384 public key, as PEM, and the fingerprint that it must get. */
+/** A new P-384 public key as PEM, and its expected fingerprint. */
 export function freshKey() {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
   const der = publicKey.export({ type: "spki", format: "der" });
@@ -78,7 +78,7 @@ export function freshKey() {
   return { pem: publicKey.export({ type: "spki", format: "pem" }), fingerprint };
 }
 
-/** An ARN of this account with a made id. */
+/** Matches an ARN of this account with a generated id. */
 export function arnOf(account, kind) {
   return new RegExp(`^arn:aws:ivs:${REGION}:${account}:${kind}/[A-Za-z0-9]{12}$`);
 }
@@ -86,13 +86,13 @@ export function arnOf(account, kind) {
 export const PARTICIPANT_ID = /^[A-Za-z0-9]{12}$/;
 export const SESSION_ID = /^st-[A-Za-z0-9]{13}$/;
 
-/** A channel of the account; channels belong to another service, which is not asked. */
+/** The ARN of a channel of the account; channels are resources of another service and are not checked. */
 export const channelArn = (account) => `arn:aws:ivs:${REGION}:${account}:channel/abcdefghijkl`;
 
-/** The claims of a token, unverified: what client programs read of it. */
+/** The claims of a token, unverified, as clients read them. */
 export const claims = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
 
-/** Walks pages by hand: `list` gives the page after a token. Answers the pages. */
+/** Paginates by hand: `list` returns the page of a token. Returns all pages. */
 export async function walk(list) {
   const pages = [];
   let nextToken;
@@ -104,5 +104,5 @@ export async function walk(list) {
   return pages;
 }
 
-/** The values of a list's items, sorted: to compare what was made with what is listed. */
+/** A sorted copy. */
 export const sorted = (values) => [...values].sort();

@@ -1,4 +1,4 @@
-/** Every operation of the AWS SDK for JavaScript v2, called with success, and its errors by code. */
+/** Every operation of the AWS SDK for JavaScript v2: successful calls, and errors by code. */
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -22,7 +22,7 @@ const AWS = createRequire(import.meta.url)("aws-sdk");
 
 describe("AWS SDK for JavaScript v2", () => {
   let testServer;
-  const answered = new Set();
+  const succeeded = new Set();
   const paths = [];
 
   before(async () => {
@@ -30,8 +30,8 @@ describe("AWS SDK for JavaScript v2", () => {
   });
   after(() => testServer.stop());
 
-  /** A client of a fresh account that notes which operations were answered, and the paths they went to. */
-  function tenant() {
+  /** A client of a new account that records succeeded operations and request paths. */
+  function newTenant() {
     const credentials = freshAccount();
     const client = new AWS.IVSRealTime({ endpoint: testServer.endpoint, region: REGION, credentials, maxRetries: 0 });
     client.customizeRequests((request) => {
@@ -39,7 +39,7 @@ describe("AWS SDK for JavaScript v2", () => {
       request.on("success", (response) => {
         assert.equal(response.httpResponse.statusCode, 200);
         assert.ok(response.requestId);
-        answered.add(response.request.operation);
+        succeeded.add(response.request.operation);
       });
     });
     const call = (name, input = {}) => client[name](input).promise();
@@ -54,16 +54,16 @@ describe("AWS SDK for JavaScript v2", () => {
     return (await call("createEncoderConfiguration")).encoderConfiguration.arn;
   }
 
-  /** Awaits a refusal, and checks its code and status. */
-  async function refused(code, statusCode, answer) {
-    const error = await answer.then(() => assert.fail(`not refused with ${code}`), (error) => error);
+  /** Asserts that a request is rejected with this code and status. */
+  async function assertRejected(code, statusCode, answer) {
+    const error = await answer.then(() => assert.fail(`not rejected with ${code}`), (error) => error);
     assert.deepEqual([error.code, error.statusCode], [code, statusCode]);
     assert.ok(error.requestId);
     return error;
   }
 
   test("a stage is created with a token for its first participant, read, listed, updated and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const input = { name: "first", tags: { team: "blue" }, participantTokenConfigurations: [{ userId: "alice" }] };
     const { stage, participantTokens } = await call("createStage", input);
     assert.match(stage.arn, arnOf(account, "stage"));
@@ -82,11 +82,11 @@ describe("AWS SDK for JavaScript v2", () => {
     assert.deepEqual((await call("listStages")).stages, []);
   });
 
-  test("a participant token holds what was asked for and expires when it says", async () => {
-    const who = tenant();
-    const stageArn = await stageOf(who);
+  test("a participant token has the requested claims and expiration time", async () => {
+    const tenant = newTenant();
+    const stageArn = await stageOf(tenant);
     const input = { stageArn, userId: "bob", attributes: { a: "1" }, capabilities: ["SUBSCRIBE"], duration: 60 };
-    const { participantToken } = await who.call("createParticipantToken", input);
+    const { participantToken } = await tenant.call("createParticipantToken", input);
     const { userId, attributes, capabilities, duration, expirationTime, participantId } = participantToken;
     assert.deepEqual({ stageArn, userId, attributes, capabilities, duration }, input);
     assert.match(participantId, PARTICIPANT_ID);
@@ -95,10 +95,10 @@ describe("AWS SDK for JavaScript v2", () => {
     assert.equal(expirationTime.getTime(), claimed.exp * 1000);
   });
 
-  test("who joins, publishes and leaves is seen in sessions, participants and events", async () => {
-    const who = tenant();
-    const { call } = who;
-    const stageArn = await stageOf(who);
+  test("sessions, participants and events show joins, publications and leaves", async () => {
+    const tenant = newTenant();
+    const { call } = tenant;
+    const stageArn = await stageOf(tenant);
     const participantId = "aaaaaaaaaaaa";
     const sessionId = await testServer.publish(stageArn, participantId, { userId: "alice" });
     assert.match(sessionId, SESSION_ID);
@@ -119,10 +119,10 @@ describe("AWS SDK for JavaScript v2", () => {
     assert.ok(events[0].eventTime instanceof Date);
   });
 
-  test("tags are set, read and removed on the path of an encoded ARN", async () => {
-    const who = tenant();
-    const { call } = who;
-    const resourceArn = await stageOf(who, { tags: { a: "1" } });
+  test("tags are set, listed and removed, with an encoded ARN in the path", async () => {
+    const tenant = newTenant();
+    const { call } = tenant;
+    const resourceArn = await stageOf(tenant, { tags: { a: "1" } });
     paths.length = 0;
     assert.deepEqual(await call("tagResource", { resourceArn, tags: { b: "two & three", "c/d": "" } }), {});
     const tagged = await call("listTagsForResource", { resourceArn });
@@ -137,7 +137,7 @@ describe("AWS SDK for JavaScript v2", () => {
   });
 
   test("a public key is imported, read, listed and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const { pem, fingerprint } = freshKey();
     const { publicKey } = await call("importPublicKey", { publicKeyMaterial: pem });
     const { arn } = publicKey;
@@ -150,7 +150,7 @@ describe("AWS SDK for JavaScript v2", () => {
   });
 
   test("an encoder configuration is created, read, listed and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const video = { width: 640, height: 360, framerate: 15, bitrate: 700000 };
     const { encoderConfiguration } = await call("createEncoderConfiguration", { name: "small", video });
     const { arn, name, tags } = encoderConfiguration;
@@ -163,7 +163,7 @@ describe("AWS SDK for JavaScript v2", () => {
   });
 
   test("a storage configuration is created, read, listed and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const input = { name: "store", s3: { bucketName: "recordings" }, tags: { a: "b" } };
     const { storageConfiguration } = await call("createStorageConfiguration", input);
     const { arn } = storageConfiguration;
@@ -176,10 +176,10 @@ describe("AWS SDK for JavaScript v2", () => {
   });
 
   test("a composition is started, read, listed and stopped", async () => {
-    const who = tenant();
-    const { call, account } = who;
-    const stageArn = await stageOf(who);
-    const channel = { channelArn: channelArn(account), encoderConfigurationArn: await encoderOf(who) };
+    const tenant = newTenant();
+    const { call, account } = tenant;
+    const stageArn = await stageOf(tenant);
+    const channel = { channelArn: channelArn(account), encoderConfigurationArn: await encoderOf(tenant) };
     const { composition } = await call("startComposition", { stageArn, destinations: [{ channel }] });
     const { arn } = composition;
     assert.match(arn, arnOf(account, "composition"));
@@ -200,45 +200,45 @@ describe("AWS SDK for JavaScript v2", () => {
     assert.equal((await call("getComposition", { arn })).composition.state, "STOPPED");
   });
 
-  test("pages of stages are walked by their next tokens and meet each stage once", async () => {
-    const who = tenant();
+  test("pagination by next tokens lists each stage once", async () => {
+    const tenant = newTenant();
     const made = [];
-    for (let number = 0; number < 25; number += 1) made.push(await stageOf(who));
-    const pages = await walk((nextToken) => who.call("listStages", { maxResults: 10, nextToken }));
+    for (let number = 0; number < 25; number += 1) made.push(await stageOf(tenant));
+    const pages = await walk((nextToken) => tenant.call("listStages", { maxResults: 10, nextToken }));
     assert.deepEqual(pages.map(({ stages }) => stages.length), [10, 10, 5]);
     assert.deepEqual(sorted(pages.flatMap(({ stages }) => stages.map(({ arn }) => arn))), sorted(made));
   });
 
-  test("a broken constraint is a ValidationException with status 400", async () => {
-    const { call } = tenant();
-    const error = await refused("ValidationException", 400, call("getStage", { arn: "nonsense" }));
+  test("a violated constraint is a ValidationException with status 400", async () => {
+    const { call } = newTenant();
+    const error = await assertRejected("ValidationException", 400, call("getStage", { arn: "nonsense" }));
     assert.match(error.message, /1 validation error detected: Value 'nonsense' at 'arn' failed/);
   });
 
-  test("what does not exist is a ResourceNotFoundException with status 404", async () => {
-    const { call, account } = tenant();
+  test("a nonexistent resource is a ResourceNotFoundException with status 404", async () => {
+    const { call, account } = newTenant();
     const arn = `arn:aws:ivs:${REGION}:${account}:stage/abcdefghijkl`;
-    const error = await refused("ResourceNotFoundException", 404, call("deleteStage", { arn }));
+    const error = await assertRejected("ResourceNotFoundException", 404, call("deleteStage", { arn }));
     assert.equal(error.message, `Resource: ${arn} not found`);
   });
 
   test("the same public key twice is a ConflictException with status 409", async () => {
-    const { call } = tenant();
+    const { call } = newTenant();
     const publicKeyMaterial = freshKey().pem;
     await call("importPublicKey", { publicKeyMaterial });
-    await refused("ConflictException", 409, call("importPublicKey", { publicKeyMaterial }));
+    await assertRejected("ConflictException", 409, call("importPublicKey", { publicKeyMaterial }));
   });
 
   test("a sixth storage configuration is a ServiceQuotaExceededException with status 402", async () => {
-    const { call } = tenant();
+    const { call } = newTenant();
     const create = () => call("createStorageConfiguration", { s3: { bucketName: "recordings" } });
     for (let number = 0; number < 5; number += 1) await create();
-    await refused("ServiceQuotaExceededException", 402, create());
+    await assertRejected("ServiceQuotaExceededException", 402, create());
   });
 
-  test("every operation of the package was answered", () => {
-    const operations = Object.keys(tenant().client.api.operations);
+  test("every operation of the package was called", () => {
+    const operations = Object.keys(newTenant().client.api.operations);
     assert.ok(operations.length >= 31, `only ${operations.length} operations`);
-    assert.deepEqual(sorted(answered), sorted(operations));
+    assert.deepEqual(sorted(succeeded), sorted(operations));
   });
 });

@@ -1,4 +1,4 @@
-/** Every operation of the AWS SDK for JavaScript v3, called with success, and its errors by class. */
+/** Every operation of the AWS SDK for JavaScript v3: successful calls, and errors by class. */
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -18,7 +18,7 @@ import {
 
 describe("AWS SDK for JavaScript v3", () => {
   let testServer;
-  const answered = new Set();
+  const succeeded = new Set();
   const paths = [];
 
   before(async () => {
@@ -26,14 +26,14 @@ describe("AWS SDK for JavaScript v3", () => {
   });
   after(() => testServer.stop());
 
-  /** A client of a fresh account that notes which commands were answered, and the paths they went to. */
-  function tenant() {
+  /** A client of a new account that records succeeded commands and request paths. */
+  function newTenant() {
     const credentials = freshAccount();
     const { endpoint } = testServer;
     const client = new sdk.IVSRealTimeClient({ endpoint, region: REGION, credentials, maxAttempts: 1 });
     const note = (next, context) => async (request) => {
       const result = await next(request);
-      answered.add(context.commandName);
+      succeeded.add(context.commandName);
       assert.equal(result.output.$metadata.httpStatusCode, 200);
       assert.ok(result.output.$metadata.requestId);
       return result;
@@ -56,14 +56,14 @@ describe("AWS SDK for JavaScript v3", () => {
     return (await call("CreateEncoderConfiguration")).encoderConfiguration.arn;
   }
 
-  async function compositionOf(who, stageArn, encoderConfigurationArn) {
-    const destinations = [{ channel: { channelArn: channelArn(who.account), encoderConfigurationArn } }];
-    return (await who.call("StartComposition", { stageArn, destinations })).composition.arn;
+  async function compositionOf(tenant, stageArn, encoderConfigurationArn) {
+    const destinations = [{ channel: { channelArn: channelArn(tenant.account), encoderConfigurationArn } }];
+    return (await tenant.call("StartComposition", { stageArn, destinations })).composition.arn;
   }
 
-  /** Awaits a refusal, and checks its class, name and status. */
-  async function refused(Fault, status, answer) {
-    const error = await answer.then(() => assert.fail(`not refused with ${Fault.name}`), (error) => error);
+  /** Asserts that a request is rejected with this class, name and status. */
+  async function assertRejected(Fault, status, answer) {
+    const error = await answer.then(() => assert.fail(`not rejected with ${Fault.name}`), (error) => error);
     assert.ok(error instanceof Fault, error);
     assert.equal(error.name, Fault.name);
     assert.equal(error.$fault, status < 500 ? "client" : "server");
@@ -74,7 +74,7 @@ describe("AWS SDK for JavaScript v3", () => {
   }
 
   test("a stage is created with tokens for its first participants, read, listed, updated and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const created = await call("CreateStage", {
       name: "first",
       tags: { team: "blue" },
@@ -96,11 +96,11 @@ describe("AWS SDK for JavaScript v3", () => {
     });
     assert.deepEqual(sorted(Object.keys(stage.endpoints)), ["events", "rtmp", "rtmps", "whip"]);
 
-    const [alice, nobody] = participantTokens;
+    const [alice, anonymous] = participantTokens;
     assert.deepEqual([alice.userId, alice.attributes], ["alice", { role: "host" }]);
     assert.deepEqual([alice.capabilities, alice.duration], [["PUBLISH"], 30]);
-    assert.deepEqual([nobody.userId, nobody.attributes, nobody.duration], [undefined, undefined, 720]);
-    assert.deepEqual(sorted(nobody.capabilities), ["PUBLISH", "SUBSCRIBE"]);
+    assert.deepEqual([anonymous.userId, anonymous.attributes, anonymous.duration], [undefined, undefined, 720]);
+    assert.deepEqual(sorted(anonymous.capabilities), ["PUBLISH", "SUBSCRIBE"]);
 
     assert.deepEqual((await call("GetStage", { arn: stage.arn })).stage, stage);
     const { arn, name, tags } = stage;
@@ -112,8 +112,8 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.deepEqual((await call("ListStages")).stages, []);
   });
 
-  test("a stage's recording is set and taken away again", async () => {
-    const { call } = tenant();
+  test("a stage's recording is configured and removed", async () => {
+    const { call } = newTenant();
     const s3 = { bucketName: "recordings" };
     const { storageConfiguration } = await call("CreateStorageConfiguration", { s3 });
     const recording = {
@@ -134,11 +134,11 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.deepEqual([storageConfigurationArn, recordingReconnectWindowSeconds], ["", 0]);
   });
 
-  test("a participant token holds what was asked for and expires when it says", async () => {
-    const who = tenant();
-    const stageArn = await stageOf(who);
+  test("a participant token has the requested claims and expiration time", async () => {
+    const tenant = newTenant();
+    const stageArn = await stageOf(tenant);
     const input = { stageArn, userId: "bob", attributes: { a: "1" }, capabilities: ["SUBSCRIBE"], duration: 60 };
-    const { participantToken } = await who.call("CreateParticipantToken", input);
+    const { participantToken } = await tenant.call("CreateParticipantToken", input);
     assert.match(participantToken.participantId, PARTICIPANT_ID);
     const { userId, attributes, capabilities, duration, expirationTime, participantId } = participantToken;
     assert.deepEqual({ stageArn, userId, attributes, capabilities, duration }, input);
@@ -151,10 +151,10 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.equal(expirationTime.getTime(), claimed.exp * 1000);
   });
 
-  test("who joins, publishes and leaves is seen in sessions, participants and events", async () => {
-    const who = tenant();
-    const { call } = who;
-    const stageArn = await stageOf(who);
+  test("sessions, participants and events show joins, publications and leaves", async () => {
+    const tenant = newTenant();
+    const { call } = tenant;
+    const stageArn = await stageOf(tenant);
     const [publisher, viewer] = ["aaaaaaaaaaaa", "bbbbbbbbbbbb"];
     const sessionId = await testServer.publish(stageArn, publisher, { userId: "alice", attributes: { role: "host" } });
     assert.match(sessionId, SESSION_ID);
@@ -189,10 +189,10 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.equal(gone.participant.state, "DISCONNECTED");
   });
 
-  test("tags are set, read and removed on the path of an encoded ARN", async () => {
-    const who = tenant();
-    const { call } = who;
-    const resourceArn = await stageOf(who, { tags: { a: "1" } });
+  test("tags are set, listed and removed, with an encoded ARN in the path", async () => {
+    const tenant = newTenant();
+    const { call } = tenant;
+    const resourceArn = await stageOf(tenant, { tags: { a: "1" } });
     paths.length = 0;
     await call("TagResource", { resourceArn, tags: { b: "two & three", "c/d": "" } });
     const tagged = await call("ListTagsForResource", { resourceArn });
@@ -204,7 +204,7 @@ describe("AWS SDK for JavaScript v3", () => {
   });
 
   test("a public key is imported, read, listed and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const { pem, fingerprint } = freshKey();
     const imported = await call("ImportPublicKey", { publicKeyMaterial: pem, name: "mine", tags: { a: "b" } });
     const { arn } = imported.publicKey;
@@ -218,7 +218,7 @@ describe("AWS SDK for JavaScript v3", () => {
   });
 
   test("an encoder configuration is created with the default video, read, listed and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const { encoderConfiguration } = await call("CreateEncoderConfiguration", { name: "hd", tags: { a: "b" } });
     const { arn, name, tags } = encoderConfiguration;
     assert.match(arn, arnOf(account, "encoder-configuration"));
@@ -231,7 +231,7 @@ describe("AWS SDK for JavaScript v3", () => {
   });
 
   test("a storage configuration is created, read, listed and deleted", async () => {
-    const { call, account } = tenant();
+    const { call, account } = newTenant();
     const input = { name: "store", s3: { bucketName: "recordings" }, tags: { a: "b" } };
     const { storageConfiguration } = await call("CreateStorageConfiguration", input);
     const { arn } = storageConfiguration;
@@ -244,9 +244,9 @@ describe("AWS SDK for JavaScript v3", () => {
   });
 
   test("an ingest configuration is created, attached, made redundant, listed and deleted", async () => {
-    const who = tenant();
-    const { call, account } = who;
-    const stageArn = await stageOf(who);
+    const tenant = newTenant();
+    const { call, account } = tenant;
+    const stageArn = await stageOf(tenant);
     const input = { name: "camera", userId: "cam", attributes: { a: "1" }, tags: { b: "2" } };
     const { ingestConfiguration } = await call("CreateIngestConfiguration", { ...input, ingestProtocol: "RTMPS" });
     const { arn, participantId, streamKey } = ingestConfiguration;
@@ -272,11 +272,11 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.deepEqual((await call("ListIngestConfigurations")).ingestConfigurations, []);
   });
 
-  test("a composition is started once for one idempotency token, becomes active, and stops", async () => {
-    const who = tenant();
-    const { call, account } = who;
-    const stageArn = await stageOf(who);
-    const encoderConfigurationArn = await encoderOf(who);
+  test("a composition starts once per idempotency token, becomes active, and stops", async () => {
+    const tenant = newTenant();
+    const { call, account } = tenant;
+    const stageArn = await stageOf(tenant);
+    const encoderConfigurationArn = await encoderOf(tenant);
     const { storageConfiguration } = await call("CreateStorageConfiguration", { s3: { bucketName: "recordings" } });
     const input = {
       stageArn,
@@ -337,10 +337,10 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.ok(stopped.endTime > stopped.startTime);
   });
 
-  test("a publisher is replicated to another stage until that is stopped", async () => {
-    const who = tenant();
-    const { call } = who;
-    const [sourceStageArn, destinationStageArn] = [await stageOf(who), await stageOf(who)];
+  test("participant replication is started and stopped", async () => {
+    const tenant = newTenant();
+    const { call } = tenant;
+    const [sourceStageArn, destinationStageArn] = [await stageOf(tenant), await stageOf(tenant)];
     const participantId = "cccccccccccc";
     const sourceSessionId = await testServer.publish(sourceStageArn, participantId);
     const input = { sourceStageArn, destinationStageArn, participantId };
@@ -368,13 +368,13 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.equal(events.at(-1).destinationStageArn, destinationStageArn);
   });
 
-  test("the paginator walks 250 stages in five pages and meets each once", async () => {
-    const who = tenant();
+  test("the paginator lists 250 stages in five pages, each once", async () => {
+    const tenant = newTenant();
     const made = [];
-    for (let number = 0; number < 250; number += 1) made.push(await stageOf(who, { name: `stage-${number}` }));
+    for (let number = 0; number < 250; number += 1) made.push(await stageOf(tenant, { name: `stage-${number}` }));
     const sizes = [];
     const met = [];
-    for await (const page of sdk.paginateListStages({ client: who.client, pageSize: 50 }, {})) {
+    for await (const page of sdk.paginateListStages({ client: tenant.client, pageSize: 50 }, {})) {
       sizes.push(page.stages.length);
       met.push(...page.stages.map(({ arn }) => arn));
     }
@@ -382,36 +382,36 @@ describe("AWS SDK for JavaScript v3", () => {
     assert.deepEqual(sorted(met), sorted(made));
   });
 
-  test("a broken constraint is a ValidationException with status 400", async () => {
-    const { call } = tenant();
-    const error = await refused(sdk.ValidationException, 400, call("GetStage", { arn: "nonsense" }));
+  test("a violated constraint is a ValidationException with status 400", async () => {
+    const { call } = newTenant();
+    const error = await assertRejected(sdk.ValidationException, 400, call("GetStage", { arn: "nonsense" }));
     assert.match(error.message, /1 validation error detected: Value 'nonsense' at 'arn' failed/);
   });
 
-  test("what does not exist is a ResourceNotFoundException with status 404", async () => {
-    const { call, account } = tenant();
+  test("a nonexistent resource is a ResourceNotFoundException with status 404", async () => {
+    const { call, account } = newTenant();
     const arn = `arn:aws:ivs:${REGION}:${account}:stage/abcdefghijkl`;
-    const error = await refused(sdk.ResourceNotFoundException, 404, call("GetStage", { arn }));
+    const error = await assertRejected(sdk.ResourceNotFoundException, 404, call("GetStage", { arn }));
     assert.equal(error.message, `Resource: ${arn} not found`);
   });
 
-  test("deleting what is in use is a ConflictException with status 409", async () => {
-    const who = tenant();
-    const encoder = await encoderOf(who);
-    await compositionOf(who, await stageOf(who), encoder);
-    await refused(sdk.ConflictException, 409, who.call("DeleteEncoderConfiguration", { arn: encoder }));
+  test("deleting a resource in use is a ConflictException with status 409", async () => {
+    const tenant = newTenant();
+    const encoder = await encoderOf(tenant);
+    await compositionOf(tenant, await stageOf(tenant), encoder);
+    await assertRejected(sdk.ConflictException, 409, tenant.call("DeleteEncoderConfiguration", { arn: encoder }));
   });
 
   test("a fourth public key is a ServiceQuotaExceededException with status 402", async () => {
-    const { call } = tenant();
+    const { call } = newTenant();
     const importKey = () => call("ImportPublicKey", { publicKeyMaterial: freshKey().pem });
     for (let number = 0; number < 3; number += 1) await importKey();
-    await refused(sdk.ServiceQuotaExceededException, 402, importKey());
+    await assertRejected(sdk.ServiceQuotaExceededException, 402, importKey());
   });
 
-  test("every command of the package was answered", () => {
+  test("every command of the package was called", () => {
     const commands = Object.keys(sdk).filter((name) => /^[A-Z]\w+Command$/.test(name));
     assert.ok(commands.length >= 39, `only ${commands.length} commands`);
-    assert.deepEqual(sorted(answered), sorted(commands));
+    assert.deepEqual(sorted(succeeded), sorted(commands));
   });
 });

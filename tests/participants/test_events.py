@@ -266,7 +266,7 @@ async def test_losing_a_capability_closes_the_connection_that_needs_it(endpoints
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"jti": "somebodyelse"}, "TOKEN_NOT_ALLOWED"),
+        ({"jti": "anotherparticipant"}, "TOKEN_NOT_ALLOWED"),
         ({"exp": 10, "iat": 5}, "TOKEN_EXPIRED"),
         ({"version": "9"}, "TOKEN_MALFORMED"),
         ({"whip_url": "https://example.org"}, "TOKEN_NOT_ALLOWED"),

@@ -138,14 +138,14 @@ async def test_a_stage_moves_when_its_node_dies_and_the_record_is_complete(nodes
         nodes[0].test_server.process.send_signal(signal.SIGKILL)
         await lost.socket.wait_closed()
         await client.wait_for_state(bob_id)
-        again = await publish(there.whip, alice)
+        second_publisher = await publish(there.whip, alice)
         await client.wait_for_state(alice_id + "*", bob_id)
-        anew = await view(there.whip, bob, alice_id)
-        await anew.receives_video(3)
+        second_viewer = await view(there.whip, bob, alice_id)
+        await second_viewer.receives_video(3)
         for ended in (publisher, viewer):
             await ended.connection.close()
-        assert await anew.stop() == 200
-        assert await again.stop() == 200
+        assert await second_viewer.stop() == 200
+        assert await second_publisher.stop() == 200
         await client.wait_for_state(bob_id)
     await there.wait_for_events(alice_id, *["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"] * 2)
     subscribed = [f"SUBSCRIBE_STARTED {alice_id}", f"SUBSCRIBE_STOPPED {alice_id}"]

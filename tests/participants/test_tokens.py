@@ -15,7 +15,7 @@ from offers import offer
 
 DAY = 24 * 3600
 STATUS = {"TOKEN": 401, "TOKEN_NOT_ALLOWED": 403, "PARTICIPANT_DISCONNECTED": 403, "STAGE_DELETED": 404}
-UNKNOWN_PARTICIPANT = "nobodypublishes"
+UNKNOWN_PARTICIPANT = "notpublishing"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def forged(signer, header=None, payload=None, signature=None):
     return ".".join([part(header) if header is not None else head, part(payload) if payload is not None else body, end if signature is None else signature])
 
 
-def with_member_twice(signer):
+def with_duplicate_member(signer):
     """A signed payload with a duplicate member."""
     header = part({"alg": "ES384", "typ": "JWT", "kid": signer.arn})
     text = json.dumps(signer.claims())
@@ -68,7 +68,7 @@ MALFORMED = {
     "no JWT": lambda s: "nonsense",
     "two parts": lambda s: s.token().rsplit(".", 1)[0],
     "four parts": lambda s: s.token() + ".e30",
-    "a header that is no JSON": lambda s: forged(s, header=b"{"),
+    "a header that is not JSON": lambda s: forged(s, header=b"{"),
     "a header that is a list": lambda s: forged(s, header=[]),
     "another type": lambda s: s.token({"typ": "JWE"}),
     "no signature": lambda s: forged(s, signature=""),
@@ -77,7 +77,7 @@ MALFORMED = {
     "no kid": lambda s: forged(s, header={"alg": "ES384"}),
     "a topic of another stage": lambda s: s.token(topic="abcdefghijkl"),
     "too long": lambda s: s.token(attributes={"k": "x" * 9000}),
-    "a member twice": with_member_twice,
+    "a duplicate member": with_duplicate_member,
     "no exp": lambda s: s.token(exp=None),
     "no iat": lambda s: s.token(iat=None),
     "no jti": lambda s: s.token(jti=None),
@@ -87,37 +87,37 @@ MALFORMED = {
     "no whip_url": lambda s: s.token(whip_url=None),
     "no capabilities": lambda s: s.token(capabilities=None),
     "no version": lambda s: s.token(version=None),
-    "exp that is a fraction": lambda s: s.token(exp=NOW() + 60.5),
-    "exp that is text": lambda s: s.token(exp=str(int(NOW()) + 60)),
+    "a fractional exp": lambda s: s.token(exp=NOW() + 60.5),
+    "an exp that is a string": lambda s: s.token(exp=str(int(NOW()) + 60)),
     "more than 14 days": lambda s: s.token(exp=int(NOW()) + 14 * DAY + 60),
     "exp before iat": lambda s: s.token(exp=int(NOW()) - 60, iat=int(NOW()) - 30),
     "an empty jti": lambda s: s.token(jti=""),
     "a jti with a space": lambda s: s.token(jti="a b"),
-    "a jti of 65 letters": lambda s: s.token(jti="a" * 65),
-    "a user_id of 129 letters": lambda s: s.token(user_id="ä" * 129),
+    "a jti of 65 characters": lambda s: s.token(jti="a" * 65),
+    "a user_id of 129 characters": lambda s: s.token(user_id="ä" * 129),
     "a user_id that is a number": lambda s: s.token(user_id=1),
     "attributes of more than 1 KB": lambda s: s.token(attributes={"k": "ä" * 512}),
-    "attributes that are no text": lambda s: s.token(attributes={"k": 1}),
+    "an attribute that is not a string": lambda s: s.token(attributes={"k": 1}),
     "capabilities that are a list": lambda s: s.token(capabilities=["PUBLISH"]),
-    "capabilities that are no booleans": lambda s: s.token(capabilities={"allow_publish": "yes"}),
-    # PostgreSQL has no text with U+0000.
+    "capabilities that are not booleans": lambda s: s.token(capabilities={"allow_publish": "yes"}),
+    # PostgreSQL cannot store U+0000.
     "a kid with U+0000": lambda s: s.token({"kid": s.arn[:-1] + "\0"}),
-    "a kid of the service's with U+0000": lambda s: s.token({"kid": "abcdefghijk\0"}),
+    "a kid of a service key with U+0000": lambda s: s.token({"kid": "abcdefghijk\0"}),
     "a resource with U+0000": lambda s: s.token(resource=s.endpoints.stage[:-1] + "\0", topic=s.endpoints.topic[:-1] + "\0"),
     "a user_id with U+0000": lambda s: s.token(user_id="a\0b"),
     "attributes with U+0000": lambda s: s.token(attributes={"k": "\0"}),
-    "a name of an attribute with U+0000": lambda s: s.token(attributes={"\0": "v"}),
+    "an attribute name with U+0000": lambda s: s.token(attributes={"\0": "v"}),
     "another version": lambda s: s.token(version="0.0"),
 }
-REFUSED = {
+INVALID = {
     "signed with another key": (lambda s: s.token(key=ec.generate_private_key(ec.SECP384R1())), "TOKEN_SIGNATURE_INVALID"),
-    "another payload": (lambda s: forged(s, payload=s.claims(user_id="admin")), "TOKEN_SIGNATURE_INVALID"),
-    "a key that is not there": (lambda s: s.token({"kid": s.arn[:-12] + "abcdefghijkl"}), "TOKEN_KEY_UNKNOWN"),
-    "exp over": (lambda s: s.token(iat=int(NOW()) - 100, exp=int(NOW()) - 20), "TOKEN_EXPIRED"),
-    "made in the future": (lambda s: s.token(iat=int(NOW()) + 60), "TOKEN_NOT_YET_VALID"),
-    "another service's events": (lambda s: s.token(events_url="wss://global.events.live-video.net"), "TOKEN_NOT_ALLOWED"),
-    "another service's whip": (lambda s: s.token(whip_url="https://global.whip.live-video.net"), "TOKEN_NOT_ALLOWED"),
-    "a stage that is not there": (
+    "a changed payload": (lambda s: forged(s, payload=s.claims(user_id="admin")), "TOKEN_SIGNATURE_INVALID"),
+    "an unknown key": (lambda s: s.token({"kid": s.arn[:-12] + "abcdefghijkl"}), "TOKEN_KEY_UNKNOWN"),
+    "expired": (lambda s: s.token(iat=int(NOW()) - 100, exp=int(NOW()) - 20), "TOKEN_EXPIRED"),
+    "issued in the future": (lambda s: s.token(iat=int(NOW()) + 60), "TOKEN_NOT_YET_VALID"),
+    "another events_url": (lambda s: s.token(events_url="wss://global.events.live-video.net"), "TOKEN_NOT_ALLOWED"),
+    "another whip_url": (lambda s: s.token(whip_url="https://global.whip.live-video.net"), "TOKEN_NOT_ALLOWED"),
+    "an unknown stage": (
         lambda s: s.token(resource=s.endpoints.stage[:-12] + "abcdefghijkl", topic="abcdefghijkl"),
         "STAGE_DELETED",
     ),
@@ -129,9 +129,9 @@ async def test_malformed_tokens_are_rejected(endpoints, signer, case):
     await assert_rejected(endpoints, MALFORMED[case](signer), "TOKEN_MALFORMED", 401)
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", INVALID)
 async def test_invalid_tokens_are_rejected(endpoints, signer, case):
-    make, code = REFUSED[case]
+    make, code = INVALID[case]
     await assert_rejected(endpoints, make(signer), code, STATUS.get(code, 401))
 
 
@@ -178,18 +178,18 @@ async def test_tokens_of_a_deleted_stage_are_rejected(endpoints, signer):
 
 async def test_a_token_is_valid_for_its_stage_and_participant_only(endpoints):
     token, _ = endpoints.token()
-    answer = await endpoints.send_async("POST", "/publish/somebodyelse", token, offer(), "application/sdp")
+    answer = await endpoints.send_async("POST", "/publish/anotherparticipant", token, offer(), "application/sdp")
     assert (answer.status_code, answer.json()["code"]) == (403, "TOKEN_NOT_ALLOWED")
     assert await endpoints.refused(token, topic="abcdefghijkl") == ("TOKEN_NOT_ALLOWED", 4403)
 
 
 async def test_capabilities_are_enforced(endpoints, signer):
-    seeing = signer.token(jti="seeing", capabilities={"allow_subscribe": True})
-    sending = signer.token(jti="sending", capabilities={"allow_publish": True, "allow_subscribe": False})
-    async with endpoints.join(seeing) as one, endpoints.join(sending) as two:
+    subscriber = signer.token(jti="seeing", capabilities={"allow_subscribe": True})
+    publisher = signer.token(jti="sending", capabilities={"allow_publish": True, "allow_subscribe": False})
+    async with endpoints.join(subscriber) as one, endpoints.join(publisher) as two:
         await one.wait_for_state("seeing", "sending")
         await two.wait_for_state("seeing", "sending")
-        for token, path, direction in ((seeing, "", "sendonly"), (sending, "/subscribe/seeing", "recvonly")):
+        for token, path, direction in ((subscriber, "", "sendonly"), (publisher, "/subscribe/seeing", "recvonly")):
             answer = await endpoints.send_async("POST", path, token, offer(direction), "application/sdp")
             assert (answer.status_code, answer.json()["code"]) == (403, "INSUFFICIENT_CAPABILITIES")
     await endpoints.wait_for_events("seeing", "JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES", "LEFT")
@@ -198,11 +198,11 @@ async def test_capabilities_are_enforced(endpoints, signer):
 
 async def test_unusual_valid_tokens_are_accepted(endpoints, signer):
     good = {
-        "without what is optional": {"user_id": None, "attributes": None},
+        "no optional claims": {"user_id": None, "attributes": None},
         "the longest id": {"jti": "aA0-_" + "z" * 59},
         "fourteen days": {"exp": int(NOW()) + 14 * DAY - 60, "iat": int(NOW()) - 60},
         "1 KB of attributes": {"attributes": {"k": "ä" * 511 + "a"}},
-        "members that are not known": {"more": {"x": 1}},
+        "unknown members": {"more": {"x": 1}},
         "no capability": {"capabilities": {}},
     }
     for n, (case, changed) in enumerate(good.items()):

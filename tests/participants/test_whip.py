@@ -159,7 +159,7 @@ async def test_a_participant_that_does_not_publish_is_not_found(endpoints):
     (alice, alice_id), (bob, bob_id) = endpoints.token(), endpoints.token()
     async with endpoints.join(alice) as one, endpoints.join(bob) as two:
         await two.wait_for_state(alice_id, bob_id)
-        for remote in (alice_id, "nobody"):
+        for remote in (alice_id, "unknown"):
             answer = await endpoints.send_async("POST", f"/subscribe/{remote}", bob, offer("recvonly"), SDP)
             assert code(answer) == (404, "PUBLISHER_NOT_FOUND")
         assert await one.request("PING") == {"type": "PONG"}
@@ -457,7 +457,7 @@ async def test_errors_do_not_expose_the_libraries_texts(endpoints):
         assert words in message and "0x" not in message and "\n" not in message, message
 
 
-async def test_too_large_offers_are_rejected_with_the_limit(endpoints):
+async def test_oversized_offers_are_rejected_with_the_limit(endpoints):
     token, _ = endpoints.token()
     padding = "".join(f"a=ssrc:{number} cname:x\r\n" for number in range(5_000, 6_900))
     answer = await endpoints.send_async("POST", "", token, offer() + padding, SDP)

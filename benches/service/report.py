@@ -1,4 +1,4 @@
-"""Figures, and the tables that show them."""
+"""Results and their tables."""
 
 import dataclasses
 import datetime
@@ -9,7 +9,7 @@ import platform
 import statistics
 import subprocess
 
-from .world import ROOT
+from .context import ROOT
 
 
 def at_least(least):
@@ -21,8 +21,8 @@ def at_most(most, text=None):
 
 
 @dataclasses.dataclass
-class Line:
-    """One measure: two figures of each round, and their ratio."""
+class Comparison:
+    """A comparison: the results of both subjects in each round, and their ratio."""
 
     what: str
     against: str
@@ -30,16 +30,15 @@ class Line:
     subject: list
     reference: list
     aim: tuple | None = None
-    # A remark.
     note: str = ""
-    # Whether rates are compared as times: twice the rate is half the time.
+    # Compare times rather than rates: twice the rate is half the time.
     inverse: bool = False
 
     @property
     def ratios(self):
         pairs = zip(self.subject, self.reference, strict=True)
         pairs = [(other, own) if self.inverse else (own, other) for own, other in pairs]
-        # A round without a result, as the machine was too busy.
+        # The reference can be 0 in a round on a busy machine.
         return [above / below if below else math.inf for above, below in pairs]
 
     @property
@@ -65,8 +64,8 @@ class Line:
 
 
 @dataclasses.dataclass
-class Fact:
-    """An absolute figure."""
+class Measurement:
+    """An absolute result."""
 
     what: str
     value: float
@@ -77,11 +76,11 @@ class Fact:
         return [self.what, f"{amount(self.value)} {self.unit}", self.note]
 
 
-HEAD = ["measure", "greenroom", "against", "it", "ratio", "aim", "held"]
+HEAD = ["benchmark", "greenroom", "reference", "reference result", "ratio", "target", "met"]
 
 
 def amount(number):
-    """Three significant digits."""
+    """A number with three significant digits."""
     if number >= 1000:
         return f"{number:,.0f}"
     if number >= 100:
@@ -90,37 +89,37 @@ def amount(number):
 
 
 def plain(line):
-    if isinstance(line, Fact):
+    if isinstance(line, Measurement):
         return f"{line.what}\n    {amount(line.value)} {line.unit}" + (f"\n      {line.note}" if line.note else "")
     what, own, against, other, ratio, aim, held = line.cells()
-    verdict = f"  aim {aim}: {held}" if aim else ""
+    verdict = f"  target {aim}, met: {held}" if aim else ""
     note = f"\n      {line.note}" if line.note else ""
     return f"{what}\n    {own}  |  {against}: {other}\n    ratio {ratio}{verdict}{note}"
 
 
 def figures(line):
-    """A line as JSON."""
+    """A result as JSON."""
     fields = dataclasses.asdict(line)
-    if isinstance(line, Line):
+    if isinstance(line, Comparison):
         fields |= {"aim": line.aim and line.aim[0], "ratios": line.ratios, "ratio": line.ratio, "held": line.held}
     return fields
 
 
-def document(where, world, done):
+def document(where, context, done):
     """The section of benches/RESULTS.md."""
     lines = [line for found in done.values() for line in found]
-    measured = [line for line in lines if isinstance(line, Line)]
-    facts = [line for line in lines if isinstance(line, Fact)]
-    how = "--quick, " if world.quick else ""
+    measured = [line for line in lines if isinstance(line, Comparison)]
+    facts = [line for line in lines if isinstance(line, Measurement)]
+    how = "--quick, " if context.quick else ""
     text = [
-        "## The whole",
+        "## Service benchmark",
         "",
-        f"`benches/run` ({how}{world.rounds} rounds of {world.seconds:g} s, {world.connections} connections). {where}.",
+        f"`benches/run` ({how}{context.rounds} rounds of {context.seconds:g} s, {context.connections} connections). {where}.",
     ]
     if measured:
         text += ["", table(HEAD, measured), *(f"- {line.what}: {line.note}." for line in measured if line.note)]
     if facts:
-        text += ["", "## Capacity", "", table(["what", "figure", "beside it"], facts)]
+        text += ["", "## Capacity", "", table(["what", "result", "note"], facts)]
     return "\n".join(text)
 
 
@@ -129,7 +128,7 @@ def table(head, lines):
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def machine(world):
+def machine(context):
     """The machine and the date."""
     cpu = next(
         (line.split(":")[1].strip() for line in read("/proc/cpuinfo") if line.startswith("model name")),
@@ -140,9 +139,9 @@ def machine(world):
     changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
     what = f"{cpu}, {os.cpu_count()} cores, {kilobytes / 2**20:.0f} GiB"
     commit = f"commit {git('rev-parse', '--short', 'HEAD')}{changed}"
-    parts = [str(datetime.date.today()), what, "a program that was given" if world.given else commit]
-    if "postgres" in world.begun:
-        parts.append(f"PostgreSQL {world.postgres.version()}")
+    parts = [str(datetime.date.today()), what, "a given binary" if context.given else commit]
+    if "postgres" in context.cache:
+        parts.append(f"PostgreSQL {context.postgres.version()}")
     pinned = next(
         line for line in (ROOT / "benches/requirements.txt").read_text().splitlines() if line.startswith("moto")
     )

@@ -1,4 +1,4 @@
-"""The context of a run: its options, the programs, a scratch folder, and the processes."""
+"""The context of a run: options, programs, temporary directory and processes."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ACCOUNT, REGION = "000000000000", "us-east-1"
 
 
-class World:
+class Context:
     def __init__(self, options):
         self.quick = options.quick
         self.rounds = options.rounds or (1 if self.quick else 5)
@@ -28,7 +28,7 @@ class World:
         self.before = options.before and options.before.resolve(strict=True)
         self.running, self.serial, self.sequence = [], 0, 0
         self.scratch = None
-        self.begun = {}
+        self.cache = {}
 
     def __enter__(self):
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="greenroom-bench-"))
@@ -38,15 +38,15 @@ class World:
     def __exit__(self, *_):
         for process in reversed(self.running):
             processes.stop(process)
-        if "postgres" in self.begun:
-            self.begun["postgres"].stop()
+        if "postgres" in self.cache:
+            self.cache["postgres"].stop()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def once(self, name, make):
-        """Made on first use, and kept for the run."""
-        if name not in self.begun:
-            self.begun[name] = make()
-        return self.begun[name]
+    def once(self, name, create):
+        """Creates a value on first use and keeps it for the run."""
+        if name not in self.cache:
+            self.cache[name] = create()
+        return self.cache[name]
 
     @property
     def postgres(self):
@@ -62,7 +62,7 @@ class World:
         return file
 
     def driver(self, command, server, *words):
-        """One run of the driver against a server, which must not refuse a request."""
+        """Runs the driver against a server; any status other than 200 is an error."""
         address = [] if server is None else ["--target", server.address]
         done = subprocess.run(
             [self.driver_program, command, *address, *map(str, words)], capture_output=True, text=True
@@ -76,7 +76,7 @@ class World:
         return report
 
     def load(self, server, requests, seconds=None, connections=None, rate=None, key=None):
-        """Sends requests, each a path and a body; the driver's report."""
+        """Sends requests (pairs of path and body); returns the driver's report."""
         seconds = seconds or self.seconds
         words = ["--seconds", seconds, "--warm", min(0.5, seconds / 4)]
         words += ["--connections", connections or self.connections, "--pid", server.pid]
@@ -86,23 +86,23 @@ class World:
         return self.driver("load", server, *words, "--requests", self.written("requests", lines))
 
     def bench(self, database, script, defines, seconds=None, clients=8):
-        """Transactions a second of pgbench; no id is used twice in a run."""
+        """Transactions per second of pgbench; ids are unique within a run."""
         self.sequence += 1_000_000
-        # A shorter run would measure the preparation of statements.
+        # A shorter run would be dominated by the preparation of statements.
         seconds = max(2, seconds or self.seconds)
         return self.postgres.bench(database, script, defines | {"seq": self.sequence}, clients, seconds)
 
     def venv(self):
-        """A virtual environment under target/, made again when the requirements or the interpreter change."""
-        return self.once("venv", self.make_venv)
+        """A virtual environment under target/, rebuilt when the requirements or the interpreter change."""
+        return self.once("venv", self.create_venv)
 
-    def make_venv(self):
+    def create_venv(self):
         folder, requirements = self.target / "bench-venv", ROOT / "benches" / "requirements.txt"
         stamp = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
         with contextlib.suppress(OSError):
             if (folder / "stamp").read_text() == stamp:
                 return folder
-        say("Python packages")
+        say("installing Python packages")
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check"]

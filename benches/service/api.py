@@ -12,7 +12,7 @@ class Refused(Exception):
 
 
 def signed(host, path, body, key="test", secret="test", region="us-east-1"):
-    """The headers of a request, signed now."""
+    """The headers of a request, signed with the current time."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{now[:8]}/{region}/ivs/aws4_request"
     canonical = (
@@ -35,10 +35,10 @@ class Client:
         self.connection = http.client.HTTPConnection(address, timeout=60)
 
     def __call__(self, operation, **members):
-        return self.whole(operation, **members)[1]
+        return self.with_headers(operation, **members)[1]
 
-    def whole(self, operation, **members):
-        """Headers and value of a response that must be 200."""
+    def with_headers(self, operation, **members):
+        """Returns headers and JSON of a response with status 200."""
         status, headers, text = self.ask(operation, members)
         if status != 200:
             raise Refused(f"{operation}: {status} {text.decode(errors='replace')[:500]}")

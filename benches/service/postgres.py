@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL, the statements of one request, and pgbench with the same statements."""
+"""A temporary PostgreSQL, the statements of one request, and pgbench with the same statements."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import time
 
 from . import processes
 
-# Durable as in production: what is acknowledged is on disk. No checkpoint falls into one round and not the other.
+# Durable as in production (fsync on); no checkpoint during a run, so that all rounds are alike.
 SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "1GB",
@@ -21,7 +21,7 @@ SETTINGS = {
 
 
 def programs():
-    """The folder of the newest server programs, which Debian keeps off the PATH."""
+    """The directory of the newest server programs, which are not on Debian's PATH."""
     versions = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     found = str(versions[-1]) if versions else shutil.which("initdb")
     if not found:
@@ -71,7 +71,7 @@ class Postgres:
         try:
             processes.until(ready, "PostgreSQL did not start")
             if self.process.poll() is not None:
-                raise RuntimeError(f"PostgreSQL ended at once: {self.log.read_text(errors='replace')[-1000:]}")
+                raise RuntimeError(f"PostgreSQL exited at startup: {self.log.read_text(errors='replace')[-1000:]}")
         except BaseException:
             processes.stop(self.process)
             raise
@@ -88,7 +88,7 @@ class Postgres:
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
     def sql(self, database, *statements):
-        """Runs statements; the rows of the last one."""
+        """Runs statements; returns the rows of the last one."""
         words = [word for statement in statements for word in ("-c", statement)]
         ask = ["-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "-d", database]
         return self.run("psql", *ask, *words).stdout.strip()
@@ -107,8 +107,8 @@ class Postgres:
 
     # The statements of one request
 
-    def asked(self, database, account, act, settle=0.7):
-        """The statements that name an account while `act` runs: one list a transaction, in order."""
+    def capture(self, database, account, act, settle=0.7):
+        """Captures the statements with an account's id while `act` runs; returns one list per transaction, in order."""
         self.sql("postgres", "ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()")
         time.sleep(settle)
         begin = self.log.stat().st_size
@@ -121,18 +121,18 @@ class Postgres:
             log.seek(begin)
             text = log.read(end - begin).decode()
         named = {account, f"{{{account}}}"}
-        concerned = [group for group in transactions(text, database) if any(named & {*params} for _, params in group)]
-        if not concerned:
-            raise RuntimeError(f"PostgreSQL was asked nothing that names the account {account}")
-        # Statements that a node repeats in the background count once.
-        once = []
-        for group in concerned:
-            if group not in once:
-                once.append(group)
-        return once
+        matching = [group for group in transactions(text, database) if any(named & {*params} for _, params in group)]
+        if not matching:
+            raise RuntimeError(f"PostgreSQL logged no statement with the account id {account}")
+        # Statements that a node repeats in the background count only once.
+        distinct = []
+        for group in matching:
+            if group not in distinct:
+                distinct.append(group)
+        return distinct
 
     def bench(self, database, script, defines, clients, seconds, threads=None):
-        """Transactions a second of a script."""
+        """Transactions per second of a script."""
         file = self.folder / "script.sql"
         file.write_text(script)
         words = [word for name, value in defines.items() for word in ("-D", f"{name}={value}")]
@@ -164,7 +164,7 @@ class Postgres:
 
 
 def transactions(text, database):
-    """The log's statements with their parameters: one list for each committed transaction."""
+    """The logged statements with their parameters, as one list per committed transaction."""
     entries = []
     for line in text.splitlines():
         if head := re.match(r"(\d+)\|([^|]*)\|(\w+):  (.*)", line):
@@ -186,28 +186,28 @@ def transactions(text, database):
         begun[pid].append(last[pid])
         if word == "ROLLBACK":
             begun[pid].clear()
-        # A statement outside of a transaction is one of its own.
+        # A statement outside of a transaction block is a transaction.
         if word in ("COMMIT", "ROLLBACK") or begun[pid][0][0].upper() != "BEGIN":
             del begun[pid]
     return [group for group in groups if group]
 
 
 def script(groups, prelude, known):
-    """A pgbench script of the same statements, and its variables; `known` has the values that the prelude sets."""
+    """A pgbench script of these statements, and its variables; `known` maps values to variables that the prelude sets."""
     lines, defines = list(prelude), {}
 
     def variable(value):
         if value is None:
             return "NULL"
-        # A variable of pgbench is never empty.
+        # pgbench variables cannot be empty.
         if value == "":
             return "''"
         if value in known:
             return f":{known[value]}"
-        # A list of one.
+        # An array of one element.
         if value[1:-1] in known and value[0] + value[-1] == "{}":
             return f"ARRAY[:{known[value[1:-1]]}]"
-        # Times advance, as in reality.
+        # Timestamps advance with each transaction.
         if re.fullmatch(r"1\d{12}", value):
             defines.setdefault("began", value)
             return ":now"
@@ -228,6 +228,6 @@ def script(groups, prelude, known):
     return "\n".join(["\\set seq :seq + 1", "\\set now :began + :seq", *lines]) + "\n", defines
 
 
-def fresh(name, seed):
-    """A variable with twelve digits that is unique to the transaction."""
+def unique_id(name, seed):
+    """A pgbench variable of twelve digits, unique per transaction."""
     return f"\\set {name} permute(:client_id * 100000000 + :seq, 900000000000, {seed}) + 100000000000"

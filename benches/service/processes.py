@@ -12,7 +12,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_port(also_udp_after=False):
-    """A free port; with the next one free for UDP, for media."""
+    """A free TCP port, optionally with the next port free for UDP (media)."""
     while True:
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", 0))
@@ -52,7 +52,7 @@ def memory(pid):
 
 
 def cpu(pid):
-    """Processor time of a process in seconds."""
+    """CPU time of a process in seconds."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
