@@ -34,7 +34,7 @@ pub(super) struct Cli {
     /// Print the version; with --verbose also commit, build and schema
     #[arg(short = 'V', long)]
     pub version: bool,
-    /// With --version: more of it
+    /// With --version: also print commit, build and schema
     #[arg(short, long, requires = "version")]
     pub verbose: bool,
 }
@@ -54,9 +54,9 @@ pub(super) enum Command {
     /// Inspect event targets, and manage undelivered events
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Export the store to one file, beside a running server or not
+    /// Export the store to one file; servers can keep running
     Export(BackupArgs),
-    /// Import such a file into an empty store, of either engine
+    /// Import an exported file into an empty store of either engine
     Import(BackupArgs),
     /// Inspect the configuration
     #[command(subcommand)]
@@ -79,12 +79,12 @@ pub(super) enum Command {
     /// Print reference documentation
     #[command(subcommand, hide = true)]
     Docs(DocsCommand),
-    /// Of `--version`, which is a flag.
+    /// Output of `--version`.
     #[command(skip)]
     Version(VersionArgs),
 }
 
-/// For `--version`.
+/// Arguments of `--version`.
 #[derive(Debug)]
 pub(super) struct VersionArgs {
     pub verbose: bool,
@@ -92,20 +92,20 @@ pub(super) struct VersionArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// List signing keys, the newest first
+    /// List signing keys, newest first
     List(ListKeysArgs),
-    /// Add a signing key, which signs from now on; older ones stay valid
+    /// Add a signing key that signs new tokens; older keys stay valid
     Rotate(StoreArgs),
-    /// Withdraw a signing key for good; tokens signed with it are refused from now on
+    /// Retire a signing key permanently; its tokens are rejected from now on
     ///
-    /// Every node refuses them at once, without a restart. Connected participants stay connected. The key that signs at
-    /// present cannot be retired: run greenroom keys rotate first.
+    /// All nodes reject them immediately, without a restart. Connected participants stay connected. The current signing
+    /// key cannot be retired: run greenroom keys rotate first.
     Retire(RetireKeyArgs),
     /// Encrypt all secrets in the store with another master key
     ///
-    /// From --previous-master-key to --master-key. Without --master-key, the key file beside a SQLite store is replaced by a
-    /// new one. All secrets change in one transaction, and the command can be repeated. Servers must be stopped, or
-    /// have both keys (--online).
+    /// From --previous-master-key to --master-key. Without --master-key, the key file of a SQLite store is replaced by a
+    /// new one. All secrets change in one transaction; the command is idempotent. Servers must be stopped, or have
+    /// both keys (--online).
     Rewrap(RewrapArgs),
 }
 
@@ -144,11 +144,11 @@ pub(super) enum CredentialsCommand {
     List(CredentialsArgs),
     /// Show an access key and its policy, without its secret
     Show(AccessKeyArgs),
-    /// Disable an access key: requests signed with it are refused from now on
+    /// Disable an access key: requests signed with it are rejected from now on
     Disable(AccessKeyArgs),
     /// Enable a disabled access key
     Enable(AccessKeyArgs),
-    /// Delete an access key for good
+    /// Delete an access key permanently
     Delete(AccessKeyArgs),
 }
 
@@ -157,10 +157,10 @@ pub(super) struct CreateKeyArgs {
     /// Account of the key: 12 digits
     #[arg(long, value_parser = account)]
     pub account: String,
-    /// User name, shown in refusals as arn:aws:iam::ACCOUNT:user/NAME (default: the access key ID)
+    /// User name, shown in AccessDenied errors as arn:aws:iam::ACCOUNT:user/NAME (default: the access key ID)
     #[arg(long, default_value = "", hide_default_value = true, value_parser = user_name)]
     pub name: String,
-    /// File with an IAM policy document, version 2012-10-17 (default: everything is allowed)
+    /// File with an IAM policy document, version 2012-10-17 (default: all actions are allowed)
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// Require a session token with the key, as temporary credentials do
@@ -204,7 +204,7 @@ pub(super) struct CheckConfigArgs {
     pub output: Output,
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// Every setting with its source, added by the parser.
+    /// All settings with their sources, added by the parser.
     #[arg(skip)]
     pub settings: Vec<Setting>,
 }
@@ -232,7 +232,7 @@ pub(super) struct DoctorArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct CompletionsArgs {
-    /// Shell to write for
+    /// Shell of the script
     pub shell: Shell,
 }
 
@@ -245,7 +245,7 @@ pub(super) enum Shell {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct ManArgs {
-    /// Folder to write to; it is created if it does not exist
+    /// Output directory; created if it does not exist
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 }
@@ -259,7 +259,7 @@ pub(super) enum DocsCommand {
 /// Output format of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Text for people
+    /// Human-readable text
     Human,
     /// One JSON value
     Json,

@@ -1,4 +1,4 @@
-//! `greenroom export` and `greenroom import`: a store to a file, and back.
+//! `greenroom export` and `greenroom import`.
 
 use super::args::{BackupArgs, BackupFile, Output};
 use super::error::CommandError;
@@ -13,10 +13,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// Bytes of the file's buffer.
+/// Size of the file buffer, in bytes.
 const BUFFER: usize = 1 << 16;
 
-/// Writes a store to a file, beside a running server or not. Until `stop` completes, the file does not exist.
+/// Exports a store to a file; servers can run. The file is only visible once it is complete; `stop` aborts.
 pub(super) async fn export<S: Future<Output = ()>>(
     args: BackupArgs,
     stop: impl FnOnce() -> S,
@@ -25,7 +25,7 @@ pub(super) async fn export<S: Future<Output = ()>>(
     let source = KeySource::of(&args.store)?;
     match &args.store.database_url {
         Url::Memory => return Err(CommandError::MemoryStore),
-        // The engine would create it.
+        // SQLite would create the file.
         Url::File(path) if !path.try_exists().unwrap_or(true) => return Err(BackupError::NoStore.into()),
         Url::File(_) | Url::Postgres(_) => {}
     }
@@ -60,7 +60,7 @@ pub(super) async fn export<S: Future<Output = ()>>(
     Ok(text)
 }
 
-/// Reads a file into an empty store that no server uses.
+/// Imports a file into an empty store that no server uses.
 pub(super) async fn import(args: BackupArgs) -> Result<String, CommandError> {
     let export = backup::export_key(&args.export_key.0)?;
     let source = KeySource::of(&args.store)?;
@@ -100,7 +100,7 @@ fn summary(did: &str, where_to: &str, args: &BackupArgs, totals: &Totals, elapse
     }
 }
 
-/// A file that is written under a temporary name, readable by its owner only; it is removed unless it is kept.
+/// A file written under a temporary name, readable by its owner only; removed on drop unless kept.
 struct Draft {
     file: File,
     path: PathBuf,

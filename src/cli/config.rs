@@ -27,7 +27,7 @@ pub(super) fn run(command: ConfigCommand) -> Result<String, CommandError> {
     })
 }
 
-/// As a configuration file, with the source of each value.
+/// Renders settings as a configuration file, with the source of each value.
 fn lines(settings: &[Setting]) -> String {
     let (mut text, mut group) = (String::new(), "");
     for setting in settings {
@@ -66,7 +66,7 @@ fn source(setting: &Setting) -> String {
     }
 }
 
-/// The value without its secret parts.
+/// The value with secrets redacted.
 fn shown(setting: &Setting) -> Option<String> {
     let value = setting.value.as_ref()?;
     if !setting.is_secret {
@@ -84,7 +84,7 @@ fn shown(setting: &Setting) -> Option<String> {
     })
 }
 
-/// Variables that look like settings and are none, with what was meant, perhaps.
+/// Unknown `GREENROOM_` variables, with a suggestion.
 fn unknown_variables() -> Vec<(String, Option<String>)> {
     let known = variables(&parse::command());
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());

@@ -1,4 +1,4 @@
-//! `greenroom doctor`: tests of settings, machine and network, before a server runs with them.
+//! `greenroom doctor`: checks of settings, machine and network before a server is started.
 
 mod database;
 mod finding;

@@ -1,4 +1,4 @@
-//! Why a command failed; each text is one line for the operator.
+//! Errors of commands; each message is one line.
 
 use crate::app::credentials::CredentialsError;
 use crate::backup::BackupError;
@@ -65,7 +65,7 @@ impl From<StoreError> for CommandError {
 }
 
 impl CommandError {
-    /// Whether a flag, a variable or a file that the operator wrote is wrong, and not the world.
+    /// Whether the cause is an invalid flag, variable or file, rather than the environment.
     pub fn is_usage(&self) -> bool {
         match self {
             CommandError::Server(error) => is_usage(error),

@@ -49,13 +49,13 @@ struct Shown {
     /// `None` until a server has delivered to it.
     row: Option<TargetRow>,
     counts: DeliveryCounts,
-    /// Entries of the log that it has not processed, and the age of the oldest pending event in seconds.
+    /// Unprocessed entries of the log, and the age of the oldest pending event in seconds.
     lag: (i64, i64),
     node: Option<String>,
 }
 
 async fn list(args: TargetsArgs) -> Result<String, CommandError> {
-    let file = args.events_config.as_deref().map(targets::outline).transpose()?;
+    let file = args.events_config.as_deref().map(targets::read_without_secrets).transpose()?;
     let db = open(&args.common.store).await?;
     let shown = gather(&db, file.unwrap_or_default()).await?;
     db.close().await;
@@ -222,7 +222,7 @@ enum Change {
     Drop,
 }
 
-/// Changes dead events in the order of the log; a server that delivers finds them within a second.
+/// Changes dead events in log order; the delivering server picks the changes up within a second.
 async fn change(args: DeadEventsArgs, change: Change) -> Result<String, CommandError> {
     let db = open(&args.common.store).await?;
     let target = existing(&mut db.read().await?, args.target).await?;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// The algorithm of every signing key.
 const ALGORITHM: &str = "ES384";
-/// Nodes looked at for one that is alive.
+/// Maximum nodes that are checked for a live one.
 const NODES: i64 = 1000;
 
 pub(super) async fn run(command: KeysCommand) -> Result<String, CommandError> {

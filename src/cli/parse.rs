@@ -1,5 +1,5 @@
-//! From arguments, environment variables and the configuration file to a command. Flags take precedence over variables,
-//! variables over the file, and the file over defaults.
+//! Parses arguments, environment variables and the configuration file into a command. Flags override variables, variables
+//! override the file, and the file overrides defaults.
 
 use super::args::{Cli, Command, ConfigCommand, VersionArgs};
 use super::config::file::{self, FileSetting};
@@ -9,22 +9,22 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// Why there is no command to run.
+/// Why no command is run.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Help was requested, or is printed where a subcommand is missing.
+    /// Help, requested or because a subcommand is missing.
     Help(clap::Error),
-    /// The command line, the environment or the configuration file is wrong: one line.
+    /// An error in command line, environment or configuration file: one line.
     Usage(String),
 }
 
 /// An effective setting of a server.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
-    /// The flag without its dashes.
+    /// The flag without dashes.
     pub name: String,
     pub group: String,
-    /// As it was written, secrets included; `None` if there is neither a value nor a default.
+    /// The raw value, secrets included; `None` without value and default.
     pub value: Option<String>,
     pub is_number: bool,
     pub is_secret: bool,
@@ -40,12 +40,12 @@ pub(super) enum Source {
     Default,
 }
 
-/// Every command with its flags.
+/// All commands with their flags.
 pub(super) fn command() -> clap::Command {
     with_config_flag(Cli::command())
 }
 
-/// Adds `--config` to the commands that have settings of a server.
+/// Adds `--config` to commands that have server settings.
 fn with_config_flag(mut command: clap::Command) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for name in names {
@@ -59,8 +59,8 @@ fn with_config_flag(mut command: clap::Command) -> clap::Command {
     command.arg(arg.help_heading(None::<&'static str>))
 }
 
-/// Parses the arguments of the process, of which the first is the name of the program. An environment variable with an
-/// empty value counts as unset: compose files and unit files set variables that way.
+/// Parses the arguments of the process, including the program name. Empty environment variables count as unset, as compose
+/// files and unit files set them.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
     let root = command();
     let line = CommandLine::arrange(&root, args.into_iter().skip(1).collect());
@@ -72,7 +72,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     let mut command = without_empty_variables(root.clone());
     let parsed = command.try_get_matches_from_mut(&argv);
     let parsed = parsed.and_then(|found| Ok((Cli::from_arg_matches(&found)?, found)));
-    let (cli, found) = parsed.map_err(|error| refuse(error.format(&mut command), &root, &line, &from_file, &argv))?;
+    let (cli, found) = parsed.map_err(|error| stop_of(error.format(&mut command), &root, &line, &from_file, &argv))?;
     let Some(mut command) = cli.command else {
         return Ok(Command::Version(VersionArgs { verbose: cli.verbose }));
     };
@@ -86,7 +86,7 @@ fn check_matches(found: &ArgMatches) -> Option<&ArgMatches> {
     found.subcommand_matches("config")?.subcommand_matches("check")
 }
 
-/// Arguments, sorted into the names of commands and the rest.
+/// Arguments, separated into command names and others.
 #[derive(Debug)]
 struct CommandLine {
     path: Vec<String>,
@@ -95,11 +95,11 @@ struct CommandLine {
 }
 
 impl CommandLine {
-    /// Moves flags that precede the name of their command behind it. Without a command, the flags are those of `serve`.
+    /// Moves flags that precede their command's name behind it. The default command is `serve`.
     fn arrange(root: &clap::Command, args: Vec<OsString>) -> Self {
         let (mut command, mut path, mut tokens) = (root, Vec::new(), Vec::new());
         let mut args = args.into_iter().peekable();
-        let mut stray = false;
+        let mut is_unknown = false;
         while command.has_subcommands() {
             let Some(token) = args.next() else { break };
             if let Some(next) = command.find_subcommand(&token) {
@@ -108,21 +108,21 @@ impl CommandLine {
                 continue;
             }
             if !token.as_encoded_bytes().starts_with(b"-") {
-                // Not a command. In front of the flags, it is what clap reports.
+                // An unknown command; in front of the flags, clap reports it.
                 tokens.insert(0, token);
-                stray = true;
+                is_unknown = true;
                 break;
             }
             let takes_value = takes_value(command, &token);
             tokens.push(token);
-            // A value may be optional: what looks like a flag is none.
+            // Values can be optional, so an argument that looks like a flag is not a value.
             let is_value = |next: &OsString| !looks_like_flag(next) && command.find_subcommand(next).is_none();
             if takes_value && args.peek().is_some_and(is_value) {
                 tokens.extend(args.next());
             }
         }
         tokens.extend(args);
-        if path.is_empty() && !stray {
+        if path.is_empty() && !is_unknown {
             let of_root: Vec<_> = tokens.iter().filter(|token| is_root_flag(token)).cloned().collect();
             if of_root.is_empty() {
                 path.push("serve".into());
@@ -133,7 +133,7 @@ impl CommandLine {
         CommandLine { path, tokens }
     }
 
-    /// The command that the arguments are for.
+    /// The command of the arguments.
     fn command<'a>(&self, root: &'a clap::Command) -> &'a clap::Command {
         self.path.iter().try_fold(root, |command, name| command.find_subcommand(name)).unwrap_or(root)
     }
@@ -143,11 +143,11 @@ impl CommandLine {
         self.tokens.iter().any(|token| is_flag(token, name))
     }
 
-    /// Settings of the configuration file that the command has, and that neither a flag nor a variable sets.
+    /// Settings of the command in the configuration file that no flag or variable overrides.
     fn file_settings(&self, root: &clap::Command) -> Result<Vec<FileSetting>, String> {
         let command = self.command(root);
         let Some(path) = self.config_file(command) else { return Ok(Vec::new()) };
-        let serve = root.find_subcommand("serve").expect("there is such a command");
+        let serve = root.find_subcommand("serve").expect("serve exists");
         let mut settings = file::read(&path, serve)?;
         settings.retain(|setting| {
             let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&setting.name));
@@ -162,12 +162,12 @@ impl CommandLine {
         let Some(at) = at else { return variable(arg).map(PathBuf::from) };
         match self.tokens[at].to_str().and_then(|token| token.split_once('=')) {
             Some((_, path)) => Some(path.into()),
-            // Without a value, clap refuses it.
+            // A missing value is reported by clap.
             None => self.tokens.get(at + 1).map(PathBuf::from),
         }
     }
 
-    /// Which help to read.
+    /// The hint at the command's help.
     fn hint(&self) -> String {
         let path: String = self.path.iter().map(|name| format!("{name} ")).collect();
         format!("see greenroom {path}--help")
@@ -189,14 +189,13 @@ fn is_flag(token: &OsStr, name: &str) -> bool {
     flag.is_some_and(|flag| flag.split('=').next() == Some(name))
 }
 
-/// Whether a flag is one of `greenroom` itself. Short ones can be joined: `-Vv`.
+/// Whether a flag belongs to the root command. Short flags can be combined: `-Vv`.
 fn is_root_flag(token: &OsStr) -> bool {
     let short = |text: &str| text.len() > 1 && text[1..].chars().all(|c| "hVv".contains(c));
     token.to_str().is_some_and(|text| ["--help", "--version", "--verbose"].contains(&text) || short(text))
 }
 
-/// Whether the argument behind a flag can be its value, in a command or in one below it. A flag that no command has can
-/// have one, too: it is misspelt, most likely.
+/// Whether a flag of the command or its subcommands takes a value. Unknown, probably misspelt flags count as such.
 fn takes_value(command: &clap::Command, token: &OsStr) -> bool {
     let Some(name) = token.to_str().and_then(|token| token.strip_prefix("--")) else { return false };
     let mut known = Vec::new();
@@ -204,7 +203,7 @@ fn takes_value(command: &clap::Command, token: &OsStr) -> bool {
     !name.contains('=') && !is_root_flag(token) && (known.is_empty() || known.contains(&true))
 }
 
-/// Whether the flag takes a value, for each command that has it.
+/// Collects, for each command with this flag, whether it takes a value.
 fn collect(command: &clap::Command, flag: &str, found: &mut Vec<bool>) {
     let own = command.get_arguments().filter(|arg| arg.get_long() == Some(flag));
     found.extend(own.map(|arg| arg.get_action().takes_values()));
@@ -221,7 +220,7 @@ fn without_empty_variables(mut command: clap::Command) -> clap::Command {
 
 /// The settings of a server, in the order of their groups.
 fn settings(root: &clap::Command, found: &ArgMatches, from_file: &[FileSetting]) -> Vec<Setting> {
-    let serve = root.find_subcommand("serve").expect("there is such a command");
+    let serve = root.find_subcommand("serve").expect("serve exists");
     let flags = serve.get_arguments().filter(|arg| arg.get_help_heading().is_some());
     let mut settings: Vec<Setting> = flags
         .map(|arg| {
@@ -251,8 +250,8 @@ fn settings(root: &clap::Command, found: &ArgMatches, from_file: &[FileSetting])
     settings
 }
 
-/// What to print instead of running a command.
-fn refuse(
+/// Converts a parse error to the output.
+fn stop_of(
     error: clap::Error,
     root: &clap::Command,
     line: &CommandLine,
@@ -260,7 +259,7 @@ fn refuse(
     argv: &[OsString],
 ) -> Stop {
     match error.kind() {
-        // The help names every variable, whether it is set or not.
+        // The help shows all variables, including unset ones.
         ErrorKind::DisplayHelp => {
             let full = root.clone().try_get_matches_from(argv).err();
             Stop::Help(full.filter(|full| full.kind() == ErrorKind::DisplayHelp).unwrap_or(error))
@@ -268,13 +267,13 @@ fn refuse(
         ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop::Help(error),
         _ => {
             let origin = origin(&error, root, line, from_file).map(|origin| format!("{origin}: ")).unwrap_or_default();
-            let remedy = remedy(&error, root).map(|remedy| format!("; {remedy}")).unwrap_or_default();
-            Stop::Usage(format!("{origin}{}{remedy} ({})", one_line(&error), line.hint()))
+            let suggestion = suggestion(&error, root).map(|suggestion| format!("; {suggestion}")).unwrap_or_default();
+            Stop::Usage(format!("{origin}{}{suggestion} ({})", one_line(&error), line.hint()))
         }
     }
 }
 
-/// Where a refused value comes from, unless that is a flag.
+/// The source of a rejected value, unless it is a flag.
 fn origin(error: &clap::Error, root: &clap::Command, line: &CommandLine, from_file: &[FileSetting]) -> Option<String> {
     let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return None };
     let name = arg.split_whitespace().next()?.strip_prefix("--")?;
@@ -286,8 +285,8 @@ fn origin(error: &clap::Error, root: &clap::Command, line: &CommandLine, from_fi
     Some(arg.get_env()?.to_string_lossy().into_owned())
 }
 
-/// What was meant, perhaps.
-fn remedy(error: &clap::Error, root: &clap::Command) -> Option<String> {
+/// A suggestion for an unknown flag, command or value.
+fn suggestion(error: &clap::Error, root: &clap::Command) -> Option<String> {
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
     {
@@ -314,7 +313,7 @@ fn owners(command: &clap::Command, flag: &str, path: &str) -> Vec<String> {
     own.into_iter().chain(below).collect()
 }
 
-/// The text of a parse error in one line, without the credentials of a rejected URL.
+/// The message of a parse error in one line, with credentials of a rejected URL redacted.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = match error.get(ContextKind::InvalidValue) {
@@ -325,7 +324,7 @@ fn one_line(error: &clap::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-/// A URL without what precedes its host.
+/// A URL with its credentials redacted.
 fn redacted(value: &str) -> String {
     let (before, host) = value.rsplit_once('@').unwrap_or(("", value));
     let scheme = before.split_inclusive([':', '/']).next().unwrap_or_default();
@@ -333,14 +332,14 @@ fn redacted(value: &str) -> String {
     format!("{scheme}***@{host}")
 }
 
-/// The known name that is most like another one, if any is like it.
+/// The most similar known name, if it is similar enough.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.map(|known| (strsim::jaro(name, known), known));
-    // As clap's own suggestions.
+    // The threshold of clap's suggestions.
     scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 
-/// The path of a file as it is shown.
+/// Path and line in messages.
 pub(super) fn at(path: &Path, line: usize) -> String {
     format!("{}:{line}", path.display())
 }
@@ -391,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_help_of_their_command_and_a_way_out() {
+    fn errors_have_a_suggestion_and_name_the_help_of_the_command() {
         for (args, expected) in [
             (&["--lisen", "1"][..], "did you mean '--listen'? (see greenroom serve --help)"),
             (&["migrat"], "did you mean 'migrate'? (see greenroom --help)"),
@@ -409,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_show_no_credentials() {
+    fn errors_contain_no_credentials() {
         for (value, shown) in [
             ("turn:user:secret@turn.example.org x", "turn:***@turn.example.org x"),
             ("postgress://me:secret@db/green", "postgress:***@db/green"),

@@ -1,4 +1,4 @@
-//! What is made from the definitions of the commands: completion scripts, man pages, the reference of flags.
+//! Output generated from the command definitions: completion scripts, man pages, the flag reference.
 
 use super::args::{DocsCommand, Shell};
 use super::error::CommandError;
@@ -41,7 +41,7 @@ pub(super) fn docs(command: DocsCommand) -> Result<String, CommandError> {
 environment variable, the variable over the file of `--config`, and the file over the default; an empty variable counts as unset.
 "
     .to_owned();
-    let serve = root.find_subcommand("serve").expect("there is such a command");
+    let serve = root.find_subcommand("serve").expect("serve exists");
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         section(&mut text, serve, command, NAME);
     }
@@ -77,7 +77,7 @@ fn section(text: &mut String, serve: &Command, command: &Command, path: &str) {
         text.push_str("\n| flag | variable | default | meaning |\n|---|---|---|---|\n");
         own.iter().filter(|arg| arg.get_help_heading() == heading).for_each(|arg| row(text, arg));
     }
-    // A command with every setting of a server need not name each.
+    // Settings shared with `serve` are not repeated.
     if shared.len() > 40 {
         text.push_str("\nAll flags of [`greenroom serve`](#greenroom-serve).\n");
     } else if !shared.is_empty() {
@@ -86,11 +86,11 @@ fn section(text: &mut String, serve: &Command, command: &Command, path: &str) {
     }
 }
 
-/// A flag as a row of a table.
+/// The table row of a flag.
 fn row(text: &mut String, arg: &Arg) {
     let short = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let long = arg.get_long_help().map(ToString::to_string).unwrap_or_default();
-    // A default that is not a value is at the end of the first line.
+    // A default without a fixed value is at the end of the first line.
     let (short, described) = match short.split_once(" (default") {
         Some((short, default)) => {
             (short.to_owned(), default.trim_end_matches(')').trim_start_matches([':', ' ']).to_owned())

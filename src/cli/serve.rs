@@ -1,4 +1,4 @@
-//! `greenroom serve`: starts a server, prints how to reach it, and serves until a signal.
+//! `greenroom serve`: starts a server, prints its addresses, and serves until a signal.
 
 use super::version::VERSION;
 use super::{print, stop_signal};
@@ -22,11 +22,11 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), ServerError> {
 
 async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     let summary = Summary::of(&args);
-    // From here on: a signal during the start stops the program as well.
+    // Installed before the start, so that a signal during the start stops the program.
     let stop = stop_signal();
     tracing::info!(version = VERSION, listen = %args.listen, store = %args.store.database_url, "starting");
     let server = Server::start(args, Clock::System, Ids::Random).await?;
-    // Standard output may be an event target, which then gets events and nothing else.
+    // If standard output is an event target, it gets only events.
     let print = if server.targets.uses_stdout() { |text: &str| eprint!("{text}") } else { print };
     print(&summary.text(&server));
     tracing::info!(endpoint = server.endpoint(), media = %server.media, "ready");
@@ -42,7 +42,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// What is printed when the server is ready: how to reach it, and a command to try it with.
+/// The startup output: addresses, and an example command.
 struct Summary {
     store: Url,
     region: String,

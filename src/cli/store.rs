@@ -1,4 +1,4 @@
-//! Opening the store of a command.
+//! Opens the store for commands.
 
 use super::error::CommandError;
 use crate::clock::Clock;
@@ -23,12 +23,12 @@ pub(super) async fn open_or_create(args: &StoreArgs) -> Result<Db, CommandError>
     }
 }
 
-/// Opens a store that exists.
+/// Opens an existing store.
 pub(super) async fn open(args: &StoreArgs) -> Result<Db, CommandError> {
     let missing = || CommandError::from(ServerError::Open(OpenError::Missing(args.database_url.to_string())));
     match &args.database_url {
         Url::Memory => return Err(CommandError::MemoryStore),
-        // The engine would create it.
+        // SQLite would create the file.
         Url::File(path) if matches!(path.try_exists(), Ok(false)) => return Err(missing()),
         Url::File(_) | Url::Postgres(_) => {}
     }

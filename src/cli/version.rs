@@ -1,12 +1,12 @@
-//! What this program was built from.
+//! Version and build information.
 
 use crate::store::SCHEMA;
 
 /// The version of the package.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that was built. The release workflow and the Dockerfile set `GREENROOM_COMMIT`; other builds do not know it,
-/// as asking git would rebuild the crate at every commit.
+/// The commit of the build. The release workflow and the Dockerfile set `GREENROOM_COMMIT`; other builds do not have it, as a
+/// query of git would rebuild the crate at every commit.
 const COMMIT: Option<&str> = option_env!("GREENROOM_COMMIT");
 
 /// The text of `--version`, with `verbose` that of `--version --verbose`.

@@ -56,7 +56,7 @@ static SECTIONS: &[Section] = sections! {
         "run/scaling.md": "Scaling",
     }
     "Observe and debug" {
-        "observe/troubleshooting.md": "My call fails",
+        "observe/troubleshooting.md": "Troubleshooting",
         "observe/metrics.md": "Metrics",
         "observe/logs.md": "Logs",
         "observe/traces.md": "Traces",
@@ -95,7 +95,7 @@ pub fn route(request: &Request) -> Option<Route> {
     Some(Route::new(RouteKind::Internal(NAME), async move |_| document.respond()))
 }
 
-/// `GET /`: what the server is, with links to the demo page and the documentation. The links are relative, as a proxy may
+/// `GET /`: a description of the server, with links to the demo page and the documentation. The links are relative, as a proxy may
 /// add a path prefix.
 fn page() -> Response {
     let documents: String = SECTIONS

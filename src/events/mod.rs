@@ -1,9 +1,8 @@
-//! The delivery of events: the outbox is relayed to the event log, and the log is delivered to the targets of the operator's
-//! file.
+//! Event delivery: relays the outbox to the event log, and delivers the log to the targets in the target file.
 //!
-//! Each target has a task (`worker`). Of several nodes one delivers to a target: the one that owns its lease
-//! ([`crate::app::deliveries`]). Which events are sent next, and what becomes of those that fail, is decided without I/O
-//! (`queue`). `docs/reference/events.md` has the guarantees.
+//! Each target has a task (`worker`). One node at a time delivers to a target: the owner of its lease
+//! ([`crate::app::deliveries`]). Scheduling, retries and parking are sans-IO (`queue`). `docs/reference/events.md` documents
+//! the guarantees.
 
 mod queue;
 mod relay;
@@ -24,12 +23,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often tasks that have ended by a bug are restarted.
+/// Interval at which panicked tasks are restarted.
 const SUPERVISE: Duration = Duration::from_secs(1);
-/// How long a task that is stopped may finish requests in flight.
+/// Time limit for requests in flight when a task is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The operator's file, and its current targets.
+/// The target file, and its current targets.
 #[derive(Debug)]
 pub struct Config {
     file: Option<PathBuf>,
@@ -37,13 +36,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a file; without one there are no targets.
+    /// Reads the target file; without a file there are no targets.
     pub fn open(file: Option<&Path>) -> Result<Config, TargetsError> {
         let targets = file.map_or(Ok(Vec::new()), targets::read)?;
         Ok(Config { file: file.map(Path::to_owned), targets: watch::Sender::new(targets) })
     }
 
-    /// Reads the file again; answers how many targets it has. An invalid file changes nothing.
+    /// Reloads the file; returns the number of targets. An invalid file changes nothing.
     pub fn reload(&self) -> Result<usize, TargetsError> {
         let targets = self.file.as_deref().map_or(Ok(Vec::new()), targets::read)?;
         let count = targets.len();
@@ -56,7 +55,7 @@ impl Config {
         self.file.is_some()
     }
 
-    /// Whether events are written to standard output.
+    /// Whether a target is standard output.
     pub fn uses_stdout(&self) -> bool {
         self.targets.borrow().iter().any(|target| target.kind == Kind::Stdout)
     }
@@ -70,7 +69,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Registers the targets: events from now on are delivered to each of them.
+    /// Registers the targets, which get all events from now on.
     pub async fn new(app: Arc<App>, config: &Config) -> Result<Self, Fault> {
         let mut targets = config.targets.subscribe();
         let known = targets.borrow_and_update().clone();
@@ -81,7 +80,7 @@ impl Work {
         Ok(Work { app, targets })
     }
 
-    /// Runs until `stop` is done.
+    /// Runs until `stop` completes.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let stopping = CancellationToken::new();
         let mut deliveries = pin!(supervise(self.app.clone(), self.targets, stopping.clone()));
@@ -110,14 +109,14 @@ impl Running {
         Running { target, stop, task: AbortOnDropHandle::new(tokio::spawn(worker)) }
     }
 
-    /// Waits for requests in flight; the next owner of the lease sends again what does not finish in time.
+    /// Waits for requests in flight. The next owner of the lease repeats those that do not finish in time.
     async fn stop(self) {
         self.stop.cancel();
         let _ = tokio::time::timeout(GRACE, self.task).await;
     }
 }
 
-/// Runs the tasks of the targets of the file, as it changes, until it is stopped.
+/// Runs a task per target, follows changes of the targets, and restarts panicked tasks, until it is stopped.
 async fn supervise(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, stopping: CancellationToken) {
     let mut running: HashMap<String, Running> = HashMap::new();
     let mut ticks = tokio::time::interval(SUPERVISE);
@@ -139,8 +138,7 @@ async fn supervise(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, sto
     futures_util::future::join_all(running.into_values().map(Running::stop)).await;
 }
 
-/// Stops the tasks of targets that were removed or changed, and starts those of new ones. A JSONL file is reopened, for log
-/// rotation.
+/// Stops the tasks of removed and changed targets, and starts those of new ones. JSONL files are reopened, for log rotation.
 async fn reconcile(
     app: &Arc<App>,
     running: HashMap<String, Running>,

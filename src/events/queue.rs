@@ -1,9 +1,9 @@
-//! The queue of one target: which events may be sent next, and what becomes of them. Sans-IO.
+//! The delivery queue of one target: selects the next events, and handles the outcomes. Sans-IO.
 //!
-//! The events of a stage are sent one after the other: each stage has a queue of its own. An event that fails stays at the
-//! head of its queue and is retried. Once another event is delivered, the fault is with the event: it is parked, with every
-//! event behind it in its queue, and the position advances. While nothing is delivered at all, the target is down: nothing
-//! is parked, the position stays, and one event at a time probes whether the target is back.
+//! Each stage has a FIFO queue, so that its events are delivered in order. A failed event stays at the head of its queue and
+//! is retried. Once an event of another queue is delivered, the failure is attributed to the event: it is parked with all
+//! events behind it in its queue, and the position advances. If no event is delivered, the target is down: nothing is
+//! parked, the position does not advance, and the target is probed by one event at a time.
 
 mod health;
 mod per_key;
@@ -21,27 +21,27 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a target is sent events.
+/// Delivery options of a target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueueOptions {
-    /// Most events of one request.
+    /// Maximum events per request.
     pub batch: usize,
-    /// Most requests in flight.
+    /// Maximum requests in flight.
     pub parallel: usize,
-    /// Whether all events are in one queue, and may be sent together: a target that refuses one event then refuses all.
+    /// Whether all events are in one queue and may share a request. Then a request fails or succeeds as a whole.
     pub single_queue: bool,
-    /// How long an event is retried.
+    /// Retry period of an event.
     pub retry: Duration,
 }
 
-/// Most events that are read ahead of the position.
+/// Maximum events that are read ahead of the position.
 const CAPACITY: usize = 1000;
 
 /// The queue of a target.
 #[derive(Debug)]
 pub(super) struct DeliveryQueue {
     options: QueueOptions,
-    /// The position up to which the log was read.
+    /// The log position up to which events were read.
     read: i64,
     /// Events that were read and are neither delivered nor parked.
     queues: PerKeyQueues,
@@ -50,14 +50,14 @@ pub(super) struct DeliveryQueue {
     /// Requests in flight.
     in_flight: usize,
     health: Health,
-    /// The position that is recorded in the store.
+    /// The position recorded in the store.
     recorded: i64,
-    /// What is not recorded yet; position and time of failure are set by [`DeliveryQueue::progress`].
+    /// Progress that is not recorded yet; position and `failing_since` are set by [`DeliveryQueue::progress`].
     changes: Progress,
 }
 
 impl DeliveryQueue {
-    /// The queue of a target at `position`, which has failed since then.
+    /// The queue of a target at `position`; `failing_since` is set if it is down.
     pub(super) fn new(options: QueueOptions, position: i64, failing_since: Option<Timestamp>) -> Self {
         DeliveryQueue {
             options,
@@ -71,7 +71,7 @@ impl DeliveryQueue {
         }
     }
 
-    /// The position up to which the log was read.
+    /// The log position up to which events were read.
     pub(super) fn read(&self) -> i64 {
         self.read
     }
@@ -81,12 +81,12 @@ impl DeliveryQueue {
         self.queues.len() + self.changes.parked.len() < CAPACITY
     }
 
-    /// Every event up to here is delivered, parked, or not matched by the target's pattern.
+    /// The position up to which all events are delivered, parked, or not matched by the target's pattern.
     pub(super) fn position(&self) -> i64 {
         self.queues.first().map_or(self.read, |first| first.event.position - 1)
     }
 
-    /// Since when every attempt has failed.
+    /// The start of uninterrupted failure, if the last attempt failed.
     pub(super) fn failing_since(&self) -> Option<Timestamp> {
         self.health.failing_since
     }
@@ -96,7 +96,7 @@ impl DeliveryQueue {
         self.in_flight == 0
     }
 
-    /// Deliveries that are not recorded yet.
+    /// The number of deliveries that are not recorded yet.
     pub(super) fn unrecorded_deliveries(&self) -> i64 {
         self.changes.delivered
     }
@@ -115,13 +115,13 @@ impl DeliveryQueue {
         &self.changes
     }
 
-    /// Notes that the progress is recorded.
+    /// Marks the progress as recorded.
     pub(super) fn recorded(&mut self) {
         self.recorded = self.position();
         self.changes = Progress::default();
     }
 
-    /// Adds events that were read, up to the position `read`. Events of stages with parked events are parked behind them.
+    /// Adds events read up to the position `read`. Events of `blocked` stages, which have parked events, are parked as well.
     pub(super) fn add(&mut self, events: Vec<Outgoing>, blocked: &HashSet<StageKey>, read: i64, now: Timestamp) {
         for event in events {
             let event = Arc::new(event);
@@ -141,7 +141,7 @@ impl DeliveryQueue {
         }
     }
 
-    /// The events of the next request, if one may be sent now.
+    /// The events of the next request, if one can be sent now.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Vec<Arc<Outgoing>>> {
         if self.in_flight >= self.options.parallel {
             return None;
@@ -160,20 +160,19 @@ impl DeliveryQueue {
         (!events.is_empty()).then_some(events)
     }
 
-    /// Positions that may be sent, and whether each is of a parked event. Parked events take half of the requests at most,
-    /// so that they do not delay the others.
+    /// Positions of the next request, each with whether it is a parked event. Parked events use at most half of the requests, so
+    /// that they do not delay others.
     fn ready(&self, now: Timestamp) -> Vec<(i64, bool)> {
         let retrying = self.retries.values().filter(|item| item.in_flight).count();
         let due = self.retries.values().filter(|item| !item.in_flight).map(|item| (item.event.position, true));
-        let most = if retrying > 0 && retrying * 2 >= self.options.parallel { 0 } else { self.options.batch };
-        let mut chosen: Vec<_> = due.take(most).collect();
+        let limit = if retrying > 0 && retrying * 2 >= self.options.parallel { 0 } else { self.options.batch };
+        let mut chosen: Vec<_> = due.take(limit).collect();
         let left = self.options.batch - chosen.len();
         chosen.extend(self.queues.ready(now, left).into_iter().map(|position| (position, false)));
         chosen
     }
 
-    /// The events that probe whether the target is back: one that was not tried yet, else the one that was tried the longest
-    /// ago.
+    /// The positions of a probe request to a target that is down: an untried event, else the one with the oldest attempt.
     fn probe(&mut self, now: Timestamp) -> Option<Vec<(i64, bool)>> {
         if self.in_flight > 0 {
             return None;
@@ -186,14 +185,14 @@ impl DeliveryQueue {
         if !self.health.begin_probe(untried, now) {
             return None;
         }
-        let first = if self.options.single_queue { self.queues.first_ones(self.options.batch) } else { Vec::new() };
+        let first = if self.options.single_queue { self.queues.oldest(self.options.batch) } else { Vec::new() };
         if first.is_empty() {
             return Some(vec![chosen]);
         }
         Some(first.into_iter().map(|position| (position, false)).collect())
     }
 
-    /// When the next request may be sent, unless something else happens before.
+    /// The time of the next request, if no outcome or event arrives before.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         if self.in_flight > 0 && (self.health.down || self.in_flight >= self.options.parallel) {
             return None;
@@ -207,7 +206,7 @@ impl DeliveryQueue {
         (!nothing).then(|| self.health.probe_at(fresh))
     }
 
-    /// Notes the outcomes of a request. `random` is the jitter of retries.
+    /// Handles the outcomes of a request. `random` is the source of retry jitter.
     pub(super) fn done(&mut self, results: Vec<(i64, Outcome)>, now: Timestamp, mut random: impl FnMut() -> u32) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let was_down = self.health.down;
@@ -266,7 +265,7 @@ impl DeliveryQueue {
         }
     }
 
-    /// Parks events that failed although the target is up, and the events behind them.
+    /// Parks events that failed although the target is up, with the events behind them.
     fn park_failed(&mut self, now: Timestamp) {
         for key in self.queues.failed() {
             let mut items = self.queues.take(&key).into_iter();
@@ -275,11 +274,11 @@ impl DeliveryQueue {
         }
     }
 
-    /// Gives events up that would have been retried for too long, had the target been up.
+    /// Moves events whose retry period has expired while the target is down to the dead ones.
     fn expire(&mut self, now: Timestamp) {
         let Some(down) = self.health.failing_since else { return };
         let error = self.changes.error.as_ref().map(|(error, _)| error.clone());
-        for mut item in self.queues.take_older(now, down, self.options.retry) {
+        for mut item in self.queues.take_expired(now, down, self.options.retry) {
             item.error = item.error.or_else(|| error.clone());
             item.since.get_or_insert(item.event.written_at.max(down));
             self.changes.parked.push(item.park(Some(now), now));
@@ -287,7 +286,7 @@ impl DeliveryQueue {
     }
 }
 
-/// An event that is parked behind another one of its stage.
+/// An event that is parked because an earlier event of its stage is parked.
 fn blocked_by_another(event: &Outgoing, now: Timestamp) -> Parked {
     Parked {
         position: event.position,

@@ -1,17 +1,17 @@
-//! Moves events from the outbox to the event log, and deletes old ones.
+//! Relays events from the outbox to the event log, and trims the log.
 
 use crate::app::{App, outbox};
 use crate::model::fault::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Polling interval of a store that other nodes write to.
+/// Polling interval for a store that other nodes write to.
 const SHARED_INTERVAL: Duration = Duration::from_millis(250);
-/// Polling interval of a store of this process alone, whose changes are notified.
+/// Polling interval for a store used by this process only, which notifies of all changes.
 const OWN_INTERVAL: Duration = Duration::from_secs(1);
-/// Shortest pause between two polls.
+/// Minimum interval between two polls.
 const DEBOUNCE: Duration = Duration::from_millis(5);
-/// How often the log is trimmed.
+/// Interval of trimming.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped.

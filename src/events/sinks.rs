@@ -1,4 +1,4 @@
-//! Sinks: how events are sent to a target.
+//! Sinks: clients that send events to a target.
 
 mod eventbridge;
 mod jsonl;
@@ -13,12 +13,12 @@ use crate::http::tls::TlsError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An event as it is sent.
+/// An event to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outgoing {
-    /// Its position in the log.
+    /// Position in the log.
     pub position: i64,
-    /// The stage in whose order it is sent.
+    /// The stage whose events are sent in order.
     pub stage: Option<StageKey>,
     pub id: String,
     /// The envelope, as JSON.
@@ -43,17 +43,17 @@ pub(super) enum Outcome {
 /// Why an event was not delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeliveryError {
-    /// For the operator: one line without secrets.
+    /// One line without secrets.
     pub reason: String,
-    /// The pause that the target asks for.
+    /// The target's `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Whether retries are useless.
+    /// Whether retries cannot succeed.
     pub permanent: bool,
 }
 
 impl DeliveryError {
     fn new(reason: impl Into<String>) -> Self {
-        /// Longest reason that is kept.
+        /// Maximum length of a stored reason.
         const LONGEST: usize = 300;
         let reason: String = reason.into();
         let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -70,7 +70,7 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// The sink of a target; nothing is connected to yet.
+    /// The sink of a target; does not connect yet.
     pub(super) async fn new(target: &Target, app: &Arc<App>) -> Result<Sink, TlsError> {
         Ok(match &target.kind {
             Kind::Webhook(webhook) => {
@@ -82,7 +82,7 @@ impl Sink {
         })
     }
 
-    /// How the target is sent events.
+    /// The delivery options of the target.
     pub(super) fn options(&self, target: &Target) -> QueueOptions {
         let (batch, parallel, single_queue) = match &target.kind {
             Kind::Webhook(webhook) => (1, webhook.concurrency, false),
@@ -92,7 +92,7 @@ impl Sink {
         QueueOptions { batch, parallel, single_queue, retry: target.retry }
     }
 
-    /// Sends events, no two of one stage unless the queue is a single one; answers the outcome of each.
+    /// Sends events, at most one per stage unless the target has a single queue; returns the outcome of each.
     pub(super) async fn send(&self, events: &[Arc<Outgoing>]) -> Vec<Outcome> {
         match self {
             Sink::Webhook(webhook) => {
@@ -111,8 +111,8 @@ impl Sink {
     }
 }
 
-/// The envelope with another source, if the target has one. The first `source` is the envelope's: nothing before it
-/// has members.
+/// The envelope, with the target's source if it has one. The first `"source"` is the envelope's: no earlier member is an
+/// object.
 fn body(event: &Outgoing, source: Option<&str>) -> String {
     const OWN: &str = "\"source\":\"aws.ivs\"";
     let Some(source) = source else { return event.body.clone() };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_one_line_of_bounded_length() {
+    fn a_reason_is_one_line_with_limited_length() {
         let error = DeliveryError::new(format!("a\nb{}", "c".repeat(1000)));
         assert!(error.reason.starts_with("a b") && error.reason.len() == 300);
     }

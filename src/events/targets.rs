@@ -22,17 +22,16 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 /// An event target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Its name: lower-case letters, digits and hyphens.
+    /// Lower-case letters, digits and hyphens.
     pub name: String,
-    /// What it is.
     pub kind: Kind,
-    /// Selects events; `None` selects all.
+    /// Filter; `None` matches all events.
     pub pattern: Option<Pattern>,
     /// Replaces the `source` of events.
     pub source: Option<String>,
-    /// How long an event is retried.
+    /// Retry period of an event.
     pub retry: Duration,
-    /// Whether a new target begins with the oldest event that is kept, rather than with the next one.
+    /// Whether a new target starts with the oldest event in the log rather than with the next one.
     pub from_oldest: bool,
 }
 
@@ -60,7 +59,7 @@ impl Kind {
         }
     }
 
-    /// Its location, without the query of a URL, which may be secret.
+    /// The location; URLs without their query, which can contain secrets.
     pub fn place(&self) -> String {
         match self {
             Kind::Webhook(Webhook { url, .. }) => {
@@ -77,7 +76,7 @@ impl Kind {
     }
 }
 
-/// The host and port, without a user and a password.
+/// Host and port, without credentials.
 fn host(authority: &hyper::http::uri::Authority) -> &str {
     authority.as_str().rsplit('@').next().unwrap_or_default()
 }
@@ -86,36 +85,36 @@ fn host(authority: &hyper::http::uri::Authority) -> &str {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     pub url: Uri,
-    /// The keys of the signatures: one signature by each.
+    /// Signing keys; a request has one signature by each.
     pub keys: Vec<Key>,
     /// The timeout of a request.
     pub timeout: Duration,
-    /// Most requests in flight.
+    /// Maximum requests in flight.
     pub concurrency: usize,
-    /// Root certificates besides those of the system.
+    /// Additional root certificates.
     pub ca: Vec<CertificateDer<'static>>,
 }
 
 /// An EventBridge bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
-    /// Its name or ARN.
+    /// Name or ARN.
     pub bus: String,
-    /// Its region; that of the AWS configuration without one.
+    /// Region; by default that of the AWS configuration.
     pub region: Option<String>,
-    /// URL of the service; AWS's own without one.
+    /// Endpoint URL; by default that of AWS.
     pub endpoint: Option<String>,
-    /// Credentials; those of the AWS configuration without them.
+    /// Access key id and secret; by default the credentials of the AWS configuration.
     pub credentials: Option<(String, Secret)>,
     /// The timeout of a request.
     pub timeout: Duration,
-    /// Most requests in flight.
+    /// Maximum requests in flight.
     pub concurrency: usize,
-    /// Member of the detail that the event's id is put in: the bus gives each entry an id of its own.
+    /// Member of `detail` for the event's id, as the bus assigns its own id to each entry.
     pub id_member: Option<String>,
 }
 
-/// The key of a webhook's signatures.
+/// A signing key of a webhook.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(pub Vec<u8>);
 
@@ -125,7 +124,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// An error in the file: one line that names the target and the key.
+/// An error in the target file: one line with target and key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {problem}", file.display())]
 pub struct TargetsError {
@@ -133,26 +132,26 @@ pub struct TargetsError {
     problem: String,
 }
 
-/// Most targets of a file.
-const MOST: usize = 100;
+/// Maximum targets in a file.
+const MAX_TARGETS: usize = 100;
 
-/// Reads a file of targets, and every file that it names.
+/// Reads a target file, and the files named in it.
 pub fn read(file: &Path) -> Result<Vec<Target>, TargetsError> {
     load(file, true)
 }
 
-/// Reads a file of targets without its secrets, to list them.
-pub fn outline(file: &Path) -> Result<Vec<Target>, TargetsError> {
+/// Reads a target file without secrets, to list the targets.
+pub fn read_without_secrets(file: &Path) -> Result<Vec<Target>, TargetsError> {
     load(file, false)
 }
 
-fn load(file: &Path, whole: bool) -> Result<Vec<Target>, TargetsError> {
-    let wrong = |problem: String| TargetsError { file: file.to_owned(), problem };
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    parse(&text, whole).map_err(wrong)
+fn load(file: &Path, with_secrets: bool) -> Result<Vec<Target>, TargetsError> {
+    let error_at = |problem: String| TargetsError { file: file.to_owned(), problem };
+    let text = std::fs::read_to_string(file).map_err(|error| error_at(format!("cannot be read: {error}")))?;
+    parse(&text, with_secrets).map_err(error_at)
 }
 
-fn parse(text: &str, whole: bool) -> Result<Vec<Target>, String> {
+fn parse(text: &str, with_secrets: bool) -> Result<Vec<Target>, String> {
     let mut file: toml::Table = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let at = line.map_or(String::new(), |line| format!("line {line}: "));
@@ -166,49 +165,52 @@ fn parse(text: &str, whole: bool) -> Result<Vec<Target>, String> {
     if let Some(key) = file.keys().next() {
         return Err(format!("{key}: there is no such key; a file of targets has [[target]] tables only"));
     }
-    if tables.len() > MOST {
-        return Err(format!("there are {} targets; use {MOST} at most", tables.len()));
+    if tables.len() > MAX_TARGETS {
+        return Err(format!("there are {} targets; use {MAX_TARGETS} at most", tables.len()));
     }
-    let targets: Vec<_> =
-        tables.into_iter().enumerate().map(|(n, table)| target(n + 1, table, whole)).collect::<Result<_, _>>()?;
+    let targets: Vec<_> = tables
+        .into_iter()
+        .enumerate()
+        .map(|(n, table)| target(n + 1, table, with_secrets))
+        .collect::<Result<_, _>>()?;
     let (mut names, mut places) = (HashSet::new(), HashSet::new());
     for target in &targets {
         if !names.insert(&target.name) {
             return Err(format!("target '{}': name: another target has it", target.name));
         }
-        let alone = matches!(target.kind, Kind::File(_) | Kind::Stdout);
-        if alone && !places.insert(target.kind.place()) {
+        let exclusive = matches!(target.kind, Kind::File(_) | Kind::Stdout);
+        if exclusive && !places.insert(target.kind.place()) {
             return Err(format!("target '{}': another target writes to {}", target.name, target.kind.place()));
         }
     }
     Ok(targets)
 }
 
-fn target(n: usize, table: toml::Value, whole: bool) -> Result<Target, String> {
+fn target(n: usize, table: toml::Value, with_secrets: bool) -> Result<Target, String> {
     let toml::Value::Table(table) = table else { return Err("target: write each target under [[target]]".into()) };
-    let mut table = Table::new(n, table, whole);
+    let mut table = Table::new(n, table, with_secrets);
     let name = table.required("name", "a name such as \"billing\"")?;
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
-        return Err(table.wrong("name", "use 1 to 64 lower-case letters, digits and hyphens"));
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(is_allowed) {
+        return Err(table.error_at("name", "use 1 to 64 lower-case letters, digits and hyphens"));
     }
     table.named(&name);
     let kind = table.required("type", "one of webhook, eventbridge, file and stdout")?;
     let source = table.text("source")?;
     if source.as_ref().is_some_and(|source| !(1..=256).contains(&source.chars().count())) {
-        return Err(table.wrong("source", "use 1 to 256 characters"));
+        return Err(table.error_at("source", "use 1 to 256 characters"));
     }
     let kind = match kind.as_str() {
         "webhook" => Kind::Webhook(webhook(&mut table)?),
         "eventbridge" => Kind::EventBridge(bus(&mut table, source.as_deref())?),
         "file" => Kind::File(table.required("path", "the path of the file to append to")?.into()),
         "stdout" => Kind::Stdout,
-        _ => return Err(table.wrong("type", &format!("'{kind}' is none of webhook, eventbridge, file and stdout"))),
+        _ => return Err(table.error_at("type", &format!("'{kind}' is none of webhook, eventbridge, file and stdout"))),
     };
     let from_oldest = match table.text("from")?.as_deref() {
         None | Some("latest") => false,
         Some("oldest") => true,
-        Some(_) => return Err(table.wrong("from", "use latest or oldest")),
+        Some(_) => return Err(table.error_at("from", "use latest or oldest")),
     };
     let pattern = pattern(&mut table)?;
     let retry = table.seconds("retry_seconds", 259_200, 0..=2_592_000)?;
@@ -222,10 +224,10 @@ fn pattern(table: &mut Table) -> Result<Option<Pattern>, String> {
         Some(toml::Value::String(text)) => Pattern::parse(&text),
         Some(value) => match reader::json(value) {
             Some(value) => Pattern::of(value),
-            None => return Err(table.wrong("pattern", "dates and numbers without end match nothing")),
+            None => return Err(table.error_at("pattern", "dates and numbers without end match nothing")),
         },
     };
-    pattern.map(Some).map_err(|error| table.wrong("pattern", &error.to_string()))
+    pattern.map(Some).map_err(|error| table.error_at("pattern", &error.to_string()))
 }
 
 fn webhook(table: &mut Table) -> Result<Webhook, String> {
@@ -233,18 +235,18 @@ fn webhook(table: &mut Table) -> Result<Webhook, String> {
     let parsed = url.parse::<Uri>().ok().filter(|url| {
         matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
     });
-    let Some(url) = parsed else { return Err(table.wrong("url", "use an http:// or https:// URL")) };
+    let Some(url) = parsed else { return Err(table.error_at("url", "use an http:// or https:// URL")) };
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(table.wrong("url", "use a URL without a user and a password: webhooks are signed"));
+        return Err(table.error_at("url", "use a URL without a user and a password: webhooks are signed"));
     }
     let secrets = table.secrets("secret")?;
     if secrets.is_empty() {
         let problem = "a webhook is signed: set secret, secret_env or secret_file (make one with: echo whsec_$(openssl rand -base64 32))";
-        return Err(table.wrong("secret", problem));
+        return Err(table.error_at("secret", problem));
     }
     let keys = secrets.iter().map(key).collect::<Option<Vec<_>>>();
     let keys = keys.ok_or_else(|| {
-        table.wrong(
+        table.error_at(
             "secret",
             "use whsec_ and 24 to 64 bytes in base64 (make one with: echo whsec_$(openssl rand -base64 32))",
         )
@@ -259,19 +261,20 @@ fn webhook(table: &mut Table) -> Result<Webhook, String> {
 }
 
 fn certificates(table: &mut Table) -> Result<Vec<CertificateDer<'static>>, String> {
-    let Some(path) = table.text("ca_file")?.filter(|_| table.whole) else { return Ok(Vec::new()) };
-    let pem = std::fs::read(&path).map_err(|error| table.wrong("ca_file", &format!("cannot read {path}: {error}")))?;
+    let Some(path) = table.text("ca_file")?.filter(|_| table.with_secrets) else { return Ok(Vec::new()) };
+    let pem =
+        std::fs::read(&path).map_err(|error| table.error_at("ca_file", &format!("cannot read {path}: {error}")))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.unwrap_or_default();
     let mut roots = RootCertStore::empty();
     let good = certificates.iter().all(|certificate| roots.add(certificate.clone()).is_ok());
     if certificates.is_empty() || !good {
-        return Err(table.wrong("ca_file", &format!("{path} must hold certificates in PEM, and nothing else")));
+        return Err(table.error_at("ca_file", &format!("{path} must hold certificates in PEM, and nothing else")));
     }
     Ok(certificates)
 }
 
-/// A secret as the Standard Webhooks specification has it.
+/// Decodes a secret in the format of Standard Webhooks.
 fn key(Secret(text): &Secret) -> Option<Key> {
     let bytes = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
     (24..=64).contains(&bytes.len()).then_some(Key(bytes))
@@ -284,20 +287,20 @@ fn bus(table: &mut Table, source: Option<&str>) -> Result<Bus, String> {
         url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
     };
     if !endpoint.as_ref().is_none_or(is_url) {
-        return Err(table.wrong("endpoint_url", "use an http:// or https:// URL"));
+        return Err(table.error_at("endpoint_url", "use an http:// or https:// URL"));
     }
-    // Emulators accept it.
+    // Emulators accept sources that start with `aws.`.
     if endpoint.is_none() && source.is_none_or(|source| source.starts_with("aws.")) {
         let problem =
             "AWS refuses events of others whose source begins with 'aws.': set another one, such as \"greenroom.ivs\"";
-        return Err(table.wrong("source", problem));
+        return Err(table.error_at("source", problem));
     }
     let id = table.text("access_key_id")?;
     let secret = table.secrets("secret_access_key")?.pop();
     let credentials = match (id, secret) {
         (Some(id), Some(secret)) => Some((id, secret)),
         (None, None) => None,
-        _ => return Err(table.wrong("access_key_id", "set it together with secret_access_key, or neither")),
+        _ => return Err(table.error_at("access_key_id", "set it together with secret_access_key, or neither")),
     };
     Ok(Bus {
         bus: table.text("bus")?.unwrap_or_else(|| "default".into()),

@@ -18,16 +18,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Events that are read at once.
+/// Events per page of the log.
 const PAGE: i64 = 250;
-/// How often the lease is claimed by a node that does not own it, and parked events are looked for.
+/// Interval of lease claims by other nodes, and of polls for due parked events.
 const TICK: Duration = Duration::from_secs(1);
-/// Longest time that progress is not recorded while more is delivered.
+/// Maximum interval between records of progress during continuous deliveries.
 const RECORD_INTERVAL: Duration = Duration::from_millis(200);
-/// Deliveries after which progress is recorded at once.
+/// Deliveries after which progress is recorded immediately.
 const RECORD_AFTER: i64 = 250;
 
-/// Delivers until `stop`.
+/// Delivers events until `stop`.
 pub(super) async fn run(app: Arc<App>, target: Target, stop: CancellationToken) {
     let sink = match Sink::new(&target, &app).await {
         Ok(sink) => Arc::new(sink),
@@ -58,21 +58,20 @@ struct Worker {
     unavailable: bool,
 }
 
-/// The delivery while this node owns the lease.
+/// The state of delivery while this node owns the lease.
 struct Delivery {
     queue: DeliveryQueue,
     requests: JoinSet<Vec<(i64, Outcome)>>,
     lease: Lease,
     recorded: Instant,
-    /// When parked events were looked for last, by the monotonic clock and by the service's.
-    looked: Option<Instant>,
-    looked_at: Timestamp,
+    /// Time of the last poll for parked events, by the monotonic clock and by the service's.
+    polled: Option<Instant>,
+    polled_at: Timestamp,
 }
 
-/// Why this node delivers no more.
+/// Why the delivery ended.
 enum Ended {
     Stopped,
-    /// The lease is lost.
     LeaseLost,
 }
 
@@ -83,7 +82,7 @@ impl Worker {
                 Ok(()) => self.state.claim().await,
                 Err(fault) => Err(fault),
             };
-            let claimed = self.note(claimed).flatten();
+            let claimed = self.track_availability(claimed).flatten();
             if let Some(claimed) = claimed {
                 match self.deliver(claimed).await {
                     Ended::Stopped => return,
@@ -97,8 +96,8 @@ impl Worker {
         }
     }
 
-    /// Notes whether the store was available; logs the first of consecutive failures.
-    fn note<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {
+    /// Records whether the store was available; logs the first of consecutive failures.
+    fn track_availability<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {
         match answer {
             Ok(answer) => {
                 self.unavailable = false;
@@ -114,12 +113,12 @@ impl Worker {
         }
     }
 
-    /// Delivers until the lease is lost, or the end.
+    /// Delivers until the lease is lost or the worker is stopped.
     async fn deliver(&mut self, claimed: Claimed) -> Ended {
         let Claimed { lease, position, failing_since } = claimed;
         let queue = DeliveryQueue::new(self.sink.options(&self.target), position, failing_since);
-        let (recorded, looked_at) = (Instant::now(), Timestamp(i64::MIN));
-        let mut delivery = Delivery { queue, requests: JoinSet::new(), lease, recorded, looked: None, looked_at };
+        let (recorded, polled_at) = (Instant::now(), Timestamp(i64::MIN));
+        let mut delivery = Delivery { queue, requests: JoinSet::new(), lease, recorded, polled: None, polled_at };
         loop {
             self.log_end.borrow_and_update();
             if self.stop.is_cancelled() {
@@ -130,14 +129,14 @@ impl Worker {
                 Ok(true) => self.unavailable = false,
                 Ok(false) => return Ended::LeaseLost,
                 Err(fault) => {
-                    self.note::<()>(Err(fault));
+                    self.track_availability::<()>(Err(fault));
                 }
             }
             self.wait(&mut delivery).await;
         }
     }
 
-    /// Does what can be done now; answers whether this node still owns the lease.
+    /// Performs all work that is possible now. Returns whether this node still owns the lease.
     async fn step(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
         if self.app.lease_now().plus(self.app.lease_duration() * 2 / 3) >= delivery.lease.expires_at {
             let Some(claimed) = self.state.claim().await? else { return Ok(false) };
@@ -151,7 +150,7 @@ impl Worker {
         if is_due && !self.record(delivery).await? {
             return Ok(false);
         }
-        if !self.look_for_parked(delivery).await? {
+        if !self.poll_parked(delivery).await? {
             return Ok(false);
         }
         if delivery.queue.has_capacity() && delivery.queue.read() < *self.log_end.borrow() {
@@ -164,30 +163,30 @@ impl Worker {
         Ok(true)
     }
 
-    /// Looks for parked events that are due, once a second of the service's clock, and of the monotonic one: operators may
-    /// make them due. Answers whether this node still owns the lease.
-    async fn look_for_parked(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
+    /// Polls for due parked events, once a second of the service's clock or of the monotonic one: operators can redrive events.
+    /// Returns whether this node still owns the lease.
+    async fn poll_parked(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
         let now = self.app.clock().now();
-        let rested = delivery.looked.is_some_and(|looked| looked.elapsed() < TICK);
-        if rested && now < delivery.looked_at.plus(TICK) {
+        let polled_recently = delivery.polled.is_some_and(|polled| polled.elapsed() < TICK);
+        if polled_recently && now < delivery.polled_at.plus(TICK) {
             return Ok(true);
         }
-        // Deliveries that are not recorded would be due again.
+        // Deliveries that are not recorded yet would be returned as due.
         if !self.record(delivery).await? {
             return Ok(false);
         }
-        /// As many as may be in flight, twice.
-        const MOST: usize = 128;
-        let due = self.state.due(MOST).await?;
+        /// Twice the maximum concurrency.
+        const LIMIT: usize = 128;
+        let due = self.state.due(LIMIT).await?;
         delivery.queue.add_due(due);
-        (delivery.looked, delivery.looked_at) = (Some(Instant::now()), now);
+        (delivery.polled, delivery.polled_at) = (Some(Instant::now()), now);
         Ok(true)
     }
 
     /// Reads the next page of the log.
     async fn read(&self, queue: &mut DeliveryQueue) -> Result<(), Fault> {
         let after = queue.read();
-        // A standby that has become the primary may have lost the last events.
+        // A promoted standby may have lost the last events.
         let end = event_log::end(&self.app).await?;
         let page = event_log::page(&self.app, after, PAGE).await?;
         let last = page.last().map_or(end.max(after), |event| event.position);
@@ -207,7 +206,7 @@ impl Worker {
         serde_json::from_str(&event.body).is_ok_and(|event| pattern.matches(&event))
     }
 
-    /// Sends what may be sent, as long as the lease is good.
+    /// Sends all requests that are possible, as long as the lease is valid.
     fn send(&self, delivery: &mut Delivery) {
         let now = self.app.clock().now();
         while self.app.lease_now() < delivery.lease.expires_at
@@ -222,7 +221,7 @@ impl Worker {
         }
     }
 
-    /// Notes the outcomes of a request.
+    /// Handles the outcomes of a request.
     fn done(&self, queue: &mut DeliveryQueue, done: Result<Vec<(i64, Outcome)>, tokio::task::JoinError>) {
         let random = || {
             let bytes = self.app.ids().bytes();
@@ -239,7 +238,7 @@ impl Worker {
         }
     }
 
-    /// Records the progress, if there is any; answers whether this node still owns the lease.
+    /// Records progress, if there is any. Returns whether this node still owns the lease.
     async fn record(&self, delivery: &mut Delivery) -> Result<bool, Fault> {
         if !delivery.queue.has_progress() {
             return Ok(true);
@@ -252,31 +251,31 @@ impl Worker {
             tracing::debug!(target_name = self.target.name, error, "event not delivered");
         }
         if !progress.delivered_late.is_empty() || !progress.parked.is_empty() {
-            // Events that were blocked may be due.
-            delivery.looked = None;
-            delivery.looked_at = Timestamp(i64::MIN);
+            // Blocked events may have become due.
+            delivery.polled = None;
+            delivery.polled_at = Timestamp(i64::MIN);
         }
         delivery.queue.recorded();
         delivery.recorded = Instant::now();
         Ok(true)
     }
 
-    /// Waits until there is something to do.
+    /// Waits until more work is possible.
     async fn wait(&mut self, delivery: &mut Delivery) {
         let now = self.app.clock().now();
-        let mut most = TICK;
+        let mut timeout = TICK;
         if !self.unavailable {
             if delivery.queue.has_capacity() && delivery.queue.read() < *self.log_end.borrow() {
                 return tokio::task::yield_now().await;
             }
             if let Some(due) = delivery.queue.next_at() {
-                most = most.min(Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0)));
+                timeout = timeout.min(Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0)));
             }
             if delivery.queue.has_progress() {
                 let left = if delivery.queue.is_idle() { Duration::ZERO } else { RECORD_INTERVAL };
-                most = most.min(left);
-            } else if delivery.looked.is_none() {
-                most = Duration::ZERO;
+                timeout = timeout.min(left);
+            } else if delivery.polled.is_none() {
+                timeout = Duration::ZERO;
             }
         }
         tokio::select! {
@@ -284,11 +283,11 @@ impl Worker {
             Some(done) = delivery.requests.join_next() => self.done(&mut delivery.queue, done),
             _ = self.log_end.changed(), if !self.unavailable => {}
             () = self.changes.changed(), if !self.unavailable => {}
-            () = tokio::time::sleep(most) => {}
+            () = tokio::time::sleep(timeout) => {}
         }
     }
 
-    /// Waits for requests in flight, records the progress, and releases the lease.
+    /// Waits for requests in flight, records progress, and releases the lease.
     async fn finish(&mut self, mut delivery: Delivery) {
         let rest = async {
             while let Some(done) = delivery.requests.join_next().await {
@@ -297,9 +296,9 @@ impl Worker {
         };
         let _ = tokio::time::timeout(super::GRACE / 2, rest).await;
         let recorded = self.record(&mut delivery).await;
-        if self.note(recorded) == Some(true) {
+        if self.track_availability(recorded) == Some(true) {
             let released = self.state.release(&delivery.lease).await;
-            self.note(released);
+            self.track_availability(released);
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct ConnectionHandler {
     http: Builder<TokioExecutor>,
 }
 
-/// The other end of a connection.
+/// The peer of a connection.
 #[derive(Clone)]
 struct Peer {
     address: IpAddr,
@@ -156,7 +156,7 @@ impl ConnectionHandler {
         }
     }
 
-    /// Attaches what handlers may need to know of the connection.
+    /// Attaches the extensions of the connection to a request.
     fn attach_extensions(
         &self,
         request: &mut Request<Body>,

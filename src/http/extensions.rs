@@ -1,4 +1,4 @@
-//! What the server attaches to each request as extensions, beside [`ConnectionHandle`](super::ConnectionHandle).
+//! Request extensions that the server attaches, in addition to [`ConnectionHandle`](super::ConnectionHandle).
 
 use super::budget::Reservation;
 use std::net::IpAddr;

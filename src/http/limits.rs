@@ -21,7 +21,7 @@ const SMALL_RESPONSE_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct Limits {
     pub budget: Arc<NodeBudget>,
-    /// How long the client may take to read on before a response is given up.
+    /// Time without read progress after which a response is abandoned.
     pub write_timeout: Duration,
     body_timing: BodyTiming,
     metrics: Arc<Metrics>,

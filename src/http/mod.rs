@@ -1,5 +1,5 @@
 //! The shared HTTP layer: connections, TLS, trusted proxies, limits, request bodies, the request log, and the layers around
-//! every request. It knows no API: rooms hand it [`Route`]s, and it hands their responses back.
+//! every request. It is independent of APIs: [`Route`]s connect requests to the handlers of other modules.
 //!
 //! A request passes, in this order:
 //!

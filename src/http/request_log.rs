@@ -30,7 +30,7 @@ pub struct Sender {
     pub participant: Option<(String, String)>,
 }
 
-/// What is known of a request. Handlers add to it what they learn; each property is set once.
+/// The properties of a request. Handlers add properties; each is set once.
 #[derive(Debug)]
 pub struct RequestContext {
     pub id: String,
@@ -153,7 +153,7 @@ impl RequestContext {
         macro_rules! line {
             ($level:ident) => {{
                 let operation = self.name();
-                // The path is logged only where it has no name, and cut: no path of ours is longer.
+                // The path is only logged for unknown endpoints, truncated to the length of the longest known path.
                 let path = operation.is_none().then(|| &self.path[..self.path.floor_char_boundary(64)]);
                 let sender = self.sender.get();
                 let participant = sender.and_then(|sender| sender.participant.as_ref());

@@ -120,7 +120,7 @@ impl HttpServer {
     }
 }
 
-/// Whether a refusal is to be logged again.
+/// Whether a refusal is logged again.
 fn is_due(logged: &mut Option<Instant>) -> bool {
     let due = logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
     if due {

@@ -1,5 +1,5 @@
 //! The layers around every request: context (id, log, metrics, span), exchange (limits), panic guard. A request is routed
-//! once, before the layers; they see the route only by what [`Route`] says of it.
+//! once, before the layers, which only depend on the properties in [`Route`].
 
 use super::limits::Limits;
 use super::request_log::RequestContext;
@@ -18,17 +18,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tracing::Instrument as _;
 
-/// A response in the making.
+/// The future of a response.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// What a request is for, as the log and the metrics name it.
+/// The endpoint of a request, as named in log and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
     /// An operation of the API by its AWS name; `None` if no operation has this method and path.
     Operation(Option<&'static str>),
     /// An endpoint of participants.
     Participant(&'static str),
-    /// A page or endpoint of the server's own.
+    /// A greenroom-specific page or endpoint.
     Internal(&'static str),
     /// An endpoint that monitoring polls: not counted, and logged at `debug`.
     Monitoring,
@@ -100,7 +100,7 @@ impl HttpService {
         HttpService(Arc::new(Inner { route: Box::new(route), limits, metrics, ids }))
     }
 
-    /// A service that sends every request to `handler`, with limits and metrics of its own.
+    /// A service that sends every request to `handler`, with its own limits and metrics.
     pub fn uniform<F>(settings: &Settings, handler: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Response> + Send + 'static,
@@ -159,7 +159,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     #[tokio::test]
-    async fn a_panic_is_answered_and_its_text_is_not_sent() {
+    async fn a_panic_gets_500_without_its_message() {
         let service = HttpService::uniform(&Settings::for_tests(), async |request: Request| {
             assert!(request.uri().path() != "/panic", "a secret");
             Response::new(Body::from("well"))

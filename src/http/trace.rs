@@ -11,7 +11,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// Whether spans are exported.
 static EXPORTED: AtomicBool = AtomicBool::new(false);
 
-/// Notes that spans are exported from now on.
+/// Marks spans as exported.
 pub fn enable_export() {
     EXPORTED.store(true, Ordering::Relaxed);
 }

@@ -14,7 +14,7 @@ pub struct ErrorSpec {
     pub close: u16,
 }
 
-/// The table in `docs/reference/participants.md`.
+/// See the table in `docs/reference/participants.md`.
 pub fn spec(code: SignalingErrorCode) -> ErrorSpec {
     use SignalingErrorCode as Code;
     let (status, close) = match code {
@@ -79,8 +79,8 @@ pub fn response(error: &SignalingError) -> Response {
     response
 }
 
-/// The error for a failure of the service: `BUSY` while the store is unavailable, else `INTERNAL`. The cause goes to the
-/// log alone.
+/// The error for a failure of the service: `BUSY` while the store is unavailable, else `INTERNAL`. The cause is only
+/// logged.
 pub fn internal(fault: &Fault) -> SignalingError {
     if fault.is_unavailable() {
         return SignalingError::new(SignalingErrorCode::Busy, fault.message());

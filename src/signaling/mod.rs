@@ -3,7 +3,7 @@
 //! A request takes one path: route, token, [`crate::connections`], response. `docs/reference/participants.md` is the reference of the
 //! protocol.
 
-#![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
+#![allow(missing_docs, reason = "self-explanatory fields and variants have no docs")]
 
 mod credentials;
 mod errors;
@@ -204,7 +204,7 @@ fn add_cors_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// The response to an error of the HTTP layers. The message of a panic goes to the log alone.
+/// The response to an error of the HTTP layers. The message of a panic is only logged.
 fn layer_error(error: LayerError) -> Response {
     if let LayerError::Panic(panic) = error {
         tracing::error!(panic = %Bug::from(panic), "participant request panicked");

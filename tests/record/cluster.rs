@@ -1,4 +1,4 @@
-//! A cluster in this process: nodes with a manual clock on one store, and what participants do at them.
+//! A cluster in this process: nodes on one store with a manual clock, and actions of participants on them.
 
 use crate::engines::Engine;
 use clap::Parser;
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// The time at which tests start.
 pub const START: Timestamp = Timestamp(1_767_225_600_000);
 
-/// Nodes on one store; several where the store can be shared.
+/// Nodes on one store; several if the store can be shared.
 pub struct Cluster {
     pub engine: Engine,
     pub clock: Clock,
@@ -41,12 +41,12 @@ pub fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "us-west-2".into() }
 }
 
-pub fn from<T: DeserializeOwned>(value: Value) -> T {
+pub fn from_json<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-/// Runs a check on each engine, with flags of `greenroom serve`.
-pub async fn each(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
+/// Runs a test on each engine, with flags of `greenroom serve`.
+pub async fn on_each_engine(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
     for engine in Engine::both().await {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let cluster = Cluster { engine, clock: Clock::manual(START), flags };
@@ -56,9 +56,9 @@ pub async fn each(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
     }
 }
 
-/// The same on PostgreSQL, which several nodes can share, where it is available.
-pub async fn shared(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
-    each(flags, async |cluster, node| {
+/// Runs a test on PostgreSQL only, which several nodes can share, if it is available.
+pub async fn on_postgres(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
+    on_each_engine(flags, async |cluster, node| {
         if let Engine::Postgres(..) = cluster.engine {
             Box::pin(check(cluster, node)).await;
         }
@@ -90,7 +90,7 @@ impl Cluster {
     }
 
     /// Advances the clock second by second while the given nodes send heartbeats; then they sweep.
-    pub async fn live(&self, seconds: u64, nodes: &[&Node]) {
+    pub async fn advance_with_heartbeats(&self, seconds: u64, nodes: &[&Node]) {
         for _ in 1..seconds {
             self.clock.advance(Duration::from_secs(1));
             for node in nodes {
@@ -112,15 +112,15 @@ impl Cluster {
     }
 }
 
-/// A verified token that is issued now.
-pub fn ticket(node: &Node, stage: &str, participant: &str) -> VerifiedToken {
+/// A verified token issued now.
+pub fn verified(node: &Node, stage: &str, participant: &str) -> VerifiedToken {
     let now = node.0.clock().now().unix_seconds();
     VerifiedToken {
         scope: scope(),
         stage: stage.into(),
         participant: participant.into(),
         user_id: format!("user of {participant}"),
-        attributes: from(json!({"who": participant})),
+        attributes: from_json(json!({"who": participant})),
         capabilities: ParticipantTokenCapabilities(ParticipantTokenCapability::ALL.to_vec()),
         issued_at: now,
         expires_at: now + 3600,
@@ -134,7 +134,7 @@ pub fn subscribe(remote: &str) -> Intent {
     Intent::Subscribe(remote.into())
 }
 
-pub fn here(publisher: Option<&str>) -> Result<Placement, SignalingError> {
+pub fn placed_here(publisher: Option<&str>) -> Result<Placement, SignalingError> {
     Ok(Placement::Here { publisher: publisher.map(str::to_owned) })
 }
 
@@ -150,62 +150,63 @@ impl Node {
 
     /// Creates a stage; returns its id.
     pub async fn stage(&self) -> String {
-        let stage = stages::create(self.call(), from::<CreateStageRequest>(json!({}))).await.unwrap().stage.unwrap();
+        let stage =
+            stages::create(self.call(), from_json::<CreateStageRequest>(json!({}))).await.unwrap().stage.unwrap();
         scope().own(&stage.arn).unwrap().to_owned()
     }
 
     pub async fn delete(&self, stage: &str) -> Result<(), Fault> {
-        let input: DeleteStageRequest = from(json!({"arn": StageArn::new(&scope(), stage)}));
+        let input: DeleteStageRequest = from_json(json!({"arn": StageArn::new(&scope(), stage)}));
         greenroom::app::again(|| stages::delete(self.call(), input.clone())).await.map(drop)
     }
 
     pub async fn disconnect(&self, stage: &str, participant: &str) -> Result<(), Fault> {
         let input = json!({"stageArn": StageArn::new(&scope(), stage), "participantId": participant});
-        greenroom::app::again(|| participants::disconnect(self.call(), from(input.clone()))).await.map(drop)
+        greenroom::app::again(|| participants::disconnect(self.call(), from_json(input.clone()))).await.map(drop)
     }
 
-    pub async fn open(&self, ticket: &VerifiedToken, wish: Intent, id: &str) -> Result<Placement, SignalingError> {
-        connections::open(&self.0, ticket, &wish, id, Client::default()).await.map(|(found, _)| found)
+    pub async fn open(&self, verified: &VerifiedToken, intent: Intent, id: &str) -> Result<Placement, SignalingError> {
+        connections::open(&self.0, verified, &intent, id, Client::default()).await.map(|(found, _)| found)
     }
 
-    pub async fn find(&self, ticket: &VerifiedToken, wish: Intent) -> Result<Placement, SignalingError> {
-        connections::find(&self.0, ticket, &wish).await
+    pub async fn find(&self, verified: &VerifiedToken, intent: Intent) -> Result<Placement, SignalingError> {
+        connections::find(&self.0, verified, &intent).await
     }
 
-    pub async fn started(&self, ticket: &VerifiedToken, id: &str) {
-        connections::started(&self.0, ticket, id).await.unwrap();
+    pub async fn started(&self, verified: &VerifiedToken, id: &str) {
+        connections::started(&self.0, verified, id).await.unwrap();
     }
 
-    pub async fn ended(&self, ticket: &VerifiedToken, id: &str) {
-        connections::ended(&self.0, ticket, id, None).await.unwrap();
+    pub async fn ended(&self, verified: &VerifiedToken, id: &str) {
+        connections::ended(&self.0, verified, id, None).await.unwrap();
     }
 
     /// Opens a connection and starts its media.
-    pub async fn run(&self, ticket: &VerifiedToken, wish: Intent, id: &str) {
-        self.open(ticket, wish, id).await.unwrap();
-        self.started(ticket, id).await;
+    pub async fn run(&self, verified: &VerifiedToken, intent: Intent, id: &str) {
+        self.open(verified, intent, id).await.unwrap();
+        self.started(verified, id).await;
     }
 
     pub async fn view(&self, stage: &str) -> views::View {
         views::view(&self.0, &scope(), stage).await.unwrap()
     }
 
-    /// Ids of the connections that the view has for this node, sorted.
-    pub async fn held(&self, stage: &str) -> Vec<String> {
-        let mut held: Vec<_> = self.view(stage).await.connections.into_iter().collect();
-        held.sort();
-        held
+    /// Sorted ids of the connections that the stage view has for this node.
+    pub async fn connection_ids(&self, stage: &str) -> Vec<String> {
+        let mut connection_ids: Vec<_> = self.view(stage).await.connections.into_iter().collect();
+        connection_ids.sort();
+        connection_ids
     }
 
-    /// Every session of a stage, the newest first: its id, its start and its end.
+    /// All sessions of a stage, newest first: id, start and end.
     pub async fn sessions(&self, stage: &str) -> Vec<(String, i64, Option<i64>)> {
         let mut conn = self.0.db().read().await.unwrap();
         let rows = conn.sessions(&scope(), stage, &greenroom::model::page::Position::last(), 100).await.unwrap();
         rows.into_iter().map(|row| (row.id, row.started_at - START.0, row.ended_at.map(|at| at - START.0))).collect()
     }
 
-    /// Every participant that is or was in a session.
-    pub async fn everybody(&self, stage: &str, session: &str) -> Vec<ParticipantRow> {
+    /// All current and former participants of a session.
+    pub async fn participants_of(&self, stage: &str, session: &str) -> Vec<ParticipantRow> {
         let mut conn = self.0.db().read().await.unwrap();
         let (scope, first) = (scope(), greenroom::model::page::Position::first());
         let at = SessionKey { scope: &scope, stage, session };
@@ -215,7 +216,7 @@ impl Node {
     /// A participant of the newest session.
     pub async fn participant(&self, stage: &str, id: &str) -> ParticipantRow {
         let session = self.sessions(stage).await.remove(0).0;
-        self.everybody(stage, &session).await.into_iter().find(|row| row.id == id).expect("it is in the session")
+        self.participants_of(stage, &session).await.into_iter().find(|row| row.id == id).expect("it is in the session")
     }
 
     /// The rows of a participant's connections.
@@ -228,7 +229,7 @@ impl Node {
         let mut events = Vec::new();
         let mut next = None;
         loop {
-            let input: ListParticipantEventsRequest = from(json!({
+            let input: ListParticipantEventsRequest = from_json(json!({
                 "stageArn": StageArn::new(&scope(), stage), "sessionId": session, "participantId": participant,
                 "maxResults": 100, "nextToken": next,
             }));
@@ -242,7 +243,7 @@ impl Node {
     }
 
     /// The events of a participant in the newest session: name, remote participant and error.
-    pub async fn story(&self, stage: &str, participant: &str) -> Vec<String> {
+    pub async fn event_names(&self, stage: &str, participant: &str) -> Vec<String> {
         let session = self.sessions(stage).await.remove(0).0;
         let word = |event: Event| {
             let about = event.remote_participant_id.map(|id| format!(" {}", &*id)).unwrap_or_default();

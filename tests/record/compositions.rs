@@ -1,6 +1,6 @@
-//! The course of compositions, and its events.
+//! State changes of compositions, and their events.
 
-use crate::cluster::{Cluster, Node, each, from, scope, ticket};
+use crate::cluster::{Cluster, Node, from_json, on_each_engine, scope, verified};
 use crate::engines::Engine;
 use greenroom::app::{compositions, nodes};
 use greenroom::domain::admission::Intent;
@@ -9,7 +9,7 @@ use greenroom::model::stage::StageArn;
 use serde_json::json;
 
 async fn start(node: &Node, stage: &str) -> CompositionArn {
-    let input: StartCompositionRequest = from(json!({
+    let input: StartCompositionRequest = from_json(json!({
         "stageArn": StageArn::new(&scope(), stage),
         "destinations": [{"channel": {"channelArn": "arn:aws:ivs:us-west-2:123456789012:channel/c"}}],
     }));
@@ -17,23 +17,23 @@ async fn start(node: &Node, stage: &str) -> CompositionArn {
 }
 
 async fn stop(node: &Node, arn: &CompositionArn) {
-    let input: StopCompositionRequest = from(json!({"arn": arn}));
+    let input: StopCompositionRequest = from_json(json!({"arn": arn}));
     compositions::stop(node.call(), input).await.unwrap();
 }
 
 /// The events of a stage's compositions: second and name.
-async fn course(node: &Node, stage: &str) -> Vec<(i64, String)> {
+async fn composition_events(node: &Node, stage: &str) -> Vec<(i64, String)> {
     let log = node.log_of(stage).await;
     let of_compositions = log.iter().filter(|entry| entry.body["detail-type"] == "IVS Composition State Change");
     of_compositions.map(|entry| (entry.second(), entry.name())).collect()
 }
 
-fn told(events: &[(i64, &str)]) -> Vec<(i64, String)> {
+fn expected(events: &[(i64, &str)]) -> Vec<(i64, String)> {
     events.iter().map(|(second, name)| (*second, (*name).to_owned())).collect()
 }
 
-/// This node, and another one where the store can be shared.
-async fn two(cluster: &Cluster, one: Node) -> Vec<Node> {
+/// This node, and a second one if the store can be shared.
+async fn nodes_on(cluster: &Cluster, one: Node) -> Vec<Node> {
     let mut nodes = vec![one];
     if let Engine::Postgres(..) = cluster.engine {
         nodes.push(cluster.node("http://two").await);
@@ -41,7 +41,7 @@ async fn two(cluster: &Cluster, one: Node) -> Vec<Node> {
     nodes
 }
 
-/// Advances the clock; every node sends a heartbeat, then all sweep at once, several times.
+/// Advances the clock; every node sends a heartbeat, then all sweep concurrently, several times.
 async fn advance(cluster: &Cluster, nodes: &[Node], seconds: u64) {
     cluster.clock.advance(std::time::Duration::from_secs(seconds));
     for node in nodes {
@@ -55,75 +55,75 @@ async fn advance(cluster: &Cluster, nodes: &[Node], seconds: u64) {
 const START: [(i64, &str); 2] = [(2, "Session Start"), (2, "Destination Start")];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_emitted_once_when_it_is_due_by_any_node() {
-    each(&[], async |cluster, node| {
+async fn an_event_is_emitted_once_when_it_is_due_by_any_node() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let nodes = two(cluster, node).await;
+        let nodes = nodes_on(cluster, node).await;
         start(&nodes[0], &stage).await;
         advance(cluster, &nodes, 1).await;
-        assert_eq!(course(&nodes[0], &stage).await, []);
+        assert_eq!(composition_events(&nodes[0], &stage).await, []);
         advance(cluster, &nodes, 1).await;
-        assert_eq!(course(&nodes[0], &stage).await, told(&START));
+        assert_eq!(composition_events(&nodes[0], &stage).await, expected(&START));
         advance(cluster, &nodes, 58).await;
-        assert_eq!(course(&nodes[0], &stage).await, told(&START), "it is stopping");
+        assert_eq!(composition_events(&nodes[0], &stage).await, expected(&START), "the composition is stopping");
         advance(cluster, &nodes, 1).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
-        assert_eq!(course(&nodes[0], &stage).await, told(&all));
+        assert_eq!(composition_events(&nodes[0], &stage).await, expected(&all));
         advance(cluster, &nodes, 299).await;
         let rows = async || nodes[0].0.db().read().await.unwrap().all_compositions(&scope()).await.unwrap().len();
         assert_eq!(rows().await, 1);
         advance(cluster, &nodes, 1).await;
-        assert_eq!(rows().await, 0, "it is forgotten");
-        assert_eq!(course(&nodes[0], &stage).await, told(&all));
+        assert_eq!(rows().await, 0, "the row is deleted");
+        assert_eq!(composition_events(&nodes[0], &stage).await, expected(&all));
     })
     .await;
 }
 
 #[tokio::test]
-async fn overdue_events_have_the_times_at_which_they_were_due() {
-    each(&[], async |cluster, node| {
+async fn overdue_events_have_their_due_times() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
         start(&node, &stage).await;
         cluster.advance(100_000, &[&node]).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
-        assert_eq!(course(&node, &stage).await, told(&all));
+        assert_eq!(composition_events(&node, &stage).await, expected(&all));
         assert!(node.0.db().read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_composition_ends_a_minute_after_its_last_publisher_left() {
-    each(&[], async |cluster, node| {
+async fn a_composition_stops_a_minute_after_its_last_publisher_left() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let a = ticket(&node, &stage, "a");
+        let a = verified(&node, &stage, "a");
         start(&node, &stage).await;
         cluster.advance(30, &[&node]).await;
         node.run(&a, Intent::Publish, "1").await;
         cluster.advance(100, &[&node]).await;
-        assert_eq!(course(&node, &stage).await, told(&START));
+        assert_eq!(composition_events(&node, &stage).await, expected(&START));
         node.ended(&a, "1").await;
         cluster.advance(60, &[&node]).await;
-        assert_eq!(course(&node, &stage).await, told(&START), "130 + 60: it is stopping");
-        let b = ticket(&node, &stage, "b");
+        assert_eq!(composition_events(&node, &stage).await, expected(&START), "130 + 60: the composition is stopping");
+        let b = verified(&node, &stage, "b");
         node.run(&b, Intent::Publish, "2").await;
         cluster.advance(1, &[&node]).await;
         let all = [&START[..], &[(191, "Destination End"), (191, "Session End")]].concat();
-        assert_eq!(course(&node, &stage).await, told(&all), "too late to keep it");
+        assert_eq!(composition_events(&node, &stage).await, expected(&all), "a new publisher does not revive it");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_stopped_composition_ends_a_second_later_without_events_of_a_start_that_never_was() {
-    each(&[], async |cluster, node| {
+async fn a_composition_stopped_before_its_start_has_no_start_events() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
         let early = start(&node, &stage).await;
         cluster.advance(1, &[&node]).await;
         stop(&node, &early).await;
         let late = start(&node, &stage).await;
         cluster.advance(1, &[&node]).await;
-        assert_eq!(course(&node, &stage).await, told(&[(2, "Session End")]));
+        assert_eq!(composition_events(&node, &stage).await, expected(&[(2, "Session End")]));
         cluster.advance(8, &[&node]).await;
         stop(&node, &late).await;
         cluster.advance(1, &[&node]).await;
@@ -134,14 +134,14 @@ async fn a_stopped_composition_ends_a_second_later_without_events_of_a_start_tha
             (11, "Destination End"),
             (11, "Session End"),
         ];
-        assert_eq!(course(&node, &stage).await, told(&all));
+        assert_eq!(composition_events(&node, &stage).await, expected(&all));
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
-    each(&[], async |cluster, node| {
+async fn deleting_the_stage_fails_a_composition_unless_it_was_stopping() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
         let one = start(&node, &stage).await;
         start(&node, &stage).await;
@@ -149,14 +149,14 @@ async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
         stop(&node, &one).await;
         node.delete(&stage).await.unwrap();
         cluster.advance(1, &[&node]).await;
-        let mut ends: Vec<_> = course(&node, &stage).await.split_off(4);
+        let mut ends: Vec<_> = composition_events(&node, &stage).await.split_off(4);
         ends.sort();
         let all = [(11, "Destination End"), (11, "Destination End"), (11, "Session End"), (11, "Session Failure")];
-        assert_eq!(ends, told(&all));
+        assert_eq!(ends, expected(&all));
         let log = node.log_of(&stage).await;
         let failure = log.iter().find(|entry| entry.name() == "Session Failure").unwrap();
         assert_eq!(failure.body["detail"]["error_code"], "StageDeleted");
-        assert_ne!(failure.body["resources"][0].as_str(), Some(&*one), "that one was stopped before");
+        assert_ne!(failure.body["resources"][0].as_str(), Some(&*one), "the stopped composition does not fail");
         cluster.advance(300, &[&node]).await;
         assert!(node.0.db().read().await.unwrap().all_compositions(&scope()).await.unwrap().is_empty());
     })
@@ -165,14 +165,14 @@ async fn the_deletion_of_its_stage_fails_a_composition_unless_it_was_ending() {
 
 #[tokio::test]
 async fn the_idempotency_token_of_an_expired_composition_starts_another() {
-    each(&[], async |cluster, node| {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
         let input = json!({
             "stageArn": StageArn::new(&scope(), &stage), "idempotencyToken": "again",
             "destinations": [{"channel": {"channelArn": "arn:aws:ivs:us-west-2:123456789012:channel/c"}}],
         });
         let start = async || {
-            let answer = compositions::start(node.call(), from(input.clone())).await.unwrap();
+            let answer = compositions::start(node.call(), from_json(input.clone())).await.unwrap();
             answer.composition.unwrap().arn
         };
         let first = start().await;
@@ -183,7 +183,11 @@ async fn the_idempotency_token_of_an_expired_composition_starts_another() {
         cluster.advance(2, &[&node]).await;
         let all = [&START[..], &[(61, "Destination End"), (61, "Session End")]].concat();
         let all = [&all[..], &[(3662, "Session Start"), (3662, "Destination Start")]].concat();
-        assert_eq!(course(&node, &stage).await, told(&all), "the first one's events are there all the same");
+        assert_eq!(
+            composition_events(&node, &stage).await,
+            expected(&all),
+            "the events of the first composition are emitted as well"
+        );
     })
     .await;
 }

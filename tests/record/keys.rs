@@ -1,14 +1,14 @@
-//! Keys, as a node finds them: what becomes of one takes effect at once, however seldom its row is read.
+//! Access keys and signing keys on a node: changes take effect immediately.
 
 use crate::cluster;
-use crate::cluster::{Node, START, each, scope};
+use crate::cluster::{Node, START, on_each_engine, scope};
 use greenroom::app::credentials::{self, NewKey};
 use greenroom::app::keys;
 use greenroom::backup::{self, BackupError};
 use greenroom::metrics::Format;
 use greenroom::secret::{MasterKey, SecretError};
 
-/// How often this node has read from its store.
+/// The number of store reads of this node.
 fn reads(node: &Node) -> u64 {
     let page = node.0.metrics().page(Format::OpenMetrics);
     let name = r#"greenroom_store_duration_seconds_count{operation="read"}"#;
@@ -16,20 +16,20 @@ fn reads(node: &Node) -> u64 {
     line.trim().parse().unwrap()
 }
 
-/// Calls a few times; whether the key is good, and how often the store was read for it.
+/// Looks a key up five times; returns whether it is valid, and the number of store reads.
 async fn call(node: &Node, key: &str) -> (bool, u64) {
     let before = reads(node);
-    let mut good = Vec::new();
+    let mut valid = Vec::new();
     for _ in 0..5 {
-        good.push(node.0.caller(key, None).await.is_ok());
+        valid.push(node.0.caller(key, None).await.is_ok());
     }
-    assert!(good.iter().all(|one| *one == good[0]), "{good:?}");
-    (good[0], reads(node) - before)
+    assert!(valid.iter().all(|one| *one == valid[0]), "{valid:?}");
+    (valid[0], reads(node) - before)
 }
 
 #[tokio::test]
-async fn a_key_is_read_for_every_request_so_that_a_change_holds_at_once() {
-    each(&["--metrics-listen", "127.0.0.1:0"], async |cluster, node| {
+async fn a_key_is_read_for_every_request_so_that_changes_take_effect_immediately() {
+    on_each_engine(&["--metrics-listen", "127.0.0.1:0"], async |cluster, node| {
         let app = &node.0;
         let new = |name: &str| NewKey {
             account: scope().account,
@@ -41,7 +41,7 @@ async fn a_key_is_read_for_every_request_so_that_a_change_holds_at_once() {
         let key = credentials::create(app.db(), app.secret(), app.ids(), START, new("one")).await.unwrap().row.id;
         assert_eq!(call(&node, &key).await, (true, 5));
         assert_eq!(call(&node, &key).await, (true, 5));
-        // By this process, and by another one.
+        // Changes by this process, then by another process.
         assert!(credentials::enable(app.db(), &key, false).await.unwrap());
         assert_eq!(call(&node, &key).await, (false, 5));
         assert!(credentials::enable(app.db(), &key, true).await.unwrap());
@@ -51,11 +51,11 @@ async fn a_key_is_read_for_every_request_so_that_a_change_holds_at_once() {
         assert!(node.0.caller(&key, None).await.unwrap().0.user.ends_with(":user/two"));
         cluster.engine.write(&["UPDATE access_keys SET enabled = FALSE"]).await;
         assert_eq!(call(&node, &key).await, (false, 5));
-        // A minute after the start.
+        // The expiry is a minute after the start.
         cluster.engine.write(&["UPDATE access_keys SET enabled = TRUE, expires_at = 1767225660000"]).await;
         assert_eq!(call(&node, &key).await, (true, 5));
         cluster.advance(60, &[]).await;
-        assert!(!call(&node, &key).await.0, "nothing was written, but it is late");
+        assert!(!call(&node, &key).await.0, "the key has expired");
         cluster.engine.write(&["UPDATE access_keys SET expires_at = NULL"]).await;
         assert_eq!(call(&node, &key).await, (true, 5));
         cluster.engine.write(&["DELETE FROM access_keys"]).await;
@@ -65,8 +65,8 @@ async fn a_key_is_read_for_every_request_so_that_a_change_holds_at_once() {
 }
 
 #[tokio::test]
-async fn rewrapped_secrets_open_with_the_new_master_key_alone() {
-    each(&[], async |_, node| {
+async fn rewrapped_secrets_are_decrypted_by_the_new_master_key_only() {
+    on_each_engine(&[], async |_, node| {
         let app = &node.0;
         let new = |name: &str, session_token| NewKey {
             account: scope().account,
@@ -108,10 +108,10 @@ async fn rewrapped_secrets_open_with_the_new_master_key_alone() {
 }
 
 #[tokio::test]
-async fn a_token_is_signed_by_the_newest_key_which_is_looked_up_for_every_token() {
-    each(&["--metrics-listen", "127.0.0.1:0"], async |cluster, node| {
+async fn tokens_are_signed_by_the_newest_key_which_is_read_for_every_token() {
+    on_each_engine(&["--metrics-listen", "127.0.0.1:0"], async |cluster, node| {
         let app = &node.0;
-        // The keys that sign a few times, and how often the store was read for it.
+        // The signing keys of five tokens, and the number of store reads.
         let sign = async || {
             let before = reads(&node);
             let mut signed = Vec::new();

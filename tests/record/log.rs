@@ -1,4 +1,4 @@
-//! The log as a test reads it.
+//! Reads the event log.
 
 use crate::cluster::{Cluster, Node, scope};
 use greenroom::app::event_log::{self, Event, EventKind};
@@ -27,7 +27,7 @@ impl Entry {
         self.text("participant_id")
     }
 
-    /// The other participant that it is about.
+    /// The remote participant of the event.
     pub fn remote(&self) -> String {
         self.text("remote_participant_id")
     }
@@ -36,13 +36,13 @@ impl Entry {
         self.text("session_id")
     }
 
-    /// When it happened, in milliseconds.
+    /// The event time, in milliseconds.
     pub fn at(&self) -> i64 {
         let time: Timestamp = serde_json::from_value(self.body["detail"]["event_time_precise"].clone()).unwrap();
         time.0
     }
 
-    /// When it happened, in whole seconds since the test began.
+    /// The event time, in whole seconds since the start of the test.
     pub fn second(&self) -> i64 {
         let time: Timestamp = serde_json::from_value(self.body["time"].clone()).unwrap();
         (time.0 - crate::cluster::START.0) / 1000
@@ -50,7 +50,7 @@ impl Entry {
 }
 
 impl Node {
-    /// Relays the outbox and reads the whole log. Checks what every entry must have.
+    /// Relays the outbox and reads the whole log. Asserts the invariants of all entries.
     pub async fn log(&self) -> Vec<Entry> {
         outbox::relay(&self.0).await.unwrap();
         let mut log: Vec<Entry> = Vec::new();
@@ -68,7 +68,7 @@ impl Node {
         let mut ids: Vec<_> = log.iter().map(|entry| entry.row.id.clone()).collect();
         ids.sort();
         ids.dedup();
-        assert_eq!(ids.len(), log.len(), "every event has an id of its own");
+        assert_eq!(ids.len(), log.len(), "event ids are unique");
         log
     }
 
@@ -94,12 +94,12 @@ fn read(row: Event) -> Entry {
 }
 
 impl Cluster {
-    /// Relays and sweeps on every node at once.
+    /// Relays and sweeps concurrently on all nodes.
     pub async fn sweep_together(&self, nodes: &[&Node]) {
-        let each = nodes.iter().map(|node| async {
+        let on_each_engine = nodes.iter().map(|node| async {
             greenroom::app::nodes::sweep(&node.0).await.unwrap();
             outbox::relay(&node.0).await.unwrap();
         });
-        futures_util::future::join_all(each).await;
+        futures_util::future::join_all(on_each_engine).await;
     }
 }

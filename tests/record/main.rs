@@ -1,9 +1,9 @@
-//! The state of stages: what signaling does through `app`, compared with the store and the API afterwards, on both engines.
+//! The state of stages: actions of signaling through `app`, verified in the store and by the API, on both engines.
 
-#[expect(dead_code, reason = "the stores here are opened by servers")]
+#[expect(dead_code, reason = "servers open the stores")]
 #[path = "../support/engines.rs"]
 mod engines;
-#[expect(dead_code, reason = "participants join and leave by their connections here")]
+#[expect(dead_code, reason = "participants join and leave by connections")]
 #[path = "../support/participants.rs"]
 mod participants;
 

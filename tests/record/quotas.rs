@@ -1,17 +1,17 @@
-//! Quotas hold however fast resources are created.
+//! Quotas under concurrent and external creations.
 
-use crate::cluster::{each, shared};
+use crate::cluster::{on_each_engine, on_postgres};
 use greenroom::app::stages;
 use greenroom::model::fault::Fault;
 use serde_json::json;
 
-/// 19,999 stages of the account, as other nodes may have created them within the same millisecond.
+/// Inserts 19,999 stages, as created by other nodes meanwhile.
 const FILL: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 19999)
     INSERT INTO stages (account, region, id, name, tags, recording, recording_storage_id, created_at, quiet_since)
     SELECT '123456789012', 'us-west-2', 'filled' || n, '', '{}', '{}', '', 0, 0 FROM numbers";
 
 async fn create(node: &crate::cluster::Node) -> Result<(), Fault> {
-    greenroom::app::again(|| stages::create(node.call(), crate::cluster::from(json!({})))).await.map(drop)
+    greenroom::app::again(|| stages::create(node.call(), crate::cluster::from_json(json!({})))).await.map(drop)
 }
 
 fn is_quota(result: Result<(), Fault>) -> bool {
@@ -19,10 +19,10 @@ fn is_quota(result: Result<(), Fault>) -> bool {
 }
 
 #[tokio::test]
-async fn a_quota_that_was_far_away_a_moment_ago_holds() {
+async fn a_quota_is_enforced_after_many_creations_by_other_nodes() {
     let of_account = ["--quotas", "stages=unlimited", "--account-quotas", "stages=20000"];
     for flags in [&["--quotas", "stages=20000"][..], &of_account] {
-        each(flags, async |cluster, node| {
+        on_each_engine(flags, async |cluster, node| {
             create(&node).await.unwrap();
             cluster.engine.write(&[FILL]).await;
             assert!(is_quota(create(&node).await), "the account has 20,000 stages");
@@ -32,8 +32,8 @@ async fn a_quota_that_was_far_away_a_moment_ago_holds() {
 }
 
 #[tokio::test]
-async fn of_nodes_that_create_at_once_no_more_succeed_than_the_quota_allows() {
-    shared(&["--quotas", "stages=10"], async |cluster, one| {
+async fn concurrent_creations_on_two_nodes_do_not_exceed_the_quota() {
+    on_postgres(&["--quotas", "stages=10"], async |cluster, one| {
         let two = cluster.node("http://two").await;
         let created =
             futures_util::future::join_all((0..30).map(|n| create(if n % 2 == 0 { &one } else { &two }))).await;

@@ -1,12 +1,12 @@
-//! The state of a session, rebuilt from its events alone.
+//! Replay: the state of a session, rebuilt from its events only.
 
 use crate::cluster::{Node, START};
 use greenroom::model::participant::{Event, EventName, ParticipantState};
 use greenroom::store::ParticipantRow;
 use std::collections::BTreeMap;
 
-/// What the outbox calls an event of a participant, and whether AWS has it.
-pub const OUTBOX: [(EventName, &str, bool); 12] = [
+/// The log's name of a participant event, and whether AWS has the event.
+pub const LOG_NAMES: [(EventName, &str, bool); 12] = [
     (EventName::Joined, "Participant Joined", false),
     (EventName::Left, "Participant Left", false),
     (EventName::PublishStarted, "Participant Published", true),
@@ -21,7 +21,7 @@ pub const OUTBOX: [(EventName, &str, bool); 12] = [
     (EventName::TokenExchanged, "Token Exchanged", true),
 ];
 
-/// The state of a participant as far as events carry it; times in milliseconds.
+/// The part of a participant's state that events determine; times in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Participant {
     pub first_joined_at: i64,
@@ -33,7 +33,7 @@ pub struct Participant {
 }
 
 impl Participant {
-    /// Applies an event; answers whether it can follow those before it.
+    /// Applies an event; returns whether it is valid after the previous ones.
     fn apply(&mut self, name: EventName, at: i64, remote: &str) -> bool {
         self.events += 1;
         match name {
@@ -64,15 +64,15 @@ impl Participant {
         }
     }
 
-    /// Replays the events of a participant, the oldest first.
+    /// Replays the events of a participant, oldest first.
     pub fn replay(events: &[Event]) -> Participant {
         let mut participant = Participant::default();
         let mut last = START.0;
         for event in events {
             let (name, at) = (event.name.unwrap(), event.event_time.unwrap().0.0);
             let remote = event.remote_participant_id.as_ref().map(|id| id.0.as_str()).unwrap_or_default();
-            assert!(participant.apply(name, at, remote), "{event:?} cannot be here: {events:?}");
-            assert!(at >= last || name == EventName::ReplicationStopped, "time goes on: {events:?}");
+            assert!(participant.apply(name, at, remote), "{event:?} is invalid here: {events:?}");
+            assert!(at >= last || name == EventName::ReplicationStopped, "times are monotonic: {events:?}");
             last = at.max(last);
         }
         participant
@@ -92,7 +92,7 @@ impl From<&ParticipantRow> for Participant {
     }
 }
 
-/// A session; times in milliseconds since the test began.
+/// A session; times in milliseconds since the start of the test.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Session {
     started_at: i64,
@@ -100,9 +100,8 @@ struct Session {
     participants: BTreeMap<String, Participant>,
 }
 
-/// The log of a stage, which has every event, rebuilds each of its sessions as it is stored: when it was open, and the
-/// state of every participant.
-pub async fn rebuilds_sessions(node: &Node, stage: &str) {
+/// Asserts that the replay of a stage's log yields its stored sessions: start, end and the state of all participants.
+pub async fn assert_replay_matches_sessions(node: &Node, stage: &str) {
     let mut replayed: BTreeMap<String, Session> = BTreeMap::new();
     for entry in node.log_of(stage).await {
         let session = replayed.entry(entry.session()).or_default();
@@ -110,15 +109,15 @@ pub async fn rebuilds_sessions(node: &Node, stage: &str) {
             "Session Started" => session.started_at = entry.at() - START.0,
             "Session Ended" => session.ended_at = Some(entry.at() - START.0),
             name => {
-                let event = OUTBOX.iter().find(|event| event.1 == name).unwrap().0;
+                let event = LOG_NAMES.iter().find(|event| event.1 == name).unwrap().0;
                 let participant = session.participants.entry(entry.participant()).or_default();
-                assert!(participant.apply(event, entry.at(), &entry.remote()), "{entry:?} cannot be here");
+                assert!(participant.apply(event, entry.at(), &entry.remote()), "{entry:?} is invalid here");
             }
         }
     }
     let mut stored = BTreeMap::new();
     for (session, started_at, ended_at) in node.sessions(stage).await {
-        let rows = node.everybody(stage, &session).await;
+        let rows = node.participants_of(stage, &session).await;
         let participants = rows.iter().map(|row| (row.id.clone(), row.into())).collect();
         stored.insert(session, Session { started_at, ended_at, participants });
     }

@@ -1,13 +1,13 @@
-//! When sessions begin and end.
+//! Start and end of sessions.
 
-use crate::cluster::{each, ticket};
+use crate::cluster::{on_each_engine, verified};
 use greenroom::domain::admission::Intent;
 
 #[tokio::test]
-async fn a_session_ends_a_minute_after_the_last_participant_left_however_late_that_is_noticed() {
-    each(&[], async |cluster, node| {
+async fn a_session_ends_a_minute_after_the_last_participant_left_regardless_of_the_sweep() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let a = ticket(&node, &stage, "a");
+        let a = verified(&node, &stage, "a");
         node.open(&a, Intent::Events, "1").await.unwrap();
         cluster.advance(10, &[&node]).await;
         node.ended(&a, "1").await;
@@ -18,16 +18,16 @@ async fn a_session_ends_a_minute_after_the_last_participant_left_however_late_th
         node.open(&a, Intent::Events, "2").await.unwrap();
         let sessions = node.sessions(&stage).await;
         assert_eq!((sessions.len(), sessions[0].1, sessions[0].2), (2, 369_000, None));
-        assert_eq!(node.story(&stage, "a").await, ["JOINED"], "a new session begins from nothing");
+        assert_eq!(node.event_names(&stage, "a").await, ["JOINED"], "a new session has no earlier events");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_participant_that_rejoins_in_time_finds_the_session_open_and_later_a_new_one() {
-    each(&[], async |cluster, node| {
+async fn a_rejoin_within_a_minute_continues_the_session_and_a_later_one_opens_a_new_session() {
+    on_each_engine(&[], async |cluster, node| {
         let stage = node.stage().await;
-        let a = ticket(&node, &stage, "a");
+        let a = verified(&node, &stage, "a");
         for round in 0..3 {
             node.open(&a, Intent::Events, "1").await.unwrap();
             cluster.clock.advance(std::time::Duration::from_secs(100));
@@ -45,10 +45,10 @@ async fn a_participant_that_rejoins_in_time_finds_the_session_open_and_later_a_n
 }
 
 #[tokio::test]
-async fn without_a_wait_a_session_ends_with_its_last_participant() {
-    each(&["--session-end-seconds", "0"], async |_, node| {
+async fn with_session_end_seconds_0_a_session_ends_with_its_last_participant() {
+    on_each_engine(&["--session-end-seconds", "0"], async |_, node| {
         let stage = node.stage().await;
-        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        let [a, b] = ["a", "b"].map(|id| verified(&node, &stage, id));
         node.open(&a, Intent::Events, "1").await.unwrap();
         node.run(&b, Intent::Publish, "2").await;
         node.ended(&a, "1").await;
@@ -63,9 +63,9 @@ async fn without_a_wait_a_session_ends_with_its_last_participant() {
 
 #[tokio::test]
 async fn a_session_without_publishers_ends_after_the_configured_time() {
-    each(&["--session-silent-seconds", "180"], async |cluster, node| {
+    on_each_engine(&["--session-silent-seconds", "180"], async |cluster, node| {
         let stage = node.stage().await;
-        let [a, b] = ["a", "b"].map(|id| ticket(&node, &stage, id));
+        let [a, b] = ["a", "b"].map(|id| verified(&node, &stage, id));
         node.open(&a, Intent::Events, "1").await.unwrap();
         cluster.advance(100, &[&node]).await;
         node.run(&b, Intent::Publish, "2").await;
@@ -73,14 +73,14 @@ async fn a_session_without_publishers_ends_after_the_configured_time() {
         node.ended(&b, "2").await;
         cluster.advance(179, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, None);
-        assert_eq!(node.held(&stage).await, ["1"]);
+        assert_eq!(node.connection_ids(&stage).await, ["1"]);
         cluster.advance(5, &[&node]).await;
         assert_eq!(node.sessions(&stage).await[0].2, Some(780_000));
-        assert_eq!(node.story(&stage, "a").await, ["JOINED", "LEFT"]);
+        assert_eq!(node.event_names(&stage, "a").await, ["JOINED", "LEFT"]);
         let session = node.sessions(&stage).await.remove(0).0;
         let left = node.events_in(&stage, &session, "a").await.remove(1);
-        assert_eq!(left.event_time.unwrap().0.0, crate::cluster::START.0 + 780_000, "when it was due");
-        assert!(node.held(&stage).await.is_empty(), "its participants have left");
+        assert_eq!(left.event_time.unwrap().0.0, crate::cluster::START.0 + 780_000, "at the due time");
+        assert!(node.connection_ids(&stage).await.is_empty(), "its participants have left");
         node.ended(&a, "1").await;
     })
     .await;

@@ -1,6 +1,6 @@
-//! Self-signed tokens, and a key to sign them with.
+//! Self-signed tokens and their keys.
 
-use crate::cluster::{Node, START, from, scope};
+use crate::cluster::{Node, START, from_json, scope};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use greenroom::app::public_keys;
@@ -27,11 +27,11 @@ impl Key {
         Key { private, pem, arn: String::new() }
     }
 
-    /// A key whose public half is imported.
+    /// A key whose public key is imported.
     pub async fn imported(node: &Node) -> Key {
         let mut key = Key::new();
         let input = json!({"publicKeyMaterial": key.pem});
-        let imported = public_keys::import(node.call(), from(input)).await.unwrap().public_key.unwrap();
+        let imported = public_keys::import(node.call(), from_json(input)).await.unwrap().public_key.unwrap();
         key.arn = imported.arn.unwrap().0;
         key
     }

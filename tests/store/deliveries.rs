@@ -1,7 +1,7 @@
-//! Event targets, and deliveries that failed.
+//! Event targets, and failed deliveries.
 
 use crate::engines::Engine;
-use crate::{scope, strangers};
+use crate::{other_scopes, scope};
 use greenroom::model::arn::Scope;
 use greenroom::store::{Conn, EVENT, Leased, NEVER, Parked, Progress, StageKey, Written};
 
@@ -13,7 +13,7 @@ fn of(scope: &Scope, stage: &str) -> StageKey {
     StageKey { account: scope.account.clone(), region: scope.region.clone(), stage_id: stage.into() }
 }
 
-/// Writes an event of each of these stages; they are in the log in the order of the stages' names.
+/// Logs an event of each of these stages; the log is sorted by stage name.
 async fn log(tx: &mut Conn, stages: &[&str]) {
     for (number, stage) in (1..).zip(stages) {
         let id = format!("{stage}{number}");
@@ -63,7 +63,7 @@ conformance! {
         assert_eq!(tx.event_target("u").await.unwrap(), None);
     }
 
-    parked_deliveries_are_due_in_the_order_of_each_stage(tx) {
+    parked_deliveries_are_due_in_order_per_stage(tx) {
         log(&mut tx, &["a", "a", "b", "c"]).await;
         let (a, b) = (key("a"), key("b"));
         for row in [parked(1, &a, 50), parked(2, &a, NEVER), parked(3, &b, 40)] {
@@ -72,10 +72,10 @@ conformance! {
         tx.park_delivery("u", parked(1, &a, 1)).await.unwrap();
         assert_eq!((due(&mut tx, 39).await, due(&mut tx, 40).await), (vec![], vec![3]));
         assert_eq!(due(&mut tx, 50).await, [3, 1]);
-        // Another failure, then success: what is behind it is due.
+        // Another failure, then success: the next delivery of the stage is due.
         tx.park_delivery("t", Parked { attempts: 2, error: Some("again"), ..parked(1, &a, 60) }).await.unwrap();
         tx.release_deliveries("t", Some(&a), 55).await.unwrap();
-        assert_eq!(due(&mut tx, 59).await, [3], "it waits for its own time");
+        assert_eq!(due(&mut tx, 59).await, [3], "a retry is not due before its own time");
         let row = &tx.due_deliveries("t", 60, 10).await.unwrap()[1];
         assert_eq!((row.attempts, row.since, row.error.as_deref(), row.id.as_str()), (2, 5, Some("again"), "a1"));
         tx.delete_delivery("t", 1).await.unwrap();
@@ -87,14 +87,14 @@ conformance! {
         assert_eq!(tx.delivery_counts("v").await.unwrap().oldest, None);
     }
 
-    later_events_of_a_waiting_stage_are_found(tx) {
+    stages_with_parked_deliveries_are_found(tx) {
         log(&mut tx, &["a", "b", "a", "", "b"]).await;
-        // The log: one of no stage, two of a, two of b.
+        // The log: one event without a stage, two of a, two of b.
         let a = key("a");
         tx.park_delivery("t", parked(2, &a, 1)).await.unwrap();
         tx.park_delivery("t", Parked { stage: None, ..parked(1, &a, 1) }).await.unwrap();
-        for stranger in strangers() {
-            tx.park_delivery("t", parked(9, &of(&stranger, "b"), 1)).await.unwrap();
+        for other in other_scopes() {
+            tx.park_delivery("t", parked(9, &of(&other, "b"), 1)).await.unwrap();
         }
         assert_eq!(tx.waiting_stages("t", 2, 5).await.unwrap(), std::slice::from_ref(&a));
         assert_eq!(tx.waiting_stages("t", 3, 5).await.unwrap(), []);
@@ -113,7 +113,7 @@ conformance! {
         let dead = tx.dead_deliveries("t", 1, 10).await.unwrap();
         assert_eq!(dead.iter().map(|row| (row.position, row.dead_at)).collect::<Vec<_>>(), [(2, Some(9)), (3, Some(9))]);
         assert_eq!(tx.dead_deliveries("t", 0, 1).await.unwrap()[0].position, 1);
-        assert_eq!(due(&mut tx, 30).await, [4], "nothing waits behind the dead");
+        assert_eq!(due(&mut tx, 30).await, [4], "dead deliveries do not block later ones");
         let counts = tx.delivery_counts("t").await.unwrap();
         assert_eq!((counts.parked, counts.dead, counts.oldest), (1, 3, Some(104)));
         assert!(tx.drop_delivery("t", 2).await.unwrap());

@@ -12,7 +12,7 @@ use sqlx_core::query_as::query_as;
 use sqlx_postgres::PgConnection;
 use std::collections::BTreeMap;
 
-/// Table, column, type, whether it may be NULL, its place in the primary key or 0.
+/// Table, column, type, nullability, position in the primary key or 0.
 type Found = (String, String, String, bool, i64);
 
 const SQLITE: &str = r#"SELECT t.name, c.name, c.type, c."notnull" = 0, CAST(c.pk AS BIGINT)
@@ -39,7 +39,7 @@ async fn columns(engine: &Engine) -> Vec<Found> {
     }
 }
 
-/// What a column of a kind is in either engine.
+/// Whether a column type of either engine matches a kind.
 fn is(kind: Kind, name: &str, nullable: bool) -> bool {
     let types: &[&str] = match kind {
         Kind::Text | Kind::Sealed => &["TEXT", "text"],
@@ -73,7 +73,7 @@ async fn a_backup_has_every_table_and_column_of_every_schema() {
                         column.unwrap_or_else(|| panic!("{}.{name} is not in src/store/tables.rs", table.name));
                     assert!(is(column.kind, kind, *nullable), "{}.{name} is {kind}", table.name);
                 }
-                assert_eq!(found.len(), known.len(), "{} has columns that no engine has", table.name);
+                assert_eq!(found.len(), known.len(), "{} lists columns that do not exist", table.name);
                 let mut key: Vec<_> =
                     found.iter().filter(|found| found.4 > 0).map(|found| (found.4, &*found.1)).collect();
                 key.sort();
@@ -86,7 +86,7 @@ async fn a_backup_has_every_table_and_column_of_every_schema() {
 }
 
 #[tokio::test]
-async fn a_store_without_a_schema_says_so() {
+async fn the_schema_version_of_an_empty_store_is_none() {
     for engine in Engine::both().await {
         let db = Db::open(&engine.options()).await.unwrap();
         assert_eq!(db.read().await.unwrap().schema().await.unwrap(), None);
@@ -126,7 +126,7 @@ async fn a_write_snapshot_conflicts_with_rows_written_since() {
         let mut late = db.write_snapshot().await.unwrap();
         assert_eq!(late.tags(&scope(), ResourceKind::Stage, "s").await.unwrap(), before);
         if !db.is_shared() {
-            // One writes at a time.
+            // SQLite has one writer at a time.
             late.set_tags(&scope(), ResourceKind::Stage, "s", &Tags::default()).await.unwrap();
             late.commit().await.unwrap();
         } else {
@@ -163,7 +163,7 @@ conformance! {
             row[1] = Cell::Text("eu-south-1".into());
         }
         tx.restore(table, &columns, &rows[..5]).await.unwrap();
-        // None of these is inserted, and the transaction can go on.
+        // None of these is inserted, and the transaction remains usable.
         assert!(matches!(tx.restore(table, &columns, &rows[4..]).await, Err(StoreError::Duplicate(_))));
         tx.restore(table, &columns, &rows[5..]).await.unwrap();
         let restored = tx.dump(table, &columns, None, 100).await.unwrap();
@@ -206,8 +206,8 @@ conformance! {
 #[test]
 fn each_table_is_listed_once() {
     let names: Vec<_> = TABLES.iter().map(|table| table.name).collect();
-    let mut once = names.clone();
-    once.sort_unstable();
-    once.dedup();
-    assert_eq!(once.len(), names.len());
+    let mut distinct = names.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), names.len());
 }

@@ -1,4 +1,4 @@
-//! Conformance of the store: one suite, every statement, both engines.
+//! Conformance of the store: one suite covers every statement on both engines.
 
 #[path = "../support/engines.rs"]
 mod engines;
@@ -32,8 +32,8 @@ fn scope() -> Scope {
     Scope { account: "123456789012".into(), region: "us-west-2".into() }
 }
 
-/// The same account in another region, and another account: neither may see rows of `scope`.
-fn strangers() -> [Scope; 2] {
+/// The same account in another region, and another account: rows of `scope` must be invisible to both.
+fn other_scopes() -> [Scope; 2] {
     [
         Scope { account: "123456789012".into(), region: "eu-west-1".into() },
         Scope { account: "999999999999".into(), region: "us-west-2".into() },
@@ -61,7 +61,7 @@ fn stage(id: &str, created_at: i64) -> StageRow {
     }
 }
 
-/// Runs a check in a transaction of its own on each engine.
+/// Defines tests that run in one transaction on each engine.
 macro_rules! conformance {
     ($( $name:ident($tx:ident) $body:block )*) => {$(
         #[tokio::test]
@@ -90,7 +90,7 @@ mod reads;
 mod server;
 mod sqlite;
 
-/// Reads the pages of a list to its end.
+/// Paginates through a whole list; returns the ids.
 macro_rules! walk {
     ($from:expr, |$place:ident| $page:expr, |$row:ident| $key:expr) => {{
         let mut $place = $from;
@@ -107,8 +107,8 @@ macro_rules! walk {
 }
 
 conformance! {
-    stages_are_written_read_and_listed_in_the_order_of_creation(tx) {
-        // Upper case sorts before lower case on either engine.
+    stages_are_inserted_read_and_listed_in_order_of_creation(tx) {
+        // Upper case sorts before lower case on both engines.
         for (id, created_at) in [("b", 2), ("a", 2), ("Z", 2), ("late", 3), ("early", 1)] {
             tx.insert_stage(&scope(), &stage(id, created_at)).await.unwrap();
         }
@@ -120,11 +120,11 @@ conformance! {
         assert_eq!(ids, ["early", "Z", "a", "b", "late"]);
         assert_eq!(tx.count_resources(&scope(), ResourceKind::Stage, 100).await.unwrap(), 5);
         assert_eq!(tx.count_resources(&scope(), ResourceKind::Stage, 3).await.unwrap(), 3);
-        for stranger in strangers() {
-            assert!(tx.stage(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.lock_stage(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.stages(&stranger, &Position::first(), 10).await.unwrap().is_empty());
-            assert_eq!(tx.count_resources(&stranger, ResourceKind::Stage, 10).await.unwrap(), 0);
+        for other in other_scopes() {
+            assert!(tx.stage(&other, "a").await.unwrap().is_none());
+            assert!(tx.lock_stage(&other, "a").await.unwrap().is_none());
+            assert!(tx.stages(&other, &Position::first(), 10).await.unwrap().is_empty());
+            assert_eq!(tx.count_resources(&other, ResourceKind::Stage, 10).await.unwrap(), 0);
         }
         let elsewhere = Scope { region: "eu-central-1".into(), ..scope() };
         tx.insert_stage(&elsewhere, &stage("a", 1)).await.unwrap();
@@ -157,24 +157,24 @@ conformance! {
         assert!(!tx.is_participant_revoked(&scope(), id, "p").await.unwrap());
     }
 
-    a_stage_has_one_open_session_at_most(tx) {
+    a_stage_has_at_most_one_open_session(tx) {
         tx.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
         assert!(tx.open_session(&scope(), "a").await.unwrap().is_none());
         tx.insert_session(&scope(), "a", "st-1", 10, None).await.unwrap();
         assert_eq!(tx.open_session(&scope(), "a").await.unwrap().unwrap().id, "st-1");
         assert_eq!(tx.stage(&scope(), "a").await.unwrap().unwrap().active_session.as_deref(), Some("st-1"));
         assert!(tx.end_session(&scope(), "a", "st-1", 20).await.unwrap());
-        assert!(!tx.end_session(&scope(), "a", "st-1", 30).await.unwrap(), "it has ended before");
+        assert!(!tx.end_session(&scope(), "a", "st-1", 30).await.unwrap(), "the session has already ended");
         tx.insert_session(&scope(), "a", "st-2", 10, None).await.unwrap();
         tx.insert_session(&scope(), "other", "st-3", 10, None).await.unwrap();
         let row = tx.session(&scope(), "a", "st-1").await.unwrap().unwrap();
         assert_eq!((row.started_at, row.ended_at), (10, Some(20)));
         let ids = walk!(Position::last(), |place| tx.sessions(&scope(), "a", &place, 1), |row| (row.started_at, row.id.clone()));
-        assert_eq!(ids, ["st-2", "st-1"], "the newest first, ties by id");
-        for stranger in strangers() {
-            assert!(tx.session(&stranger, "a", "st-1").await.unwrap().is_none());
-            assert!(tx.open_session(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.sessions(&stranger, "a", &Position::last(), 9).await.unwrap().is_empty());
+        assert_eq!(ids, ["st-2", "st-1"], "newest first, then by id");
+        for other in other_scopes() {
+            assert!(tx.session(&other, "a", "st-1").await.unwrap().is_none());
+            assert!(tx.open_session(&other, "a").await.unwrap().is_none());
+            assert!(tx.sessions(&other, "a", &Position::last(), 9).await.unwrap().is_empty());
         }
     }
 
@@ -197,7 +197,7 @@ conformance! {
                 ..participant(id, joined)
             };
             tx.insert_participant(here, &row).await.unwrap();
-            assert_eq!(tx.participant(here, id).await.unwrap().unwrap(), row, "what is written is read");
+            assert_eq!(tx.participant(here, id).await.unwrap().unwrap(), row, "the row is read as written");
         }
         for (filter, expected) in [
             (ParticipantFilter::All, &["p1", "p2", "p3"][..]),
@@ -218,12 +218,12 @@ conformance! {
         assert_eq!(connected, ["p2", "p3"]);
         assert_eq!(tx.count_publishing(&scope, "a").await.unwrap(), 2);
         assert_eq!(tx.count_recording(here).await.unwrap(), 1);
-        for stranger in strangers() {
-            let there = SessionKey { scope: &stranger, ..here };
+        for other in other_scopes() {
+            let there = SessionKey { scope: &other, ..here };
             assert!(tx.participant(there, "p1").await.unwrap().is_none());
             assert!(tx.connected_participants(there).await.unwrap().is_empty());
             assert!(tx.participants(there, &ParticipantFilter::All, &Position::first(), 9).await.unwrap().is_empty());
-            assert_eq!(tx.count_publishing(&stranger, "a").await.unwrap(), 0);
+            assert_eq!(tx.count_publishing(&other, "a").await.unwrap(), 0);
             assert_eq!(tx.count_recording(there).await.unwrap(), 0);
         }
     }
@@ -237,7 +237,7 @@ conformance! {
         assert_eq!(row.events, 1);
         let next = ParticipantRow { publishing: true, published: true, events: 2, ..row.clone() };
         assert!(tx.update_participant(here, 1, &next).await.unwrap());
-        assert!(!tx.update_participant(here, 1, &next).await.unwrap(), "one event has been added since");
+        assert!(!tx.update_participant(here, 1, &next).await.unwrap(), "the event count has changed");
         assert_eq!(tx.participant(here, "p").await.unwrap().unwrap(), next);
         let (_, events) = Participant::first_join("p", false, Timestamp(5));
         tx.insert_events(here, "p", 1, &[events[0].clone(), events[0].clone()]).await.unwrap();
@@ -246,12 +246,12 @@ conformance! {
         let rest = tx.events(here, "p", 1, 9).await.unwrap();
         assert_eq!((rest.len(), rest[0].0), (1, 2));
         assert_eq!(rest[0].1.0, events[0]);
-        for stranger in strangers() {
-            assert!(tx.events(SessionKey { scope: &stranger, ..here }, "p", -1, 9).await.unwrap().is_empty());
+        for other in other_scopes() {
+            assert!(tx.events(SessionKey { scope: &other, ..here }, "p", -1, 9).await.unwrap().is_empty());
         }
     }
 
-    a_locked_stage_comes_with_what_may_be_due(tx) {
+    a_locked_stage_is_returned_with_its_due_work(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
         let due = async |tx: &mut Conn, now| tx.hold_stage(&scope, "s", now).await.unwrap().unwrap().1;
@@ -268,9 +268,9 @@ conformance! {
         assert_eq!(due(&mut tx, 40).await, Due { session: None, replications: false });
         let into = ReplicationRow { source_stage_id: "x".into(), destination_stage_id: "s".into(), ..replication("d3", 1, ReplicationState::Active) };
         tx.put_replication(&scope, &into).await.unwrap();
-        assert!(due(&mut tx, 40).await.replications, "those that come to it too");
-        for stranger in strangers() {
-            assert!(tx.hold_stage(&stranger, "s", 40).await.unwrap().is_none());
+        assert!(due(&mut tx, 40).await.replications, "replications into the stage count too");
+        for other in other_scopes() {
+            assert!(tx.hold_stage(&other, "s", 40).await.unwrap().is_none());
         }
     }
 
@@ -285,8 +285,8 @@ conformance! {
             let seen = SightRow { active_session: Some(session.clone()), revision: Some(revision) };
             assert_eq!(sight(&mut tx).await, Some(seen));
         }
-        for stranger in strangers() {
-            assert_eq!(tx.sight_of_stage(&stranger, "s").await.unwrap(), None);
+        for other in other_scopes() {
+            assert_eq!(tx.sight_of_stage(&other, "s").await.unwrap(), None);
         }
     }
 
@@ -299,8 +299,8 @@ conformance! {
         assert_eq!(ends_at(&mut tx).await, None, "a participant is connected");
         let row = ParticipantRow { state: DISCONNECTED, ..participant("p", 1) };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
-        for stranger in strangers() {
-            tx.set_empty_session_due(&stranger, "s", &session, Some(6)).await.unwrap();
+        for other in other_scopes() {
+            tx.set_empty_session_due(&other, "s", &session, Some(6)).await.unwrap();
         }
         tx.set_empty_session_due(&scope, "s", &session, Some(7)).await.unwrap();
         assert_eq!(ends_at(&mut tx).await, Some(7));
@@ -308,12 +308,12 @@ conformance! {
         assert_eq!(ends_at(&mut tx).await, None);
         tx.end_session(&scope, "s", &session, 9).await.unwrap();
         tx.set_empty_session_due(&scope, "s", &session, Some(8)).await.unwrap();
-        assert_eq!(tx.session(&scope, "s", &session).await.unwrap().unwrap().ends_at, None, "what has ended is not due");
+        assert_eq!(tx.session(&scope, "s", &session).await.unwrap().unwrap().ends_at, None, "ended sessions are not due");
     }
 
     a_joining_participant_is_read_with_revocation_and_current_token(tx) {
         let scope = scope();
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), None, "there is no such stage");
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), None, "the stage does not exist");
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
         let unrestricted = Some(GuestRow { revoked: false, token: None });
         assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), unrestricted);
@@ -332,13 +332,13 @@ conformance! {
         assert_eq!(tx.revoked_and_living(&scope, "s", "q", "m").await.unwrap(), (false, false));
         tx.fence_node("n", 9).await.unwrap();
         assert_eq!(tx.revoked_and_living(&scope, "s", "q", "n").await.unwrap(), (false, false));
-        for stranger in strangers() {
-            assert_eq!(tx.guest(&stranger, "s", "p").await.unwrap(), None);
-            assert!(!tx.revoked_and_living(&stranger, "s", "p", "n").await.unwrap().0);
+        for other in other_scopes() {
+            assert_eq!(tx.guest(&other, "s", "p").await.unwrap(), None);
+            assert!(!tx.revoked_and_living(&other, "s", "p", "n").await.unwrap().0);
         }
         let row = ParticipantRow { state: DISCONNECTED, ..row };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), Some(GuestRow { revoked: true, token: None }), "it is gone");
+        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), Some(GuestRow { revoked: true, token: None }), "a disconnected participant has no current token");
     }
 
     revocations_are_idempotent_and_permanent(tx) {
@@ -352,13 +352,13 @@ conformance! {
         assert!(!tx.is_participant_revoked(&scope, "a", "q").await.unwrap());
         assert!(tx.is_connection_token_revoked(&scope, "t").await.unwrap());
         assert!(!tx.is_connection_token_revoked(&scope, "u").await.unwrap());
-        for stranger in strangers() {
-            assert!(!tx.is_participant_revoked(&stranger, "a", "p").await.unwrap());
-            assert!(!tx.is_connection_token_revoked(&stranger, "t").await.unwrap());
+        for other in other_scopes() {
+            assert!(!tx.is_participant_revoked(&other, "a", "p").await.unwrap());
+            assert!(!tx.is_connection_token_revoked(&other, "t").await.unwrap());
         }
     }
 
-    signing_keys_are_listed_the_newest_first(tx) {
+    signing_keys_are_listed_newest_first(tx) {
         assert!(tx.newest_signing_key().await.unwrap().is_none());
         for (id, created_at) in [("old", 1), ("new", 3), ("middle", 2)] {
             let row = SigningKeyRow { id: id.into(), created_at, sealed: Some("sealed".into()), retired_at: None };
@@ -372,7 +372,7 @@ conformance! {
         assert!(tx.signing_key("unknown").await.unwrap().is_none());
     }
 
-    a_retired_signing_key_stays_without_its_private_key_and_does_not_sign(tx) {
+    a_retired_signing_key_loses_its_private_key_and_does_not_sign(tx) {
         for (id, created_at) in [("old", 1), ("new", 2)] {
             let row = SigningKeyRow { id: id.into(), created_at, sealed: Some("sealed".into()), retired_at: None };
             tx.insert_signing_key(&row).await.unwrap();
@@ -402,7 +402,7 @@ conformance! {
         assert_eq!(tx.signing_key("b").await.unwrap().unwrap().sealed.as_deref(), Some("old"));
     }
 
-    access_keys_are_found_by_id_only(tx) {
+    access_keys_are_inserted_read_listed_and_deleted(tx) {
         let key = |id: &str, created_at: i64| AccessKeyRow {
             id: id.into(),
             account: "123456789012".into(),
@@ -418,8 +418,8 @@ conformance! {
         for (id, created_at) in [("B", 1), ("A", 2), ("a", 1)] {
             tx.insert_access_key(&key(id, created_at)).await.unwrap();
         }
-        assert_eq!(tx.access_key("A").await.unwrap(), Some(key("A", 2)), "what is written is read");
-        assert_eq!(tx.access_key("b").await.unwrap(), None, "case counts");
+        assert_eq!(tx.access_key("A").await.unwrap(), Some(key("A", 2)), "the row is read as written");
+        assert_eq!(tx.access_key("b").await.unwrap(), None, "ids are case-sensitive");
         let ids = walk!(Position::first(), |place| tx.access_keys(&place, 1), |row| (row.created_at, row.id.clone()));
         assert_eq!(ids, ["B", "a", "A"]);
         assert!(tx.enable_access_key("A", false).await.unwrap());
@@ -431,7 +431,7 @@ conformance! {
         assert!(!tx.enable_access_key("A", true).await.unwrap());
     }
 
-    public_keys_are_written_read_listed_and_deleted(tx) {
+    public_keys_are_inserted_read_listed_and_deleted(tx) {
         let key = |id: &str, created_at: i64| PublicKeyRow {
             id: id.into(),
             name: "n".into(),
@@ -447,17 +447,17 @@ conformance! {
         let ids = walk!(Position::first(), |place| tx.public_keys(&scope(), &place, 1), |row| (row.created_at, row.id.clone()));
         assert_eq!(ids, ["a", "b"]);
         assert_eq!(tx.count_resources(&scope(), ResourceKind::PublicKey, 9).await.unwrap(), 2);
-        for stranger in strangers() {
-            assert!(tx.public_key(&stranger, "a").await.unwrap().is_none());
-            assert!(!tx.delete_resource(&stranger, ResourceKind::PublicKey, "a").await.unwrap());
-            assert_eq!(tx.count_resources(&stranger, ResourceKind::PublicKey, 9).await.unwrap(), 0);
-            tx.insert_public_key(&stranger, &key("b", 1)).await.unwrap();
+        for other in other_scopes() {
+            assert!(tx.public_key(&other, "a").await.unwrap().is_none());
+            assert!(!tx.delete_resource(&other, ResourceKind::PublicKey, "a").await.unwrap());
+            assert_eq!(tx.count_resources(&other, ResourceKind::PublicKey, 9).await.unwrap(), 0);
+            tx.insert_public_key(&other, &key("b", 1)).await.unwrap();
         }
         assert!(tx.delete_resource(&scope(), ResourceKind::PublicKey, "a").await.unwrap());
         assert!(!tx.delete_resource(&scope(), ResourceKind::PublicKey, "a").await.unwrap());
     }
 
-    encoder_and_storage_configurations_are_written_read_listed_and_deleted(tx) {
+    encoder_and_storage_configurations_are_inserted_read_listed_and_deleted(tx) {
         for (id, created_at) in [("b", 1), ("a", 2)] {
             let encoder = EncoderConfigurationRow {
                 id: id.into(),
@@ -482,13 +482,13 @@ conformance! {
         let encoders = walk!(Position::first(), |place| tx.encoder_configurations(&scope(), &place, 1), |row| (row.created_at, row.id.clone()));
         let storages = walk!(Position::first(), |place| tx.storage_configurations(&scope(), &place, 1), |row| (row.created_at, row.id.clone()));
         assert_eq!((encoders, storages), (vec!["b".to_owned(), "a".to_owned()], vec!["b".to_owned(), "a".to_owned()]));
-        for stranger in strangers() {
-            assert!(tx.encoder_configuration(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.storage_configuration(&stranger, "a").await.unwrap().is_none());
-            assert!(!tx.delete_resource(&stranger, ResourceKind::EncoderConfiguration, "a").await.unwrap());
-            assert!(!tx.delete_resource(&stranger, ResourceKind::StorageConfiguration, "a").await.unwrap());
-            assert_eq!(tx.count_resources(&stranger, ResourceKind::EncoderConfiguration, 9).await.unwrap(), 0);
-            assert_eq!(tx.count_resources(&stranger, ResourceKind::StorageConfiguration, 9).await.unwrap(), 0);
+        for other in other_scopes() {
+            assert!(tx.encoder_configuration(&other, "a").await.unwrap().is_none());
+            assert!(tx.storage_configuration(&other, "a").await.unwrap().is_none());
+            assert!(!tx.delete_resource(&other, ResourceKind::EncoderConfiguration, "a").await.unwrap());
+            assert!(!tx.delete_resource(&other, ResourceKind::StorageConfiguration, "a").await.unwrap());
+            assert_eq!(tx.count_resources(&other, ResourceKind::EncoderConfiguration, 9).await.unwrap(), 0);
+            assert_eq!(tx.count_resources(&other, ResourceKind::StorageConfiguration, 9).await.unwrap(), 0);
         }
         assert_eq!(tx.count_resources(&scope(), ResourceKind::EncoderConfiguration, 9).await.unwrap(), 2);
         assert_eq!(tx.count_resources(&scope(), ResourceKind::StorageConfiguration, 9).await.unwrap(), 2);
@@ -523,12 +523,12 @@ conformance! {
         tx.update_ingest_configuration(&scope, &row).await.unwrap();
         let row = tx.ingest_configuration(&scope, "b").await.unwrap().unwrap();
         assert_eq!((row.stage_id.as_deref(), row.state, row.redundant, row.credentials.len()), (Some("s2"), ACTIVE, true, 0));
-        for stranger in strangers() {
-            assert!(tx.ingest_configuration(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.lock_ingest_configuration(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.ingest_configurations_of_stage(&stranger, "s1").await.unwrap().is_empty());
-            assert!(!tx.delete_resource(&stranger, ResourceKind::IngestConfiguration, "a").await.unwrap());
-            assert_eq!(tx.count_resources(&stranger, ResourceKind::IngestConfiguration, 9).await.unwrap(), 0);
+        for other in other_scopes() {
+            assert!(tx.ingest_configuration(&other, "a").await.unwrap().is_none());
+            assert!(tx.lock_ingest_configuration(&other, "a").await.unwrap().is_none());
+            assert!(tx.ingest_configurations_of_stage(&other, "s1").await.unwrap().is_empty());
+            assert!(!tx.delete_resource(&other, ResourceKind::IngestConfiguration, "a").await.unwrap());
+            assert_eq!(tx.count_resources(&other, ResourceKind::IngestConfiguration, 9).await.unwrap(), 0);
         }
         assert!(tx.delete_resource(&scope, ResourceKind::IngestConfiguration, "a").await.unwrap());
     }
@@ -540,7 +540,7 @@ conformance! {
             tx.insert_composition(&scope, &composition(id, started_at, stage, encoder)).await.unwrap();
         }
         assert_eq!(tx.composition(&scope, "a").await.unwrap().unwrap().quiet_since, Some(7));
-        assert_eq!(tx.composition(&scope, "b").await.unwrap().unwrap().quiet_since, None, "its stage is gone");
+        assert_eq!(tx.composition(&scope, "b").await.unwrap().unwrap().quiet_since, None, "the stage does not exist");
         let session = connected_participant(&mut tx, "s1", "p").await;
         let here = SessionKey { scope: &scope, stage: "s1", session: &session };
         let row = tx.participant(here, "p").await.unwrap().unwrap();
@@ -564,33 +564,33 @@ conformance! {
         tx.stop_composition(&scope, "a", 50, Some(CompositionError::StageDeleted)).await.unwrap();
         tx.stop_composition(&scope, "a", 99, None).await.unwrap();
         let row = tx.lock_composition(&scope, "a").await.unwrap().unwrap();
-        assert_eq!((row.stopping_at, row.error_code), (Some(50), Some(CompositionError::StageDeleted)), "the first time counts");
+        assert_eq!((row.stopping_at, row.error_code), (Some(50), Some(CompositionError::StageDeleted)), "the first stop is kept");
         assert!(tx.lock_composition(&scope, "none").await.unwrap().is_none());
         tx.note_course(&scope, "a", Progress::Started, 70).await.unwrap();
         let due: Vec<_> = tx.due_compositions(70, 9).await.unwrap().into_iter().map(|key| (key.scope(), key.id)).collect();
-        assert_eq!(due.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["b", "c", "a"], "the longest overdue first");
+        assert_eq!(due.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["b", "c", "a"], "most overdue first");
         assert!(due.iter().all(|(owner, _)| *owner == scope));
         assert_eq!(tx.due_compositions(69, 9).await.unwrap().len(), 2);
         assert_eq!(tx.due_compositions(70, 1).await.unwrap().len(), 1);
         let row = tx.composition(&scope, "a").await.unwrap().unwrap();
         assert_eq!((row.told, row.next_at), (Progress::Started, 70));
-        for stranger in strangers() {
-            tx.stop_composition(&stranger, "b", 50, None).await.unwrap();
-            tx.note_course(&stranger, "b", Progress::Ended, 70).await.unwrap();
-            tx.free_idempotency_token(&stranger, "b").await.unwrap();
-            assert!(tx.lock_composition(&stranger, "b").await.unwrap().is_none());
+        for other in other_scopes() {
+            tx.stop_composition(&other, "b", 50, None).await.unwrap();
+            tx.note_course(&other, "b", Progress::Ended, 70).await.unwrap();
+            tx.free_idempotency_token(&other, "b").await.unwrap();
+            assert!(tx.lock_composition(&other, "b").await.unwrap().is_none());
         }
         let row = tx.composition(&scope, "b").await.unwrap().unwrap();
         let token = row.idempotency_token.as_deref();
         assert_eq!((row.stopping_at, row.told, token), (None, Progress::Requested, Some("token of b")));
         tx.free_idempotency_token(&scope, "b").await.unwrap();
         assert!(tx.composition_by_token(&scope, "token of b").await.unwrap().is_none());
-        for stranger in strangers() {
-            assert!(tx.composition(&stranger, "a").await.unwrap().is_none());
-            assert!(tx.composition_by_token(&stranger, "token of a").await.unwrap().is_none());
-            assert!(tx.all_compositions(&stranger).await.unwrap().is_empty());
-            assert!(tx.compositions_of_stage(&stranger, "s1").await.unwrap().is_empty());
-            assert!(tx.compositions(&stranger, (None, None), &Position::last(), 9).await.unwrap().is_empty());
+        for other in other_scopes() {
+            assert!(tx.composition(&other, "a").await.unwrap().is_none());
+            assert!(tx.composition_by_token(&other, "token of a").await.unwrap().is_none());
+            assert!(tx.all_compositions(&other).await.unwrap().is_empty());
+            assert!(tx.compositions_of_stage(&other, "s1").await.unwrap().is_empty());
+            assert!(tx.compositions(&other, (None, None), &Position::last(), 9).await.unwrap().is_empty());
         }
         tx.delete_resource(&scope, ResourceKind::Composition, "a").await.unwrap();
         assert!(tx.composition(&scope, "a").await.unwrap().is_none());
@@ -619,11 +619,11 @@ conformance! {
         }
         assert_eq!(tx.replications_of_stage(&scope, "d2").await.unwrap().len(), 1);
         assert_eq!(tx.replications_of_stage(&scope, "s").await.unwrap().len(), 3);
-        for stranger in strangers() {
-            assert!(tx.replication(&stranger, "s", "p", "d1").await.unwrap().is_none());
-            assert!(tx.replications(&stranger, "s", "p", &Position::first(), 9).await.unwrap().is_empty());
-            assert!(tx.replications_of_stage(&stranger, "s").await.unwrap().is_empty());
-            tx.delete_replications_of_stage(&stranger, "s").await.unwrap();
+        for other in other_scopes() {
+            assert!(tx.replication(&other, "s", "p", "d1").await.unwrap().is_none());
+            assert!(tx.replications(&other, "s", "p", &Position::first(), 9).await.unwrap().is_empty());
+            assert!(tx.replications_of_stage(&other, "s").await.unwrap().is_empty());
+            tx.delete_replications_of_stage(&other, "s").await.unwrap();
         }
         tx.delete_replications_of_stage(&scope, "d2").await.unwrap();
         assert_eq!(tx.replications_of_stage(&scope, "s").await.unwrap().len(), 2);
@@ -646,9 +646,9 @@ conformance! {
             tx.set_tags(&scope, kind, "x", &new).await.unwrap();
             assert_eq!(tx.tags(&scope, kind, "x").await.unwrap(), Some(new));
             assert!(tx.tags(&scope, kind, "y").await.unwrap().is_none());
-            for stranger in strangers() {
-                assert!(tx.tags(&stranger, kind, "x").await.unwrap().is_none());
-                assert!(tx.lock_tags(&stranger, kind, "x").await.unwrap().is_none());
+            for other in other_scopes() {
+                assert!(tx.tags(&other, kind, "x").await.unwrap().is_none());
+                assert!(tx.lock_tags(&other, kind, "x").await.unwrap().is_none());
             }
         }
     }
@@ -662,7 +662,7 @@ conformance! {
             ConnectionRow { node_id: "n2".into(), connection_token_id: None, ..connection("C4", "q", subscribe("p")) },
         ] {
             tx.insert_connection(&scope, "s", &row).await.unwrap();
-            assert_eq!(tx.connection(&scope, "s", &row.id).await.unwrap(), Some(row), "what is written is read");
+            assert_eq!(tx.connection(&scope, "s", &row.id).await.unwrap(), Some(row), "the row is read as written");
         }
         tx.insert_connection(&scope, "other", &connection("c1", "p", Intent::Events)).await.unwrap();
         let ids = |rows: Vec<ConnectionRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
@@ -671,25 +671,25 @@ conformance! {
         assert_eq!(tx.publishing_connection(&scope, "s", "q").await.unwrap(), None);
         assert_eq!(ids(tx.connections_of_node(&scope, "s", "n1", 2).await.unwrap()), ["c1", "c2"]);
         assert_eq!(ids(tx.connections_of_token(&scope, "s", "t", 9).await.unwrap()), ["c1", "c2", "c3"]);
-        assert!(tx.connections_of_token(&scope, "s", "", 9).await.unwrap().is_empty(), "no token is none");
+        assert!(tx.connections_of_token(&scope, "s", "", 9).await.unwrap().is_empty(), "an empty token id matches no connection");
         let stages = |rows: Vec<StageKey>| rows.into_iter().map(|row| row.stage_id).collect::<Vec<_>>();
         assert_eq!(stages(tx.stages_of_node("n1", 9).await.unwrap()), ["other", "s"]);
         assert_eq!(stages(tx.stages_of_node("n1", 1).await.unwrap()), ["other"]);
         assert_eq!(tx.stages_of_node("n2", 9).await.unwrap()[0].scope(), scope);
         assert_eq!(stages(tx.stages_of_token(&scope, "t", 9).await.unwrap()), ["other", "s"]);
         assert!(tx.start_connection(&scope, "s", "c2").await.unwrap());
-        assert!(!tx.start_connection(&scope, "s", "c2").await.unwrap(), "it is no news");
+        assert!(!tx.start_connection(&scope, "s", "c2").await.unwrap(), "the connection was already started");
         assert!(tx.connection(&scope, "s", "c2").await.unwrap().unwrap().started);
-        for stranger in strangers() {
-            assert!(tx.connection(&stranger, "s", "c1").await.unwrap().is_none());
-            assert!(tx.connections_of(&stranger, "s", "p").await.unwrap().is_empty());
-            assert!(tx.publishing_connection(&stranger, "s", "p").await.unwrap().is_none());
-            assert!(tx.connections_of_node(&stranger, "s", "n1", 9).await.unwrap().is_empty());
-            assert!(tx.connections_of_token(&stranger, "s", "t", 9).await.unwrap().is_empty());
-            assert!(tx.stages_of_token(&stranger, "t", 9).await.unwrap().is_empty());
-            assert!(!tx.start_connection(&stranger, "s", "c1").await.unwrap());
-            assert!(!tx.delete_connection(&stranger, "s", "c1").await.unwrap());
-            assert_eq!(tx.delete_connections_of(&stranger, "s", "p").await.unwrap(), 0);
+        for other in other_scopes() {
+            assert!(tx.connection(&other, "s", "c1").await.unwrap().is_none());
+            assert!(tx.connections_of(&other, "s", "p").await.unwrap().is_empty());
+            assert!(tx.publishing_connection(&other, "s", "p").await.unwrap().is_none());
+            assert!(tx.connections_of_node(&other, "s", "n1", 9).await.unwrap().is_empty());
+            assert!(tx.connections_of_token(&other, "s", "t", 9).await.unwrap().is_empty());
+            assert!(tx.stages_of_token(&other, "t", 9).await.unwrap().is_empty());
+            assert!(!tx.start_connection(&other, "s", "c1").await.unwrap());
+            assert!(!tx.delete_connection(&other, "s", "c1").await.unwrap());
+            assert_eq!(tx.delete_connections_of(&other, "s", "p").await.unwrap(), 0);
         }
         assert!(tx.delete_connection(&scope, "s", "c1").await.unwrap());
         assert!(!tx.delete_connection(&scope, "s", "c1").await.unwrap());
@@ -725,13 +725,13 @@ conformance! {
             assert_eq!(tx.count_other_publishers(&scope, "s", besides).await.unwrap(), others, "besides {besides}");
         }
         assert_eq!(tx.count_subscribers(&scope, "s", 9).await.unwrap(), 2);
-        assert_eq!(tx.count_subscribers(&scope, "s", 1).await.unwrap(), 1, "no further than asked");
+        assert_eq!(tx.count_subscribers(&scope, "s", 1).await.unwrap(), 1, "counts up to the limit");
         assert!(tx.is_subscriber(&scope, "s", "q").await.unwrap());
         assert!(!tx.is_subscriber(&scope, "s", "r").await.unwrap());
-        for stranger in strangers() {
-            assert_eq!(tx.count_other_publishers(&stranger, "s", "").await.unwrap(), 0);
-            assert_eq!(tx.count_subscribers(&stranger, "s", 9).await.unwrap(), 0);
-            assert!(!tx.is_subscriber(&stranger, "s", "q").await.unwrap());
+        for other in other_scopes() {
+            assert_eq!(tx.count_other_publishers(&other, "s", "").await.unwrap(), 0);
+            assert_eq!(tx.count_subscribers(&other, "s", 9).await.unwrap(), 0);
+            assert!(!tx.is_subscriber(&other, "s", "q").await.unwrap());
         }
     }
 
@@ -755,12 +755,12 @@ conformance! {
         let gone = ParticipantRow { state: DISCONNECTED, ..participant("replica", 1) };
         tx.update_participant(here, 1, &gone).await.unwrap();
         assert_eq!(held(&mut tx, &scope, "n1").await, ["2", "3", "4"]);
-        for stranger in strangers() {
-            assert!(held(&mut tx, &stranger, "n1").await.is_empty());
+        for other in other_scopes() {
+            assert!(held(&mut tx, &other, "n1").await.is_empty());
         }
     }
 
-    a_node_is_fenced_for_good(tx) {
+    a_fenced_node_stays_fenced(tx) {
         for (id, expires_at) in [("n1", 10), ("n2", 20), ("n3", 30)] {
             tx.insert_node(id, "http://x", expires_at).await.unwrap();
         }
@@ -771,12 +771,12 @@ conformance! {
         assert!(!tx.renew_node("n0", "http://y", 40).await.unwrap());
         tx.fence_expired_nodes("n3", 30).await.unwrap();
         let dead = async |tx: &mut Conn| tx.fenced_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
-        assert_eq!(dead(&mut tx).await, ["n2"], "n1 has sent a heartbeat, n3 is the one that asks");
+        assert_eq!(dead(&mut tx).await, ["n2"], "n1 has sent a heartbeat, n3 is the caller");
         assert!(!tx.renew_node("n2", "http://y", 99).await.unwrap());
         tx.fence_node("n1", 39).await.unwrap();
         assert_eq!(dead(&mut tx).await, ["n2"]);
         tx.fence_node("n1", 40).await.unwrap();
-        assert_eq!(dead(&mut tx).await, ["n2", "n1"], "those that died first in front");
+        assert_eq!(dead(&mut tx).await, ["n2", "n1"], "sorted by time of expiry");
         assert_eq!(tx.live_nodes(9).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["n3"]);
         tx.fence_other_nodes("n0").await.unwrap();
         assert!(tx.live_nodes(9).await.unwrap().is_empty());
@@ -791,8 +791,8 @@ conformance! {
         for (stage, at) in [("b", 5), ("a", 5), ("Z", 5), ("late", 9), ("early", 1)] {
             assert_eq!(tx.note_change(&scope(), stage, at, false).await.unwrap(), 1);
         }
-        for stranger in strangers() {
-            tx.note_change(&stranger, "a", 5, false).await.unwrap();
+        for other in other_scopes() {
+            tx.note_change(&other, "a", 5, false).await.unwrap();
         }
         assert_eq!(tx.note_change(&scope(), "early", 7, true).await.unwrap(), 2);
         let mut found = Vec::new();
@@ -813,7 +813,7 @@ conformance! {
         tx.forget_deleted_stages(7).await.unwrap();
         assert_eq!(tx.changes(0, None, 99).await.unwrap().len(), 7);
         tx.forget_deleted_stages(8).await.unwrap();
-        assert_eq!(tx.changes(0, None, 99).await.unwrap().len(), 6, "what lives stays");
+        assert_eq!(tx.changes(0, None, 99).await.unwrap().len(), 6, "existing stages are kept");
     }
 
     connected_participants_are_listed_with_publishers_apart(tx) {
@@ -846,15 +846,15 @@ conformance! {
         let seen = [row("d", 1, true), row("c", 2, true), row("b", 1, false), row("a", 3, false)];
         assert_eq!(tx.seen_participants(here).await.unwrap(), seen);
         assert!(tx.is_anybody_connected(here).await.unwrap());
-        for stranger in strangers() {
-            let there = SessionKey { scope: &stranger, ..here };
+        for other in other_scopes() {
+            let there = SessionKey { scope: &other, ..here };
             assert!(tx.publishers(there, 9).await.unwrap().is_empty());
             assert!(tx.seen_participants(there).await.unwrap().is_empty());
             assert!(!tx.is_anybody_connected(there).await.unwrap());
         }
     }
 
-    of_a_full_session_publishers_are_listed_first(tx) {
+    publishers_come_first_in_a_truncated_list(tx) {
         let scope = scope();
         let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
         for n in 0..120 {
@@ -866,7 +866,7 @@ conformance! {
         assert_eq!(seen, expected);
     }
 
-    due_work_is_found_in_every_account(tx) {
+    due_work_is_found_in_all_accounts(tx) {
         let scope = scope();
         for (stage, ends_at) in [("late", Some(30)), ("first", Some(10)), ("second", Some(20)), ("never", None)] {
             tx.insert_session(&scope, stage, "st-1", 1, ends_at).await.unwrap();
@@ -878,10 +878,10 @@ conformance! {
         tx.set_session_due(&scope, "never", "st-1", Some(5)).await.unwrap();
         tx.end_session(&scope, "second", "st-1", 20).await.unwrap();
         tx.set_session_due(&scope, "second", "st-1", Some(1)).await.unwrap();
-        for stranger in strangers() {
-            tx.set_session_due(&stranger, "never", "st-1", None).await.unwrap();
+        for other in other_scopes() {
+            tx.set_session_due(&other, "never", "st-1", None).await.unwrap();
         }
-        assert_eq!(stages(tx.stages_with_due_sessions(29, 9).await.unwrap()), ["never"], "what has ended is not due");
+        assert_eq!(stages(tx.stages_with_due_sessions(29, 9).await.unwrap()), ["never"], "ended sessions are not due");
         assert_eq!(tx.open_session(&scope, "never").await.unwrap().unwrap().ends_at, Some(5));
         for (destination, state) in [("d1", ReplicationState::Active), ("d3", ReplicationState::Active)] {
             tx.put_replication(&scope, &replication(destination, 1, state)).await.unwrap();
@@ -937,7 +937,7 @@ fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
     }
 }
 
-/// Opens a session of a stage with one participant in it; answers the session's id.
+/// Opens a session of a stage with one participant; returns the session's id.
 async fn connected_participant(tx: &mut Conn, stage: &str, id: &str) -> String {
     let session = format!("st-of-{stage}");
     tx.insert_session(&scope(), stage, &session, 1, None).await.unwrap();
@@ -1002,7 +1002,7 @@ fn replication(destination: &str, started_at: i64, state: ReplicationState) -> R
     }
 }
 
-async fn each(check: impl AsyncFn(&Engine, Db)) {
+async fn on_each_engine(check: impl AsyncFn(&Engine, Db)) {
     for engine in Engine::both().await {
         let db = engine.open().await;
         check(&engine, db.clone()).await;
@@ -1011,8 +1011,8 @@ async fn each(check: impl AsyncFn(&Engine, Db)) {
 }
 
 #[tokio::test]
-async fn a_dropped_transaction_leaves_nothing_behind() {
-    each(async |_, db| {
+async fn a_dropped_transaction_is_rolled_back() {
+    on_each_engine(async |_, db| {
         let mut tx = db.write().await.unwrap();
         tx.insert_stage(&scope(), &stage("a", 1)).await.unwrap();
         drop(tx);
@@ -1068,8 +1068,8 @@ async fn an_unknown_value_of_an_enum_is_an_error_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_duplicate_key_has_an_error_of_its_own() {
-    each(async |_, db| {
+async fn a_duplicate_key_has_its_own_error() {
+    on_each_engine(async |_, db| {
         let mut tx = db.write().await.unwrap();
         tx.insert_session(&scope(), "a", "st-1", 1, None).await.unwrap();
         let second = tx.insert_session(&scope(), "a", "st-2", 1, None).await;
@@ -1080,13 +1080,13 @@ async fn a_duplicate_key_has_an_error_of_its_own() {
 
 #[tokio::test]
 async fn a_lock_is_held_by_one_transaction_at_a_time() {
-    each(async |_, db| {
+    on_each_engine(async |_, db| {
         let mut first = db.write().await.unwrap();
         first.lock(&scope(), "it").await.unwrap();
         let second = async {
             let mut tx = db.write().await.unwrap();
             tx.lock(&scope(), "it").await.unwrap();
-            assert!(tx.stage(&scope(), "a").await.unwrap().is_some(), "the first was done before");
+            assert!(tx.stage(&scope(), "a").await.unwrap().is_some(), "the first transaction was committed before");
             tx.commit().await.unwrap();
         };
         let first = async {
@@ -1099,7 +1099,7 @@ async fn a_lock_is_held_by_one_transaction_at_a_time() {
 }
 
 #[tokio::test]
-async fn several_nodes_may_migrate_an_empty_store_at_once() {
+async fn several_nodes_can_migrate_an_empty_store_concurrently() {
     for engine in Engine::both().await {
         let options = engine.options();
         let nodes = (0..4).map(|_| async {
@@ -1117,7 +1117,7 @@ async fn several_nodes_may_migrate_an_empty_store_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_a_sqlite_file_is_refused_and_a_command_is_not() {
+async fn a_second_server_on_a_sqlite_file_is_rejected_but_commands_are_allowed() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let second = Db::open(&engine.options()).await;
@@ -1127,13 +1127,13 @@ async fn a_second_server_on_a_sqlite_file_is_refused_and_a_command_is_not() {
     beside.close().await;
     db.close().await;
     drop(db);
-    Db::open(&engine.options()).await.expect("the first one is gone");
+    Db::open(&engine.options()).await.expect("the first server is closed");
 }
 
-/// A store of the second migration, with rows in every table that later migrations change.
+/// Starts from schema 2, with rows in all tables that later migrations change.
 #[tokio::test]
-async fn a_store_of_an_older_schema_is_migrated_with_its_rows() {
-    const PAST: [&str; 4] = [
+async fn an_older_schema_is_migrated_with_its_rows() {
+    const OLD_ROWS: [&str; 4] = [
         "INSERT INTO sessions (account, region, stage_id, id, started_at) VALUES ('123456789012', 'us-west-2', 's', 'st-1', 7)",
         "INSERT INTO participants (account, region, stage_id, session_id, id, user_id, attributes, state, published,
             publishing, subscriptions, first_joined_at, events, client, protocol, recording_state, recording_bucket,
@@ -1151,7 +1151,7 @@ async fn a_store_of_an_older_schema_is_migrated_with_its_rows() {
     for engine in Engine::both().await {
         let db = Db::open(&engine.options()).await.unwrap();
         db.migrate_to(2).await.unwrap();
-        engine.write(&PAST).await;
+        engine.write(&OLD_ROWS).await;
         db.migrate().await.unwrap();
         let scope = scope();
         let mut conn = db.read().await.unwrap();
@@ -1160,7 +1160,7 @@ async fn a_store_of_an_older_schema_is_migrated_with_its_rows() {
         assert_eq!((row.protocol, row.token.0), (ParticipantProtocol::Whip, None));
         assert_eq!(conn.open_session(&scope, "s").await.unwrap().unwrap().ends_at, None);
         assert_eq!(conn.stages_with_due_replications(40, 9).await.unwrap().len(), 1);
-        assert_eq!(conn.due_compositions(7, 9).await.unwrap()[0].id, "c", "it is looked at once");
+        assert_eq!(conn.due_compositions(7, 9).await.unwrap()[0].id, "c", "the composition is due immediately");
         drop(conn);
         db.close().await;
     }

@@ -1,7 +1,7 @@
 //! Metrics of the store.
 
 use crate::engines::Engine;
-use crate::{CONNECTED, DISCONNECTED, connection, participant, scope, strangers, subscribe};
+use crate::{CONNECTED, DISCONNECTED, connection, other_scopes, participant, scope, subscribe};
 use greenroom::domain::admission::Intent;
 use greenroom::metrics::{ActiveCounts, Format, Metrics};
 use greenroom::store::{EVENT, SessionKey, StoreError, Written};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 conformance! {
     current_sessions_and_participants_are_counted_over_all_accounts(tx) {
         assert_eq!(tx.active_counts().await.unwrap(), ActiveCounts::default());
-        for (n, scope) in strangers().iter().chain([&scope()]).enumerate() {
+        for (n, scope) in other_scopes().iter().chain([&scope()]).enumerate() {
             tx.insert_session(scope, "a", "st-1", 1, None).await.unwrap();
             tx.insert_session(scope, "b", "st-2", 1, None).await.unwrap();
             tx.end_session(scope, "b", "st-2", 2).await.unwrap();
@@ -40,14 +40,14 @@ conformance! {
     }
 }
 
-/// The value of a series on the page.
+/// The value of a metric.
 fn value(metrics: &Metrics, series: &str) -> f64 {
     let page = metrics.page(Format::Prometheus);
     page.lines().find_map(|line| line.strip_prefix(series)).map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
 #[tokio::test]
-async fn work_is_timed_and_errors_are_counted_by_class() {
+async fn durations_are_measured_and_errors_are_counted_by_class() {
     for engine in Engine::both().await {
         let metrics = Arc::new(Metrics::default());
         let db = engine.open().await.with_metrics(metrics.clone());

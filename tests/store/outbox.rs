@@ -1,7 +1,7 @@
-//! The outbox, the log and its targets.
+//! The outbox and the event log.
 
 use crate::engines::Engine;
-use crate::{scope, strangers};
+use crate::{other_scopes, scope};
 use greenroom::domain::event::EventKind;
 use greenroom::store::{AUDIT, Conn, EVENT, Written};
 
@@ -11,18 +11,18 @@ async fn write(tx: &mut Conn, stage: &str, number: i64, id: &str) {
 }
 
 conformance! {
-    events_of_a_stage_are_numbered_in_their_order(tx) {
+    events_of_a_stage_are_numbered_in_order(tx) {
         assert_eq!(tx.number_events(&scope(), "s", 1, 5).await.unwrap(), 1);
         tx.note_change(&scope(), "s", 6, false).await.unwrap();
         assert_eq!(tx.number_events(&scope(), "s", 3, 7).await.unwrap(), 4);
-        for stranger in strangers() {
-            assert_eq!(tx.number_events(&stranger, "s", 2, 5).await.unwrap(), 2);
+        for other in other_scopes() {
+            assert_eq!(tx.number_events(&other, "s", 2, 5).await.unwrap(), 2);
         }
         let changes = tx.changes(0, None, 10).await.unwrap();
         assert_eq!(changes.iter().find(|row| row.key().scope() == scope()).unwrap().revision, 1);
     }
 
-    the_outbox_is_relayed_to_the_log_in_the_order_of_each_stage(tx) {
+    the_outbox_is_relayed_to_the_log_in_order_per_stage(tx) {
         assert!(!tx.is_outbox_waiting().await.unwrap());
         assert_eq!((tx.relay(9).await.unwrap(), tx.log_end().await.unwrap()), ((0, 0), 0));
         for (stage, number, id) in [("b", 2, "y"), ("a", 1, "z"), ("b", 1, "x"), ("B", 1, "w")] {
@@ -40,8 +40,8 @@ conformance! {
         assert_eq!(tx.log_end().await.unwrap(), 4);
     }
 
-    each_account_and_region_has_a_log_of_its_own(tx) {
-        for (n, owner) in strangers().iter().chain([&scope()]).enumerate() {
+    each_account_and_region_has_its_own_log(tx) {
+        for (n, owner) in other_scopes().iter().chain([&scope()]).enumerate() {
             let id = n.to_string();
             let row = Written { stage: "", number: 1, id: &id, kind: AUDIT, body: "{}", written_at: 1 };
             tx.insert_outbox(owner, row).await.unwrap();
@@ -72,7 +72,7 @@ conformance! {
         assert_eq!(tx.log_trimmed().await.unwrap(), (6, 200));
     }
 
-    events_since_a_time_are_found_in_any_order_of_positions(tx) {
+    the_first_position_since_a_time_is_found_in_an_unordered_log(tx) {
         for (number, written_at) in [(1, 100), (2, 103), (3, 101), (4, 102), (5, 104)] {
             let id = number.to_string();
             let row = Written { stage: "s", number, id: &id, kind: EVENT, body: "{}", written_at };

@@ -1,8 +1,8 @@
-//! What readers of a SQLite file see (every commit before them, of whichever process), and that they do not keep the
-//! write-ahead log from starting from its beginning.
+//! Readers of a SQLite file: they see all earlier commits of any process, and do not prevent the write-ahead log from
+//! restarting.
 
 use crate::engines::Engine;
-use crate::sqlite::{add, adding, log, path, seen};
+use crate::sqlite::{add, adding, path, stage_ids, wal_size};
 use crate::{at, scope, stage};
 use greenroom::store::{Conn, Db};
 use std::os::unix::fs::FileExt as _;
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 const FILE: &str = "GREENROOM_TEST_FILE";
 const SQL: &str = "GREENROOM_TEST_SQL";
-const EMPTY: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-const MANY: usize = 40;
+const REPETITIONS: usize = 40;
 
-/// The other process of [`beside`].
+/// The other process of [`in_another_process`].
 #[test]
-#[ignore = "other tests run it, each as a process of its own"]
+#[ignore = "run by other tests in a separate process"]
 fn another_process() {
     let (Ok(file), Ok(sql)) = (std::env::var(FILE), std::env::var(SQL)) else { return };
     let conn = rusqlite::Connection::open(file).unwrap();
@@ -33,12 +33,12 @@ fn another_process() {
     println!("answer={answer}.");
 }
 
-/// Runs a statement in another process; answers its result, or SQLite's error code.
-fn beside(path: &Path, sql: &str) -> String {
-    let mut this = Command::new(std::env::current_exe().unwrap());
-    this.args(["--ignored", "--exact", "--nocapture", "reads::another_process"]).env(FILE, path).env(SQL, sql);
-    let said = String::from_utf8(this.output().unwrap().stdout).unwrap();
-    said.split_once("answer=").and_then(|(_, rest)| rest.split_once('.')).expect(&said).0.into()
+/// Runs a statement in another process; returns its result or SQLite's error code.
+fn in_another_process(path: &Path, sql: &str) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", "reads::another_process"]).env(FILE, path).env(SQL, sql);
+    let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    output.split_once("answer=").and_then(|(_, rest)| rest.split_once('.')).expect(&output).0.into()
 }
 
 fn insert(id: &str) -> String {
@@ -49,15 +49,15 @@ fn insert(id: &str) -> String {
     )
 }
 
-/// Whether a reader is in the log.
-fn is_read(engine: &Engine) -> bool {
+/// Whether a reader has an open snapshot.
+fn has_reader(engine: &Engine) -> bool {
     let conn = rusqlite::Connection::open(path(engine)).unwrap();
     conn.busy_timeout(Duration::ZERO).unwrap();
     conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, bool>(0)).unwrap()
 }
 
-/// A store of one stage, `a`.
-async fn opened() -> (Engine, Db) {
+/// A store with one stage, `a`.
+async fn open_store() -> (Engine, Db) {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     add(&db, "a").await.unwrap();
@@ -65,35 +65,35 @@ async fn opened() -> (Engine, Db) {
 }
 
 #[tokio::test]
-async fn a_reader_finds_what_any_process_has_committed_and_stays_in_no_state() {
-    let (engine, db) = opened().await;
+async fn readers_see_commits_of_all_processes_and_keep_no_snapshot_open() {
+    let (engine, db) = open_store().await;
     let mut expected = vec!["a".to_owned()];
     let raw = rusqlite::Connection::open(path(&engine)).unwrap();
     for round in 0..60 {
         let id = format!("b{round:02}");
         match round % 4 {
-            0 => assert_eq!(beside(&path(&engine), &insert(&id)), "done"),
+            0 => assert_eq!(in_another_process(&path(&engine), &insert(&id)), "done"),
             1 => raw.execute_batch(&insert(&id)).unwrap(),
             _ => add(&db, &id).await.unwrap(),
         }
         expected.push(id);
-        assert_eq!(seen(&db).await, expected);
+        assert_eq!(stage_ids(&db).await, expected);
         if round % 3 == 0 {
-            assert!(!is_read(&engine));
+            assert!(!has_reader(&engine));
         }
     }
-    assert_eq!(beside(&path(&engine), EMPTY), "0");
-    assert_eq!(log(&engine), 0);
+    assert_eq!(in_another_process(&path(&engine), TRUNCATE), "0");
+    assert_eq!(wal_size(&engine), 0);
     db.close().await;
 }
 
 #[tokio::test]
-async fn each_statement_of_a_reader_finds_what_was_committed_before_it() {
-    let (_engine, db) = opened().await;
+async fn each_statement_of_a_reader_sees_earlier_commits() {
+    let (_engine, db) = open_store().await;
     let mut conn = db.read().await.unwrap();
     for n in 0..5 {
         let id = format!("b{n}");
-        for _ in 0..MANY {
+        for _ in 0..REPETITIONS {
             assert!(conn.stage(&scope(), &id).await.unwrap().is_none());
         }
         add(&db, &id).await.unwrap();
@@ -104,41 +104,41 @@ async fn each_statement_of_a_reader_finds_what_was_committed_before_it() {
 }
 
 #[tokio::test]
-async fn a_snapshot_begins_now_and_stays() {
-    let (engine, db) = opened().await;
+async fn a_snapshot_starts_now_and_does_not_change() {
+    let (engine, db) = open_store().await;
     let ids = async |conn: &mut Conn| conn.stages(&scope(), &at(0, ""), 9).await.unwrap().len();
     add(&db, "b").await.unwrap();
     let mut snapshot = db.snapshot().await.unwrap();
     add(&db, "c").await.unwrap();
-    for _ in 0..MANY {
+    for _ in 0..REPETITIONS {
         assert_eq!(ids(&mut snapshot).await, 2);
     }
-    assert!(is_read(&engine));
+    assert!(has_reader(&engine));
     drop(snapshot);
-    assert!(!is_read(&engine));
-    assert_eq!(seen(&db).await.len(), 3);
+    assert!(!has_reader(&engine));
+    assert_eq!(stage_ids(&db).await.len(), 3);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_reader_is_of_use_after_a_failure() {
-    let (engine, db) = opened().await;
+async fn a_reader_is_usable_after_an_error() {
+    let (engine, db) = open_store().await;
     engine.write(&["ALTER TABLE stages RENAME TO away"]).await;
-    for _ in 0..MANY {
+    for _ in 0..REPETITIONS {
         assert!(db.read().await.unwrap().stage(&scope(), "a").await.is_err());
     }
     engine.write(&["ALTER TABLE away RENAME TO stages"]).await;
     assert!(db.read().await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
     engine.write(&["UPDATE stages SET tags = '{'"]).await;
-    for _ in 0..MANY {
+    for _ in 0..REPETITIONS {
         assert!(db.read().await.unwrap().stage(&scope(), "a").await.is_err());
     }
-    assert!(!is_read(&engine));
+    assert!(!has_reader(&engine));
     db.close().await;
 }
 
 /// Adds a stage of several pages.
-async fn add_large(db: &Db, id: &str) {
+async fn add_large_stage(db: &Db, id: &str) {
     let mut row = stage(id, 1);
     row.name = "n".repeat(20_000);
     let mut tx = db.write().await.unwrap();
@@ -146,7 +146,7 @@ async fn add_large(db: &Db, id: &str) {
     tx.commit().await.unwrap();
 }
 
-/// The salts of the log's header, which change each time that it restarts.
+/// The salts in the WAL header, which change at each restart.
 fn salts(engine: &Engine) -> Vec<u8> {
     let mut path = path(engine).into_os_string();
     path.push("-wal");
@@ -155,32 +155,32 @@ fn salts(engine: &Engine) -> Vec<u8> {
     salts
 }
 
-/// Writes until the log has restarted twice.
-async fn write_much(engine: &Engine, db: &Db) {
+/// Writes until the WAL has restarted twice.
+async fn write_until_restarts(engine: &Engine, db: &Db) {
     let mut ids = (0..).map(|n| format!("s{n}"));
     let mut writing = async || {
         for _ in 0..2 {
             let before = salts(engine);
             while before == salts(engine) {
                 for _ in 0..50 {
-                    add_large(db, &ids.next().unwrap()).await;
+                    add_large_stage(db, &ids.next().unwrap()).await;
                 }
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), writing()).await.expect("it restarts in time");
+    tokio::time::timeout(Duration::from_secs(60), writing()).await.expect("the WAL restarts in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_log_restarts_under_constant_reads() {
-    let (engine, db) = opened().await;
+async fn the_wal_restarts_under_constant_reads() {
+    let (engine, db) = open_store().await;
     let done = Arc::new(AtomicBool::new(false));
     let readers = (0..3).map(|_| {
         let (db, done) = (db.clone(), done.clone());
         tokio::spawn(async move {
             let mut reads = 0_u64;
             while !done.load(Ordering::Relaxed) {
-                for _ in 0..MANY {
+                for _ in 0..REPETITIONS {
                     assert!(db.read().await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
                     reads += 1;
                 }
@@ -190,35 +190,35 @@ async fn the_log_restarts_under_constant_reads() {
         })
     });
     let readers: Vec<_> = readers.collect();
-    write_much(&engine, &db).await;
+    write_until_restarts(&engine, &db).await;
     done.store(true, Ordering::Relaxed);
     for reader in readers {
         assert!(reader.await.unwrap() > 0);
     }
     db.close().await;
-    assert_eq!(log(&engine), 0);
+    assert_eq!(wal_size(&engine), 0);
 }
 
 #[tokio::test]
-async fn a_store_that_is_closed_takes_no_lock_from_another_of_the_same_process() {
-    let (engine, db) = opened().await;
+async fn closing_a_store_keeps_the_locks_of_another_one_in_the_same_process() {
+    let (engine, db) = open_store().await;
     let file = path(&engine);
     for n in 0..3 {
         let other = Db::open_beside(&engine.options()).await.unwrap();
         add(&other, &format!("b{n}")).await.unwrap();
-        assert_eq!(seen(&other).await.len(), 2 + 2 * n);
+        assert_eq!(stage_ids(&other).await.len(), 2 + 2 * n);
         let tx = adding(&db, &format!("c{n}")).await;
         let snapshot = db.snapshot().await.unwrap();
         other.close().await;
         drop(other);
-        assert_eq!(beside(&file, &insert("x")), "DatabaseBusy", "one writes");
+        assert_eq!(in_another_process(&file, &insert("x")), "DatabaseBusy", "there is a writer");
         tx.commit().await.unwrap();
-        assert_eq!(beside(&file, EMPTY), "1", "one reads");
+        assert_eq!(in_another_process(&file, TRUNCATE), "1", "there is a reader");
         drop(snapshot);
-        assert!(log(&engine) > 0, "the other process was not the last one");
-        assert_eq!(seen(&db).await.len(), 3 + 2 * n);
-        assert_eq!(beside(&file, "SELECT COUNT(*) FROM stages"), (3 + 2 * n).to_string());
+        assert!(wal_size(&engine) > 0, "other connections are open");
+        assert_eq!(stage_ids(&db).await.len(), 3 + 2 * n);
+        assert_eq!(in_another_process(&file, "SELECT COUNT(*) FROM stages"), (3 + 2 * n).to_string());
     }
     db.close().await;
-    assert_eq!(log(&engine), 0);
+    assert_eq!(wal_size(&engine), 0);
 }

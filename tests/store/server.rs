@@ -1,4 +1,4 @@
-//! What only PostgreSQL has: outages, conflicts, notifications, poolers.
+//! Specifics of PostgreSQL: outages, serialization conflicts, notifications, poolers.
 
 use crate::engines::Engine;
 use crate::scope;
@@ -13,16 +13,16 @@ use sqlx_core::sql_str::AssertSqlSafe;
 use sqlx_postgres::PgConnection;
 use std::time::Duration;
 
-/// Longer than anything here takes, whatever else the machine does.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Generous, for busy machines.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// PostgreSQL, if the tests have one.
+/// The PostgreSQL engine, if it is available.
 async fn postgres() -> Option<Engine> {
     Engine::both().await.into_iter().find(|engine| matches!(engine, Engine::Postgres(..)))
 }
 
 fn url(engine: &Engine) -> Secret {
-    let Url::Postgres(url) = engine.url() else { unreachable!("only PostgreSQL is asked") };
+    let Url::Postgres(url) = engine.url() else { unreachable!("the engine is PostgreSQL") };
     url
 }
 
@@ -32,11 +32,11 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it happens in time");
+    tokio::time::timeout(TIMEOUT, waiting).await.expect("the condition becomes true in time");
 }
 
-/// Allows or refuses connections; the existing ones are closed.
-async fn admit(server: &str, name: &str, open: bool) {
+/// Allows or rejects new connections, and closes existing ones.
+async fn allow_connections(server: &str, name: &str, open: bool) {
     let mut admin = PgConnection::connect(server).await.unwrap();
     let text = AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {open}"));
     raw_sql(text).execute(&mut admin).await.unwrap();
@@ -45,7 +45,7 @@ async fn admit(server: &str, name: &str, open: bool) {
 }
 
 #[tokio::test]
-async fn requests_fail_at_once_during_an_outage_and_work_after_it() {
+async fn requests_fail_fast_during_an_outage_and_work_after_it() {
     let Some(engine) = postgres().await else { return };
     let Engine::Postgres(server, name) = &engine else { unreachable!() };
     let db = engine.open().await;
@@ -56,16 +56,16 @@ async fn requests_fail_at_once_during_an_outage_and_work_after_it() {
     });
     let mut held = db.write().await.unwrap();
     held.lock(&scope(), "held").await.unwrap();
-    admit(server, name, false).await;
+    allow_connections(server, name, false).await;
     until(async || db.is_away()).await;
-    assert!(held.lock(&scope(), "more").await.is_err(), "what was begun is lost");
+    assert!(held.lock(&scope(), "more").await.is_err(), "the open transaction is lost");
     for _ in 0..100 {
         assert!(matches!(db.read().await, Err(StoreError::Away)));
         assert!(matches!(db.write().await, Err(StoreError::Away)));
         assert!(matches!(db.ping().await, Err(StoreError::Away)));
     }
-    admit(server, name, true).await;
-    tokio::time::timeout(PATIENCE, backs.recv()).await.unwrap().unwrap();
+    allow_connections(server, name, true).await;
+    tokio::time::timeout(TIMEOUT, backs.recv()).await.unwrap().unwrap();
     assert!(!db.is_away());
     db.ping().await.unwrap();
     watching.abort();
@@ -73,27 +73,27 @@ async fn requests_fail_at_once_during_an_outage_and_work_after_it() {
 }
 
 #[tokio::test]
-async fn conflicting_transactions_are_told_to_retry() {
+async fn a_deadlock_is_a_retryable_error() {
     let Some(engine) = postgres().await else { return };
     let db = engine.open().await;
-    let both = async |first: &str, second: &str, other: &tokio::sync::Barrier| {
+    let lock_both = async |first: &str, second: &str, other: &tokio::sync::Barrier| {
         let mut tx = db.write().await?;
         tx.lock(&scope(), first).await?;
         other.wait().await;
         tx.lock(&scope(), second).await
     };
-    // 40P01: each waits for the other.
-    let meeting = tokio::sync::Barrier::new(2);
-    let met = tokio::join!(both("a", "b", &meeting), both("b", "a", &meeting));
-    let failed: Vec<_> = [met.0, met.1].into_iter().filter_map(Result::err).collect();
+    // 40P01: deadlock.
+    let barrier = tokio::sync::Barrier::new(2);
+    let results = tokio::join!(lock_both("a", "b", &barrier), lock_both("b", "a", &barrier));
+    let failed: Vec<_> = [results.0, results.1].into_iter().filter_map(Result::err).collect();
     assert!(matches!(failed[..], [StoreError::Again(_)]), "{failed:?}");
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_conflict_at_the_commit_is_a_known_failure() {
+async fn a_serialization_failure_at_commit_is_a_retryable_error() {
     let Some(engine) = postgres().await else { return };
-    // 40001: each has read what the other writes. Which of them fails, and whether at its commit, is the server's choice.
+    // 40001: each transaction has read what the other writes. PostgreSQL chooses which of them fails, and when.
     let strict = format!("{}?options=-c%20default_transaction_isolation=serializable", url(&engine).0);
     let db = Db::open(&Options { url: Url::Postgres(Secret(strict)), ..engine.options() }).await.unwrap();
     db.migrate().await.unwrap();
@@ -120,22 +120,22 @@ async fn a_notification_reaches_other_nodes() {
     let options = Options { listen: Some(url(&engine)), ..engine.options() };
     let (one, two) = (Db::open(&options).await.unwrap(), Db::open(&options).await.unwrap());
     assert!(one.has_notifications());
-    let mut notices = two.listen().await.unwrap().unwrap();
+    let mut notifications = two.listen().await.unwrap().unwrap();
     one.notify("one").await.unwrap();
-    assert_eq!(notices.next().await.unwrap(), "one");
+    assert_eq!(notifications.next().await.unwrap(), "one");
     let Engine::Postgres(server, name) = &engine else { unreachable!() };
-    admit(server, name, true).await;
-    assert!(notices.next().await.is_err(), "the connection is broken");
-    let mut notices = two.listen().await.unwrap().unwrap();
+    allow_connections(server, name, true).await;
+    assert!(notifications.next().await.is_err(), "the connection is broken");
+    let mut notifications = two.listen().await.unwrap().unwrap();
     until(async || one.notify("again").await.is_ok()).await;
-    assert_eq!(notices.next().await.unwrap(), "again");
-    let deaf = engine.open().await;
-    assert!(!deaf.has_notifications() && deaf.listen().await.unwrap().is_none());
+    assert_eq!(notifications.next().await.unwrap(), "again");
+    let without_listen = engine.open().await;
+    assert!(!without_listen.has_notifications() && without_listen.listen().await.unwrap().is_none());
     assert_eq!("off".parse(), Ok(Listen::Off));
 }
 
 #[tokio::test]
-async fn the_clock_is_the_servers_and_an_embedded_store_has_none() {
+async fn the_lease_clock_is_the_database_servers_and_sqlite_uses_the_local_clock() {
     let (real, wrong) = (Clock::System, Clock::manual(Timestamp(0)));
     let embedded = Engine::sqlite();
     let db = embedded.open().await;
@@ -147,10 +147,10 @@ async fn the_clock_is_the_servers_and_an_embedded_store_has_none() {
         let db = Db::open(&Options { pooler, ..engine.options() }).await.unwrap();
         let before = real.now();
         let reading = db.read_clock(&wrong).await.unwrap().unwrap();
-        // PostgreSQL rounds milliseconds, and the clock here cuts them off.
+        // PostgreSQL rounds to milliseconds, the local clock truncates.
         let near = before.0 - 1..=real.now().0 + 1;
         assert!(near.contains(&reading.database.0), "{reading:?} {near:?}");
-        assert_eq!(reading.offset, -reading.database.0, "the wrong clock is that far behind");
+        assert_eq!(reading.offset, -reading.database.0, "the offset of the wrong clock");
         assert!(db.read_clock(&real).await.unwrap().unwrap().offset.abs() <= 1);
         assert!(db.lease_time(&wrong).await.unwrap() >= reading.database);
         db.close().await;
@@ -158,7 +158,7 @@ async fn the_clock_is_the_servers_and_an_embedded_store_has_none() {
 }
 
 #[tokio::test]
-async fn behind_a_pooler_everything_is_a_transaction_without_prepared_statements() {
+async fn pooler_mode_uses_transactions_without_prepared_statements() {
     let Some(engine) = postgres().await else { return };
     let db = Db::open(&Options { pooler: Pooler::Transaction, connections: 1, ..engine.options() }).await.unwrap();
     db.migrate().await.unwrap();
@@ -167,23 +167,24 @@ async fn behind_a_pooler_everything_is_a_transaction_without_prepared_statements
     tx.lock(&scope(), "a").await.unwrap();
     tx.commit().await.unwrap();
     drop(db.read().await.unwrap().newest_signing_key().await.unwrap());
-    // What a connection keeps, the next client behind a pooler would find.
+    // An open transaction would be visible to the next client of the pooler's connection.
     let mut beside = PgConnection::connect(&url(&engine).0).await.unwrap();
-    let kept = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    let idle_transactions =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
         AND state = 'idle in transaction'";
-    until(async || query_scalar::<_, i64>(kept).fetch_one(&mut beside).await.unwrap() == 0).await;
+    until(async || query_scalar::<_, i64>(idle_transactions).fetch_one(&mut beside).await.unwrap() == 0).await;
     db.close().await;
 }
 
 #[tokio::test]
-async fn no_password_is_written_where_a_store_is_shown() {
+async fn debug_output_of_a_store_has_no_password() {
     let Some(engine) = postgres().await else { return };
     let Secret(plain) = url(&engine);
     let (scheme, rest) = plain.split_once("://").unwrap();
     let (who, place) = rest.split_once('@').unwrap();
     let user = who.split(':').next().unwrap();
     let with = Url::Postgres(Secret(format!("{scheme}://{user}:open-sesame@{place}")));
-    // A server that checks passwords refuses this one.
+    // A server with password authentication rejects this URL.
     let Ok(db) = Db::open(&Options { url: with, ..engine.options() }).await else { return };
     assert!(!format!("{db:?}").contains("sesame"));
     db.close().await;

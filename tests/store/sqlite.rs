@@ -1,17 +1,17 @@
-//! What only SQLite has: one writer at a time, other processes that write, the write-ahead log, a database in memory.
+//! Specifics of SQLite: a single writer, other processes, the write-ahead log (WAL), in-memory databases.
 
 use crate::engines::Engine;
-use crate::{at, each, scope, stage};
+use crate::{at, on_each_engine, scope, stage};
 use greenroom::config::{DatabaseCheck, Synchronous, Url};
 use greenroom::store::{Conn, Db, EVENT, MigrateError, Options, StoreError, Written};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Has SQLite roll the transaction back by itself, as a full disk does.
+/// Makes SQLite roll a transaction back by itself, as on a full disk.
 const ROLLBACK: &str = "CREATE TRIGGER rollback BEFORE INSERT ON stages WHEN NEW.name = 'name of rollback'
     BEGIN SELECT RAISE(ROLLBACK, 'rolled back'); END";
-/// Has the commit fail, on a deferred foreign key.
+/// Makes a commit fail, on a deferred foreign key.
 const BROKEN: [&str; 3] = [
     "CREATE TABLE parents (id TEXT PRIMARY KEY)",
     "CREATE TABLE children (id TEXT REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
@@ -19,18 +19,18 @@ const BROKEN: [&str; 3] = [
 ];
 
 pub fn path(engine: &Engine) -> PathBuf {
-    let Url::File(path) = engine.url() else { unreachable!("SQLite is asked for") };
+    let Url::File(path) = engine.url() else { unreachable!("the engine is SQLite") };
     path
 }
 
-/// The size of the file's log.
-pub fn log(engine: &Engine) -> u64 {
+/// The size of the WAL file.
+pub fn wal_size(engine: &Engine) -> u64 {
     let mut path = path(engine).into_os_string();
     path.push("-wal");
     std::fs::metadata(path).map_or(0, |found| found.len())
 }
 
-/// A writer that has added a stage.
+/// An open write transaction with an inserted stage.
 pub async fn adding(db: &Db, id: &str) -> Conn {
     let mut tx = db.write().await.unwrap();
     tx.insert_stage(&scope(), &stage(id, 1)).await.unwrap();
@@ -41,20 +41,20 @@ pub async fn add(db: &Db, id: &str) -> Result<(), StoreError> {
     adding(db, id).await.commit().await
 }
 
-/// The stages that a reader sees.
-pub async fn seen(db: &Db) -> Vec<String> {
+/// The ids of the stages that a reader sees.
+pub async fn stage_ids(db: &Db) -> Vec<String> {
     let rows = db.read().await.unwrap().stages(&scope(), &at(0, ""), 1000).await.unwrap();
     rows.into_iter().map(|row| row.id).collect()
 }
 
-/// Whether another process can write.
-fn is_free(engine: &Engine) -> bool {
+/// Whether another connection can get the write lock.
+fn is_unlocked(engine: &Engine) -> bool {
     let beside = rusqlite::Connection::open(path(engine)).unwrap();
     beside.busy_timeout(Duration::ZERO).unwrap();
     beside.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()
 }
 
-async fn many_at_once() {
+async fn check_concurrent_writers() {
     for synchronous in [Synchronous::Off, Synchronous::Normal, Synchronous::Full] {
         let engine = Engine::sqlite();
         let options = Options { synchronous, ..engine.options() };
@@ -72,34 +72,34 @@ async fn many_at_once() {
             writer.await.unwrap();
         }
         let expected: Vec<_> = (0..300).filter(|n| n % 3 != 0).map(|n| format!("s{n:03}")).collect();
-        assert_eq!(seen(&db).await, expected);
+        assert_eq!(stage_ids(&db).await, expected);
         db.close().await;
         drop(db);
-        assert_eq!(log(&engine), 0, "the last connection that closes leaves no log");
+        assert_eq!(wal_size(&engine), 0, "the last connection removes the WAL");
         let db = engine.open().await;
-        assert_eq!(seen(&db).await, expected, "{synchronous:?}");
+        assert_eq!(stage_ids(&db).await, expected, "{synchronous:?}");
         db.close().await;
     }
 }
 
 #[tokio::test]
-async fn concurrent_writers_find_exactly_what_they_committed() {
-    many_at_once().await;
+async fn exactly_the_committed_rows_of_concurrent_writers_are_stored() {
+    check_concurrent_writers().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_writers_on_many_threads_find_exactly_what_they_committed() {
-    many_at_once().await;
+async fn exactly_the_committed_rows_of_concurrent_writers_on_many_threads_are_stored() {
+    check_concurrent_writers().await;
 }
 
 #[tokio::test]
-async fn a_file_is_checked_and_is_discarded_only_if_it_is_new() {
+async fn a_file_is_checked_and_only_discarded_if_it_is_new() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     for level in [DatabaseCheck::Off, DatabaseCheck::Quick, DatabaseCheck::Full] {
         db.check(level, Some(Duration::from_secs(60))).await.unwrap();
     }
-    assert!(db.is_new_file() && Db::open(&engine.options()).await.is_err(), "one server uses it");
+    assert!(db.is_new_file() && Db::open(&engine.options()).await.is_err(), "another server uses the file");
     db.discard_if_new().await;
     drop(db);
     assert!(!path(&engine).exists());
@@ -114,7 +114,7 @@ async fn a_file_is_checked_and_is_discarded_only_if_it_is_new() {
 }
 
 #[tokio::test]
-async fn numbers_are_in_the_order_of_the_writers_and_none_is_left_out() {
+async fn event_numbers_are_in_commit_order_without_gaps() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let write = async |n: i64| {
@@ -127,7 +127,7 @@ async fn numbers_are_in_the_order_of_the_writers_and_none_is_left_out() {
             return;
         }
         tx.commit().await.unwrap();
-        // What was moved has its place for good.
+        // Relayed events have their final positions.
         let mut tx = db.write().await.unwrap();
         tx.relay(3).await.unwrap();
         tx.commit().await.unwrap();
@@ -144,13 +144,13 @@ async fn numbers_are_in_the_order_of_the_writers_and_none_is_left_out() {
 }
 
 #[tokio::test]
-async fn uncommitted_rows_are_seen_by_no_reader_and_no_other_writer() {
+async fn uncommitted_rows_are_invisible_to_readers_and_other_writers() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let first = adding(&db, "a").await;
     let mut waiting = Box::pin(db.write());
-    assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "one writes at a time");
-    assert!(seen(&db).await.is_empty());
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "there is one writer at a time");
+    assert!(stage_ids(&db).await.is_empty());
     drop(first);
     let mut second = waiting.await.unwrap();
     assert!(second.stage(&scope(), "a").await.unwrap().is_none(), "the first was rolled back");
@@ -159,12 +159,12 @@ async fn uncommitted_rows_are_seen_by_no_reader_and_no_other_writer() {
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
     second.commit().await.unwrap();
     assert!(waiting.await.unwrap().stage(&scope(), "a").await.unwrap().is_some());
-    assert_eq!(seen(&db).await, ["a"]);
+    assert_eq!(stage_ids(&db).await, ["a"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_is_rolled_back() {
+async fn the_transaction_of_a_dropped_future_is_rolled_back() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let mut request = Box::pin(async {
@@ -173,18 +173,18 @@ async fn a_request_that_is_dropped_is_rolled_back() {
         tx.commit().await
     });
     assert!(futures_util::poll!(request.as_mut()).is_pending());
-    assert!(!is_free(&engine));
+    assert!(!is_unlocked(&engine));
     let mut waiting = Box::pin(add(&db, "b"));
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
     drop(request);
-    assert!(is_free(&engine));
+    assert!(is_unlocked(&engine));
     waiting.await.unwrap();
-    assert_eq!(seen(&db).await, ["b"]);
+    assert_eq!(stage_ids(&db).await, ["b"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_waiting_writer_that_is_dropped_is_passed_over() {
+async fn a_dropped_waiting_writer_is_skipped() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let tx = adding(&db, "a").await;
@@ -194,16 +194,16 @@ async fn a_waiting_writer_that_is_dropped_is_passed_over() {
     }
     drop(waiting.remove(0));
     tx.commit().await.unwrap();
-    // This one has the connection already, and is dropped before it was polled.
+    // This writer has the connection assigned, and is dropped before it is polled.
     drop(waiting.remove(0));
     drop(waiting.remove(0).await.unwrap());
     add(&db, "b").await.unwrap();
-    assert_eq!(seen(&db).await, ["a", "b"]);
+    assert_eq!(stage_ids(&db).await, ["a", "b"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_transaction_that_sqlite_rolled_back_writes_nothing_more_and_is_not_acknowledged() {
+async fn a_transaction_rolled_back_by_sqlite_rejects_further_statements_and_its_commit() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     engine.write(&[ROLLBACK]).await;
@@ -211,33 +211,33 @@ async fn a_transaction_that_sqlite_rolled_back_writes_nothing_more_and_is_not_ac
     let mut tx = adding(&db, "c").await;
     let failed = tx.insert_stage(&scope(), &stage("rollback", 1)).await;
     assert!(matches!(failed, Err(StoreError::Other(_))), "{failed:?}");
-    // Outside of a transaction, this would be committed at once.
+    // Outside of a transaction, this would be committed immediately.
     let more = tx.insert_stage(&scope(), &stage("d", 1)).await;
     assert!(matches!(more, Err(StoreError::Again(_))), "{more:?}");
     assert!(matches!(tx.commit().await, Err(StoreError::Again(_))));
-    assert_eq!(seen(&db).await, ["before"]);
+    assert_eq!(stage_ids(&db).await, ["before"]);
     add(&db, "after").await.unwrap();
-    assert_eq!(seen(&db).await, ["after", "before"]);
+    assert_eq!(stage_ids(&db).await, ["after", "before"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_leaves_nothing_behind() {
+async fn a_failed_commit_is_rolled_back() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     engine.write(&BROKEN).await;
     add(&db, "before").await.unwrap();
     let failed = add(&db, "broken").await;
     assert!(matches!(failed, Err(StoreError::Other(_))), "{failed:?}");
-    assert!(is_free(&engine));
-    assert_eq!(seen(&db).await, ["before"]);
+    assert!(is_unlocked(&engine));
+    assert_eq!(stage_ids(&db).await, ["before"]);
     add(&db, "a").await.unwrap();
-    assert_eq!(seen(&db).await, ["a", "before"]);
+    assert_eq!(stage_ids(&db).await, ["a", "before"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn while_another_process_writes_writers_wait_and_readers_do_not() {
+async fn a_writing_process_blocks_writers_but_not_readers() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     add(&db, "a").await.unwrap();
@@ -249,26 +249,26 @@ async fn while_another_process_writes_writers_wait_and_readers_do_not() {
         for waiting in [&mut first, &mut second] {
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         }
-        assert_eq!(seen(&db).await, ["a"]);
+        assert_eq!(stage_ids(&db).await, ["a"]);
     }
     beside.execute_batch("COMMIT").unwrap();
     let (first, second) = tokio::join!(first, second);
     assert!(first.is_ok() && second.is_ok());
-    assert_eq!(seen(&db).await, ["a", "b", "c"]);
+    assert_eq!(stage_ids(&db).await, ["a", "b", "c"]);
     db.close().await;
     drop(db);
 
     beside.execute_batch("BEGIN IMMEDIATE").unwrap();
     let db = Db::open(&Options { acquire_timeout: Duration::ZERO, ..engine.options() }).await.unwrap();
-    assert!(matches!(db.write().await, Err(StoreError::Unavailable(_))), "it waits no longer than it should");
-    assert_eq!(seen(&db).await.len(), 3);
+    assert!(matches!(db.write().await, Err(StoreError::Unavailable(_))), "the acquire timeout applies");
+    assert_eq!(stage_ids(&db).await.len(), 3);
     beside.execute_batch("COMMIT").unwrap();
     add(&db, "d").await.unwrap();
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_reader_is_waited_for_and_writes_nothing() {
+async fn readers_are_limited_and_read_only() {
     let engine = Engine::sqlite();
     let options = Options { connections: 1, acquire_timeout: Duration::ZERO, ..engine.options() };
     let db = Db::open(&options).await.unwrap();
@@ -282,7 +282,7 @@ async fn a_reader_is_waited_for_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_closed_store_refuses_requests_and_finishes_those_before() {
+async fn a_closed_store_rejects_new_requests_and_completes_earlier_ones() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     let tx = adding(&db, "a").await;
@@ -298,20 +298,20 @@ async fn a_closed_store_refuses_requests_and_finishes_those_before() {
     db.close().await;
     drop(db);
     let db = engine.open().await;
-    assert_eq!(seen(&db).await, ["a", "b"]);
+    assert_eq!(stage_ids(&db).await, ["a", "b"]);
     db.close().await;
 }
 
 #[tokio::test]
-async fn the_log_is_checkpointed_while_the_store_is_open() {
+async fn the_wal_is_checkpointed_while_the_store_is_open() {
     let engine = Engine::sqlite();
     let db = Db::open(&Options { synchronous: Synchronous::Normal, ..engine.options() }).await.unwrap();
     db.migrate().await.unwrap();
     let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
     let mut ids = (0..).map(|n| format!("s{n}"));
-    let moving = async {
-        // Twice the pages of a checkpoint, so that the log has restarted.
-        while size(path(&engine)) < 2000 * 4096 || log(&engine) > 8000 * 4096 {
+    let checkpointing = async {
+        // Twice the pages of a checkpoint, so that the WAL has restarted.
+        while size(path(&engine)) < 2000 * 4096 || wal_size(&engine) > 8000 * 4096 {
             for _ in 0..50 {
                 let mut row = stage(&ids.next().unwrap(), 1);
                 row.name = "n".repeat(20_000);
@@ -322,19 +322,19 @@ async fn the_log_is_checkpointed_while_the_store_is_open() {
             db.ping().await.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), moving).await.expect("it is moved in time");
+    tokio::time::timeout(Duration::from_secs(60), checkpointing).await.expect("the WAL is checkpointed in time");
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_store_in_memory_has_one_connection_for_all() {
+async fn an_in_memory_store_has_a_single_connection() {
     let db = Db::open(&Options { url: Url::Memory, ..Engine::sqlite().options() }).await.unwrap();
     db.migrate().await.unwrap();
     let names: Vec<_> = (0..9).map(|n| format!("s{n}")).collect();
     let written = futures_util::future::join_all(names.iter().map(|name| add(&db, name))).await;
     assert!(written.iter().all(Result::is_ok));
     drop(adding(&db, "x").await);
-    assert_eq!(seen(&db).await, names);
+    assert_eq!(stage_ids(&db).await, names);
     let mut snapshot = db.snapshot().await.unwrap();
     assert!(snapshot.stage(&scope(), "s1").await.unwrap().is_some());
     drop(snapshot);
@@ -344,12 +344,12 @@ async fn a_store_in_memory_has_one_connection_for_all() {
     assert!(waits && reader.stage(&scope(), "y").await.unwrap().is_none());
     drop(reader);
     writer.await.unwrap();
-    assert_eq!(seen(&db).await.len(), 10);
+    assert_eq!(stage_ids(&db).await.len(), 10);
     db.close().await;
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_read_has_an_error_of_its_own() {
+async fn a_corrupt_value_has_its_own_error() {
     let engine = Engine::sqlite();
     let db = engine.open().await;
     add(&db, "a").await.unwrap();
@@ -363,9 +363,9 @@ async fn a_value_that_cannot_be_read_has_an_error_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_foreign_schema_is_refused() {
-    each(async |engine, db| {
-        for (spoil, mend, words) in [
+async fn an_incompatible_schema_is_rejected() {
+    on_each_engine(async |engine, db| {
+        for (damage, repair, message) in [
             (
                 "UPDATE _sqlx_migrations SET version = 99 WHERE version = 4",
                 "UPDATE _sqlx_migrations SET version = 4 WHERE version = 99",
@@ -383,26 +383,26 @@ async fn a_foreign_schema_is_refused() {
                 "previously applied but has been modified",
             ),
         ] {
-            engine.write(&[spoil]).await;
+            engine.write(&[damage]).await;
             let refused = db.migrate().await.unwrap_err();
             assert!(matches!(refused, MigrateError::Migration(_) | MigrateError::Newer(99)));
-            assert!(refused.to_string().contains(words), "{refused}");
-            engine.write(&[mend]).await;
+            assert!(refused.to_string().contains(message), "{refused}");
+            engine.write(&[repair]).await;
         }
     })
     .await;
 }
 
-/// What a writer does, among others.
+/// The course of a write transaction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Course {
     Commits,
-    /// A statement fails before it commits.
+    /// A statement fails before the commit.
     FailsAndCommits,
     IsDropped,
-    /// Is dropped while it commits.
+    /// Is dropped during the commit.
     IsDroppedInCommit,
-    /// SQLite rolls it back by itself.
+    /// Is rolled back by SQLite.
     IsRolledBack,
 }
 
@@ -423,8 +423,8 @@ async fn pauses(times: u8) {
     }
 }
 
-/// Answers whether the commit was acknowledged.
-async fn act(db: &Db, id: &str, (course, before, within): (Course, u8, u8)) -> bool {
+/// Runs a transaction; returns whether its commit was acknowledged.
+async fn run_transaction(db: &Db, id: &str, (course, before, within): (Course, u8, u8)) -> bool {
     pauses(before).await;
     let mut tx = adding(db, id).await;
     pauses(within).await;
@@ -438,7 +438,7 @@ async fn act(db: &Db, id: &str, (course, before, within): (Course, u8, u8)) -> b
         Course::IsDropped => false,
         Course::IsDroppedInCommit => {
             let mut commit = Box::pin(tx.commit());
-            // A commit that has begun is ended.
+            // A started commit completes.
             let _ = futures_util::poll!(commit.as_mut());
             true
         }
@@ -450,7 +450,7 @@ async fn act(db: &Db, id: &str, (course, before, within): (Course, u8, u8)) -> b
     }
 }
 
-fn each_writer_finds_what_was_acknowledged(synchronous: Synchronous, cases: u32) {
+fn check_random_transactions(synchronous: Synchronous, cases: u32) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let engine = Engine::sqlite();
     let db = runtime.block_on(async {
@@ -465,11 +465,11 @@ fn each_writer_finds_what_was_acknowledged(synchronous: Synchronous, cases: u32)
         case.set(case.get() + 1);
         let ids: Vec<_> = (0..writers.len()).map(|n| format!("{}-{n}", case.get())).collect();
         runtime.block_on(async {
-            let acts = ids.iter().zip(&writers).map(|(id, writer)| act(&db, id, *writer));
-            let acknowledged = futures_util::future::join_all(acts).await;
-            // A commit whose request was dropped may still be under way.
+            let transactions = ids.iter().zip(&writers).map(|(id, writer)| run_transaction(&db, id, *writer));
+            let acknowledged = futures_util::future::join_all(transactions).await;
+            // A commit whose future was dropped may still be running.
             drop(db.write().await.unwrap());
-            prop_assert!(is_free(&engine), "no transaction is left open");
+            prop_assert!(is_unlocked(&engine), "no transaction is left open");
             let mut conn = db.read().await.unwrap();
             for ((id, acknowledged), (course, ..)) in ids.iter().zip(acknowledged).zip(&writers) {
                 let found = conn.stage(&scope(), id).await.unwrap().is_some();
@@ -484,11 +484,11 @@ fn each_writer_finds_what_was_acknowledged(synchronous: Synchronous, cases: u32)
 }
 
 #[test]
-fn each_writer_finds_what_was_acknowledged_and_nothing_else() {
-    each_writer_finds_what_was_acknowledged(Synchronous::Off, 200);
+fn exactly_the_acknowledged_transactions_are_stored() {
+    check_random_transactions(Synchronous::Off, 200);
 }
 
 #[test]
-fn each_writer_finds_what_was_acknowledged_where_a_commit_waits_for_the_disk() {
-    each_writer_finds_what_was_acknowledged(Synchronous::Full, 40);
+fn exactly_the_acknowledged_transactions_are_stored_with_fsync() {
+    check_random_transactions(Synchronous::Full, 40);
 }

@@ -148,7 +148,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ClipError> {
     std::fs::read(path).map_err(failed)
 }
 
-/// Detects the format by the first bytes, whatever the name of the file.
+/// Detects the format by the first bytes, regardless of the file name.
 fn parse(bytes: &[u8], fps: u32) -> Result<Option<Content>, String> {
     Ok(Some(match bytes {
         [b'D', b'K', b'I', b'F', ..] => Content::Video(VideoCodec::Vp8, ivf::read(bytes)?, None),

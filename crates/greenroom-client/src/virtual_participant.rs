@@ -202,7 +202,7 @@ impl VirtualParticipant {
 
 /// Waits for the end of the load.
 async fn wait_for_leave(leave: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is the end, too.
+    // An error means that the sender was dropped, which also stops the participant.
     let _ = leave.wait_for(|now| *now).await;
 }
 

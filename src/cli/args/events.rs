@@ -10,22 +10,22 @@ use std::path::PathBuf;
 pub enum EventsCommand {
     /// Show each event target: its progress, and its last error
     Targets(TargetsArgs),
-    /// List dead events: those that a target did not accept in time
+    /// List dead events, which a target did not accept within its retry period
     Dead(DeadArgs),
     /// Deliver dead events again, in order
     Redrive(DeadEventsArgs),
     /// Delete dead events
     Drop(DeadEventsArgs),
-    /// Delete a target that is in no file any more, with its undelivered events
+    /// Delete a target that was removed from the file, with its undelivered events
     Forget(ForgetArgs),
-    /// Validate a file of event targets, as a server does at start
+    /// Validate a target file, as at server startup
     Check(CheckArgs),
 }
 
 /// Arguments of `events targets`.
 #[derive(Clone, Debug, Args)]
 pub struct TargetsArgs {
-    /// File of event targets, TOML; its secrets are not read
+    /// Target file, TOML; its secrets are not read
     #[arg(long, env = "GREENROOM_EVENTS_CONFIG", value_name = "FILE")]
     pub events_config: Option<PathBuf>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct DeadArgs {
     /// Name of the target (default: all targets)
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
-    /// Position in the log after which to list, as printed at the end of a page
+    /// Log position after which to list, as printed at the end of a page
     #[arg(long, value_name = "POSITION", default_value_t = 0, hide_default_value = true)]
     pub after: i64,
     /// Maximum number of events per target
@@ -77,7 +77,7 @@ pub struct ForgetArgs {
 /// Arguments of `events check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// File of event targets, TOML
+    /// Target file, TOML
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Output format
@@ -85,7 +85,7 @@ pub struct CheckArgs {
     pub output: Output,
 }
 
-/// Arguments that the commands on the store share.
+/// Common arguments of the commands on the store.
 #[derive(Clone, Debug, Args)]
 pub struct EventsArgs {
     /// Output format

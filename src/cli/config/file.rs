@@ -1,4 +1,4 @@
-//! The configuration file: TOML whose keys are the names of the flags of `serve`, at the top or in the table of their group.
+//! The configuration file: TOML whose keys are the flags of `serve`, at the top level or in the table of their group.
 
 use super::super::parse::{at, nearest};
 use clap::Arg;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// A setting of the file, as the value of a flag.
+/// A setting in the file, as a flag value.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) struct FileSetting {
     /// The flag without its dashes.
@@ -17,10 +17,10 @@ pub(in crate::cli) struct FileSetting {
     pub line: usize,
 }
 
-/// An error at a line, counted from 1.
+/// An error with its line number, counted from 1.
 type Failure = (usize, String);
 
-/// Reads a file, whose keys are flags of `serve`. The error is one line, with the path and the number of the line.
+/// Reads a file whose keys are flags of `serve`. The error is one line with path and line number.
 pub(in crate::cli) fn read(path: &Path, serve: &clap::Command) -> Result<Vec<FileSetting>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let settings = parse(&text, serve).map_err(|(line, error)| format!("{}: {error}", at(path, line)))?;
@@ -61,12 +61,12 @@ fn parse(text: &str, serve: &clap::Command) -> Result<Vec<(String, String, usize
     Ok(settings)
 }
 
-/// The names of tables.
+/// The allowed table names.
 fn groups(serve: &clap::Command) -> impl Iterator<Item = String> {
     serve.get_arguments().filter_map(|arg| arg.get_help_heading().map(str::to_lowercase))
 }
 
-/// The flag of a key, which can be in the table of its group.
+/// The flag of a key, at the top level or in the table of its group.
 fn flag<'a>(serve: &'a clap::Command, table: Option<&str>, name: &str) -> Result<&'a Arg, String> {
     let settings = || serve.get_arguments().filter(|arg| arg.get_help_heading().is_some());
     let Some(arg) = settings().find(|arg| arg.get_long() == Some(name)) else {
@@ -87,7 +87,7 @@ pub(in crate::cli) fn is_number(arg: &Arg) -> bool {
     of == TypeId::of::<u32>() || of == TypeId::of::<u64>()
 }
 
-/// A value as that of the flag; the error is what the flag takes.
+/// Converts a value to the flag's; the error is the expected type.
 fn flag_value(arg: &Arg, value: &DeValue<'_>) -> Result<String, String> {
     let choices = arg.get_possible_values();
     let has = |name: &str| choices.iter().any(|choice| choice.get_name() == name);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_flags_at_the_top_or_in_the_table_of_their_group() {
+    fn keys_are_flags_at_the_top_level_or_in_the_table_of_their_group() {
         let mut settings = read(
             "listen = \"0.0.0.0:4600\"\nmax-connections = 1_000\n\n[security]\ndev-credentials = false\n[media]\n\
              media-public-ip = [\"192.0.2.1\", \"192.0.2.2\"]\n[telemetry]\nmetrics = \"on\"\n",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_a_line_and_a_way_out() {
+    fn errors_have_a_line_and_a_suggestion() {
         for (text, line, error) in [
             ("\nlisten-adress = 1", 2, "there is no setting 'listen-adress'; did you mean 'listen'?"),
             ("zzz = 1", 1, "there is no setting 'zzz'"),

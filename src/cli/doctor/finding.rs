@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Ok,
-    /// Often wrong, but not always.
+    /// Possibly a problem.
     Warning,
     Failed,
     /// Not checked.
@@ -29,7 +29,7 @@ impl Status {
 pub struct Finding {
     pub check: &'static str,
     pub status: Status,
-    /// What was found, and the remedy.
+    /// The finding and its remedy.
     pub text: String,
 }
 

@@ -151,7 +151,7 @@ mod tests {
     use crate::config::Secret;
 
     #[test]
-    fn addresses_survive_their_mask() {
+    fn masked_addresses_are_decoded() {
         let request = Message::new(BINDING, *b"abcdefghijkl");
         for source in ["192.0.2.7:4601", "[2001:db8::7]:65535"] {
             let source = source.parse().unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_not_read() {
+    fn malformed_messages_are_rejected() {
         let good = Message::new(BINDING, [7; 12]).with(REALM, *b"x").encode();
         assert!(Message::decode(&good).is_some());
         for length in 0..good.len() {

@@ -1,4 +1,4 @@
-//! Queues by key: each stage has one, and an event of no stage has one for itself.
+//! FIFO queues by key: one per stage, and one for each event without a stage.
 
 use super::super::sinks::{DeliveryError, Outgoing};
 use super::backoff;
@@ -9,19 +9,19 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An event, and its attempts.
+/// An event and its delivery attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) event: Arc<Outgoing>,
     attempts: i64,
-    /// When it was tried first, or would have been.
+    /// Start of the retry period: the first attempt, or when it would have been made.
     pub(super) since: Option<Timestamp>,
-    /// When it was tried last.
+    /// Time of the last attempt.
     pub(super) tried_at: Option<Timestamp>,
-    /// When it may be tried.
+    /// Earliest time of the next attempt.
     pub(super) next_at: Timestamp,
     pub(super) in_flight: bool,
-    /// Whether its failures are the target's.
+    /// Whether its failures are attributed to the target.
     excused: bool,
     pub(super) error: Option<String>,
 }
@@ -50,7 +50,7 @@ impl Item {
         item
     }
 
-    /// Notes a failed attempt.
+    /// Records a failed attempt.
     pub(super) fn fail(&mut self, error: &DeliveryError, now: Timestamp, random: u32) {
         self.in_flight = false;
         self.excused = false;
@@ -61,7 +61,7 @@ impl Item {
         self.error = Some(error.reason.clone());
     }
 
-    /// The event as it is parked.
+    /// Converts to a parked event.
     pub(super) fn park(self, dead_at: Option<Timestamp>, now: Timestamp) -> Parked {
         let Item { event, attempts, since, next_at, error, .. } = self;
         Parked {
@@ -76,13 +76,13 @@ impl Item {
     }
 }
 
-/// The key of a queue: a stage, or the position of an event of no stage.
+/// The key of a queue: a stage, or the position of an event without a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct QueueKey(Option<StageKey>, i64);
 
 #[derive(Debug)]
 pub(super) struct PerKeyQueues {
-    /// Whether there is one queue for everything.
+    /// Whether all events share one queue.
     single: bool,
     items: BTreeMap<i64, Item>,
     queues: HashMap<QueueKey, VecDeque<i64>>,
@@ -143,25 +143,25 @@ impl PerKeyQueues {
         self.queues.values().filter_map(|positions| self.items.get(positions.front()?))
     }
 
-    /// Events that may be sent together: the heads of the queues, or the first ones of a single queue. The oldest first.
-    pub(super) fn ready(&self, now: Timestamp, most: usize) -> Vec<i64> {
+    /// Events that can share a request, oldest first: the heads of the queues, or the first events of a single queue.
+    pub(super) fn ready(&self, now: Timestamp, limit: usize) -> Vec<i64> {
         if self.single {
             let free = self.first().is_some_and(|item| !item.in_flight && now >= item.next_at);
-            return if free { self.first_ones(most) } else { Vec::new() };
+            return if free { self.oldest(limit) } else { Vec::new() };
         }
         let ready = self.heads().filter(|item| !item.in_flight && now >= item.next_at);
         let mut positions: Vec<_> = ready.map(|item| item.event.position).collect();
         positions.sort_unstable();
-        positions.truncate(most);
+        positions.truncate(limit);
         positions
     }
 
     /// The oldest events of all queues.
-    pub(super) fn first_ones(&self, most: usize) -> Vec<i64> {
-        self.items.keys().take(most).copied().collect()
+    pub(super) fn oldest(&self, limit: usize) -> Vec<i64> {
+        self.items.keys().take(limit).copied().collect()
     }
 
-    /// Notes that events failed because the target was down: they may be sent at once.
+    /// Attributes earlier failures to the target, which was down: all events can be sent immediately.
     pub(super) fn excuse(&mut self, now: Timestamp) {
         for item in self.items.values_mut() {
             item.excused = true;
@@ -169,21 +169,20 @@ impl PerKeyQueues {
         }
     }
 
-    /// The queues whose head has failed by its own fault.
+    /// The queues whose head has failed while the target was up.
     pub(super) fn failed(&self) -> Vec<QueueKey> {
         let failed = self.heads().filter(|item| item.attempts > 0 && !item.excused && !item.in_flight);
         failed.map(|item| self.key(&item.event)).collect()
     }
 
-    /// Removes a queue; answers its events in their order.
+    /// Removes a queue; returns its events in order.
     pub(super) fn take(&mut self, key: &QueueKey) -> Vec<Item> {
         let positions = self.queues.remove(key).unwrap_or_default();
         positions.iter().filter_map(|position| self.items.remove(position)).collect()
     }
 
-    /// Removes events that are not in flight and would have been tried for as long as `retry` by a target that is down since
-    /// `down`.
-    pub(super) fn take_older(&mut self, now: Timestamp, down: Timestamp, retry: Duration) -> Vec<Item> {
+    /// Removes events that are not in flight and whose retry period has expired on a target that has been down since `down`.
+    pub(super) fn take_expired(&mut self, now: Timestamp, down: Timestamp, retry: Duration) -> Vec<Item> {
         let old = |item: &&Item| !item.in_flight && now >= item.event.written_at.max(down).plus(retry);
         let positions: Vec<_> = self.items.values().filter(old).map(|item| item.event.position).collect();
         positions.into_iter().filter_map(|position| self.remove(position)).collect()

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// Most events of one request.
+/// Maximum events per request.
 pub(super) const BATCH: usize = 10;
-/// Most bytes of a request, and so of an event.
+/// Maximum bytes of a request, and thereby of an event.
 const MOST: usize = 256 * 1024;
 
 /// The client of one bus.
@@ -30,7 +30,7 @@ pub(in crate::events) struct EventBridgeSink {
     id_member: Option<String>,
 }
 
-/// The members of an envelope that PutEvents takes.
+/// The members of an envelope that PutEvents accepts.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(rename = "detail-type")]
@@ -43,7 +43,7 @@ struct Envelope {
 
 impl EventBridgeSink {
     pub(super) async fn new(bus: &Bus, target: &Target) -> Self {
-        // Retries are the queue's.
+        // The queue retries.
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(bus.timeout).build());
@@ -68,7 +68,7 @@ impl EventBridgeSink {
     pub(super) async fn put(&self, events: &[Arc<Outgoing>]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(events.len());
         let (mut request, mut bytes) = (Vec::new(), 0);
-        // Outcomes are in the order of the events: an event that cannot be sent ends a request.
+        // An oversized event ends the current request, so that outcomes stay in order.
         for event in events {
             let made = self.entry(event);
             let more = made.as_ref().map_or(0, |(_, size)| *size);
@@ -88,7 +88,7 @@ impl EventBridgeSink {
         outcomes
     }
 
-    /// The entry of an event, and its size as AWS counts it.
+    /// The entry of an event, and its size by AWS's formula.
     fn entry(&self, event: &Outgoing) -> Result<(PutEventsRequestEntry, usize), DeliveryError> {
         let permanent = |reason: String| DeliveryError { permanent: true, ..DeliveryError::new(reason) };
         let envelope: Envelope =

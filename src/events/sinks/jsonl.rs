@@ -7,13 +7,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most lines of one write.
+/// Maximum lines per write.
 pub(super) const BATCH: usize = 500;
 
-/// Writes a line for each event.
+/// Writes one line per event.
 #[derive(Clone, Debug)]
 pub(in crate::events) struct JsonlSink {
-    /// `None` is standard output.
+    /// `None` for standard output.
     path: Option<PathBuf>,
     source: Option<String>,
     file: Arc<Mutex<Option<File>>>,
@@ -24,7 +24,7 @@ impl JsonlSink {
         JsonlSink { path, source: target.source.clone(), file: Arc::default() }
     }
 
-    /// Appends events, all or none of them, and synchronizes the file.
+    /// Appends all events or none, and syncs the file.
     pub(super) async fn write(&self, events: &[Arc<Outgoing>]) -> Outcome {
         let mut text = String::new();
         for event in events {
@@ -44,37 +44,37 @@ impl JsonlSink {
             let mut out = io::stdout().lock();
             return out.write_all(text.as_bytes()).and_then(|()| out.flush());
         };
-        let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = match held.take() {
+        let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = match slot.take() {
             Some(file) => file,
             None => open(path)?,
         };
         let (length, regular) = (file.metadata()?.len(), file.metadata()?.is_file());
-        // Pipes and devices cannot be synchronized.
+        // Pipes and devices cannot be synced.
         let synchronize = |file: &File| if regular { file.sync_data() } else { Ok(()) };
         if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| synchronize(&file)) {
-            // The lines are written again: what was written of them is removed.
+            // Removes partially written lines, as they are retried.
             let _ = file.set_len(length);
             return Err(error);
         }
-        *held = Some(file);
+        *slot = Some(file);
         Ok(())
     }
 }
 
-/// Opens a file to append to. A last line without an end was cut off by a crash: it is removed, as it is written again.
+/// Opens a file for appending. An incomplete last line after a crash is removed, as its event is sent again.
 fn open(path: &Path) -> io::Result<File> {
-    /// More than any line has.
-    const LONGEST: u64 = 4 * 1024 * 1024;
+    /// Above the maximum length of a line.
+    const MAX_LINE: u64 = 4 * 1024 * 1024;
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     if !file.metadata()?.is_file() {
         return Ok(file);
     }
     let length = file.metadata()?.len();
-    let start = length.saturating_sub(LONGEST);
+    let start = length.saturating_sub(MAX_LINE);
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
-    io::Read::by_ref(&mut file).take(LONGEST).read_to_end(&mut tail)?;
+    io::Read::by_ref(&mut file).take(MAX_LINE).read_to_end(&mut tail)?;
     let whole = match tail.iter().rposition(|byte| *byte == b'\n') {
         Some(last) => start + last as u64 + 1,
         None if start == 0 => 0,
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_was_cut_off_is_removed_and_the_rest_is_kept() {
+    fn an_incomplete_last_line_is_removed() {
         let path = std::env::temp_dir().join(format!("greenroom-lines-{}", std::process::id()));
         for (before, after) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"a\"", "{}\n"), ("{\"a\"", "")] {
             std::fs::write(&path, before).unwrap();

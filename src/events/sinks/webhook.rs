@@ -1,4 +1,4 @@
-//! Webhooks, signed as the Standard Webhooks specification says: <https://www.standardwebhooks.com>.
+//! Webhooks, signed by the Standard Webhooks specification: <https://www.standardwebhooks.com>.
 
 use super::{DeliveryError, Outcome, Outgoing, body};
 use crate::clock::{Clock, Timestamp};
@@ -14,7 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri};
 use std::time::Duration;
 
-/// Maximum bytes of a response that are read, so that its connection can be reused.
+/// Maximum bytes of a response to read so that its connection can be reused.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The client of one webhook, with its own connections.
@@ -53,14 +53,14 @@ impl WebhookSink {
             Err(error) => return Outcome::Failed(DeliveryError::new(error.to_string())),
         };
         match self.client.send(request, MAX_RESPONSE_BYTES).await {
-            // The status alone counts; the body may be of any length.
+            // The status decides, even if the body exceeds the limit.
             Ok(response) => judge(response.status(), response.headers(), now),
             Err(error) => Outcome::Failed(DeliveryError::new(error.to_string())),
         }
     }
 }
 
-/// The outcome of a response. Redirects are not followed: signed events are sent only where the operator said.
+/// The outcome of a response. Redirects are not followed: signed events are sent only to the configured URL.
 fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     if status.is_success() {
         return Outcome::Delivered;
@@ -77,7 +77,7 @@ fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     Outcome::Failed(error)
 }
 
-/// Seconds, or a time.
+/// Parses seconds or an HTTP date.
 fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -86,7 +86,7 @@ fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(at.saturating_sub(now.0)).ok()?))
 }
 
-/// A signature by each key: while keys are rotated, receivers know either.
+/// One signature per key, so that receivers can verify with either during a rotation.
 fn signatures(keys: &[hmac::Key], id: &str, at: Timestamp, body: &str) -> String {
     let signed = format!("{id}.{}.{body}", at.unix_seconds());
     let signature = |key: &hmac::Key| format!("v1,{}", STANDARD.encode(hmac::sign(key, signed.as_bytes())));
@@ -97,9 +97,9 @@ fn signatures(keys: &[hmac::Key], id: &str, at: Timestamp, body: &str) -> String
 mod tests {
     use super::*;
 
-    /// The example of the specification's reference implementations.
+    /// The test vector of the specification's reference implementations.
     #[test]
-    fn a_signature_is_the_one_of_the_specification() {
+    fn signatures_match_the_test_vector_of_the_specification() {
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let keys = [hmac::Key::new(hmac::HMAC_SHA256, &key), hmac::Key::new(hmac::HMAC_SHA256, b"another")];
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn only_success_is_success() {
+    fn only_2xx_is_success() {
         let headers = HeaderMap::new();
         let judge = |status: u16| judge(StatusCode::from_u16(status).unwrap(), &headers, Timestamp(0));
         for status in [200, 201, 202, 204] {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_says_when_it_wants_more_in_seconds_or_as_a_time() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = Timestamp(1_700_000_000_000);
         assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
         assert_eq!(parse_retry_after("Tue, 14 Nov 2023 22:14:20 GMT", now), Some(Duration::from_secs(60)));

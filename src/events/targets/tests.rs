@@ -11,7 +11,7 @@ fn webhook(more: &str) -> String {
 }
 
 #[test]
-fn a_webhook_needs_a_url_and_a_secret_and_has_defaults_for_the_rest() {
+fn a_webhook_requires_url_and_secret_and_has_defaults_for_other_keys() {
     let targets = parse(&webhook(""), true).unwrap();
     let target = &targets[0];
     assert_eq!(
@@ -20,7 +20,7 @@ fn a_webhook_needs_a_url_and_a_secret_and_has_defaults_for_the_rest() {
     );
     let Kind::Webhook(webhook) = &target.kind else { panic!("{target:?}") };
     assert_eq!((webhook.timeout, webhook.concurrency, webhook.keys.len()), (Duration::from_secs(15), 8, 1));
-    assert_eq!(target.kind.place(), "https://example.com/in", "a query may hold a secret");
+    assert_eq!(target.kind.place(), "https://example.com/in", "a query can contain a secret");
     let shown = format!("{target:?}");
     assert!(!shown.contains("MfKQ9r8G") && !shown.contains("77, 242"), "{shown}");
 }
@@ -28,18 +28,18 @@ fn a_webhook_needs_a_url_and_a_secret_and_has_defaults_for_the_rest() {
 #[test]
 fn patterns_are_tables_or_json() {
     let event = json!({"detail-type": "IVS Stage Update", "detail": {"n": 1}});
-    for (text, fits) in [
+    for (text, matches) in [
         ("pattern = { detail-type = [\"IVS Stage Update\"] }", true),
         ("[target.pattern]\ndetail-type = [{ prefix = \"IVS \" }]\ndetail.n = [{ numeric = [\">\", 0.5] }]", true),
         ("pattern = '{\"detail\": {\"n\": [null]}}'", false),
     ] {
         let targets = parse(&webhook(text), true).unwrap();
-        assert_eq!(targets[0].pattern.as_ref().unwrap().matches(&event), fits, "{text}");
+        assert_eq!(targets[0].pattern.as_ref().unwrap().matches(&event), matches, "{text}");
     }
 }
 
 #[test]
-fn every_kind_is_understood() {
+fn all_kinds_are_parsed() {
     let text = "
         [[target]]
         name = \"bus\"
@@ -71,10 +71,10 @@ fn every_kind_is_understood() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_target_and_key() {
+fn errors_name_target_and_key() {
     let out = |more: &str| format!("[[target]]\nname = \"out\"\ntype = \"stdout\"\n{more}");
     let bus = |more: &str| format!("[[target]]\nname = \"bus\"\ntype = \"eventbridge\"\n{more}");
-    for (text, culprit) in [
+    for (text, message) in [
         ("x = ".to_owned(), "line 1: "),
         ("\n[targets]\n".to_owned(), "targets: there is no such key"),
         ("[target]\nname = \"a\"".to_owned(), "target: write each target under [[target]]"),
@@ -105,15 +105,15 @@ fn what_is_wrong_is_named_with_its_target_and_key() {
         (bus("endpoint_url = \"here\""), "target 'bus': endpoint_url: "),
     ] {
         let error = parse(&text, true).unwrap_err();
-        assert!(error.starts_with(culprit), "{text}\n{error}");
+        assert!(error.starts_with(message), "{text}\n{error}");
         assert!(!error.contains('\n') && !error.contains("whsec_short"), "{error}");
     }
 }
 
 #[test]
-fn showing_targets_needs_no_secrets() {
+fn targets_can_be_listed_without_secrets() {
     let text = webhook("ca_file = \"/no/such/file\"").replace("secret =", "secret_env =");
     assert!(parse(&text, true).is_err());
     assert_eq!(parse(&text, false).unwrap()[0].kind.place(), "https://example.com/in");
-    assert!(parse(&webhook("").replace("secret", "#"), false).is_err(), "one must be named");
+    assert!(parse(&webhook("").replace("secret", "#"), false).is_err(), "a secret must be configured");
 }
