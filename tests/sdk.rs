@@ -97,7 +97,7 @@ impl Service {
         Service { client: Client::from_conf(config), server, _engine: engine }
     }
 
-    fn call(&self) -> OperationContext {
+    fn ctx(&self) -> OperationContext {
         let scope = Scope { account: ACCOUNT.into(), region: REGION.into() };
         OperationContext::new(self.server.app.clone(), scope)
     }
@@ -112,11 +112,11 @@ impl Service {
             ingest_configuration_id: None,
             source: None,
         };
-        participants::join(&self.call(), &StageArn::from(stage), new).await.unwrap()
+        participants::join(&self.ctx(), &StageArn::from(stage), new).await.unwrap()
     }
 
     async fn act(&self, stage: &str, participant: &str, command: ParticipantCommand) {
-        participants::act(&self.call(), &StageArn::from(stage), participant, command).await.unwrap();
+        participants::act(&self.ctx(), &StageArn::from(stage), participant, command).await.unwrap();
     }
 
     async fn stage(&self, name: &str) -> String {

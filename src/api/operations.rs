@@ -6,8 +6,8 @@
 
 use super::authorization::Target::{self, Every, Everything, In};
 use crate::app::{
-    OperationContext, again, compositions, encoder_configurations, ingest_configurations, participants, public_keys,
-    replications, sessions, stages, storage_configurations, tags, tokens,
+    OperationContext, compositions, encoder_configurations, ingest_configurations, participants, public_keys,
+    replications, retry, sessions, stages, storage_configurations, tags, tokens,
 };
 use crate::model::arn::ResourceKind::{
     self, Composition, EncoderConfiguration, IngestConfiguration, PublicKey, Stage, StorageConfiguration,
@@ -89,7 +89,7 @@ where
 
     fn run(self: Box<Self>, ctx: OperationContext) -> BodyFuture {
         Box::pin(async move {
-            let done = again(|| (self.operation)(ctx.clone(), self.input.clone())).await?;
+            let done = retry(|| (self.operation)(ctx.clone(), self.input.clone())).await?;
             let mut body = Vec::with_capacity(BODY_CAPACITY);
             serde_json::to_writer(&mut body, &done).map_err(Fault::internal)?;
             Ok(body)

@@ -5,8 +5,8 @@
 
 use super::sigv4::SigV4Authorization;
 use super::{ApiState, limits};
-use crate::app::again;
 use crate::app::credentials::{Caller, SecretAccessKey};
+use crate::app::retry;
 use crate::http::ReceivedBody;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
@@ -70,5 +70,5 @@ async fn find_caller(
     state: &ApiState,
     authorization: &SigV4Authorization,
 ) -> Result<(Caller, Arc<SecretAccessKey>), Fault> {
-    again(|| state.app.caller(&authorization.access_key, authorization.session_token.as_deref())).await
+    retry(|| state.app.caller(&authorization.access_key, authorization.session_token.as_deref())).await
 }

@@ -29,13 +29,13 @@ pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Veri
         let (claims, signer) = verify_signature(app, &mut conn, token).await?;
         let rules = Rules { expired: purpose == Purpose::Manage, ..rules(app, signer.as_ref()) };
         let verified = admission::verify_participant_claims(&claims.payload, claims.digest, &rules)?;
-        let guest = conn.guest(&verified.scope, &verified.stage, &verified.participant).await?;
-        let guest = guest.ok_or_else(|| no_stage(&verified))?;
-        if guest.revoked {
+        let row = conn.admission(&verified.scope, &verified.stage, &verified.participant).await?;
+        let row = row.ok_or_else(|| no_stage(&verified))?;
+        if row.revoked {
             return Err(disconnected(&verified).into());
         }
         if purpose == Purpose::Join {
-            not_superseded(guest.token.and_then(|token| token.0).as_ref(), &verified)?;
+            not_superseded(row.token.and_then(|token| token.0).as_ref(), &verified)?;
         }
         Ok(verified)
     })
@@ -86,7 +86,7 @@ pub(super) async fn with_retries<T, F>(attempt: impl Fn() -> F) -> Result<T, Sig
 where
     F: Future<Output = Result<T, AttemptError>>,
 {
-    let done = super::again(|| async {
+    let done = super::retry(|| async {
         match attempt().await {
             Ok(done) => Ok(Ok(done)),
             Err(AttemptError::Refused(refusal)) => Ok(Err(refusal)),

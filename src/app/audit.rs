@@ -2,7 +2,7 @@
 
 use super::event_log::EventKind;
 use super::outbox;
-use super::{OperationContext, again};
+use super::{OperationContext, retry};
 use crate::domain::event::{Detail, OutboxEvent};
 use crate::model::fault::Fault;
 use crate::store::{StoreError, Written};
@@ -17,7 +17,7 @@ pub async fn record(ctx: &OperationContext, id: &str, detail: Value) -> Result<(
     let event = OutboxEvent { detail_type: DETAIL_TYPE, resource: String::new(), at, detail: Detail::Call(detail) };
     let body = outbox::envelope(scope, id, &event);
     let row = Written { stage: "", number: at.0, id, kind: EventKind::Audit.as_str(), body: &body, written_at: at.0 };
-    again(|| async {
+    retry(|| async {
         let mut tx = ctx.write().await?;
         match tx.insert_outbox(scope, row).await {
             Ok(()) => Ok(ctx.commit(tx).await?),

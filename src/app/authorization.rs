@@ -97,7 +97,7 @@ impl OperationContext {
             let mut conn = self.app.db.read().await?;
             request.check_in(&self.scope, &mut conn).await
         };
-        super::again(check).await?;
+        super::retry(check).await?;
         Ok(OperationContext { authorization: Some(request), ..self })
     }
 }

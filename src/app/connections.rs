@@ -4,7 +4,7 @@
 mod teardown;
 
 use super::admission::{self, AttemptError, Purpose, with_retries};
-use super::{App, OperationContext, again, stage_state};
+use super::{App, OperationContext, retry, stage_state};
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
@@ -22,19 +22,23 @@ use teardown::{end_unauthorized, replace};
 /// The node that serves an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// This node; for a subscription with the id of the publisher's connection.
-    Here {
-        /// The connection to subscribe to.
+    /// This node.
+    Local {
+        /// For a subscription: the publisher's connection.
         publisher: Option<String>,
     },
-    /// The node with this URL (scheme, host, port and path, no slash at the end).
-    Elsewhere(String),
+    /// Another node, by its URL (scheme, host, port and path, no slash at the end).
+    Remote(String),
 }
 
 /// Finds the node that serves an intent, without changing anything: called before media are negotiated. Checks
 /// capabilities and quotas, and that the participant to subscribe to is connected to publish.
-pub async fn find(app: &Arc<App>, token: &VerifiedToken, intent: &Intent) -> Result<Placement, SignalingError> {
-    let ctx = &of(app, &token.scope);
+pub async fn find_placement(
+    app: &Arc<App>,
+    token: &VerifiedToken,
+    intent: &Intent,
+) -> Result<Placement, SignalingError> {
+    let ctx = &context(app, &token.scope);
     with_retries(|| async {
         let mut conn = ctx.read().await?;
         let stage = conn.stage(&token.scope, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
@@ -44,8 +48,8 @@ pub async fn find(app: &Arc<App>, token: &VerifiedToken, intent: &Intent) -> Res
 }
 
 /// Records a connection that this node holds: claims the stage's media for this node if no node has them, ends the
-/// connection that it replaces, opens the session, and lets the participant join. Returns the placement as [`find`] does,
-/// and the revision of the stage. A placement elsewhere and an error leave nothing behind.
+/// connection that it replaces, opens the session, and lets the participant join. Returns the placement as
+/// [`find_placement`] does, and the revision of the stage. A remote placement and an error change nothing.
 pub async fn open(
     app: &Arc<App>,
     token: &VerifiedToken,
@@ -53,7 +57,7 @@ pub async fn open(
     id: &str,
     client: Client,
 ) -> Result<(Placement, i64), SignalingError> {
-    let ctx = &of(app, &token.scope);
+    let ctx = &context(app, &token.scope);
     with_retries(|| async {
         let mut tx = ctx.write().await?;
         if let Some(connection_token) = &token.connection_token {
@@ -62,7 +66,7 @@ pub async fn open(
         }
         let mut stage = ctx.lock_stage(&mut tx, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
         let node = app.node();
-        match tx.revoked_and_living(&token.scope, &token.stage, &token.participant, &node).await? {
+        match tx.revoked_and_node_alive(&token.scope, &token.stage, &token.participant, &node).await? {
             (true, _) => return Err(admission::disconnected(token).into()),
             (false, false) => return Err(super::nodes::fenced().into()),
             (false, true) => {}
@@ -71,13 +75,13 @@ pub async fn open(
             // The participants of the dead node have left, and the session may have ended.
             stage = tx.stage(&token.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(token))?;
         }
-        let present = present(ctx, &mut tx, &stage, token).await?;
+        let participant = participant_of(ctx, &mut tx, &stage, token).await?;
         let placement = super::placement::find(ctx, &mut tx, &stage, token, intent).await?;
-        if let Placement::Elsewhere(_) = placement {
+        if let Placement::Remote(_) = placement {
             return Ok((placement, 0));
         }
         let session = ctx.session_to_join(&stage);
-        if !present.is_some_and(|row| is_connected(&row)) {
+        if !participant.is_some_and(|row| is_connected(&row)) {
             let participant = new_participant(token, client.clone());
             stage_state::run(ctx, &mut tx, [Command::Join { session: session.clone(), participant }]).await?;
         }
@@ -106,8 +110,8 @@ pub async fn open(
 /// Records that a publisher's media have started, or that a subscriber is connected. Does nothing if the connection is
 /// gone.
 pub async fn started(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Result<(), Fault> {
-    let ctx = &of(app, &token.scope);
-    again(|| async {
+    let ctx = &context(app, &token.scope);
+    retry(|| async {
         let mut tx = ctx.write().await?;
         // The row may have been deleted in a transaction that is not committed yet: commit with it.
         let Some(row) = lock_connection(ctx, &mut tx, token, id).await? else { return Ok(ctx.commit(tx).await?) };
@@ -116,13 +120,14 @@ pub async fn started(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Result<
         }
         let session = SessionId { stage: token.stage.clone(), session: row.session_id.clone() };
         let connection = stage_state::connection(&row);
-        let participant = tx.participant(ctx.place(&session), &row.participant_id).await?.map(stage_state::record);
+        let participant =
+            tx.participant(ctx.session_key(&session), &row.participant_id).await?.map(stage_state::record);
         if participant.is_some_and(|participant| !connection.is_used_by(&participant)) {
             let command = match connection.intent {
                 Intent::Subscribe(remote) => ParticipantCommand::Subscribe(remote),
                 Intent::Events | Intent::Publish => ParticipantCommand::Publish(Some(ParticipantProtocol::Whip)),
             };
-            act(ctx, &mut tx, session, connection.participant, command).await?;
+            run_command(ctx, &mut tx, session, connection.participant, command).await?;
         }
         Ok(ctx.commit(tx).await?)
     })
@@ -137,8 +142,8 @@ pub async fn ended(
     id: &str,
     reason: Option<EventErrorCode>,
 ) -> Result<(), Fault> {
-    let ctx = &of(app, &token.scope);
-    again(|| async {
+    let ctx = &context(app, &token.scope);
+    retry(|| async {
         let mut tx = ctx.write().await?;
         if let Some(row) = lock_connection(ctx, &mut tx, token, id).await? {
             stage_state::run(ctx, &mut tx, [ended_command(&token.stage, &row, reason)]).await?;
@@ -154,7 +159,7 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
     let mut token = admission::admit(app, token, Purpose::Join).await?;
     domain::admission::check_exchange(holder, &token)?;
     token.connection_token = holder.connection_token.clone();
-    let (ctx, token) = (&of(app, &token.scope), &token);
+    let (ctx, token) = (&context(app, &token.scope), &token);
     with_retries(|| async {
         let mut tx = ctx.write().await?;
         let stage = ctx.lock_stage(&mut tx, &token.stage).await?.ok_or_else(|| admission::no_stage(token))?;
@@ -164,7 +169,7 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
             SignalingError::new(SignalingErrorCode::TokenNotAllowed, text)
         };
         let session = SessionId { stage: stage.id, session: stage.active_session.ok_or_else(not_connected)? };
-        let row = tx.participant(ctx.place(&session), &token.participant).await?;
+        let row = tx.participant(ctx.session_key(&session), &token.participant).await?;
         let row = row.filter(is_connected).ok_or_else(not_connected)?;
         admission::not_superseded(row.token.0.as_ref(), token)?;
         let before = row.token.0.unwrap_or_else(|| current_token(holder));
@@ -172,7 +177,7 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
         if before.digest != after.digest {
             let (user_id, attributes) = (token.user_id.clone(), token.attributes.clone());
             let exchange = ParticipantCommand::Exchange { user_id, attributes, before, after };
-            act(ctx, &mut tx, session, token.participant.clone(), exchange).await?;
+            run_command(ctx, &mut tx, session, token.participant.clone(), exchange).await?;
             end_unauthorized(ctx, &mut tx, token).await?;
         }
         ctx.commit(tx).await?;
@@ -184,21 +189,21 @@ pub async fn exchange(app: &Arc<App>, holder: &VerifiedToken, token: &str) -> Re
 
 /// Records an error as an event (`JOIN_ERROR`, `PUBLISH_ERROR`, `SUBSCRIBE_ERROR`), where the model has a code for it and
 /// the participant is in the open session's list. A repetition within a second is not recorded.
-pub async fn refused(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, error: &SignalingError) {
+pub async fn record_error(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, error: &SignalingError) {
     if let Some(code) = error.code.event() {
-        failed(app, token, intent, code).await;
+        record_error_event(app, token, intent, code).await;
     }
 }
 
-/// Records an error event of a participant in the open session, as [`refused`] does.
-pub async fn failed(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, code: EventErrorCode) {
-    let ctx = &of(app, &token.scope);
-    let noted = again(|| async {
+/// Records an error event of a participant in the open session, as [`record_error`] does.
+pub async fn record_error_event(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, code: EventErrorCode) {
+    let ctx = &context(app, &token.scope);
+    let recorded = retry(|| async {
         let mut tx = ctx.write().await?;
         let stage = ctx.lock_stage(&mut tx, &token.stage).await?;
         let Some(session) = stage.and_then(|stage| stage.active_session) else { return Ok(()) };
         let session = SessionId { stage: token.stage.clone(), session };
-        let at = ctx.place(&session);
+        let at = ctx.session_key(&session);
         let Some(row) = tx.participant(at, &token.participant).await? else { return Ok(()) };
         let name = error_event(intent);
         let last = tx.events(at, &row.id, row.events - 2, 1).await?.pop().map(|(_, event)| event.0);
@@ -210,32 +215,32 @@ pub async fn failed(app: &Arc<App>, token: &VerifiedToken, intent: &Intent, code
         }
         let about = intent.remote().filter(|remote| domain::admission::is_participant_id(remote));
         let fail = ParticipantCommand::Fail(name, code, about.map(str::to_owned));
-        act(ctx, &mut tx, session, row.id, fail).await?;
+        run_command(ctx, &mut tx, session, row.id, fail).await?;
         Ok(ctx.commit(tx).await?)
     })
     .await;
-    if let Err(fault) = noted {
+    if let Err(fault) = recorded {
         tracing::error!(error = &fault as &dyn std::error::Error, "error event not recorded");
     }
 }
 
 /// Whether another events WebSocket of the participant has replaced the connection `id`.
 pub async fn is_reused(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Result<bool, Fault> {
-    let ctx = &of(app, &token.scope);
-    again(|| async {
+    let ctx = &context(app, &token.scope);
+    retry(|| async {
         let rows = ctx.read().await?.connections_of(&token.scope, &token.stage, &token.participant).await?;
         Ok(rows.iter().any(|row| row.intent == Intent::Events && row.id != id))
     })
     .await
 }
 
-/// URL of the node that holds the connection `id`, unless that is this node.
-pub async fn elsewhere(app: &Arc<App>, scope: &Scope, stage: &str, id: &str) -> Result<Option<String>, Fault> {
-    let ctx = &of(app, scope);
-    again(|| async {
+/// URL of the remote node that holds the connection `id`; `None` if this node holds it, or none does.
+pub async fn remote_node_url(app: &Arc<App>, scope: &Scope, stage: &str, id: &str) -> Result<Option<String>, Fault> {
+    let ctx = &context(app, scope);
+    retry(|| async {
         let mut conn = ctx.read().await?;
         let Some(row) = conn.connection(scope, stage, id).await? else { return Ok(None) };
-        super::nodes::url_elsewhere(ctx, &mut conn, &row.node_id).await
+        super::nodes::remote_url(ctx, &mut conn, &row.node_id).await
     })
     .await
 }
@@ -245,12 +250,12 @@ pub(super) fn is_connected(row: &ParticipantRow) -> bool {
 }
 
 /// The context of an operation on behalf of the stage's owner.
-pub(super) fn of(app: &Arc<App>, scope: &Scope) -> OperationContext {
+pub(super) fn context(app: &Arc<App>, scope: &Scope) -> OperationContext {
     OperationContext::new(app.clone(), scope.clone())
 }
 
-/// The participant's row in the open session, if it has one; refuses a token that may not act for that participant.
-async fn present(
+/// The participant's row in the open session, if it has one; rejects a token that may not act for that participant.
+async fn participant_of(
     ctx: &OperationContext,
     tx: &mut Conn,
     stage: &StageRow,
@@ -270,8 +275,8 @@ async fn present(
     Ok(Some(row))
 }
 
-/// A participant of the session does something now.
-async fn act(
+/// Runs a command of a participant now.
+async fn run_command(
     ctx: &OperationContext,
     tx: &mut Conn,
     session: SessionId,

@@ -2,7 +2,7 @@
 
 use super::event_log::StageKey;
 use super::leases::{self, Lease};
-use super::{App, again};
+use super::{App, retry};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
@@ -109,7 +109,7 @@ impl EventTarget {
 
     /// Adds the target to the store, unless it is there: it begins with the next event, or with the oldest that is kept.
     pub async fn register(&self, from_oldest: bool) -> Result<(), Fault> {
-        again(|| async {
+        retry(|| async {
             let mut tx = self.app.db.write().await?;
             let oldest = if from_oldest { tx.log_start().await? } else { None };
             let position = match oldest {
@@ -125,7 +125,7 @@ impl EventTarget {
     /// Claims the delivery for this node, or renews the lease; `None` while another node delivers.
     pub async fn claim(&self) -> Result<Option<Claimed>, Fault> {
         let Some(lease) = leases::claim(&self.app, Leased::EventTarget(&self.name)).await? else { return Ok(None) };
-        let row = again(|| async { Ok(self.app.db.read().await?.event_target(&self.name).await?) }).await?;
+        let row = retry(|| async { Ok(self.app.db.read().await?.event_target(&self.name).await?) }).await?;
         Ok(row.map(|row| Claimed { lease, position: row.position, failing_since: row.failing_since.map(Timestamp) }))
     }
 
@@ -146,7 +146,7 @@ impl EventTarget {
         };
         let parked = progress.parked.iter().map(|parked| &parked.stage);
         let stages: HashSet<_> = parked.chain(progress.delivered_late.iter().map(|(_, stage)| stage)).collect();
-        again(|| async {
+        retry(|| async {
             let mut tx = self.app.db.write().await?;
             if !tx.advance_event_target(&self.name, &lease.node, row).await? {
                 return Ok(false);
@@ -179,7 +179,7 @@ impl EventTarget {
 
     /// The stages of events between two positions that have parked events.
     pub async fn blocked_stages(&self, after: i64, last: i64) -> Result<HashSet<StageKey>, Fault> {
-        again(|| async {
+        retry(|| async {
             let rows = self.app.db.read().await?.waiting_stages(&self.name, after, last).await?;
             Ok(rows.into_iter().map(StageKey::from).collect())
         })
@@ -189,7 +189,7 @@ impl EventTarget {
     /// Parked events that are due, up to `limit`.
     pub async fn due(&self, limit: usize) -> Result<Vec<Due>, Fault> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        again(|| async {
+        retry(|| async {
             let rows = self.app.db.read().await?.due_deliveries(&self.name, self.app.clock.now().0, limit).await?;
             Ok(rows.into_iter().map(Due::from).collect())
         })

@@ -15,44 +15,44 @@ use crate::store::{EncoderConfigurationRow, Json};
 
 /// Creates an encoder configuration.
 pub async fn create(
-    call: OperationContext,
+    ctx: OperationContext,
     input: CreateEncoderConfigurationRequest,
 ) -> Result<CreateEncoderConfigurationResponse, Fault> {
     let row = EncoderConfigurationRow {
-        id: call.app.ids.resource(),
+        id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         video: Json(domain::encoder_configuration::video(input.video)?),
         tags: Json(domain::tag::given(input.tags)?),
-        created_at: call.now().0,
+        created_at: ctx.now().0,
     };
-    let mut tx = call.write().await?;
-    quota::check(&call, &mut tx, ResourceKind::EncoderConfiguration).await?;
-    tx.insert_encoder_configuration(&call.scope, &row).await?;
+    let mut tx = ctx.write().await?;
+    quota::check(&ctx, &mut tx, ResourceKind::EncoderConfiguration).await?;
+    tx.insert_encoder_configuration(&ctx.scope, &row).await?;
     tx.commit().await?;
-    Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })
+    Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Shows an encoder configuration.
 pub async fn get(
-    call: OperationContext,
+    ctx: OperationContext,
     input: GetEncoderConfigurationRequest,
 ) -> Result<GetEncoderConfigurationResponse, Fault> {
-    let row = call.read().await?.encoder_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = ctx.read().await?.encoder_configuration(&ctx.scope, ctx.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
-    Ok(GetEncoderConfigurationResponse { encoder_configuration: Some(configuration(&call.scope, row)) })
+    Ok(GetEncoderConfigurationResponse { encoder_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Lists encoder configurations in the order of their creation.
 pub async fn list(
-    call: OperationContext,
+    ctx: OperationContext,
     input: ListEncoderConfigurationsRequest,
 ) -> Result<ListEncoderConfigurationsResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxEncoderConfigurationResults(100)).0;
-    let page = call.page("ListEncoderConfigurations", &[], Position::first(), input.next_token, size)?;
-    let mut rows = call.read().await?.encoder_configurations(&call.scope, &page.start, page.limit()).await?;
+    let page = ctx.page("ListEncoderConfigurations", &[], Position::first(), input.next_token, size)?;
+    let mut rows = ctx.read().await?.encoder_configurations(&ctx.scope, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
     let summary = |row: EncoderConfigurationRow| EncoderConfigurationSummary {
-        arn: EncoderConfigurationArn::new(&call.scope, &row.id),
+        arn: EncoderConfigurationArn::new(&ctx.scope, &row.id),
         name: Some(row.name.into()),
         tags: Some(row.tags.0),
     };
@@ -64,17 +64,17 @@ pub async fn list(
 
 /// Deletes an encoder configuration that no running composition uses.
 pub async fn delete(
-    call: OperationContext,
+    ctx: OperationContext,
     input: DeleteEncoderConfigurationRequest,
 ) -> Result<DeleteEncoderConfigurationResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
-    let users = super::compositions::running(&call, &mut tx).await?;
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
+    let users = super::compositions::running(&ctx, &mut tx).await?;
     let uses = |encoder: &Option<String>| encoder.as_deref() == Some(id);
     if users.iter().any(|row| uses(&row.channel_encoder_id) || uses(&row.s3_encoder_id)) {
         return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
     }
-    if !tx.delete_resource(&call.scope, ResourceKind::EncoderConfiguration, id).await? {
+    if !tx.delete_resource(&ctx.scope, ResourceKind::EncoderConfiguration, id).await? {
         return Err(Fault::not_found(&input.arn));
     }
     tx.commit().await?;

@@ -1,6 +1,6 @@
 //! The event log: everything that is published to targets and streams, in one order.
 
-use super::{App, again};
+use super::{App, retry};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
@@ -83,7 +83,7 @@ pub struct Page {
 
 /// The position after which to read. A position whose events are partly deleted is refused.
 pub async fn begin(app: &Arc<App>, start: Start) -> Result<i64, Fault> {
-    again(|| async {
+    retry(|| async {
         let mut conn = app.db.read().await?;
         // The end comes first: what is written meanwhile is after it.
         let end = conn.log_end().await?;
@@ -106,7 +106,7 @@ pub async fn begin(app: &Arc<App>, start: Start) -> Result<i64, Fault> {
 
 /// Up to `limit` events of one account and region after a position. Refused if some of them are deleted.
 pub async fn read(app: &Arc<App>, scope: &Scope, after: i64, limit: i64) -> Result<Page, Fault> {
-    again(|| async {
+    retry(|| async {
         let mut conn = app.db.read().await?;
         let end = conn.log_end().await?;
         let rows = conn.log_of(scope, after, limit).await?;
@@ -124,12 +124,12 @@ pub async fn read(app: &Arc<App>, scope: &Scope, after: i64, limit: i64) -> Resu
 
 /// Up to `limit` events of every account after a position.
 pub async fn page(app: &Arc<App>, after: i64, limit: i64) -> Result<Vec<Event>, Fault> {
-    again(|| async { Ok(app.db.read().await?.log(after, limit).await?.into_iter().map(Event::from).collect()) }).await
+    retry(|| async { Ok(app.db.read().await?.log(after, limit).await?.into_iter().map(Event::from).collect()) }).await
 }
 
 /// The last position of the log.
 pub async fn end(app: &Arc<App>) -> Result<i64, Fault> {
-    again(|| async { Ok(app.db.read().await?.log_end().await?) }).await
+    retry(|| async { Ok(app.db.read().await?.log_end().await?) }).await
 }
 
 fn trimmed_before(before: i64) -> Fault {

@@ -18,7 +18,7 @@ use crate::store::{Conn, IngestConfigurationRow, Json, StoreError};
 
 /// Creates an ingest configuration, with its stream key and its participant.
 pub async fn create(
-    call: OperationContext,
+    ctx: OperationContext,
     input: CreateIngestConfigurationRequest,
 ) -> Result<CreateIngestConfigurationResponse, Fault> {
     let attributes = input.attributes.unwrap_or_default();
@@ -28,47 +28,47 @@ pub async fn create(
         return Err(Fault::validation("insecureIngest: must be true when ingestProtocol is RTMP"));
     }
     let redundant = input.redundant_ingest.unwrap_or_default().0;
-    let id = call.app.ids.resource();
+    let id = ctx.app.ids.resource();
     let mut row = IngestConfigurationRow {
-        stream_key: stream_key(&call, &id).0,
-        participant_id: call.app.ids.resource(),
+        stream_key: stream_key(&ctx, &id).0,
+        participant_id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         stage_id: None,
         protocol: input.ingest_protocol,
-        credentials: Json(credentials(&call, &id, redundant)),
+        credentials: Json(credentials(&ctx, &id, redundant)),
         redundant,
         state: IngestConfigurationState::Inactive,
         user_id: input.user_id.unwrap_or_default().0,
         attributes: Json(attributes),
         tags: Json(domain::tag::given(input.tags)?),
-        created_at: call.now().0,
+        created_at: ctx.now().0,
         id,
     };
-    let mut tx = call.write().await?;
-    quota::check(&call, &mut tx, ResourceKind::IngestConfiguration).await?;
+    let mut tx = ctx.write().await?;
+    quota::check(&ctx, &mut tx, ResourceKind::IngestConfiguration).await?;
     if let Some(arn) = input.stage_arn {
         // This operation declares no ResourceNotFoundException.
-        let stage = stage_of(&call.scope, &mut tx, &arn).await?;
+        let stage = stage_of(&ctx.scope, &mut tx, &arn).await?;
         row.stage_id = stage.map_err(|arn| Fault::validation(format!("stageArn: Resource: {arn} not found")))?;
     }
-    tx.insert_ingest_configuration(&call.scope, &row).await?;
+    tx.insert_ingest_configuration(&ctx.scope, &row).await?;
     tx.commit().await?;
-    Ok(CreateIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
+    Ok(CreateIngestConfigurationResponse { ingest_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Shows an ingest configuration, with its secrets.
 pub async fn get(
-    call: OperationContext,
+    ctx: OperationContext,
     input: GetIngestConfigurationRequest,
 ) -> Result<GetIngestConfigurationResponse, Fault> {
-    let row = call.read().await?.ingest_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = ctx.read().await?.ingest_configuration(&ctx.scope, ctx.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
-    Ok(GetIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
+    Ok(GetIngestConfigurationResponse { ingest_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Lists ingest configurations in the order of their creation, of one stage or in one state on request.
 pub async fn list(
-    call: OperationContext,
+    ctx: OperationContext,
     input: ListIngestConfigurationsRequest,
 ) -> Result<ListIngestConfigurationsResponse, Fault> {
     if input.filter_by_stage_arn.is_some() && input.filter_by_state.is_some() {
@@ -78,8 +78,8 @@ pub async fn list(
     let arn = input.filter_by_stage_arn.as_deref().unwrap_or_default();
     let state = input.filter_by_state;
     let filters = [arn, state.map(IngestConfigurationState::as_str).unwrap_or_default()];
-    let page = call.page("ListIngestConfigurations", &filters, Position::first(), input.next_token, size)?;
-    let stage = call.scope.own(arn);
+    let page = ctx.page("ListIngestConfigurations", &filters, Position::first(), input.next_token, size)?;
+    let stage = ctx.scope.own(arn);
     if stage.is_none() && !arn.is_empty() {
         // A stage of another account or region has no configurations.
         return Ok(ListIngestConfigurationsResponse {
@@ -87,12 +87,12 @@ pub async fn list(
             next_token: None,
         });
     }
-    let mut conn = call.read().await?;
-    let mut rows = conn.ingest_configurations(&call.scope, (stage, state), &page.start, page.limit()).await?;
+    let mut conn = ctx.read().await?;
+    let mut rows = conn.ingest_configurations(&ctx.scope, (stage, state), &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
     let summary = |row: IngestConfigurationRow| IngestConfigurationSummary {
-        arn: IngestConfigurationArn::new(&call.scope, &row.id),
-        stage_arn: stage_arn(&call.scope, row.stage_id.as_deref()),
+        arn: IngestConfigurationArn::new(&ctx.scope, &row.id),
+        stage_arn: stage_arn(&ctx.scope, row.stage_id.as_deref()),
         ingest_protocol: row.protocol,
         state: row.state,
         name: Some(row.name.into()),
@@ -105,17 +105,17 @@ pub async fn list(
 
 /// Attaches an ingest configuration to a stage, detaches it (`stageArn` `""`), or makes its ingest redundant or not.
 pub async fn update(
-    call: OperationContext,
+    ctx: OperationContext,
     input: UpdateIngestConfigurationRequest,
 ) -> Result<UpdateIngestConfigurationResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
     // Lock order, prevents deadlock: stages before ingest configurations.
     let stage = match &input.stage_arn {
-        Some(arn) => Some(stage_of(&call.scope, &mut tx, arn).await?),
+        Some(arn) => Some(stage_of(&ctx.scope, &mut tx, arn).await?),
         None => None,
     };
-    let row = tx.lock_ingest_configuration(&call.scope, id).await?;
+    let row = tx.lock_ingest_configuration(&ctx.scope, id).await?;
     let mut row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
     if row.state == IngestConfigurationState::Active {
         return Err(Fault::conflict(format!("{} is active and cannot be updated", &*input.arn)));
@@ -127,21 +127,21 @@ pub async fn update(
         && redundant != row.redundant
     {
         row.redundant = redundant;
-        row.credentials = Json(credentials(&call, &row.id, redundant));
+        row.credentials = Json(credentials(&ctx, &row.id, redundant));
     }
-    tx.update_ingest_configuration(&call.scope, &row).await?;
+    tx.update_ingest_configuration(&ctx.scope, &row).await?;
     tx.commit().await?;
-    Ok(UpdateIngestConfigurationResponse { ingest_configuration: Some(configuration(&call.scope, row)) })
+    Ok(UpdateIngestConfigurationResponse { ingest_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Deletes an ingest configuration; one that publishes only with `force`, which disconnects it first.
 pub async fn delete(
-    call: OperationContext,
+    ctx: OperationContext,
     input: DeleteIngestConfigurationRequest,
 ) -> Result<DeleteIngestConfigurationResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
-    let row = locked(&call, &mut tx, &input.arn, id).await?;
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
+    let row = locked(&ctx, &mut tx, &input.arn, id).await?;
     if row.state == IngestConfigurationState::Active {
         if !input.force.unwrap_or_default().0 {
             return Err(Fault::conflict(format!(
@@ -151,23 +151,23 @@ pub async fn delete(
         }
         if let Some(stage) = &row.stage_id {
             for participant in participants(&row) {
-                super::stage_state::disconnect(&call, &mut tx, stage, &participant).await?;
+                super::stage_state::disconnect(&ctx, &mut tx, stage, &participant).await?;
             }
         }
     }
-    tx.delete_resource(&call.scope, ResourceKind::IngestConfiguration, &row.id).await?;
-    call.commit(tx).await?;
+    tx.delete_resource(&ctx.scope, ResourceKind::IngestConfiguration, &row.id).await?;
+    ctx.commit(tx).await?;
     Ok(DeleteIngestConfigurationResponse {})
 }
 
 /// Locks the stage of an ingest configuration, then the configuration. If it was attached to another stage meanwhile, the
 /// operation is retried.
-async fn locked(call: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
-    let seen = tx.ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+async fn locked(ctx: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
+    let seen = tx.ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     if let Some(stage) = &seen.stage_id {
-        tx.lock_stage(&call.scope, stage).await?;
+        tx.lock_stage(&ctx.scope, stage).await?;
     }
-    let row = tx.lock_ingest_configuration(&call.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+    let row = tx.lock_ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     if row.stage_id != seen.stage_id {
         return Err(StoreError::Overtaken.into());
     }
@@ -188,17 +188,17 @@ pub(super) fn participants(row: &IngestConfigurationRow) -> Vec<String> {
 
 /// Notes that an encoder has started or stopped to publish.
 pub async fn set_state(
-    call: &OperationContext,
+    ctx: &OperationContext,
     arn: &IngestConfigurationArn,
     state: IngestConfigurationState,
 ) -> Result<(), Fault> {
-    let mut tx = call.write().await?;
-    let mut row = locked(call, &mut tx, arn, call.own(arn)?).await?;
+    let mut tx = ctx.write().await?;
+    let mut row = locked(ctx, &mut tx, arn, ctx.own(arn)?).await?;
     if row.stage_id.is_none() {
         return Err(Fault::conflict(format!("{} is not attached to a stage", &**arn)));
     }
     row.state = state;
-    tx.update_ingest_configuration(&call.scope, &row).await?;
+    tx.update_ingest_configuration(&ctx.scope, &row).await?;
     Ok(tx.commit().await?)
 }
 
@@ -217,15 +217,15 @@ async fn stage_of(
     Ok(stage.map(|stage| Some(stage.id)).ok_or_else(|| arn.to_string()))
 }
 
-fn stream_key(call: &OperationContext, id: &str) -> StreamKey {
-    let Scope { account, region } = &call.scope;
-    StreamKey(format!("rt_{account}_{region}_{id}_{}", call.app.ids.alphanumeric(30)))
+fn stream_key(ctx: &OperationContext, id: &str) -> StreamKey {
+    let Scope { account, region } = &ctx.scope;
+    StreamKey(format!("rt_{account}_{region}_{id}_{}", ctx.app.ids.alphanumeric(30)))
 }
 
-fn credentials(call: &OperationContext, id: &str, redundant: bool) -> RedundantIngestCredentials {
+fn credentials(ctx: &OperationContext, id: &str, redundant: bool) -> RedundantIngestCredentials {
     let credential = |_| RedundantIngestCredential {
-        participant_id: Some(ParticipantId(call.app.ids.resource())),
-        stream_key: Some(stream_key(call, id)),
+        participant_id: Some(ParticipantId(ctx.app.ids.resource())),
+        stream_key: Some(stream_key(ctx, id)),
     };
     (0..if redundant { 2 } else { 0 }).map(credential).collect()
 }

@@ -13,7 +13,7 @@
 //! What is to be done for something that is owned, and what has been done (its desired and its observed state), is in the
 //! same row: a new owner goes on from there.
 
-use super::{App, OperationContext, again};
+use super::{App, OperationContext, retry};
 use crate::clock::Timestamp;
 use crate::model::fault::Fault;
 use crate::store::{Conn, Leased, NodeRow, StageRow, StoreError};
@@ -88,7 +88,7 @@ pub(super) async fn renew(app: &App, tx: &mut Conn, node: String) -> Result<Opti
 /// The former owner is not fenced: this is for work that may be done twice, as long as what is written is written in the
 /// name of the current owner ([`Lease::node`]).
 pub(super) async fn claim(app: &App, leased: Leased<'_>) -> Result<Option<Lease>, Fault> {
-    again(|| async {
+    retry(|| async {
         let node = app.node();
         let is_others = |owner: &NodeRow| owner.id != node && !owner.is_expired(app.lease_now().0);
         // A node that does not own it looks once a second, and writes nothing.
@@ -110,7 +110,7 @@ pub(super) async fn claim(app: &App, leased: Leased<'_>) -> Result<Option<Lease>
 
 /// Releases something that this node owned by `lease`.
 pub(super) async fn release(app: &App, leased: Leased<'_>, lease: &Lease) -> Result<(), Fault> {
-    again(|| async {
+    retry(|| async {
         let mut tx = app.db.write().await?;
         tx.release(leased, &lease.node, app.lease_now().0).await?;
         Ok(tx.commit().await?)

@@ -222,8 +222,8 @@ pub struct Endpoints {
     pub rtmps: String,
 }
 
-/// The pause before the next attempt: none after a broken connection, then doubled for transactions that conflict again and
-/// again. With serializable isolation, that is usual on a busy stage.
+/// The pause before the next attempt: none after a broken connection, then doubled for transactions that conflict
+/// repeatedly. With serializable isolation, that is usual on a busy stage.
 fn pause(tries: usize) -> Duration {
     const MOST: Duration = Duration::from_millis(100);
     let doubled = u32::try_from(tries.saturating_sub(2)).unwrap_or(u32::MAX);
@@ -234,8 +234,8 @@ fn pause(tries: usize) -> Duration {
     }
 }
 
-/// Retries an operation while its transaction conflicts with another or its connection breaks.
-pub async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
+/// Runs an operation, and retries it while its transaction conflicts with another or its connection breaks.
+pub async fn retry<T, F>(attempt: impl Fn() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>>,
 {
@@ -243,8 +243,8 @@ where
     loop {
         tries += 1;
         match attempt().await {
-            Err(Fault::Modelled { again: true, .. }) if tries < App::TRIES => {
-                tracing::debug!(tries, "the store was busy or its connection broke; trying again");
+            Err(Fault::Modelled { retryable: true, .. }) if tries < App::TRIES => {
+                tracing::debug!(tries, "the store was busy or its connection broke; retrying");
                 tokio::time::sleep(pause(tries)).await;
             }
             done => return done,

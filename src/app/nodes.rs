@@ -1,8 +1,8 @@
 //! Nodes that share a store: each renews its lease by heartbeats, and what a dead node held is ended by another.
 
-use super::connections::{self, of};
+use super::connections::{self, context};
 use super::leases::{self, is_alive};
-use super::{App, OperationContext, again, stage_state};
+use super::{App, OperationContext, retry, stage_state};
 use crate::model::fault::Fault;
 use crate::store::{Conn, StageKey, StageRow};
 use std::sync::{Arc, PoisonError};
@@ -29,7 +29,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Registers this node. An embedded store has no other node: what another one held was left by a server that is gone, and is
 /// ended at once.
 pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
-    again(|| async {
+    retry(|| async {
         app.read_lease_clock().await?;
         let mut tx = app.db.write().await?;
         let node = app.node();
@@ -48,7 +48,7 @@ pub async fn start(app: &Arc<App>) -> Result<(), Fault> {
 
 /// Renews the lease of this node.
 pub async fn heartbeat(app: &Arc<App>) -> Result<Liveness, Fault> {
-    let renewed = again(|| async {
+    let renewed = retry(|| async {
         app.read_lease_clock().await?;
         let mut tx = app.db.write().await?;
         let mut liveness = Liveness::Known;
@@ -70,7 +70,7 @@ pub async fn heartbeat(app: &Arc<App>) -> Result<Liveness, Fault> {
 
 /// Whether this node was fenced.
 pub async fn is_dead(app: &Arc<App>) -> Result<bool, Fault> {
-    let row = again(|| async { Ok(app.db.read().await?.node(&app.node()).await?) }).await?;
+    let row = retry(|| async { Ok(app.db.read().await?.node(&app.node()).await?) }).await?;
     Ok(row.is_none_or(|row| row.dead))
 }
 
@@ -78,7 +78,7 @@ pub async fn is_dead(app: &Arc<App>) -> Result<bool, Fault> {
 /// Every node does so every second: of several at once, one holds the lock of a stage at a time, and the next finds it done.
 /// A failure in one stage does not keep the others from it.
 pub async fn sweep(app: &Arc<App>) -> Result<(), Fault> {
-    let done = [fence_and_end(app).await, end_due(app).await, again(|| delete_tombstones(app)).await];
+    let done = [fence_and_end(app).await, end_due(app).await, retry(|| delete_tombstones(app)).await];
     done.into_iter().collect()
 }
 
@@ -91,7 +91,7 @@ pub async fn urls(app: &Arc<App>) -> Result<Vec<String>, Fault> {
 /// Ends every connection of this node, releases what it owns and fences it, before it stops.
 pub async fn deregister(app: &Arc<App>) -> Result<(), Fault> {
     let node = app.node();
-    again(|| async {
+    retry(|| async {
         let mut tx = app.db.write().await?;
         let now = app.lease_now().0;
         tx.renew_node(&node, url(app), now).await?;
@@ -99,25 +99,21 @@ pub async fn deregister(app: &Arc<App>) -> Result<(), Fault> {
         Ok(tx.commit().await?)
     })
     .await?;
-    end_held(app, &node).await
+    end_connections_of(app, &node).await
 }
 
-/// The answer of a node that was fenced: what it opened would be ended at once.
+/// The error of a node that was fenced: another node would end its new connections at once.
 pub(super) fn fenced() -> Fault {
     Fault::internal(std::io::Error::other("this node was taken for dead"))
 }
 
 /// Whether a node is this one or is alive.
-pub(super) async fn lives(ctx: &OperationContext, conn: &mut Conn, node: &str) -> Result<bool, Fault> {
+pub(super) async fn is_node_alive(ctx: &OperationContext, conn: &mut Conn, node: &str) -> Result<bool, Fault> {
     Ok(node == ctx.app.node() || conn.node(node).await?.is_some_and(|row| is_alive(&ctx.app, &row)))
 }
 
-/// URL of a node that is alive and is not this one.
-pub(super) async fn url_elsewhere(
-    ctx: &OperationContext,
-    conn: &mut Conn,
-    node: &str,
-) -> Result<Option<String>, Fault> {
+/// URL of a remote node that is alive.
+pub(super) async fn remote_url(ctx: &OperationContext, conn: &mut Conn, node: &str) -> Result<Option<String>, Fault> {
     if node == ctx.app.node() {
         return Ok(None);
     }
@@ -141,7 +137,7 @@ fn url(app: &App) -> &str {
 }
 
 async fn fence_and_end(app: &Arc<App>) -> Result<(), Fault> {
-    let fenced = again(|| async {
+    let fenced = retry(|| async {
         let mut tx = app.db.write().await?;
         if app.may_fence() {
             tx.fence_expired_nodes(&app.node(), app.lease_now().0).await?;
@@ -153,21 +149,21 @@ async fn fence_and_end(app: &Arc<App>) -> Result<(), Fault> {
     .await?;
     let mut done = Ok(());
     for node in fenced {
-        done = done.and(end_held(app, &node.id).await);
+        done = done.and(end_connections_of(app, &node.id).await);
     }
     done
 }
 
 /// Ends every connection that a fenced node held, releases what it owned, and deletes the node when its time has come.
-async fn end_held(app: &Arc<App>, node: &str) -> Result<(), Fault> {
+async fn end_connections_of(app: &Arc<App>, node: &str) -> Result<(), Fault> {
     loop {
-        let stages = again(|| async { Ok(app.db.read().await?.stages_of_node(node, PAGE).await?) }).await?;
+        let stages = retry(|| async { Ok(app.db.read().await?.stages_of_node(node, PAGE).await?) }).await?;
         if stages.is_empty() {
             break;
         }
-        tend(app, &stages, Some(node)).await?;
+        apply_due(app, &stages, Some(node)).await?;
     }
-    again(|| async {
+    retry(|| async {
         let now = app.lease_now().0;
         let before = now - i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX);
         let mut tx = app.db.write().await?;
@@ -181,7 +177,7 @@ async fn end_held(app: &Arc<App>, node: &str) -> Result<(), Fault> {
 /// Ends sessions whose time has come, and replications whose reconnect windows have run out; then advances compositions,
 /// which may depend on it.
 async fn end_due(app: &Arc<App>) -> Result<(), Fault> {
-    let stages = again(|| async {
+    let stages = retry(|| async {
         let now = app.clock.now();
         let mut conn = app.db.read().await?;
         // Ending a session ends its participants' connections, on every node: that is for nodes whose clock is right.
@@ -193,16 +189,16 @@ async fn end_due(app: &Arc<App>) -> Result<(), Fault> {
         Ok(stages)
     })
     .await?;
-    let tended = tend(app, &stages, None).await;
-    tended.and(super::compositions::advance(app).await)
+    let applied = apply_due(app, &stages, None).await;
+    applied.and(super::compositions::advance(app).await)
 }
 
-/// Does what is due in each stage, and ends what a fenced node holds of it; answers the first failure once it has been
-/// through all of them.
-async fn tend(app: &Arc<App>, stages: &[StageKey], fenced: Option<&str>) -> Result<(), Fault> {
+/// Applies what is due in each stage, and ends the connections of a fenced node to it. Visits every stage, then returns the
+/// first failure.
+async fn apply_due(app: &Arc<App>, stages: &[StageKey], fenced: Option<&str>) -> Result<(), Fault> {
     let mut done = Ok(());
     for stage in stages {
-        let ctx = &of(app, &stage.scope());
+        let ctx = &context(app, &stage.scope());
         let once = || async {
             let mut tx = ctx.write().await?;
             ctx.lock_stage(&mut tx, &stage.stage_id).await?;
@@ -213,14 +209,14 @@ async fn tend(app: &Arc<App>, stages: &[StageKey], fenced: Option<&str>) -> Resu
             ctx.commit(tx).await?;
             Ok(more)
         };
-        let tended = loop {
-            match again(once).await {
+        let applied = loop {
+            match retry(once).await {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(fault) => break Err(fault),
             }
         };
-        done = done.and(tended);
+        done = done.and(applied);
     }
     done
 }

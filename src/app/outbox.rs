@@ -1,7 +1,7 @@
 //! The outbox: events are written in the transaction of the change, then moved to the event log, which gives them their order.
 
 use super::event_log::EventKind;
-use super::{App, OperationContext, again};
+use super::{App, OperationContext, retry};
 use crate::clock::Timestamp;
 use crate::domain::event::{Detail, OutboxEvent};
 use crate::model::arn::Scope;
@@ -69,7 +69,7 @@ pub(super) fn envelope(scope: &Scope, id: &str, event: &OutboxEvent) -> String {
 /// Moves what is in the outbox to the event log, and publishes the last position of the log. Any node may do so at any time.
 pub async fn relay(app: &Arc<App>) -> Result<(), Fault> {
     loop {
-        let (moved, end) = again(|| async {
+        let (moved, end) = retry(|| async {
             let mut conn = app.db.read().await?;
             if !conn.is_outbox_waiting().await? {
                 return Ok((0, conn.log_end().await?));
@@ -98,7 +98,7 @@ pub async fn trim(app: &Arc<App>) -> Result<(), Fault> {
     /// How long a target counts that no node delivers to.
     const ABANDONED: Duration = Duration::from_secs(24 * 3600);
     loop {
-        let deleted = again(|| async {
+        let deleted = retry(|| async {
             let mut tx = app.db.write().await?;
             let ago = |time: Duration| app.clock.now().0 - i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
             let targets = tx.event_targets(TARGETS).await?.into_iter();

@@ -7,7 +7,7 @@ use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, Verif
 use crate::model::fault::Fault;
 use crate::store::{Conn, ConnectionRow, Leased, SessionKey, StageRow};
 
-/// Finds the node for an intent; refuses what the token or a quota does not allow, and publishers that are not there.
+/// Finds the node for an intent; rejects what the token or a quota does not allow, and publishers that are not connected.
 pub(super) async fn find(
     ctx: &OperationContext,
     conn: &mut Conn,
@@ -20,29 +20,29 @@ pub(super) async fn find(
         return Err(SignalingError::new(SignalingErrorCode::InsufficientCapabilities, text).into());
     }
     match intent {
-        Intent::Events => Ok(here(None)),
+        Intent::Events => Ok(local(None)),
         Intent::Publish => {
             within_publishers(ctx, conn, token).await?;
-            let home = conn.owner(Leased::StageMedia(&ctx.scope, &stage.id)).await?;
-            let url = match home {
-                Some(node) => super::nodes::url_elsewhere(ctx, conn, &node.id).await?,
+            let owner = conn.owner(Leased::StageMedia(&ctx.scope, &stage.id)).await?;
+            let url = match owner {
+                Some(node) => super::nodes::remote_url(ctx, conn, &node.id).await?,
                 None => None,
             };
-            Ok(url.map_or_else(|| here(None), Placement::Elsewhere))
+            Ok(url.map_or_else(|| local(None), Placement::Remote))
         }
         Intent::Subscribe(remote) => {
             within_subscribers(ctx, conn, token).await?;
             let text = format!("{remote} does not publish to this stage");
             let not_found = || SignalingError::new(SignalingErrorCode::PublisherNotFound, text);
             let publisher = publisher(ctx, conn, stage, remote).await?.ok_or_else(not_found)?;
-            let url = super::nodes::url_elsewhere(ctx, conn, &publisher.node_id).await?;
-            Ok(url.map_or_else(|| here(Some(publisher.id)), Placement::Elsewhere))
+            let url = super::nodes::remote_url(ctx, conn, &publisher.node_id).await?;
+            Ok(url.map_or_else(|| local(Some(publisher.id)), Placement::Remote))
         }
     }
 }
 
-fn here(publisher: Option<String>) -> Placement {
-    Placement::Here { publisher }
+fn local(publisher: Option<String>) -> Placement {
+    Placement::Local { publisher }
 }
 
 /// The connection that `remote` publishes by: to this stage or, for a replica, to the stage of its source. Connections of
@@ -62,7 +62,7 @@ async fn publisher(
         }
     }
     let Some(row) = conn.publishing_connection(&ctx.scope, &origin, remote).await? else { return Ok(None) };
-    Ok(super::nodes::lives(ctx, conn, &row.node_id).await?.then_some(row))
+    Ok(super::nodes::is_node_alive(ctx, conn, &row.node_id).await?.then_some(row))
 }
 
 async fn within_publishers(ctx: &OperationContext, conn: &mut Conn, token: &VerifiedToken) -> Result<(), AttemptError> {

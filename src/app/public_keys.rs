@@ -13,20 +13,20 @@ use crate::model::public_key::{
 use crate::store::{Json, PublicKeyRow, StoreError};
 
 /// Imports a P-384 public key.
-pub async fn import(call: OperationContext, input: ImportPublicKeyRequest) -> Result<ImportPublicKeyResponse, Fault> {
+pub async fn import(ctx: OperationContext, input: ImportPublicKeyRequest) -> Result<ImportPublicKeyResponse, Fault> {
     let fingerprint = domain::public_key::fingerprint(&input.public_key_material)?;
     let tags = domain::tag::given(input.tags)?;
     let row = PublicKeyRow {
-        id: call.app.ids.resource(),
+        id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         material: input.public_key_material.0,
         fingerprint,
         tags: Json(tags),
-        created_at: call.now().0,
+        created_at: ctx.now().0,
     };
-    let mut tx = call.write().await?;
-    quota::check(&call, &mut tx, ResourceKind::PublicKey).await?;
-    match tx.insert_public_key(&call.scope, &row).await {
+    let mut tx = ctx.write().await?;
+    quota::check(&ctx, &mut tx, ResourceKind::PublicKey).await?;
+    match tx.insert_public_key(&ctx.scope, &row).await {
         Err(StoreError::Duplicate(_)) => {
             return Err(Fault::conflict(format!(
                 "publicKeyMaterial: the key with the fingerprint {} has been imported already",
@@ -36,24 +36,24 @@ pub async fn import(call: OperationContext, input: ImportPublicKeyRequest) -> Re
         inserted => inserted?,
     }
     tx.commit().await?;
-    Ok(ImportPublicKeyResponse { public_key: Some(public_key(&call.scope, row)) })
+    Ok(ImportPublicKeyResponse { public_key: Some(public_key(&ctx.scope, row)) })
 }
 
 /// Shows a public key.
-pub async fn get(call: OperationContext, input: GetPublicKeyRequest) -> Result<GetPublicKeyResponse, Fault> {
-    let row = call.read().await?.public_key(&call.scope, call.own(&input.arn)?).await?;
+pub async fn get(ctx: OperationContext, input: GetPublicKeyRequest) -> Result<GetPublicKeyResponse, Fault> {
+    let row = ctx.read().await?.public_key(&ctx.scope, ctx.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
-    Ok(GetPublicKeyResponse { public_key: Some(public_key(&call.scope, row)) })
+    Ok(GetPublicKeyResponse { public_key: Some(public_key(&ctx.scope, row)) })
 }
 
 /// Lists public keys in the order of their import.
-pub async fn list(call: OperationContext, input: ListPublicKeysRequest) -> Result<ListPublicKeysResponse, Fault> {
+pub async fn list(ctx: OperationContext, input: ListPublicKeysRequest) -> Result<ListPublicKeysResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxPublicKeyResults(50)).0;
-    let page = call.page("ListPublicKeys", &[], Position::first(), input.next_token, size)?;
-    let mut rows = call.read().await?.public_keys(&call.scope, &page.start, page.limit()).await?;
+    let page = ctx.page("ListPublicKeys", &[], Position::first(), input.next_token, size)?;
+    let mut rows = ctx.read().await?.public_keys(&ctx.scope, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
     let summary = |row: PublicKeyRow| PublicKeySummary {
-        arn: Some(PublicKeyArn::new(&call.scope, &row.id)),
+        arn: Some(PublicKeyArn::new(&ctx.scope, &row.id)),
         name: Some(row.name.into()),
         tags: Some(row.tags.0),
     };
@@ -61,9 +61,9 @@ pub async fn list(call: OperationContext, input: ListPublicKeysRequest) -> Resul
 }
 
 /// Deletes a public key: tokens that are signed with its private key are refused from now on.
-pub async fn delete(call: OperationContext, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
-    let mut tx = call.write().await?;
-    if !tx.delete_resource(&call.scope, ResourceKind::PublicKey, call.own(&input.arn)?).await? {
+pub async fn delete(ctx: OperationContext, input: DeletePublicKeyRequest) -> Result<DeletePublicKeyResponse, Fault> {
+    let mut tx = ctx.write().await?;
+    if !tx.delete_resource(&ctx.scope, ResourceKind::PublicKey, ctx.own(&input.arn)?).await? {
         return Err(Fault::not_found(&input.arn));
     }
     tx.commit().await?;

@@ -15,7 +15,7 @@ use crate::model::stage::{
 use crate::store::{Conn, Json, SessionKey, StageRow, StoreError};
 
 /// Creates a stage, with participant tokens on request.
-pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
+pub async fn create(ctx: OperationContext, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
     let tags = domain::tag::given(input.tags)?;
     let configurations = input.participant_token_configurations.unwrap_or_default().0;
     for (n, configuration) in configurations.iter().enumerate() {
@@ -23,15 +23,15 @@ pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result
         domain::token::attributes(&member, &configuration.attributes.clone().unwrap_or_default())?;
     }
     let recording = domain::stage::recording(input.auto_participant_recording_configuration);
-    let id = call.app.ids.resource();
+    let id = ctx.app.ids.resource();
     // Read before the transaction: a store in memory has one connection.
-    let key = if configurations.is_empty() { None } else { Some(call.app.signing_key().await?) };
+    let key = if configurations.is_empty() { None } else { Some(ctx.app.signing_key().await?) };
     let mint = || -> Result<Vec<_>, Fault> {
         let Some(key) = &key else { return Ok(Vec::new()) };
         let configurations = configurations.iter().cloned();
-        configurations.map(|configuration| super::tokens::mint(&call, key, &id, configuration)).collect()
+        configurations.map(|configuration| super::tokens::mint(&ctx, key, &id, configuration)).collect()
     };
-    let now = call.now().0;
+    let now = ctx.now().0;
     let mut row = StageRow {
         id: id.clone(),
         name: input.name.unwrap_or_default().0,
@@ -42,39 +42,39 @@ pub async fn create(call: OperationContext, input: CreateStageRequest) -> Result
         quiet_since: now,
         active_session: None,
     };
-    let mut tx = call.write().await?;
-    quota::check(&call, &mut tx, ResourceKind::Stage).await?;
+    let mut tx = ctx.write().await?;
+    quota::check(&ctx, &mut tx, ResourceKind::Stage).await?;
     // This operation declares no ResourceNotFoundException.
-    row.recording_storage_id = storage_of(&call, &mut tx, &row.recording.0).await?.map_err(|arn| {
+    row.recording_storage_id = storage_of(&ctx, &mut tx, &row.recording.0).await?.map_err(|arn| {
         Fault::validation(format!(
             "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
         ))
     })?;
-    tx.insert_stage(&call.scope, &row).await?;
+    tx.insert_stage(&ctx.scope, &row).await?;
     let tokens = mint()?;
     tx.commit().await?;
-    call.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
+    ctx.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
     Ok(CreateStageResponse {
-        stage: Some(stage(&call, row)),
+        stage: Some(stage(&ctx, row)),
         participant_tokens: (!tokens.is_empty()).then(|| tokens.into_iter().collect()),
     })
 }
 
 /// Shows a stage.
-pub async fn get(call: OperationContext, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
-    let row = call.stage(call.own(&input.arn)?).await?;
+pub async fn get(ctx: OperationContext, input: GetStageRequest) -> Result<GetStageResponse, Fault> {
+    let row = ctx.stage(ctx.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
-    Ok(GetStageResponse { stage: Some(stage(&call, row)) })
+    Ok(GetStageResponse { stage: Some(stage(&ctx, row)) })
 }
 
 /// Lists the stages of the account in the region, in the order of their creation.
-pub async fn list(call: OperationContext, input: ListStagesRequest) -> Result<ListStagesResponse, Fault> {
+pub async fn list(ctx: OperationContext, input: ListStagesRequest) -> Result<ListStagesResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxStageResults(50));
-    let page = call.page("ListStages", &[], Position::first(), input.next_token, size.0)?;
-    let mut rows = call.read().await?.stages(&call.scope, &page.start, page.limit()).await?;
+    let page = ctx.page("ListStages", &[], Position::first(), input.next_token, size.0)?;
+    let mut rows = ctx.read().await?.stages(&ctx.scope, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
     let summary = |row: StageRow| StageSummary {
-        arn: StageArn::new(&call.scope, &row.id),
+        arn: StageArn::new(&ctx.scope, &row.id),
         name: Some(row.name.into()),
         active_session_id: active_session_id(row.active_session),
         tags: Some(row.tags.0),
@@ -83,49 +83,49 @@ pub async fn list(call: OperationContext, input: ListStagesRequest) -> Result<Li
 }
 
 /// Updates the name and the recording of a stage; absent members stay as they are.
-pub async fn update(call: OperationContext, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
+pub async fn update(ctx: OperationContext, input: UpdateStageRequest) -> Result<UpdateStageResponse, Fault> {
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
     if input.auto_participant_recording_configuration.is_some() {
         // Lock order, prevents deadlock: the use of storage configurations before any stage.
-        tx.lock(&call.scope, super::storage_configurations::USE).await?;
+        tx.lock(&ctx.scope, super::storage_configurations::USE).await?;
     }
-    let mut row = locked(&mut tx, &call.scope, &input.arn, id).await?;
+    let mut row = locked(&mut tx, &ctx.scope, &input.arn, id).await?;
     if let Some(name) = input.name {
         row.name = name.0;
     }
     if let Some(recording) = input.auto_participant_recording_configuration {
         let recording = domain::stage::recording(Some(recording));
-        if recording != row.recording.0 && is_recording(&mut tx, &call.scope, &row).await? {
+        if recording != row.recording.0 && is_recording(&mut tx, &ctx.scope, &row).await? {
             return Err(Fault::conflict(format!(
                 "The recording configuration of {} cannot be changed while a participant is being recorded",
                 &*input.arn
             )));
         }
-        let storage = storage_of(&call, &mut tx, &recording).await?;
+        let storage = storage_of(&ctx, &mut tx, &recording).await?;
         row.recording_storage_id = storage.map_err(|arn| Fault::not_found(&arn))?;
         row.recording = Json(recording);
     }
-    tx.update_stage(&call.scope, &row).await?;
+    tx.update_stage(&ctx.scope, &row).await?;
     tx.commit().await?;
-    Ok(UpdateStageResponse { stage: Some(stage(&call, row)) })
+    Ok(UpdateStageResponse { stage: Some(stage(&ctx, row)) })
 }
 
 /// Ends the open session, disconnects every participant, and deletes the stage with its history.
-pub async fn delete(call: OperationContext, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
-    let stage = call.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
+pub async fn delete(ctx: OperationContext, input: DeleteStageRequest) -> Result<DeleteStageResponse, Fault> {
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
+    let stage = ctx.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.arn))?;
     let session = stage.active_session.map(|session| SessionId { stage: id.to_owned(), session });
-    super::stage_state::run(&call, &mut tx, [Command::TearDownStage { stage: id.to_owned(), session }]).await?;
-    for mut row in tx.ingest_configurations_of_stage(&call.scope, id).await? {
+    super::stage_state::run(&ctx, &mut tx, [Command::TearDownStage { stage: id.to_owned(), session }]).await?;
+    for mut row in tx.ingest_configurations_of_stage(&ctx.scope, id).await? {
         super::ingest_configurations::detach(&mut row);
-        tx.update_ingest_configuration(&call.scope, &row).await?;
+        tx.update_ingest_configuration(&ctx.scope, &row).await?;
     }
-    tx.delete_stage_history(&call.scope, id).await?;
-    tx.delete_resource(&call.scope, ResourceKind::Stage, id).await?;
-    tx.note_change(&call.scope, id, call.app.lease_now().0, true).await?;
-    call.commit(tx).await?;
+    tx.delete_stage_history(&ctx.scope, id).await?;
+    tx.delete_resource(&ctx.scope, ResourceKind::Stage, id).await?;
+    tx.note_change(&ctx.scope, id, ctx.app.lease_now().0, true).await?;
+    ctx.commit(tx).await?;
     Ok(DeleteStageResponse {})
 }
 
@@ -142,7 +142,7 @@ async fn is_recording(tx: &mut Conn, scope: &Scope, row: &StageRow) -> Result<bo
 /// The id of the storage configuration that a recording uses; `Err` is an ARN that does not exist. It is locked against
 /// deletion for the transaction.
 async fn storage_of(
-    call: &OperationContext,
+    ctx: &OperationContext,
     tx: &mut Conn,
     recording: &AutoParticipantRecordingConfiguration,
 ) -> Result<Result<Option<String>, String>, StoreError> {
@@ -150,9 +150,9 @@ async fn storage_of(
     if arn.is_empty() {
         return Ok(Ok(None));
     }
-    tx.lock(&call.scope, super::storage_configurations::USE).await?;
-    let id = call.scope.own(arn).unwrap_or_default();
-    let row = tx.storage_configuration(&call.scope, id).await?;
+    tx.lock(&ctx.scope, super::storage_configurations::USE).await?;
+    let id = ctx.scope.own(arn).unwrap_or_default();
+    let row = tx.storage_configuration(&ctx.scope, id).await?;
     Ok(row.map(|row| Some(row.id)).ok_or_else(|| arn.to_string()))
 }
 
@@ -161,11 +161,11 @@ fn active_session_id(session: Option<String>) -> Option<StageSessionId> {
     Some(StageSessionId(session.unwrap_or_default()))
 }
 
-fn stage(call: &OperationContext, row: StageRow) -> Stage {
-    let endpoints = &call.app.settings.endpoints;
+fn stage(ctx: &OperationContext, row: StageRow) -> Stage {
+    let endpoints = &ctx.app.settings.endpoints;
     let endpoint = |url: &String| Some(StageEndpoint(url.clone()));
     Stage {
-        arn: StageArn(call.scope.arn(ResourceKind::Stage, &row.id)),
+        arn: StageArn(ctx.scope.arn(ResourceKind::Stage, &row.id)),
         name: Some(row.name.into()),
         active_session_id: active_session_id(row.active_session),
         tags: Some(row.tags.0),

@@ -18,46 +18,46 @@ pub(super) const USE: &str = "use of storage configurations";
 
 /// Creates a storage configuration. The bucket itself is not touched.
 pub async fn create(
-    call: OperationContext,
+    ctx: OperationContext,
     input: CreateStorageConfigurationRequest,
 ) -> Result<CreateStorageConfigurationResponse, Fault> {
     let row = StorageConfigurationRow {
-        id: call.app.ids.resource(),
+        id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         bucket: input.s3.bucket_name.0,
         tags: Json(domain::tag::given(input.tags)?),
-        created_at: call.now().0,
+        created_at: ctx.now().0,
     };
-    let mut tx = call.write().await?;
-    quota::check(&call, &mut tx, ResourceKind::StorageConfiguration).await?;
-    tx.insert_storage_configuration(&call.scope, &row).await?;
+    let mut tx = ctx.write().await?;
+    quota::check(&ctx, &mut tx, ResourceKind::StorageConfiguration).await?;
+    tx.insert_storage_configuration(&ctx.scope, &row).await?;
     tx.commit().await?;
-    Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })
+    Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Shows a storage configuration.
 pub async fn get(
-    call: OperationContext,
+    ctx: OperationContext,
     input: GetStorageConfigurationRequest,
 ) -> Result<GetStorageConfigurationResponse, Fault> {
-    let row = call.read().await?.storage_configuration(&call.scope, call.own(&input.arn)?).await?;
+    let row = ctx.read().await?.storage_configuration(&ctx.scope, ctx.own(&input.arn)?).await?;
     let row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
-    Ok(GetStorageConfigurationResponse { storage_configuration: Some(configuration(&call.scope, row)) })
+    Ok(GetStorageConfigurationResponse { storage_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
 /// Lists storage configurations in the order of their creation.
 pub async fn list(
-    call: OperationContext,
+    ctx: OperationContext,
     input: ListStorageConfigurationsRequest,
 ) -> Result<ListStorageConfigurationsResponse, Fault> {
     // AWS: the quota or 100, whichever is smaller.
-    let default = call.app.settings.quotas.storage_configurations.map_or(100, |quota| i64::from(quota.clamp(1, 100)));
+    let default = ctx.app.settings.quotas.storage_configurations.map_or(100, |quota| i64::from(quota.clamp(1, 100)));
     let size = input.max_results.unwrap_or(MaxStorageConfigurationResults(default)).0;
-    let page = call.page("ListStorageConfigurations", &[], Position::first(), input.next_token, size)?;
-    let mut rows = call.read().await?.storage_configurations(&call.scope, &page.start, page.limit()).await?;
+    let page = ctx.page("ListStorageConfigurations", &[], Position::first(), input.next_token, size)?;
+    let mut rows = ctx.read().await?.storage_configurations(&ctx.scope, &page.start, page.limit()).await?;
     let next_token = page.cut(&mut rows, |row| place(row.created_at, &row.id));
     let summary = |row: StorageConfigurationRow| StorageConfigurationSummary {
-        arn: StorageConfigurationArn::new(&call.scope, &row.id),
+        arn: StorageConfigurationArn::new(&ctx.scope, &row.id),
         name: Some(row.name.into()),
         s3: Some(S3StorageConfiguration { bucket_name: row.bucket.into() }),
         tags: Some(row.tags.0),
@@ -70,20 +70,20 @@ pub async fn list(
 
 /// Deletes a storage configuration that no stage records to and no running composition uses.
 pub async fn delete(
-    call: OperationContext,
+    ctx: OperationContext,
     input: DeleteStorageConfigurationRequest,
 ) -> Result<DeleteStorageConfigurationResponse, Fault> {
-    let id = call.own(&input.arn)?;
-    let mut tx = call.write().await?;
-    tx.lock(&call.scope, USE).await?;
-    let users = super::compositions::running(&call, &mut tx).await?;
+    let id = ctx.own(&input.arn)?;
+    let mut tx = ctx.write().await?;
+    tx.lock(&ctx.scope, USE).await?;
+    let users = super::compositions::running(&ctx, &mut tx).await?;
     if users.iter().any(|row| row.storage_id.as_deref() == Some(id)) {
         return Err(Fault::conflict(format!("{} is used by a composition that has not ended", &*input.arn)));
     }
-    if tx.count_stages_recording_to(&call.scope, id).await? > 0 {
+    if tx.count_stages_recording_to(&ctx.scope, id).await? > 0 {
         return Err(Fault::conflict(format!("{} is used by the recording of a stage", &*input.arn)));
     }
-    if !tx.delete_resource(&call.scope, ResourceKind::StorageConfiguration, id).await? {
+    if !tx.delete_resource(&ctx.scope, ResourceKind::StorageConfiguration, id).await? {
         return Err(Fault::not_found(&input.arn));
     }
     tx.commit().await?;

@@ -14,42 +14,42 @@ use crate::token::{Claims, SigningKey, VERSION};
 
 /// Creates a token for a stage. The token is not stored.
 pub async fn create(
-    call: OperationContext,
+    ctx: OperationContext,
     input: CreateParticipantTokenRequest,
 ) -> Result<CreateParticipantTokenResponse, Fault> {
     domain::token::attributes("attributes", &input.attributes.clone().unwrap_or_default())?;
-    let id = call.own(&input.stage_arn)?;
-    call.stage(id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
-    let key = call.app.signing_key().await?;
+    let id = ctx.own(&input.stage_arn)?;
+    ctx.stage(id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
+    let key = ctx.app.signing_key().await?;
     let configuration = ParticipantTokenConfiguration {
         duration: input.duration,
         user_id: input.user_id,
         attributes: input.attributes,
         capabilities: input.capabilities,
     };
-    let token = mint(&call, &key, id, configuration)?;
-    call.app.metrics.tokens.alone.inc();
+    let token = mint(&ctx, &key, id, configuration)?;
+    ctx.app.metrics.tokens.alone.inc();
     Ok(CreateParticipantTokenResponse { participant_token: Some(token) })
 }
 
 /// Signs a token for the stage `stage`.
 pub(super) fn mint(
-    call: &OperationContext,
+    ctx: &OperationContext,
     key: &SigningKey,
     stage: &str,
     configuration: ParticipantTokenConfiguration,
 ) -> Result<ParticipantToken, Fault> {
     let minutes = configuration.duration.map_or(domain::token::DEFAULT_MINUTES, |duration| duration.0);
     let capabilities = domain::token::capabilities(configuration.capabilities);
-    let endpoints = &call.app.settings.endpoints;
-    let participant = call.app.ids.resource();
-    let iat = call.now().unix_seconds();
+    let endpoints = &ctx.app.settings.endpoints;
+    let participant = ctx.app.ids.resource();
+    let iat = ctx.now().unix_seconds();
     let exp = iat + minutes * 60;
     let token = key.sign(&Claims {
         exp,
         iat,
         jti: &participant,
-        resource: &call.scope.arn(ResourceKind::Stage, stage),
+        resource: &ctx.scope.arn(ResourceKind::Stage, stage),
         topic: stage,
         events_url: &endpoints.events,
         whip_url: &endpoints.whip,
@@ -71,25 +71,25 @@ pub(super) fn mint(
 
 /// Revokes a connection token for good, and ends the connections that were opened with it.
 pub async fn revoke_connection(
-    call: OperationContext,
+    ctx: OperationContext,
     input: RevokeConnectionTokenRequest,
 ) -> Result<RevokeConnectionTokenResponse, Fault> {
     /// Most connections that one transaction ends.
     const BATCH: i64 = 200;
-    let mut tx = call.write().await?;
-    hold(&mut tx, &call.scope, &input.token_id).await?;
-    tx.revoke_connection_token(&call.scope, &input.token_id, call.now().0).await?;
+    let mut tx = ctx.write().await?;
+    hold(&mut tx, &ctx.scope, &input.token_id).await?;
+    tx.revoke_connection_token(&ctx.scope, &input.token_id, ctx.now().0).await?;
     tx.commit().await?;
     // From here on no participant can connect with it.
     loop {
-        let stages = call.read().await?.stages_of_token(&call.scope, &input.token_id, 1).await?;
+        let stages = ctx.read().await?.stages_of_token(&ctx.scope, &input.token_id, 1).await?;
         let Some(stage) = stages.first() else { return Ok(RevokeConnectionTokenResponse {}) };
-        let mut tx = call.write().await?;
-        call.lock_stage(&mut tx, &stage.stage_id).await?;
-        let rows = tx.connections_of_token(&call.scope, &stage.stage_id, &input.token_id, BATCH).await?;
+        let mut tx = ctx.write().await?;
+        ctx.lock_stage(&mut tx, &stage.stage_id).await?;
+        let rows = tx.connections_of_token(&ctx.scope, &stage.stage_id, &input.token_id, BATCH).await?;
         let end = rows.iter().map(|row| super::connections::ended_command(&stage.stage_id, row, None));
-        super::stage_state::run(&call, &mut tx, end).await?;
-        call.commit(tx).await?;
+        super::stage_state::run(&ctx, &mut tx, end).await?;
+        ctx.commit(tx).await?;
     }
 }
 

@@ -1,18 +1,18 @@
-//! What a stage looks like to those who watch it, and which stages have changed.
+//! The state of a stage as its clients see it, and the stages that have changed.
 
 use super::change_notifications::Messages;
-use super::{App, again};
+use super::{App, retry};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::ParticipantAttributes;
-use crate::store::{ChangeRow, SeenRow, SessionKey, StageKey};
+use crate::store::{ChangeRow, SessionKey, StageKey, VisibleParticipantRow};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
-/// Most participants that a view lists.
-pub const MOST: usize = crate::store::MOST_SEEN;
+/// Maximum participants in a view.
+pub const MAX_PARTICIPANTS: usize = crate::store::MAX_VISIBLE;
 
 /// A participant as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct View {
     pub deleted: bool,
     /// Revision of the latest change that is certainly included.
     pub revision: i64,
-    /// Publishers in the order of their first joining, then the others likewise, [`MOST`] at most.
+    /// Publishers in the order of their first joining, then the others likewise, [`MAX_PARTICIPANTS`] at most.
     pub participants: Vec<Entry>,
     /// Ids of this node's connections in the store. Others that the node holds were ended by another node.
     pub connections: HashSet<String>,
@@ -55,18 +55,18 @@ pub struct Change {
 
 /// Reads the current state of a stage.
 pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fault> {
-    again(|| async {
+    retry(|| async {
         let mut conn = app.db.read().await?;
-        let Some(sight) = conn.sight_of_stage(scope, stage).await? else {
+        let Some(row) = conn.stage_revision(scope, stage).await? else {
             return Ok(View { deleted: true, ..View::default() });
         };
         // What is read after the number of a change has the change in it.
-        let revision = sight.revision.unwrap_or_default();
+        let revision = row.revision.unwrap_or_default();
         let mut rows = Vec::new();
-        if let Some(session) = &sight.active_session {
-            rows = conn.seen_participants(SessionKey { scope, stage, session }).await?;
+        if let Some(session) = &row.active_session {
+            rows = conn.visible_participants(SessionKey { scope, stage, session }).await?;
         }
-        let connections = conn.held_connections(scope, stage, &app.node()).await?;
+        let connections = conn.live_connections_of_node(scope, stage, &app.node()).await?;
         let connections = connections.into_iter().collect();
         Ok(View { deleted: false, revision, participants: rows.into_iter().map(entry).collect(), connections })
     })
@@ -79,7 +79,7 @@ pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fa
 pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fault> {
     /// Changes that are read at once.
     const PAGE: i64 = 1000;
-    again(|| async {
+    retry(|| async {
         let mut conn = app.db.read().await?;
         let mut changes = Vec::new();
         let mut place = (since.0, None::<StageKey>);
@@ -97,7 +97,7 @@ pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fa
     .await
 }
 
-fn entry(row: SeenRow) -> Entry {
+fn entry(row: VisibleParticipantRow) -> Entry {
     Entry { id: row.id, user_id: row.user_id, attributes: row.attributes.0, publishing: row.publishing }
 }
 

@@ -73,7 +73,7 @@ impl Connections {
         let Some(code) = report.event else { return };
         let connections = self.clone();
         self.tasks.spawn(async move {
-            let recorded = connections::failed(&connections.app, &token, &intent, code);
+            let recorded = connections::record_error_event(&connections.app, &token, &intent, code);
             connections.stopping.run_until_cancelled(recorded).await;
         });
     }

@@ -80,7 +80,7 @@ impl Connections {
         });
         if let Err(error) = &result {
             self.report_codec_error(&token, &intent, error);
-            connections::refused(&self.app, &token, &intent, error).await;
+            connections::record_error(&self.app, &token, &intent, error).await;
         }
         result
     }
@@ -93,7 +93,7 @@ impl Connections {
     ) -> Result<EventsConnection, SignalingError> {
         let result = self.open_events(&token, client).await;
         if let Err(error) = &result {
-            connections::refused(&self.app, &token, &Intent::Events, error).await;
+            connections::record_error(&self.app, &token, &Intent::Events, error).await;
         }
         result
     }
@@ -122,9 +122,9 @@ impl Connections {
 
     async fn open_media(self: Arc<Self>, request: JoinRequest) -> Result<JoinOutcome, SignalingError> {
         let JoinRequest { token, intent, offer, client } = request;
-        let publisher = match connections::find(&self.app, &token, &intent).await? {
-            Placement::Here { publisher } => publisher,
-            Placement::Elsewhere(url) => return Ok(JoinOutcome::Redirect(url)),
+        let publisher = match connections::find_placement(&self.app, &token, &intent).await? {
+            Placement::Local { publisher } => publisher,
+            Placement::Remote(url) => return Ok(JoinOutcome::Redirect(url)),
         };
         let (id, ice_session) = (self.new_connection_id(), self.new_ice_session());
         let transport_id = self.media.new_transport_id();
@@ -138,7 +138,7 @@ impl Connections {
             }
         };
         match connections::open(&self.app, &token, &intent, &id, client).await {
-            Ok((Placement::Here { publisher: current }, revision)) => {
+            Ok((Placement::Local { publisher: current }, revision)) => {
                 self.confirm(&id, &token, Some(revision));
                 if current != publisher {
                     self.end(&id, End::Local(None));
@@ -148,7 +148,7 @@ impl Connections {
                 }
                 Ok(JoinOutcome::Joined { connection_id: id, ice_session, answer })
             }
-            Ok((Placement::Elsewhere(url), _)) => {
+            Ok((Placement::Remote(url), _)) => {
                 self.media.close(transport_id);
                 self.discard(&id);
                 Ok(JoinOutcome::Redirect(url))

@@ -171,8 +171,8 @@ pub enum Fault {
         /// What lies behind it, for the log.
         #[source]
         cause: Option<Cause>,
-        /// Whether the same request, sent again at once, may well succeed.
-        again: bool,
+        /// Whether a retry of the same request may succeed.
+        retryable: bool,
     },
     /// A refusal of the protocol, with its text.
     #[error("{}: {message}", kind.name())]
@@ -198,7 +198,7 @@ impl From<Box<dyn Any + Send>> for Bug {
 
 impl Fault {
     fn modelled(kind: FaultKind, message: impl Into<String>) -> Self {
-        Fault::Modelled { kind, message: message.into(), cause: None, again: false }
+        Fault::Modelled { kind, message: message.into(), cause: None, retryable: false }
     }
 
     /// `ValidationException`.
@@ -233,7 +233,7 @@ impl Fault {
             kind: FaultKind::InternalServer,
             message: "Unexpected error while the request was processed.".into(),
             cause: Some(Arc::new(cause)),
-            again: false,
+            retryable: false,
         }
     }
 

@@ -130,7 +130,7 @@ async fn trickle(
 
 /// URL of the node that has a connection, if it is another one.
 async fn other_node(state: &SignalingState, token: &VerifiedToken, id: &str) -> Result<Option<String>, SignalingError> {
-    let node = connections::elsewhere(&state.connections.app, &token.scope, &token.stage, id).await;
+    let node = connections::remote_node_url(&state.connections.app, &token.scope, &token.stage, id).await;
     node.map_err(|fault| errors::internal(&fault))
 }
 

@@ -137,7 +137,7 @@ const PUBLISHING: &str = select!("AND participant_id = $4 AND kind = 'PUBLISH' O
 const OF_NODE: &str = select!("AND node_id = $4 ORDER BY participant_id, id LIMIT $5");
 const OF_TOKEN: &str = select!("AND connection_token_id = $4 AND connection_token_id <> '' ORDER BY id LIMIT $5");
 /// A subscription to a replica that was stopped is over, although the participant publishes on to its own stage.
-const HELD: &str = "SELECT c.id FROM connections c
+const LIVE_OF_NODE: &str = "SELECT c.id FROM connections c
     WHERE c.account = $1 AND c.region = $2 AND c.stage_id = $3 AND c.node_id = $4 AND NOT EXISTS (
         SELECT 1 FROM participants p
         WHERE p.account = c.account AND p.region = c.region AND p.stage_id = c.stage_id
@@ -224,14 +224,14 @@ impl Conn {
         fetch!(fetch_all, self, ConnectionRow, OF_TOKEN, &scope.account, &scope.region, stage, token, limit)
     }
 
-    /// Ids of the connections to a stage that a node holds and that are not over.
-    pub async fn held_connections(
+    /// Ids of the connections to a stage that a node holds, without subscriptions to stopped replicas.
+    pub async fn live_connections_of_node(
         &mut self,
         scope: &Scope,
         stage: &str,
         node: &str,
     ) -> Result<Vec<String>, StoreError> {
-        let rows = fetch!(fetch_all, self, (String,), HELD, &scope.account, &scope.region, stage, node)?;
+        let rows = fetch!(fetch_all, self, (String,), LIVE_OF_NODE, &scope.account, &scope.region, stage, node)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 

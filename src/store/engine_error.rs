@@ -111,14 +111,14 @@ impl StoreError {
 impl From<EngineError> for StoreError {
     fn from(cause: EngineError) -> Self {
         match &cause {
-            _ if cause.is_conflict() => StoreError::Again(cause),
+            _ if cause.is_conflict() => StoreError::Transient(cause),
             EngineError::Postgres(error) => match &**error {
                 sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Duplicate(cause),
                 // Server shutdown, idle-in-transaction timeout.
                 sqlx::Error::Database(e)
                     if matches!(&*e.code().unwrap_or_default(), "57P01" | "57P02" | "57P05" | "25P03") =>
                 {
-                    StoreError::Again(cause)
+                    StoreError::Transient(cause)
                 }
                 // disk_full, read_only_sql_transaction, io_error; data_corrupted, index_corrupted.
                 sqlx::Error::Database(e) if matches!(&*e.code().unwrap_or_default(), "53100" | "25006" | "58030") => {
@@ -127,7 +127,7 @@ impl From<EngineError> for StoreError {
                 sqlx::Error::Database(e) if matches!(&*e.code().unwrap_or_default(), "XX001" | "XX002") => {
                     StoreError::Damaged(cause)
                 }
-                sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StoreError::Again(cause),
+                sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StoreError::Transient(cause),
                 sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                     StoreError::Unavailable(cause)
                 }
@@ -156,7 +156,7 @@ impl From<EngineError> for StoreError {
                 _ => StoreError::Other(cause),
             },
             EngineError::AcquireTimeout | EngineError::Closed => StoreError::Unavailable(cause),
-            EngineError::RolledBack => StoreError::Again(cause),
+            EngineError::RolledBack => StoreError::Transient(cause),
         }
     }
 }

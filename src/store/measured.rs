@@ -110,7 +110,7 @@ impl Conn {
 
 fn record(metrics: &Metrics, health: &Health, error: StoreError) -> StoreError {
     metrics.store.failed(match &error {
-        StoreError::Again(_) => ErrorClass::Again,
+        StoreError::Transient(_) => ErrorClass::Again,
         StoreError::Overtaken => ErrorClass::Overtaken,
         StoreError::Unavailable(_) | StoreError::Away => ErrorClass::Unavailable,
         StoreError::Duplicate(_) => ErrorClass::Duplicate,

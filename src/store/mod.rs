@@ -58,14 +58,14 @@ pub use leases::Leased;
 pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
 pub use outbox::{AUDIT, EVENT, EventRow, Written};
-pub use participants::{MOST_SEEN, ParticipantFilter, ParticipantRow, SeenRow, SessionKey};
+pub use participants::{MAX_VISIBLE, ParticipantFilter, ParticipantRow, SessionKey, VisibleParticipantRow};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;
 pub use sessions::SessionRow;
 pub use signing_keys::SigningKeyRow;
-pub use stages::{Due, SightRow, StageRow};
+pub use stages::{Due, StageRevisionRow, StageRow};
 pub use storage_configurations::StorageConfigurationRow;
-pub use tokens::GuestRow;
+pub use tokens::AdmissionRow;
 
 use sql::{execute, fetch};
 
@@ -78,7 +78,7 @@ use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Attempts of an operation that fails with [`StoreError::Again`]. After an outage every idle connection is broken, which
+/// Attempts of an operation that fails with [`StoreError::Transient`]. After an outage every idle connection is broken, which
 /// shows only when it is used; a new connection takes its place.
 pub const TRIES: usize = 32;
 
@@ -135,7 +135,7 @@ enum RawConnectionMut<'a> {
 pub enum StoreError {
     /// A conflict with another transaction, or a connection that broke before anything was written: a retry may help.
     #[error("the store was busy or its connection broke")]
-    Again(#[source] EngineError),
+    Transient(#[source] EngineError),
     /// Compare-and-set failed: the row was written after it was read. A retry helps.
     #[error("another writer was faster")]
     Overtaken,
@@ -171,10 +171,10 @@ impl From<StoreError> for Fault {
             tracing::debug!(error = &error as &dyn std::error::Error, "store unavailable");
             return Fault::rejected(RejectionKind::Unavailable, "The service is unavailable for now; try again");
         }
-        let may_repeat = matches!(error, StoreError::Again(_) | StoreError::Overtaken);
+        let may_retry = matches!(error, StoreError::Transient(_) | StoreError::Overtaken);
         let mut fault = Fault::internal(error);
-        if let Fault::Modelled { again, .. } = &mut fault {
-            *again = may_repeat;
+        if let Fault::Modelled { retryable, .. } = &mut fault {
+            *retryable = may_retry;
         }
         fault
     }
@@ -227,7 +227,7 @@ impl Db {
     }
 
     /// A write transaction that sees the store as it is at its first statement. On PostgreSQL, writing or locking a
-    /// row that another transaction has changed since is a conflict ([`StoreError::Again`]); SQLite has one writer.
+    /// row that another transaction has changed since is a conflict ([`StoreError::Transient`]); SQLite has one writer.
     pub async fn write_snapshot(&self) -> Result<Conn, StoreError> {
         let mut conn = self.write().await?;
         if let Pools::Postgres(_) = &self.pools {
@@ -246,7 +246,7 @@ impl Db {
         loop {
             tries += 1;
             match ask().await {
-                Err(StoreError::Again(_)) if tries < TRIES => {}
+                Err(StoreError::Transient(_)) if tries < TRIES => {}
                 done => return done,
             }
         }
@@ -322,7 +322,7 @@ impl Conn {
             done.map_err(|error| match StoreError::from(error) {
                 // Only with a conflict the engine says that nothing was written. A server that is shut down may have
                 // written the commit before it closed the connection.
-                StoreError::Again(cause) if !cause.is_conflict() => StoreError::Commit(cause),
+                StoreError::Transient(cause) if !cause.is_conflict() => StoreError::Commit(cause),
                 other => other,
             })
         };

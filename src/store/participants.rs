@@ -61,7 +61,7 @@ rows! {
 rows! {
     /// A participant as others in its stage see it.
     #[derive(Clone, Debug, PartialEq)]
-    SeenRow {
+    VisibleParticipantRow {
         id: String,
         /// The customer's name for it, or `""`.
         user_id: String,
@@ -74,8 +74,8 @@ rows! {
     }
 }
 
-/// Most participants that [`Conn::seen_participants`] answers.
-pub const MOST_SEEN: usize = 100;
+/// Maximum participants that [`Conn::visible_participants`] returns.
+pub const MAX_VISIBLE: usize = 100;
 
 /// Which participants a list shows; one filter at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ const ONE: &str = select!("AND id = $5");
 const PRESENT: &str = select!("AND state = 'CONNECTED' ORDER BY first_joined_at, id");
 const PUBLISHERS: &str = select!("AND publishing ORDER BY first_joined_at, id LIMIT $5");
 // A literal limit, so that PostgreSQL keeps the plan.
-const SEEN: &str = "SELECT id, user_id, attributes, publishing, first_joined_at
+const VISIBLE: &str = "SELECT id, user_id, attributes, publishing, first_joined_at
     FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
         WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND publishing
         ORDER BY first_joined_at, id LIMIT 100) AS publishers
@@ -183,13 +183,13 @@ impl Conn {
     }
 
     /// Participants that publish in a session, then connected ones that do not, each in the order of first joining;
-    /// [`MOST_SEEN`] at most.
-    pub async fn seen_participants(&mut self, at: SessionKey<'_>) -> Result<Vec<SeenRow>, StoreError> {
+    /// [`MAX_VISIBLE`] at most.
+    pub async fn visible_participants(&mut self, at: SessionKey<'_>) -> Result<Vec<VisibleParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
-        let mut rows = fetch!(fetch_all, self, SeenRow, SEEN, account, region, at.stage, at.session)?;
+        let mut rows = fetch!(fetch_all, self, VisibleParticipantRow, VISIBLE, account, region, at.stage, at.session)?;
         // Nothing says in which order the two halves come.
         rows.sort_by(|a, b| (!a.publishing, a.first_joined_at, &a.id).cmp(&(!b.publishing, b.first_joined_at, &b.id)));
-        rows.truncate(MOST_SEEN);
+        rows.truncate(MAX_VISIBLE);
         Ok(rows)
     }
 
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_constant_in_the_statement_is_that_of_those_who_are_seen() {
-        assert_eq!(SEEN.matches(&format!("LIMIT {MOST_SEEN})")).count(), 2);
+    fn the_limit_of_the_statement_is_the_constant() {
+        assert_eq!(VISIBLE.matches(&format!("LIMIT {MAX_VISIBLE})")).count(), 2);
     }
 }

@@ -45,7 +45,7 @@ rows! {
 
     /// The session and the revision of a stage.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    SightRow {
+    StageRevisionRow {
         /// The session that is open.
         active_session: Option<String>,
         /// The number of the latest change; `None` before the first.
@@ -63,7 +63,7 @@ pub struct Due {
 }
 
 impl LockedStage {
-    fn apart(self) -> (StageRow, Due) {
+    fn split(self) -> (StageRow, Due) {
         let LockedStage {
             id,
             name,
@@ -101,13 +101,13 @@ macro_rules! select {
 const ONE: &str = select!("AND s.id = $3");
 const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
 const BOUNDED_PAGE: &str = page!(select!("AND (s.created_at, s.id) > ($3, $4)"), "created_at, id", "$5");
-const HELD: &str = select!(
+const LOCKED: &str = select!(
     ", o.ends_at AS session_ends_at, EXISTS (SELECT 1 FROM replications r
         WHERE r.account = $1 AND r.region = $2 AND (r.source_stage_id = $3 OR r.destination_stage_id = $3)
             AND r.state = 'ACTIVE' AND r.ends_at <= $4) AS replications_due",
     "AND s.id = $3"
 );
-const SIGHT: &str = "SELECT o.id AS active_session, c.revision
+const REVISION: &str = "SELECT o.id AS active_session, c.revision
     FROM stages s
     LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id AND o.ended_at IS NULL
     LEFT JOIN stage_changes c ON c.account = s.account AND c.region = s.region AND c.stage_id = s.id
@@ -143,7 +143,7 @@ impl Conn {
     }
 
     /// Locks the stage `id`, and reads what may be due in it at `now`.
-    pub async fn hold_stage(
+    pub async fn lock_stage_with_due(
         &mut self,
         scope: &Scope,
         id: &str,
@@ -151,13 +151,13 @@ impl Conn {
     ) -> Result<Option<(StageRow, Due)>, StoreError> {
         // A statement of its own: it must see what the former holder of the lock has written.
         execute!(self, LOCK, &scope.account, &scope.region, id)?;
-        let held = fetch!(fetch_optional, self, LockedStage, HELD, &scope.account, &scope.region, id, now)?;
-        Ok(held.map(LockedStage::apart))
+        let row = fetch!(fetch_optional, self, LockedStage, LOCKED, &scope.account, &scope.region, id, now)?;
+        Ok(row.map(LockedStage::split))
     }
 
     /// The session and the revision of the stage `id`.
-    pub async fn sight_of_stage(&mut self, scope: &Scope, id: &str) -> Result<Option<SightRow>, StoreError> {
-        fetch!(fetch_optional, self, SightRow, SIGHT, &scope.account, &scope.region, id)
+    pub async fn stage_revision(&mut self, scope: &Scope, id: &str) -> Result<Option<StageRevisionRow>, StoreError> {
+        fetch!(fetch_optional, self, StageRevisionRow, REVISION, &scope.account, &scope.region, id)
     }
 
     /// Stages in the order of their creation, after `place`.

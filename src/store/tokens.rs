@@ -6,9 +6,9 @@ use crate::domain::participant::CurrentToken;
 use crate::model::arn::Scope;
 
 rows! {
-    /// What the store has about a participant that connects to a stage.
+    /// The ban and the current token of a participant that connects to a stage.
     #[derive(Clone, Debug, PartialEq)]
-    GuestRow {
+    AdmissionRow {
         /// Whether it is banned from the stage.
         revoked: bool,
         /// The token that it has exchanged its first one for; `None` unless it is connected.
@@ -21,7 +21,7 @@ const REVOKE_PARTICIPANT: &str = "INSERT INTO revoked_participants
     ON CONFLICT (account, region, stage_id, participant_id) DO NOTHING";
 const PARTICIPANT: &str = "SELECT COUNT(*) FROM revoked_participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
-const GUEST: &str = "SELECT p.token, EXISTS (SELECT 1 FROM revoked_participants r
+const ADMISSION: &str = "SELECT p.token, EXISTS (SELECT 1 FROM revoked_participants r
         WHERE r.account = $1 AND r.region = $2 AND r.stage_id = $3 AND r.participant_id = $4) AS revoked
     FROM stages s
     LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id AND o.ended_at IS NULL
@@ -61,18 +61,18 @@ impl Conn {
         Ok(fetch!(fetch_one, self, (i64,), PARTICIPANT, account, region, stage, participant)?.0 > 0)
     }
 
-    /// What the store has about a participant that connects to a stage; `None` if there is no such stage.
-    pub async fn guest(
+    /// The ban and the current token of a participant that connects to a stage; `None` if there is no such stage.
+    pub async fn admission(
         &mut self,
         scope: &Scope,
         stage: &str,
         participant: &str,
-    ) -> Result<Option<GuestRow>, StoreError> {
-        fetch!(fetch_optional, self, GuestRow, GUEST, &scope.account, &scope.region, stage, participant)
+    ) -> Result<Option<AdmissionRow>, StoreError> {
+        fetch!(fetch_optional, self, AdmissionRow, ADMISSION, &scope.account, &scope.region, stage, participant)
     }
 
     /// Whether a participant is banned from a stage, and whether a node is registered and not fenced.
-    pub async fn revoked_and_living(
+    pub async fn revoked_and_node_alive(
         &mut self,
         scope: &Scope,
         stage: &str,

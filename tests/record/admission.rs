@@ -16,7 +16,7 @@ async fn join(node: &Node, token: &str) -> Result<VerifiedToken, greenroom::doma
 
 async fn service_token(node: &Node, stage: &str) -> String {
     let input = json!({"stageArn": StageArn::new(&scope(), stage), "userId": "u", "capabilities": ["SUBSCRIBE"]});
-    let made = tokens::create(node.call(), from_json(input)).await.unwrap().participant_token.unwrap();
+    let made = tokens::create(node.ctx(), from_json(input)).await.unwrap().participant_token.unwrap();
     made.token.unwrap().0
 }
 
@@ -118,7 +118,7 @@ async fn a_self_signed_token_is_valid_for_the_stages_of_its_account_while_its_pu
             assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenKeyUnknown, "{arn}");
         }
         let input = json!({"arn": key.arn});
-        public_keys::delete(node.call(), from_json(input)).await.unwrap();
+        public_keys::delete(node.ctx(), from_json(input)).await.unwrap();
         assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenKeyUnknown);
     })
     .await;
@@ -132,8 +132,8 @@ async fn a_public_key_is_not_valid_for_another_account_or_region() {
             let stranger = Scope { account: other.0.into(), region: other.1.into() };
             let mut key = Key::new();
             let input = json!({"publicKeyMaterial": key.pem});
-            let call = greenroom::app::OperationContext::new(node.call().app, stranger.clone());
-            key.arn = public_keys::import(call, from_json(input)).await.unwrap().public_key.unwrap().arn.unwrap().0;
+            let ctx = greenroom::app::OperationContext::new(node.ctx().app, stranger.clone());
+            key.arn = public_keys::import(ctx, from_json(input)).await.unwrap().public_key.unwrap().arn.unwrap().0;
             let token = key.sign(&claims(&stage, "me", 0, json!({})));
             assert_eq!(code(join(&node, &token).await), SignalingErrorCode::TokenNotAllowed);
             let mine = stranger.arn(greenroom::model::arn::ResourceKind::Stage, &stage);
@@ -251,7 +251,7 @@ async fn revoking_a_connection_token_ends_its_connections() {
         let plain = VerifiedToken { connection_token: None, ..all_verified[0].clone() };
         node.run(&plain, Intent::Publish, "p").await;
         let revoke =
-            async || tokens::revoke_connection(node.call(), from_json(json!({"tokenId": "phone"}))).await.unwrap();
+            async || tokens::revoke_connection(node.ctx(), from_json(json!({"tokenId": "phone"}))).await.unwrap();
         revoke().await;
         revoke().await;
         assert_eq!(node.connection_ids(&stage).await, ["p"], "a connection without the token stays open");

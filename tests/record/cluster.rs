@@ -135,7 +135,7 @@ pub fn subscribe(remote: &str) -> Intent {
 }
 
 pub fn placed_here(publisher: Option<&str>) -> Result<Placement, SignalingError> {
-    Ok(Placement::Here { publisher: publisher.map(str::to_owned) })
+    Ok(Placement::Local { publisher: publisher.map(str::to_owned) })
 }
 
 /// The code of an error.
@@ -144,25 +144,25 @@ pub fn code<T: std::fmt::Debug>(answer: Result<T, SignalingError>) -> SignalingE
 }
 
 impl Node {
-    pub fn call(&self) -> OperationContext {
+    pub fn ctx(&self) -> OperationContext {
         OperationContext::new(self.0.clone(), scope())
     }
 
     /// Creates a stage; returns its id.
     pub async fn stage(&self) -> String {
         let stage =
-            stages::create(self.call(), from_json::<CreateStageRequest>(json!({}))).await.unwrap().stage.unwrap();
+            stages::create(self.ctx(), from_json::<CreateStageRequest>(json!({}))).await.unwrap().stage.unwrap();
         scope().own(&stage.arn).unwrap().to_owned()
     }
 
     pub async fn delete(&self, stage: &str) -> Result<(), Fault> {
         let input: DeleteStageRequest = from_json(json!({"arn": StageArn::new(&scope(), stage)}));
-        greenroom::app::again(|| stages::delete(self.call(), input.clone())).await.map(drop)
+        greenroom::app::retry(|| stages::delete(self.ctx(), input.clone())).await.map(drop)
     }
 
     pub async fn disconnect(&self, stage: &str, participant: &str) -> Result<(), Fault> {
         let input = json!({"stageArn": StageArn::new(&scope(), stage), "participantId": participant});
-        greenroom::app::again(|| participants::disconnect(self.call(), from_json(input.clone()))).await.map(drop)
+        greenroom::app::retry(|| participants::disconnect(self.ctx(), from_json(input.clone()))).await.map(drop)
     }
 
     pub async fn open(&self, verified: &VerifiedToken, intent: Intent, id: &str) -> Result<Placement, SignalingError> {
@@ -170,7 +170,7 @@ impl Node {
     }
 
     pub async fn find(&self, verified: &VerifiedToken, intent: Intent) -> Result<Placement, SignalingError> {
-        connections::find(&self.0, verified, &intent).await
+        connections::find_placement(&self.0, verified, &intent).await
     }
 
     pub async fn started(&self, verified: &VerifiedToken, id: &str) {
@@ -233,7 +233,7 @@ impl Node {
                 "stageArn": StageArn::new(&scope(), stage), "sessionId": session, "participantId": participant,
                 "maxResults": 100, "nextToken": next,
             }));
-            let page = participants::events(self.call(), input).await.unwrap();
+            let page = participants::events(self.ctx(), input).await.unwrap();
             events.extend(page.events.0);
             next = page.next_token;
             if next.is_none() {

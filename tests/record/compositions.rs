@@ -13,12 +13,12 @@ async fn start(node: &Node, stage: &str) -> CompositionArn {
         "stageArn": StageArn::new(&scope(), stage),
         "destinations": [{"channel": {"channelArn": "arn:aws:ivs:us-west-2:123456789012:channel/c"}}],
     }));
-    compositions::start(node.call(), input).await.unwrap().composition.unwrap().arn
+    compositions::start(node.ctx(), input).await.unwrap().composition.unwrap().arn
 }
 
 async fn stop(node: &Node, arn: &CompositionArn) {
     let input: StopCompositionRequest = from_json(json!({"arn": arn}));
-    compositions::stop(node.call(), input).await.unwrap();
+    compositions::stop(node.ctx(), input).await.unwrap();
 }
 
 /// The events of a stage's compositions: second and name.
@@ -172,7 +172,7 @@ async fn the_idempotency_token_of_an_expired_composition_starts_another() {
             "destinations": [{"channel": {"channelArn": "arn:aws:ivs:us-west-2:123456789012:channel/c"}}],
         });
         let start = async || {
-            let answer = compositions::start(node.call(), from_json(input.clone())).await.unwrap();
+            let answer = compositions::start(node.ctx(), from_json(input.clone())).await.unwrap();
             answer.composition.unwrap().arn
         };
         let first = start().await;

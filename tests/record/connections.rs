@@ -114,7 +114,7 @@ async fn subscribing_requires_a_publish_connection() {
         let refusal = node.open(&b, subscribe("a"), "s").await.unwrap_err();
         assert_eq!(refusal.code, SignalingErrorCode::PublisherNotFound);
         for _ in 0..3 {
-            connections::refused(&node.0, &b, &subscribe("a"), &refusal).await;
+            connections::record_error(&node.0, &b, &subscribe("a"), &refusal).await;
         }
         assert_eq!(node.event_names(&stage, "b").await, ["JOINED", "SUBSCRIBE_ERROR a PUBLISHER_NOT_FOUND"]);
         node.open(&a, Intent::Publish, "p").await.unwrap();
@@ -122,7 +122,7 @@ async fn subscribing_requires_a_publish_connection() {
         node.ended(&a, "p").await;
         assert_eq!(code(node.find(&b, subscribe("a")).await), SignalingErrorCode::PublisherNotFound);
         let stranger = verified(&node, &stage, "never joined");
-        connections::refused(&node.0, &stranger, &Intent::Publish, &refusal).await;
+        connections::record_error(&node.0, &stranger, &Intent::Publish, &refusal).await;
         assert_eq!(node.view(&stage).await.participants.len(), 2, "a participant outside of the session has no events");
     })
     .await;
@@ -143,7 +143,7 @@ async fn capabilities_are_enforced() {
         node.open(&b, Intent::Publish, "p").await.unwrap();
         assert_eq!(code(node.find(&b, subscribe("b")).await), SignalingErrorCode::InsufficientCapabilities);
         let refusal = SignalingError::new(SignalingErrorCode::InsufficientCapabilities, "");
-        connections::refused(&node.0, &a, &Intent::Publish, &refusal).await;
+        connections::record_error(&node.0, &a, &Intent::Publish, &refusal).await;
         assert_eq!(node.event_names(&stage, "a").await, ["JOINED", "PUBLISH_ERROR INSUFFICIENT_CAPABILITIES"]);
     })
     .await;

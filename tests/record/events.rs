@@ -4,7 +4,7 @@ use crate::cluster::{Node, START, code, on_each_engine, on_postgres, scope, subs
 use crate::log::Entry;
 use crate::participants;
 use crate::replicas::replicate;
-use greenroom::app::{again, connections, event_log, outbox};
+use greenroom::app::{connections, event_log, outbox, retry};
 use greenroom::domain::admission::{Intent, SignalingErrorCode};
 use greenroom::domain::event::Failure;
 use greenroom::domain::participant::CurrentToken;
@@ -21,8 +21,8 @@ const DAY: u64 = 24 * 3600;
 
 async fn act(node: &Node, stage: &str, participant: &str, command: ParticipantCommand) {
     let arn = StageArn::new(&scope(), stage);
-    let ctx = node.call();
-    again(|| participants::act(&ctx, &arn, participant, command.clone())).await.unwrap();
+    let ctx = node.ctx();
+    retry(|| participants::act(&ctx, &arn, participant, command.clone())).await.unwrap();
 }
 
 /// The events of a stage: second, name and participant.
@@ -72,7 +72,7 @@ async fn without_extended_events_only_aws_events_are_emitted() {
         node.run(&b, subscribe("a"), "sb").await;
         for intent in [Intent::Publish, subscribe("unknown")] {
             let refusal = node.open(&b, intent.clone(), "x").await.unwrap_err();
-            connections::refused(&node.0, &b, &intent, &refusal).await;
+            connections::record_error(&node.0, &b, &intent, &refusal).await;
         }
         node.disconnect(&stage, "b").await.unwrap();
         node.ended(&a, "pa").await;

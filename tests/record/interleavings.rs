@@ -75,15 +75,15 @@ impl Actor {
         let before = self.node.0.node();
         let id = format!("{}-{}", self.name, self.opened);
         match self.node.open(verified, intent.clone(), &id).await {
-            Ok(connections::Placement::Here { .. }) => self.open.push_back((verified.clone(), id)),
-            Ok(connections::Placement::Elsewhere(_)) => {}
+            Ok(connections::Placement::Local { .. }) => self.open.push_back((verified.clone(), id)),
+            Ok(connections::Placement::Remote(_)) => {}
             Err(refusal) if refusal.code == SignalingErrorCode::Internal => {
                 // The only allowed cause: the node was fenced because its heartbeat was late.
                 nodes::heartbeat(&self.node.0).await.unwrap();
                 assert_ne!(self.node.0.node(), before, "{refusal:?}");
                 self.open.clear();
             }
-            Err(refusal) => connections::refused(&self.node.0, verified, &intent, &refusal).await,
+            Err(refusal) => connections::record_error(&self.node.0, verified, &intent, &refusal).await,
         }
     }
 }

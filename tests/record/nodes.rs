@@ -17,7 +17,7 @@ async fn a_stage_has_one_media_home_while_a_participant_publishes() {
         let stage = one.stage().await;
         let [a, b, c] = ["a", "b", "c"].map(|id| verified(&one, &stage, id));
         one.run(&a, Intent::Publish, "pa").await;
-        let other = |node: &str| Ok(Placement::Elsewhere(node.to_owned()));
+        let other = |node: &str| Ok(Placement::Remote(node.to_owned()));
         assert_eq!(two.find(&b, Intent::Publish).await, other("http://one"));
         assert_eq!(two.open(&b, Intent::Publish, "pb").await, other("http://one"));
         assert_eq!(two.find(&b, subscribe("a")).await, other("http://one"));
@@ -29,10 +29,11 @@ async fn a_stage_has_one_media_home_while_a_participant_publishes() {
             "events connections are possible on every node"
         );
         assert_eq!(one.open(&c, subscribe("a"), "sc").await, placed_here(Some("pa")));
-        let elsewhere = async |node: &Node, id| connections::elsewhere(&node.0, &scope(), &stage, id).await.unwrap();
-        assert_eq!(elsewhere(&two, "pa").await.as_deref(), Some("http://one"));
-        assert_eq!(elsewhere(&one, "eb").await.as_deref(), Some("http://two/rt"));
-        assert_eq!((elsewhere(&one, "pa").await, elsewhere(&one, "unknown").await), (None, None));
+        let remote_url =
+            async |node: &Node, id| connections::remote_node_url(&node.0, &scope(), &stage, id).await.unwrap();
+        assert_eq!(remote_url(&two, "pa").await.as_deref(), Some("http://one"));
+        assert_eq!(remote_url(&one, "eb").await.as_deref(), Some("http://two/rt"));
+        assert_eq!((remote_url(&one, "pa").await, remote_url(&one, "unknown").await), (None, None));
         assert_eq!(
             (one.connection_ids(&stage).await, two.connection_ids(&stage).await),
             (vec!["pa".into(), "sc".into()], vec!["eb".into()])
@@ -114,7 +115,7 @@ async fn after_an_outage_every_node_has_a_full_lease_to_renew() {
         // No node reaches the store until long after all leases have expired; then the second node does.
         cluster.clock.advance(Duration::from_secs(60));
         cluster.advance(1, &[&two]).await;
-        assert_eq!(two.find(&b, Intent::Publish).await, Ok(Placement::Elsewhere("http://one".into())));
+        assert_eq!(two.find(&b, Intent::Publish).await, Ok(Placement::Remote("http://one".into())));
         cluster.advance_with_heartbeats(9, &[&two]).await;
         assert_eq!(nodes::heartbeat(&one.0).await.unwrap(), Liveness::Known);
         cluster.advance_with_heartbeats(30, &[&one, &two]).await;

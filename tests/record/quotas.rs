@@ -11,7 +11,7 @@ const FILL: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n +
     SELECT '123456789012', 'us-west-2', 'filled' || n, '', '{}', '{}', '', 0, 0 FROM numbers";
 
 async fn create(node: &crate::cluster::Node) -> Result<(), Fault> {
-    greenroom::app::again(|| stages::create(node.call(), crate::cluster::from_json(json!({})))).await.map(drop)
+    greenroom::app::retry(|| stages::create(node.ctx(), crate::cluster::from_json(json!({})))).await.map(drop)
 }
 
 fn is_quota(result: Result<(), Fault>) -> bool {

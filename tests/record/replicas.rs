@@ -18,7 +18,7 @@ pub async fn replicate(
         "sourceStageArn": StageArn::new(&scope(), source), "destinationStageArn": StageArn::new(&scope(), destination),
         "participantId": participant, "reconnectWindowSeconds": window, "attributes": {"replica": "yes"},
     });
-    greenroom::app::again(|| replications::start(node.call(), from_json(input.clone()))).await.map(drop)
+    greenroom::app::retry(|| replications::start(node.ctx(), from_json(input.clone()))).await.map(drop)
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn stopping_a_replication_ends_its_subscriptions_but_not_the_publisher() {
             "sourceStageArn": StageArn::new(&scope(), &source), "participantId": "a",
             "destinationStageArn": StageArn::new(&scope(), &destination),
         });
-        replications::stop(node.call(), from_json(input)).await.unwrap();
+        replications::stop(node.ctx(), from_json(input)).await.unwrap();
         assert_eq!(
             (node.connection_ids(&source).await, node.connection_ids(&destination).await),
             (vec!["pa".into()], vec!["eb".into()])
@@ -112,7 +112,7 @@ async fn the_media_of_a_replica_is_on_the_node_of_its_source() {
         one.run(&a, Intent::Publish, "pa").await;
         two.run(&b, Intent::Publish, "pb").await;
         replicate(&one, "a", &source, &destination, 0).await.unwrap();
-        assert_eq!(two.find(&c, subscribe("a")).await, Ok(Placement::Elsewhere("http://one".into())));
+        assert_eq!(two.find(&c, subscribe("a")).await, Ok(Placement::Remote("http://one".into())));
         assert_eq!(one.open(&c, subscribe("a"), "sa").await, placed_here(Some("pa")));
         assert_eq!(two.open(&c, subscribe("b"), "sb").await, placed_here(Some("pb")));
         assert_eq!(

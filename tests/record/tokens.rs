@@ -31,7 +31,7 @@ impl Key {
     pub async fn imported(node: &Node) -> Key {
         let mut key = Key::new();
         let input = json!({"publicKeyMaterial": key.pem});
-        let imported = public_keys::import(node.call(), from_json(input)).await.unwrap().public_key.unwrap();
+        let imported = public_keys::import(node.ctx(), from_json(input)).await.unwrap().public_key.unwrap();
         key.arn = imported.arn.unwrap().0;
         key
     }

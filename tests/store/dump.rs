@@ -134,7 +134,7 @@ async fn a_write_snapshot_conflicts_with_rows_written_since() {
             tx.set_tags(&scope(), ResourceKind::Stage, "s", &Tags::default()).await.unwrap();
             tx.commit().await.unwrap();
             let conflict = late.lock_tags(&scope(), ResourceKind::Stage, "s").await.unwrap_err();
-            assert!(matches!(conflict, StoreError::Again(_)), "{conflict:?}");
+            assert!(matches!(conflict, StoreError::Transient(_)), "{conflict:?}");
             drop(late);
         }
         assert_eq!(seen.tags(&scope(), ResourceKind::Stage, "s").await.unwrap(), before);

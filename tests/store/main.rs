@@ -17,9 +17,9 @@ use greenroom::model::participant::{
 };
 use greenroom::model::replication::{ReplicationState, ReplicationType};
 use greenroom::store::{
-    AccessKeyRow, CompositionRow, Conn, ConnectionRow, Db, Due, EncoderConfigurationRow, GuestRow,
-    IngestConfigurationRow, Json, NodeRow, ParticipantFilter, ParticipantRow, PublicKeyRow, ReplicationRow, SeenRow,
-    SessionKey, SightRow, SigningKeyRow, StageKey, StageRow, StorageConfigurationRow, StoreError,
+    AccessKeyRow, AdmissionRow, CompositionRow, Conn, ConnectionRow, Db, Due, EncoderConfigurationRow,
+    IngestConfigurationRow, Json, NodeRow, ParticipantFilter, ParticipantRow, PublicKeyRow, ReplicationRow, SessionKey,
+    SigningKeyRow, StageKey, StageRevisionRow, StageRow, StorageConfigurationRow, StoreError, VisibleParticipantRow,
 };
 use serde_json::json;
 
@@ -254,12 +254,12 @@ conformance! {
     a_locked_stage_is_returned_with_its_due_work(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
-        let due = async |tx: &mut Conn, now| tx.hold_stage(&scope, "s", now).await.unwrap().unwrap().1;
+        let due = async |tx: &mut Conn, now| tx.lock_stage_with_due(&scope, "s", now).await.unwrap().unwrap().1;
         assert_eq!(due(&mut tx, 99).await, Due { session: None, replications: false });
         tx.insert_session(&scope, "s", "st-1", 1, Some(7)).await.unwrap();
         tx.insert_session(&scope, "other", "st-1", 1, Some(8)).await.unwrap();
         tx.put_replication(&scope, &replication("d3", 1, ReplicationState::Active)).await.unwrap();
-        let (row, held) = tx.hold_stage(&scope, "s", 39).await.unwrap().unwrap();
+        let (row, held) = tx.lock_stage_with_due(&scope, "s", 39).await.unwrap().unwrap();
         assert_eq!((row.name.as_str(), row.created_at, row.active_session.as_deref()), ("name of s", 1, Some("st-1")));
         assert_eq!(held, Due { session: Some(7), replications: false });
         assert_eq!(due(&mut tx, 40).await, Due { session: Some(7), replications: true });
@@ -270,23 +270,23 @@ conformance! {
         tx.put_replication(&scope, &into).await.unwrap();
         assert!(due(&mut tx, 40).await.replications, "replications into the stage count too");
         for other in other_scopes() {
-            assert!(tx.hold_stage(&other, "s", 40).await.unwrap().is_none());
+            assert!(tx.lock_stage_with_due(&other, "s", 40).await.unwrap().is_none());
         }
     }
 
     a_stage_is_read_with_its_session_and_latest_change(tx) {
         let scope = scope();
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
-        let sight = async |tx: &mut Conn| tx.sight_of_stage(&scope, "s").await.unwrap();
-        assert_eq!(sight(&mut tx).await, Some(SightRow { active_session: None, revision: None }));
+        let sight = async |tx: &mut Conn| tx.stage_revision(&scope, "s").await.unwrap();
+        assert_eq!(sight(&mut tx).await, Some(StageRevisionRow { active_session: None, revision: None }));
         let session = connected_participant(&mut tx, "s", "p").await;
         for revision in 1..3 {
             tx.note_change(&scope, "s", 5, false).await.unwrap();
-            let seen = SightRow { active_session: Some(session.clone()), revision: Some(revision) };
+            let seen = StageRevisionRow { active_session: Some(session.clone()), revision: Some(revision) };
             assert_eq!(sight(&mut tx).await, Some(seen));
         }
         for other in other_scopes() {
-            assert_eq!(tx.sight_of_stage(&other, "s").await.unwrap(), None);
+            assert_eq!(tx.stage_revision(&other, "s").await.unwrap(), None);
         }
     }
 
@@ -313,32 +313,32 @@ conformance! {
 
     a_joining_participant_is_read_with_revocation_and_current_token(tx) {
         let scope = scope();
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), None, "the stage does not exist");
+        assert_eq!(tx.admission(&scope, "s", "p").await.unwrap(), None, "the stage does not exist");
         tx.insert_stage(&scope, &stage("s", 1)).await.unwrap();
-        let unrestricted = Some(GuestRow { revoked: false, token: None });
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), unrestricted);
+        let unrestricted = Some(AdmissionRow { revoked: false, token: None });
+        assert_eq!(tx.admission(&scope, "s", "p").await.unwrap(), unrestricted);
         let session = connected_participant(&mut tx, "s", "p").await;
         let here = SessionKey { scope: &scope, stage: "s", session: &session };
-        let guest = |token, revoked| Some(GuestRow { revoked, token: Some(Json(token)) });
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(None, false));
+        let guest = |token, revoked| Some(AdmissionRow { revoked, token: Some(Json(token)) });
+        assert_eq!(tx.admission(&scope, "s", "p").await.unwrap(), guest(None, false));
         let token = CurrentToken { issued_at: 3, digest: "d".into(), ..CurrentToken::default() };
         let row = ParticipantRow { token: Json(Some(token.clone())), ..participant("p", 1) };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
         tx.revoke_participant(&scope, "s", "p", "why", 1).await.unwrap();
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), guest(Some(token), true));
-        assert_eq!(tx.guest(&scope, "s", "q").await.unwrap(), unrestricted);
+        assert_eq!(tx.admission(&scope, "s", "p").await.unwrap(), guest(Some(token), true));
+        assert_eq!(tx.admission(&scope, "s", "q").await.unwrap(), unrestricted);
         tx.insert_node("n", "http://x", 9).await.unwrap();
-        assert_eq!(tx.revoked_and_living(&scope, "s", "p", "n").await.unwrap(), (true, true));
-        assert_eq!(tx.revoked_and_living(&scope, "s", "q", "m").await.unwrap(), (false, false));
+        assert_eq!(tx.revoked_and_node_alive(&scope, "s", "p", "n").await.unwrap(), (true, true));
+        assert_eq!(tx.revoked_and_node_alive(&scope, "s", "q", "m").await.unwrap(), (false, false));
         tx.fence_node("n", 9).await.unwrap();
-        assert_eq!(tx.revoked_and_living(&scope, "s", "q", "n").await.unwrap(), (false, false));
+        assert_eq!(tx.revoked_and_node_alive(&scope, "s", "q", "n").await.unwrap(), (false, false));
         for other in other_scopes() {
-            assert_eq!(tx.guest(&other, "s", "p").await.unwrap(), None);
-            assert!(!tx.revoked_and_living(&other, "s", "p", "n").await.unwrap().0);
+            assert_eq!(tx.admission(&other, "s", "p").await.unwrap(), None);
+            assert!(!tx.revoked_and_node_alive(&other, "s", "p", "n").await.unwrap().0);
         }
         let row = ParticipantRow { state: DISCONNECTED, ..row };
         assert!(tx.update_participant(here, 1, &row).await.unwrap());
-        assert_eq!(tx.guest(&scope, "s", "p").await.unwrap(), Some(GuestRow { revoked: true, token: None }), "a disconnected participant has no current token");
+        assert_eq!(tx.admission(&scope, "s", "p").await.unwrap(), Some(AdmissionRow { revoked: true, token: None }), "a disconnected participant has no current token");
     }
 
     revocations_are_idempotent_and_permanent(tx) {
@@ -746,7 +746,7 @@ conformance! {
             tx.insert_connection(&scope, "s", &row).await.unwrap();
         }
         let held = async |tx: &mut Conn, scope: &Scope, node: &str| {
-            let mut ids = tx.held_connections(scope, "s", node).await.unwrap();
+            let mut ids = tx.live_connections_of_node(scope, "s", node).await.unwrap();
             ids.sort();
             ids
         };
@@ -836,7 +836,7 @@ conformance! {
         let ids = |rows: Vec<ParticipantRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!(ids(tx.publishers(here, 9).await.unwrap()), ["d", "c"]);
         assert_eq!(ids(tx.publishers(here, 1).await.unwrap()), ["d"]);
-        let row = |id: &str, first_joined_at, publishing| SeenRow {
+        let row = |id: &str, first_joined_at, publishing| VisibleParticipantRow {
             id: id.into(),
             user_id: "user".into(),
             attributes: Json(from(json!({"k": "v"}))),
@@ -844,12 +844,12 @@ conformance! {
             first_joined_at,
         };
         let seen = [row("d", 1, true), row("c", 2, true), row("b", 1, false), row("a", 3, false)];
-        assert_eq!(tx.seen_participants(here).await.unwrap(), seen);
+        assert_eq!(tx.visible_participants(here).await.unwrap(), seen);
         assert!(tx.is_anybody_connected(here).await.unwrap());
         for other in other_scopes() {
             let there = SessionKey { scope: &other, ..here };
             assert!(tx.publishers(there, 9).await.unwrap().is_empty());
-            assert!(tx.seen_participants(there).await.unwrap().is_empty());
+            assert!(tx.visible_participants(there).await.unwrap().is_empty());
             assert!(!tx.is_anybody_connected(there).await.unwrap());
         }
     }
@@ -861,7 +861,7 @@ conformance! {
             let row = ParticipantRow { publishing: n >= 110, ..participant(&format!("p{n:03}"), n) };
             tx.insert_participant(here, &row).await.unwrap();
         }
-        let seen: Vec<_> = tx.seen_participants(here).await.unwrap().into_iter().map(|row| row.id).collect();
+        let seen: Vec<_> = tx.visible_participants(here).await.unwrap().into_iter().map(|row| row.id).collect();
         let expected: Vec<_> = (110..120).chain(0..90).map(|n| format!("p{n:03}")).collect();
         assert_eq!(seen, expected);
     }

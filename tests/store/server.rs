@@ -86,7 +86,7 @@ async fn a_deadlock_is_a_retryable_error() {
     let barrier = tokio::sync::Barrier::new(2);
     let results = tokio::join!(lock_both("a", "b", &barrier), lock_both("b", "a", &barrier));
     let failed: Vec<_> = [results.0, results.1].into_iter().filter_map(Result::err).collect();
-    assert!(matches!(failed[..], [StoreError::Again(_)]), "{failed:?}");
+    assert!(matches!(failed[..], [StoreError::Transient(_)]), "{failed:?}");
     db.close().await;
 }
 
@@ -110,7 +110,7 @@ async fn a_serialization_failure_at_commit_is_a_retryable_error() {
     two.insert_signing_key(&key("b")).await.unwrap();
     one.commit().await.unwrap();
     let failed = two.commit().await;
-    assert!(matches!(failed, Err(StoreError::Again(_))), "{failed:?}");
+    assert!(matches!(failed, Err(StoreError::Transient(_))), "{failed:?}");
     db.close().await;
 }
 

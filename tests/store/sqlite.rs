@@ -213,8 +213,8 @@ async fn a_transaction_rolled_back_by_sqlite_rejects_further_statements_and_its_
     assert!(matches!(failed, Err(StoreError::Other(_))), "{failed:?}");
     // Outside of a transaction, this would be committed immediately.
     let more = tx.insert_stage(&scope(), &stage("d", 1)).await;
-    assert!(matches!(more, Err(StoreError::Again(_))), "{more:?}");
-    assert!(matches!(tx.commit().await, Err(StoreError::Again(_))));
+    assert!(matches!(more, Err(StoreError::Transient(_))), "{more:?}");
+    assert!(matches!(tx.commit().await, Err(StoreError::Transient(_))));
     assert_eq!(stage_ids(&db).await, ["before"]);
     add(&db, "after").await.unwrap();
     assert_eq!(stage_ids(&db).await, ["after", "before"]);

@@ -147,7 +147,7 @@ fn say(value: &Value) {
     writeln!(out, "{value}").and_then(|()| out.flush()).expect("standard output is open");
 }
 
-fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext, Fault> {
+fn context(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext, Fault> {
     let parts = Parts::of(arn).ok_or_else(|| Fault::validation("not an ARN"))?;
     let scope = Scope { account: parts.account.to_owned(), region: parts.region.to_owned() };
     Ok(OperationContext::new(app.clone(), scope))
@@ -155,7 +155,7 @@ fn call(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext, F
 
 async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value, Fault> {
     let act = |stage: StageArn, participant: String, command: ParticipantCommand| async move {
-        participants::act(&call(app, &stage)?, &stage, &participant, command).await
+        participants::act(&context(app, &stage)?, &stage, &participant, command).await
     };
     match command {
         Command::Advance { seconds } => {
@@ -181,7 +181,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
                 ingest_configuration_id: None,
                 source: None,
             };
-            let session = participants::join(&call(app, &stage)?, &stage, new).await?;
+            let session = participants::join(&context(app, &stage)?, &stage, new).await?;
             return Ok(json!({"sessionId": session}));
         }
         Command::Publish { stage, participant } => act(stage, participant, ParticipantCommand::Publish(None)).await?,
@@ -217,9 +217,9 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             act(stage, participant, ParticipantCommand::Record { state, bucket, prefix, failure }).await?;
         }
         Command::Ingest { configuration, state } => {
-            ingest_configurations::set_state(&call(app, &configuration)?, &configuration, state).await?;
+            ingest_configurations::set_state(&context(app, &configuration)?, &configuration, state).await?;
         }
-        Command::EndSession { stage } => participants::end_session(&call(app, &stage)?, &stage).await?,
+        Command::EndSession { stage } => participants::end_session(&context(app, &stage)?, &stage).await?,
         Command::Log { after, limit } => {
             outbox::relay(app).await?;
             let page = event_log::page(app, after, limit.unwrap_or(1000)).await?;

@@ -2,8 +2,8 @@
 
 use super::super::{ApiState, authorization};
 use super::query::{Kinds, Query};
-use crate::app::again;
 use crate::app::event_log::{self, Event};
+use crate::app::retry;
 use crate::domain::pattern::Pattern;
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
@@ -177,7 +177,7 @@ impl AccessKey {
     /// An error of the store does not end the stream.
     async fn is_valid(&self) -> bool {
         let checked = async {
-            let (caller, _) = again(|| self.state.app.caller(&self.id, self.session_token.as_deref())).await?;
+            let (caller, _) = retry(|| self.state.app.caller(&self.id, self.session_token.as_deref())).await?;
             let check = |action: &&str| authorization::check_own(&caller, &self.scope, self.address, action);
             self.actions.iter().try_for_each(check)
         };

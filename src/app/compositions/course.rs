@@ -2,8 +2,8 @@
 //! a participant publishes again) but never too late.
 
 use super::history;
-use crate::app::connections::of;
-use crate::app::{App, OperationContext, again, outbox};
+use crate::app::connections::context;
+use crate::app::{App, OperationContext, outbox, retry};
 use crate::domain::composition::{Course, Progress};
 use crate::domain::event;
 use crate::model::arn::ResourceKind;
@@ -17,11 +17,11 @@ const PAGE: i64 = 100;
 /// Emits the events of compositions that are due, and deletes expired compositions. Every node does so; the row's progress
 /// makes it idempotent. A failure does not keep the other compositions waiting.
 pub(in crate::app) async fn advance(app: &Arc<App>) -> Result<(), Fault> {
-    let due = again(|| async { Ok(app.db.read().await?.due_compositions(app.clock.now().0, PAGE).await?) }).await?;
+    let due = retry(|| async { Ok(app.db.read().await?.due_compositions(app.clock.now().0, PAGE).await?) }).await?;
     let mut done = Ok(());
     for key in due {
-        let ctx = &of(app, &key.scope());
-        done = done.and(again(|| emit_due(ctx, &key)).await);
+        let ctx = &context(app, &key.scope());
+        done = done.and(retry(|| emit_due(ctx, &key)).await);
     }
     done
 }

@@ -12,7 +12,7 @@ pub(super) async fn change(ctx: &OperationContext, tx: &mut Conn, change: Change
     let (scope, millis) = (&ctx.scope, |at: Option<Timestamp>| at.map(|at| at.0));
     match change {
         Change::InsertParticipant { session, participant, events } => {
-            let at = ctx.place(&session);
+            let at = ctx.session_key(&session);
             tx.insert_participant(at, &rows::participant(&participant)).await?;
             tx.insert_events(at, participant.id(), 0, &events).await
         }
@@ -58,7 +58,7 @@ async fn update(
     participant: &ParticipantRecord,
     events: &[Event],
 ) -> Result<(), StoreError> {
-    let at = ctx.place(session);
+    let at = ctx.session_key(session);
     if !tx.update_participant(at, version, &rows::participant(participant)).await? {
         return Err(StoreError::Overtaken);
     }

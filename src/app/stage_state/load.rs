@@ -31,11 +31,11 @@ pub(super) async fn state(ctx: &OperationContext, tx: &mut Conn, command: &Comma
             StageState { participant: load.participant(session, &connection.participant).await?, ..empty }
         }
         Command::EndSession { session, .. } | Command::AnnounceDepartures { session } => {
-            let present = load.tx.connected_participants(ctx.place(session)).await?;
+            let present = load.tx.connected_participants(ctx.session_key(session)).await?;
             StageState { present: present.into_iter().map(rows::record).collect(), ..empty }
         }
         Command::TearDownSession { session } => {
-            let present = load.tx.publishers(ctx.place(session), i64::MAX).await?;
+            let present = load.tx.publishers(ctx.session_key(session), i64::MAX).await?;
             StageState { present: present.into_iter().map(rows::record).collect(), ..empty }
         }
         Command::CloseSession { session, .. } => StageState { session_open: load.is_open(session).await?, ..empty },
@@ -71,7 +71,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     async fn participant(&mut self, session: &SessionId, id: &str) -> Result<Option<ParticipantRecord>, StoreError> {
-        Ok(self.tx.participant(self.ctx.place(session), id).await?.map(rows::record))
+        Ok(self.tx.participant(self.ctx.session_key(session), id).await?.map(rows::record))
     }
 
     async fn is_open(&mut self, session: &SessionId) -> Result<bool, StoreError> {
@@ -110,7 +110,7 @@ impl Loader<'_> {
         if !self.ctx.app.settings.participation.session_end.is_zero() {
             return Ok(false);
         }
-        self.tx.is_anybody_connected(self.ctx.place(session)).await
+        self.tx.is_anybody_connected(self.ctx.session_key(session)).await
     }
 
     async fn connection(&mut self, session: &SessionId, connection: &Connection) -> Result<StageState, StoreError> {

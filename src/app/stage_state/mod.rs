@@ -57,7 +57,7 @@ impl OperationContext {
     /// Locks a stage until the end of the transaction, and applies what is due in it: the end of its session, and of
     /// replications whose reconnect windows have expired. `None` if there is no such stage.
     pub async fn lock_stage(&self, tx: &mut Conn, stage: &str) -> Result<Option<StageRow>, Fault> {
-        let Some((row, due)) = tx.hold_stage(&self.scope, stage, self.now().0).await? else { return Ok(None) };
+        let Some((row, due)) = tx.lock_stage_with_due(&self.scope, stage, self.now().0).await? else { return Ok(None) };
         let ends_at = due.session.map(Timestamp).filter(|at| *at <= self.now());
         let end_session = row.active_session.as_ref().zip(ends_at).map(|(session, at)| {
             // At that time, not when it was noticed.
@@ -73,7 +73,7 @@ impl OperationContext {
     }
 
     /// The key of a session in the store.
-    pub(super) fn place<'a>(&'a self, session: &'a SessionId) -> SessionKey<'a> {
+    pub(super) fn session_key<'a>(&'a self, session: &'a SessionId) -> SessionKey<'a> {
         SessionKey { scope: &self.scope, stage: &session.stage, session: &session.session }
     }
 
