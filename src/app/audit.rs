@@ -5,7 +5,7 @@ use super::outbox;
 use super::{OperationContext, retry};
 use crate::domain::event::{Detail, OutboxEvent};
 use crate::model::fault::Fault;
-use crate::store::{StoreError, Written};
+use crate::store::{OutboxRow, StoreError};
 use serde_json::Value;
 
 /// The `detail-type` of CloudTrail records in EventBridge.
@@ -16,7 +16,7 @@ pub async fn record(ctx: &OperationContext, id: &str, detail: Value) -> Result<(
     let (scope, at) = (&ctx.scope, ctx.now());
     let event = OutboxEvent { detail_type: DETAIL_TYPE, resource: String::new(), at, detail: Detail::Call(detail) };
     let body = outbox::envelope(scope, id, &event);
-    let row = Written { stage: "", number: at.0, id, kind: EventKind::Audit.as_str(), body: &body, written_at: at.0 };
+    let row = OutboxRow { stage: None, number: at.0, id, kind: EventKind::Audit, body: &body, written_at: at.0 };
     retry(|| async {
         let mut tx = ctx.write().await?;
         match tx.insert_outbox(scope, row).await {

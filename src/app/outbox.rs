@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::domain::event::{Detail, OutboxEvent};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
-use crate::store::{Conn, StoreError, Written};
+use crate::store::{Conn, OutboxRow, StoreError};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,8 @@ pub(super) async fn enqueue(
     for (number, event) in (first..).zip(events) {
         let id = ctx.app.ids.event();
         let body = envelope(scope, &id, event);
-        let kind = EventKind::Event.as_str();
-        tx.insert_outbox(scope, Written { stage, number, id: &id, kind, body: &body, written_at: now }).await?;
+        let (stage, kind) = (Some(stage), EventKind::Event);
+        tx.insert_outbox(scope, OutboxRow { stage, number, id: &id, kind, body: &body, written_at: now }).await?;
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ pub use json::Json;
 pub use leases::Leased;
 pub use migrate::{MigrateError, SCHEMA};
 pub use nodes::NodeRow;
-pub use outbox::{AUDIT, EVENT, EventRow, Written};
+pub use outbox::{EventRow, OutboxRow};
 pub use participants::{MAX_VISIBLE, ParticipantFilter, ParticipantRow, SessionKey, VisibleParticipantRow};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;

@@ -27,22 +27,16 @@ rows! {
     }
 }
 
-/// The kind of an event of a stage or of a composition.
-pub const EVENT: &str = EventKind::Event.as_str();
-/// The kind of a record of an API call.
-pub const AUDIT: &str = EventKind::Audit.as_str();
-
 /// An entry of the outbox.
 #[derive(Clone, Copy, Debug)]
-pub struct Written<'a> {
-    /// The stage in whose order it is delivered, or `""`.
-    pub stage: &'a str,
+pub struct OutboxRow<'a> {
+    /// The stage in whose order it is delivered.
+    pub stage: Option<&'a str>,
     /// The number of the stage's event; without a stage, the time.
     pub number: i64,
     /// Its id.
     pub id: &'a str,
-    /// [`EVENT`] or [`AUDIT`].
-    pub kind: &'a str,
+    pub kind: EventKind,
     /// The envelope.
     pub body: &'a str,
     /// The time, in milliseconds.
@@ -94,8 +88,9 @@ impl Conn {
     }
 
     /// Adds an entry to the outbox.
-    pub async fn insert_outbox(&mut self, scope: &Scope, row: Written<'_>) -> Result<(), StoreError> {
-        let Written { stage, number, id, kind, body, written_at } = row;
+    pub async fn insert_outbox(&mut self, scope: &Scope, row: OutboxRow<'_>) -> Result<(), StoreError> {
+        let OutboxRow { stage, number, id, kind, body, written_at } = row;
+        let stage = OrEmpty(stage);
         execute!(self, WRITE, &scope.account, &scope.region, stage, number, id, kind, body, written_at).map(drop)
     }
 

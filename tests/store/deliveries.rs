@@ -2,8 +2,9 @@
 
 use crate::engines::Engine;
 use crate::{other_scopes, scope};
+use greenroom::domain::event::EventKind;
 use greenroom::model::arn::Scope;
-use greenroom::store::{Conn, EVENT, Leased, NEVER, Parked, Progress, StageKey, Written};
+use greenroom::store::{Conn, Leased, NEVER, OutboxRow, Parked, Progress, StageKey};
 
 fn key(stage: &str) -> StageKey {
     of(&scope(), stage)
@@ -13,11 +14,12 @@ fn of(scope: &Scope, stage: &str) -> StageKey {
     StageKey { account: scope.account.clone(), region: scope.region.clone(), stage_id: stage.into() }
 }
 
-/// Logs an event of each of these stages; the log is sorted by stage name.
+/// Logs an event of each of these stages, `""` being none; the log is sorted by stage name.
 async fn log(tx: &mut Conn, stages: &[&str]) {
     for (number, stage) in (1..).zip(stages) {
         let id = format!("{stage}{number}");
-        let row = Written { stage, number, id: &id, kind: EVENT, body: "{}", written_at: 100 + number };
+        let stage = Some(*stage).filter(|stage| !stage.is_empty());
+        let row = OutboxRow { stage, number, id: &id, kind: EventKind::Event, body: "{}", written_at: 100 + number };
         tx.insert_outbox(&scope(), row).await.unwrap();
     }
     tx.relay(100).await.unwrap();

@@ -3,8 +3,9 @@
 use crate::engines::Engine;
 use crate::{CONNECTED, DISCONNECTED, connection, other_scopes, participant, scope, subscribe};
 use greenroom::domain::admission::Intent;
+use greenroom::domain::event::EventKind;
 use greenroom::metrics::{ActiveCounts, Format, Metrics};
-use greenroom::store::{EVENT, SessionKey, StoreError, Written};
+use greenroom::store::{OutboxRow, SessionKey, StoreError};
 use std::sync::Arc;
 
 conformance! {
@@ -31,7 +32,7 @@ conformance! {
     the_outbox_backlog_is_counted(tx) {
         assert_eq!(tx.outbox_backlog().await.unwrap(), (0, None));
         for (number, id, written_at) in [(1, "a", 7), (2, "b", 5), (3, "c", 6)] {
-            let row = Written { stage: "s", number, id, kind: EVENT, body: "{}", written_at };
+            let row = OutboxRow { stage: Some("s"), number, id, kind: EventKind::Event, body: "{}", written_at };
             tx.insert_outbox(&scope(), row).await.unwrap();
         }
         assert_eq!(tx.outbox_backlog().await.unwrap(), (3, Some(5)));

@@ -3,10 +3,11 @@
 use crate::engines::Engine;
 use crate::{other_scopes, scope};
 use greenroom::domain::event::EventKind;
-use greenroom::store::{AUDIT, Conn, EVENT, Written};
+use greenroom::store::{Conn, OutboxRow};
 
 async fn write(tx: &mut Conn, stage: &str, number: i64, id: &str) {
-    let row = Written { stage, number, id, kind: EVENT, body: "{}", written_at: 100 + number };
+    let row =
+        OutboxRow { stage: Some(stage), number, id, kind: EventKind::Event, body: "{}", written_at: 100 + number };
     tx.insert_outbox(&scope(), row).await.unwrap();
 }
 
@@ -43,7 +44,7 @@ conformance! {
     each_account_and_region_has_its_own_log(tx) {
         for (n, owner) in other_scopes().iter().chain([&scope()]).enumerate() {
             let id = n.to_string();
-            let row = Written { stage: "", number: 1, id: &id, kind: AUDIT, body: "{}", written_at: 1 };
+            let row = OutboxRow { stage: None, number: 1, id: &id, kind: EventKind::Audit, body: "{}", written_at: 1 };
             tx.insert_outbox(owner, row).await.unwrap();
         }
         tx.relay(10).await.unwrap();
@@ -75,7 +76,7 @@ conformance! {
     the_first_position_since_a_time_is_found_in_an_unordered_log(tx) {
         for (number, written_at) in [(1, 100), (2, 103), (3, 101), (4, 102), (5, 104)] {
             let id = number.to_string();
-            let row = Written { stage: "s", number, id: &id, kind: EVENT, body: "{}", written_at };
+            let row = OutboxRow { stage: Some("s"), number, id: &id, kind: EventKind::Event, body: "{}", written_at };
             tx.insert_outbox(&scope(), row).await.unwrap();
         }
         tx.relay(10).await.unwrap();

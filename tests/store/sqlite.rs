@@ -3,7 +3,8 @@
 use crate::engines::Engine;
 use crate::{at, on_each_engine, scope, stage};
 use greenroom::config::{DatabaseCheck, Synchronous, Url};
-use greenroom::store::{Conn, Db, EVENT, MigrateError, Options, StoreError, Written};
+use greenroom::domain::event::EventKind;
+use greenroom::store::{Conn, Db, MigrateError, Options, OutboxRow, StoreError};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -121,7 +122,7 @@ async fn event_numbers_are_in_commit_order_without_gaps() {
         let mut tx = db.write().await.unwrap();
         let number = tx.number_events(&scope(), "s", 1, 5).await.unwrap();
         let id = n.to_string();
-        let row = Written { stage: "s", number, id: &id, kind: EVENT, body: "{}", written_at: 1 };
+        let row = OutboxRow { stage: Some("s"), number, id: &id, kind: EventKind::Event, body: "{}", written_at: 1 };
         tx.insert_outbox(&scope(), row).await.unwrap();
         if n % 4 == 1 {
             return;
