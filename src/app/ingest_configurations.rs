@@ -186,22 +186,6 @@ pub(super) fn participants(row: &IngestConfigurationRow) -> Vec<String> {
     redundant.map(|id| id.0).chain([row.participant_id.clone()]).collect()
 }
 
-/// Notes that an encoder has started or stopped to publish.
-pub async fn set_state(
-    ctx: &OperationContext,
-    arn: &IngestConfigurationArn,
-    state: IngestConfigurationState,
-) -> Result<(), Fault> {
-    let mut tx = ctx.write().await?;
-    let mut row = locked(ctx, &mut tx, arn, ctx.own(arn)?).await?;
-    if row.stage_id.is_none() {
-        return Err(Fault::conflict(format!("{} is not attached to a stage", &**arn)));
-    }
-    row.state = state;
-    tx.update_ingest_configuration(&ctx.scope, &row).await?;
-    Ok(tx.commit().await?)
-}
-
 /// The id of the stage that an ARN names, `None` for `""`; `Err` is an ARN that does not exist. The stage is locked for the
 /// transaction.
 async fn stage_of(

@@ -11,9 +11,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
-/// Maximum participants in a view.
-pub const MAX_PARTICIPANTS: usize = crate::store::MAX_VISIBLE;
-
 /// A participant as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -34,7 +31,8 @@ pub struct View {
     pub deleted: bool,
     /// Revision of the latest change that is certainly included.
     pub revision: i64,
-    /// Publishers in the order of their first joining, then the others likewise, [`MAX_PARTICIPANTS`] at most.
+    /// Publishers in the order of their first joining, then the others likewise, [`MAX_VISIBLE`](crate::store::MAX_VISIBLE)
+    /// at most.
     pub participants: Vec<Entry>,
     /// Ids of this node's connections in the store. Others that the node holds were ended by another node.
     pub connections: HashSet<String>,

@@ -7,7 +7,7 @@ mod participants;
 
 use clap::Parser;
 use greenroom::app::event_log::{self, Event};
-use greenroom::app::{OperationContext, ingest_configurations, nodes, outbox};
+use greenroom::app::{OperationContext, nodes, outbox};
 use greenroom::clock::{Clock, Timestamp};
 use greenroom::config::ServeArgs;
 use greenroom::domain::event::Failure;
@@ -153,6 +153,25 @@ fn context(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext
     Ok(OperationContext::new(app.clone(), scope))
 }
 
+/// Changes the state of an ingest configuration, as an encoder does that starts or stops to publish: greenroom has no RTMP
+/// ingest.
+async fn set_ingest_state(
+    ctx: &OperationContext,
+    arn: &IngestConfigurationArn,
+    state: IngestConfigurationState,
+) -> Result<(), Fault> {
+    let id = ctx.scope.own(arn).ok_or_else(|| Fault::not_found(arn))?;
+    let mut tx = ctx.write().await?;
+    let row = tx.ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+    let detached = || Fault::conflict(format!("{} is not attached to a stage", &**arn));
+    // Lock order: the stage first.
+    tx.lock_stage(&ctx.scope, &row.stage_id.ok_or_else(detached)?).await?;
+    let mut row = tx.lock_ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
+    row.state = state;
+    tx.update_ingest_configuration(&ctx.scope, &row).await?;
+    Ok(tx.commit().await?)
+}
+
 async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value, Fault> {
     let act = |stage: StageArn, participant: String, command: ParticipantCommand| async move {
         participants::act(&context(app, &stage)?, &stage, &participant, command).await
@@ -217,7 +236,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             act(stage, participant, ParticipantCommand::Record { state, bucket, prefix, failure }).await?;
         }
         Command::Ingest { configuration, state } => {
-            ingest_configurations::set_state(&context(app, &configuration)?, &configuration, state).await?;
+            set_ingest_state(&context(app, &configuration)?, &configuration, state).await?;
         }
         Command::EndSession { stage } => participants::end_session(&context(app, &stage)?, &stage).await?,
         Command::Log { after, limit } => {

@@ -31,7 +31,8 @@ pub enum ParticipantCommand {
         before: CurrentToken,
         after: CurrentToken,
     },
-    /// The state of its recording changes.
+    /// The state of its recording changes. Without a recorder in greenroom, only tests send it: the documented events of
+    /// recordings follow from it.
     Record {
         state: ParticipantRecordingState,
         /// The S3 bucket.
