@@ -73,7 +73,7 @@ fn described(operation: &Operation) -> Value {
     let content = |schema: Value| json!({"application/json": {"schema": schema}});
     let mut responses = Map::new();
     let output = reference((operation.output)().name);
-    responses.insert("200".into(), json!({"description": "Done.", "content": content(output)}));
+    responses.insert("200".into(), json!({"description": "Success.", "content": content(output)}));
     for (status, names) in by_status {
         let schemas: Vec<_> = names.iter().map(|name| reference(name)).collect();
         let schema = if schemas.len() == 1 { schemas[0].clone() } else { json!({"anyOf": schemas}) };

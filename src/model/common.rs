@@ -3,9 +3,9 @@
 use super::declare::{boolean_shapes, string_shapes, timestamp_shapes};
 
 string_shapes! {
-    /// An opaque place in a list.
+    /// An opaque pagination token.
     PaginationToken { length: 0..=1024, pattern: r"[a-zA-Z0-9+/=_-]*" }
-    /// The customer's name for a participant.
+    /// A user id that the application assigns to a participant.
     UserId { length: 0..=128 }
 }
 

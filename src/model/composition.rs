@@ -10,7 +10,7 @@ use super::tag::Tags;
 string_shapes! {
     /// ARN of a composition.
     CompositionArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:composition/[a-zA-Z0-9-]+" }
-    /// What a client recognises its own request by.
+    /// An idempotency token of the client.
     CompositionClientToken { length: 1..=64, pattern: r"[a-zA-Z0-9-_]*" }
     /// Name of a participant attribute.
     AttributeKey { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
@@ -21,7 +21,7 @@ string_shapes! {
 }
 
 enum_shapes! {
-    /// The phases of a composition, in their order; `FAILED` takes the place of `STOPPED`.
+    /// States of a composition, in order; a failed composition ends in `FAILED` instead of `STOPPED`.
     CompositionState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -29,7 +29,7 @@ enum_shapes! {
         Failed = "FAILED",
         Stopped = "STOPPED",
     }
-    /// What the small picture does when everybody else has gone: keep its place and size, or fill the whole.
+    /// Behaviour of the small picture when all other participants have left: keep its position and size, or fill the frame.
     PipBehavior {
         Static = "STATIC",
         Dynamic = "DYNAMIC",
@@ -41,21 +41,21 @@ enum_shapes! {
         BottomLeft = "BOTTOM_LEFT",
         BottomRight = "BOTTOM_RIGHT",
     }
-    /// Shape of the tiles that are not featured: 16:9 (`VIDEO`), 1:1 or 3:4.
+    /// Aspect ratio of tiles that are not featured: 16:9 (`VIDEO`), 1:1 or 3:4.
     VideoAspectRatio {
         Auto = "AUTO",
         Video = "VIDEO",
         Square = "SQUARE",
         Portrait = "PORTRAIT",
     }
-    /// How a picture fills its tile; `""` is unset, as AWS prints it for a grid though its model does not list it.
+    /// How video fits its tile; `""` is unset: AWS returns it for a grid although its model does not list it.
     VideoFillMode {
         Fill = "FILL",
         Cover = "COVER",
         Contain = "CONTAIN",
         Unset = "",
     }
-    /// The phases of a destination.
+    /// States of a destination.
     DestinationState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -81,12 +81,12 @@ integer_shapes! {
     PipHeight { min: 1 }
     /// Length of a recorded segment, in seconds.
     CompositionRecordingTargetSegmentDurationSeconds { min: 2, max: 10 }
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxCompositionResults { min: 1, max: 100 }
 }
 
 boolean_shapes! {
-    /// Whether participants without video are left out.
+    /// Whether to omit participants without video.
     OmitStoppedVideo
 }
 
@@ -95,82 +95,82 @@ list_shapes! {
     CompositionSummaryList [CompositionSummary]
     /// Destinations of a composition.
     DestinationList [Destination] { min: 1, max: 2 }
-    /// Destinations of a composition, in short.
+    /// Destination summaries of a composition.
     DestinationSummaryList [DestinationSummary] { min: 1, max: 2 }
-    /// Where a composition is to go.
+    /// Destinations of a composition to start.
     DestinationConfigurationList [DestinationConfiguration] { min: 1, max: 2 }
     /// The encoder configuration of a recording.
     EncoderConfigurationArnList [EncoderConfigurationArn] { min: 1, max: 1 }
-    /// How thumbnails are taken.
+    /// Thumbnail configurations.
     CompositionThumbnailConfigurationList [CompositionThumbnailConfiguration] { min: 0, max: 1 }
 }
 
 structures! {
-    /// Participants of a stage in one picture, sent to a channel or recorded.
+    /// A composition: the participants of a stage in one video, broadcast to a channel or recorded.
     Composition {
         /// ARN of the resource.
         arn: CompositionArn,
         /// ARN of the stage.
         stage_arn: StageArn,
-        /// What it is doing.
+        /// Its state.
         state: CompositionState,
         /// Grid or picture in picture; default grid.
         layout: LayoutConfiguration,
-        /// Where to: at most one channel and one S3 storage.
+        /// Destinations: at most one channel and one S3 storage.
         destinations: DestinationList,
         /// Tags of the resource.
         tags: Option<Tags>,
-        /// When it began.
+        /// Start time.
         start_time: Option<Time>,
-        /// When it ended; absent while it lasts.
+        /// End time; absent until it has ended.
         end_time: Option<Time>,
     }
-    /// A composition in short.
+    /// Summary of a composition.
     CompositionSummary {
         /// ARN of the resource.
         arn: CompositionArn,
         /// ARN of the stage.
         stage_arn: StageArn,
-        /// Where to: at most one channel and one S3 storage.
+        /// Destinations: at most one channel and one S3 storage.
         destinations: DestinationSummaryList,
-        /// What it is doing.
+        /// Its state.
         state: CompositionState,
         /// Tags of the resource.
         tags: Option<Tags>,
-        /// When it began.
+        /// Start time.
         start_time: Option<Time>,
-        /// When it ended; absent while it lasts.
+        /// End time; absent until it has ended.
         end_time: Option<Time>,
     }
-    /// How participants are arranged: one of grid and picture in picture.
+    /// Arrangement of participants: either grid or picture in picture.
     LayoutConfiguration {
-        /// Tiles of the same size, one of them featured on request.
+        /// Tiles of equal size, optionally with a featured participant.
         grid: Option<GridConfiguration>,
         /// One large picture with a small one in its corner.
         pip: Option<PipConfiguration>,
     }
-    /// A layout of tiles.
+    /// A grid layout.
     GridConfiguration {
         /// The participant that has this attribute with the value `"true"` is featured; default `""`: none.
         featured_participant_attribute: Option<AttributeKey>,
-        /// Whether participants without video are left out; default `false`.
+        /// Whether to omit participants without video; default `false`.
         omit_stopped_video: Option<OmitStoppedVideo>,
-        /// Shape of the tiles that are not featured; default `VIDEO`.
+        /// Aspect ratio of tiles that are not featured; default `VIDEO`.
         video_aspect_ratio: Option<VideoAspectRatio>,
-        /// How a picture fills its tile; default unset for a grid, `COVER` for picture in picture.
+        /// How video fits its tile; default unset for a grid, `COVER` for picture in picture.
         video_fill_mode: Option<VideoFillMode>,
         /// Pixels between tiles; default 2 for a grid, 0 for picture in picture.
         grid_gap: Option<GridGap>,
         /// Participants are ordered by the number in this attribute; default `""`: in order of joining.
         participant_order_attribute: Option<AttributeKey>,
     }
-    /// A layout of one picture inside another.
+    /// A picture-in-picture layout.
     PipConfiguration {
         /// The participant that has this attribute with the value `"true"` is featured; default `""`: none.
         featured_participant_attribute: Option<AttributeKey>,
-        /// Whether participants without video are left out; default `false`.
+        /// Whether to omit participants without video; default `false`.
         omit_stopped_video: Option<OmitStoppedVideo>,
-        /// How a picture fills its tile; default unset for a grid, `COVER` for picture in picture.
+        /// How video fits its tile; default unset for a grid, `COVER` for picture in picture.
         video_fill_mode: Option<VideoFillMode>,
         /// Pixels between tiles; default 2 for a grid, 0 for picture in picture.
         grid_gap: Option<GridGap>,
@@ -189,38 +189,38 @@ structures! {
         /// Participants are ordered by the number in this attribute; default `""`: in order of joining.
         participant_order_attribute: Option<AttributeKey>,
     }
-    /// One of the places that a composition goes to.
+    /// A destination of a composition.
     Destination {
-        /// Its id.
+        /// Id of the destination.
         id: String,
-        /// What it is doing.
+        /// Its state.
         state: DestinationState,
-        /// When it began.
+        /// Start time.
         start_time: Option<Time>,
-        /// When it ended; absent while it lasts.
+        /// End time; absent until it has ended.
         end_time: Option<Time>,
-        /// What was asked for, every default filled in.
+        /// The requested configuration with all defaults.
         configuration: DestinationConfiguration,
-        /// Where it records, for S3.
+        /// Location of the recording, for S3.
         detail: Option<DestinationDetail>,
     }
-    /// A destination in short.
+    /// Summary of a destination.
     DestinationSummary {
-        /// Its id.
+        /// Id of the destination.
         id: String,
-        /// What it is doing.
+        /// Its state.
         state: DestinationState,
-        /// When it began.
+        /// Start time.
         start_time: Option<Time>,
-        /// When it ended; absent while it lasts.
+        /// End time; absent until it has ended.
         end_time: Option<Time>,
     }
-    /// What a destination is beyond what was asked for.
+    /// Details of a destination.
     DestinationDetail {
         /// The S3 storage.
         s3: Option<S3Detail>,
     }
-    /// Where a composition is recorded.
+    /// Location of a composition's recording.
     S3Detail {
         /// `<stage>/<composition>/<destination>/composite`.
         recording_prefix: String,
@@ -229,27 +229,27 @@ structures! {
     DestinationConfiguration {
         /// Name; not unique, `""` when unset.
         name: Option<DestinationConfigurationName>,
-        /// The channel to send to.
+        /// The channel to broadcast to.
         channel: Option<ChannelDestinationConfiguration>,
         /// The S3 storage.
         s3: Option<S3DestinationConfiguration>,
     }
-    /// A channel and how it is encoded.
+    /// A channel and its encoder configuration.
     ChannelDestinationConfiguration {
         /// ARN of the channel, of the same account and region.
         channel_arn: ChannelArn,
         /// ARN of the encoder configuration.
         encoder_configuration_arn: Option<EncoderConfigurationArn>,
     }
-    /// An S3 storage and what is recorded there.
+    /// Recording to an S3 storage.
     S3DestinationConfiguration {
-        /// Where to record; `""` turns recording off and resets the other members.
+        /// Storage configuration for the recordings; `""` disables recording and resets the other members.
         storage_configuration_arn: StorageConfigurationArn,
         /// ARN of the encoder configuration; exactly one.
         encoder_configuration_arns: EncoderConfigurationArnList,
         /// Format and segments; default HLS with segments of 2 seconds.
         recording_configuration: Option<RecordingConfiguration>,
-        /// How thumbnails are taken; default not at all.
+        /// Thumbnail configuration; default no thumbnails.
         thumbnail_configurations: Option<CompositionThumbnailConfigurationList>,
     }
     /// Format and segments of a recording.
@@ -264,27 +264,27 @@ structures! {
         /// Length of a recorded segment, in seconds.
         target_segment_duration_seconds: Option<CompositionRecordingTargetSegmentDurationSeconds>,
     }
-    /// How often thumbnails are taken and where they go.
+    /// Interval and storage of thumbnails.
     CompositionThumbnailConfiguration {
         /// Seconds between thumbnails; default 60.
         target_interval_seconds: Option<ThumbnailIntervalSeconds>,
-        /// One after the other, the latest only, or both; default `SEQUENTIAL`.
+        /// Numbered thumbnails, only the latest one, or both; default `SEQUENTIAL`.
         storage: Option<ThumbnailStorageTypeList>,
     }
     /// Input of `StartComposition`.
     StartCompositionRequest {
         /// ARN of the stage.
         stage_arn: StageArn,
-        /// The same token with the same request answers the same composition.
+        /// Idempotency token: a repeated request with the same token returns the same composition.
         idempotency_token: Option<CompositionClientToken>,
         /// Grid or picture in picture; default grid.
         layout: Option<LayoutConfiguration>,
-        /// Where to: at most one channel and one S3 storage.
+        /// Destinations: at most one channel and one S3 storage.
         destinations: DestinationConfigurationList,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Answer of `StartComposition`.
+    /// Output of `StartComposition`.
     StartCompositionResponse {
         /// The composition.
         composition: Option<Composition>,
@@ -294,27 +294,27 @@ structures! {
         /// ARN of the resource.
         arn: CompositionArn,
     }
-    /// Answer of `GetComposition`.
+    /// Output of `GetComposition`.
     GetCompositionResponse {
         /// The composition.
         composition: Option<Composition>,
     }
     /// Input of `ListCompositions`.
     ListCompositionsRequest {
-        /// Only those of this stage.
+        /// Only items of this stage.
         filter_by_stage_arn: Option<StageArn>,
-        /// Only those that use this encoder configuration.
+        /// Only compositions that use this encoder configuration.
         filter_by_encoder_configuration_arn: Option<EncoderConfigurationArn>,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxCompositionResults>,
     }
-    /// Answer of `ListCompositions`.
+    /// Output of `ListCompositions`.
     ListCompositionsResponse {
         /// Compositions, the newest first.
         compositions: CompositionSummaryList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
     /// Input of `StopComposition`.
@@ -322,6 +322,6 @@ structures! {
         /// ARN of the resource.
         arn: CompositionArn,
     }
-    /// Answer of `StopComposition`.
+    /// Output of `StopComposition`.
     StopCompositionResponse {}
 }

@@ -13,13 +13,13 @@ string_shapes! {
 }
 
 integer_shapes! {
-    /// Pixels; even.
+    /// Pixels, an even number.
     Width { min: 2, max: 1920 }
-    /// Pixels; even.
+    /// Pixels, an even number.
     Height { min: 2, max: 1920 }
-    /// Bits a second.
+    /// Bits per second.
     Bitrate { min: 1, max: 8500000 }
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxEncoderConfigurationResults { min: 1, max: 100 }
 }
 
@@ -29,18 +29,18 @@ list_shapes! {
 }
 
 structures! {
-    /// How a composition is encoded.
+    /// Video settings of compositions.
     EncoderConfiguration {
         /// ARN of the resource.
         arn: EncoderConfigurationArn,
         /// Name; not unique, `""` when unset.
         name: Option<EncoderConfigurationName>,
-        /// Default: 1280×720, 30 frames and 2,500,000 bits a second.
+        /// Video settings; default 1280×720, 30 frames/s and 2,500,000 bit/s.
         video: Option<Video>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// An encoder configuration in short.
+    /// Summary of an encoder configuration.
     EncoderConfigurationSummary {
         /// ARN of the resource.
         arn: EncoderConfigurationArn,
@@ -55,21 +55,21 @@ structures! {
         width: Option<Width>,
         /// Pixels, even; default 720. Width times height at most 2,073,600.
         height: Option<Height>,
-        /// Frames a second; default 30.
+        /// Frames per second; default 30.
         framerate: Option<Framerate>,
-        /// Bits a second; default 2,500,000.
+        /// Bits per second; default 2,500,000.
         bitrate: Option<Bitrate>,
     }
     /// Input of `CreateEncoderConfiguration`.
     CreateEncoderConfigurationRequest {
         /// Name; not unique, `""` when unset.
         name: Option<EncoderConfigurationName>,
-        /// Default: 1280×720, 30 frames and 2,500,000 bits a second.
+        /// Video settings; default 1280×720, 30 frames/s and 2,500,000 bit/s.
         video: Option<Video>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Answer of `CreateEncoderConfiguration`.
+    /// Output of `CreateEncoderConfiguration`.
     CreateEncoderConfigurationResponse {
         /// The encoder configuration.
         encoder_configuration: Option<EncoderConfiguration>,
@@ -79,23 +79,23 @@ structures! {
         /// ARN of the resource.
         arn: EncoderConfigurationArn,
     }
-    /// Answer of `GetEncoderConfiguration`.
+    /// Output of `GetEncoderConfiguration`.
     GetEncoderConfigurationResponse {
         /// The encoder configuration.
         encoder_configuration: Option<EncoderConfiguration>,
     }
     /// Input of `ListEncoderConfigurations`.
     ListEncoderConfigurationsRequest {
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxEncoderConfigurationResults>,
     }
-    /// Answer of `ListEncoderConfigurations`.
+    /// Output of `ListEncoderConfigurations`.
     ListEncoderConfigurationsResponse {
         /// Encoder configurations in the order of their creation.
         encoder_configurations: EncoderConfigurationSummaryList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
     /// Input of `DeleteEncoderConfiguration`.
@@ -103,11 +103,11 @@ structures! {
         /// ARN of the resource.
         arn: EncoderConfigurationArn,
     }
-    /// Answer of `DeleteEncoderConfiguration`.
+    /// Output of `DeleteEncoderConfiguration`.
     DeleteEncoderConfigurationResponse {}
 }
 
-/// Frames a second.
+/// Frames per second.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Framerate(pub f64);

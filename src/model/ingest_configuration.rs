@@ -13,17 +13,17 @@ string_shapes! {
     IngestConfigurationName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
     /// ARN of a stage, or `""` for none.
     IngestConfigurationStageArn { length: 0..=128, pattern: r"^$|^arn:aws:ivs:[a-z0-9-]+:[0-9]+:stage/[a-zA-Z0-9-]+$" }
-    /// What an encoder shows to publish: `rt_<account>_<region>_<configuration>_<random>`; a secret.
+    /// Stream key of an encoder: `rt_<account>_<region>_<configuration>_<random>`; a secret.
     StreamKey { pattern: r"rt_[0-9]+_[a-z0-9-]+_[a-zA-Z0-9-]+_.+", sensitive: true }
 }
 
 enum_shapes! {
-    /// Whether an encoder publishes now.
+    /// Whether an encoder is publishing.
     IngestConfigurationState {
         Active = "ACTIVE",
         Inactive = "INACTIVE",
     }
-    /// Plain RTMP, or RTMP over TLS. Lower case is taken too, as an example of AWS's own command line sends it.
+    /// Plain RTMP, or RTMP over TLS. Lower case is accepted too, since an example of the AWS CLI uses it.
     IngestProtocol (ignoring case) {
         Rtmp = "RTMP",
         Rtmps = "RTMPS",
@@ -31,26 +31,26 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxIngestConfigurationResults { min: 1, max: 100 }
 }
 
 boolean_shapes! {
     /// Whether plain RTMP may be used.
     InsecureIngest
-    /// Whether two encoders feed one participant.
+    /// Whether ingest is redundant: two encoders for one participant.
     RedundantIngest
 }
 
 list_shapes! {
     /// Ingest configurations of a page.
     IngestConfigurationList [IngestConfigurationSummary]
-    /// What each of two encoders shows.
+    /// Stream keys of redundant ingest.
     RedundantIngestCredentials [RedundantIngestCredential]
 }
 
 structures! {
-    /// Who may publish from an encoder, and to which stage.
+    /// A stream key for publishing from an encoder, and its stage.
     IngestConfiguration {
         /// Name; not unique, `""` when unset.
         name: Option<IngestConfigurationName>,
@@ -58,26 +58,26 @@ structures! {
         arn: IngestConfigurationArn,
         /// Plain RTMP, or RTMP over TLS.
         ingest_protocol: IngestProtocol,
-        /// What an encoder shows to publish; a secret.
+        /// Stream key of the encoder; a secret.
         stream_key: StreamKey,
         /// ARN of the stage.
         stage_arn: IngestConfigurationStageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// What it is doing.
+        /// Its state.
         state: IngestConfigurationState,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<UserId>,
-        /// Whether two encoders may feed one participant; default `false`.
+        /// Whether ingest is redundant (two encoders for one participant); default `false`.
         redundant_ingest: Option<RedundantIngest>,
-        /// What each of two encoders shows; only when ingest is redundant.
+        /// Stream keys of both encoders; only with redundant ingest.
         redundant_ingest_credentials: Option<RedundantIngestCredentials>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantAttributes>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// An ingest configuration in short, without its secrets.
+    /// Summary of an ingest configuration, without its secrets.
     IngestConfigurationSummary {
         /// Name; not unique, `""` when unset.
         name: Option<IngestConfigurationName>,
@@ -89,18 +89,18 @@ structures! {
         stage_arn: IngestConfigurationStageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// What it is doing.
+        /// Its state.
         state: IngestConfigurationState,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<UserId>,
-        /// Whether two encoders may feed one participant; default `false`.
+        /// Whether ingest is redundant (two encoders for one participant); default `false`.
         redundant_ingest: Option<RedundantIngest>,
     }
-    /// What one of two encoders shows.
+    /// Stream key of one of two redundant encoders.
     RedundantIngestCredential {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
-        /// What an encoder shows to publish; a secret.
+        /// Stream key of the encoder; a secret.
         stream_key: Option<StreamKey>,
     }
     /// Input of `CreateIngestConfiguration`.
@@ -109,20 +109,20 @@ structures! {
         name: Option<IngestConfigurationName>,
         /// ARN of the stage.
         stage_arn: Option<IngestConfigurationStageArn>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<UserId>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantAttributes>,
         /// Plain RTMP, or RTMP over TLS.
         ingest_protocol: IngestProtocol,
         /// Whether plain RTMP may be used; must be `true` for the protocol `RTMP`, default `false`.
         insecure_ingest: Option<InsecureIngest>,
-        /// Whether two encoders may feed one participant; default `false`.
+        /// Whether ingest is redundant (two encoders for one participant); default `false`.
         redundant_ingest: Option<RedundantIngest>,
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Answer of `CreateIngestConfiguration`.
+    /// Output of `CreateIngestConfiguration`.
     CreateIngestConfigurationResponse {
         /// The ingest configuration.
         ingest_configuration: Option<IngestConfiguration>,
@@ -132,27 +132,27 @@ structures! {
         /// ARN of the resource.
         arn: IngestConfigurationArn,
     }
-    /// Answer of `GetIngestConfiguration`.
+    /// Output of `GetIngestConfiguration`.
     GetIngestConfigurationResponse {
         /// The ingest configuration.
         ingest_configuration: Option<IngestConfiguration>,
     }
     /// Input of `ListIngestConfigurations`.
     ListIngestConfigurationsRequest {
-        /// Only those of this stage.
+        /// Only items of this stage.
         filter_by_stage_arn: Option<StageArn>,
-        /// Only those in this state.
+        /// Only items in this state.
         filter_by_state: Option<IngestConfigurationState>,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxIngestConfigurationResults>,
     }
-    /// Answer of `ListIngestConfigurations`.
+    /// Output of `ListIngestConfigurations`.
     ListIngestConfigurationsResponse {
         /// Ingest configurations in the order of their creation.
         ingest_configurations: IngestConfigurationList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
     /// Input of `UpdateIngestConfiguration`.
@@ -161,10 +161,10 @@ structures! {
         arn: IngestConfigurationArn,
         /// ARN of the stage.
         stage_arn: Option<IngestConfigurationStageArn>,
-        /// Whether two encoders may feed one participant; default `false`.
+        /// Whether ingest is redundant (two encoders for one participant); default `false`.
         redundant_ingest: Option<RedundantIngest>,
     }
-    /// Answer of `UpdateIngestConfiguration`.
+    /// Output of `UpdateIngestConfiguration`.
     UpdateIngestConfigurationResponse {
         /// The ingest configuration.
         ingest_configuration: Option<IngestConfiguration>,
@@ -176,6 +176,6 @@ structures! {
         /// Whether a publishing configuration may be deleted, by disconnecting it first; default `false`.
         force: Option<Boolean>,
     }
-    /// Answer of `DeleteIngestConfiguration`.
+    /// Output of `DeleteIngestConfiguration`.
     DeleteIngestConfigurationResponse {}
 }

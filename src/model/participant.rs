@@ -12,32 +12,32 @@ use super::token::{
 };
 
 string_shapes! {
-    /// Id of a participant: the `jti` of its token.
+    /// Id of a participant (the `jti` claim of its token).
     ParticipantId { length: 0..=64, pattern: r"[a-zA-Z0-9-_]*" }
-    /// What is known of a participant's software or network; `""` where nothing is.
+    /// Client software or network of a participant; `""` if unknown.
     ParticipantClientAttribute { length: 0..=128, pattern: r"[a-zA-Z0-9-_.,:;\s]*" }
     /// Bucket of a recording, or `""`.
     ParticipantRecordingS3BucketName { length: 0..=63, pattern: r"[a-z0-9-.]*" }
-    /// Place of a recording in its bucket, or `""`.
+    /// Prefix of a recording in its bucket, or `""`.
     ParticipantRecordingS3Prefix { length: 0..=256, pattern: r"[a-zA-Z0-9-]*" }
-    /// Why a participant is disconnected.
+    /// Reason of a disconnection.
     DisconnectParticipantReason { length: 0..=128 }
 }
 
 enum_shapes! {
-    /// How a participant publishes.
+    /// Publishing protocols.
     ParticipantProtocol {
         Unknown = "UNKNOWN",
         Whip = "WHIP",
         Rtmp = "RTMP",
         Rtmps = "RTMPS",
     }
-    /// Whether a participant is in the stage.
+    /// Whether a participant is connected.
     ParticipantState {
         Connected = "CONNECTED",
         Disconnected = "DISCONNECTED",
     }
-    /// The phases of a recording; `DISABLED` where nothing is recorded.
+    /// States of a recording; `DISABLED` without recording.
     ParticipantRecordingState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -46,7 +46,7 @@ enum_shapes! {
         Failed = "FAILED",
         Disabled = "DISABLED",
     }
-    /// The phases of a recording that a list can be filtered by.
+    /// States of a recording to filter a list by.
     ParticipantRecordingFilterByRecordingState {
         Starting = "STARTING",
         Active = "ACTIVE",
@@ -54,7 +54,7 @@ enum_shapes! {
         Stopped = "STOPPED",
         Failed = "FAILED",
     }
-    /// What can happen to a participant.
+    /// Names of participant events.
     EventName {
         Joined = "JOINED",
         Left = "LEFT",
@@ -69,7 +69,7 @@ enum_shapes! {
         ReplicationStopped = "REPLICATION_STOPPED",
         TokenExchanged = "TOKEN_EXCHANGED",
     }
-    /// Why something that a participant tried has failed.
+    /// Error code of a failed operation of a participant.
     EventErrorCode {
         InsufficientCapabilities = "INSUFFICIENT_CAPABILITIES",
         QuotaExceeded = "QUOTA_EXCEEDED",
@@ -89,16 +89,16 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxParticipantResults { min: 1, max: 100 }
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxParticipantEventResults { min: 1, max: 100 }
 }
 
 boolean_shapes! {
     /// Whether a participant has published in the session.
     Published
-    /// Whether a participant stands for a publisher of another stage.
+    /// Whether a participant is a replica of a publisher of another stage.
     Replica
 }
 
@@ -110,7 +110,7 @@ list_shapes! {
 }
 
 map_shapes! {
-    /// The customer's own data of a participant.
+    /// Attributes that the application assigns to a participant.
     ParticipantAttributes [String, String]
 }
 
@@ -119,13 +119,13 @@ structures! {
     Participant {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<UserId>,
-        /// What it is doing.
+        /// Its state.
         state: Option<ParticipantState>,
-        /// When it joined this session first.
+        /// Time of first joining the session.
         first_join_time: Option<Time>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantAttributes>,
         /// Whether the participant has published in this session.
         published: Option<Published>,
@@ -143,50 +143,50 @@ structures! {
         sdk_version: Option<ParticipantClientAttribute>,
         /// Bucket of its recording, or `""`.
         recording_s3_bucket_name: Option<ParticipantRecordingS3BucketName>,
-        /// Place of its recording in the bucket, or `""`.
+        /// Prefix of its recording in the bucket, or `""`.
         recording_s3_prefix: Option<ParticipantRecordingS3Prefix>,
-        /// The phase of its recording; `DISABLED` without one.
+        /// State of its recording; `DISABLED` without recording.
         recording_state: Option<ParticipantRecordingState>,
-        /// How it publishes.
+        /// Publishing protocol.
         protocol: Option<ParticipantProtocol>,
-        /// `SOURCE` or `REPLICA`; absent when it was never replicated.
+        /// `SOURCE` or `REPLICA`; absent if it was never replicated.
         replication_type: Option<ReplicationType>,
-        /// Whether the replication goes on; absent when it was never replicated.
+        /// State of the replication; absent if it was never replicated.
         replication_state: Option<ReplicationState>,
-        /// The stage that the publisher is in; `""` for a participant that is itself the source.
+        /// ARN of the source stage; `""` if the participant is the source.
         source_stage_arn: Option<StageArn>,
-        /// The session that the publisher is in; `""` for a participant that is itself the source.
+        /// Id of the source session; `""` if the participant is the source.
         source_session_id: Option<StageSessionId>,
-        /// Whether two encoders may feed one participant; default `false`.
+        /// Whether ingest is redundant (two encoders for one participant); default `false`.
         redundant_ingest: Option<RedundantIngest>,
-        /// The ingest configuration it publishes with.
+        /// ARN of its ingest configuration.
         ingest_configuration_arn: Option<IngestConfigurationArn>,
     }
-    /// A participant in short.
+    /// Summary of a participant.
     ParticipantSummary {
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<UserId>,
-        /// What it is doing.
+        /// Its state.
         state: Option<ParticipantState>,
-        /// When it joined this session first.
+        /// Time of first joining the session.
         first_join_time: Option<Time>,
         /// Whether the participant has published in this session.
         published: Option<Published>,
-        /// The phase of its recording; `DISABLED` without one.
+        /// State of its recording; `DISABLED` without recording.
         recording_state: Option<ParticipantRecordingState>,
-        /// `SOURCE` or `REPLICA`; absent when it was never replicated.
+        /// `SOURCE` or `REPLICA`; absent if it was never replicated.
         replication_type: Option<ReplicationType>,
-        /// Whether the replication goes on; absent when it was never replicated.
+        /// State of the replication; absent if it was never replicated.
         replication_state: Option<ReplicationState>,
-        /// The stage that the publisher is in; `""` for a participant that is itself the source.
+        /// ARN of the source stage; `""` if the participant is the source.
         source_stage_arn: Option<StageArn>,
-        /// The session that the publisher is in; `""` for a participant that is itself the source.
+        /// Id of the source session; `""` if the participant is the source.
         source_session_id: Option<StageSessionId>,
-        /// Whether two encoders may feed one participant; default `false`.
+        /// Whether ingest is redundant (two encoders for one participant); default `false`.
         redundant_ingest: Option<RedundantIngest>,
-        /// The ingest configuration it publishes with.
+        /// ARN of its ingest configuration.
         ingest_configuration_arn: Option<IngestConfigurationArn>,
     }
     /// Input of `DisconnectParticipant`.
@@ -195,10 +195,10 @@ structures! {
         stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantTokenId,
-        /// Why, for the record.
+        /// Reason of the disconnection.
         reason: Option<DisconnectParticipantReason>,
     }
-    /// Answer of `DisconnectParticipant`.
+    /// Output of `DisconnectParticipant`.
     DisconnectParticipantResponse {}
     /// Input of `GetParticipant`.
     GetParticipantRequest {
@@ -209,7 +209,7 @@ structures! {
         /// Id of the participant.
         participant_id: ParticipantId,
     }
-    /// Answer of `GetParticipant`.
+    /// Output of `GetParticipant`.
     GetParticipantResponse {
         /// The participant.
         participant: Option<Participant>,
@@ -220,43 +220,43 @@ structures! {
         stage_arn: StageArn,
         /// Id of the session.
         session_id: StageSessionId,
-        /// Only those with this user id.
+        /// Only participants with this user id.
         filter_by_user_id: Option<UserId>,
-        /// `true`: those who published in the session; `false`: those who did not.
+        /// `true`: only participants that have published in the session; `false`: only the others.
         filter_by_published: Option<Published>,
-        /// Only those in this state.
+        /// Only items in this state.
         filter_by_state: Option<ParticipantState>,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxParticipantResults>,
-        /// Only those in this phase of recording.
+        /// Only participants with this recording state.
         filter_by_recording_state: Option<ParticipantRecordingFilterByRecordingState>,
     }
-    /// Answer of `ListParticipants`.
+    /// Output of `ListParticipants`.
     ListParticipantsResponse {
         /// Participants in the order of first joining.
         participants: ParticipantList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
-    /// Something that happened to a participant.
+    /// An event of a participant.
     Event {
         /// Name; not unique, `""` when unset.
         name: Option<EventName>,
         /// Id of the participant.
         participant_id: Option<ParticipantId>,
-        /// When.
+        /// Time of the event.
         event_time: Option<Time>,
-        /// Whose media; for subscriptions.
+        /// The publisher; for subscriptions.
         remote_participant_id: Option<ParticipantId>,
-        /// Why it failed; for errors.
+        /// Error code; for error events.
         error_code: Option<EventErrorCode>,
-        /// The stage that the replica is in.
+        /// ARN of the replica's stage.
         destination_stage_arn: Option<StageArn>,
-        /// The session that the replica is in.
+        /// Id of the replica's session.
         destination_session_id: Option<StageSessionId>,
-        /// Whether a replica is meant: the participant or, for subscriptions, the remote one.
+        /// Whether the participant (for subscriptions: the remote participant) is a replica.
         replica: Option<Replica>,
         /// Claims of the previous token; for exchanges.
         previous_token: Option<ExchangedParticipantToken>,
@@ -265,11 +265,11 @@ structures! {
     }
     /// Claims of an exchanged token.
     ExchangedParticipantToken {
-        /// Capabilities; default both.
+        /// Capabilities; default `PUBLISH` and `SUBSCRIBE`.
         capabilities: Option<ParticipantTokenCapabilities>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantTokenAttributes>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<ParticipantTokenUserId>,
         /// When the token expires.
         expiration_time: Option<ParticipantTokenExpirationTime>,
@@ -282,16 +282,16 @@ structures! {
         session_id: StageSessionId,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxParticipantEventResults>,
     }
-    /// Answer of `ListParticipantEvents`.
+    /// Output of `ListParticipantEvents`.
     ListParticipantEventsResponse {
         /// Events, the oldest first.
         events: EventList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
 }

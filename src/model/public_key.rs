@@ -9,14 +9,14 @@ string_shapes! {
     PublicKeyArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:public-key/[a-zA-Z0-9-]+" }
     /// Name of a public key.
     PublicKeyName { length: 0..=128, pattern: r"[a-zA-Z0-9-_]*" }
-    /// A public key as PEM. What is sent in its place may be a private one, so that refusals do not repeat it.
+    /// A public key as PEM. Errors do not repeat it, since a client may have sent a private key by mistake.
     PublicKeyMaterial { pattern: r".*-----BEGIN PUBLIC KEY-----\r?\n([a-zA-Z0-9+/=\r\n]+)\r?\n-----END PUBLIC KEY-----(\r?\n)?.*" sensitive: true }
     /// MD5 of the DER, as colon-separated hex.
     PublicKeyFingerprint {  }
 }
 
 integer_shapes! {
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxPublicKeyResults { min: 1, max: 100 }
 }
 
@@ -26,7 +26,7 @@ list_shapes! {
 }
 
 structures! {
-    /// A key that self-signed participant tokens are checked with.
+    /// A public key to verify self-signed participant tokens.
     PublicKey {
         /// ARN of the resource.
         arn: Option<PublicKeyArn>,
@@ -39,7 +39,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// A public key in short.
+    /// Summary of a public key.
     PublicKeySummary {
         /// ARN of the resource.
         arn: Option<PublicKeyArn>,
@@ -57,7 +57,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Answer of `ImportPublicKey`.
+    /// Output of `ImportPublicKey`.
     ImportPublicKeyResponse {
         /// The public key.
         public_key: Option<PublicKey>,
@@ -67,23 +67,23 @@ structures! {
         /// ARN of the resource.
         arn: PublicKeyArn,
     }
-    /// Answer of `GetPublicKey`.
+    /// Output of `GetPublicKey`.
     GetPublicKeyResponse {
         /// The public key.
         public_key: Option<PublicKey>,
     }
     /// Input of `ListPublicKeys`.
     ListPublicKeysRequest {
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxPublicKeyResults>,
     }
-    /// Answer of `ListPublicKeys`.
+    /// Output of `ListPublicKeys`.
     ListPublicKeysResponse {
         /// Public keys in the order of their import.
         public_keys: PublicKeyList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
     /// Input of `DeletePublicKey`.
@@ -91,6 +91,6 @@ structures! {
         /// ARN of the resource.
         arn: PublicKeyArn,
     }
-    /// Answer of `DeletePublicKey`.
+    /// Output of `DeletePublicKey`.
     DeletePublicKeyResponse {}
 }

@@ -7,12 +7,12 @@ use super::session::StageSessionId;
 use super::stage::StageArn;
 
 enum_shapes! {
-    /// Whether a replication goes on.
+    /// State of a replication.
     ReplicationState {
         Active = "ACTIVE",
         Stopped = "STOPPED",
     }
-    /// Which side of a replication a participant is on.
+    /// Role of a participant in a replication.
     ReplicationType {
         Source = "SOURCE",
         Replica = "REPLICA",
@@ -21,9 +21,9 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Seconds within which a source may come back.
+    /// Seconds within which a source can reconnect.
     ReconnectWindowSeconds { min: 0, max: 300 }
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxParticipantReplicaResults { min: 1, max: 50 }
 }
 
@@ -35,61 +35,61 @@ list_shapes! {
 structures! {
     /// A replication of a participant to another stage.
     ParticipantReplica {
-        /// The stage that the publisher is in; `""` for a participant that is itself the source.
+        /// ARN of the source stage; `""` if the participant is the source.
         source_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// The session that the publisher is in; `""` for a participant that is itself the source.
+        /// Id of the source session; `""` if the participant is the source.
         source_session_id: StageSessionId,
-        /// The stage that the replica is in.
+        /// ARN of the replica's stage.
         destination_stage_arn: StageArn,
-        /// The session that the replica is in.
+        /// Id of the replica's session.
         destination_session_id: StageSessionId,
-        /// Whether the replication goes on; absent when it was never replicated.
+        /// State of the replication; absent if it was never replicated.
         replication_state: ReplicationState,
     }
     /// Input of `StartParticipantReplication`.
     StartParticipantReplicationRequest {
-        /// The stage that the publisher is in; `""` for a participant that is itself the source.
+        /// ARN of the source stage; `""` if the participant is the source.
         source_stage_arn: StageArn,
-        /// The stage that the replica is in.
+        /// ARN of the replica's stage.
         destination_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// Seconds that a replica outlives the source's publishing; default 0.
+        /// Seconds that a replica remains after the source has stopped publishing; default 0.
         reconnect_window_seconds: Option<ReconnectWindowSeconds>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantAttributes>,
     }
-    /// Answer of `StartParticipantReplication`.
+    /// Output of `StartParticipantReplication`.
     StartParticipantReplicationResponse {}
     /// Input of `StopParticipantReplication`.
     StopParticipantReplicationRequest {
-        /// The stage that the publisher is in; `""` for a participant that is itself the source.
+        /// ARN of the source stage; `""` if the participant is the source.
         source_stage_arn: StageArn,
-        /// The stage that the replica is in.
+        /// ARN of the replica's stage.
         destination_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
     }
-    /// Answer of `StopParticipantReplication`.
+    /// Output of `StopParticipantReplication`.
     StopParticipantReplicationResponse {}
     /// Input of `ListParticipantReplicas`.
     ListParticipantReplicasRequest {
-        /// The stage that the publisher is in; `""` for a participant that is itself the source.
+        /// ARN of the source stage; `""` if the participant is the source.
         source_stage_arn: StageArn,
         /// Id of the participant.
         participant_id: ParticipantId,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxParticipantReplicaResults>,
     }
-    /// Answer of `ListParticipantReplicas`.
+    /// Output of `ListParticipantReplicas`.
     ListParticipantReplicasResponse {
         /// Replications in the order of their start.
         replicas: ParticipantReplicaList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
 }

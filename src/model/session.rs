@@ -10,7 +10,7 @@ string_shapes! {
 }
 
 integer_shapes! {
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxStageSessionResults { min: 1, max: 100 }
 }
 
@@ -20,22 +20,22 @@ list_shapes! {
 }
 
 structures! {
-    /// From the first joining of a stage until everybody has left.
+    /// A session: from the first participant's joining until the last one has left.
     StageSession {
         /// Id of the session.
         session_id: Option<StageSessionId>,
-        /// When it began.
+        /// Start time.
         start_time: Option<Time>,
-        /// When it ended; absent while it lasts.
+        /// End time; absent until it has ended.
         end_time: Option<Time>,
     }
-    /// A session in short.
+    /// Summary of a session.
     StageSessionSummary {
         /// Id of the session.
         session_id: Option<StageSessionId>,
-        /// When it began.
+        /// Start time.
         start_time: Option<Time>,
-        /// When it ended; absent while it lasts.
+        /// End time; absent until it has ended.
         end_time: Option<Time>,
     }
     /// Input of `GetStageSession`.
@@ -45,7 +45,7 @@ structures! {
         /// Id of the session.
         session_id: StageSessionId,
     }
-    /// Answer of `GetStageSession`.
+    /// Output of `GetStageSession`.
     GetStageSessionResponse {
         /// The session.
         stage_session: Option<StageSession>,
@@ -54,16 +54,16 @@ structures! {
     ListStageSessionsRequest {
         /// ARN of the stage.
         stage_arn: StageArn,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxStageSessionResults>,
     }
-    /// Answer of `ListStageSessions`.
+    /// Output of `ListStageSessions`.
     ListStageSessionsResponse {
         /// Sessions, the newest first.
         stage_sessions: StageSessionList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
 }

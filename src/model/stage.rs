@@ -7,7 +7,7 @@ use super::tag::Tags;
 use super::token::{ParticipantTokenConfigurations, ParticipantTokenList};
 
 string_shapes! {
-    /// An address that clients use.
+    /// URL of an endpoint.
     StageEndpoint { length: 0..=2048 }
     /// ARN of a stage.
     StageArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:stage/[a-zA-Z0-9-]+" }
@@ -18,7 +18,7 @@ string_shapes! {
 }
 
 enum_shapes! {
-    /// What of a participant is recorded.
+    /// Media to record.
     ParticipantRecordingMediaType {
         AudioVideo = "AUDIO_VIDEO",
         AudioOnly = "AUDIO_ONLY",
@@ -29,7 +29,7 @@ enum_shapes! {
         Interval = "INTERVAL",
         Disabled = "DISABLED",
     }
-    /// Whether each thumbnail is kept, or the latest only.
+    /// Keep all thumbnails, or only the latest.
     ThumbnailStorageType {
         Sequential = "SEQUENTIAL",
         Latest = "LATEST",
@@ -37,9 +37,9 @@ enum_shapes! {
 }
 
 integer_shapes! {
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxStageResults { min: 1, max: 100 }
-    /// Seconds within which a recording is continued.
+    /// Seconds within which a recording continues after a reconnection.
     ParticipantRecordingReconnectWindowSeconds { min: 0, max: 300 }
     /// Length of a recorded segment, in seconds.
     ParticipantRecordingTargetSegmentDurationSeconds { min: 2, max: 10 }
@@ -55,14 +55,14 @@ boolean_shapes! {
 list_shapes! {
     /// Stages of a page.
     StageSummaryList [StageSummary]
-    /// What of a participant is recorded; one at most.
+    /// Media to record; at most one.
     ParticipantRecordingMediaTypeList [ParticipantRecordingMediaType] { min: 0, max: 1 }
     /// Which thumbnails are kept.
     ThumbnailStorageTypeList [ThumbnailStorageType] { min: 0, max: 2 }
 }
 
 structures! {
-    /// A place where participants meet.
+    /// A stage, in which participants exchange audio and video.
     Stage {
         /// ARN of the resource.
         arn: StageArn,
@@ -72,12 +72,12 @@ structures! {
         active_session_id: Option<StageSessionId>,
         /// Tags of the resource.
         tags: Option<Tags>,
-        /// How each publisher is recorded; without it, not at all.
+        /// Recording of each publisher; default no recording.
         auto_participant_recording_configuration: Option<AutoParticipantRecordingConfiguration>,
-        /// What clients connect to.
+        /// Endpoints of a stage.
         endpoints: Option<StageEndpoints>,
     }
-    /// A stage in short.
+    /// Summary of a stage.
     StageSummary {
         /// ARN of the resource.
         arn: StageArn,
@@ -88,7 +88,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// What clients connect to.
+    /// Endpoints of a stage.
     StageEndpoints {
         /// The events WebSocket.
         events: Option<StageEndpoint>,
@@ -99,15 +99,15 @@ structures! {
         /// RTMP over TLS.
         rtmps: Option<StageEndpoint>,
     }
-    /// How each publisher of a stage is recorded.
+    /// Recording of individual participants of a stage.
     AutoParticipantRecordingConfiguration {
-        /// Where to record; `""` turns recording off and resets the other members.
+        /// Storage configuration for the recordings; `""` disables recording and resets the other members.
         storage_configuration_arn: AutoParticipantRecordingStorageConfigurationArn,
-        /// What is recorded; default `AUDIO_VIDEO`.
+        /// Media to record; default `AUDIO_VIDEO`.
         media_types: Option<ParticipantRecordingMediaTypeList>,
-        /// How thumbnails are taken; default not at all.
+        /// Thumbnail configuration; default no thumbnails.
         thumbnail_configuration: Option<ParticipantThumbnailConfiguration>,
-        /// Seconds within which a returning publisher's recording is continued; default 0.
+        /// Seconds within which the recording of a reconnecting publisher continues; default 0.
         recording_reconnect_window_seconds: Option<ParticipantRecordingReconnectWindowSeconds>,
         /// Segments.
         hls_configuration: Option<ParticipantRecordingHlsConfiguration>,
@@ -119,11 +119,11 @@ structures! {
         /// Length of a recorded segment, in seconds.
         target_segment_duration_seconds: Option<ParticipantRecordingTargetSegmentDurationSeconds>,
     }
-    /// Whether and how often thumbnails are taken, and where they go.
+    /// Mode, interval and storage of thumbnails.
     ParticipantThumbnailConfiguration {
         /// Seconds between thumbnails; default 60.
         target_interval_seconds: Option<ThumbnailIntervalSeconds>,
-        /// One after the other, the latest only, or both; default `SEQUENTIAL`.
+        /// Numbered thumbnails, only the latest one, or both; default `SEQUENTIAL`.
         storage: Option<ThumbnailStorageTypeList>,
         /// Whether thumbnails are taken; default `DISABLED`.
         recording_mode: Option<ThumbnailRecordingMode>,
@@ -132,18 +132,18 @@ structures! {
     CreateStageRequest {
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// Tokens to create with the stage; 12 at most.
+        /// Tokens to create with the stage; at most 12.
         participant_token_configurations: Option<ParticipantTokenConfigurations>,
         /// Tags of the resource.
         tags: Option<Tags>,
-        /// How each publisher is recorded; without it, not at all.
+        /// Recording of each publisher; default no recording.
         auto_participant_recording_configuration: Option<AutoParticipantRecordingConfiguration>,
     }
-    /// Answer of `CreateStage`.
+    /// Output of `CreateStage`.
     CreateStageResponse {
         /// The stage.
         stage: Option<Stage>,
-        /// The tokens that were asked for, in the same order; absent when none were.
+        /// The requested tokens, in the same order; absent if none were requested.
         participant_tokens: Option<ParticipantTokenList>,
     }
     /// Input of `GetStage`.
@@ -151,23 +151,23 @@ structures! {
         /// ARN of the resource.
         arn: StageArn,
     }
-    /// Answer of `GetStage`.
+    /// Output of `GetStage`.
     GetStageResponse {
         /// The stage.
         stage: Option<Stage>,
     }
     /// Input of `ListStages`.
     ListStagesRequest {
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxStageResults>,
     }
-    /// Answer of `ListStages`.
+    /// Output of `ListStages`.
     ListStagesResponse {
         /// Stages in the order of their creation.
         stages: StageSummaryList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
     /// Input of `UpdateStage`.
@@ -176,10 +176,10 @@ structures! {
         arn: StageArn,
         /// Name; not unique, `""` when unset.
         name: Option<StageName>,
-        /// How each publisher is recorded; without it, not at all.
+        /// Recording of each publisher; default no recording.
         auto_participant_recording_configuration: Option<AutoParticipantRecordingConfiguration>,
     }
-    /// Answer of `UpdateStage`.
+    /// Output of `UpdateStage`.
     UpdateStageResponse {
         /// The stage.
         stage: Option<Stage>,
@@ -189,6 +189,6 @@ structures! {
         /// ARN of the resource.
         arn: StageArn,
     }
-    /// Answer of `DeleteStage`.
+    /// Output of `DeleteStage`.
     DeleteStageResponse {}
 }

@@ -14,7 +14,7 @@ string_shapes! {
 }
 
 integer_shapes! {
-    /// Most items of a page.
+    /// Maximum number of items per page.
     MaxStorageConfigurationResults { min: 1, max: 100 }
 }
 
@@ -24,7 +24,7 @@ list_shapes! {
 }
 
 structures! {
-    /// Where recordings go.
+    /// A storage configuration of recordings.
     StorageConfiguration {
         /// ARN of the resource.
         arn: StorageConfigurationArn,
@@ -35,7 +35,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// A storage configuration in short.
+    /// Summary of a storage configuration.
     StorageConfigurationSummary {
         /// ARN of the resource.
         arn: StorageConfigurationArn,
@@ -60,7 +60,7 @@ structures! {
         /// Tags of the resource.
         tags: Option<Tags>,
     }
-    /// Answer of `CreateStorageConfiguration`.
+    /// Output of `CreateStorageConfiguration`.
     CreateStorageConfigurationResponse {
         /// The storage configuration.
         storage_configuration: Option<StorageConfiguration>,
@@ -70,23 +70,23 @@ structures! {
         /// ARN of the resource.
         arn: StorageConfigurationArn,
     }
-    /// Answer of `GetStorageConfiguration`.
+    /// Output of `GetStorageConfiguration`.
     GetStorageConfigurationResponse {
         /// The storage configuration.
         storage_configuration: Option<StorageConfiguration>,
     }
     /// Input of `ListStorageConfigurations`.
     ListStorageConfigurationsRequest {
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
-        /// Most items a page may hold.
+        /// Maximum number of items per page.
         max_results: Option<MaxStorageConfigurationResults>,
     }
-    /// Answer of `ListStorageConfigurations`.
+    /// Output of `ListStorageConfigurations`.
     ListStorageConfigurationsResponse {
         /// Storage configurations in the order of their creation.
         storage_configurations: StorageConfigurationSummaryList,
-        /// Where the next page begins; absent on the last page.
+        /// Token of the next page; absent on the last page.
         next_token: Option<PaginationToken>,
     }
     /// Input of `DeleteStorageConfiguration`.
@@ -94,6 +94,6 @@ structures! {
         /// ARN of the resource.
         arn: StorageConfigurationArn,
     }
-    /// Answer of `DeleteStorageConfiguration`.
+    /// Output of `DeleteStorageConfiguration`.
     DeleteStorageConfigurationResponse {}
 }

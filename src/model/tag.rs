@@ -19,7 +19,7 @@ list_shapes! {
 }
 
 map_shapes! {
-    /// Tags: at most 50 a resource, keys not beginning with `aws:`.
+    /// Tags: at most 50 per resource; keys must not begin with `aws:`.
     Tags [TagKey, TagValue] { min: 0, max: 50 }
 }
 
@@ -29,7 +29,7 @@ structures! {
         /// ARN of the resource.
         resource_arn: ResourceArn,
     }
-    /// Answer of `ListTagsForResource`.
+    /// Output of `ListTagsForResource`.
     ListTagsForResourceResponse {
         /// Tags of the resource.
         tags: Tags,
@@ -41,7 +41,7 @@ structures! {
         /// Tags of the resource.
         tags: Tags,
     }
-    /// Answer of `TagResource`.
+    /// Output of `TagResource`.
     TagResourceResponse {}
     /// Input of `UntagResource`.
     UntagResourceRequest {
@@ -50,6 +50,6 @@ structures! {
         /// Keys of the tags to remove.
         tag_keys: TagKeyList,
     }
-    /// Answer of `UntagResource`.
+    /// Output of `UntagResource`.
     UntagResourceResponse {}
 }

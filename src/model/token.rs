@@ -6,13 +6,13 @@ use super::declare::{
 use super::stage::StageArn;
 
 string_shapes! {
-    /// Id of a participant: the `jti` of its token.
+    /// Id of a participant (the `jti` claim of its token).
     ParticipantTokenId { length: 0..=64, pattern: r"[a-zA-Z0-9-_]*" }
     /// A signed token; a secret.
     ParticipantTokenString { sensitive: true }
-    /// The customer's name for a participant.
+    /// A user id that the application assigns to a participant.
     ParticipantTokenUserId { length: 0..=128 }
-    /// Id of a connection token: its `jti`.
+    /// Id of a connection token (its `jti` claim).
     ConnectionTokenId { length: 1..=64, pattern: r"[a-zA-Z0-9-_]+" }
 }
 
@@ -44,7 +44,7 @@ list_shapes! {
 }
 
 map_shapes! {
-    /// The customer's own data of a participant.
+    /// Attributes that the application assigns to a participant.
     ParticipantTokenAttributes [String, String]
 }
 
@@ -55,13 +55,13 @@ structures! {
         participant_id: Option<ParticipantTokenId>,
         /// The signed token; a secret.
         token: Option<ParticipantTokenString>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<ParticipantTokenUserId>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantTokenAttributes>,
         /// Minutes of validity; default 720.
         duration: Option<ParticipantTokenDurationMinutes>,
-        /// Capabilities; default both.
+        /// Capabilities; default `PUBLISH` and `SUBSCRIBE`.
         capabilities: Option<ParticipantTokenCapabilities>,
         /// When the token expires.
         expiration_time: Option<ParticipantTokenExpirationTime>,
@@ -70,11 +70,11 @@ structures! {
     ParticipantTokenConfiguration {
         /// Minutes of validity; default 720.
         duration: Option<ParticipantTokenDurationMinutes>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<ParticipantTokenUserId>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantTokenAttributes>,
-        /// Capabilities; default both.
+        /// Capabilities; default `PUBLISH` and `SUBSCRIBE`.
         capabilities: Option<ParticipantTokenCapabilities>,
     }
     /// Input of `CreateParticipantToken`.
@@ -83,14 +83,14 @@ structures! {
         stage_arn: StageArn,
         /// Minutes of validity; default 720.
         duration: Option<ParticipantTokenDurationMinutes>,
-        /// The customer's name for the participant; `""` when unset.
+        /// User id that the application assigns; `""` when unset.
         user_id: Option<ParticipantTokenUserId>,
-        /// The customer's own data; keys and values at most 1,024 bytes of UTF-8 together.
+        /// Attributes that the application assigns; keys and values at most 1,024 bytes of UTF-8 in total.
         attributes: Option<ParticipantTokenAttributes>,
-        /// Capabilities; default both.
+        /// Capabilities; default `PUBLISH` and `SUBSCRIBE`.
         capabilities: Option<ParticipantTokenCapabilities>,
     }
-    /// Answer of `CreateParticipantToken`.
+    /// Output of `CreateParticipantToken`.
     CreateParticipantTokenResponse {
         /// The token.
         participant_token: Option<ParticipantToken>,
@@ -100,6 +100,6 @@ structures! {
         /// Id of the connection token to revoke.
         token_id: ConnectionTokenId,
     }
-    /// Answer of `RevokeConnectionToken`.
+    /// Output of `RevokeConnectionToken`.
     RevokeConnectionTokenResponse {}
 }
