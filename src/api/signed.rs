@@ -57,7 +57,7 @@ pub async fn verify<T>(
     let (caller, secret) = known;
     authorization.check_digest(parts, &body)?;
     authorization.verify(parts, &body, &secret)?;
-    if let Err(error) = app.note_use(&authorization.access_key).await {
+    if let Err(error) = app.record_use(&authorization.access_key).await {
         // The request is valid all the same.
         tracing::warn!(error = &error as &dyn std::error::Error, "last use of access key not recorded");
     }

@@ -70,7 +70,7 @@ pub async fn start(ctx: OperationContext, input: StartCompositionRequest) -> Res
         stopping_at: None,
         error_code: None,
         next_at: ctx.now().0,
-        told: Progress::Requested,
+        progress: Progress::Requested,
         quiet_since: None,
         stage_id: stage,
         id,

@@ -100,7 +100,7 @@ pub async fn open(
         if *intent == Intent::Publish {
             super::leases::claim_media(ctx, &mut tx, &stage.id, &row.node_id).await?;
         }
-        let revision = tx.note_change(&ctx.scope, &stage.id, ctx.app.lease_now().0, false).await?;
+        let revision = tx.bump_revision(&ctx.scope, &stage.id, ctx.app.lease_now().0, false).await?;
         ctx.commit(tx).await?;
         Ok((placement, revision))
     })

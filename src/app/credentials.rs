@@ -142,7 +142,7 @@ impl App {
     }
 
     /// Writes the last use of a key, at most once a minute. Call it after the signature has been verified.
-    pub async fn note_use(&self, key: &str) -> Result<(), StoreError> {
+    pub async fn record_use(&self, key: &str) -> Result<(), StoreError> {
         if self.development_account(key).is_some() {
             return Ok(());
         }

@@ -134,7 +134,7 @@ impl EventTarget {
         leases::release(&self.app, Leased::EventTarget(&self.name), lease).await
     }
 
-    /// Records progress; answers whether `lease` still is the one by which the target is owned, without which nothing is
+    /// Records progress. Returns whether `lease` still is the one by which the target is owned, without which nothing is
     /// recorded. Idempotent, except for the count of deliveries.
     pub async fn record(&self, lease: &Lease, progress: &Progress) -> Result<bool, Fault> {
         let row = store::Progress {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub use crate::domain::event::EventKind;
 
-/// A stage whose events are delivered in their order.
+/// A stage whose events are delivered in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StageKey {
     pub scope: Scope,

@@ -169,7 +169,7 @@ async fn locked(ctx: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> R
     }
     let row = tx.lock_ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     if row.stage_id != seen.stage_id {
-        return Err(StoreError::Overtaken.into());
+        return Err(StoreError::Conflict.into());
     }
     Ok(row)
 }

@@ -44,7 +44,7 @@ impl LeaseClock {
         state.off.then_some(state.offset)
     }
 
-    /// Notes a reading; answers whether the database's clock has been set since the last one.
+    /// Records a reading. Returns whether the database's clock has been set since the last one.
     fn note(&self, reading: ClockReading, clock: &Clock, tolerance: Duration) -> bool {
         let ahead = reading.database.0.saturating_sub(clock.monotonic().0);
         let (off, mut state) = (reading.is_off_by_more_than(tolerance), self.state());

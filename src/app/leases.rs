@@ -128,7 +128,7 @@ pub(super) fn is_alive(app: &App, node: &NodeRow) -> bool {
     !node.dead && (!node.is_expired(app.lease_now().0) || spared())
 }
 
-/// Fences the owner of a stage's media if it is dead, so that this node can claim them; answers its id. The stage is locked.
+/// Fences the owner of a stage's media if it is dead, so that this node can claim them. Returns its id. The stage is locked.
 pub(super) async fn fence_media_owner(
     ctx: &OperationContext,
     tx: &mut Conn,
@@ -151,6 +151,6 @@ pub(super) async fn claim_media(
     let owner = tx.owner(leased).await?;
     match tx.claim(leased, node, owner.as_ref(), ctx.app.lease_end()).await? {
         true => Ok(()),
-        false => Err(StoreError::Overtaken),
+        false => Err(StoreError::Conflict),
     }
 }

@@ -228,7 +228,7 @@ async fn delete_tombstones(app: &Arc<App>) -> Result<(), Fault> {
     Ok(tx.commit().await?)
 }
 
-/// Ends some of the connections that a node holds to a stage, in a transaction that has locked the stage; answers whether
+/// Ends some of the connections that a node holds to a stage, in a transaction that has locked the stage. Returns whether
 /// there may be more.
 async fn end_batch(ctx: &OperationContext, tx: &mut Conn, stage: &str, node: &str) -> Result<bool, Fault> {
     let rows = tx.connections_of_node(&ctx.scope, stage, node, BATCH).await?;

@@ -23,7 +23,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Notes whether the media thread answers in time.
+    /// Sets whether the media thread answers in time.
     pub fn media_answers(&self, answers: bool) {
         self.media_silent.store(!answers, Ordering::Relaxed);
     }

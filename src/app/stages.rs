@@ -124,7 +124,7 @@ pub async fn delete(ctx: OperationContext, input: DeleteStageRequest) -> Result<
     }
     tx.delete_stage_history(&ctx.scope, id).await?;
     tx.delete_resource(&ctx.scope, ResourceKind::Stage, id).await?;
-    tx.note_change(&ctx.scope, id, ctx.app.lease_now().0, true).await?;
+    tx.bump_revision(&ctx.scope, id, ctx.app.lease_now().0, true).await?;
     ctx.commit(tx).await?;
     Ok(DeleteStageResponse {})
 }

@@ -1,4 +1,4 @@
-//! The state machine of a participant in a session. Every transition returns the new state and its events, in their order.
+//! The state machine of a participant in a session. Every transition returns the new state and its events, in order.
 
 use crate::clock::Timestamp;
 use crate::model::participant::{Event, EventErrorCode, EventName, ExchangedParticipantToken, ParticipantId, Replica};

@@ -157,7 +157,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn note_progress(&self) {
+    fn record_progress(&self) {
         self.update(|entry| entry.progress = Some(Instant::now()));
     }
 
@@ -215,7 +215,7 @@ impl HttpBody for AccountedBody {
         }
         let length = self.rest.len().min(CHUNK_BYTES);
         let chunk = self.rest.split_to(length);
-        self.exchange.note_progress();
+        self.exchange.record_progress();
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 

@@ -76,7 +76,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Enables or disables an access key; answers whether it exists.
+    /// Enables or disables an access key. Returns whether it exists.
     pub async fn enable_access_key(&mut self, id: &str, enabled: bool) -> Result<bool, StoreError> {
         Ok(execute!(self, ENABLE, id, enabled)? == 1)
     }
@@ -86,7 +86,7 @@ impl Conn {
         execute!(self, USED, id, at).map(drop)
     }
 
-    /// Deletes an access key; answers whether it existed.
+    /// Deletes an access key. Returns whether it existed.
     pub async fn delete_access_key(&mut self, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, DELETE, id)? == 1)
     }

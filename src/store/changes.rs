@@ -39,8 +39,8 @@ const PAGE: &str = "SELECT account, region, stage_id, revision, changed_at, dele
 const FORGET: &str = "DELETE FROM stage_changes WHERE deleted AND changed_at < $1";
 
 impl Conn {
-    /// Notes that a stage changes at `now`, or is deleted; answers the number of the change.
-    pub async fn note_change(
+    /// Increments the revision of a stage that changes at `now`, or is deleted. Returns the revision.
+    pub async fn bump_revision(
         &mut self,
         scope: &Scope,
         stage: &str,
@@ -54,7 +54,7 @@ impl Conn {
         Ok(revision)
     }
 
-    /// Stages that changed at `at` or later, the oldest change first: those after `place`, a stage that changed at `at`.
+    /// Stages that changed at `at` or later, in the order of the changes, after `place`, a stage that changed at `at`.
     pub async fn changes(
         &mut self,
         at: i64,

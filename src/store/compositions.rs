@@ -41,7 +41,7 @@ rows! {
         /// When its next event is due, or its deletion.
         next_at: i64,
         /// The part of its course whose events have been published.
-        told: Progress,
+        progress: Progress,
         /// Since when no participant publishes to the stage; `None` while one does, or if the stage was deleted.
         quiet_since: Option<i64>,
     }
@@ -74,7 +74,7 @@ macro_rules! select {
         concat!(
             "SELECT c.id, c.stage_id, c.layout, c.destinations, c.tags, c.channel_encoder_id, c.s3_encoder_id,
                 c.storage_id, c.idempotency_token, c.request_digest, c.started_at, c.stopping_at,
-                c.error_code, c.next_at, c.told,
+                c.error_code, c.next_at, c.progress,
                 CASE WHEN EXISTS (SELECT 1 FROM participants p WHERE p.account = c.account AND p.region = c.region
                     AND p.stage_id = c.stage_id AND p.publishing) THEN NULL ELSE s.quiet_since END AS quiet_since
             FROM compositions c
@@ -103,7 +103,8 @@ const INSERT: &str = "INSERT INTO compositions
 const LOCK: &str = "UPDATE compositions SET told = told WHERE account = $1 AND region = $2 AND id = $3";
 const STOP: &str = "UPDATE compositions SET stopping_at = $4, error_code = $5
     WHERE account = $1 AND region = $2 AND id = $3 AND stopping_at IS NULL";
-const NOTE: &str = "UPDATE compositions SET told = $4, next_at = $5 WHERE account = $1 AND region = $2 AND id = $3";
+const RESCHEDULE: &str =
+    "UPDATE compositions SET told = $4, next_at = $5 WHERE account = $1 AND region = $2 AND id = $3";
 const FREE_TOKEN: &str = "UPDATE compositions SET idempotency_token = ''
     WHERE account = $1 AND region = $2 AND id = $3";
 const DUE: &str = "SELECT account, region, stage_id, id FROM compositions WHERE next_at <= $1
@@ -196,15 +197,15 @@ impl Conn {
         execute!(self, STOP, &scope.account, &scope.region, id, at, OrEmpty(error_code)).map(drop)
     }
 
-    /// Notes which state changes of a composition have been published, and when the next one is due.
-    pub async fn note_course(
+    /// Records which state changes of a composition have been published, and when the next one is due.
+    pub async fn reschedule_composition(
         &mut self,
         scope: &Scope,
         id: &str,
-        told: Progress,
+        progress: Progress,
         next_at: i64,
     ) -> Result<(), StoreError> {
-        execute!(self, NOTE, &scope.account, &scope.region, id, told, next_at).map(drop)
+        execute!(self, RESCHEDULE, &scope.account, &scope.region, id, progress, next_at).map(drop)
     }
 
     /// Lets the idempotency token of a composition be used again.

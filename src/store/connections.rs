@@ -261,17 +261,17 @@ impl Conn {
         .map(drop)
     }
 
-    /// Notes that media flow; answers whether they did not before.
+    /// Records that media flow. Returns whether they did not before.
     pub async fn start_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, START, &scope.account, &scope.region, stage, id)? == 1)
     }
 
-    /// Deletes a connection; answers whether it existed.
+    /// Deletes a connection. Returns whether it existed.
     pub async fn delete_connection(&mut self, scope: &Scope, stage: &str, id: &str) -> Result<bool, StoreError> {
         Ok(execute!(self, DELETE, &scope.account, &scope.region, stage, id)? == 1)
     }
 
-    /// Deletes every connection of a participant of a stage; answers how many there were.
+    /// Deletes every connection of a participant of a stage. Returns how many there were.
     pub async fn delete_connections_of(
         &mut self,
         scope: &Scope,

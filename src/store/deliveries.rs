@@ -167,7 +167,7 @@ impl Conn {
         execute!(self, INSERT, name, position).map(drop)
     }
 
-    /// Records progress; answers whether `node` owns the target.
+    /// Records progress. Returns whether `node` owns the target.
     pub async fn advance_event_target(
         &mut self,
         name: &str,
@@ -240,12 +240,12 @@ impl Conn {
         fetch!(fetch_one, self, DeliveryCounts, COUNTS, target)
     }
 
-    /// Makes a dead event due again; answers whether it was dead.
+    /// Makes a dead event due again. Returns whether it was dead.
     pub async fn redrive_delivery(&mut self, target: &str, position: i64, now: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, REDRIVE, target, position, now)? == 1)
     }
 
-    /// Deletes a dead event; answers whether it was dead.
+    /// Deletes a dead event. Returns whether it was dead.
     pub async fn drop_delivery(&mut self, target: &str, position: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, DROP, target, position)? == 1)
     }

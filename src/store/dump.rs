@@ -135,7 +135,7 @@ impl Conn {
         }
     }
 
-    /// Inserts rows of a table: the values of `columns`, in their order. All of them or none; after a failure the
+    /// Inserts rows of a table: the values of `columns`, in order. All of them or none; after a failure the
     /// transaction can go on.
     pub async fn restore(&mut self, table: &Table, columns: &[Column], rows: &[Vec<Cell>]) -> Result<(), StoreError> {
         execute!(self, SAVEPOINT)?;

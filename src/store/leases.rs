@@ -61,7 +61,7 @@ impl Conn {
         }
     }
 
-    /// Makes `node` the owner, if the owner still is the one that was read, or `node` itself (compare-and-set); answers
+    /// Makes `node` the owner, if the owner still is the one that was read, or `node` itself (compare-and-set). Returns
     /// whether it is. `expires_at` is the end of the node's lease.
     pub async fn claim(
         &mut self,

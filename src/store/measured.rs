@@ -111,7 +111,7 @@ impl Conn {
 fn record(metrics: &Metrics, health: &Health, error: StoreError) -> StoreError {
     metrics.store.failed(match &error {
         StoreError::Transient(_) => ErrorClass::Again,
-        StoreError::Overtaken => ErrorClass::Overtaken,
+        StoreError::Conflict => ErrorClass::Overtaken,
         StoreError::Unavailable(_) | StoreError::Away => ErrorClass::Unavailable,
         StoreError::Duplicate(_) => ErrorClass::Duplicate,
         StoreError::Corrupt(_) => ErrorClass::Corrupt,

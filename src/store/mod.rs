@@ -138,7 +138,7 @@ pub enum StoreError {
     Transient(#[source] EngineError),
     /// Compare-and-set failed: the row was written after it was read. A retry helps.
     #[error("another writer was faster")]
-    Overtaken,
+    Conflict,
     /// No connection was free in time.
     #[error("the store cannot be reached")]
     Unavailable(#[source] EngineError),
@@ -171,7 +171,7 @@ impl From<StoreError> for Fault {
             tracing::debug!(error = &error as &dyn std::error::Error, "store unavailable");
             return Fault::rejected(RejectionKind::Unavailable, "The service is unavailable for now; try again");
         }
-        let may_retry = matches!(error, StoreError::Transient(_) | StoreError::Overtaken);
+        let may_retry = matches!(error, StoreError::Transient(_) | StoreError::Conflict);
         let mut fault = Fault::internal(error);
         if let Fault::Modelled { retryable, .. } = &mut fault {
             *retryable = may_retry;

@@ -45,7 +45,7 @@ impl Conn {
         execute!(self, INSERT, id, url, expires_at).map(drop)
     }
 
-    /// Renews the lease of a node until `expires_at`; answers whether the node is there and not fenced.
+    /// Renews the lease of a node until `expires_at`. Returns whether the node is there and not fenced.
     pub async fn renew_node(&mut self, id: &str, url: &str, expires_at: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, RENEW, id, url, expires_at)? == 1)
     }

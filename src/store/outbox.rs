@@ -81,7 +81,7 @@ const RAISE: &str = "INSERT INTO counters (name, value) VALUES ($1, $2)
 const TRIMMED: &str = "SELECT name, value FROM counters WHERE name IN ('trimmed', 'trimmed_before')";
 
 impl Conn {
-    /// Reserves numbers for `count` events of a stage; answers the last one. The counter is locked for the transaction.
+    /// Reserves numbers for `count` events of a stage. Returns the last one. The counter is locked for the transaction.
     pub async fn number_events(&mut self, scope: &Scope, stage: &str, count: i64, now: i64) -> Result<i64, StoreError> {
         let last: (i64,) = fetch!(fetch_one, self, (i64,), NUMBER, &scope.account, &scope.region, stage, now, count)?;
         Ok(last.0)
@@ -147,8 +147,8 @@ impl Conn {
         Ok(row.map(|row| row.0))
     }
 
-    /// Deletes up to `limit` entries that were written before `before`, are at `position` or before it, and are not parked;
-    /// answers how many.
+    /// Deletes up to `limit` entries that were written before `before`, are at `position` or before it, and are not parked, and
+    /// returns how many.
     pub async fn trim_log(&mut self, before: i64, position: i64, limit: i64) -> Result<u64, StoreError> {
         self.allow_long_statements();
         let trimmed: Vec<(i64,)> = fetch!(fetch_all, self, (i64,), TRIM, before, position, limit)?;

@@ -272,7 +272,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Updates a participant that had `seen` events when it was read (compare-and-set); answers whether it still had.
+    /// Updates a participant that had `seen` events when it was read (compare-and-set). Returns whether it still had.
     pub async fn update_participant(
         &mut self,
         at: SessionKey<'_>,

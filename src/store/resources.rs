@@ -26,7 +26,7 @@ impl Conn {
         Ok(fetch!(fetch_one, self, (i64,), sql, account, limit)?.0)
     }
 
-    /// Deletes a resource; answers whether it was there. A stage's history goes by [`Conn::delete_stage_history`].
+    /// Deletes a resource. Returns whether it was there. A stage's history goes by [`Conn::delete_stage_history`].
     pub async fn delete_resource(&mut self, scope: &Scope, kind: ResourceKind, id: &str) -> Result<bool, StoreError> {
         let sql = for_kind!(kind, "DELETE FROM ", " WHERE account = $1 AND region = $2 AND id = $3");
         Ok(execute!(self, sql, &scope.account, &scope.region, id)? == 1)

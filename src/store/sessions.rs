@@ -73,7 +73,7 @@ impl Conn {
         execute!(self, INSERT, &scope.account, &scope.region, stage, id, started_at, ends_at).map(drop)
     }
 
-    /// Ends a session; answers whether it was open.
+    /// Ends a session. Returns whether it was open.
     pub async fn end_session(&mut self, scope: &Scope, stage: &str, id: &str, at: i64) -> Result<bool, StoreError> {
         Ok(execute!(self, END, &scope.account, &scope.region, stage, id, at)? == 1)
     }

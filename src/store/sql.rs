@@ -1,6 +1,6 @@
 //! Macros that write a statement once and run it on either engine.
 
-/// Runs a query; the first argument says how many rows it answers: `fetch_optional`, `fetch_one`, `fetch_all`.
+/// Runs a query; the first argument says the number of rows: `fetch_optional`, `fetch_one`, `fetch_all`.
 macro_rules! fetch {
     ($how:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.raw() {
@@ -17,7 +17,7 @@ macro_rules! fetch {
     };
 }
 
-/// Runs a statement; answers how many rows it changed.
+/// Runs a statement. Returns how many rows it changed.
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $conn.raw() {
@@ -71,7 +71,7 @@ macro_rules! rows {
     };
 }
 
-/// For PostgreSQL only: a statement that answers up to `$limit` rows, of [`PAGE`](crate::store::sql::PAGE) at most.
+/// For PostgreSQL only: a statement that returns up to `$limit` rows, of [`PAGE`](crate::store::sql::PAGE) at most.
 /// PostgreSQL plans a statement for every execution while the limit is unknown, as a page could be a whole long list; with
 /// a constant it keeps the plan. SQLite has no such cost, and would take longer for the subquery.
 macro_rules! page {

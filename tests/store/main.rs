@@ -281,7 +281,7 @@ conformance! {
         assert_eq!(sight(&mut tx).await, Some(StageRevisionRow { active_session: None, revision: None }));
         let session = connected_participant(&mut tx, "s", "p").await;
         for revision in 1..3 {
-            tx.note_change(&scope, "s", 5, false).await.unwrap();
+            tx.bump_revision(&scope, "s", 5, false).await.unwrap();
             let seen = StageRevisionRow { active_session: Some(session.clone()), revision: Some(revision) };
             assert_eq!(sight(&mut tx).await, Some(seen));
         }
@@ -566,23 +566,23 @@ conformance! {
         let row = tx.lock_composition(&scope, "a").await.unwrap().unwrap();
         assert_eq!((row.stopping_at, row.error_code), (Some(50), Some(CompositionError::StageDeleted)), "the first stop is kept");
         assert!(tx.lock_composition(&scope, "none").await.unwrap().is_none());
-        tx.note_course(&scope, "a", Progress::Started, 70).await.unwrap();
+        tx.reschedule_composition(&scope, "a", Progress::Started, 70).await.unwrap();
         let due: Vec<_> = tx.due_compositions(70, 9).await.unwrap().into_iter().map(|key| (key.scope(), key.id)).collect();
         assert_eq!(due.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["b", "c", "a"], "most overdue first");
         assert!(due.iter().all(|(owner, _)| *owner == scope));
         assert_eq!(tx.due_compositions(69, 9).await.unwrap().len(), 2);
         assert_eq!(tx.due_compositions(70, 1).await.unwrap().len(), 1);
         let row = tx.composition(&scope, "a").await.unwrap().unwrap();
-        assert_eq!((row.told, row.next_at), (Progress::Started, 70));
+        assert_eq!((row.progress, row.next_at), (Progress::Started, 70));
         for other in other_scopes() {
             tx.stop_composition(&other, "b", 50, None).await.unwrap();
-            tx.note_course(&other, "b", Progress::Ended, 70).await.unwrap();
+            tx.reschedule_composition(&other, "b", Progress::Ended, 70).await.unwrap();
             tx.free_idempotency_token(&other, "b").await.unwrap();
             assert!(tx.lock_composition(&other, "b").await.unwrap().is_none());
         }
         let row = tx.composition(&scope, "b").await.unwrap().unwrap();
         let token = row.idempotency_token.as_deref();
-        assert_eq!((row.stopping_at, row.told, token), (None, Progress::Requested, Some("token of b")));
+        assert_eq!((row.stopping_at, row.progress, token), (None, Progress::Requested, Some("token of b")));
         tx.free_idempotency_token(&scope, "b").await.unwrap();
         assert!(tx.composition_by_token(&scope, "token of b").await.unwrap().is_none());
         for other in other_scopes() {
@@ -789,12 +789,12 @@ conformance! {
 
     changes_are_listed_oldest_first_with_increasing_revisions(tx) {
         for (stage, at) in [("b", 5), ("a", 5), ("Z", 5), ("late", 9), ("early", 1)] {
-            assert_eq!(tx.note_change(&scope(), stage, at, false).await.unwrap(), 1);
+            assert_eq!(tx.bump_revision(&scope(), stage, at, false).await.unwrap(), 1);
         }
         for other in other_scopes() {
-            tx.note_change(&other, "a", 5, false).await.unwrap();
+            tx.bump_revision(&other, "a", 5, false).await.unwrap();
         }
-        assert_eq!(tx.note_change(&scope(), "early", 7, true).await.unwrap(), 2);
+        assert_eq!(tx.bump_revision(&scope(), "early", 7, true).await.unwrap(), 2);
         let mut found = Vec::new();
         let mut place = (5, None);
         loop {
@@ -983,7 +983,7 @@ fn composition(id: &str, started_at: i64, stage: &str, encoder: Option<&str>) ->
         stopping_at: None,
         error_code: None,
         next_at: started_at,
-        told: Progress::Requested,
+        progress: Progress::Requested,
         quiet_since: None,
     }
 }

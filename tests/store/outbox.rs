@@ -14,7 +14,7 @@ async fn write(tx: &mut Conn, stage: &str, number: i64, id: &str) {
 conformance! {
     events_of_a_stage_are_numbered_in_order(tx) {
         assert_eq!(tx.number_events(&scope(), "s", 1, 5).await.unwrap(), 1);
-        tx.note_change(&scope(), "s", 6, false).await.unwrap();
+        tx.bump_revision(&scope(), "s", 6, false).await.unwrap();
         assert_eq!(tx.number_events(&scope(), "s", 3, 7).await.unwrap(), 4);
         for other in other_scopes() {
             assert_eq!(tx.number_events(&other, "s", 2, 5).await.unwrap(), 2);

@@ -26,7 +26,7 @@ pub async fn join(ctx: &OperationContext, stage: &StageArn, participant: NewPart
     }
     let session = ctx.session_to_join(&row);
     stage_state::run(ctx, &mut tx, [Command::Join { session: session.clone(), participant }]).await?;
-    tx.note_change(&ctx.scope, &row.id, ctx.app.lease_now().0, false).await?;
+    tx.bump_revision(&ctx.scope, &row.id, ctx.app.lease_now().0, false).await?;
     ctx.commit(tx).await?;
     Ok(session.session)
 }

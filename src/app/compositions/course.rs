@@ -31,7 +31,7 @@ async fn emit_due(ctx: &OperationContext, key: &CompositionKey) -> Result<(), Fa
     ctx.lock_stage(&mut tx, &key.stage_id).await?;
     let Some(row) = tx.lock_composition(&ctx.scope, &key.id).await? else { return Ok(()) };
     let course = course(ctx, &row);
-    let (from, to) = (row.told, course.progress(ctx.now()).max(row.told));
+    let (from, to) = (row.progress, course.progress(ctx.now()).max(row.progress));
     let composition =
         event::Composition { scope: &ctx.scope, id: &row.id, stage: &row.stage_id, error: row.error_code };
     let destinations: Vec<_> = row.destinations.iter().map(|planned| planned.id.as_str()).collect();
@@ -40,7 +40,7 @@ async fn emit_due(ctx: &OperationContext, key: &CompositionKey) -> Result<(), Fa
     if to == Progress::Gone {
         tx.delete_resource(&ctx.scope, ResourceKind::Composition, &row.id).await?;
     } else {
-        tx.note_course(&ctx.scope, &row.id, to, course.after(to).0).await?;
+        tx.reschedule_composition(&ctx.scope, &row.id, to, course.after(to).0).await?;
     }
     Ok(ctx.commit(tx).await?)
 }

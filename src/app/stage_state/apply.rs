@@ -40,12 +40,12 @@ pub(super) async fn change(ctx: &OperationContext, tx: &mut Conn, change: Change
             tx.end_session(scope, &stage, &session, at.0).await.map(drop)
         }
         Change::MarkStageQuiet { stage, at } => tx.set_stage_quiet(scope, &stage, at.0).await,
-        Change::BumpRevision { stage } => tx.note_change(scope, &stage, ctx.app.lease_now().0, false).await.map(drop),
+        Change::BumpRevision { stage } => tx.bump_revision(scope, &stage, ctx.app.lease_now().0, false).await.map(drop),
         Change::PutReplication(replication) => tx.put_replication(scope, &rows::replication_row(replication)).await,
         Change::DeleteReplications { stage } => tx.delete_replications_of_stage(scope, &stage).await,
         Change::StopComposition { id, at, error } => tx.stop_composition(scope, &id, at.0, error).await,
         Change::RescheduleComposition { id, progress, next_at } => {
-            tx.note_course(scope, &id, progress, next_at.0).await
+            tx.reschedule_composition(scope, &id, progress, next_at.0).await
         }
     }
 }
@@ -60,7 +60,7 @@ async fn update(
 ) -> Result<(), StoreError> {
     let at = ctx.session_key(session);
     if !tx.update_participant(at, version, &rows::participant(participant)).await? {
-        return Err(StoreError::Overtaken);
+        return Err(StoreError::Conflict);
     }
     tx.insert_events(at, participant.id(), version, events).await
 }

@@ -163,7 +163,7 @@ impl Loader<'_> {
         let all = self.tx.compositions_of_stage(&self.ctx.scope, stage).await?;
         let scheduled = |row| ScheduledComposition {
             history: crate::app::compositions::history(&row),
-            progress: row.told,
+            progress: row.progress,
             next_at: Timestamp(row.next_at),
             id: row.id,
         };

@@ -22,7 +22,7 @@ impl From<Illegal> for Fault {
     }
 }
 
-/// Runs commands in their order, and before the next of them everything that follows from one.
+/// Runs commands in order, and before the next of them everything that follows from one.
 pub async fn run(
     ctx: &OperationContext,
     tx: &mut Conn,

@@ -280,7 +280,7 @@ fn pieces(text: &str, path: &str) -> Result<Vec<String>, PatternError> {
     Ok(pieces)
 }
 
-/// Whether the pieces come in their order, the first at the beginning and the last at the end.
+/// Whether the pieces come in order, the first at the beginning and the last at the end.
 fn wild(pieces: &[String], text: &str) -> bool {
     let [first, middle @ .., last] = pieces else { return pieces.first().is_some_and(|piece| piece == text) };
     let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };

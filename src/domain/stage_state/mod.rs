@@ -2,7 +2,7 @@
 //! come out. `app::stage_state` loads, applies and repeats, inside one transaction.
 //!
 //! Sessions, participants, replications, compositions and connections react to commands; none calls another. Follow-up
-//! commands run in their order, before commands that were queued earlier (depth first): the departures of the last
+//! commands run in order, before commands that were queued earlier (depth first): the departures of the last
 //! participants come before the end of their session.
 
 mod compositions;
@@ -231,7 +231,7 @@ pub enum Change {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     pub changes: Vec<Change>,
-    /// Events of the command's stage, in their order.
+    /// Events of the command's stage, in order.
     pub outbox: Vec<OutboxEvent>,
 }
 

@@ -169,7 +169,7 @@ impl Session {
         self.rows(sql, values, 1, R::COLUMNS, R::read).map(|rows| rows.into_iter().next())
     }
 
-    /// Runs a query that always answers a row.
+    /// Runs a query that always returns a row.
     pub(super) fn fetch_one<R: FromRow>(&mut self, sql: &str, values: &[&dyn ToSql]) -> Result<R, StoreError> {
         Ok(self.fetch_optional(sql, values)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
     }
@@ -221,7 +221,7 @@ pub(super) async fn yield_budget() {
     tokio::task::coop::consume_budget().await;
 }
 
-/// Runs a statement that answers nothing.
+/// Runs a statement without a result.
 fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
     conn.prepare_cached(sql)?.raw_execute().map(drop)
 }

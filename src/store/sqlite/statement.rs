@@ -27,7 +27,7 @@ macro_rules! tuples {
 
 tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2, D 3) }
 
-/// Binds values to the parameters `$1`, `$2` and so on, in any order and each any number of times, or to `?` in their order.
+/// Binds values to the parameters `$1`, `$2` and so on, in any order and each any number of times, or to `?` in order.
 fn bind(statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> Result<()> {
     for index in 1..=statement.parameter_count() {
         let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse().ok()).unwrap_or(index);
@@ -73,7 +73,7 @@ pub fn rows<T>(
     Ok(found)
 }
 
-/// Runs a statement; answers how many rows it changed.
+/// Runs a statement. Returns how many rows it changed.
 pub fn execute(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize> {
     let mut statement = conn.prepare_cached(sql)?;
     bind(&mut statement, values)?;
