@@ -119,7 +119,7 @@ impl Framerate {
 
 shape!(
     Framerate,
-    ["Frames a second."],
+    ["Frames per second."],
     Kind::Float { min: Framerate::MIN, max: Framerate::MAX },
     |value, at, broken| {
         let Some(number) = value.as_f64() else { return Err(wrong_type(&value, at, "a Float")) };

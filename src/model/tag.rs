@@ -9,7 +9,7 @@ string_shapes! {
     TagValue { length: 0..=256 }
     /// ARN of any taggable resource.
     ///
-    /// The published pattern lets one character stand before the slash, which no real ARN does: here it is one or more.
+    /// AWS's published pattern allows exactly one character before the slash, which no real ARN has: here it is one or more.
     ResourceArn { length: 1..=128, pattern: r"arn:aws:ivs:[a-z0-9-]+:[0-9]+:[a-z-]+/[a-zA-Z0-9-]+" }
 }
 
