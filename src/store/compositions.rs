@@ -74,7 +74,7 @@ macro_rules! select {
         concat!(
             "SELECT c.id, c.stage_id, c.layout, c.destinations, c.tags, c.channel_encoder_id, c.s3_encoder_id,
                 c.storage_id, c.idempotency_token, c.request_digest, c.started_at, c.stopping_at,
-                c.error_code, c.next_at, c.progress,
+                c.error_code, c.next_at, c.told AS progress,
                 CASE WHEN EXISTS (SELECT 1 FROM participants p WHERE p.account = c.account AND p.region = c.region
                     AND p.stage_id = c.stage_id AND p.publishing) THEN NULL ELSE s.quiet_since END AS quiet_since
             FROM compositions c
