@@ -11,7 +11,7 @@ COPY src src
 # Shown by greenroom --version --verbose: docker build --build-arg GREENROOM_COMMIT=$(git rev-parse HEAD) .
 ARG GREENROOM_COMMIT
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --profile dist --locked --bin greenroom \
+    cargo build --profile dist --features jemalloc --locked --bin greenroom \
     && install -D -s target/dist/greenroom /out/greenroom \
     && mkdir /out/data
 
