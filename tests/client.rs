@@ -195,7 +195,7 @@ async fn errors_and_closes_are_reported_by_their_codes() {
 #[tokio::test]
 async fn a_subscription_to_a_publisher_that_is_announced_early_is_retried() {
     let service = Service::start().await;
-    service.pretend("alice");
+    service.pretend("alice", true);
     let bob = Joined::start(&service.token("bob"), &["--subscribe", "all"]);
     bob.line("announced", |line| line["type"] == "stage" && line["participants"][0]["id"] == "alice").await;
     let alice = Joined::start(&service.token("alice"), &["--publish", "test-pattern"]);
@@ -203,6 +203,28 @@ async fn a_subscription_to_a_publisher_that_is_announced_early_is_retried() {
     let (done, lines) = bob.stop().await;
     done.unwrap();
     assert!(lines.iter().all(|line| line["type"] != "refused"), "{lines:?}");
+    alice.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_subscription_to_a_publisher_that_is_announced_late_is_kept() {
+    let service = Service::start().await;
+    let alice = Joined::start(&service.token("alice"), &["--publish", "test-pattern"]);
+    service.until(|stage| stage.there.get("alice") == Some(&true)).await;
+    service.pretend("alice", false);
+    let token = service.token("bob");
+    let bob = Joined::start(&token, &["--subscribe", "alice"]);
+    let announced = |publishing: bool| {
+        move |line: &Value| line["type"] == "stage" && line["participants"][0]["isPublishing"] == publishing
+    };
+    bob.line("the state without a publisher", announced(false)).await;
+    service.pretend("alice", true);
+    bob.line("the state with the publisher", announced(true)).await;
+    bob.figures("subscribe", Some("alice"), |figures| figures["received"]["frames"].as_u64() >= Some(1)).await;
+    bob.stop().await.0.unwrap();
+    let asked = service.asked(&token);
+    let count = |part: &str| asked.iter().filter(|path| path.contains(part)).count();
+    assert_eq!((count("/subscribe/"), count("/resource/")), (1, 1), "{asked:?}");
     alice.stop().await.0.unwrap();
 }
 

@@ -18,7 +18,7 @@ const CONNECTION_ID_LENGTH: usize = 16;
 const ICE_SESSION_LENGTH: usize = 8;
 /// Capacity of the queue of errors for an events WebSocket.
 const ERROR_QUEUE: usize = 8;
-/// How long a `DELETE` waits until the end of the connection is in the store.
+/// How long the response to the end of a connection by its client waits until that is in the store.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A request to publish or subscribe.
@@ -228,13 +228,19 @@ impl Connections {
     /// Ends a media connection for its client, and waits until that is in the store, or for three seconds. Idempotent.
     /// Returns false if the participant has no such connection, and had none recently.
     pub async fn hang_up(self: &Arc<Self>, id: &str, token: &VerifiedToken) -> bool {
-        let removed = {
+        {
             let mut registry = self.registry();
             if registry.owned_media(id, token).is_none() {
                 return registry.was_owned(id, token);
             }
-            registry.removed(id)
-        };
+        }
+        self.end_for_client(id).await;
+        true
+    }
+
+    /// Ends a connection for its client, and waits until that is in the store, or for three seconds.
+    pub async fn end_for_client(self: &Arc<Self>, id: &str) {
+        let removed = self.registry().removed(id);
         self.end(id, End::Local(None));
         if let Some(mut removed) = removed {
             // `changed` returns an error once the connection is removed. While the store is unavailable, the write is
@@ -242,7 +248,6 @@ impl Connections {
             let written = tokio::time::timeout(CLOSE_TIMEOUT, removed.changed());
             let _ = self.stopping.run_until_cancelled(written).await;
         }
-        true
     }
 }
 

@@ -82,7 +82,12 @@ pub async fn answer(
                     send_error(&mut socket, TOKEN_REUSED.1, REUSED).await;
                 }
                 log.closed(&session.token, status);
-                session.state.connections.end(&session.joined.id, End::Local(None));
+                let (connections, id) = (&session.state.connections, &session.joined.id);
+                match status {
+                    Some(_) => connections.end(id, End::Local(None)),
+                    // As with a `DELETE`, the client gets the answer once the end is recorded.
+                    None => connections.end_for_client(id).await,
+                }
                 status
             }
             Err(error) => {

@@ -104,10 +104,10 @@ impl Service {
         self.state.stage.send_modify(|stage| stage.close = Some((code, word.to_owned())));
     }
 
-    /// Announces a publisher without media.
-    pub fn pretend(&self, id: &str) {
+    /// Announces whether a participant publishes, whatever its media.
+    pub fn pretend(&self, id: &str, publishing: bool) {
         self.state.stage.send_modify(|stage| {
-            stage.there.insert(id.to_owned(), true);
+            stage.there.insert(id.to_owned(), publishing);
         });
     }
 

@@ -12,6 +12,7 @@ use greenroom::server::Server;
 use greenroom_client::ClientError;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -106,6 +107,23 @@ async fn the_api_reports_what_participants_did() {
     assert_eq!(server.events(&alice).await, ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]);
     assert_eq!(server.events(&bob).await, ["JOINED", "SUBSCRIBE_STARTED", "SUBSCRIBE_STOPPED", "LEFT"]);
     assert_eq!(server.participant(&bob).await["state"], "DISCONNECTED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_is_closed_once_the_leaving_of_its_participant_is_recorded() {
+    let server = TestServer::start(&[]).await;
+    let (bob, token) = server.token(&["SUBSCRIBE"]).await;
+    let subscriber = Joined::start(&token, &[]);
+    subscriber.line("the state of the stage", |line| line["type"] == "stage").await;
+    // Until the transaction ends, nothing else can be written.
+    let transaction = server.call.app.db().write().await.unwrap();
+    let mut stopped = std::pin::pin!(subscriber.stop());
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut stopped).await;
+    assert!(early.is_err(), "closed before the leaving was recorded");
+    drop(transaction);
+    stopped.await.0.unwrap();
+    assert_eq!(server.events(&bob).await, ["JOINED", "LEFT"]);
     server.stop().await;
 }
 

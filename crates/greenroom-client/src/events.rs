@@ -16,8 +16,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// Interval of `PING` messages; by default, the server's idle timeout is three times as long.
 pub const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// Timeout of the closing handshake.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of the closing handshake. The service completes it when the leaving is recorded, or after three seconds.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Maximum size of a message.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -180,7 +180,7 @@ impl EventsSocket {
         let _ = self.socket.send(Message::text(r#"{"type":"PING"}"#)).await;
     }
 
-    /// Closes the WebSocket, and waits for the closing handshake for up to two seconds.
+    /// Closes the WebSocket, and waits for the closing handshake for up to four seconds.
     pub async fn close(mut self) {
         let handshake = async {
             if self.socket.close(None).await.is_ok() {

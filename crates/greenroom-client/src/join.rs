@@ -107,7 +107,7 @@ impl JoinSession<'_> {
                 stream = first_closed(&self.connections) => self.handle_closed(stream).await?,
                 _ = ping.tick() => self.events.ping().await,
                 _ = report.tick() => {
-                    self.update_subscriptions().await;
+                    self.update_subscriptions(&[]).await;
                     self.print_stats();
                 }
             }
@@ -117,14 +117,14 @@ impl JoinSession<'_> {
     async fn handle_message(&mut self, message: EventsMessage) -> Result<(), ClientError> {
         match message {
             EventsMessage::StageState(participants) => {
-                if participants != self.participants {
-                    self.printer.stage(&participants);
+                let previous = std::mem::replace(&mut self.participants, participants);
+                if previous != self.participants {
+                    self.printer.stage(&self.participants);
                 }
-                self.participants = participants;
                 let publishing =
                     |id: &String| self.participants.iter().any(|other| other.is_publishing && other.id == *id);
                 self.failed.retain(publishing);
-                self.update_subscriptions().await;
+                self.update_subscriptions(&previous).await;
                 Ok(())
             }
             EventsMessage::Error(error) => {
@@ -147,14 +147,14 @@ impl JoinSession<'_> {
         ServiceError { code: name, message: format!("the service closed the events WebSocket ({code})") }
     }
 
-    /// Subscribes to new publishers, and unsubscribes from those that have stopped.
-    async fn update_subscriptions(&mut self) {
+    /// Subscribes to new publishers, and unsubscribes from those of the previous participants that have stopped.
+    async fn update_subscriptions(&mut self, previous: &[Participant]) {
         let current = self.connections.keys().filter_map(|stream| match stream {
             StreamId::Subscribe(id) => Some(id.clone()),
             StreamId::Publish => None,
         });
         let own = &self.whip_client.token.participant;
-        let changes = self.subscriptions.changes(own, &self.participants, &current.collect());
+        let changes = self.subscriptions.changes(own, previous, &self.participants, &current.collect());
         for id in changes.unsubscribe {
             self.close(StreamId::Subscribe(id)).await;
         }
