@@ -30,6 +30,8 @@ impl OpenOptions {
             None => Connection::open_in_memory_with_flags(flags)?,
         };
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Otherwise a statement whose plan could depend on a parameter's value is compiled again whenever it is bound.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(conn)
     }
 
@@ -73,5 +75,29 @@ impl OpenOptions {
             Synchronous::Full => "FULL",
         };
         conn.pragma_update(None, "synchronous", synchronous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn statements_are_compiled_once() {
+        let options =
+            OpenOptions { path: None, synchronous: Synchronous::Off, acquire_timeout: Duration::from_secs(1) };
+        let conn = options.writer().unwrap();
+        conn.execute_batch("CREATE TABLE t (a TEXT, n INTEGER); CREATE INDEX i ON t (n) WHERE a = 'x'").unwrap();
+        let recompiled = || {
+            let mut statement = conn.prepare("SELECT n FROM t WHERE a = ?1 AND n > ?2 LIMIT ?3").unwrap();
+            for value in ["x", "y", "z"] {
+                assert!(statement.query((value, 1, 2)).unwrap().next().unwrap().is_none());
+            }
+            statement.get_status(StatementStatus::RePrepare)
+        };
+        assert_eq!(recompiled(), 0);
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, false).unwrap();
+        assert!(recompiled() > 0, "the statement would show it");
     }
 }
