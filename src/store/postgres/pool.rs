@@ -85,7 +85,8 @@ impl Manager for Connector {
     async fn create(&self) -> sqlx::Result<Pooled> {
         let mut pause = RETRY_PAUSES[0];
         loop {
-            match self.options.connect().await {
+            // Boxed, as deadpool's future of each acquisition has this one in it.
+            match Box::pin(self.options.connect()).await {
                 Ok(conn) => return Ok(Pooled { conn, session: Session::new(self.named, self.lost.clone()) }),
                 Err(error) if !is_starting(&error) => return Err(error),
                 Err(_) => tokio::time::sleep(pause).await,
