@@ -1,6 +1,6 @@
 #![doc = include_str!("../docs/design/architecture.md")]
-#![warn(clippy::unwrap_used)]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![warn(clippy::unwrap_used, clippy::large_futures)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::large_futures))]
 
 pub mod api;
 pub mod app;
