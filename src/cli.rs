@@ -18,9 +18,10 @@ mod serve;
 mod store;
 mod version;
 
-use crate::api::openapi;
+use crate::api;
 use crate::clock::Clock;
 use crate::ids::Ids;
+use crate::testing;
 use args::{Command, DoctorArgs};
 use error::CommandError;
 use parse::Stop;
@@ -64,7 +65,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Join(args) => participants::join(*args).await,
         Command::Load(args) => participants::load(*args).await,
         Command::Health(args) => health::run(&args).await,
-        Command::Openapi => Ok(openapi::yaml()),
+        Command::Openapi => Ok(openapi()),
         Command::Completions(args) => reference::completions(args.shell),
         Command::Man(args) => reference::man(&args.folder),
         Command::Docs(command) => reference::docs(command),
@@ -77,6 +78,13 @@ async fn run(command: Command) -> ExitCode {
         }
         Err(error) => failed(&error, error.is_usage()),
     }
+}
+
+/// The OpenAPI document: the AWS API and the test API.
+fn openapi() -> String {
+    let mut document = api::openapi::document();
+    testing::describe(&mut document);
+    api::openapi::yaml(&document)
 }
 
 async fn doctor(args: DoctorArgs) -> ExitCode {

@@ -7,6 +7,7 @@ mod quotas;
 mod regions;
 mod store;
 mod telemetry;
+mod testing;
 
 pub use events::EventArgs;
 pub use ice::{IceArgs, IceServer, TurnCredentials};
@@ -15,6 +16,7 @@ pub use quotas::{AccountQuotas, Quotas};
 pub use regions::Regions;
 pub use store::{DatabaseArgs, DatabaseCheck, Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{MetricsMode, Served, TelemetryArgs};
+pub use testing::{TestApi, TestingArgs};
 
 use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
@@ -32,6 +34,7 @@ pub(crate) mod group {
     pub const EVENTS: &str = "Events";
     pub const LIMITS: &str = "Limits";
     pub const TELEMETRY: &str = "Telemetry";
+    pub const TESTING: &str = "Testing";
 }
 
 /// On or off.
@@ -156,6 +159,9 @@ pub struct ServeArgs {
     /// Metrics.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+    /// The test API.
+    #[command(flatten)]
+    pub testing: TestingArgs,
 }
 
 /// Settings of participants' connections and sessions.

@@ -21,4 +21,5 @@ pub mod server;
 pub mod signaling;
 pub mod store;
 pub mod telemetry;
+pub mod testing;
 pub mod token;

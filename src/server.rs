@@ -18,7 +18,7 @@ use crate::api::{ApiState, StreamLimits};
 use crate::app::credentials::{self, ConfiguredKey};
 use crate::app::{App, change_notifications, nodes};
 use crate::clock::Clock;
-use crate::config::{ServeArgs, Served};
+use crate::config::{ServeArgs, Served, TestApi};
 use crate::connections::{Connections, Maintenance};
 use crate::domain::rate::Rates;
 use crate::events::{self, Config};
@@ -27,6 +27,7 @@ use crate::http::{HttpServer, HttpService, Limits};
 use crate::ids::Ids;
 use crate::signaling::SignalingState;
 use crate::store::Db;
+use crate::testing::{self, TestState};
 use routes::Routes;
 use settings::{Valid, app_settings, is_proxied, seconds};
 use std::net::{SocketAddr, UdpSocket};
@@ -115,7 +116,7 @@ impl Server {
         let Prepared { source, given, rates, tls, targets, served, sockets } = prepared;
         let limit = seconds(args.database.database_check_seconds);
         db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
-        let metrics = Arc::new(metrics::new(served, db));
+        let metrics = Arc::new(metrics::new(served, db, args.testing.test_api != TestApi::Off));
         let db = db.clone().with_metrics(metrics.clone());
         db.migrate().await?;
         let secret = source.open(&db, &clock, &ids).await?;
@@ -143,9 +144,12 @@ impl Server {
         metrics::sample(&metrics, &limits, &api, &connections);
         let (metrics_socket, metrics_address) = metrics_socket.unzip();
         let metrics_http = metrics_socket.map(|socket| metrics::server(socket, app.clone(), http_settings.clone()));
+        let testing = testing::Settings::new(args.testing.test_api, &args.account, &args.region);
+        let testing = testing.map(|settings| TestState::new(app.clone(), api.clone(), limits.clone(), settings));
         let routes = Routes {
             app: app.clone(),
             api: api.clone(),
+            testing,
             signaling: SignalingState::new(connections.clone(), limits.clone(), signaling_settings),
             with_metrics: served == Served::WithApi,
         };

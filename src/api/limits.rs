@@ -2,7 +2,7 @@
 //! [`crate::http::Limits`].
 
 use super::ApiState;
-use crate::http::{BodyError, BodySize, Exchange, ReceivedBody, Reservation};
+use crate::http::{BodyError, BodySize, Exchange, Limits, ReceivedBody, Reservation};
 use crate::model::fault::{Fault, RejectionKind};
 use axum::body::{Body, HttpBody as _};
 use axum::http::request::Parts;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// Maximum bytes of path and query. An ARN and fifty tag keys of maximum length fit, unless many of their characters are
 /// percent-encoded; AWS accepts about 10 KB of a whole head.
 const MAX_URI_BYTES: usize = 8192;
-/// Maximum bytes of a body, and of a rejected body that are drained.
-const BODY_SIZE: BodySize = BodySize { max: 1 << 20, max_drained: 16 << 20 };
+/// Maximum bytes of a body of the AWS API, and of a rejected body that are drained.
+pub const BODY_SIZE: BodySize = BodySize { max: 1 << 20, max_drained: 16 << 20 };
 
 /// Rejects a URI that is too long.
 pub fn check_uri(uri: &Uri) -> Result<(), Fault> {
@@ -25,12 +25,30 @@ pub fn check_uri(uri: &Uri) -> Result<(), Fault> {
 }
 
 /// Rejects a body by its declared length.
-pub fn check_length(body: &Body) -> Result<(), Fault> {
-    if body.size_hint().lower() <= BODY_SIZE.max as u64 {
+pub fn check_length(body: &Body, size: BodySize) -> Result<(), Fault> {
+    if body.size_hint().lower() <= size.max as u64 {
         return Ok(());
     }
-    let text = format!("The body has more than {} bytes", BODY_SIZE.max);
+    let text = format!("The body has more than {} bytes", size.max);
     Err(Fault::rejected(RejectionKind::TooLarge, text))
+}
+
+/// Receives the body of a request.
+pub async fn receive(
+    limits: &Limits,
+    body: Body,
+    size: BodySize,
+    exchange: &Exchange,
+) -> Result<ReceivedBody, Fault> {
+    limits.receive(body, size, exchange).await.map_err(|error| {
+        let kind = match error {
+            BodyError::TooLarge => RejectionKind::TooLarge,
+            BodyError::Incomplete => RejectionKind::Incomplete,
+            BodyError::Timeout | BodyError::TooSlow => RejectionKind::Timeout,
+            BodyError::NoBudget(_) => RejectionKind::Unavailable,
+        };
+        Fault::rejected(kind, limits.body_error_message(error, size.max))
+    })
 }
 
 /// The exchange of a request.
@@ -55,20 +73,17 @@ impl ApiState {
     }
 
     /// Receives the body of a request.
-    pub(super) async fn receive(&self, body: Body, exchange: &Exchange) -> Result<ReceivedBody, Fault> {
-        self.limits.receive(body, BODY_SIZE, exchange).await.map_err(|error| {
-            let kind = match error {
-                BodyError::TooLarge => RejectionKind::TooLarge,
-                BodyError::Incomplete => RejectionKind::Incomplete,
-                BodyError::Timeout | BodyError::TooSlow => RejectionKind::Timeout,
-                BodyError::NoBudget(_) => RejectionKind::Unavailable,
-            };
-            Fault::rejected(kind, self.limits.body_error_message(error, BODY_SIZE.max))
-        })
+    pub(super) async fn receive(
+        &self,
+        body: Body,
+        size: BodySize,
+        exchange: &Exchange,
+    ) -> Result<ReceivedBody, Fault> {
+        receive(&self.limits, body, size, exchange).await
     }
 
     /// Drains the body of a request that was rejected by its head.
-    pub(super) async fn drain(&self, parts: &Parts, body: Body) {
-        self.limits.drain(parts, body, BODY_SIZE.max_drained).await;
+    pub(super) async fn drain(&self, parts: &Parts, body: Body, size: BodySize) {
+        self.limits.drain(parts, body, size.max_drained).await;
     }
 }

@@ -17,7 +17,9 @@ pub mod sigv4;
 mod stream;
 
 pub use endpoints::{INTERNAL_NAMES, internal_route};
+pub use limits::receive;
 pub use metrics_page::service as metrics_service;
+pub use signed::{Signed, authenticate};
 pub use stream::StreamLimits;
 
 use crate::app::credentials::Caller;
@@ -32,7 +34,8 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::Response;
 use operations::{OPERATIONS, Operation};
-use signed::{Signed, verify};
+use serde_json::Value;
+use signed::verify;
 use sigv4::SigV4Authorization;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -123,6 +126,31 @@ where
     Route { render_error: response::layer_error, ..Route::new(kind, checked) }
 }
 
+/// The response of an endpoint outside the AWS API.
+#[derive(Debug)]
+pub enum JsonReply {
+    /// 200 with a JSON value.
+    Json(Value),
+    /// 200 with a body of another content type.
+    Other(&'static str, Vec<u8>),
+}
+
+/// A route that responds with JSON, or with a fault in the form of the AWS API's. The response is not cached.
+pub fn json_route<F>(
+    state: &Arc<ApiState>,
+    kind: RouteKind,
+    handler: impl FnOnce(Request) -> F + Send + 'static,
+) -> Route
+where
+    F: Future<Output = Result<JsonReply, Fault>> + Send + 'static,
+{
+    let route = api_route(state, kind, async move |_, request| match handler(request).await {
+        Ok(reply) => response::reply(reply),
+        Err(fault) => response::fault(&fault),
+    });
+    Route { always_respond: true, ..route }
+}
+
 async fn respond(state: &ApiState, operation: Option<&'static Operation>, request: Request) -> Response {
     match answer(state, operation, request).await {
         Ok(body) => response::success(body),
@@ -133,7 +161,7 @@ async fn respond(state: &ApiState, operation: Option<&'static Operation>, reques
 async fn answer(state: &ApiState, operation: Option<&'static Operation>, request: Request) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
     let head = read_head(&parts, operation);
-    let (operation, Signed { authorization, caller, scope, body }) = verify(state, &parts, body, head).await?;
+    let (operation, Signed { authorization, caller, scope, body }) = verify(state, &parts, body, limits::BODY_SIZE, head).await?;
     set_caller(&parts, &scope, &authorization.access_key);
     check_rate(state, operation, &scope)?;
     let ctx = OperationContext::new(state.app.clone(), scope);

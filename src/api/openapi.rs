@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The document, as JSON.
+/// The document of the AWS API, as JSON.
 pub fn document() -> Value {
     let mut schemas = BTreeMap::new();
     for operation in OPERATIONS {
@@ -38,10 +38,10 @@ pub fn document() -> Value {
     })
 }
 
-/// The document, as YAML.
-pub fn yaml() -> String {
+/// A document as YAML.
+pub fn yaml(document: &Value) -> String {
     let mut text = String::from("# Written by `greenroom openapi`; do not edit.\n");
-    write(&mut text, &document(), 0);
+    write(&mut text, document, 0);
     text
 }
 

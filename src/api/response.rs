@@ -1,5 +1,6 @@
 //! Responses of the API.
 
+use super::JsonReply;
 use crate::http::{LayerError, REQUEST_ID};
 use crate::model::fault::{Bug, Fault, RejectionKind};
 use axum::body::Body;
@@ -69,6 +70,16 @@ pub fn success(bytes: Vec<u8>) -> Response {
 /// A JSON response.
 pub fn json(status: StatusCode, value: &Value) -> Response {
     body(status, value.to_string().into_bytes())
+}
+
+/// The response of an endpoint outside the AWS API.
+pub fn reply(reply: JsonReply) -> Response {
+    uncached(match reply {
+        JsonReply::Json(value) => json(StatusCode::OK, &value),
+        JsonReply::Other(content_type, bytes) => {
+            with_headers(body(StatusCode::OK, bytes), &[("content-type", content_type)])
+        }
+    })
 }
 
 /// A response of server-sent events. `X-Accel-Buffering` asks proxies not to buffer.

@@ -7,7 +7,7 @@ use super::sigv4::SigV4Authorization;
 use super::{ApiState, limits};
 use crate::app::credentials::{Caller, SecretAccessKey};
 use crate::app::retry;
-use crate::http::ReceivedBody;
+use crate::http::{BodySize, ReceivedBody};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use axum::body::Body;
@@ -23,16 +23,25 @@ pub struct Signed {
     pub body: ReceivedBody,
 }
 
+/// Authenticates a request to an endpoint outside the AWS API.
+pub async fn authenticate(state: &ApiState, parts: &Parts, body: Body, size: BodySize) -> Result<Signed, Fault> {
+    let head = SigV4Authorization::parse(parts).map(|authorization| ((), authorization));
+    let ((), signed) = verify(state, parts, body, size, head).await?;
+    super::set_caller(parts, &signed.scope, &signed.authorization.access_key);
+    Ok(signed)
+}
+
 /// Receives the body of a request and verifies its signature. `head` is what the head names and claims, or why it is
 /// rejected. The request counts as in flight from the arrival of the body until its response is written.
 pub async fn verify<T>(
     state: &ApiState,
     parts: &Parts,
     body: Body,
+    size: BodySize,
     head: Result<(T, SigV4Authorization), Fault>,
 ) -> Result<(T, Signed), Fault> {
     let (app, exchange) = (&state.app, limits::exchange(&parts.extensions)?);
-    let length = limits::check_length(&body);
+    let length = limits::check_length(&body, size);
     let checked = async {
         let (target, authorization) = head?;
         length?;
@@ -44,11 +53,11 @@ pub async fn verify<T>(
     let (target, authorization, mut known) = match checked.await {
         Ok(checked) => checked,
         Err(fault) => {
-            state.drain(parts, body).await;
+            state.drain(parts, body, size).await;
             return Err(fault);
         }
     };
-    let body = state.receive(body, &exchange).await?;
+    let body = state.receive(body, size, &exchange).await?;
     state.enter_in_flight(&exchange)?;
     if body.waited {
         // The access key may have been disabled meanwhile.

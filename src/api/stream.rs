@@ -10,9 +10,8 @@ mod reader;
 
 pub use permits::StreamLimits;
 
-use super::signed::{Signed, verify};
-use super::sigv4::SigV4Authorization;
-use super::{ApiState, authorization, limits, response, set_caller};
+use super::signed::{Signed, authenticate};
+use super::{ApiState, authorization, limits, response};
 use crate::app::event_log;
 use crate::http::{ClientAddress, ClientBudget, ConnectionHandle, Exceeded};
 use crate::model::fault::{Fault, RejectionKind};
@@ -34,9 +33,7 @@ pub async fn respond(state: Arc<ApiState>, request: Request) -> Response {
 
 async fn open(state: Arc<ApiState>, request: Request) -> Result<(Reader, AccessKey, body::Connection), Fault> {
     let (mut parts, body) = request.into_parts();
-    let head = SigV4Authorization::parse(&parts).map(|authorization| ((), authorization));
-    let ((), Signed { authorization, caller, scope, .. }) = verify(&state, &parts, body, head).await?;
-    set_caller(&parts, &scope, &authorization.access_key);
+    let Signed { authorization, caller, scope, .. } = authenticate(&state, &parts, body, limits::BODY_SIZE).await?;
     let query = Query::parse(&parts)?;
     let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
     for action in query.kinds.actions {

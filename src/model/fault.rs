@@ -213,8 +213,12 @@ impl Fault {
 
     /// `AccessDeniedException`, in AWS's words.
     pub fn access_denied(user: &str, action: &str, resource: &str) -> Self {
-        let text = format!("User: {user} is not authorized to perform: {action} on resource: {resource}");
-        Self::modelled(FaultKind::AccessDenied, text)
+        Self::denied(format!("User: {user} is not authorized to perform: {action} on resource: {resource}"))
+    }
+
+    /// `AccessDeniedException`, in our words.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::modelled(FaultKind::AccessDenied, message)
     }
 
     /// `ConflictException`.

@@ -39,6 +39,11 @@ pub enum ServerError {
         "the development access keys (test/test) are only for loopback addresses, which {0} is not: set --dev-credentials=off and make keys with `greenroom credentials create`, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// The test API without authentication, where other machines can reach it.
+    #[error(
+        "--test-api=on is for a loopback address without a proxy in front (--listen, --public-url, --trusted-proxies), as its requests are not authenticated: set --test-api=public, and sign the requests, or listen on 127.0.0.1 only"
+    )]
+    ExposedTestApi,
     /// A configured access key of invalid form.
     #[error("{0}")]
     BadAccessKey(&'static str),

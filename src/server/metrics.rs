@@ -10,17 +10,19 @@ use crate::console;
 use crate::http::{HttpServer, Limits, Settings};
 use crate::metrics::Metrics;
 use crate::store::Db;
+use crate::testing;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// The metrics of a server on `db`; disabled if they are served nowhere.
-pub fn new(served: Served, db: &Db) -> Metrics {
+/// The metrics of a server on `db`; disabled if they are served nowhere. `testing` is whether the test API is served.
+pub fn new(served: Served, db: &Db, testing: bool) -> Metrics {
     let names = OPERATIONS
         .iter()
         .map(|operation| operation.name)
         .chain(api::INTERNAL_NAMES)
-        .chain([console::demo::NAME, console::home::NAME]);
+        .chain([console::demo::NAME, console::home::NAME])
+        .chain(testing.then(testing::names).into_iter().flatten());
     Metrics::new(served != Served::Nowhere, &names.collect::<Vec<_>>(), db.engine())
 }
 

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::console;
 use crate::http::Route;
 use crate::signaling::{self, SignalingState};
+use crate::testing::{self, TestState};
 use axum::extract::Request;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub struct Routes {
     pub app: Arc<App>,
     pub api: Arc<ApiState>,
     pub signaling: SignalingState,
+    /// The test API, if it is served.
+    pub testing: Option<Arc<TestState>>,
     /// Whether `/metrics` is served beside the API.
     pub with_metrics: bool,
 }
@@ -25,7 +28,9 @@ impl Routes {
         if let Some(operation) = api::find_operation(request.method(), request.uri().path()) {
             return api::operation_route(&self.api, operation);
         }
+        let testing = || self.testing.as_ref().and_then(|state| testing::route(state, request));
         signaling::route(&self.signaling, request)
+            .or_else(testing)
             .or_else(|| console::demo::route(&self.app, request))
             .or_else(|| console::home::route(request))
             .or_else(|| api::internal_route(&self.api, request, self.with_metrics))

@@ -6,7 +6,7 @@ use super::reachable;
 use crate::api::operations::OPERATIONS;
 use crate::app::credentials::ConfiguredKey;
 use crate::app::{Endpoints, Events, Participation, Settings};
-use crate::config::{Listen, Pooler, PublicUrl, RateLimits, Secret, ServeArgs, StoreArgs, Switch, Url};
+use crate::config::{Listen, Pooler, PublicUrl, RateLimits, Secret, ServeArgs, StoreArgs, Switch, TestApi, Url};
 use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::events::Config;
@@ -30,6 +30,9 @@ impl Valid {
         let source = KeySource::of(&args.store)?;
         if args.dev_credentials == Switch::On && !args.listen.ip().is_loopback() {
             return Err(ServerError::Exposed(args.listen));
+        }
+        if args.testing.test_api == TestApi::On && (!args.listen.ip().is_loopback() || is_proxied(args)) {
+            return Err(ServerError::ExposedTestApi);
         }
         if !args.regions.contains(&args.region) {
             return Err(ServerError::Region(args.region.clone(), args.regions.clone()));

@@ -1,0 +1,31 @@
+//! Settings of the test API.
+
+use super::group;
+use clap::{Args, ValueEnum};
+
+/// Settings of the test API.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = group::TESTING)]
+pub struct TestingArgs {
+    /// Test API at /_greenroom/test, for tests and development only: off, on or public
+    ///
+    /// on serves it without authentication to this machine, on a loopback address without a proxy in front
+    /// (--public-url, --trusted-proxies). public serves it at any address, to requests that are signed with an access key
+    /// without a policy.
+    #[arg(long, env = "GREENROOM_TEST_API", default_value = "off", value_name = "MODE")]
+    pub test_api: TestApi,
+    /// Seed of reproducible ids, for tests only (default: ids are random)
+    #[arg(long, env = "GREENROOM_TEST_SEED", value_name = "N", requires = "test_api")]
+    pub test_seed: Option<u64>,
+}
+
+/// Whether the test API is served, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestApi {
+    /// Not served.
+    Off,
+    /// Served to this machine, without authentication.
+    On,
+    /// Served to signed requests.
+    Public,
+}

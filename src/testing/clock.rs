@@ -1,0 +1,5 @@
+//! `/clock`.
+
+use super::endpoint::Endpoint;
+
+pub const ENDPOINTS: &[Endpoint] = &[];

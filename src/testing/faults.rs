@@ -1,0 +1,5 @@
+//! `/faults`.
+
+use super::endpoint::Endpoint;
+
+pub const ENDPOINTS: &[Endpoint] = &[];

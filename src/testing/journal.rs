@@ -1,0 +1,5 @@
+//! `/journal`.
+
+use super::endpoint::Endpoint;
+
+pub const ENDPOINTS: &[Endpoint] = &[];

@@ -1,0 +1,117 @@
+//! The test API, `/_greenroom/test/…`: control of a server for tests. `docs/test/test-api.md` is its reference.
+//!
+//! A request takes one path: route by [`ENDPOINTS`], access check, selection of account and region, handler, JSON response.
+//! Errors have the form of the AWS API's.
+
+mod access;
+mod call;
+mod clock;
+mod endpoint;
+mod faults;
+mod journal;
+mod openapi;
+mod participants;
+mod scenarios;
+mod snapshots;
+mod state;
+
+pub use endpoint::Endpoint;
+pub use openapi::describe;
+
+use crate::api::{self, ApiState};
+use crate::app::App;
+use crate::config::TestApi;
+use crate::http::{Limits, Route, RouteKind};
+use axum::extract::Request;
+use call::Call;
+use std::sync::Arc;
+
+/// The path below which the endpoints are.
+pub const ROOT: &str = "/_greenroom/test";
+/// The name of a request that no endpoint answers, in metrics and log.
+const UNKNOWN: &str = "TestApi";
+
+/// All endpoints: the source of the router, of the names in metrics and of the OpenAPI document.
+const ENDPOINTS: &[&[Endpoint]] = &[
+    state::ENDPOINTS,
+    snapshots::ENDPOINTS,
+    clock::ENDPOINTS,
+    participants::ENDPOINTS,
+    scenarios::ENDPOINTS,
+    faults::ENDPOINTS,
+    journal::ENDPOINTS,
+];
+
+fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    ENDPOINTS.iter().copied().flatten()
+}
+
+/// The names of the endpoints in metrics and log.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    endpoints().map(|endpoint| endpoint.name).chain([UNKNOWN])
+}
+
+/// The settings of the test API.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether requests must be signed.
+    pub signed: bool,
+    /// Account of unsigned requests that name none, and the only one whose access keys may act on all accounts.
+    pub account: String,
+    /// Region of unsigned requests that name none.
+    pub region: String,
+}
+
+impl Settings {
+    /// The settings; `None` if the test API is not served.
+    pub fn new(mode: TestApi, account: &str, region: &str) -> Option<Settings> {
+        let signed = match mode {
+            TestApi::Off => return None,
+            TestApi::On => false,
+            TestApi::Public => true,
+        };
+        Some(Settings { signed, account: account.to_owned(), region: region.to_owned() })
+    }
+}
+
+/// The state that the handlers share.
+#[derive(Debug)]
+pub struct TestState {
+    pub app: Arc<App>,
+    api: Arc<ApiState>,
+    limits: Arc<Limits>,
+    settings: Settings,
+    participants: participants::Simulated,
+    scenarios: scenarios::Scenarios,
+    snapshots: snapshots::Snapshots,
+}
+
+impl TestState {
+    pub fn new(app: Arc<App>, api: Arc<ApiState>, limits: Arc<Limits>, settings: Settings) -> Arc<TestState> {
+        Arc::new(TestState {
+            app,
+            api,
+            limits,
+            settings,
+            participants: participants::Simulated::default(),
+            scenarios: scenarios::Scenarios::default(),
+            snapshots: snapshots::Snapshots::default(),
+        })
+    }
+}
+
+/// The route of a request to the test API.
+pub fn route(state: &Arc<TestState>, request: &Request) -> Option<Route> {
+    let path = request.uri().path().strip_prefix(ROOT)?;
+    if !path.is_empty() && !path.starts_with('/') {
+        return None;
+    }
+    let found = endpoint::find(request.method(), path);
+    let name = found.as_ref().map_or(UNKNOWN, |(endpoint, _)| endpoint.name);
+    let test = state.clone();
+    Some(api::json_route(&state.api, RouteKind::Internal(name), async move |request: Request| {
+        let (endpoint, parameters) = found?;
+        let call = Call::receive(test, parameters, request).await?;
+        (endpoint.handler)(call).await
+    }))
+}

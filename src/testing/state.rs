@@ -1,0 +1,5 @@
+//! `/state`.
+
+use super::endpoint::Endpoint;
+
+pub const ENDPOINTS: &[Endpoint] = &[];
