@@ -21,5 +21,6 @@ pub mod server;
 pub mod signaling;
 pub mod store;
 pub mod telemetry;
+pub mod test_server;
 pub mod testing;
 pub mod token;

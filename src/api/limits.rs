@@ -34,12 +34,7 @@ pub fn check_length(body: &Body, size: BodySize) -> Result<(), Fault> {
 }
 
 /// Receives the body of a request.
-pub async fn receive(
-    limits: &Limits,
-    body: Body,
-    size: BodySize,
-    exchange: &Exchange,
-) -> Result<ReceivedBody, Fault> {
+pub async fn receive(limits: &Limits, body: Body, size: BodySize, exchange: &Exchange) -> Result<ReceivedBody, Fault> {
     limits.receive(body, size, exchange).await.map_err(|error| {
         let kind = match error {
             BodyError::TooLarge => RejectionKind::TooLarge,
@@ -73,12 +68,7 @@ impl ApiState {
     }
 
     /// Receives the body of a request.
-    pub(super) async fn receive(
-        &self,
-        body: Body,
-        size: BodySize,
-        exchange: &Exchange,
-    ) -> Result<ReceivedBody, Fault> {
+    pub(super) async fn receive(&self, body: Body, size: BodySize, exchange: &Exchange) -> Result<ReceivedBody, Fault> {
         receive(&self.limits, body, size, exchange).await
     }
 

@@ -161,7 +161,8 @@ async fn respond(state: &ApiState, operation: Option<&'static Operation>, reques
 async fn answer(state: &ApiState, operation: Option<&'static Operation>, request: Request) -> Result<Vec<u8>, Fault> {
     let (parts, body) = request.into_parts();
     let head = read_head(&parts, operation);
-    let (operation, Signed { authorization, caller, scope, body }) = verify(state, &parts, body, limits::BODY_SIZE, head).await?;
+    let (operation, Signed { authorization, caller, scope, body }) =
+        verify(state, &parts, body, limits::BODY_SIZE, head).await?;
     set_caller(&parts, &scope, &authorization.access_key);
     check_rate(state, operation, &scope)?;
     let ctx = OperationContext::new(state.app.clone(), scope);

@@ -8,7 +8,7 @@ use super::TestState;
 use crate::api;
 use crate::http::{BodySize, Exchange};
 use crate::model::arn::Scope;
-use crate::model::fault::{Fault, FaultKind, RejectionKind};
+use crate::model::fault::{Fault, RejectionKind};
 use axum::body::Body;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::request::Parts;
@@ -34,7 +34,8 @@ pub async fn check(state: &TestState, parts: &Parts, body: Body) -> Result<Sende
     }
     let signed = api::authenticate(&state.api, parts, body, BODY_SIZE).await?;
     if signed.caller.policy.is_some() {
-        let text = format!("User: {} is not authorized to use the test API: its access key has a policy", signed.caller.user);
+        let text =
+            format!("User: {} is not authorized to use the test API: its access key has a policy", signed.caller.user);
         return Err(Fault::denied(text));
     }
     Ok(Sender { signer: Some(signed.scope), body: signed.body.into_bytes() })
@@ -60,7 +61,11 @@ fn check_local(parts: &Parts) -> Result<(), Fault> {
         Some(origin) => {
             let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
             let own = origin.as_ref().and_then(Uri::host).is_some_and(is_local);
-            if own { Ok(()) } else { Err(Fault::denied("The test API refuses requests of web pages of other hosts (Origin)")) }
+            if own {
+                Ok(())
+            } else {
+                Err(Fault::denied("The test API refuses requests of web pages of other hosts (Origin)"))
+            }
         }
     }
 }
@@ -113,6 +118,5 @@ mod tests {
         ] {
             assert_eq!(check(host, origin), allowed, "{host} {origin:?}");
         }
-        assert!(FaultKind::AccessDenied.status() == 403);
     }
 }

@@ -32,11 +32,7 @@ pub struct Call {
 
 impl Call {
     /// Checks the access of a request, and receives it.
-    pub async fn receive(
-        state: Arc<TestState>,
-        parameters: Parameters,
-        request: Request,
-    ) -> Result<Call, Fault> {
+    pub async fn receive(state: Arc<TestState>, parameters: Parameters, request: Request) -> Result<Call, Fault> {
         let (parts, body) = request.into_parts();
         let sender = access::check(&state, &parts, body).await?;
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());

@@ -12,7 +12,7 @@ use std::pin::Pin;
 pub type Answer = Pin<Box<dyn Future<Output = Result<JsonReply, Fault>> + Send>>;
 
 /// An endpoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Endpoint {
     pub method: Method,
     /// Path below [`super::ROOT`]; a segment in braces is a parameter.
@@ -33,21 +33,19 @@ pub struct Endpoint {
 /// The parameters of a path, in its order.
 pub type Parameters = Vec<String>;
 
-impl Endpoint {
-    /// The parameters of `path`, if it is of this endpoint.
-    fn matches(&self, path: &str) -> Option<Parameters> {
-        let (mut own, mut given) = (self.path.split('/'), path.split('/'));
-        let mut parameters = Vec::new();
-        loop {
-            match (own.next(), given.next()) {
-                (None, None) => return Some(parameters),
-                (Some(own), Some(given)) if own.starts_with('{') && !given.is_empty() => {
-                    let given = percent_encoding::percent_decode_str(given).decode_utf8().ok()?;
-                    parameters.push(given.into_owned());
-                }
-                (Some(own), Some(given)) if own == given => {}
-                _ => return None,
+/// The parameters of `path`, if it has the form of `template`.
+fn parameters(template: &str, path: &str) -> Option<Parameters> {
+    let (mut own, mut given) = (template.split('/'), path.split('/'));
+    let mut parameters = Vec::new();
+    loop {
+        match (own.next(), given.next()) {
+            (None, None) => return Some(parameters),
+            (Some(own), Some(given)) if own.starts_with('{') && !given.is_empty() => {
+                let given = percent_encoding::percent_decode_str(given).decode_utf8().ok()?;
+                parameters.push(given.into_owned());
             }
+            (Some(own), Some(given)) if own == given => {}
+            _ => return None,
         }
     }
 }
@@ -56,7 +54,7 @@ impl Endpoint {
 pub fn find(method: &Method, path: &str) -> Result<(&'static Endpoint, Parameters), Fault> {
     let mut others = Vec::new();
     for endpoint in endpoints() {
-        match endpoint.matches(path) {
+        match parameters(endpoint.path, path) {
             Some(parameters) if endpoint.method == *method => return Ok((endpoint, parameters)),
             Some(_) => others.push(endpoint.method.as_str()),
             None => {}
@@ -75,19 +73,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_found_by_method_and_path() {
-        let (endpoint, parameters) = find(&Method::GET, "/snapshots/a%20b").unwrap();
-        assert_eq!((endpoint.path, parameters), ("/snapshots/{name}", vec!["a b".to_owned()]));
-        for (method, path, words) in [
-            (Method::GET, "", "no endpoint"),
-            (Method::GET, "/", "no endpoint"),
-            (Method::GET, "/nothing", "no endpoint"),
-            (Method::GET, "/snapshots//restore", "no endpoint"),
-            (Method::PATCH, "/reset", "its methods are POST"),
+    fn paths_are_matched_by_their_templates() {
+        let of = |path| parameters("/snapshots/{name}/restore", path);
+        assert_eq!(of("/snapshots/a%20b/restore"), Some(vec!["a b".to_owned()]));
+        for path in [
+            "/snapshots//restore",
+            "/snapshots/a",
+            "/snapshots/a/restore/",
+            "snapshots/a/restore",
+            "/snapshots/%ff/restore",
         ] {
-            let fault = find(&method, path).map(drop).unwrap_err();
-            assert!(fault.message().contains(words), "{method} {path}: {fault}");
+            assert_eq!(of(path), None, "{path}");
         }
+        assert!(find(&Method::GET, "/nothing").is_err_and(|fault| fault.message().contains("no endpoint")));
     }
 
     #[test]

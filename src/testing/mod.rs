@@ -81,22 +81,11 @@ pub struct TestState {
     api: Arc<ApiState>,
     limits: Arc<Limits>,
     settings: Settings,
-    participants: participants::Simulated,
-    scenarios: scenarios::Scenarios,
-    snapshots: snapshots::Snapshots,
 }
 
 impl TestState {
     pub fn new(app: Arc<App>, api: Arc<ApiState>, limits: Arc<Limits>, settings: Settings) -> Arc<TestState> {
-        Arc::new(TestState {
-            app,
-            api,
-            limits,
-            settings,
-            participants: participants::Simulated::default(),
-            scenarios: scenarios::Scenarios::default(),
-            snapshots: snapshots::Snapshots::default(),
-        })
+        Arc::new(TestState { app, api, limits, settings })
     }
 }
 

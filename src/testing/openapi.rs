@@ -23,9 +23,7 @@ pub fn describe(document: &mut Value) {
 }
 
 fn described(endpoint: &Endpoint) -> Value {
-    let parameter = |name: &str, place: &str, description: &str| {
-        json!({"name": name, "in": place, "required": place == "path", "description": description, "schema": {"type": "string"}})
-    };
+    let parameter = |name: &str, place: &str, description: &str| json!({"name": name, "in": place, "required": place == "path", "description": description, "schema": {"type": "string"}});
     let names = endpoint.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<_> = names.map(|name| parameter(name, "path", "")).collect();
     let selection = [

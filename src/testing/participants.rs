@@ -3,7 +3,3 @@
 use super::endpoint::Endpoint;
 
 pub const ENDPOINTS: &[Endpoint] = &[];
-
-/// The simulated participants of this server.
-#[derive(Debug, Default)]
-pub struct Simulated;

@@ -3,7 +3,3 @@
 use super::endpoint::Endpoint;
 
 pub const ENDPOINTS: &[Endpoint] = &[];
-
-/// The scenarios that run.
-#[derive(Debug, Default)]
-pub struct Scenarios;
