@@ -177,7 +177,7 @@ fn libraries_stay_in_their_rooms() {
         ("sqlx_postgres::", &["store"]),
         ("rusqlite::", &["store"]),
         ("deadpool::", &["store"]),
-        ("axum::", &["api", "http", "signaling", "console", "server", "config"]),
+        ("axum::", &["api", "http", "signaling", "console", "server", "config", "test_server", "testing"]),
         ("str0m::", &[]),
         ("hyper", &["events", "http"]),
         ("opentelemetry", &["http", "telemetry"]),
