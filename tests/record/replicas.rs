@@ -62,6 +62,35 @@ async fn a_replica_is_listed_and_can_be_subscribed_to_in_its_stage() {
 }
 
 #[tokio::test]
+async fn a_replica_does_not_return_where_a_participant_of_its_id_has_joined_meanwhile() {
+    on_each_engine(&["--session-end-seconds", "1"], async |cluster, node| {
+        for leave_seconds in [0, 5] {
+            let (source, destination) = (node.stage().await, node.stage().await);
+            let [a, native] = [&source, &destination].map(|stage| verified(&node, stage, "a"));
+            node.run(&a, Intent::Publish, "pa").await;
+            node.open(&a, Intent::Events, "ea").await.unwrap();
+            replicate(&node, "a", &source, &destination, 30).await.unwrap();
+            node.ended(&a, "pa").await;
+            // After five seconds, the participant joins another session.
+            cluster.advance(leave_seconds, &[&node]).await;
+            node.open(&native, Intent::Events, "native").await.unwrap();
+            node.run(&a, Intent::Publish, "pa2").await;
+            assert!(node.participant(&source, "a").await.publishing);
+            cluster.advance(40, &[&node]).await;
+            let events = node.event_names(&source, "a").await;
+            assert_eq!(events.iter().filter(|name| *name == "REPLICATION_STOPPED").count(), 1, "{events:?}");
+            assert_eq!(node.connection_ids(&destination).await, ["native"]);
+            let row = node.participant(&destination, "a").await;
+            assert!(!row.publishing && row.source_stage_id.is_none());
+            node.ended(&a, "pa2").await;
+            node.ended(&a, "ea").await;
+            node.ended(&native, "native").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn stopping_a_replication_ends_its_subscriptions_but_not_the_publisher() {
     on_each_engine(&[], async |_, node| {
         let (source, destination) = (node.stage().await, node.stage().await);

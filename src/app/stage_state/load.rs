@@ -134,8 +134,14 @@ impl Loader<'_> {
     /// For a replica that comes back: locks its stage.
     async fn returning(&mut self, replication: &Replication, from: &SessionId) -> Result<StageState, StoreError> {
         let stage = self.tx.lock_stage(&self.ctx.scope, &replication.destination.stage).await?;
+        let destination = stage.map(|stage| self.ctx.session_to_join(&stage));
+        let taken = match &destination {
+            Some(session) => self.participant(session, &replication.participant).await?,
+            None => None,
+        };
         Ok(StageState {
-            destination: stage.map(|stage| self.ctx.session_to_join(&stage)),
+            destination,
+            destination_taken: taken.is_some_and(|participant| participant.is_connected()),
             participant: self.participant(&replication.destination, &replication.participant).await?,
             source: self.participant(from, &replication.participant).await?,
             ..StageState::default()

@@ -69,6 +69,8 @@ pub struct StageState {
     pub other_connections: bool,
     /// The session that a replica is to enter: open, or to be opened. `None` if its stage is gone.
     pub destination: Option<SessionId>,
+    /// Whether a participant of the replica's id is connected to that session.
+    pub destination_taken: bool,
     pub replications: Vec<Replication>,
     /// How many active replications the source has.
     pub active_replications: i64,

@@ -65,8 +65,12 @@ impl Draft<'_> {
         }
     }
 
+    /// The replica enters its stage again. If a participant of its id has joined there meanwhile, the replication ends.
     pub(super) fn return_replica(&mut self, state: StageState, replication: Replication, from: SessionId) {
         let (Some(destination), Some(source)) = (state.destination, state.source) else { return };
+        if state.destination_taken {
+            return self.follow(Command::EndReplication { replication: replication.key() });
+        }
         let attributes = state.participant.map_or(source.attributes, |before| before.attributes);
         let replication = Replication { destination, ends_at: None, ..replication };
         self.follow(Command::EnterReplica { replication, from, attributes });
@@ -101,11 +105,12 @@ impl Draft<'_> {
         let replication = Replication { state: ReplicationState::Stopped, ..replication };
         let (session, id) = (replication.destination.clone(), replication.participant.clone());
         self.change(Change::PutReplication(replication.clone()));
-        if let Some(replica) = state.participant {
+        // A participant that has joined by itself within the reconnect window stays.
+        if let Some(replica) = state.participant.filter(|participant| participant.source.is_some()) {
             let after = ParticipantRecord { replication_state: Some(ReplicationState::Stopped), ..replica };
             self.update(&session, after.events, after, Vec::new());
+            self.follow(Command::Disconnect { session, id });
         }
-        self.follow(Command::Disconnect { session, id });
         self.follow(Command::RecordReplication { replication });
     }
 
