@@ -161,7 +161,7 @@ pub async fn import(
     while let Some(mut row) = reader.next(&keys.export)? {
         let columns = reader.columns(row.table);
         let sealed = sealing::reseal(row.table, columns, &mut row.cells, |name, sealed| {
-            Ok(keys.master.seal(name, &keys.export.open(name, sealed)?, &ids.bytes()))
+            Ok(keys.master.seal(name, &keys.export.open(name, sealed)?, &ids.entropy()))
         });
         sealed.map_err(|_| BackupError::Line(row.line, "its secret cannot be read with the export key".into()))?;
         if !batch.has_room_for(row.table, columns.len()) {
@@ -193,7 +193,7 @@ pub async fn rewrap(db: &Db, master: &MasterKey, ids: &Ids) -> Result<u64, Backu
         while let Some(last) = rows.last().cloned() {
             for mut row in rows {
                 sealing::reseal(table, &columns, &mut row, |name, sealed| {
-                    Ok(master.seal(name, &master.open(name, sealed)?, &ids.bytes()))
+                    Ok(master.seal(name, &master.open(name, sealed)?, &ids.entropy()))
                 })?;
                 tx.reseal(table, &columns, &row).await?;
                 count += 1;

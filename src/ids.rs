@@ -1,17 +1,38 @@
-//! Generation of ids and random bytes. The only place that generates either; seeded in tests.
+//! Generation of ids and random bytes. The only place that generates either. Ids can be reproducible, for tests.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A source of ids.
 #[derive(Clone, Debug)]
 pub enum Ids {
     /// The random generator of the operating system.
     Random,
-    /// A reproducible sequence: the seed and the number of values generated so far.
-    Seeded(u64, Arc<AtomicU64>),
+    /// A reproducible sequence.
+    Seeded(Arc<Sequence>),
+    /// Either, as the test API says at run time.
+    Switchable(Arc<RwLock<Ids>>),
+}
+
+/// A reproducible sequence of each kind of values.
+#[derive(Debug)]
+pub struct Sequence {
+    seed: u64,
+    /// How many values of each kind were generated.
+    counts: [AtomicU64; 5],
+}
+
+/// The kinds of values. Each has a sequence of its own, so that requests that create nothing leave the ids of resources as
+/// they are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Id = 0,
+    Request = 1,
+    Event = 2,
+    Secret = 3,
+    Connection = 4,
 }
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -19,63 +40,112 @@ const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst
 impl Ids {
     /// A reproducible sequence of ids.
     pub fn seeded(seed: u64) -> Self {
-        Ids::Seeded(seed, Arc::new(AtomicU64::new(0)))
+        Ids::Seeded(Arc::new(Sequence { seed, counts: Default::default() }))
     }
 
-    /// Thirty-two random bytes.
+    /// These ids until they are [reseeded](Self::reseed).
+    pub fn switchable(self) -> Self {
+        Ids::Switchable(Arc::new(RwLock::new(self)))
+    }
+
+    /// Begins the sequence of a seed, or random ids with `None`. Returns the former source; `None` if these ids are not
+    /// switchable.
+    pub fn reseed(&self, seed: Option<u64>) -> Option<Ids> {
+        self.replace(seed.map_or(Ids::Random, Ids::seeded))
+    }
+
+    /// Takes ids from another source from now on. Returns the former one; `None` if these ids are not switchable.
+    pub fn replace(&self, source: Ids) -> Option<Ids> {
+        let Ids::Switchable(current) = self else { return None };
+        Some(std::mem::replace(&mut *current.write().unwrap_or_else(PoisonError::into_inner), source))
+    }
+
+    /// Thirty-two random bytes, which are never reproducible: for keys and for nonces, which must not repeat.
     #[expect(clippy::disallowed_methods, reason = "the only place that generates them")]
-    pub fn bytes(&self) -> [u8; 32] {
+    pub fn entropy(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        match self {
-            // Fails only if the operating system has no randomness; the server cannot work without.
-            Ids::Random => aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness"),
-            Ids::Seeded(seed, made) => {
-                let n = made.fetch_add(1, Ordering::SeqCst);
-                bytes.copy_from_slice(digest(&SHA256, format!("{seed}:{n}").as_bytes()).as_ref());
-            }
-        }
+        // Fails only if the operating system has no randomness; the server cannot work without.
+        aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
         bytes
     }
 
+    /// An id in the form of a resource's that is never reproducible: of a node or a signing key. Servers that share a store
+    /// may have the same seed.
+    pub fn unique(&self) -> String {
+        Ids::Random.resource()
+    }
+
+    /// Thirty-two random bytes.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.next(Kind::Secret)
+    }
+
+    fn next(&self, kind: Kind) -> [u8; 32] {
+        match self {
+            Ids::Random => self.entropy(),
+            Ids::Seeded(sequence) => sequence.next(kind),
+            Ids::Switchable(current) => current.read().unwrap_or_else(PoisonError::into_inner).next(kind),
+        }
+    }
+
     /// `length` letters and digits, uniformly distributed.
-    pub fn alphanumeric(&self, length: usize) -> String {
+    fn text(&self, kind: Kind, length: usize) -> String {
         /// The largest multiple of 62 below 256; larger bytes are discarded, because they would bias the distribution.
         const FAIR: u8 = 248;
         let mut text = String::with_capacity(length);
         while text.len() < length {
-            let fair = self.bytes().into_iter().filter(|byte| *byte < FAIR);
+            let fair = self.next(kind).into_iter().filter(|byte| *byte < FAIR);
             text.extend(fair.take(length - text.len()).map(|byte| char::from(ALPHANUMERIC[usize::from(byte % 62)])));
         }
         text
     }
 
+    /// `length` letters and digits of a secret or of the id of an access key.
+    pub fn alphanumeric(&self, length: usize) -> String {
+        self.text(Kind::Secret, length)
+    }
+
     /// The id of a resource, a destination or a participant: twelve letters and digits, as at AWS.
     pub fn resource(&self) -> String {
-        self.alphanumeric(12)
+        self.text(Kind::Id, 12)
     }
 
     /// The id of a stage session: `st-` and thirteen letters and digits.
     pub fn session(&self) -> String {
-        format!("st-{}", self.alphanumeric(13))
+        format!("st-{}", self.text(Kind::Id, 13))
+    }
+
+    /// The id of a participant's connection, of `length` letters and digits.
+    pub fn connection(&self, length: usize) -> String {
+        self.text(Kind::Connection, length)
     }
 
     /// The id of a request: a version 4 UUID.
     pub fn request(&self) -> String {
-        self.uuid()
+        self.uuid(Kind::Request)
     }
 
     /// The id of an event: a version 4 UUID.
     pub fn event(&self) -> String {
-        self.uuid()
+        self.uuid(Kind::Event)
     }
 
-    fn uuid(&self) -> String {
+    fn uuid(&self, kind: Kind) -> String {
         let bytes = match self {
             Ids::Random => pooled_bytes(),
-            Ids::Seeded(..) => self.bytes()[..16].try_into().expect("half of thirty-two"),
+            Ids::Seeded(sequence) => sequence.next(kind)[..16].try_into().expect("half of thirty-two"),
+            Ids::Switchable(current) => return current.read().unwrap_or_else(PoisonError::into_inner).uuid(kind),
         };
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().encode_lower(&mut text).to_owned()
+    }
+}
+
+impl Sequence {
+    fn next(&self, kind: Kind) -> [u8; 32] {
+        let n = self.counts[kind as usize].fetch_add(1, Ordering::SeqCst);
+        let digest = digest(&SHA256, format!("{}:{}:{n}", self.seed, kind as usize).as_bytes());
+        digest.as_ref().try_into().expect("a SHA-256 has 32 bytes")
     }
 }
 
@@ -115,6 +185,35 @@ mod tests {
         assert_eq!(Ids::seeded(1).resource(), Ids::seeded(1).resource());
         assert_ne!(Ids::seeded(1).resource(), Ids::seeded(2).resource());
         assert_ne!(Ids::Random.resource(), Ids::Random.resource());
+    }
+
+    #[test]
+    fn requests_and_events_leave_the_ids_of_resources_as_they_are() {
+        let (some, others) = (Ids::seeded(1), Ids::seeded(1));
+        drop((others.request(), others.event(), others.alphanumeric(40)));
+        assert_eq!((some.resource(), some.session()), (others.resource(), others.session()));
+        assert_ne!(some.request(), some.event());
+    }
+
+    #[test]
+    fn switchable_ids_are_reseeded_at_run_time_for_every_clone() {
+        let ids = Ids::Random.switchable();
+        let clone = ids.clone();
+        assert_ne!(ids.resource(), clone.resource());
+        assert!(matches!(ids.reseed(Some(7)), Some(Ids::Random)));
+        let expected = Ids::seeded(7);
+        assert_eq!([clone.resource(), ids.resource()], [expected.resource(), expected.resource()]);
+        assert_eq!((clone.request(), ids.event()), (expected.request(), expected.event()));
+        let seeded = ids.reseed(None).unwrap();
+        assert_ne!(ids.resource(), Ids::seeded(7).resource());
+        ids.replace(seeded);
+        assert_eq!(clone.resource(), expected.resource(), "the sequence goes on");
+        assert!(Ids::Random.reseed(Some(7)).is_none());
+    }
+
+    #[test]
+    fn keys_and_nonces_are_never_reproducible() {
+        assert_ne!(Ids::seeded(1).entropy(), Ids::seeded(1).entropy());
     }
 
     #[test]

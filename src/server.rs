@@ -119,6 +119,7 @@ impl Server {
         let metrics = Arc::new(metrics::new(served, db, args.testing.test_api != TestApi::Off));
         let db = db.clone().with_metrics(metrics.clone());
         db.migrate().await?;
+        let ids = settings::ids(&args, ids);
         let secret = source.open(&db, &clock, &ids).await?;
         if let Some(given) = &given
             && credentials::ensure(&db, &secret, &ids, clock.now(), given).await?

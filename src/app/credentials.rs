@@ -180,7 +180,7 @@ pub fn sealed_name(id: &str, purpose: &str) -> String {
     format!("access key {id}: {purpose}")
 }
 
-/// Creates an access key. Its id has AWS's form: `AKIA`, or `ASIA` with a session token, and 16 letters and digits.
+/// Creates an access key.
 pub async fn create(
     db: &Db,
     master: &MasterKey,
@@ -188,11 +188,21 @@ pub async fn create(
     now: Timestamp,
     new: NewKey,
 ) -> Result<CreatedKey, CredentialsError> {
+    let created = self::new(master, ids, now, new);
+    let mut tx = db.write().await?;
+    tx.insert_access_key(&created.row).await?;
+    tx.commit().await?;
+    Ok(created)
+}
+
+/// A new access key, not stored yet. Its id has AWS's form: `AKIA`, or `ASIA` with a session token, and 16 letters and
+/// digits.
+pub(super) fn new(master: &MasterKey, ids: &Ids, now: Timestamp, new: NewKey) -> CreatedKey {
     let prefix = if new.session_token { "ASIA" } else { "AKIA" };
     let id = format!("{prefix}{}", ids.alphanumeric(64).to_ascii_uppercase().split_off(48));
     let secret_key = ids.alphanumeric(40);
     let session_token = new.session_token.then(|| ids.alphanumeric(120));
-    let seal = |purpose: &str, text: &str| master.seal(&sealed_name(&id, purpose), text.as_bytes(), &ids.bytes());
+    let seal = |purpose: &str, text: &str| master.seal(&sealed_name(&id, purpose), text.as_bytes(), &ids.entropy());
     let row = AccessKeyRow {
         account: new.account,
         name: new.name,
@@ -205,10 +215,7 @@ pub async fn create(
         last_used_at: None,
         id,
     };
-    let mut tx = db.write().await?;
-    tx.insert_access_key(&row).await?;
-    tx.commit().await?;
-    Ok(CreatedKey { row, secret: secret_key, session_token })
+    CreatedKey { row, secret: secret_key, session_token }
 }
 
 /// Creates the configured access key unless it exists, and returns whether it did. An existing key is left as it is, even
@@ -233,7 +240,7 @@ pub async fn ensure(
         id: configured.id.clone(),
         account: configured.account.clone(),
         name: String::new(),
-        sealed_secret: master.seal(&sealed_name(&configured.id, SECRET), configured.secret.as_bytes(), &ids.bytes()),
+        sealed_secret: master.seal(&sealed_name(&configured.id, SECRET), configured.secret.as_bytes(), &ids.entropy()),
         sealed_session_token: String::new(),
         policy: String::new(),
         enabled: true,

@@ -231,11 +231,11 @@ pub async fn retire(db: &Db, clock: &Clock, id: &str) -> Result<Retirement, Stor
 }
 
 async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
-    let id = ids.resource();
+    let id = ids.unique();
     // The new key must be the newest one even if the clock was set back.
     let newest = tx.signing_keys().await?.first().map_or(i64::MIN, |row| row.created_at);
     let created_at = clock.now().0.max(newest.saturating_add(1));
-    let sealed = Some(secret.seal(&id, &SigningKey::generate()?, &ids.bytes()));
+    let sealed = Some(secret.seal(&id, &SigningKey::generate()?, &ids.entropy()));
     tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed, retired_at: None }).await?;
     Ok(id)
 }

@@ -87,7 +87,7 @@ impl App {
         secret: MasterKey,
         settings: Settings,
     ) -> Arc<App> {
-        let node = RwLock::new(ids.resource());
+        let node = RwLock::new(ids.unique());
         Arc::new(App {
             db,
             metrics,

@@ -54,7 +54,7 @@ pub async fn heartbeat(app: &Arc<App>) -> Result<Liveness, Fault> {
         let mut liveness = Liveness::Known;
         let mut node = app.node();
         if leases::renew(app, &mut tx, node.clone()).await?.is_none() {
-            node = app.ids.resource();
+            node = app.ids.unique();
             tx.insert_node(&node, url(app), app.lease_end()).await?;
             liveness = Liveness::Lost;
         }

@@ -60,11 +60,11 @@ pub struct EventsConnection {
 
 impl Connections {
     fn new_connection_id(&self) -> String {
-        self.app.ids().alphanumeric(CONNECTION_ID_LENGTH)
+        self.app.ids().connection(CONNECTION_ID_LENGTH)
     }
 
     fn new_ice_session(&self) -> String {
-        self.app.ids().alphanumeric(ICE_SESSION_LENGTH)
+        self.app.ids().connection(ICE_SESSION_LENGTH)
     }
 
     /// Opens a media connection. An error that has an event code is recorded as an event of the participant.

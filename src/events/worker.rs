@@ -224,7 +224,7 @@ impl Worker {
     /// Handles the outcomes of a request.
     fn done(&self, queue: &mut DeliveryQueue, done: Result<Vec<(i64, Outcome)>, tokio::task::JoinError>) {
         let random = || {
-            let bytes = self.app.ids().bytes();
+            let bytes = self.app.ids().entropy();
             u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
         };
         match done {

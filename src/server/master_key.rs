@@ -56,7 +56,7 @@ impl KeySource {
     pub(crate) async fn open(self, db: &Db, clock: &Clock, ids: &Ids) -> Result<MasterKey, ServerError> {
         let (key, name) = match self {
             KeySource::Given(key) => (*key, GIVEN.to_owned()),
-            KeySource::Memory => (MasterKey::new(&ids.bytes()), "the key in memory".into()),
+            KeySource::Memory => (MasterKey::new(&ids.entropy()), "the key in memory".into()),
             KeySource::File(path) => {
                 let there = path.try_exists().map_err(|error| ServerError::KeyFile(path.clone(), error))?;
                 if !there && keys::exist(db).await? {
@@ -96,7 +96,7 @@ impl KeySource {
     pub(crate) fn take(self, ids: &Ids) -> Result<MasterKey, ServerError> {
         match self {
             KeySource::Given(key) => Ok(*key),
-            KeySource::Memory => Ok(MasterKey::new(&ids.bytes())),
+            KeySource::Memory => Ok(MasterKey::new(&ids.entropy())),
             KeySource::File(path) => read_or_make(&path, ids),
         }
     }
@@ -137,10 +137,10 @@ fn read_or_make(path: &Path, ids: &Ids) -> Result<MasterKey, ServerError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |error| ServerError::KeyFile(path.to_owned(), error);
     if !path.try_exists().map_err(failed)? {
-        let draft = PathBuf::from(format!("{}.{}", path.display(), ids.resource()));
+        let draft = PathBuf::from(format!("{}.{}", path.display(), ids.unique()));
         let write = || {
             let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
-            file.write_all(MasterKey::text(&ids.bytes()).as_bytes())?;
+            file.write_all(MasterKey::text(&ids.entropy()).as_bytes())?;
             file.sync_all()?;
             match std::fs::hard_link(&draft, path) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

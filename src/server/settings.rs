@@ -11,6 +11,7 @@ use crate::domain::composition::Durations;
 use crate::domain::rate::{self, Rates};
 use crate::events::Config;
 use crate::http::tls::Tls;
+use crate::ids::Ids;
 use crate::store::Options;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,6 +112,14 @@ fn rates(chosen: &RateLimits) -> Result<Rates, ServerError> {
         rates.0.insert(name.clone(), *rate);
     }
     Ok(rates)
+}
+
+/// The source of ids: with the test API, one that can be reseeded, and is seeded by `--test-seed`.
+pub fn ids(args: &ServeArgs, ids: Ids) -> Ids {
+    if args.testing.test_api == TestApi::Off {
+        return ids;
+    }
+    args.testing.test_seed.map_or(ids, Ids::seeded).switchable()
 }
 
 pub fn seconds(seconds: u32) -> Duration {
