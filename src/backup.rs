@@ -124,7 +124,7 @@ pub async fn export(
     let mut out = Writer::start(out, &Header::new(schema, db.engine(), clock.now(), &keys.export))?;
     for table in Table::all(schema) {
         let columns = table.columns(schema);
-        let mut rows = conn.dump(table, &columns, None, PAGE).await?;
+        let mut rows = conn.dump(table, &columns, None, None, PAGE).await?;
         while let Some(last) = rows.last().cloned() {
             for mut row in rows {
                 sealing::reseal(table, &columns, &mut row, |name, sealed| {
@@ -133,7 +133,7 @@ pub async fn export(
                 out.row(table, &columns, &row)?;
             }
             progress.show(table.name, &out.totals);
-            rows = conn.dump(table, &columns, Some(&last), PAGE).await?;
+            rows = conn.dump(table, &columns, None, Some(&last), PAGE).await?;
         }
     }
     out.end(&keys.export)
@@ -189,7 +189,7 @@ pub async fn rewrap(db: &Db, master: &MasterKey, ids: &Ids) -> Result<u64, Backu
         if !columns.iter().any(|column| column.kind == Kind::Sealed) {
             continue;
         }
-        let mut rows = tx.dump(table, &columns, None, PAGE).await?;
+        let mut rows = tx.dump(table, &columns, None, None, PAGE).await?;
         while let Some(last) = rows.last().cloned() {
             for mut row in rows {
                 sealing::reseal(table, &columns, &mut row, |name, sealed| {
@@ -198,7 +198,7 @@ pub async fn rewrap(db: &Db, master: &MasterKey, ids: &Ids) -> Result<u64, Backu
                 tx.reseal(table, &columns, &row).await?;
                 count += 1;
             }
-            rows = tx.dump(table, &columns, Some(&last), PAGE).await?;
+            rows = tx.dump(table, &columns, None, Some(&last), PAGE).await?;
         }
     }
     tx.commit().await?;

@@ -116,6 +116,8 @@ const WAITING: &str = "SELECT DISTINCT e.account, e.region, e.stage_id FROM even
     WHERE e.position > $2 AND e.position <= $3 AND e.stage_id <> ''
         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.target = $1 AND d.account = e.account AND d.region = e.region
             AND d.stage_id = e.stage_id AND d.dead_at IS NULL)";
+// A reset may have deleted the event meanwhile. The row is locked, so that it waits for a reset that is under way.
+const LOCK_EVENT: &str = "UPDATE events SET written_at = written_at WHERE position = $1";
 const PARK: &str = "INSERT INTO deliveries (target, position, account, region, stage_id, attempts, since, next_at,
         dead_at, error)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -196,10 +198,13 @@ impl Conn {
         fetch!(fetch_all, self, StageKey, WAITING, target, after, last)
     }
 
-    /// Parks an event, or records another failure of it.
+    /// Parks an event, or records another failure of it. One that is no longer in the log is not parked.
     pub async fn park_delivery(&mut self, target: &str, row: Parked<'_>) -> Result<(), StoreError> {
         let Parked { position, stage, attempts, since, next_at, dead_at, error } = row;
         let (error, (account, region, stage_id)) = (OrEmpty(error), key_columns(stage));
+        if execute!(self, LOCK_EVENT, position)? == 0 {
+            return Ok(());
+        }
         execute!(self, PARK, target, position, account, region, stage_id, attempts, since, next_at, dead_at, error)
             .map(drop)
     }

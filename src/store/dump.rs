@@ -1,9 +1,11 @@
-//! Whole tables for backups, read page by page and written in batches. See [`super::tables`].
+//! Whole tables, or an account's rows of them, for backups and snapshots: read page by page and written in batches. See
+//! [`super::tables`].
 
 use super::sql::{execute, fetch};
 use super::sqlite;
 use super::tables::{Cell, Column, Kind, Table};
 use super::{Conn, Db, Json, RawConnectionMut, StoreError};
+use crate::model::arn::Scope;
 use crate::store::sqlx;
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
@@ -110,24 +112,28 @@ impl Conn {
         }
     }
 
-    /// Rows of a table in the order of its key, after the row `after`: their `columns`, which begin with the key.
+    /// Rows of a table in the order of its key, after the row `after`: their `columns`, which begin with the key. With a
+    /// scope, only the rows of that account and region.
     pub async fn dump(
         &mut self,
         table: &Table,
         columns: &[Column],
+        scope: Option<&Scope>,
         after: Option<&[Cell]>,
         limit: i64,
     ) -> Result<Vec<Vec<Cell>>, StoreError> {
-        let sql = select(table, columns, after.is_some());
+        let owner = owner(table, scope);
+        let sql = select(table, columns, &owner, after.is_some());
         let key = after.map_or(&[][..], |row| &row[..table.key]);
+        let bound = owner.iter().map(|(_, value)| value).chain(key);
         match self.raw() {
             RawConnectionMut::Sqlite(session) => {
                 sqlite::yield_budget().await;
-                let values: Vec<&dyn ToSql> = key.iter().map(|cell| cell as _).chain([&limit as _]).collect();
+                let values: Vec<&dyn ToSql> = bound.map(|cell| cell as _).chain([&limit as _]).collect();
                 session.rows(&sql, &values, usize::MAX, &[], |row, _| cells!(row.get, columns))
             }
             RawConnectionMut::Postgres(c, session) => {
-                let query = bound!(sqlx::query(AssertSqlSafe(sql)), key).bind(limit).persistent(session.named);
+                let query = bound!(sqlx::query(AssertSqlSafe(sql)), bound).bind(limit).persistent(session.named);
                 let rows = session.run(query.fetch_all(c)).await?;
                 let rows: sqlx::Result<_> = rows.iter().map(|row| cells!(row.try_get, columns)).collect();
                 Ok(rows?)
@@ -161,6 +167,24 @@ impl Conn {
         execute!(self, RELEASE).map(drop)
     }
 
+    /// Deletes the rows of a table, or those of one account and region. Returns how many there were.
+    pub async fn clear(&mut self, table: &Table, scope: Option<&Scope>) -> Result<u64, StoreError> {
+        let owner = owner(table, scope);
+        let sql = format!("DELETE FROM {}{}", table.name, condition(&owner, 1));
+        match self.raw() {
+            RawConnectionMut::Sqlite(session) => {
+                sqlite::yield_budget().await;
+                let values: Vec<&dyn ToSql> = owner.iter().map(|(_, value)| value as _).collect();
+                session.execute(&sql, &values)
+            }
+            RawConnectionMut::Postgres(c, session) => {
+                let values = owner.iter().map(|(_, value)| value);
+                let query = bound!(sqlx::query(AssertSqlSafe(sql)), values).persistent(session.named);
+                Ok(session.run(query.execute(c)).await?.rows_affected())
+            }
+        }
+    }
+
     /// Writes the encrypted columns of a row again.
     pub async fn reseal(&mut self, table: &Table, columns: &[Column], row: &[Cell]) -> Result<(), StoreError> {
         let (sql, order) = update_sealed(table, columns);
@@ -179,7 +203,7 @@ impl Conn {
 
     /// Whether a table has no row.
     pub async fn is_empty(&mut self, table: &Table) -> Result<bool, StoreError> {
-        Ok(self.dump(table, &table.columns[..table.key], None, 1).await?.is_empty())
+        Ok(self.dump(table, &table.columns[..table.key], None, None, 1).await?.is_empty())
     }
 
     /// Marks every node that holds a connection as dead.
@@ -192,14 +216,30 @@ fn names(columns: &[Column]) -> String {
     columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
 
-fn select(table: &Table, columns: &[Column], after: bool) -> String {
+/// The columns that say whose the rows of a table are, and their values for a scope. The rows of a table without them are
+/// of no account.
+fn owner(table: &Table, scope: Option<&Scope>) -> Vec<(&'static str, Cell)> {
+    let Some(Scope { account, region }) = scope else { return Vec::new() };
+    let values = [("account", account), ("region", region)];
+    let own = values.into_iter().filter(|(name, _)| table.columns.iter().any(|column| column.name == *name));
+    own.map(|(name, value)| (name, Cell::Text(value.clone()))).collect()
+}
+
+/// `WHERE` the owner's columns have the values of the parameters from `first` on.
+fn condition(owner: &[(&str, Cell)], first: usize) -> String {
+    let equal: Vec<_> = owner.iter().zip(first..).map(|((name, _), bound)| format!("{name} = ${bound}")).collect();
+    if equal.is_empty() { String::new() } else { format!(" WHERE {}", equal.join(" AND ")) }
+}
+
+fn select(table: &Table, columns: &[Column], owner: &[(&str, Cell)], after: bool) -> String {
     let key = names(&columns[..table.key]);
-    let mut sql = format!("SELECT {} FROM {}", names(columns), table.name);
-    let mut bound = 0;
+    let mut sql = format!("SELECT {} FROM {}{}", names(columns), table.name, condition(owner, 1));
+    let mut bound = owner.len();
     if after {
-        let place: Vec<_> = (1..=table.key).map(|n| format!("${n}")).collect();
-        bound = table.key;
-        let _ = write!(sql, " WHERE ({key}) > ({})", place.join(", "));
+        let place: Vec<_> = (bound + 1..=bound + table.key).map(|n| format!("${n}")).collect();
+        let and = if owner.is_empty() { "WHERE" } else { "AND" };
+        let _ = write!(sql, " {and} ({key}) > ({})", place.join(", "));
+        bound += table.key;
     }
     let _ = write!(sql, " ORDER BY {key} LIMIT ${}", bound + 1);
     sql
@@ -246,13 +286,21 @@ mod tests {
         let table = Table::named("sessions", 3).unwrap();
         let columns = table.columns(2);
         assert_eq!(
-            select(table, &columns, true),
+            select(table, &columns, &[], true),
             "SELECT account, region, stage_id, id, started_at, ended_at FROM sessions \
              WHERE (account, region, stage_id, id) > ($1, $2, $3, $4) ORDER BY account, region, stage_id, id LIMIT $5"
         );
         assert!(
-            select(table, &columns, false).ends_with("FROM sessions ORDER BY account, region, stage_id, id LIMIT $1")
+            select(table, &columns, &[], false)
+                .ends_with("FROM sessions ORDER BY account, region, stage_id, id LIMIT $1")
         );
+        let scope = Scope { account: "1".into(), region: "r".into() };
+        let page = select(table, &columns, &owner(table, Some(&scope)), true);
+        let expected = "FROM sessions WHERE account = $1 AND region = $2 AND (account, region, stage_id, id) > \
+                        ($3, $4, $5, $6) ORDER BY account, region, stage_id, id LIMIT $7";
+        assert!(page.ends_with(expected), "{page}");
+        let keys = Table::named("access_keys", 2).unwrap();
+        assert_eq!(owner(keys, Some(&scope)), [("account", Cell::Text("1".into()))]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! it serves both. There are no rules here; they are in [`crate::domain`].
 
 mod access_keys;
+mod account_state;
 mod change_notifications;
 mod changes;
 mod columns;
@@ -29,6 +30,7 @@ mod postgres;
 mod public_keys;
 mod replications;
 mod resources;
+mod row_check;
 mod sessions;
 mod signing_keys;
 mod sql;
@@ -61,6 +63,7 @@ pub use outbox::{EventRow, OutboxRow};
 pub use participants::{MAX_VISIBLE, ParticipantFilter, ParticipantRow, SessionKey, VisibleParticipantRow};
 pub use public_keys::PublicKeyRow;
 pub use replications::ReplicationRow;
+pub use row_check::check_row;
 pub use sessions::SessionRow;
 pub use signing_keys::SigningKeyRow;
 pub use stages::{Due, StageRevisionRow, StageRow};

@@ -26,7 +26,7 @@ pub struct Column {
 }
 
 /// A table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
     pub name: &'static str,
     /// The migration that added it.
@@ -90,6 +90,19 @@ macro_rules! tables {
 
 /// Tables that are not in a backup, as they describe running servers: locks, nodes, and where media are.
 pub const EXCLUDED: &[&str] = &["locks", "nodes", "media_homes"];
+
+/// The table of the nodes that have the media of stages.
+pub const MEDIA_HOMES: Table = Table {
+    name: "media_homes",
+    since: 3,
+    key: 3,
+    columns: &[
+        Column { name: "account", kind: Kind::Text, since: 3 },
+        Column { name: "region", kind: Kind::Text, since: 3 },
+        Column { name: "stage_id", kind: Kind::Text, since: 3 },
+        Column { name: "node_id", kind: Kind::Text, since: 3 },
+    ],
+};
 
 /// The tables of a backup, in its order.
 pub const TABLES: &[Table] = tables! {

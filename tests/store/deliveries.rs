@@ -95,8 +95,8 @@ conformance! {
         let a = key("a");
         tx.park_delivery("t", parked(2, &a, 1)).await.unwrap();
         tx.park_delivery("t", Parked { stage: None, ..parked(1, &a, 1) }).await.unwrap();
-        for other in other_scopes() {
-            tx.park_delivery("t", parked(9, &of(&other, "b"), 1)).await.unwrap();
+        for (position, other) in (4..).zip(other_scopes()) {
+            tx.park_delivery("t", parked(position, &of(&other, "b"), 1)).await.unwrap();
         }
         assert_eq!(tx.waiting_stages("t", 2, 5).await.unwrap(), std::slice::from_ref(&a));
         assert_eq!(tx.waiting_stages("t", 3, 5).await.unwrap(), []);

@@ -107,7 +107,7 @@ async fn a_snapshot_does_not_see_later_commits() {
         tx.insert_stage(&scope(), &stage("s", 1)).await.unwrap();
         tx.commit().await.unwrap();
         assert!(snapshot.is_empty(table).await.unwrap());
-        assert!(snapshot.dump(table, &table.columns(SCHEMA), None, 9).await.unwrap().is_empty());
+        assert!(snapshot.dump(table, &table.columns(SCHEMA), None, None, 9).await.unwrap().is_empty());
         drop(snapshot);
         assert!(!db.snapshot().await.unwrap().is_empty(table).await.unwrap());
         db.close().await;
@@ -151,10 +151,10 @@ conformance! {
         }
         let table = Table::named("stages", SCHEMA).unwrap();
         let columns = table.columns(SCHEMA);
-        let mut rows = tx.dump(table, &columns, None, 3).await.unwrap();
+        let mut rows = tx.dump(table, &columns, None, None, 3).await.unwrap();
         for expected in [6, 7, 7] {
             let last = rows.last().cloned();
-            rows.extend(tx.dump(table, &columns, last.as_deref(), 3).await.unwrap());
+            rows.extend(tx.dump(table, &columns, None, last.as_deref(), 3).await.unwrap());
             assert_eq!(rows.len(), expected);
         }
         assert_eq!(rows[6][2], Cell::Text("s6".into()));
@@ -166,7 +166,7 @@ conformance! {
         // None of these is inserted, and the transaction remains usable.
         assert!(matches!(tx.restore(table, &columns, &rows[4..]).await, Err(StoreError::Duplicate(_))));
         tx.restore(table, &columns, &rows[5..]).await.unwrap();
-        let restored = tx.dump(table, &columns, None, 100).await.unwrap();
+        let restored = tx.dump(table, &columns, None, None, 100).await.unwrap();
         assert_eq!(restored[..7], rows);
         assert_eq!(restored.len(), 14);
     }
@@ -183,7 +183,7 @@ conformance! {
         });
         tx.restore(table, &before, &[cells.collect()]).await.unwrap();
         let columns = table.columns(SCHEMA);
-        let row = tx.dump(table, &columns, None, 1).await.unwrap().remove(0);
+        let row = tx.dump(table, &columns, None, None, 1).await.unwrap().remove(0);
         let told = columns.iter().position(|column| column.name == "told").unwrap();
         assert_eq!(row[told], Cell::Number(0));
     }

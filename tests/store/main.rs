@@ -80,6 +80,7 @@ macro_rules! conformance {
     )*};
 }
 
+mod account_state;
 mod deliveries;
 mod dump;
 mod inspect;
