@@ -11,6 +11,7 @@ pub mod format;
 mod progress;
 mod reading;
 mod sealing;
+pub mod snapshot;
 
 pub use progress::Progress;
 

@@ -184,6 +184,7 @@ fn libraries_stay_in_their_rooms() {
         ("prometheus_client", &["metrics"]),
         ("tokio_rustls", &["events", "http"]),
         ("toml::", &["cli", "events"]),
+        ("saphyr_parser", &["testing"]),
         ("aws_sdk_eventbridge", &["events"]),
     ] {
         for (room, path, text) in rooms() {

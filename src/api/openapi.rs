@@ -38,6 +38,15 @@ pub fn document() -> Value {
     })
 }
 
+/// Adds the schemas of a shape and of its members to a document.
+pub fn add_schemas(document: &mut Value, def: &'static Def) {
+    let mut schemas = BTreeMap::new();
+    collect(&mut schemas, def);
+    for (name, schema) in schemas {
+        document["components"]["schemas"][name] = schema;
+    }
+}
+
 /// A document as YAML.
 pub fn yaml(document: &Value) -> String {
     let mut text = String::from("# Written by `greenroom openapi`; do not edit.\n");

@@ -21,7 +21,7 @@ mod course;
 pub(super) use course::advance;
 
 /// The lock for starting a composition and for deleting a resource that a composition may use.
-const USE: &str = "compositions";
+pub(super) const USE: &str = "compositions";
 
 /// Starts a composition of a stage.
 pub async fn start(ctx: OperationContext, input: StartCompositionRequest) -> Result<StartCompositionResponse, Fault> {

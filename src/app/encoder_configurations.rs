@@ -11,25 +11,38 @@ use crate::model::encoder_configuration::{
 };
 use crate::model::fault::Fault;
 use crate::model::page::Position;
-use crate::store::{EncoderConfigurationRow, Json};
+use crate::store::{Conn, EncoderConfigurationRow, Json};
 
 /// Creates an encoder configuration.
 pub async fn create(
     ctx: OperationContext,
     input: CreateEncoderConfigurationRequest,
 ) -> Result<CreateEncoderConfigurationResponse, Fault> {
-    let row = EncoderConfigurationRow {
+    let row = new(&ctx, input)?;
+    let mut tx = ctx.write().await?;
+    insert(&ctx, &mut tx, &row).await?;
+    tx.commit().await?;
+    Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&ctx.scope, row)) })
+}
+
+/// The row of a new encoder configuration.
+pub(super) fn new(
+    ctx: &OperationContext,
+    input: CreateEncoderConfigurationRequest,
+) -> Result<EncoderConfigurationRow, Fault> {
+    Ok(EncoderConfigurationRow {
         id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         video: Json(domain::encoder_configuration::video(input.video)?),
         tags: Json(domain::tag::given(input.tags)?),
         created_at: ctx.now().0,
-    };
-    let mut tx = ctx.write().await?;
-    quota::check(&ctx, &mut tx, ResourceKind::EncoderConfiguration).await?;
-    tx.insert_encoder_configuration(&ctx.scope, &row).await?;
-    tx.commit().await?;
-    Ok(CreateEncoderConfigurationResponse { encoder_configuration: Some(configuration(&ctx.scope, row)) })
+    })
+}
+
+/// Adds an encoder configuration within the quota.
+pub(super) async fn insert(ctx: &OperationContext, tx: &mut Conn, row: &EncoderConfigurationRow) -> Result<(), Fault> {
+    quota::check(ctx, tx, ResourceKind::EncoderConfiguration).await?;
+    Ok(tx.insert_encoder_configuration(&ctx.scope, row).await?)
 }
 
 /// Shows an encoder configuration.

@@ -21,6 +21,19 @@ pub async fn create(
     ctx: OperationContext,
     input: CreateIngestConfigurationRequest,
 ) -> Result<CreateIngestConfigurationResponse, Fault> {
+    let stage = input.stage_arn.clone();
+    let mut row = new(&ctx, input)?;
+    let mut tx = ctx.write().await?;
+    insert(&ctx, &mut tx, &mut row, stage).await?;
+    tx.commit().await?;
+    Ok(CreateIngestConfigurationResponse { ingest_configuration: Some(configuration(&ctx.scope, row)) })
+}
+
+/// The row of a new ingest configuration that is not attached to a stage yet.
+pub(super) fn new(
+    ctx: &OperationContext,
+    input: CreateIngestConfigurationRequest,
+) -> Result<IngestConfigurationRow, Fault> {
     let attributes = input.attributes.unwrap_or_default();
     domain::token::attributes("attributes", &attributes)?;
     let insecure = input.insecure_ingest.unwrap_or_default().0;
@@ -29,13 +42,13 @@ pub async fn create(
     }
     let redundant = input.redundant_ingest.unwrap_or_default().0;
     let id = ctx.app.ids.resource();
-    let mut row = IngestConfigurationRow {
-        stream_key: stream_key(&ctx, &id).0,
+    Ok(IngestConfigurationRow {
+        stream_key: stream_key(ctx, &id).0,
         participant_id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         stage_id: None,
         protocol: input.ingest_protocol,
-        credentials: Json(credentials(&ctx, &id, redundant)),
+        credentials: Json(credentials(ctx, &id, redundant)),
         redundant,
         state: IngestConfigurationState::Inactive,
         user_id: input.user_id.unwrap_or_default().0,
@@ -43,17 +56,23 @@ pub async fn create(
         tags: Json(domain::tag::given(input.tags)?),
         created_at: ctx.now().0,
         id,
-    };
-    let mut tx = ctx.write().await?;
-    quota::check(&ctx, &mut tx, ResourceKind::IngestConfiguration).await?;
-    if let Some(arn) = input.stage_arn {
+    })
+}
+
+/// Adds an ingest configuration within the quota, attached to a stage if one is given.
+pub(super) async fn insert(
+    ctx: &OperationContext,
+    tx: &mut Conn,
+    row: &mut IngestConfigurationRow,
+    stage: Option<IngestConfigurationStageArn>,
+) -> Result<(), Fault> {
+    quota::check(ctx, tx, ResourceKind::IngestConfiguration).await?;
+    if let Some(arn) = stage {
         // This operation declares no ResourceNotFoundException.
-        let stage = stage_of(&ctx.scope, &mut tx, &arn).await?;
+        let stage = stage_of(&ctx.scope, tx, &arn).await?;
         row.stage_id = stage.map_err(|arn| Fault::validation(format!("stageArn: Resource: {arn} not found")))?;
     }
-    tx.insert_ingest_configuration(&ctx.scope, &row).await?;
-    tx.commit().await?;
-    Ok(CreateIngestConfigurationResponse { ingest_configuration: Some(configuration(&ctx.scope, row)) })
+    Ok(tx.insert_ingest_configuration(&ctx.scope, row).await?)
 }
 
 /// Shows an ingest configuration, with its secrets.
@@ -219,7 +238,7 @@ fn stage_arn(scope: &Scope, id: Option<&str>) -> IngestConfigurationStageArn {
     id.map_or_else(|| "".into(), |id| IngestConfigurationStageArn::new(scope, id))
 }
 
-fn configuration(scope: &Scope, row: IngestConfigurationRow) -> IngestConfiguration {
+pub(super) fn configuration(scope: &Scope, row: IngestConfigurationRow) -> IngestConfiguration {
     IngestConfiguration {
         arn: IngestConfigurationArn::new(scope, &row.id),
         stage_arn: stage_arn(scope, row.stage_id.as_deref()),

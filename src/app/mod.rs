@@ -28,6 +28,7 @@ pub mod stages;
 pub mod storage_configurations;
 mod store_counts;
 pub mod tags;
+pub mod test_state;
 pub mod tokens;
 pub mod views;
 
@@ -156,6 +157,15 @@ impl App {
     pub fn node(&self) -> String {
         self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Commits changes of stages, and notifies subscribers.
+    async fn commit(&self, mut tx: Conn) -> Result<(), StoreError> {
+        let noted = tx.take_noted();
+        tx.commit().await?;
+        self.notifier.publish(noted);
+        self.notifier.notify();
+        Ok(())
+    }
 }
 
 /// The operator's settings.
@@ -259,6 +269,8 @@ pub struct OperationContext {
     pub scope: Scope,
     /// The part of the authorization that depends on tags: checked in the transaction of the operation.
     authorization: Option<Arc<AuthorizationRequest>>,
+    /// The time at which the operation happens, where it is in the past: it is recorded, and not announced by events.
+    past: Option<Timestamp>,
 }
 
 impl From<ValidationErrors> for Fault {
@@ -270,7 +282,7 @@ impl From<ValidationErrors> for Fault {
 impl OperationContext {
     /// The context of a request that is authorized already.
     pub fn new(app: Arc<App>, scope: Scope) -> Self {
-        OperationContext { app, scope, authorization: None }
+        OperationContext { app, scope, authorization: None, past: None }
     }
 
     /// A connection for reading. If the authorization depends on tags, it reads from one snapshot, in which the request is
@@ -297,16 +309,17 @@ impl OperationContext {
     }
 
     /// Commits a change of a stage, and notifies subscribers.
-    pub async fn commit(&self, mut tx: Conn) -> Result<(), StoreError> {
-        let noted = tx.take_noted();
-        tx.commit().await?;
-        self.app.notifier.publish(noted);
-        self.app.notifier.notify();
-        Ok(())
+    pub async fn commit(&self, tx: Conn) -> Result<(), StoreError> {
+        self.app.commit(tx).await
+    }
+
+    /// The context of an operation that happened at a time in the past.
+    fn at(&self, past: Timestamp) -> Self {
+        OperationContext { past: Some(past), ..self.clone() }
     }
 
     fn now(&self) -> Timestamp {
-        self.app.clock.now()
+        self.past.unwrap_or_else(|| self.app.clock.now())
     }
 
     /// The id in `arn`, unless the resource is another account's or region's, which is as if it did not exist.

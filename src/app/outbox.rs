@@ -29,14 +29,14 @@ struct Envelope<'a> {
     detail: &'a Detail,
 }
 
-/// Writes events of a stage, in the transaction of the change.
+/// Writes events of a stage, in the transaction of the change. What is recorded of the past is not announced.
 pub(super) async fn enqueue(
     ctx: &OperationContext,
     tx: &mut Conn,
     stage: &str,
     events: &[OutboxEvent],
 ) -> Result<(), StoreError> {
-    if events.is_empty() {
+    if events.is_empty() || ctx.past.is_some() {
         return Ok(());
     }
     let (scope, now) = (&ctx.scope, ctx.now().0);

@@ -10,33 +10,41 @@ use crate::model::public_key::{
     ImportPublicKeyResponse, ListPublicKeysRequest, ListPublicKeysResponse, MaxPublicKeyResults, PublicKey,
     PublicKeyArn, PublicKeyFingerprint, PublicKeyMaterial, PublicKeySummary,
 };
-use crate::store::{Json, PublicKeyRow, StoreError};
+use crate::store::{Conn, Json, PublicKeyRow, StoreError};
 
 /// Imports a P-384 public key.
 pub async fn import(ctx: OperationContext, input: ImportPublicKeyRequest) -> Result<ImportPublicKeyResponse, Fault> {
+    let row = new(&ctx, input)?;
+    let mut tx = ctx.write().await?;
+    insert(&ctx, &mut tx, &row).await?;
+    tx.commit().await?;
+    Ok(ImportPublicKeyResponse { public_key: Some(public_key(&ctx.scope, row)) })
+}
+
+/// The row of a new public key.
+pub(super) fn new(ctx: &OperationContext, input: ImportPublicKeyRequest) -> Result<PublicKeyRow, Fault> {
     let fingerprint = domain::public_key::fingerprint(&input.public_key_material)?;
     let tags = domain::tag::given(input.tags)?;
-    let row = PublicKeyRow {
+    Ok(PublicKeyRow {
         id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         material: input.public_key_material.0,
         fingerprint,
         tags: Json(tags),
         created_at: ctx.now().0,
-    };
-    let mut tx = ctx.write().await?;
-    quota::check(&ctx, &mut tx, ResourceKind::PublicKey).await?;
-    match tx.insert_public_key(&ctx.scope, &row).await {
-        Err(StoreError::Duplicate(_)) => {
-            return Err(Fault::conflict(format!(
-                "publicKeyMaterial: the key with the fingerprint {} has been imported already",
-                row.fingerprint
-            )));
-        }
-        inserted => inserted?,
+    })
+}
+
+/// Adds a public key within the quota. A key that is there already is a conflict.
+pub(super) async fn insert(ctx: &OperationContext, tx: &mut Conn, row: &PublicKeyRow) -> Result<(), Fault> {
+    quota::check(ctx, tx, ResourceKind::PublicKey).await?;
+    match tx.insert_public_key(&ctx.scope, row).await {
+        Err(StoreError::Duplicate(_)) => Err(Fault::conflict(format!(
+            "publicKeyMaterial: the key with the fingerprint {} has been imported already",
+            row.fingerprint
+        ))),
+        inserted => Ok(inserted?),
     }
-    tx.commit().await?;
-    Ok(ImportPublicKeyResponse { public_key: Some(public_key(&ctx.scope, row)) })
 }
 
 /// Shows a public key.

@@ -10,54 +10,67 @@ use crate::model::session::StageSessionId;
 use crate::model::stage::{
     AutoParticipantRecordingConfiguration, CreateStageRequest, CreateStageResponse, DeleteStageRequest,
     DeleteStageResponse, GetStageRequest, GetStageResponse, ListStagesRequest, ListStagesResponse, MaxStageResults,
-    Stage, StageArn, StageEndpoint, StageEndpoints, StageSummary, UpdateStageRequest, UpdateStageResponse,
+    Stage, StageArn, StageEndpoint, StageEndpoints, StageName, StageSummary, UpdateStageRequest, UpdateStageResponse,
 };
+use crate::model::tag::Tags;
 use crate::store::{Conn, Json, SessionKey, StageRow, StoreError};
 
 /// Creates a stage, with participant tokens on request.
 pub async fn create(ctx: OperationContext, input: CreateStageRequest) -> Result<CreateStageResponse, Fault> {
-    let tags = domain::tag::given(input.tags)?;
+    let mut row = new(&ctx, input.name, input.tags, input.auto_participant_recording_configuration)?;
     let configurations = input.participant_token_configurations.unwrap_or_default().0;
     for (n, configuration) in configurations.iter().enumerate() {
         let member = format!("participantTokenConfigurations.{}.member.attributes", n + 1);
         domain::token::attributes(&member, &configuration.attributes.clone().unwrap_or_default())?;
     }
-    let recording = domain::stage::recording(input.auto_participant_recording_configuration);
-    let id = ctx.app.ids.resource();
     // Read before the transaction: a store in memory has one connection.
     let key = if configurations.is_empty() { None } else { Some(ctx.app.signing_key().await?) };
     let mint = || -> Result<Vec<_>, Fault> {
         let Some(key) = &key else { return Ok(Vec::new()) };
         let configurations = configurations.iter().cloned();
-        configurations.map(|configuration| super::tokens::mint(&ctx, key, &id, configuration)).collect()
+        configurations.map(|configuration| super::tokens::mint(&ctx, key, &row.id, configuration)).collect()
     };
-    let now = ctx.now().0;
-    let mut row = StageRow {
-        id: id.clone(),
-        name: input.name.unwrap_or_default().0,
-        tags: Json(tags),
-        recording: Json(recording),
-        recording_storage_id: None,
-        created_at: now,
-        quiet_since: now,
-        active_session: None,
-    };
-    let mut tx = ctx.write().await?;
-    quota::check(&ctx, &mut tx, ResourceKind::Stage).await?;
-    // This operation declares no ResourceNotFoundException.
-    row.recording_storage_id = storage_of(&ctx, &mut tx, &row.recording.0).await?.map_err(|arn| {
-        Fault::validation(format!(
-            "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
-        ))
-    })?;
-    tx.insert_stage(&ctx.scope, &row).await?;
     let tokens = mint()?;
+    let mut tx = ctx.write().await?;
+    insert(&ctx, &mut tx, &mut row).await?;
     tx.commit().await?;
     ctx.app.metrics.tokens.with_stage.inc_by(tokens.len() as u64);
     Ok(CreateStageResponse {
         stage: Some(stage(&ctx, row)),
         participant_tokens: (!tokens.is_empty()).then(|| tokens.into_iter().collect()),
     })
+}
+
+/// The row of a new stage.
+pub(super) fn new(
+    ctx: &OperationContext,
+    name: Option<StageName>,
+    tags: Option<Tags>,
+    recording: Option<AutoParticipantRecordingConfiguration>,
+) -> Result<StageRow, Fault> {
+    let now = ctx.now().0;
+    Ok(StageRow {
+        tags: Json(domain::tag::given(tags)?),
+        id: ctx.app.ids.resource(),
+        name: name.unwrap_or_default().0,
+        recording: Json(domain::stage::recording(recording)),
+        recording_storage_id: None,
+        created_at: now,
+        quiet_since: now,
+        active_session: None,
+    })
+}
+
+/// Adds a stage within the quota.
+pub(super) async fn insert(ctx: &OperationContext, tx: &mut Conn, row: &mut StageRow) -> Result<(), Fault> {
+    quota::check(ctx, tx, ResourceKind::Stage).await?;
+    // This operation declares no ResourceNotFoundException.
+    row.recording_storage_id = storage_of(ctx, tx, &row.recording.0).await?.map_err(|arn| {
+        Fault::validation(format!(
+            "autoParticipantRecordingConfiguration.storageConfigurationArn: Resource: {arn} not found"
+        ))
+    })?;
+    Ok(tx.insert_stage(&ctx.scope, row).await?)
 }
 
 /// Shows a stage.

@@ -11,7 +11,7 @@ use crate::model::storage_configuration::{
     ListStorageConfigurationsRequest, ListStorageConfigurationsResponse, MaxStorageConfigurationResults,
     S3StorageConfiguration, StorageConfiguration, StorageConfigurationArn, StorageConfigurationSummary,
 };
-use crate::store::{Json, StorageConfigurationRow};
+use crate::store::{Conn, Json, StorageConfigurationRow};
 
 /// The lock that is held to use, or to delete, a storage configuration.
 pub(super) const USE: &str = "use of storage configurations";
@@ -21,18 +21,31 @@ pub async fn create(
     ctx: OperationContext,
     input: CreateStorageConfigurationRequest,
 ) -> Result<CreateStorageConfigurationResponse, Fault> {
-    let row = StorageConfigurationRow {
+    let row = new(&ctx, input)?;
+    let mut tx = ctx.write().await?;
+    insert(&ctx, &mut tx, &row).await?;
+    tx.commit().await?;
+    Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&ctx.scope, row)) })
+}
+
+/// The row of a new storage configuration.
+pub(super) fn new(
+    ctx: &OperationContext,
+    input: CreateStorageConfigurationRequest,
+) -> Result<StorageConfigurationRow, Fault> {
+    Ok(StorageConfigurationRow {
         id: ctx.app.ids.resource(),
         name: input.name.unwrap_or_default().0,
         bucket: input.s3.bucket_name.0,
         tags: Json(domain::tag::given(input.tags)?),
         created_at: ctx.now().0,
-    };
-    let mut tx = ctx.write().await?;
-    quota::check(&ctx, &mut tx, ResourceKind::StorageConfiguration).await?;
-    tx.insert_storage_configuration(&ctx.scope, &row).await?;
-    tx.commit().await?;
-    Ok(CreateStorageConfigurationResponse { storage_configuration: Some(configuration(&ctx.scope, row)) })
+    })
+}
+
+/// Adds a storage configuration within the quota.
+pub(super) async fn insert(ctx: &OperationContext, tx: &mut Conn, row: &StorageConfigurationRow) -> Result<(), Fault> {
+    quota::check(ctx, tx, ResourceKind::StorageConfiguration).await?;
+    Ok(tx.insert_storage_configuration(&ctx.scope, row).await?)
 }
 
 /// Shows a storage configuration.

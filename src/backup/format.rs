@@ -107,7 +107,7 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins with the header.
-    pub fn start(out: W, header: &Header) -> Result<Self, BackupError> {
+    pub fn start(out: W, header: &impl Serialize) -> Result<Self, BackupError> {
         let mut writer = Writer { out, line: Vec::new(), digest: Context::new(&SHA256), totals: Totals::default() };
         writer.put(header);
         writer.flush_line()?;

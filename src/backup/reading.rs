@@ -6,6 +6,7 @@ use crate::secret::MasterKey;
 use crate::store::SCHEMA;
 use crate::store::tables::{Cell, Column, Kind, Table};
 use aws_lc_rs::digest::{Context, SHA256};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::{BufRead, Read as _};
@@ -32,9 +33,45 @@ pub(super) struct Reader<R> {
     pub totals: Totals,
 }
 
+/// The first line of a kind of file.
+pub(super) trait FileHeader: DeserializeOwned {
+    /// The member that has the version of the format.
+    const MEMBER: &'static str;
+    /// The error of a file of another kind.
+    const OTHER_KIND: &'static str;
+
+    /// The last migration of the store.
+    fn schema(&self) -> i64;
+
+    /// Version of the program that wrote it.
+    fn version(&self) -> &str;
+}
+
+impl FileHeader for Header {
+    const MEMBER: &'static str = "greenroomExport";
+    const OTHER_KIND: &'static str = "this is no export of greenroom; if the file is compressed, decompress it first";
+
+    fn schema(&self) -> i64 {
+        self.schema
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
 impl<R: BufRead> Reader<R> {
-    /// Reads and checks the header.
+    /// Reads and checks the header of an export.
     pub fn start(input: R, key: &MasterKey) -> Result<Self, BackupError> {
+        let (reader, header) = Reader::open::<Header>(input)?;
+        if !header.is_made_with(key) {
+            return Err(BackupError::OtherKey);
+        }
+        Ok(reader)
+    }
+
+    /// Reads the header of a file.
+    pub fn open<H: FileHeader>(input: R) -> Result<(Self, H), BackupError> {
         let mut reader = Reader {
             input,
             line: Vec::new(),
@@ -44,13 +81,12 @@ impl<R: BufRead> Reader<R> {
             columns: HashMap::new(),
             totals: Totals::default(),
         };
-        let none = "this is no export of greenroom; if the file is compressed, decompress it first";
         if !reader.read()? {
-            return Err(BackupError::Line(1, none.into()));
+            return Err(BackupError::Line(1, H::OTHER_KIND.into()));
         }
         let value: Value = serde_json::from_slice(&reader.line).unwrap_or_default();
-        match value["greenroomExport"].as_u64() {
-            None => return reader.error(none),
+        match value[H::MEMBER].as_u64() {
+            None => return reader.error(H::OTHER_KIND),
             Some(FORMAT) => {}
             Some(other) => {
                 return reader.error(&format!(
@@ -58,26 +94,23 @@ impl<R: BufRead> Reader<R> {
                 ));
             }
         }
-        let header: Header = match serde_json::from_value(value) {
+        let header: H = match serde_json::from_value(value) {
             Ok(header) => header,
             Err(error) => return reader.error(&format!("the header cannot be read: {}", message(&error))),
         };
-        if header.schema > SCHEMA {
+        let schema = header.schema();
+        if schema > SCHEMA {
             return reader.error(&format!(
-                "the file has the schema {} of greenroom {}, and this greenroom ({}) knows those up to {SCHEMA}: \
+                "the file has the schema {schema} of greenroom {}, and this greenroom ({}) knows those up to {SCHEMA}: \
                  import it with that version",
-                header.schema,
-                short(&header.version),
+                short(header.version()),
                 env!("CARGO_PKG_VERSION")
             ));
         }
-        if !header.is_made_with(key) {
-            return Err(BackupError::OtherKey);
-        }
-        reader.schema = header.schema;
-        reader.columns = Table::all(header.schema).map(|table| (table.name, table.columns(header.schema))).collect();
+        reader.schema = schema;
+        reader.columns = Table::all(schema).map(|table| (table.name, table.columns(schema))).collect();
         reader.digest.update(&reader.line);
-        Ok(reader)
+        Ok((reader, header))
     }
 
     /// The columns that the rows of a table have in this file.
@@ -141,7 +174,8 @@ impl<R: BufRead> Reader<R> {
         Ok(!self.line.is_empty())
     }
 
-    fn error<T>(&self, what: &str) -> Result<T, BackupError> {
+    /// The error of the line that was read last.
+    pub fn error<T>(&self, what: &str) -> Result<T, BackupError> {
         Err(BackupError::Line(self.number, what.to_owned()))
     }
 }

@@ -35,6 +35,7 @@ static SECTIONS: &[Section] = sections! {
         "test/ci.md": "CI",
         "test/containers.md": "Containers",
         "test/isolation.md": "Isolation",
+        "test/test-api.md": "Test API",
     }
     "Clients" {
         "clients/sdks.md": "AWS SDKs",

@@ -99,6 +99,11 @@ impl<K: Eq + Hash> TokenBuckets<K> {
         bucket.take(now)
     }
 
+    /// Fills the buckets of some keys.
+    pub fn forget(&mut self, is: impl Fn(&K) -> bool) {
+        self.0.retain(|key, _| !is(key));
+    }
+
     fn evict(&mut self, now: Timestamp) {
         self.0.retain(|_, bucket| !bucket.is_full(now));
         if self.0.len() >= MAX_BUCKETS {

@@ -31,6 +31,11 @@ impl Buckets {
         let Some(&rate) = rates.0.get(key.2) else { return true };
         self.0.take(key, Rate::per_second(rate), now).is_ok()
     }
+
+    /// Forgets the requests of some keys.
+    pub fn forget(&mut self, is: impl Fn(&Key) -> bool) {
+        self.0.forget(is);
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +69,8 @@ mod tests {
         assert!(buckets.take(key("b", "ImportPublicKey"), &rates, Timestamp(0)));
         assert!(buckets.take(key("a", "ListStages"), &rates, Timestamp(0)));
         assert!((0..100).all(|_| buckets.take(key("a", "GetStage"), &rates, Timestamp(0))), "no limit");
+        buckets.forget(|key| key.0 == "a");
+        assert!(buckets.take(key("a", "ImportPublicKey"), &rates, Timestamp(0)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::storage_configuration::StorageConfigurationArn;
 use super::tag::ResourceArn;
 
 /// Whose resources a request sees: every resource belongs to one account in one region.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
     /// Twelve digits.
     pub account: String,

@@ -6,7 +6,7 @@
 pub mod arn;
 pub mod common;
 pub mod composition;
-mod declare;
+pub(crate) mod declare;
 pub mod encoder_configuration;
 pub mod fault;
 pub mod ingest_configuration;

@@ -48,6 +48,24 @@ impl Def {
             (_, value) => value,
         }
     }
+
+    /// The path of a member of a value that this shape does not have.
+    pub fn unknown_member(&self, value: &Value, at: FieldPath<'_>) -> Option<String> {
+        match (&self.kind, value) {
+            (Kind::Structure { members }, Value::Object(object)) => object.iter().find_map(|(name, value)| {
+                let at = FieldPath::Member(&at, name);
+                match members.iter().find(|member| member.name == *name) {
+                    Some(member) => (member.def)().unknown_member(value, at),
+                    None => Some(at.to_string()),
+                }
+            }),
+            (Kind::List { member, .. }, Value::Array(items)) => {
+                let unknown = |(n, item)| member().unknown_member(item, FieldPath::Element(&at, n));
+                (1..).zip(items).find_map(unknown)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The kinds of AWS shapes.

@@ -1,7 +1,7 @@
 //! A request to the test API, parsed: who sends it, what it applies to, its parameters and its body.
 
 use super::endpoint::Parameters;
-use super::{TestState, access};
+use super::{Settings, TestState, access};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::json::explain;
@@ -11,12 +11,32 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// The accounts and regions that a request applies to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Selection {
     /// All of them (`all=true`).
     All,
     /// One account in one region.
     One(Scope),
+}
+
+impl Selection {
+    /// The account and region; `None` for all.
+    pub fn scope(&self) -> Option<&Scope> {
+        match self {
+            Selection::All => None,
+            Selection::One(scope) => Some(scope),
+        }
+    }
+}
+
+/// For the log.
+impl std::fmt::Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Selection::All => f.write_str("all"),
+            Selection::One(scope) => write!(f, "{} {}", scope.account, scope.region),
+        }
+    }
 }
 
 /// A request.
@@ -73,6 +93,18 @@ impl Call {
         }
     }
 
+    /// The account and region that resources are created in: those of the server where a request applies to all.
+    pub fn scope_or_default(&self) -> Scope {
+        let settings = &self.state.settings;
+        let default = || Scope { account: settings.account.clone(), region: settings.region.clone() };
+        self.selection.scope().cloned().unwrap_or_else(default)
+    }
+
+    /// Refuses a body, where a request has none.
+    pub fn no_body(&self) -> Result<(), Fault> {
+        if self.body.is_empty() { Ok(()) } else { Err(Fault::validation("body: this request has none")) }
+    }
+
     /// Requires `all=true`, where a request applies to the whole server.
     pub fn require_all(&self) -> Result<(), Fault> {
         match &self.selection {
@@ -89,8 +121,8 @@ pub fn problem(error: &serde_json::Error) -> String {
     if error.is_data() { error.to_string() } else { explain(error) }
 }
 
-/// Takes `account`, `region` and `all` from the query. The parameters of a signed request may only name what its signature
-/// allows.
+/// Takes `account`, `region` and `all` from the query. A signed request applies to the account of its access key, and one of
+/// the server's own account to any.
 fn select(state: &TestState, signer: Option<Scope>, query: &mut Vec<(String, String)>) -> Result<Selection, Fault> {
     let mut take = |name: &str| {
         let at = query.iter().position(|(key, _)| key == name)?;
@@ -105,21 +137,21 @@ fn select(state: &TestState, signer: Option<Scope>, query: &mut Vec<(String, Str
     if all && (account.is_some() || region.is_some()) {
         return Err(Fault::validation("all: cannot be used with account or region"));
     }
+    let Settings { account: own, region: default, .. } = &state.settings;
+    let others =
+        all || account.as_ref().is_some_and(|account| signer.as_ref().is_some_and(|signer| signer.account != *account));
+    if others && signer.as_ref().is_some_and(|signer| signer.account != *own) {
+        let member = if all { "all" } else { "account" };
+        let text =
+            format!("{member}: only access keys of the server's own account (--account) may act on other accounts");
+        return Err(Fault::denied(text));
+    }
     if all {
-        let refused = signer.is_some_and(|signer| signer.account != state.settings.account);
-        let text = "all: only access keys of the server's own account (--account) may act on all accounts";
-        return if refused { Err(Fault::denied(text)) } else { Ok(Selection::All) };
+        return Ok(Selection::All);
     }
-    if let Some(signer) = signer {
-        if account.is_some_and(|account| account != signer.account) {
-            return Err(Fault::denied("account: not the account of the access key"));
-        }
-        let region = region.unwrap_or(signer.region);
-        return check(state, Scope { account: signer.account, region }).map(Selection::One);
-    }
-    let account = account.unwrap_or_else(|| state.settings.account.clone());
-    let region = region.unwrap_or_else(|| state.settings.region.clone());
-    check(state, Scope { account, region }).map(Selection::One)
+    let signer = signer.unwrap_or_else(|| Scope { account: own.clone(), region: default.clone() });
+    let scope = Scope { account: account.unwrap_or(signer.account), region: region.unwrap_or(signer.region) };
+    check(state, scope).map(Selection::One)
 }
 
 fn check(state: &TestState, scope: Scope) -> Result<Scope, Fault> {

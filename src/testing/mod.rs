@@ -12,6 +12,7 @@ mod journal;
 mod openapi;
 mod participants;
 mod scenarios;
+mod seed;
 mod snapshots;
 mod state;
 
@@ -81,11 +82,12 @@ pub struct TestState {
     api: Arc<ApiState>,
     limits: Arc<Limits>,
     settings: Settings,
+    snapshots: snapshots::Snapshots,
 }
 
 impl TestState {
     pub fn new(app: Arc<App>, api: Arc<ApiState>, limits: Arc<Limits>, settings: Settings) -> Arc<TestState> {
-        Arc::new(TestState { app, api, limits, settings })
+        Arc::new(TestState { app, api, limits, settings, snapshots: snapshots::Snapshots::default() })
     }
 }
 

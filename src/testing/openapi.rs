@@ -1,6 +1,9 @@
 //! The description of the test API in the OpenAPI document.
 
+use super::seed::{SeedPolicy, SeedRequest, SeedTime};
 use super::{Endpoint, ROOT, endpoints};
+use crate::api::openapi::add_schemas;
+use crate::model::shape::Shape;
 use serde_json::{Map, Value, json};
 
 /// The tag of the endpoints.
@@ -12,6 +15,14 @@ pub fn describe(document: &mut Value) {
                 `--test-api=public` they are signed as those of the AWS API. A request applies to one account and region, or to all with \
                 `all=true`.";
     document["tags"] = json!([{"name": TAG, "description": text}]);
+    add_schemas(document, SeedRequest::def());
+    let schemas = &mut document["components"]["schemas"];
+    let description = SeedTime::def().doc;
+    schemas["SeedTime"] = json!({
+        "oneOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}],
+        "description": description,
+    });
+    schemas["SeedPolicy"] = json!({"type": "object", "description": SeedPolicy::def().doc});
     for endpoint in endpoints() {
         let method = endpoint.method.as_str().to_ascii_lowercase();
         let path = &mut document["paths"][format!("{ROOT}{}", endpoint.path)];
@@ -20,6 +31,14 @@ pub fn describe(document: &mut Value) {
         }
         path[method] = described(endpoint);
     }
+}
+
+/// The content of a body. The member `x-content-types` of a schema names other content types than JSON.
+fn content(mut schema: Value) -> Value {
+    let types = schema.as_object_mut().and_then(|schema| schema.remove("x-content-types"));
+    let types: Vec<String> = types.and_then(|types| serde_json::from_value(types).ok()).unwrap_or_default();
+    let types = if types.is_empty() { vec!["application/json".to_owned()] } else { types };
+    types.into_iter().map(|name| (name, json!({"schema": schema}))).collect::<Map<_, _>>().into()
 }
 
 fn described(endpoint: &Endpoint) -> Value {
@@ -32,7 +51,6 @@ fn described(endpoint: &Endpoint) -> Value {
         ("all", "true: the request applies to all accounts and regions."),
     ];
     parameters.extend(endpoint.query.iter().chain(&selection).map(|(name, text)| parameter(name, "query", text)));
-    let content = |schema: Value| json!({"application/json": {"schema": schema}});
     let error = json!({"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]});
     let mut operation = json!({
         "operationId": endpoint.name,

@@ -21,4 +21,5 @@ mod quotas;
 mod replay;
 mod replicas;
 mod sessions;
+mod test_state;
 mod tokens;
