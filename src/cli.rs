@@ -15,7 +15,9 @@ mod parse;
 mod participants;
 mod reference;
 mod serve;
+mod simulate;
 mod store;
+mod test_api;
 mod version;
 
 use crate::api;
@@ -64,6 +66,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Doctor(args) => return doctor(*args).await,
         Command::Join(args) => participants::join(*args).await,
         Command::Load(args) => participants::load(*args).await,
+        Command::Simulate(args) => simulate::run(*args).await,
         Command::Health(args) => health::run(&args).await,
         Command::Openapi => Ok(openapi()),
         Command::Completions(args) => reference::completions(args.shell),

@@ -1,5 +1,9 @@
 //! Timestamps and the injected clock. The only place that reads the system clock.
 
+mod controlled;
+
+pub use controlled::ControlledClock;
+
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,6 +17,10 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     pub fn plus(self, duration: Duration) -> Self {
         Timestamp(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    pub fn minus(self, duration: Duration) -> Self {
+        Timestamp(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The time rounded down to whole seconds.
@@ -64,7 +72,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// The wall clock and the monotonic clock at the first use of [`Clock::monotonic`].
-static ORIGIN: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (Clock::System.now(), Instant::now()));
+static ORIGIN: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (system_now(), Instant::now()));
 
 /// A source of time.
 #[derive(Clone, Debug)]
@@ -72,6 +80,8 @@ pub enum Clock {
     System,
     /// A clock that moves only by [`Clock::advance`], for tests.
     Manual(Arc<AtomicI64>),
+    /// The system's clock as the test API sets it.
+    Controlled(Arc<ControlledClock>),
 }
 
 /// The wall-clock time of the system, for code that takes a function.
@@ -80,27 +90,71 @@ pub fn system_time() -> SystemTime {
     SystemTime::now()
 }
 
+/// The wall-clock time of the system.
+#[expect(clippy::disallowed_methods, reason = "the only place that reads it")]
+fn system_now() -> Timestamp {
+    Timestamp(Utc::now().timestamp_millis())
+}
+
 impl Clock {
     /// A manual clock at `at`.
     pub fn manual(at: Timestamp) -> Self {
         Clock::Manual(Arc::new(AtomicI64::new(at.0)))
     }
 
-    /// The wall-clock time.
-    #[expect(clippy::disallowed_methods, reason = "the only place that reads it")]
+    /// A clock that the test API sets; it shows the system's time at first.
+    pub fn controlled() -> Self {
+        Clock::Controlled(Arc::default())
+    }
+
+    /// The wall-clock time: that of everything that the service records, and of what is due.
     pub fn now(&self) -> Timestamp {
         match self {
-            Clock::System => Timestamp(Utc::now().timestamp_millis()),
+            Clock::System => system_now(),
             Clock::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+            Clock::Controlled(clock) => clock.show(system_now()),
+        }
+    }
+
+    /// The wall-clock time for what other machines and leases are measured by, such as signatures: the test API does not
+    /// change it. A manual clock replaces it.
+    pub fn real(&self) -> Timestamp {
+        match self {
+            Clock::System | Clock::Controlled(_) => system_now(),
+            Clock::Manual(_) => self.now(),
         }
     }
 
     /// Time for measuring durations within the process: it starts at the wall clock's time and advances monotonically, so a
-    /// step of the wall clock does not change it. It must not be stored. A manual clock serves as both.
+    /// step of the wall clock does not change it. It must not be stored. The test API does not change it; a manual clock
+    /// serves as both.
     pub fn monotonic(&self) -> Timestamp {
         match self {
-            Clock::System => ORIGIN.0.plus(ORIGIN.1.elapsed()),
+            Clock::System | Clock::Controlled(_) => ORIGIN.0.plus(ORIGIN.1.elapsed()),
             Clock::Manual(_) => self.now(),
+        }
+    }
+
+    /// [`monotonic`](Self::monotonic), as the test API sets it: for durations that tests shorten by moving the clock.
+    pub fn virtual_monotonic(&self) -> Timestamp {
+        match self {
+            Clock::System | Clock::Manual(_) => self.monotonic(),
+            Clock::Controlled(clock) => clock.show(self.monotonic()),
+        }
+    }
+
+    /// Real time until the clock shows `at`, zero if it does; `None` while the test API has stopped the clock before.
+    pub fn until(&self, at: Timestamp) -> Option<Duration> {
+        let left = Duration::from_millis(u64::try_from(at.0.saturating_sub(self.now().0)).unwrap_or(0));
+        let stopped = self.control().is_some_and(ControlledClock::is_frozen);
+        (left.is_zero() || !stopped).then_some(left)
+    }
+
+    /// The control of the test API, if it has this clock.
+    pub fn control(&self) -> Option<&ControlledClock> {
+        match self {
+            Clock::Controlled(clock) => Some(clock),
+            Clock::System | Clock::Manual(_) => None,
         }
     }
 

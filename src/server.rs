@@ -7,6 +7,7 @@ mod media;
 mod metrics;
 mod routes;
 mod settings;
+mod testing;
 
 pub use error::ServerError;
 pub(crate) use http::open_tls;
@@ -27,7 +28,7 @@ use crate::http::{HttpServer, HttpService, Limits};
 use crate::ids::Ids;
 use crate::signaling::SignalingState;
 use crate::store::Db;
-use crate::testing::{self, TestState};
+use crate::testing::{Settings as TestSettings, TestState};
 use routes::Routes;
 use settings::{Valid, app_settings, is_proxied, seconds};
 use std::net::{SocketAddr, UdpSocket};
@@ -89,7 +90,13 @@ impl Sockets {
 
 impl Server {
     /// Binds the sockets, opens the store and migrates it.
+    ///
+    /// With the test API, the system's clock is replaced by one that the test API controls.
     pub async fn start(args: ServeArgs, clock: Clock, ids: Ids) -> Result<Server, ServerError> {
+        let clock = match clock {
+            Clock::System if args.testing.test_api != TestApi::Off => Clock::controlled(),
+            clock => clock,
+        };
         let Valid { source, given, rates, tls, targets } = Valid::of(&args)?;
         let served = args.telemetry.served(args.listen, is_proxied(&args));
         // Ports are bound before the store is opened, so that a port in use leaves no files behind.
@@ -145,8 +152,11 @@ impl Server {
         metrics::sample(&metrics, &limits, &api, &connections);
         let (metrics_socket, metrics_address) = metrics_socket.unzip();
         let metrics_http = metrics_socket.map(|socket| metrics::server(socket, app.clone(), http_settings.clone()));
-        let testing = testing::Settings::new(args.testing.test_api, &args.account, &args.region);
-        let testing = testing.map(|settings| TestState::new(app.clone(), api.clone(), limits.clone(), settings));
+        let test_settings = TestSettings::new(args.testing.test_api, &args.account, &args.region);
+        let testing = test_settings.map(|settings| {
+            let hooks = testing::hooks(&connections, events.settling());
+            TestState::new(app.clone(), api.clone(), limits.clone(), settings, hooks)
+        });
         let routes = Routes {
             app: app.clone(),
             api: api.clone(),

@@ -47,7 +47,7 @@ pub async fn verify<T>(
         length?;
         let _in_flight = state.reserve_in_flight(&exchange)?;
         let known = find_caller(state, &authorization).await?;
-        authorization.check_head(&app.settings().regions, app.clock().now(), app.settings().clock_skew)?;
+        authorization.check_head(&app.settings().regions, app.clock().real(), app.settings().clock_skew)?;
         Ok((target, authorization, known))
     };
     let (target, authorization, mut known) = match checked.await {

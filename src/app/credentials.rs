@@ -133,7 +133,7 @@ impl App {
         if !same {
             return Err(unknown());
         }
-        if cached.row.expires_at.is_some_and(|at| at <= self.clock.now().0) {
+        if cached.row.expires_at.is_some_and(|at| at <= self.clock.real().0) {
             self.key_cache.remove(key);
             let text = "The security token included in the request is expired";
             return Err(Fault::rejected(RejectionKind::ExpiredToken, text));
@@ -146,7 +146,7 @@ impl App {
         if self.development_account(key).is_some() {
             return Ok(());
         }
-        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        let (now, monotonic) = (self.clock.real(), self.clock.monotonic());
         if !self.last_used.is_due(key, monotonic) {
             return Ok(());
         }

@@ -186,6 +186,15 @@ impl EventTarget {
         .await
     }
 
+    /// When the next parked event is due, of those that are not due yet.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
+        retry(|| async {
+            let next = self.app.db.read().await?.next_delivery(&self.name, self.app.clock.now().0).await?;
+            Ok(next.map(Timestamp))
+        })
+        .await
+    }
+
     /// Parked events that are due, up to `limit`.
     pub async fn due(&self, limit: usize) -> Result<Vec<Due>, Fault> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -1,7 +1,8 @@
 //! The clock that nodes measure leases with: the database's, so that it is the same for all of them.
 //!
 //! It is read with every heartbeat, and advances with the monotonic clock in between. An embedded store has one node, and
-//! uses that node's clock; so does a test whose clock is manual.
+//! uses that node's clock; so does a test whose clock is manual. The test API does not move it: a jump of the service's clock
+//! must not end leases.
 
 use super::App;
 use crate::clock::{Clock, Timestamp};
@@ -34,7 +35,7 @@ impl LeaseClock {
     fn now(&self, clock: &Clock) -> Timestamp {
         match self.state().ahead {
             Some(ahead) => Timestamp(clock.monotonic().0.saturating_add(ahead)),
-            None => clock.now(),
+            None => clock.real(),
         }
     }
 

@@ -8,12 +8,14 @@ pub mod compositions;
 pub mod connections;
 pub mod credentials;
 pub mod deliveries;
+pub mod due;
 pub mod encoder_configurations;
 pub mod event_log;
 pub mod ingest_configurations;
 pub mod keys;
 pub mod lease_clock;
 pub mod leases;
+mod muted;
 pub mod nodes;
 pub mod outbox;
 pub mod participants;
@@ -31,6 +33,8 @@ pub mod tags;
 pub mod test_state;
 pub mod tokens;
 pub mod views;
+
+pub use muted::{MediaKind, Muted};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AccountQuotas, Quotas, Regions};
@@ -71,6 +75,7 @@ pub struct App {
     pub(in crate::app) readiness: readiness::Readiness,
     pub(in crate::app) lease_clock: lease_clock::LeaseClock,
     pub(in crate::app) notifier: views::ChangeNotifier,
+    pub(in crate::app) muted: Muted,
     /// The greatest position of the event log that is known.
     pub(in crate::app) log_end: watch::Sender<i64>,
 }
@@ -105,6 +110,7 @@ impl App {
             readiness: readiness::Readiness::default(),
             lease_clock: lease_clock::LeaseClock::default(),
             notifier: views::ChangeNotifier::default(),
+            muted: Muted::default(),
             log_end: watch::Sender::new(0),
         })
     }
@@ -141,6 +147,11 @@ impl App {
     /// What is notified of changes.
     pub fn notifier(&self) -> &views::ChangeNotifier {
         &self.notifier
+    }
+
+    /// The media that simulated participants have muted.
+    pub fn muted(&self) -> &Muted {
+        &self.muted
     }
 
     /// The greatest position of the event log that is known, from now on.

@@ -23,6 +23,8 @@ const BATCH: i64 = 200;
 const PAGE: i64 = 100;
 /// How long what is left of a deleted stage is kept: longer than any token for it is valid.
 const TOMBSTONES: Duration = Duration::from_secs(15 * 24 * 3600);
+/// How long it takes at most until every node has seen that a stage was deleted.
+const SEEN: Duration = Duration::from_secs(60);
 /// How long a fenced node is remembered: longer than any transaction of its own lasts.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -222,9 +224,10 @@ async fn apply_due(app: &Arc<App>, stages: &[StageKey], fenced: Option<&str>) ->
 }
 
 async fn delete_tombstones(app: &Arc<App>) -> Result<(), Fault> {
-    let before = app.clock.now().0 - i64::try_from(TOMBSTONES.as_millis()).unwrap_or(i64::MAX);
+    // They have the time of the lease clock; how long tokens are valid is measured by the service's.
+    let before = app.clock.now().minus(TOMBSTONES).min(app.lease_now().minus(SEEN));
     let mut tx = app.db.write().await?;
-    tx.forget_deleted_stages(before).await?;
+    tx.forget_deleted_stages(before.0).await?;
     Ok(tx.commit().await?)
 }
 

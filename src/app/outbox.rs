@@ -100,11 +100,12 @@ pub async fn trim(app: &Arc<App>) -> Result<(), Fault> {
     loop {
         let deleted = retry(|| async {
             let mut tx = app.db.write().await?;
-            let ago = |time: Duration| app.clock.now().0 - i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+            let abandoned = app.lease_now().minus(ABANDONED).0;
             let targets = tx.event_targets(TARGETS).await?.into_iter();
-            let slowest = targets.filter(|row| row.lease_ends_at > ago(ABANDONED)).map(|row| row.position).min();
+            let slowest = targets.filter(|row| row.lease_ends_at > abandoned).map(|row| row.position).min();
             let end = tx.log_end().await?;
-            let deleted = tx.trim_log(ago(app.settings.events.retention), slowest.unwrap_or(end), BATCH).await?;
+            let before = app.clock.now().minus(app.settings.events.retention).0;
+            let deleted = tx.trim_log(before, slowest.unwrap_or(end), BATCH).await?;
             tx.commit().await?;
             Ok(deleted)
         })

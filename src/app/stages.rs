@@ -80,6 +80,12 @@ pub async fn get(ctx: OperationContext, input: GetStageRequest) -> Result<GetSta
     Ok(GetStageResponse { stage: Some(stage(&ctx, row)) })
 }
 
+/// The ids of the stages with a name, two at most, the oldest first.
+pub async fn named(ctx: &OperationContext, name: &str) -> Result<Vec<String>, Fault> {
+    let rows = ctx.read().await?.stages_named(&ctx.scope, name, 2).await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
 /// Lists the stages of the account in the region, in the order of their creation.
 pub async fn list(ctx: OperationContext, input: ListStagesRequest) -> Result<ListStagesResponse, Fault> {
     let size = input.max_results.unwrap_or(MaxStageResults(50));

@@ -17,7 +17,7 @@ impl App {
     /// Counts what is in the store, unless the last count is recent.
     pub async fn count(&self) {
         let (gauges, now) = (&self.metrics.store_counts, self.clock.now());
-        if !gauges.is_due(now.0, INTERVAL) {
+        if !gauges.is_due(self.clock.monotonic().0, INTERVAL) {
             return;
         }
         let counting = async { counts(&mut self.db.read().await?, now).await };

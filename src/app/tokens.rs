@@ -32,6 +32,30 @@ pub async fn create(
     Ok(CreateParticipantTokenResponse { participant_token: Some(token) })
 }
 
+/// Creates tokens of new participants for one stage, as [`create`] does.
+pub async fn create_all(
+    ctx: &OperationContext,
+    stage: &str,
+    configurations: Vec<ParticipantTokenConfiguration>,
+) -> Result<Vec<ParticipantToken>, Fault> {
+    let key = ctx.app.signing_key().await?;
+    configurations.into_iter().map(|configuration| mint(ctx, &key, stage, configuration)).collect()
+}
+
+/// Creates another token for a participant, not older than `not_before` (Unix seconds).
+pub async fn renew(
+    ctx: &OperationContext,
+    stage: &str,
+    participant: &str,
+    not_before: i64,
+    configuration: ParticipantTokenConfiguration,
+) -> Result<ParticipantToken, Fault> {
+    domain::token::attributes("attributes", &configuration.attributes.clone().unwrap_or_default())?;
+    let key = ctx.app.signing_key().await?;
+    let at = ctx.now().max(Timestamp(not_before.saturating_mul(1000)));
+    mint_for(ctx, &key, stage, participant.to_owned(), at, configuration)
+}
+
 /// Signs a token for the stage `stage`.
 pub(super) fn mint(
     ctx: &OperationContext,
@@ -39,11 +63,22 @@ pub(super) fn mint(
     stage: &str,
     configuration: ParticipantTokenConfiguration,
 ) -> Result<ParticipantToken, Fault> {
+    mint_for(ctx, key, stage, ctx.app.ids.resource(), ctx.now(), configuration)
+}
+
+/// Signs a token for the participant `participant` of a stage, created at `at`.
+fn mint_for(
+    ctx: &OperationContext,
+    key: &SigningKey,
+    stage: &str,
+    participant: String,
+    at: Timestamp,
+    configuration: ParticipantTokenConfiguration,
+) -> Result<ParticipantToken, Fault> {
     let minutes = configuration.duration.map_or(domain::token::DEFAULT_MINUTES, |duration| duration.0);
     let capabilities = domain::token::capabilities(configuration.capabilities);
     let endpoints = &ctx.app.settings.endpoints;
-    let participant = ctx.app.ids.resource();
-    let iat = ctx.now().unix_seconds();
+    let iat = at.unix_seconds();
     let exp = iat + minutes * 60;
     let token = key.sign(&Claims {
         exp,

@@ -1,13 +1,13 @@
 //! The state of a stage as its clients see it, and the stages that have changed.
 
 use super::change_notifications::Messages;
-use super::{App, retry};
+use super::{App, MediaKind, retry};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::ParticipantAttributes;
 use crate::store::{ChangeRow, SessionKey, StageKey, VisibleParticipantRow};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -22,6 +22,8 @@ pub struct Entry {
     pub attributes: ParticipantAttributes,
     /// Whether it publishes.
     pub publishing: bool,
+    /// What a simulated participant has muted.
+    pub muted: BTreeSet<MediaKind>,
 }
 
 /// A stage as its participants see it.
@@ -66,6 +68,11 @@ pub async fn view(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<View, Fa
         }
         let connections = conn.live_connections_of_node(scope, stage, &app.node()).await?;
         let connections = connections.into_iter().collect();
+        let mut muted = app.muted.of_stage(scope, stage);
+        let entry = |row: VisibleParticipantRow| {
+            let muted = muted.remove(&row.id).unwrap_or_default();
+            Entry { id: row.id, user_id: row.user_id, attributes: row.attributes.0, publishing: row.publishing, muted }
+        };
         Ok(View { deleted: false, revision, participants: rows.into_iter().map(entry).collect(), connections })
     })
     .await
@@ -93,10 +100,6 @@ pub async fn changes(app: &Arc<App>, since: Timestamp) -> Result<Vec<Change>, Fa
         }
     })
     .await
-}
-
-fn entry(row: VisibleParticipantRow) -> Entry {
-    Entry { id: row.id, user_id: row.user_id, attributes: row.attributes.0, publishing: row.publishing }
 }
 
 fn change(row: ChangeRow) -> Change {

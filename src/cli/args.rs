@@ -3,10 +3,13 @@
 mod backup;
 mod client;
 mod events;
+mod test_api;
 
 pub(super) use backup::{BackupArgs, BackupFile};
 pub use client::{ClientArgs, JoinArgs, LoadArgs};
 pub(super) use events::{CheckArgs, DeadArgs, DeadEventsArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
+
+pub use test_api::{ScenarioTime, SimulateArgs, TestApiArgs};
 
 use super::parse::Setting;
 use crate::config::{ServeArgs, StoreArgs, account, address, user_name};
@@ -67,6 +70,8 @@ pub(super) enum Command {
     Join(Box<JoinArgs>),
     /// Join a stage with many participants, and report the results
     Load(Box<LoadArgs>),
+    /// Run a scenario of simulated participants on a server with --test-api
+    Simulate(Box<SimulateArgs>),
     /// Print the OpenAPI document
     Openapi,
     /// Probe the server at --listen; exit code 0 if it is healthy, otherwise 1

@@ -52,6 +52,11 @@ pub(super) enum CommandError {
     Stopped,
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("cannot read {0}: {1}")]
+    ScenarioFile(PathBuf, std::io::Error),
+    /// A response of the test API, or why there is none.
+    #[error("{0}")]
+    TestApi(String),
     #[error("{0}: {1}")]
     Health(SocketAddr, String),
     #[error("cannot write man pages to {0}: {1}")]
@@ -75,6 +80,7 @@ impl CommandError {
             | CommandError::MemoryStore
             | CommandError::NoPreviousMasterKey
             | CommandError::BackupFile(..)
+            | CommandError::ScenarioFile(..)
             | CommandError::Targets(_)
             | CommandError::Backup(BackupError::NotAKey) => true,
             _ => false,

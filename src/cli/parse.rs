@@ -399,7 +399,7 @@ mod tests {
                 &["join", "--token", "x", "--listen", "1"],
                 "it is a flag of greenroom serve and other commands (see greenroom join --help)",
             ),
-            (&["--stage", "x"], "it is a flag of greenroom load (see greenroom serve --help)"),
+            (&["--publishers", "1"], "it is a flag of greenroom load (see greenroom serve --help)"),
             (&["--metrics", "of"], "did you mean 'off'? (see greenroom serve --help)"),
         ] {
             let line = line(args);

@@ -186,8 +186,10 @@ impl Connections {
         let answer = match intent {
             Intent::Publish => self.media.publish(transport, offer).await,
             Intent::Subscribe(_) => {
-                let publisher = publisher.and_then(|id| self.registry().connections.get(id)?.transport_id());
-                self.media.subscribe(transport, publisher.ok_or_else(publisher_not_found)?, offer).await
+                let source = publisher.and_then(|id| self.registry().connections.get(id)?.transport_id());
+                let simulated = publisher.is_some_and(connections::is_simulated);
+                let not_found = if simulated { publisher_is_simulated } else { publisher_not_found };
+                self.media.subscribe(transport, source.ok_or_else(not_found)?, offer).await
             }
             Intent::Events => {
                 return Err(SignalingError::new(SignalingErrorCode::Internal, "an events WebSocket has no media"));
@@ -261,6 +263,11 @@ fn ended_while_opening() -> SignalingError {
 
 fn publisher_not_found() -> SignalingError {
     SignalingError::new(SignalingErrorCode::PublisherNotFound, "The participant no longer publishes")
+}
+
+fn publisher_is_simulated() -> SignalingError {
+    let text = "The participant is simulated by the test API, and sends no media";
+    SignalingError::new(SignalingErrorCode::PublisherNotFound, text)
 }
 
 /// The error for a connection that does not exist or belongs to another participant.

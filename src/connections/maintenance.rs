@@ -146,6 +146,7 @@ impl Connections {
                 log_failure(&fault, "sweep failed");
             }
             self.close_old_streams();
+            self.expire_tombstones();
             sweeps += 1;
             if sweeps >= SWEEPS_PER_COMPARISON || self.media.socket_stats().event_drops > event_drops {
                 sweeps = 0;
@@ -153,16 +154,6 @@ impl Connections {
                 self.compare_with_media_thread().await;
             }
         }
-    }
-
-    fn close_old_streams(self: &Arc<Self>) {
-        let now = self.app.clock().monotonic();
-        let old = {
-            let mut registry = self.registry();
-            registry.expire_tombstones(now);
-            registry.older_than(self.settings.max_stream_duration, now)
-        };
-        old.iter().for_each(|id| self.end(id, End::Local(Some(EventErrorCode::StreamDurationExceeded))));
     }
 
     /// Recovers from media events that were dropped because their queue was full.

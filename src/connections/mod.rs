@@ -15,6 +15,7 @@ mod persist;
 mod reconcile;
 mod registry;
 mod stage;
+mod streams;
 
 pub use failures::MediaError;
 pub use join::{EventsConnection, JoinOutcome, JoinRequest, connection_not_found};
@@ -136,7 +137,7 @@ impl Connections {
     pub fn confirm(self: &Arc<Self>, id: &str, token: &VerifiedToken, revision: Option<i64>) -> Option<Arc<Stage>> {
         let stage = {
             let mut registry = self.registry();
-            registry.confirm(id, self.app.clock().monotonic());
+            registry.confirm(id, self.app.clock().virtual_monotonic());
             registry.stage(&StageKey::of(token))?
         };
         self.persist(id);

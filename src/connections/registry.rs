@@ -40,7 +40,7 @@ pub struct Connection {
     pub token: Arc<VerifiedToken>,
     pub intent: Intent,
     pub transport: Transport,
-    /// Since when its row exists, by the monotonic clock.
+    /// Since when its row exists, by the monotonic clock as the test API sets it.
     pub confirmed_at: Option<Timestamp>,
     media_flowing: bool,
     start_written: bool,
@@ -320,6 +320,12 @@ impl ConnectionRegistry {
     /// Drops tombstones older than [`TOMBSTONE_LIFETIME`].
     pub fn expire_tombstones(&mut self, now: Timestamp) {
         self.tombstones.retain(|_, tombstone| tombstone.ended_at.plus(TOMBSTONE_LIFETIME) > now);
+    }
+
+    /// When the oldest of the open media connections was confirmed.
+    pub fn oldest_stream(&self) -> Option<Timestamp> {
+        let open = self.connections.values().filter(|connection| connection.transport_id().is_some());
+        open.filter(|connection| !connection.has_ended()).filter_map(|connection| connection.confirmed_at).min()
     }
 
     /// Ids of the open media connections that were confirmed `max_age` ago or earlier.

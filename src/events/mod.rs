@@ -6,14 +6,17 @@
 
 mod queue;
 mod relay;
+mod settling;
 mod sinks;
 pub mod targets;
 mod worker;
 
+pub use settling::{Settling, Unsettled};
+
 use crate::app::App;
 use crate::app::deliveries::EventTarget;
 use crate::model::fault::Fault;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -66,6 +69,7 @@ impl Config {
 pub struct Work {
     app: Arc<App>,
     targets: watch::Receiver<Vec<Target>>,
+    settling: Arc<Settling>,
 }
 
 impl Work {
@@ -77,13 +81,20 @@ impl Work {
             EventTarget::new(&app, &target.name).register(target.from_oldest).await?;
         }
         targets.mark_changed();
-        Ok(Work { app, targets })
+        let settling = Arc::new(Settling::default());
+        settling.keep(&names(&known));
+        Ok(Work { app, targets, settling })
+    }
+
+    /// How far the deliveries have come.
+    pub fn settling(&self) -> Arc<Settling> {
+        self.settling.clone()
     }
 
     /// Runs until `stop` completes.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let stopping = CancellationToken::new();
-        let mut deliveries = pin!(supervise(self.app.clone(), self.targets, stopping.clone()));
+        let mut deliveries = pin!(supervise(self.app.clone(), self.targets, self.settling, stopping.clone()));
         tokio::select! {
             () = stop => {}
             () = relay::run(self.app) => {}
@@ -103,9 +114,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(app: &Arc<App>, target: Target, stopping: &CancellationToken) -> Self {
+    fn start(app: &Arc<App>, target: Target, settling: &Arc<Settling>, stopping: &CancellationToken) -> Self {
         let stop = stopping.child_token();
-        let worker = worker::run(app.clone(), target.clone(), stop.clone());
+        let worker = worker::run(app.clone(), target.clone(), settling.clone(), stop.clone());
         Running { target, stop, task: AbortOnDropHandle::new(tokio::spawn(worker)) }
     }
 
@@ -117,7 +128,12 @@ impl Running {
 }
 
 /// Runs a task per target, follows changes of the targets, and restarts panicked tasks, until it is stopped.
-async fn supervise(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, stopping: CancellationToken) {
+async fn supervise(
+    app: Arc<App>,
+    mut targets: watch::Receiver<Vec<Target>>,
+    settling: Arc<Settling>,
+    stopping: CancellationToken,
+) {
     let mut running: HashMap<String, Running> = HashMap::new();
     let mut ticks = tokio::time::interval(SUPERVISE);
     loop {
@@ -125,12 +141,12 @@ async fn supervise(app: Arc<App>, mut targets: watch::Receiver<Vec<Target>>, sto
             () = stopping.cancelled() => break,
             Ok(()) = targets.changed() => {
                 let current = targets.borrow_and_update().clone();
-                running = reconcile(&app, running, current, &stopping).await;
+                running = reconcile(&app, running, current, &settling, &stopping).await;
             }
             _ = ticks.tick() => {
                 for running in running.values_mut().filter(|running| running.task.is_finished()) {
                     tracing::error!(target_name = running.target.name, "event delivery panicked; restarting");
-                    *running = Running::start(&app, running.target.clone(), &stopping);
+                    *running = Running::start(&app, running.target.clone(), &settling, &stopping);
                 }
             }
         }
@@ -143,6 +159,7 @@ async fn reconcile(
     app: &Arc<App>,
     running: HashMap<String, Running>,
     targets: Vec<Target>,
+    settling: &Arc<Settling>,
     stopping: &CancellationToken,
 ) -> HashMap<String, Running> {
     let same = |target: &Target| targets.contains(target) && !matches!(target.kind, Kind::File(_));
@@ -151,11 +168,16 @@ async fn reconcile(
         (kept.into_iter().collect(), ended.into_iter().map(|(_, running)| running.stop()).collect())
     };
     futures_util::future::join_all(ended).await;
-    let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
-    app.metrics().keep_targets(&names);
+    let names = names(&targets);
+    settling.keep(&names);
+    app.metrics().keep_targets(&names.into_iter().collect::<Vec<_>>());
     for target in targets {
         let name = target.name.clone();
-        kept.entry(name).or_insert_with(|| Running::start(app, target, stopping));
+        kept.entry(name).or_insert_with(|| Running::start(app, target, settling, stopping));
     }
     kept
+}
+
+fn names(targets: &[Target]) -> BTreeSet<&str> {
+    targets.iter().map(|target| target.name.as_str()).collect()
 }

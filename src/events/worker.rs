@@ -1,6 +1,7 @@
 //! Delivers events to one target while this node owns its lease.
 
 use super::queue::DeliveryQueue;
+use super::settling::Settling;
 use super::sinks::{Outcome, Outgoing, Sink};
 use super::targets::Target;
 use crate::app::App;
@@ -28,19 +29,34 @@ const RECORD_INTERVAL: Duration = Duration::from_millis(200);
 const RECORD_AFTER: i64 = 250;
 
 /// Delivers events until `stop`.
-pub(super) async fn run(app: Arc<App>, target: Target, stop: CancellationToken) {
+pub(super) async fn run(app: Arc<App>, target: Target, settling: Arc<Settling>, stop: CancellationToken) {
     let sink = match Sink::new(&target, &app).await {
         Ok(sink) => Arc::new(sink),
         Err(error) => {
             tracing::error!(target_name = target.name, %error, "event target not usable: TLS configuration failed");
-            return stop.cancelled().await;
+            return report_nothing(&target.name, &settling, &stop).await;
         }
     };
     let state = EventTarget::new(&app, &target.name);
     let (log_end, changes) = (app.log_end(), app.notifier().subscribe());
     let metrics = app.metrics().target(&target.name);
-    let worker = Worker { app, target, sink, state, metrics, stop, log_end, changes, unavailable: false };
+    let rounds = settling.rounds();
+    let worker =
+        Worker { app, target, sink, state, metrics, stop, log_end, changes, settling, rounds, unavailable: false };
     worker.run().await;
+}
+
+/// Reports every round of a target that cannot be sent anything, until `stop`.
+async fn report_nothing(name: &str, settling: &Settling, stop: &CancellationToken) {
+    let mut rounds = settling.rounds();
+    loop {
+        let round = *rounds.borrow_and_update();
+        settling.report(name, round, None);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = rounds.changed() => {}
+        }
+    }
 }
 
 /// Delivers to one target.
@@ -54,6 +70,8 @@ struct Worker {
     stop: CancellationToken,
     log_end: watch::Receiver<i64>,
     changes: ChangeSubscription,
+    settling: Arc<Settling>,
+    rounds: watch::Receiver<u64>,
     /// Whether the last access to the store failed.
     unavailable: bool,
 }
@@ -67,6 +85,9 @@ struct Delivery {
     /// Time of the last poll for parked events, by the monotonic clock and by the service's.
     polled: Option<Instant>,
     polled_at: Timestamp,
+    /// The last round ([`Settling`]) at whose time parked events were polled, and the last that was reported.
+    polled_round: u64,
+    reported_round: u64,
 }
 
 /// Why the delivery ended.
@@ -83,6 +104,11 @@ impl Worker {
                 Err(fault) => Err(fault),
             };
             let claimed = self.track_availability(claimed).flatten();
+            let round = *self.rounds.borrow_and_update();
+            if claimed.is_none() && !self.unavailable {
+                // Another node delivers.
+                self.settling.report(&self.target.name, round, None);
+            }
             if let Some(claimed) = claimed {
                 match self.deliver(claimed).await {
                     Ended::Stopped => return,
@@ -91,6 +117,7 @@ impl Worker {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
+                _ = self.rounds.changed() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
         }
@@ -118,14 +145,24 @@ impl Worker {
         let Claimed { lease, position, failing_since } = claimed;
         let queue = DeliveryQueue::new(self.sink.options(&self.target), position, failing_since);
         let (recorded, polled_at) = (Instant::now(), Timestamp(i64::MIN));
-        let mut delivery = Delivery { queue, requests: JoinSet::new(), lease, recorded, polled: None, polled_at };
+        let mut delivery = Delivery {
+            queue,
+            requests: JoinSet::new(),
+            lease,
+            recorded,
+            polled: None,
+            polled_at,
+            polled_round: 0,
+            reported_round: 0,
+        };
         loop {
             self.log_end.borrow_and_update();
+            let round = *self.rounds.borrow_and_update();
             if self.stop.is_cancelled() {
                 self.finish(delivery).await;
                 return Ended::Stopped;
             }
-            match self.step(&mut delivery).await {
+            match self.step_in_round(&mut delivery, round).await {
                 Ok(true) => self.unavailable = false,
                 Ok(false) => return Ended::LeaseLost,
                 Err(fault) => {
@@ -134,6 +171,31 @@ impl Worker {
             }
             self.wait(&mut delivery).await;
         }
+    }
+
+    /// Performs all work that is possible now, and reports the round once nothing is left. Returns whether this node still
+    /// owns the lease.
+    async fn step_in_round(&self, delivery: &mut Delivery, round: u64) -> Result<bool, Fault> {
+        if round != delivery.polled_round {
+            delivery.polled_round = round;
+            delivery.polled = None;
+            delivery.polled_at = Timestamp(i64::MIN);
+        }
+        if !self.step(delivery).await? {
+            return Ok(false);
+        }
+        let queue = &delivery.queue;
+        let all_read = !queue.has_capacity() || queue.read() >= *self.log_end.borrow();
+        let may_send = self.app.lease_now() < delivery.lease.expires_at;
+        let settled = queue.is_idle() && !queue.has_progress() && delivery.polled.is_some() && all_read && may_send;
+        if settled && round != delivery.reported_round {
+            delivery.reported_round = round;
+            let now = self.app.clock().now();
+            let retry = delivery.queue.next_at().filter(|at| *at > now);
+            let next_at = retry.into_iter().chain(self.state.next_due().await?).min();
+            self.settling.report(&self.target.name, round, next_at);
+        }
+        Ok(true)
     }
 
     /// Performs all work that is possible now. Returns whether this node still owns the lease.
@@ -262,14 +324,13 @@ impl Worker {
 
     /// Waits until more work is possible.
     async fn wait(&mut self, delivery: &mut Delivery) {
-        let now = self.app.clock().now();
         let mut timeout = TICK;
         if !self.unavailable {
             if delivery.queue.has_capacity() && delivery.queue.read() < *self.log_end.borrow() {
                 return tokio::task::yield_now().await;
             }
-            if let Some(due) = delivery.queue.next_at() {
-                timeout = timeout.min(Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0)));
+            if let Some(wait) = delivery.queue.next_at().and_then(|at| self.app.clock().until(at)) {
+                timeout = timeout.min(wait);
             }
             if delivery.queue.has_progress() {
                 let left = if delivery.queue.is_idle() { Duration::ZERO } else { RECORD_INTERVAL };
@@ -282,6 +343,7 @@ impl Worker {
             () = self.stop.cancelled() => {}
             Some(done) = delivery.requests.join_next() => self.done(&mut delivery.queue, done),
             _ = self.log_end.changed(), if !self.unavailable => {}
+            _ = self.rounds.changed(), if !self.unavailable => {}
             () = self.changes.changed(), if !self.unavailable => {}
             () = tokio::time::sleep(timeout) => {}
         }

@@ -3,7 +3,7 @@
 use super::tls::{self, TlsError};
 use axum::body::Bytes;
 use axum::http::header::{HOST, USER_AGENT};
-use axum::http::{HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -98,6 +98,27 @@ impl HttpClient {
             Ok(Response::from_parts(head, body))
         };
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(ClientError::Timeout(self.timeout)))
+    }
+}
+
+impl HttpClient {
+    /// Sends a request with a body, and receives the response: its status, headers and body of `max_body` bytes at most.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+        max_body: usize,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), ClientError> {
+        let invalid = |error: BoxError| ClientError::Connection(error_chain(&*error));
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Bytes::from(body)).map_err(|error| invalid(error.into()))?;
+        let (head, body) = self.send(request, max_body).await?.into_parts();
+        Ok((head.status, head.headers, body.map_err(invalid)?))
     }
 }
 

@@ -22,6 +22,7 @@ use session_log::{
     CloseStatus, GOING_AWAY, IDLE, MALFORMED, SESSION_ENDED, SLOW_READER, SessionLog, TOKEN_REUSED,
     TOO_MANY_CONTROL_FRAMES,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -235,6 +236,7 @@ impl EventsSession {
             user_id: self.token.user_id.clone(),
             attributes: self.token.attributes.clone(),
             publishing: false,
+            muted: BTreeSet::new(),
         };
         let snapshot = self.snapshots.borrow_and_update().clone();
         let text = snapshot.map(|snapshot| messages::stage_state(&self.joined.stage.key.id, &snapshot, &own));

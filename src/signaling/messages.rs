@@ -1,5 +1,6 @@
 //! The messages of the events WebSocket; `docs/reference/participants.md` shows each.
 
+use crate::app::MediaKind;
 use crate::app::views::Entry;
 use crate::clock::Timestamp;
 use crate::connections::{MediaError, StageSnapshot};
@@ -9,6 +10,7 @@ use crate::model::token::ParticipantTokenCapabilities;
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A message of a client.
 #[derive(PartialEq, Eq)]
@@ -53,6 +55,9 @@ struct ParticipantEntry<'a> {
     user_id: &'a str,
     attributes: &'a ParticipantAttributes,
     is_publishing: bool,
+    /// Of simulated participants only.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    muted: &'a BTreeSet<MediaKind>,
 }
 
 impl<'a> From<&'a Entry> for ParticipantEntry<'a> {
@@ -62,6 +67,7 @@ impl<'a> From<&'a Entry> for ParticipantEntry<'a> {
             user_id: &entry.user_id,
             attributes: &entry.attributes,
             is_publishing: entry.publishing,
+            muted: &entry.muted,
         }
     }
 }
@@ -143,7 +149,8 @@ mod tests {
 
     fn entry(id: &str) -> Entry {
         let attributes = ParticipantAttributes([("k".to_owned(), "\"".to_owned())].into());
-        Entry { id: id.to_owned(), user_id: "u".to_owned(), attributes, publishing: id == "p" }
+        let muted = if id == "m" { [MediaKind::Video, MediaKind::Audio].into() } else { BTreeSet::new() };
+        Entry { id: id.to_owned(), user_id: "u".to_owned(), attributes, publishing: id == "p", muted }
     }
 
     #[test]
@@ -158,6 +165,13 @@ mod tests {
             let expected = json!({"type": "STAGE_STATE", "payload": {"stageId": "s", "participants": participants}});
             assert_eq!(read, expected);
         }
+    }
+
+    #[test]
+    fn what_a_simulated_participant_has_muted_is_shown() {
+        let snapshot = StageSnapshot::new(vec![entry("m")]);
+        let read: Value = serde_json::from_str(&stage_state("s", &snapshot, &entry("m"))).unwrap();
+        assert_eq!(read["payload"]["participants"][0]["muted"], json!(["audio", "video"]));
     }
 
     #[test]

@@ -166,7 +166,7 @@ async fn options_for_participant(
     let app = &state.connections.app;
     let token = Credentials::of(&parts.headers)?.verify(app, Purpose::Join).await?;
     set_sender(parts, &token);
-    let now = app.clock().now();
+    let now = app.clock().real();
     let mut response = options(target, |headers| ice::link(&state.settings.ice, &token.participant, now, headers));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

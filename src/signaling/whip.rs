@@ -136,7 +136,7 @@ async fn other_node(state: &SignalingState, token: &VerifiedToken, id: &str) -> 
 
 /// Adds `Link` headers for the ICE servers, with credentials for a participant.
 fn add_ice_servers(state: &SignalingState, participant: &str, headers: &mut HeaderMap) {
-    ice::link(&state.settings.ice, participant, state.connections.app.clock().now(), headers);
+    ice::link(&state.settings.ice, participant, state.connections.app.clock().real(), headers);
 }
 
 /// Redirects to the same path on another node; `/` to its `/whip`.

@@ -123,6 +123,8 @@ const PARK: &str = "INSERT INTO deliveries (target, position, account, region, s
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (target, position) DO UPDATE SET attempts = excluded.attempts, next_at = excluded.next_at,
         dead_at = excluded.dead_at, error = excluded.error";
+const NEXT_DUE: &str = "SELECT MIN(next_at) AS next_at FROM deliveries
+    WHERE target = $1 AND dead_at IS NULL AND next_at > $2 AND next_at < $3";
 const TAKEN: &str = "DELETE FROM deliveries WHERE target = $1 AND position = $2 AND dead_at IS NULL";
 // The first event of the stage that was behind one that is gone becomes due.
 const NEXT: &str = "UPDATE deliveries SET next_at = $5 WHERE target = $1 AND next_at > $5 AND attempts = 0
@@ -228,6 +230,12 @@ impl Conn {
     /// Parked events that are due, the first of each stage only.
     pub async fn due_deliveries(&mut self, target: &str, now: i64, limit: i64) -> Result<Vec<DeliveryRow>, StoreError> {
         fetch!(fetch_all, self, DeliveryRow, DUE, target, now, limit)
+    }
+
+    /// When the next parked event of a target is due after `after`, in milliseconds.
+    pub async fn next_delivery(&mut self, target: &str, after: i64) -> Result<Option<i64>, StoreError> {
+        let row: (Option<i64>,) = fetch!(fetch_one, self, (Option<i64>,), NEXT_DUE, target, after, NEVER)?;
+        Ok(row.0)
     }
 
     /// Dead events after a position.

@@ -110,14 +110,14 @@ impl Db {
         const NOW: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
         let Pools::Postgres(_) = self.pools else { return Ok(None) };
         let mut conn = self.read().await?;
-        let before = clock.now();
+        let before = clock.real();
         let (database,) = fetch!(fetch_one, conn, (i64,), NOW)?;
-        Ok(Some(ClockReading::new(before, Timestamp(database), clock.now())))
+        Ok(Some(ClockReading::new(before, Timestamp(database), clock.real())))
     }
 
     /// The time that leases are measured by: the database's where it has a clock, else the local one.
     pub async fn lease_time(&self, clock: &Clock) -> Result<Timestamp, StoreError> {
-        Ok(self.read_clock(clock).await?.map_or_else(|| clock.now(), |reading| reading.database))
+        Ok(self.read_clock(clock).await?.map_or_else(|| clock.real(), |reading| reading.database))
     }
 }
 

@@ -12,6 +12,7 @@ mod compositions;
 mod connect;
 mod connections;
 mod deliveries;
+mod due;
 mod dump;
 mod encoder_configurations;
 mod engine_error;

@@ -101,6 +101,7 @@ macro_rules! select {
 const ONE: &str = select!("AND s.id = $3");
 const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
 const BOUNDED_PAGE: &str = page!(select!("AND (s.created_at, s.id) > ($3, $4)"), "created_at, id", "$5");
+const NAMED: &str = select!("AND s.name = $3 ORDER BY s.created_at, s.id LIMIT $4");
 const LOCKED: &str = select!(
     ", o.ends_at AS session_ends_at, EXISTS (SELECT 1 FROM replications r
         WHERE r.account = $1 AND r.region = $2 AND (r.source_stage_id = $3 OR r.destination_stage_id = $3)
@@ -164,6 +165,11 @@ impl Conn {
     pub async fn stages(&mut self, scope: &Scope, place: &Position, limit: i64) -> Result<Vec<StageRow>, StoreError> {
         let page = self.page(PAGE, BOUNDED_PAGE, limit);
         fetch!(fetch_all, self, StageRow, page, &scope.account, &scope.region, place.order, &place.id, limit)
+    }
+
+    /// Stages with a name, `limit` at most, the oldest first.
+    pub async fn stages_named(&mut self, scope: &Scope, name: &str, limit: i64) -> Result<Vec<StageRow>, StoreError> {
+        fetch!(fetch_all, self, StageRow, NAMED, &scope.account, &scope.region, name, limit)
     }
 
     /// How many stages record to the storage configuration `id`.

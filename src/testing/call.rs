@@ -27,6 +27,11 @@ impl Selection {
             Selection::One(scope) => Some(scope),
         }
     }
+
+    /// Whether an account and region is selected.
+    pub fn includes(&self, scope: &Scope) -> bool {
+        self.scope().is_none_or(|one| one == scope)
+    }
 }
 
 /// For the log.

@@ -8,21 +8,26 @@ mod call;
 mod clock;
 mod endpoint;
 mod faults;
+mod hooks;
 mod journal;
 mod openapi;
 mod participants;
 mod scenarios;
+mod schema;
 mod seed;
 mod snapshots;
 mod state;
+mod travel;
 
 pub use endpoint::Endpoint;
+pub use hooks::Hooks;
 pub use openapi::describe;
 
 use crate::api::{self, ApiState};
 use crate::app::App;
 use crate::config::TestApi;
 use crate::http::{Limits, Route, RouteKind};
+use crate::model::fault::{Fault, RejectionKind};
 use axum::extract::Request;
 use call::Call;
 use std::sync::Arc;
@@ -82,12 +87,47 @@ pub struct TestState {
     api: Arc<ApiState>,
     limits: Arc<Limits>,
     settings: Settings,
+    hooks: Hooks,
+    /// Held while the clock is moved.
+    travel: tokio::sync::Mutex<()>,
+    participants: participants::Simulated,
+    scenarios: scenarios::Scenarios,
     snapshots: snapshots::Snapshots,
 }
 
 impl TestState {
-    pub fn new(app: Arc<App>, api: Arc<ApiState>, limits: Arc<Limits>, settings: Settings) -> Arc<TestState> {
-        Arc::new(TestState { app, api, limits, settings, snapshots: snapshots::Snapshots::default() })
+    /// The state of a server. Starts the maintenance of simulated participants, which ends when the server stops.
+    pub fn new(
+        app: Arc<App>,
+        api: Arc<ApiState>,
+        limits: Arc<Limits>,
+        settings: Settings,
+        hooks: Hooks,
+    ) -> Arc<TestState> {
+        let state = Arc::new(TestState {
+            app,
+            api,
+            limits,
+            settings,
+            hooks,
+            travel: tokio::sync::Mutex::default(),
+            participants: participants::Simulated::default(),
+            scenarios: scenarios::Scenarios::default(),
+            snapshots: snapshots::Snapshots::default(),
+        });
+        tokio::spawn(participants::maintain(state.clone()));
+        state
+    }
+
+    /// Runs work to its end even if the client disconnects meanwhile.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let stopping = self.hooks.stopping.clone();
+        let task = tokio::spawn(async move { stopping.run_until_cancelled(work).await });
+        let stopped = || Fault::rejected(RejectionKind::Unavailable, "The server is stopping");
+        task.await.map_err(Fault::internal)?.ok_or_else(stopped)?
     }
 }
 

@@ -1,8 +1,8 @@
 //! `/reset` and `/seed`: what a test begins with.
 
-use super::call::Call;
+use super::call::{Call, Selection};
 use super::endpoint::Endpoint;
-use super::seed;
+use super::{clock, scenarios, seed};
 use crate::api::JsonReply;
 use crate::app::test_state;
 use crate::model::fault::Fault;
@@ -14,7 +14,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         method: Method::POST,
         path: "/reset",
         name: "TestReset",
-        summary: "Deletes every resource of the selection; access keys stay.",
+        summary: "Deletes every resource of the selection; access keys stay. With all=true, the clock shows the system's time.",
         query: &[],
         request: None,
         response: || json!({"type": "object", "properties": {"deleted": counts("Deleted rows by table.")}}),
@@ -42,7 +42,13 @@ pub fn counts(description: &str) -> Value {
 
 async fn reset(call: Call) -> Result<JsonReply, Fault> {
     call.no_body()?;
-    let deleted = test_state::reset(&call.state.app, call.selection.scope()).await?;
+    let (state, selection) = (call.state.clone(), call.selection.clone());
+    scenarios::stop_all(&state, &selection).await?;
+    let deleted = test_state::reset(&state.app, selection.scope()).await?;
+    state.participants.forget(&selection, state.app.muted());
+    if selection == Selection::All && state.app.clock().control().is_some() {
+        clock::resume(&state).await?;
+    }
     tracing::info!(selection = %call.selection, rows = deleted.values().sum::<u64>(), "state reset");
     Ok(JsonReply::Json(json!({"deleted": deleted})))
 }

@@ -82,6 +82,7 @@ macro_rules! conformance {
 
 mod account_state;
 mod deliveries;
+mod due;
 mod dump;
 mod inspect;
 mod leases;

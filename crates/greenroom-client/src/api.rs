@@ -20,10 +20,7 @@ const SERVICE: &str = "ivs";
 pub struct ApiClient {
     pub http: HttpClient,
     pub endpoint: Uri,
-    pub region: String,
-    pub credentials: Credentials,
-    /// The clock for signatures.
-    pub now: Now,
+    pub signer: Signer,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +60,58 @@ impl ApiClient {
 
     /// The headers of a signed request.
     fn signed_headers(&self, url: &Uri, body: &str) -> Result<HeaderMap, Box<dyn std::error::Error + Send + Sync>> {
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        const CONTENT: &str = "application/json";
+        let text = url.to_string();
+        let request = Unsigned { method: "POST", url: &text, content_type: CONTENT, body: body.as_bytes() };
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(CONTENT))]);
+        for (name, value) in self.signer.sign(request)? {
+            headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(&value)?);
+        }
+        Ok(headers)
+    }
+}
+
+/// A request to sign.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsigned<'a> {
+    pub method: &'a str,
+    /// Absolute.
+    pub url: &'a str,
+    pub content_type: &'a str,
+    pub body: &'a [u8],
+}
+
+/// Signs requests with SigV4.
+#[derive(Debug)]
+pub struct Signer {
+    pub region: String,
+    pub credentials: Credentials,
+    /// The clock for signatures.
+    pub now: Now,
+}
+
+/// A request that cannot be signed, such as one with an invalid URL.
+#[derive(Debug, thiserror::Error)]
+#[error("the request cannot be signed: {0}")]
+pub struct SignError(Box<dyn std::error::Error + Send + Sync>);
+
+impl Signer {
+    /// A signer with an access key.
+    pub fn new(id: &str, secret: &str, session_token: Option<&str>, region: &str, now: Now) -> Signer {
+        let session_token = session_token.map(str::to_owned);
+        let credentials = Credentials::from_keys(id, secret, session_token);
+        Signer { region: region.to_owned(), credentials, now }
+    }
+
+    /// The headers that a signed request has besides `Host` and `Content-Type`.
+    pub fn sign(&self, request: Unsigned<'_>) -> Result<Vec<(String, String)>, SignError> {
+        self.headers(request).map_err(SignError)
+    }
+
+    fn headers(
+        &self,
+        request: Unsigned<'_>,
+    ) -> Result<Vec<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
         let identity = self.credentials.clone().into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -73,16 +121,13 @@ impl ApiClient {
             .settings(SigningSettings::default())
             .build()?
             .into();
+        let url: Uri = request.url.parse()?;
         let host = url.authority().map_or("", |authority| authority.as_str());
-        let to_sign = [("host", host), ("content-type", "application/json")];
-        let text = url.to_string();
-        let request =
-            SignableRequest::new("POST", text.as_str(), to_sign.into_iter(), SignableBody::Bytes(body.as_bytes()))?;
-        let (instructions, _) = sign(request, &params)?.into_parts();
-        for (name, value) in instructions.headers() {
-            headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
-        }
-        Ok(headers)
+        let to_sign = [("host", host), ("content-type", request.content_type)];
+        let body = SignableBody::Bytes(request.body);
+        let signable = SignableRequest::new(request.method, request.url, to_sign.into_iter(), body)?;
+        let (instructions, _) = sign(signable, &params)?.into_parts();
+        Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 

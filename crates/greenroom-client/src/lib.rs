@@ -53,6 +53,8 @@ mod report;
 mod subscriptions;
 mod virtual_participant;
 
+pub use api::{SignError, Signer, Unsigned};
+
 use crate::options::ConnectOptions;
 use http::{HttpClient, ServiceError};
 use hyper::header::HeaderValue;

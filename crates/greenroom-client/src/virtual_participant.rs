@@ -1,6 +1,6 @@
 //! One participant of a load test, and the context that all of them share.
 
-use super::api::ApiClient;
+use super::api::{ApiClient, Signer};
 use super::clip::Clip;
 use super::events::{EventsMessage, EventsSocket, PING_INTERVAL};
 use super::http::{HttpClient, RESPONSE_TIMEOUT, ServiceError};
@@ -11,7 +11,6 @@ use super::transport::StatsReceiver;
 use super::whip_client::{Connection, JoinError, WhipClient};
 use super::{ClientError, http};
 use crate::options::{LoadOptions, Now};
-use aws_credential_types::Credentials;
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,14 +67,12 @@ impl LoadContext {
             return Err(ClientError::Stage(args.stage.clone()));
         }
         let http = http(&args.client)?;
-        let session = args.session_token.clone();
-        let credentials = Credentials::from_keys(&args.access_key_id, &args.secret_access_key, session);
+        let session_token = args.session_token.as_deref();
+        let region = args.region.as_deref().unwrap_or(region);
         let api = ApiClient {
             http: http.clone(),
             endpoint: args.endpoint.parse().map_err(|_| ClientError::Endpoint(args.endpoint.clone()))?,
-            region: args.region.clone().unwrap_or_else(|| region.to_owned()),
-            credentials,
-            now,
+            signer: Signer::new(&args.access_key_id, &args.secret_access_key, session_token, region, now),
         };
         let identity = Identity::new().map_err(JoinError::from)?;
         let (clip, stage) = (Arc::new(Clip::test_pattern()), args.stage.clone());
