@@ -293,6 +293,14 @@ impl Conn {
         }
     }
 
+    /// The statement of this engine, where they differ: SQLite's and PostgreSQL's.
+    fn of_engine(&self, [sqlite, postgres]: [&'static str; 2]) -> &'static str {
+        match self.raw {
+            RawConnection::Sqlite(_) => sqlite,
+            RawConnection::Postgres(_) | RawConnection::PostgresTransaction(_) => postgres,
+        }
+    }
+
     /// The statement that reads a page of `limit` rows: `bounded` is for PostgreSQL and up to [`sql::PAGE`] rows.
     fn page(&self, any: &'static str, bounded: &'static str, limit: i64) -> &'static str {
         match self.raw {

@@ -82,35 +82,41 @@ impl LockedStage {
 
 macro_rules! select {
     ($rest:literal) => {
-        select!("", $rest)
+        select!("", "o.account = s.account AND o.region = s.region AND o.stage_id = s.id", $rest)
     };
-    ($more:literal, $rest:literal) => {
+    // Of the stage $3. In PostgreSQL, ids have another collation than the columns that refer to them, and an index is used
+    // only in its own: a join on s.id reads all open sessions.
+    (one $more:literal, $rest:literal) => {
+        select!($more, "o.account = $1 AND o.region = $2 AND o.stage_id = $3", $rest)
+    };
+    ($more:literal, $session:literal, $rest:literal) => {
         concat!(
             "SELECT s.id, s.name, s.tags, s.recording, s.recording_storage_id, s.created_at, s.quiet_since,
                 o.id AS active_session",
             $more,
             " FROM stages s
-            LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id
-                AND o.ended_at IS NULL
+            LEFT JOIN sessions o ON ",
+            $session,
+            " AND o.ended_at IS NULL
             WHERE s.account = $1 AND s.region = $2 ",
             $rest
         )
     };
 }
 
-const ONE: &str = select!("AND s.id = $3");
+const ONE: &str = select!(one "", "AND s.id = $3");
 const PAGE: &str = select!("AND (s.created_at, s.id) > ($3, $4) ORDER BY s.created_at, s.id LIMIT $5");
 const BOUNDED_PAGE: &str = page!(select!("AND (s.created_at, s.id) > ($3, $4)"), "created_at, id", "$5");
 const NAMED: &str = select!("AND s.name = $3 ORDER BY s.created_at, s.id LIMIT $4");
 const LOCKED: &str = select!(
-    ", o.ends_at AS session_ends_at, EXISTS (SELECT 1 FROM replications r
+    one ", o.ends_at AS session_ends_at, EXISTS (SELECT 1 FROM replications r
         WHERE r.account = $1 AND r.region = $2 AND (r.source_stage_id = $3 OR r.destination_stage_id = $3)
             AND r.state = 'ACTIVE' AND r.ends_at <= $4) AS replications_due",
     "AND s.id = $3"
 );
 const REVISION: &str = "SELECT o.id AS active_session, c.revision
     FROM stages s
-    LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id AND o.ended_at IS NULL
+    LEFT JOIN sessions o ON o.account = $1 AND o.region = $2 AND o.stage_id = $3 AND o.ended_at IS NULL
     LEFT JOIN stage_changes c ON c.account = s.account AND c.region = s.region AND c.stage_id = s.id
     WHERE s.account = $1 AND s.region = $2 AND s.id = $3";
 const LOCK: &str = "UPDATE stages SET quiet_since = quiet_since WHERE account = $1 AND region = $2 AND id = $3";

@@ -21,13 +21,24 @@ const REVOKE_PARTICIPANT: &str = "INSERT INTO revoked_participants
     ON CONFLICT (account, region, stage_id, participant_id) DO NOTHING";
 const PARTICIPANT: &str = "SELECT COUNT(*) FROM revoked_participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
-const ADMISSION: &str = "SELECT p.token, EXISTS (SELECT 1 FROM revoked_participants r
-        WHERE r.account = $1 AND r.region = $2 AND r.stage_id = $3 AND r.participant_id = $4) AS revoked
-    FROM stages s
-    LEFT JOIN sessions o ON o.account = s.account AND o.region = s.region AND o.stage_id = s.id AND o.ended_at IS NULL
-    LEFT JOIN participants p ON p.account = o.account AND p.region = o.region AND p.stage_id = o.stage_id
-        AND p.session_id = o.id AND p.id = $4 AND p.state = 'CONNECTED'
-    WHERE s.account = $1 AND s.region = $2 AND s.id = $3";
+// In PostgreSQL, ids have another collation than the columns that refer to them. An index is used only in its own.
+macro_rules! admission {
+    ($collation:literal) => {
+        concat!(
+            "SELECT p.token, EXISTS (SELECT 1 FROM revoked_participants r
+                WHERE r.account = $1 AND r.region = $2 AND r.stage_id = $3 AND r.participant_id = $4) AS revoked
+            FROM stages s
+            LEFT JOIN sessions o ON o.account = $1 AND o.region = $2 AND o.stage_id = $3 AND o.ended_at IS NULL
+            LEFT JOIN participants p ON p.account = $1 AND p.region = $2 AND p.stage_id = $3
+                AND p.session_id = o.id",
+            $collation,
+            " AND p.id = $4 AND p.state = 'CONNECTED'
+            WHERE s.account = $1 AND s.region = $2 AND s.id = $3"
+        )
+    };
+}
+
+const ADMISSION: [&str; 2] = [admission!(""), admission!(" COLLATE \"default\"")];
 const MAY_OPEN: &str = "SELECT EXISTS (SELECT 1 FROM revoked_participants
         WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4),
     EXISTS (SELECT 1 FROM nodes WHERE id = $5 AND NOT dead)";
@@ -68,7 +79,8 @@ impl Conn {
         stage: &str,
         participant: &str,
     ) -> Result<Option<AdmissionRow>, StoreError> {
-        fetch!(fetch_optional, self, AdmissionRow, ADMISSION, &scope.account, &scope.region, stage, participant)
+        let statement = self.of_engine(ADMISSION);
+        fetch!(fetch_optional, self, AdmissionRow, statement, &scope.account, &scope.region, stage, participant)
     }
 
     /// Whether a participant is banned from a stage, and whether a node is registered and not fenced.
