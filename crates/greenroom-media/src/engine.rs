@@ -5,7 +5,7 @@ mod forwarding;
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
 use super::transport::{EngineConfig, Role, TransportEvent, WebRtcTransport, crypto_provider};
-use super::{CloseReason, MediaEvent, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+use super::{CloseReason, Impairment, MediaEvent, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -157,6 +157,14 @@ impl Sfu {
         Ok(Some(answer))
     }
 
+    /// Sets or removes the impairment of the RTP packets that a subscriber is sent; no effect on a publisher.
+    pub fn impair(&mut self, now: Instant, id: TransportId, impairment: Option<Impairment>) -> Result<(), OfferError> {
+        let transport = self.transports.get_mut(&id).ok_or(OfferError::TransportNotFound)?;
+        transport.impair(impairment, &mut self.transmits);
+        self.reschedule(now, id);
+        Ok(())
+    }
+
     /// Closes a transport. Idempotent.
     pub fn close(&mut self, now: Instant, id: TransportId) {
         self.close_transport(now, id, CloseReason::Requested);
@@ -304,6 +312,7 @@ impl Sfu {
             transport.rtc_timeout,
             key_frame_request,
             transport.media_deadline(timeout),
+            transport.next_release(),
             Some(transport.deadline(timeout)),
         ];
         let next = deadlines.into_iter().flatten().min();

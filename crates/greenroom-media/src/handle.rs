@@ -3,7 +3,7 @@
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
 use super::thread::{Command, MediaThread, Shared};
-use super::{EVENT_QUEUE, MediaConfig, MediaEvent, OfferError, SocketStats, TransportId, TransportStats};
+use super::{EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, SocketStats, TransportId, TransportStats};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -111,6 +111,11 @@ impl MediaHandle {
     pub async fn trickle(&self, id: TransportId, fragment: String) -> Result<Option<String>, OfferError> {
         let Some((ufrag, password)) = Fragment::parse(&fragment)?.credentials else { return Ok(None) };
         self.call(|reply| Command::RestartIce { id, ufrag, password, reply }).await
+    }
+
+    /// Sets or removes the impairment of the RTP packets that a subscriber is sent; no effect on a publisher.
+    pub async fn impair(&self, id: TransportId, impairment: Option<Impairment>) -> Result<(), OfferError> {
+        self.call(|reply| Command::Impair { id, impairment, reply }).await
     }
 
     /// Closes a transport; [`MediaEvent::Closed`] follows. If it has not been admitted yet, its offer fails instead.

@@ -207,6 +207,19 @@ pub struct TransportStats {
     pub video_codec: Option<Codec>,
 }
 
+/// Impairment of the RTP packets that a subscriber is sent, for tests of clients. The connection lives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Impairment {
+    /// No packets are sent.
+    pub freeze: bool,
+    /// Share of packets that are lost, 0 to 1.
+    pub loss: f64,
+    /// Delay of each packet. The number of delayed packets is bounded.
+    pub delay: Duration,
+    /// Determines which packets are lost.
+    pub seed: u64,
+}
+
 /// A supported codec. VP8 is rejected under [`MediaConfig::strict_ivs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {

@@ -9,7 +9,7 @@ use super::engine::Sfu;
 use super::gso::GsoBatch;
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sockets::{self, Sockets};
-use super::{MediaConfig, MediaEvent, OfferError, TransportId, TransportStats};
+use super::{Impairment, MediaConfig, MediaEvent, OfferError, TransportId, TransportStats};
 use command_budget::CommandBudget;
 use mio::{Events, Poll, Token, Waker};
 use std::io::ErrorKind;
@@ -39,6 +39,7 @@ type Reply<T> = oneshot::Sender<Result<T, OfferError>>;
 pub(super) enum Command {
     Admit { id: TransportId, answered: Box<AnsweredOffer>, reply: Reply<String> },
     RestartIce { id: TransportId, ufrag: String, password: String, reply: Reply<Option<String>> },
+    Impair { id: TransportId, impairment: Option<Impairment>, reply: Reply<()> },
     Snapshot { reply: Reply<Vec<TransportStats>> },
 }
 
@@ -223,6 +224,9 @@ impl MediaThread {
             Command::RestartIce { id, ufrag, password, reply } => {
                 // The restart is valid even if the caller was cancelled.
                 let _ = reply.send(self.sfu.restart_ice(now, id, &ufrag, &password));
+            }
+            Command::Impair { id, impairment, reply } => {
+                let _ = reply.send(self.sfu.impair(now, id, impairment));
             }
             Command::Snapshot { reply } => {
                 let _ = reply.send(Ok(self.sfu.snapshot()));

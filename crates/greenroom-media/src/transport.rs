@@ -1,6 +1,7 @@
 //! A WebRTC transport: one connection to a client, and its role as publisher or subscriber.
 
 mod datagrams;
+mod impairment;
 mod paths;
 mod retransmission;
 mod setup;
@@ -17,7 +18,8 @@ use super::sdp::fragment::IceRestartTemplate;
 use super::sdp::negotiated::{NegotiatedSection, map_payload_types, negotiated_sections};
 use super::sdp::offer::Offer;
 use super::up_track::UpTrack;
-use super::{Codec, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+use super::{Codec, Impairment, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+use impairment::ImpairedPath;
 use paths::Paths;
 use retransmission::RetransmissionBudget;
 use setup::{accept_offer, declare_layers, reseed, rtc_config};
@@ -119,6 +121,8 @@ pub(super) struct WebRtcTransport {
     rtx_ssrcs: Vec<(Ssrc, Mid)>,
     retransmissions: RetransmissionBudget,
     over_budget_logged: bool,
+    /// Boxed, as hardly any transport has one.
+    impaired: Option<Box<ImpairedPath>>,
 }
 
 /// Calls the WebRTC library for one transport. An error or panic closes that transport and no other.
@@ -190,6 +194,7 @@ impl WebRtcTransport {
             rtx_ssrcs: Vec::new(),
             retransmissions: RetransmissionBudget::new(),
             over_budget_logged: false,
+            impaired: None,
         };
         Ok((transport, text))
     }
@@ -289,6 +294,21 @@ impl WebRtcTransport {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         }
+    }
+
+    /// Sets or removes the impairment of the packets that a subscriber is sent. Packets that are delayed are sent at once when
+    /// it is removed.
+    pub(super) fn impair(&mut self, impairment: Option<Impairment>, out: &mut VecDeque<Transmit>) {
+        match (&mut self.impaired, impairment) {
+            (Some(impaired), Some(impairment)) => impaired.replace(impairment),
+            (None, Some(impairment)) => self.impaired = Some(Box::new(ImpairedPath::new(impairment))),
+            (_, None) => out.extend(self.impaired.take().into_iter().flat_map(|impaired| impaired.into_delayed())),
+        }
+    }
+
+    /// When the next delayed packet is sent.
+    pub(super) fn next_release(&self) -> Option<Instant> {
+        self.impaired.as_ref()?.next_release()
     }
 
     /// Queues a packet to send.

@@ -16,6 +16,8 @@ mod forwarding;
 mod frame_source;
 #[path = "sfu/hostile_input.rs"]
 mod hostile_input;
+#[path = "sfu/impairment.rs"]
+mod impairment;
 #[path = "sfu/ivs_limits.rs"]
 mod ivs_limits;
 #[path = "sfu/media_thread.rs"]

@@ -97,6 +97,9 @@ impl WebRtcTransport {
     /// Polls the WebRTC library until it is idle, and updates `rtc_timeout`.
     pub(crate) fn drive(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<TransportEvent> {
         self.queued_at = None;
+        if let Some(impaired) = &mut self.impaired {
+            impaired.release(now, out);
+        }
         let (mut events, mut reason) = (Vec::new(), FailureReason::Internal);
         let mut poll = || {
             let result = self.poll_rtc(now, out, &mut events);
@@ -145,11 +148,16 @@ impl WebRtcTransport {
         {
             return;
         }
-        if rtp_ssrc.is_some() {
+        let is_rtp = rtp_ssrc.is_some();
+        if is_rtp {
             self.packets += 1;
             self.bytes += contents.len() as u64;
         }
-        out.push_back(Transmit { destination, contents });
+        let transmit = Transmit { destination, contents };
+        match &mut self.impaired {
+            Some(impaired) if is_rtp => out.extend(impaired.filter(now, transmit)),
+            _ => out.push_back(transmit),
+        }
     }
 
     /// Applies the retransmission budget to a subscriber's RTP packet.
