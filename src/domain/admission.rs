@@ -47,79 +47,100 @@ pub struct VerifiedToken {
     pub connection_token: Option<String>,
 }
 
-/// Codes of the errors of signaling; `docs/reference/participants.md` lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SignalingErrorCode {
+/// Declares the codes with their names.
+macro_rules! codes {
+    ($( $(#[doc = $doc:literal])* $code:ident = $name:literal, )*) => {
+        /// Codes of the errors of signaling; `docs/reference/participants.md` lists them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum SignalingErrorCode { $( $(#[doc = $doc])* $code, )* }
+
+        impl SignalingErrorCode {
+            pub const ALL: &'static [SignalingErrorCode] = &[$(SignalingErrorCode::$code),*];
+
+            /// The code as it is sent.
+            pub const fn name(self) -> &'static str {
+                match self { $(SignalingErrorCode::$code => $name),* }
+            }
+
+            /// The code with a name.
+            pub fn parse(name: &str) -> Option<SignalingErrorCode> {
+                Self::ALL.iter().copied().find(|code| code.name() == name)
+            }
+        }
+    };
+}
+
+codes! {
     /// No token was sent.
-    TokenMissing,
+    TokenMissing = "TOKEN_MISSING",
     /// Not a token, or a claim is missing or invalid.
-    TokenMalformed,
+    TokenMalformed = "TOKEN_MALFORMED",
     /// The signing key is unknown.
-    TokenKeyUnknown,
+    TokenKeyUnknown = "TOKEN_KEY_UNKNOWN",
     /// The signature is invalid.
-    TokenSignatureInvalid,
+    TokenSignatureInvalid = "TOKEN_SIGNATURE_INVALID",
     /// `exp` is past.
-    TokenExpired,
+    TokenExpired = "TOKEN_EXPIRED",
     /// `iat` is in the future.
-    TokenNotYetValid,
+    TokenNotYetValid = "TOKEN_NOT_YET_VALID",
     /// The token is for another stage, participant or service, or of a kind that does not allow this.
-    TokenNotAllowed,
+    TokenNotAllowed = "TOKEN_NOT_ALLOWED",
     /// The participant has exchanged the token for another one.
-    TokenSuperseded,
+    TokenSuperseded = "TOKEN_SUPERSEDED",
     /// The connection token was revoked.
-    ConnectionTokenRevoked,
+    ConnectionTokenRevoked = "CONNECTION_TOKEN_REVOKED",
     /// The participant was disconnected by `DisconnectParticipant`.
-    ParticipantDisconnected,
+    ParticipantDisconnected = "PARTICIPANT_DISCONNECTED",
     /// The stage does not exist.
-    StageDeleted,
+    StageDeleted = "STAGE_DELETED",
     /// The token lacks a capability.
-    InsufficientCapabilities,
+    InsufficientCapabilities = "INSUFFICIENT_CAPABILITIES",
     /// The stage has its quota of publishers or subscribers.
-    QuotaExceeded,
+    QuotaExceeded = "QUOTA_EXCEEDED",
     /// The participant to subscribe to does not publish.
-    PublisherNotFound,
+    PublisherNotFound = "PUBLISHER_NOT_FOUND",
     /// The participant has no such connection.
-    ConnectionNotFound,
+    ConnectionNotFound = "CONNECTION_NOT_FOUND",
     /// Unknown path.
-    NotFound,
+    NotFound = "NOT_FOUND",
     /// The SDP offer is invalid.
-    MalformedOffer,
+    MalformedOffer = "MALFORMED_OFFER",
     /// The offer has audio without Opus.
-    InvalidAudioCodec,
+    InvalidAudioCodec = "INVALID_AUDIO_CODEC",
     /// The offer has no supported video codec.
-    InvalidVideoCodec,
+    InvalidVideoCodec = "INVALID_VIDEO_CODEC",
     /// The offer has none of the codecs that the publisher sends.
-    CodecMismatch,
+    CodecMismatch = "CODEC_MISMATCH",
     /// The request is invalid.
-    MalformedRequest,
+    MalformedRequest = "MALFORMED_REQUEST",
     /// The path does not allow the method.
-    MethodNotAllowed,
+    MethodNotAllowed = "METHOD_NOT_ALLOWED",
     /// The path does not accept the content type.
-    UnsupportedMediaType,
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
     /// `If-Match` is not the ETag of the current ICE session.
-    PreconditionFailed,
+    PreconditionFailed = "PRECONDITION_FAILED",
     /// `If-Match` is missing.
-    PreconditionRequired,
+    PreconditionRequired = "PRECONDITION_REQUIRED",
     /// An unsupported change of a media connection.
-    Unprocessable,
+    Unprocessable = "UNPROCESSABLE",
     /// The body is too large.
-    TooLarge,
+    TooLarge = "TOO_LARGE",
     /// The offer exceeds a limit of offers.
-    OfferTooLarge,
+    OfferTooLarge = "OFFER_TOO_LARGE",
     /// The body did not arrive in time.
-    Timeout,
+    Timeout = "TIMEOUT",
     /// The path is for WebSockets.
-    UpgradeRequired,
+    UpgradeRequired = "UPGRADE_REQUIRED",
     /// The participant or the token exceeds a rate limit.
-    RateExceeded,
+    RateExceeded = "RATE_EXCEEDED",
     /// The participant has its maximum of media connections.
-    TooManyConnections,
+    TooManyConnections = "TOO_MANY_CONNECTIONS",
     /// The stage or the server has its maximum of media connections.
-    CapacityExceeded,
+    CapacityExceeded = "CAPACITY_EXCEEDED",
     /// The service is overloaded or unavailable.
-    Busy,
+    Busy = "BUSY",
     /// An internal error.
-    Internal,
+    Internal = "INTERNAL",
 }
 
 impl Intent {
@@ -154,48 +175,6 @@ pub struct SignalingError {
 }
 
 impl SignalingErrorCode {
-    /// The code as it is sent.
-    pub fn name(self) -> &'static str {
-        use SignalingErrorCode as Code;
-        match self {
-            Code::TokenMissing => "TOKEN_MISSING",
-            Code::TokenMalformed => "TOKEN_MALFORMED",
-            Code::TokenKeyUnknown => "TOKEN_KEY_UNKNOWN",
-            Code::TokenSignatureInvalid => "TOKEN_SIGNATURE_INVALID",
-            Code::TokenNotYetValid => "TOKEN_NOT_YET_VALID",
-            Code::TokenExpired => "TOKEN_EXPIRED",
-            Code::TokenNotAllowed => "TOKEN_NOT_ALLOWED",
-            Code::TokenSuperseded => "TOKEN_SUPERSEDED",
-            Code::ConnectionTokenRevoked => "CONNECTION_TOKEN_REVOKED",
-            Code::ParticipantDisconnected => "PARTICIPANT_DISCONNECTED",
-            Code::InsufficientCapabilities => "INSUFFICIENT_CAPABILITIES",
-            Code::QuotaExceeded => "QUOTA_EXCEEDED",
-            Code::StageDeleted => "STAGE_DELETED",
-            Code::PublisherNotFound => "PUBLISHER_NOT_FOUND",
-            Code::ConnectionNotFound => "CONNECTION_NOT_FOUND",
-            Code::NotFound => "NOT_FOUND",
-            Code::MalformedOffer => "MALFORMED_OFFER",
-            Code::MalformedRequest => "MALFORMED_REQUEST",
-            Code::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Code::InvalidAudioCodec => "INVALID_AUDIO_CODEC",
-            Code::InvalidVideoCodec => "INVALID_VIDEO_CODEC",
-            Code::CodecMismatch => "CODEC_MISMATCH",
-            Code::Timeout => "TIMEOUT",
-            Code::PreconditionFailed => "PRECONDITION_FAILED",
-            Code::TooLarge => "TOO_LARGE",
-            Code::OfferTooLarge => "OFFER_TOO_LARGE",
-            Code::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Code::Unprocessable => "UNPROCESSABLE",
-            Code::UpgradeRequired => "UPGRADE_REQUIRED",
-            Code::PreconditionRequired => "PRECONDITION_REQUIRED",
-            Code::RateExceeded => "RATE_EXCEEDED",
-            Code::TooManyConnections => "TOO_MANY_CONNECTIONS",
-            Code::Internal => "INTERNAL",
-            Code::Busy => "BUSY",
-            Code::CapacityExceeded => "CAPACITY_EXCEEDED",
-        }
-    }
-
     /// The error code of the participant's event, if AWS defines one.
     pub fn event(self) -> Option<EventErrorCode> {
         match self {
