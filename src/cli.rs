@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod events;
 mod health;
+mod journal;
 mod keys;
 mod parse;
 mod participants;
@@ -68,6 +69,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Load(args) => participants::load(*args).await,
         Command::Simulate(args) => simulate::run(*args).await,
         Command::Health(args) => health::run(&args).await,
+        Command::Journal(args) => journal::run(*args).await,
         Command::Openapi => Ok(openapi()),
         Command::Completions(args) => reference::completions(args.shell),
         Command::Man(args) => reference::man(&args.folder),

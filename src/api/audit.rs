@@ -34,9 +34,7 @@ impl AuditRecord {
         caller: &Caller,
         ctx: &OperationContext,
     ) -> AuditRecord {
-        let agent = parts.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-        let agent: Option<String> = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
-        let address = parts.extensions.get::<ClientAddress>().map(|address| address.0.to_string());
+        let (address, agent) = sender(parts);
         let at: Timestamp = ctx.app.clock().now().whole_seconds();
         let id = ctx.app.ids().event();
         let context = RequestContext::of(&parts.extensions);
@@ -71,7 +69,7 @@ impl AuditRecord {
 
     /// Sets the decoded input; an invalid input is not recorded.
     pub fn set_input(&mut self, input: Value) {
-        self.record["requestParameters"] = null_if_empty((self.operation.input)().shown(input));
+        self.record["requestParameters"] = null_if_empty(self.operation.redacted_input(input));
     }
 
     /// Writes the record with the result of the call. A failure to write it is logged and does not fail the call, which
@@ -79,8 +77,7 @@ impl AuditRecord {
     pub async fn write(mut self, ctx: &OperationContext, result: &Result<Vec<u8>, Fault>) {
         match result {
             Ok(output) => {
-                let output = serde_json::from_slice(output).unwrap_or_default();
-                self.record["responseElements"] = null_if_empty((self.operation.output)().shown(output));
+                self.record["responseElements"] = null_if_empty(self.operation.redacted_output(output));
             }
             Err(fault) => {
                 self.record["errorCode"] = fault.name().into();
@@ -93,6 +90,14 @@ impl AuditRecord {
             tracing::error!(error, record = %self.record, "audit record not written");
         }
     }
+}
+
+/// The address and the user agent of the sender of a request.
+pub fn sender(parts: &Parts) -> (Option<String>, Option<String>) {
+    let agent = parts.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    let agent = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
+    let address = parts.extensions.get::<ClientAddress>().map(|address| address.0.to_string());
+    (address, agent)
 }
 
 /// `null` in place of an empty object, as in CloudTrail.

@@ -31,12 +31,8 @@ fn permissions(operation: &Operation, input: &Value, scope: &Scope) -> Vec<Permi
     let resources = match operation.target {
         Target::Everything => vec!["*".to_owned()],
         Target::Every(kind) => vec![scope.arn(kind, "*")],
-        Target::In(members) => {
-            let mut found = Vec::new();
-            for member in members {
-                collect(input, member, &mut found);
-            }
-            found.retain(|arn| !arn.is_empty());
+        Target::In(_) => {
+            let mut found = named_resources(operation, input);
             if found.is_empty() {
                 found.push("*".into());
             }
@@ -52,6 +48,17 @@ fn permissions(operation: &Operation, input: &Value, scope: &Scope) -> Vec<Permi
         needed.push(Permission { action: "ivs:TagResource".into(), resource: scope.arn(kind, "*") });
     }
     needed
+}
+
+/// The ARNs of existing resources that an input names.
+pub fn named_resources(operation: &Operation, input: &Value) -> Vec<String> {
+    let Target::In(members) = operation.target else { return Vec::new() };
+    let mut found = Vec::new();
+    for member in members {
+        collect(input, member, &mut found);
+    }
+    found.retain(|arn| !arn.is_empty());
+    found
 }
 
 /// Collects the strings at a path such as `destinations.*.s3.storageConfigurationArn`.

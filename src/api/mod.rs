@@ -7,6 +7,7 @@ mod audit;
 pub mod authorization;
 mod endpoints;
 mod input;
+mod journal;
 mod limits;
 mod metrics_page;
 pub mod openapi;
@@ -15,6 +16,7 @@ mod response;
 mod signed;
 pub mod sigv4;
 mod stream;
+mod test_controls;
 
 pub use endpoints::{INTERNAL_NAMES, internal_route};
 pub use limits::receive;
@@ -29,11 +31,12 @@ use crate::http::{ClientAddress, Limits, RequestContext, Route, RouteKind, Sende
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use audit::AuditRecord;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::Response;
-use operations::{OPERATIONS, Operation};
+use operations::{OPERATIONS, Operation, ValidRequest};
 use serde_json::Value;
 use signed::verify;
 use sigv4::SigV4Authorization;
@@ -67,6 +70,11 @@ impl ApiState {
         stopping: CancellationToken,
     ) -> Self {
         ApiState { app, limits, streams, started_at, stopping, tasks: TaskTracker::new() }
+    }
+
+    /// Cancelled when the server stops.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 
     /// The number of open event streams.
@@ -152,27 +160,70 @@ where
 }
 
 async fn respond(state: &ApiState, operation: Option<&'static Operation>, request: Request) -> Response {
-    match answer(state, operation, request).await {
+    let (parts, body) = request.into_parts();
+    if let Some(controls) = state.app.test_controls() {
+        // Boxed: the future is large, and servers in production do not have it.
+        return Box::pin(test_controls::respond(state, controls, operation, parts, body)).await;
+    }
+    let answered = async {
+        let call = accept(state, operation, &parts, body).await?;
+        check_rate(state, &call)?;
+        let valid = call.decode(&parts);
+        execute(state, parts, call, valid).await
+    };
+    render(answered.await)
+}
+
+fn render(result: Result<Vec<u8>, Fault>) -> Response {
+    match result {
         Ok(body) => response::success(body),
         Err(fault) => response::fault(&fault),
     }
 }
 
-async fn answer(state: &ApiState, operation: Option<&'static Operation>, request: Request) -> Result<Vec<u8>, Fault> {
-    let (parts, body) = request.into_parts();
-    let head = read_head(&parts, operation);
-    let (operation, Signed { authorization, caller, scope, body }) =
-        verify(state, &parts, body, limits::BODY_SIZE, head).await?;
-    set_caller(&parts, &scope, &authorization.access_key);
-    check_rate(state, operation, &scope)?;
+/// An authenticated call of an operation.
+struct Call {
+    operation: &'static Operation,
+    signed: Signed,
+}
+
+impl Call {
+    /// Decodes and validates the input.
+    fn decode(&self, parts: &Parts) -> Result<Box<dyn ValidRequest>, Fault> {
+        (self.operation.read)(input::input(self.operation, &parts.uri, &self.signed.body)?)
+    }
+}
+
+/// Authenticates a call.
+async fn accept(
+    state: &ApiState,
+    operation: Option<&'static Operation>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Call, Fault> {
+    let head = read_head(parts, operation);
+    let (operation, signed) = verify(state, parts, body, limits::BODY_SIZE, head).await?;
+    set_caller(parts, &signed.scope, &signed.authorization.access_key);
+    Ok(Call { operation, signed })
+}
+
+/// Runs an operation, with its audit record.
+async fn execute(
+    state: &ApiState,
+    parts: Parts,
+    call: Call,
+    valid: Result<Box<dyn ValidRequest>, Fault>,
+) -> Result<Vec<u8>, Fault> {
+    let Call { operation, signed: Signed { authorization, caller, scope, body } } = call;
+    drop(body);
     let ctx = OperationContext::new(state.app.clone(), scope);
     if operation.readonly || !state.app.settings().events.audit {
-        return perform(operation, &parts, &body, &caller, ctx, None).await;
+        return perform(operation, &parts, valid, &caller, ctx, None).await;
     }
     // In a task of its own: a client that disconnects does not leave a change without its audit record.
     let task = async move {
         let mut record = AuditRecord::new(operation, &parts, &authorization.access_key, &caller, &ctx);
-        let result = perform(operation, &parts, &body, &caller, ctx.clone(), Some(&mut record)).await;
+        let result = perform(operation, &parts, valid, &caller, ctx.clone(), Some(&mut record)).await;
         record.write(&ctx, &result).await;
         result
     };
@@ -201,17 +252,17 @@ fn read_head(
     Ok((operation.ok_or_else(unknown)?, SigV4Authorization::parse(parts)?))
 }
 
-/// Decodes, authorizes and runs an operation.
+/// Authorizes and runs an operation.
 async fn perform(
     operation: &'static Operation,
     parts: &Parts,
-    body: &[u8],
+    valid: Result<Box<dyn ValidRequest>, Fault>,
     caller: &Caller,
     ctx: OperationContext,
     record: Option<&mut AuditRecord>,
 ) -> Result<Vec<u8>, Fault> {
     // Validation comes before authorization, as in AWS.
-    let valid = (operation.read)(input::input(operation, &parts.uri, body)?)?;
+    let valid = valid?;
     if let Some(record) = record {
         record.set_input(valid.input()?);
     }
@@ -224,12 +275,12 @@ async fn perform(
 }
 
 /// Rejects a request beyond the rate of its operation.
-fn check_rate(state: &ApiState, operation: &Operation, scope: &Scope) -> Result<(), Fault> {
+fn check_rate(state: &ApiState, Call { operation, signed }: &Call) -> Result<(), Fault> {
     let rates = &state.app.settings().rates;
     if rates.0.is_empty() {
         return Ok(());
     }
-    let key = (scope.account.clone(), scope.region.clone(), operation.name);
+    let key = (signed.scope.account.clone(), signed.scope.region.clone(), operation.name);
     let mut buckets = state.app.buckets();
     if buckets.take(key, rates, state.app.clock().monotonic()) {
         return Ok(());

@@ -46,6 +46,18 @@ pub struct Operation {
     pub read: fn(Value) -> Result<Box<dyn ValidRequest>, Fault>,
 }
 
+impl Operation {
+    /// A decoded input for records: sensitive values are redacted, and undeclared members left out.
+    pub fn redacted_input(&self, input: Value) -> Value {
+        (self.input)().shown(input)
+    }
+
+    /// The encoded output for records, likewise.
+    pub fn redacted_output(&self, output: &[u8]) -> Value {
+        (self.output)().shown(serde_json::from_slice(output).unwrap_or_default())
+    }
+}
+
 /// A decoded and validated request.
 pub trait ValidRequest: Send {
     /// The decoded input as JSON: the members that the operation declares and that were sent, without `null`s.

@@ -102,14 +102,19 @@ pub fn preflight() -> Response {
 
 /// The response of a fault: its type in a header, its message under both names that SDKs read. The cause is logged.
 pub fn fault(fault: &Fault) -> Response {
-    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if matches!(fault, Fault::Modelled { .. }) && status.is_server_error() {
+    if matches!(fault, Fault::Modelled { .. }) && fault.status() >= 500 {
         let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
         let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         tracing::error!(fault = fault.name(), causes, "request failed");
     } else {
         tracing::debug!(fault = fault.name(), reason = fault.message(), "request rejected");
     }
+    without_log(fault)
+}
+
+/// The response of a fault that is no failure of the service: one that was injected.
+pub fn without_log(fault: &Fault) -> Response {
+    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = serde_json::json!({"exceptionMessage": fault.message(), "message": fault.message()});
     let own: &[_] = match fault {
         Fault::Rejected { kind: RejectionKind::Unavailable, .. } => &[("retry-after", "1")],

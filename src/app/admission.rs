@@ -24,6 +24,16 @@ pub enum Purpose {
 /// Verifies a participant token: signature, time, stage, claims, revocation, and that it was not replaced by a newer one. The
 /// caller checks capabilities.
 pub async fn admit(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
+    let verified = verify(app, token, purpose).await?;
+    if purpose == Purpose::Join
+        && let Some(controls) = app.test_controls()
+    {
+        controls.faults.check_token(&verified)?;
+    }
+    Ok(verified)
+}
+
+async fn verify(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<VerifiedToken, SignalingError> {
     with_retries(|| async {
         let mut conn = app.db.read().await?;
         let (claims, signer) = verify_signature(app, &mut conn, token).await?;

@@ -104,6 +104,11 @@ pub async fn begin(app: &Arc<App>, start: Start) -> Result<i64, Fault> {
     .await
 }
 
+/// The position after which the oldest event is that was not deleted.
+pub async fn oldest(app: &Arc<App>) -> Result<i64, Fault> {
+    retry(|| async { Ok(app.db.read().await?.log_trimmed().await?.0) }).await
+}
+
 /// Up to `limit` events of one account and region after a position. Refused if some of them are deleted.
 pub async fn read(app: &Arc<App>, scope: &Scope, after: i64, limit: i64) -> Result<Page, Fault> {
     retry(|| async {

@@ -30,6 +30,7 @@ pub mod stages;
 pub mod storage_configurations;
 mod store_counts;
 pub mod tags;
+pub mod test_controls;
 pub mod test_state;
 pub mod tokens;
 pub mod views;
@@ -52,6 +53,7 @@ use crate::store::{Conn, Db, StageRow, StoreError};
 use authorization::AuthorizationRequest;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use test_controls::TestControls;
 use tokio::sync::watch;
 
 /// The service: the state that every operation uses, for as long as the process runs.
@@ -78,6 +80,8 @@ pub struct App {
     pub(in crate::app) muted: Muted,
     /// The greatest position of the event log that is known.
     pub(in crate::app) log_end: watch::Sender<i64>,
+    /// The controls of the test API, if it is served.
+    test_controls: Option<Arc<TestControls>>,
 }
 
 impl App {
@@ -94,6 +98,7 @@ impl App {
         settings: Settings,
     ) -> Arc<App> {
         let node = RwLock::new(ids.unique());
+        let test_controls = settings.test_controls.then(|| Arc::new(TestControls::new(metrics.clone())));
         Arc::new(App {
             db,
             metrics,
@@ -112,6 +117,7 @@ impl App {
             notifier: views::ChangeNotifier::default(),
             muted: Muted::default(),
             log_end: watch::Sender::new(0),
+            test_controls,
         })
     }
 
@@ -164,6 +170,11 @@ impl App {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The controls of the test API, if it is served.
+    pub fn test_controls(&self) -> Option<&Arc<TestControls>> {
+        self.test_controls.as_ref()
+    }
+
     /// The id of this node.
     pub fn node(&self) -> String {
         self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -202,6 +213,8 @@ pub struct Settings {
     pub events: Events,
     /// Bytes that must be free on the disk of an embedded store for this node to be ready; 0 is any number.
     pub least_free_disk: u64,
+    /// Whether faults can be injected and calls are recorded: the test API is served.
+    pub test_controls: bool,
 }
 
 /// The operator's settings of events.

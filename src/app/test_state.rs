@@ -61,6 +61,10 @@ pub async fn reset(app: &App, scope: Option<&Scope>) -> Result<Counts, Fault> {
     .await?;
     app.buckets()
         .forget(|(account, region, _)| scope.is_none_or(|scope| scope.account == *account && scope.region == *region));
+    if let Some(controls) = app.test_controls() {
+        controls.faults.remove(scope, None);
+        controls.journal.clear(scope);
+    }
     Ok(deleted)
 }
 

@@ -9,7 +9,7 @@ pub(super) use backup::{BackupArgs, BackupFile};
 pub use client::{ClientArgs, JoinArgs, LoadArgs};
 pub(super) use events::{CheckArgs, DeadArgs, DeadEventsArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
 
-pub use test_api::{ScenarioTime, SimulateArgs, TestApiArgs};
+pub use test_api::{JournalArgs, ScenarioTime, SimulateArgs, TestApiArgs};
 
 use super::parse::Setting;
 use crate::config::{ServeArgs, StoreArgs, account, address, user_name};
@@ -72,6 +72,8 @@ pub(super) enum Command {
     Load(Box<LoadArgs>),
     /// Run a scenario of simulated participants on a server with --test-api
     Simulate(Box<SimulateArgs>),
+    /// Print the recorded API calls of a server with --test-api
+    Journal(Box<JournalArgs>),
     /// Print the OpenAPI document
     Openapi,
     /// Probe the server at --listen; exit code 0 if it is healthy, otherwise 1

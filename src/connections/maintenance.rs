@@ -34,7 +34,7 @@ impl Maintenance {
         let Maintenance { connections, media_events } = self;
         let media_events = Arc::new(Mutex::new(media_events));
         let clone = || connections.clone();
-        let [media, heartbeats, errors, sweeps, changes, pings] = std::array::from_fn(|_| clone());
+        let [media, heartbeats, errors, sweeps, changes, pings, faults] = std::array::from_fn(|_| clone());
         let mut tasks = JoinSet::new();
         let handle = move || media.clone().handle_media_events(media_events.clone());
         tasks.spawn(restart_on_panic("media events", handle));
@@ -43,6 +43,9 @@ impl Maintenance {
         tasks.spawn(restart_on_panic("sweeps", move || sweeps.clone().run_sweeps()));
         tasks.spawn(restart_on_panic("stage changes", move || Maintenance::poll_changes(changes.clone())));
         tasks.spawn(restart_on_panic("media thread pings", move || pings.clone().ping_media_thread()));
+        if connections.app.test_controls().is_some() {
+            tasks.spawn(restart_on_panic("faults", move || faults.clone().apply_faults()));
+        }
         connections.stopping.cancelled().await;
         connections.close();
         connections.tasks.close();
@@ -116,6 +119,7 @@ impl Connections {
         };
         if is_new {
             self.app.metrics().media.connection(if publishes { "publish" } else { "subscribe" }, "connected", "");
+            self.new_connections.notify(self.app.test_controls());
         }
         self.persist(id);
     }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
 
 mod failures;
+mod faults;
 mod heartbeat;
 mod join;
 mod limits;
@@ -26,6 +27,7 @@ pub use stage::{Stage, StageSnapshot};
 use crate::app::App;
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{DatagramCounts, Metrics};
+use faults::NewConnections;
 use greenroom_media::MediaHandle;
 use limits::RateLimits;
 use negotiation::NegotiationLocks;
@@ -64,6 +66,7 @@ pub struct Connections {
     rate_limits: Mutex<RateLimits>,
     negotiation_locks: NegotiationLocks,
     write_permits: Semaphore,
+    new_connections: NewConnections,
 }
 
 /// The background tasks of [`Connections`]; see [`Maintenance::run`].
@@ -91,6 +94,7 @@ impl Connections {
             rate_limits: Mutex::default(),
             negotiation_locks: NegotiationLocks::default(),
             write_permits: Semaphore::new(MAX_CONCURRENT_WRITES),
+            new_connections: NewConnections::default(),
         });
         Ok((connections.clone(), Maintenance { connections, media_events }))
     }
@@ -141,6 +145,7 @@ impl Connections {
             registry.stage(&StageKey::of(token))?
         };
         self.persist(id);
+        self.new_connections.notify(self.app.test_controls());
         stage.participant_joined(revision);
         Some(stage)
     }

@@ -124,6 +124,11 @@ impl Connection {
         self.confirmed_at.is_some() && !self.has_ended()
     }
 
+    /// Whether its media flow.
+    pub fn has_media(&self) -> bool {
+        self.media_flowing
+    }
+
     /// Id of its media transport; `None` for an events WebSocket.
     pub fn transport_id(&self) -> Option<TransportId> {
         match &self.transport {

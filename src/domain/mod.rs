@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod composition;
 pub mod encoder_configuration;
 pub mod event;
+pub mod faults;
 pub mod participant;
 pub mod pattern;
 pub mod policy;

@@ -3,9 +3,12 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern.html> says what patterns mean;
 //! `docs/reference/events.md` lists what is taken here.
 
+mod mismatch;
 mod rule;
 #[cfg(test)]
 mod tests;
+
+pub use mismatch::Mismatch;
 
 use crate::model::json::explain;
 use rule::{Event, Rule};

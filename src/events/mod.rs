@@ -4,6 +4,7 @@
 //! ([`crate::app::deliveries`]). Scheduling, retries and parking are sans-IO (`queue`). `docs/reference/events.md` documents
 //! the guarantees.
 
+mod faults;
 mod queue;
 mod relay;
 mod settling;

@@ -1,5 +1,6 @@
 //! Delivers events to one target while this node owns its lease.
 
+use super::faults;
 use super::queue::DeliveryQueue;
 use super::settling::Settling;
 use super::sinks::{Outcome, Outgoing, Sink};
@@ -40,7 +41,7 @@ pub(super) async fn run(app: Arc<App>, target: Target, settling: Arc<Settling>, 
     let state = EventTarget::new(&app, &target.name);
     let (log_end, changes) = (app.log_end(), app.notifier().subscribe());
     let metrics = app.metrics().target(&target.name);
-    let rounds = settling.rounds();
+    let (rounds, target) = (settling.rounds(), Arc::new(target));
     let worker =
         Worker { app, target, sink, state, metrics, stop, log_end, changes, settling, rounds, unavailable: false };
     worker.run().await;
@@ -62,7 +63,7 @@ async fn report_nothing(name: &str, settling: &Settling, stop: &CancellationToke
 /// Delivers to one target.
 struct Worker {
     app: Arc<App>,
-    target: Target,
+    target: Arc<Target>,
     sink: Arc<Sink>,
     /// The target in the store.
     state: EventTarget,
@@ -275,8 +276,9 @@ impl Worker {
             && let Some(events) = delivery.queue.next(now)
         {
             let (sink, seconds, begun) = (self.sink.clone(), self.metrics.seconds.clone(), Instant::now());
+            let (app, target) = (self.app.clone(), self.target.clone());
             delivery.requests.spawn(async move {
-                let outcomes = sink.send(&events).await;
+                let outcomes = faults::send(&app, &target, &sink, &events).await;
                 seconds.observe(begun.elapsed().as_secs_f64());
                 events.iter().map(|event| event.position).zip(outcomes).collect()
             });

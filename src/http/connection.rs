@@ -1,5 +1,6 @@
 //! One connection, from the TLS handshake to its end.
 
+use super::broken;
 use super::budget::ClientBudget;
 use super::exchange::{ConnectionHandle, PendingResponses};
 use super::extensions::{ClientAddress, ConnectionPermit, KeepAlive};
@@ -18,7 +19,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use ipnet::IpNet;
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ impl ConnectionHandler {
             let service = self.service.clone();
             async move { service.respond(request).await }.map(move |response| {
                 drop(running);
-                Ok::<_, Infallible>(response)
+                broken::to_send(response)
             })
         });
         let mut connection = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));

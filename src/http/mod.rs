@@ -11,6 +11,7 @@
 //! 5. back through the same: the response owns the exchange until its last byte is written.
 
 mod body;
+mod broken;
 mod budget;
 pub mod client;
 mod connection;
@@ -28,6 +29,7 @@ pub mod tls;
 pub mod trace;
 
 pub use body::{BodyError, BodySize, BodyTiming, ReceivedBody};
+pub use broken::{no_response, truncated};
 pub use budget::{ClientBudget, Exceeded, Reservation, Resource};
 pub use exchange::{ConnectionHandle, Exchange, PendingResponses};
 pub use extensions::{ClientAddress, ConnectionPermit, KeepAlive};

@@ -5,6 +5,7 @@
 //! or participants. `docs/observe/metrics.md` lists every series.
 
 mod events;
+mod faults;
 mod limits;
 mod media;
 mod process;
@@ -13,6 +14,7 @@ mod store;
 mod store_counts;
 
 pub use events::{Outbox, Target};
+pub use faults::Faults;
 pub use limits::MediaRefusal;
 pub use media::{ConnectionKind, DatagramCounts, Media};
 pub use requests::{ParticipantRequests, Refusals, Requests, Tokens};
@@ -39,6 +41,8 @@ pub struct Metrics {
     /// Open event streams.
     pub streams: Gauge,
     pub media: Media,
+    /// Faults injected by the test API.
+    pub faults: Faults,
     pub store_counts: StoreGauges,
     /// Offset of this machine's clock from the database's, in seconds.
     pub clock_offset: Gauge<f64, AtomicU64>,
@@ -81,6 +85,7 @@ impl Metrics {
             outbox: Outbox::new(&mut registry),
             targets: events::Targets::new(&mut registry),
             media: Media::new(&mut registry),
+            faults: Faults::new(&mut registry),
             store_counts: StoreGauges::new(&mut registry),
             streams,
             clock_offset,

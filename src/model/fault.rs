@@ -93,6 +93,8 @@ pub enum RejectionKind {
     Unavailable,
     /// What is asked for is kept no longer. Of the stream of events alone.
     TrimmedData,
+    /// More requests than the service takes, by AWS's common name for it. Of injected faults alone.
+    Throttling,
 }
 
 impl RejectionKind {
@@ -132,13 +134,17 @@ impl RejectionKind {
             RejectionKind::Timeout => "RequestTimeoutException",
             RejectionKind::Unavailable => "ServiceUnavailableException",
             RejectionKind::TrimmedData => "TrimmedDataAccessException",
+            RejectionKind::Throttling => "ThrottlingException",
         }
     }
 
     /// The HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            RejectionKind::Serialization | RejectionKind::MalformedRequest | RejectionKind::Incomplete => 400,
+            RejectionKind::Serialization
+            | RejectionKind::MalformedRequest
+            | RejectionKind::Incomplete
+            | RejectionKind::Throttling => 400,
             RejectionKind::MissingAuthenticationToken
             | RejectionKind::IncompleteSignature
             | RejectionKind::UnrecognizedClient

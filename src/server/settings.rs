@@ -167,5 +167,6 @@ pub fn app_settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Sett
             retention: seconds(args.events.event_retention_seconds),
         },
         least_free_disk: u64::from(args.database.database_min_free_mb) << 20,
+        test_controls: args.testing.test_api != TestApi::Off,
     }
 }

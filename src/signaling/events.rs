@@ -1,5 +1,6 @@
 //! The events WebSocket: while it is open, its participant is in the stage and gets the stage's state.
 
+mod faults;
 mod session_log;
 
 use super::credentials::{self, Credentials};
@@ -17,9 +18,10 @@ use crate::http::{ClientBudget, ConnectionPermit, RequestContext, Reservation, R
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::Response;
+use faults::SocketFaults;
 use futures_util::SinkExt as _;
 use session_log::{
-    CloseStatus, GOING_AWAY, IDLE, MALFORMED, SESSION_ENDED, SLOW_READER, SessionLog, TOKEN_REUSED,
+    ABORTED, CloseStatus, GOING_AWAY, IDLE, MALFORMED, SESSION_ENDED, SLOW_READER, SessionLog, TOKEN_REUSED,
     TOO_MANY_CONTROL_FRAMES,
 };
 use std::collections::BTreeSet;
@@ -97,7 +99,9 @@ pub async fn answer(
                 Some(error.code.into())
             }
         };
-        let _ = timeout(CLOSE_TIMEOUT, close(&mut socket, status)).await;
+        if status != Some(ABORTED) {
+            let _ = timeout(CLOSE_TIMEOUT, close(&mut socket, status)).await;
+        }
         drop((task, permit, reservation));
     }))
 }
@@ -145,6 +149,7 @@ struct EventsSession {
     snapshots: watch::Receiver<Option<Arc<StageSnapshot>>>,
     /// The last stage state that was sent. The first one is sent once it includes the participant's own joining.
     last_state: Option<Utf8Bytes>,
+    faults: SocketFaults,
 }
 
 /// What happens next on a socket.
@@ -170,7 +175,8 @@ impl EventsSession {
         }
         let joined = state.connections.join_events(token.clone(), client).await?;
         let snapshots = joined.stage.snapshots.subscribe();
-        Ok(EventsSession { state, joined, token, credentials, snapshots, last_state: None })
+        let faults = SocketFaults::new(&state.connections.app);
+        Ok(EventsSession { state, joined, token, credentials, snapshots, last_state: None, faults })
     }
 
     /// Sends and receives until the session ends. `None` if the client has closed the socket.
@@ -225,6 +231,7 @@ impl EventsSession {
             Ok(_) = published.wait_for(|published| *published >= revision), if is_first => Next::StateChanged,
             Some(error) = self.joined.errors.recv(), if !is_first => Next::Send(messages::media_error(&error).into()),
             Ok(()) = self.snapshots.changed(), if !is_first => Next::StateChanged,
+            status = self.faults.closed(&self.token), if !is_first => Next::Close(status),
             () = idle => Next::Close(IDLE),
         }
     }

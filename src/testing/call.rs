@@ -78,6 +78,19 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Refuses query parameters other than the `known` ones, and those that are given twice.
+    pub fn check_query(&self, known: &[(&str, &str)]) -> Result<(), Fault> {
+        for (n, (name, _)) in self.query.iter().enumerate() {
+            if !known.iter().any(|(known, _)| known == name) {
+                return Err(Fault::validation(format!("{name}: not a parameter of this request")));
+            }
+            if self.query[..n].iter().any(|(other, _)| other == name) {
+                return Err(Fault::validation(format!("{name}: given more than once")));
+            }
+        }
+        Ok(())
+    }
+
     /// A query parameter of another type.
     pub fn parsed_query<T: std::str::FromStr>(&self, name: &str, kind: &str) -> Result<Option<T>, Fault> {
         let parse = |text: &str| text.parse().map_err(|_| Fault::validation(format!("{name}: '{text}' is not {kind}")));

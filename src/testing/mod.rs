@@ -31,6 +31,7 @@ use crate::model::fault::{Fault, RejectionKind};
 use axum::extract::Request;
 use call::Call;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// The path below which the endpoints are.
 pub const ROOT: &str = "/_greenroom/test";
@@ -131,6 +132,13 @@ impl TestState {
     }
 }
 
+impl TestState {
+    /// Cancelled when the server stops.
+    fn stopping(&self) -> &CancellationToken {
+        self.api.stopping()
+    }
+}
+
 /// The route of a request to the test API.
 pub fn route(state: &Arc<TestState>, request: &Request) -> Option<Route> {
     let path = request.uri().path().strip_prefix(ROOT)?;
@@ -143,6 +151,7 @@ pub fn route(state: &Arc<TestState>, request: &Request) -> Option<Route> {
     Some(api::json_route(&state.api, RouteKind::Internal(name), async move |request: Request| {
         let (endpoint, parameters) = found?;
         let call = Call::receive(test, parameters, request).await?;
+        call.check_query(endpoint.query)?;
         (endpoint.handler)(call).await
     }))
 }

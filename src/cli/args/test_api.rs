@@ -1,7 +1,7 @@
 //! Arguments of the commands that use the test API.
 
 use super::Output;
-use crate::config::{Secret, region};
+use crate::config::{Secret, account, region};
 use clap::{Args, Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -51,4 +51,32 @@ pub enum ScenarioTime {
     Virtual,
     /// Steps wait for their time
     Real,
+}
+
+/// Arguments of `journal`.
+#[derive(Clone, Debug, Parser)]
+pub struct JournalArgs {
+    /// Name of an operation, such as CreateStage (default: all)
+    #[arg(long, value_name = "NAME")]
+    pub operation: Option<String>,
+    /// Outcome: success, error, or the code of an error (default: all)
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Time of the first call, ISO 8601 with a zone
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Go on with new calls, until ctrl-c
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Account (default: that of the access key, or of the server)
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
+    pub account: Option<String>,
+    /// All accounts and regions
+    #[arg(long, conflicts_with = "account")]
+    pub all: bool,
+    /// Output format; json is one value per line
+    #[arg(long, default_value = "human", value_name = "FORMAT")]
+    pub output: Output,
+    #[command(flatten)]
+    pub server: TestApiArgs,
 }

@@ -17,6 +17,11 @@ pub const MALFORMED: CloseStatus = CloseStatus(4400, "MALFORMED_REQUEST");
 pub const TOKEN_REUSED: CloseStatus = CloseStatus(4403, "TOKEN_REUSED");
 pub const IDLE: CloseStatus = CloseStatus(4408, "IDLE");
 pub const SESSION_ENDED: CloseStatus = CloseStatus(4409, "SESSION_ENDED");
+/// The reason of a close by a fault of the test API.
+pub const INJECTED: &str = "FAULT_INJECTED";
+/// The WebSocket is dropped without a close frame, by a fault of the test API. This code is never sent (RFC 6455, section
+/// 7.4.1).
+pub const ABORTED: CloseStatus = CloseStatus(1006, INJECTED);
 pub const SLOW_READER: CloseStatus = CloseStatus(4413, "SLOW_READER");
 
 impl From<SignalingErrorCode> for CloseStatus {

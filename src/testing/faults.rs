@@ -1,5 +1,0 @@
-//! `/faults`.
-
-use super::endpoint::Endpoint;
-
-pub const ENDPOINTS: &[Endpoint] = &[];

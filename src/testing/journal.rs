@@ -1,5 +1,0 @@
-//! `/journal`.
-
-use super::endpoint::Endpoint;
-
-pub const ENDPOINTS: &[Endpoint] = &[];
