@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from clients import Server
-from receiver import Receiver, table
+from receiver import Receiver, receiver, targets  # noqa: F401 (fixtures)
 from running import assert_ended_well, engine, new_file, new_store, start_server  # noqa: F401 (fixtures)
 from server import MASTER_KEY, TestServer
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
@@ -32,26 +32,7 @@ def start_test_server(engine, new_store):
 
 
 @pytest.fixture
-def receiver():
-    """An HTTP server that receives webhooks."""
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def receivers():
     """A function that starts more receivers."""
     with ExitStack() as stack:
         yield lambda **members: stack.enter_context(Receiver(**members))
-
-
-@pytest.fixture
-def targets(tmp_path):
-    """A function that writes a target file, given the keys of each target by name; returns its path."""
-
-    def write(**tables):
-        path = tmp_path / "targets.toml"
-        path.write_text("".join(table(name.replace("_", "-"), **keys) for name, keys in tables.items()))
-        return path
-
-    return write

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 from standardwebhooks.webhooks import Webhook
 
 from server import run
@@ -115,6 +116,25 @@ class Receiver:
         """Waits until this many distinct events were accepted; returns the accepted deliveries."""
         until(lambda: len(set(self.ids())) >= count, lambda: f"{len(self.accepted)} of {count}")
         return self.accepted
+
+
+@pytest.fixture
+def receiver():
+    """An HTTP server that receives webhooks."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def targets(tmp_path):
+    """A function that writes a target file, given the keys of each target by name; returns its path."""
+
+    def write(**tables):
+        path = tmp_path / "targets.toml"
+        path.write_text("".join(table(name.replace("_", "-"), **keys) for name, keys in tables.items()))
+        return path
+
+    return write
 
 
 class _Server(ThreadingHTTPServer):

@@ -4,6 +4,7 @@ import pytest
 
 from control import Control
 from endpoints import StageEndpoints
+from receiver import receiver, targets  # noqa: F401 (fixtures)
 from running import engine, new_file, new_store, pytest_pyfunc_call, start_server  # noqa: F401 (fixtures)
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 

@@ -1,15 +1,20 @@
 """A client of the test API."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import quote
 
+import boto3
 import requests
+from botocore.config import Config
 
 from signing import Signature
 
 ROOT = "/_greenroom/test"
 SNAPSHOT = "application/vnd.greenroom.snapshot+jsonl"
+SDK = boto3.Session()
 
 
 class Refused(Exception):
@@ -37,7 +42,11 @@ class Control:
         """The test API for all accounts."""
         return cls(server.endpoint, all="true")
 
-    def send(self, method, path, value=None, body=b"", content_type=None, **query):
+    def everything(self):
+        """The same server's test API for all accounts."""
+        return Control(self.endpoint, self.signature, all="true")
+
+    def send(self, method, path, value=None, body=b"", content_type=None, timeout=120, **query):
         """Sends a request; returns the response as it is. `value` is sent as JSON."""
         if value is not None:
             body, content_type = json.dumps(value).encode(), content_type or "application/json"
@@ -47,7 +56,7 @@ class Control:
         url = f"{self.endpoint}{ROOT}{path}" + (f"?{text}" if text else "")
         if self.signature:
             headers = self.signature.headers(method, url, body, headers)
-        return requests.request(method, url, data=body, headers=headers, timeout=120)
+        return requests.request(method, url, data=body, headers=headers, timeout=timeout)
 
     def call(self, method, path, value=None, **options):
         """Sends a request; returns the value of the response."""
@@ -60,6 +69,40 @@ class Control:
     def signed(self, key, secret, region="us-east-1", token=None):
         """The same, signed."""
         return Control(self.endpoint, Signature(key, secret, token, region), **self.selection)
+
+    def get(self, path, **query):
+        return self.call("GET", path, **query)
+
+    def delete(self, path):
+        return self.call("DELETE", path)
+
+    # Faults
+
+    def fault(self, effect, match=None, **members):
+        """Adds a fault rule; returns its id."""
+        return self.call("POST", "/faults", {"match": match or {}, "effect": effect, **members})["id"]
+
+    def counts(self, fault):
+        """How often a rule has matched, and how often it had its effect."""
+        rule = self.get(f"/faults/{fault}")
+        return rule["matched"], rule["applied"]
+
+    # Journal
+
+    def entries(self, **query):
+        return self.get("/journal", **query)["entries"]
+
+    def wait(self, **members):
+        return self.call("POST", "/wait", members)
+
+    @contextmanager
+    def waiting(self, **members):
+        """Starts a long poll; yields a future of its response."""
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(self.wait, **members)
+            time.sleep(0.2)
+            assert not future.done(), future.result()
+            yield future
 
     # State
 
@@ -111,3 +154,15 @@ def invalid(*words):
 
 def missing(*words):
     return refused(404, "ResourceNotFoundException", *words)
+
+
+def sdk(endpoint, account, attempts=1, mode="standard", region="us-east-1"):
+    """A boto3 client with a number of attempts, whose responses need not be of the model."""
+    return SDK.client(
+        "ivs-realtime",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=account,
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": attempts, "mode": mode}, read_timeout=30),
+    )
