@@ -36,6 +36,7 @@ static SECTIONS: &[Section] = sections! {
         "test/containers.md": "Containers",
         "test/isolation.md": "Isolation",
         "test/test-api.md": "Test API",
+        "test/comparison.md": "Comparison",
     }
     "Clients" {
         "clients/sdks.md": "AWS SDKs",

@@ -96,30 +96,57 @@ def yaml_blocks():
     return re.findall(r"^```yaml\n(.*?)^```$", pages, re.MULTILINE | re.DOTALL)
 
 
+def documents():
+    """The YAML examples that are whole files, not only steps of one."""
+    return [document for block in yaml_blocks() if isinstance(document := yaml.safe_load(block), dict)]
+
+
 def examples():
-    """The documented containers with an access key: the environments of greenroom and of its client."""
-    documents = [yaml.safe_load(block) for block in yaml_blocks()]
-    for document in documents:
-        job = document.get("jobs", {}).get("test", {})
+    """The documented containers with an access key: the environments of greenroom and of its clients."""
+    for document in documents():
+        job = document.get("jobs", document).get("test", {})
         services = document.get("services") or job.get("services") or {}
-        if "greenroom" in services:
+        if isinstance(services, list):  # GitLab
+            [server] = services
+            yield server["variables"], job["variables"]
+        elif "greenroom" in services:
             server = services["greenroom"]
-            user = job or services["app"]
-            yield server.get("env") or server["environment"], user.get("env") or user["environment"]
+            for user in [job] if job else [services["app"], services["tests"]]:
+                yield server.get("env") or server["environment"], user.get("env") or user["environment"]
 
 
-def test_both_examples_configure_a_key():
-    assert len(list(examples())) == 2
+def test_all_examples_configure_a_key():
+    assert len(list(examples())) == 4
 
 
 @pytest.mark.parametrize(("server", "user"), list(examples()))
 def test_the_key_of_an_example_works(server, user, image_settings):
     program = Greenroom(**{**image_settings, **server})
     try:
-        key, secret = user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"]
-        assert Wire(program.serving().endpoint, key, "us-east-1", secret=secret).call("ListStages").status == 200
+        key, secret = (user.get(f"AWS_{name}") or user[f"GREENROOM_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        wire = Wire(program.serving().endpoint, key, "us-east-1", secret=secret)
+        assert wire.call("ListStages").status == 200
+        assert wire.send("GET", "/_greenroom/test/clock").status == 200
+        assert Wire(program.endpoint, key, "us-east-1", secret="x" * 40).send("GET", "/_greenroom/test/clock").status == 403
     finally:
         program.kill()
+
+
+def test_the_action_is_used_with_inputs_and_outputs_that_it_has():
+    action = yaml.safe_load(text("action.yml"))
+    blocks = yaml_blocks()
+    steps = [step for block in blocks for step in steps_of(yaml.safe_load(block)) if "/greenroom@" in step.get("uses", "")]
+    assert len(steps) == 2
+    for step in steps:
+        assert step.get("with", {}).keys() <= action["inputs"].keys()
+    used = re.findall(r"steps\.greenroom\.outputs\.(\w+)", "".join(blocks))
+    assert used and set(used) <= action["outputs"].keys()
+
+
+def steps_of(document):
+    if isinstance(document, list):
+        return document
+    return [step for job in document.get("jobs", {}).values() for step in job["steps"]]
 
 
 def test_containers_publish_the_api_port_and_the_media_port():
@@ -131,8 +158,8 @@ def test_containers_publish_the_api_port_and_the_media_port():
         assert ports == ["4600", "4601/udp"], command
         assert "GREENROOM_MEDIA_PUBLIC_IP=" in command
     published = [compose()["services"]["greenroom"]["ports"]]
-    for block in yaml_blocks():
-        jobs = yaml.safe_load(block).get("jobs", {}).values()
+    for document in documents():
+        jobs = document.get("jobs", {}).values()
         published += [job["services"]["greenroom"]["ports"] for job in jobs if "services" in job]
     assert len(published) == 2
     assert all(ports == ["4600:4600", "4601:4601/udp"] for ports in published)

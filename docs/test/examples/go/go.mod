@@ -1,0 +1,3 @@
+module example.com/greenroom
+
+go 1.19
