@@ -118,6 +118,20 @@ impl Call {
         self.selection.scope().cloned().unwrap_or_else(default)
     }
 
+    /// The selection of a request whose body may name an account and a region: it applies to all (`all=true`), such as by
+    /// moving the clock, and acts in one.
+    pub fn narrowed(&self, account: Option<String>, region: Option<String>) -> Result<Selection, Fault> {
+        if account.is_none() && region.is_none() {
+            return Ok(self.selection.clone());
+        }
+        if self.selection != Selection::All {
+            return Err(Fault::validation("account, region: are members of the body with all=true only"));
+        }
+        let default = self.scope_or_default();
+        let scope = Scope { account: account.unwrap_or(default.account), region: region.unwrap_or(default.region) };
+        check(&self.state, scope).map(Selection::One)
+    }
+
     /// Refuses a body, where a request has none.
     pub fn no_body(&self) -> Result<(), Fault> {
         if self.body.is_empty() { Ok(()) } else { Err(Fault::validation("body: this request has none")) }

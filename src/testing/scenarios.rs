@@ -69,6 +69,8 @@ fn request_schema() -> Value {
         "scenario": text("The script; a body of the type text/plain is the script alone."),
         "stage": text("ARN or name of the stage, if the script does not name it."),
         "time": {"type": "string", "enum": ["virtual", "real"], "description": "Time that it runs in (default virtual)."},
+        "account": text("Account of a stage that is given by its name, with all=true (default: --account)."),
+        "region": text("Region of a stage that is given by its name, with all=true (default: --region)."),
     });
     object(properties, &["scenario"])
 }
@@ -97,6 +99,8 @@ struct Body {
     scenario: String,
     stage: Option<String>,
     time: Option<String>,
+    account: Option<String>,
+    region: Option<String>,
 }
 
 fn body(call: &Call) -> Result<Body, Fault> {
@@ -104,11 +108,11 @@ fn body(call: &Call) -> Result<Body, Fault> {
         return call.json();
     }
     let text = std::str::from_utf8(&call.body).map_err(|_| Fault::validation("body: the scenario is not UTF-8"))?;
-    Ok(Body { scenario: text.to_owned(), stage: None, time: None })
+    Ok(Body { scenario: text.to_owned(), stage: None, time: None, account: None, region: None })
 }
 
 async fn create(call: Call) -> Result<JsonReply, Fault> {
-    let Body { scenario, stage, time } = body(&call)?;
+    let Body { scenario, stage, time, account, region } = body(&call)?;
     let time = match time.as_deref() {
         None | Some("virtual") => Time::Virtual,
         Some("real") => Time::Real,
@@ -118,12 +122,13 @@ async fn create(call: Call) -> Result<JsonReply, Fault> {
         let text = "all: a scenario in virtual time moves the clock of all accounts; set all=true, or time to real";
         return Err(Fault::validation(text));
     }
+    let selection = call.narrowed(account, region)?;
     let parsed = language::parse(&scenario).map_err(|error| Fault::validation(format!("scenario: {error}")))?;
     if time == Time::Virtual {
         super::travel::control(&call.state.app)?;
     }
     let state = call.state.clone();
-    let stage = stage_of(&state, &call.selection, stage, parsed.stage).await?;
+    let stage = stage_of(&state, &selection, stage, parsed.stage).await?;
     let run = Run::new(state.app.ids().resource(), stage.clone(), time, state.hooks.stopping.child_token());
     state.scenarios.add(run.clone())?;
     let runner = Runner::new(state.clone(), run.clone(), stage, parsed.steps);

@@ -101,6 +101,19 @@ def is_extended(event):
     return event["detail"]["event_name"] not in documented
 
 
+def test_a_stage_by_name_is_of_the_account_that_the_body_names(everything, server, tenant):
+    script = "stage mine\nat 0s alice joins\nat 1s alice leaves"
+    played = play(everything, script, account=tenant.account, region=tenant.region)
+    assert played["stageArn"].split(":")[3:5] == [tenant.region, tenant.account]
+    assert play(everything, script, account=tenant.account)["stageArn"] == played["stageArn"]
+    with invalid("account: "):
+        play(everything, script, account="1")
+    with invalid("region: 'mars' is not one of --regions"):
+        play(everything, script, region="mars")
+    with invalid("account, region: are members of the body with all=true only"):
+        play(Control.of(tenant), script, time="real", account=tenant.account)
+
+
 def test_what_is_due_fires_between_the_steps(everything, tenant):
     stage = tenant.stage()
     script = "at 0s alice joins\nat 1s alice leaves\nat 5m bob joins\nat 6m everyone leaves"
