@@ -31,9 +31,12 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %s (status %d)", e.Code
 
 // Call sends a request to the test API, and decodes the response into answer, if that is not nil.
 func (a Account) Call(method, path string, body, answer any) error {
-	content, err := json.Marshal(body)
-	if err != nil {
-		return err
+	var content []byte
+	var err error
+	if body != nil {
+		if content, err = json.Marshal(body); err != nil {
+			return err
+		}
 	}
 	query := url.Values{"account": {a.Number}, "region": {a.Region}}
 	request, err := http.NewRequest(method, a.Endpoint+"/_greenroom/test"+path+"?"+query.Encode(), bytes.NewReader(content))
@@ -99,4 +102,4 @@ func (a Account) WaitForEvent(name string) (bool, error) {
 }
 
 // Reset deletes all resources of the account.
-func (a Account) Reset() error { return a.Call("POST", "/reset", struct{}{}, nil) }
+func (a Account) Reset() error { return a.Call("POST", "/reset", nil, nil) }
