@@ -235,6 +235,19 @@ def check_only(script, request):
             assert run(*words[1:2], "--help").returncode == 0, line
 
 
+def on_test_api(script, request):
+    """Requests to the test API of a running server; the line that starts one is left out."""
+    in_directory = request.getfixturevalue("in_directory")
+    script = re.sub(r"^greenroom serve --test-api=on\n", "", script)
+    script = script.replace("curl ", "curl --fail-with-body ").replace('"timeoutSeconds": 10', '"timeoutSeconds": 0.1')
+    server = Greenroom("--database-url", "sqlite::memory:", "--test-api=on")
+    try:
+        result = in_directory(script.replace(ENDPOINT, server.serving().endpoint.removeprefix("http://")))
+    finally:
+        server.kill()
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def covered_elsewhere(script, request):
     """Covered by a separate test in this file or in the tests of FFmpeg and of deployments."""
 
@@ -251,6 +264,7 @@ RUNNERS = {
     "docs/test/javascript.md": [covered_elsewhere],
     "docs/test/ci.md": [covered_elsewhere],
     "docs/test/containers.md": [check_only, check_only],
+    "docs/test/test-api.md": [on_test_api] * 5,
     "docs/clients/sdks.md": [against_server, against_server, against_server],
     "docs/clients/encoders.md": [covered_elsewhere, starts_servers],
     "docs/clients/join-and-load.md": [against_server, against_server],
