@@ -58,6 +58,7 @@ fn main() {
         let world = World::open(runtime(), engine.url(), MetricsMode::On);
         measure(&mut criterion, name, paths::stored(&world));
         measure(&mut criterion, name, paths::whole(&world));
+        measure(&mut criterion, name, paths::state::state(&world));
     }
     criterion.final_summary();
 }

@@ -2,6 +2,7 @@
 //! and by instructions (`benches/instructions.rs`).
 
 pub mod pure;
+pub mod state;
 pub mod world;
 
 use greenroom::model::page::Position;

@@ -3,10 +3,13 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from contents import LISTS, contents, fill
 from control import Control, invalid, refused
 from endpoints import PROMPT_SECONDS, StageEndpoints
 from streams import opened
+from tenant import Tenant
 
 EMPTY = {name: [] for name in [*LISTS, "sessions"]}
 
@@ -48,6 +51,20 @@ async def test_a_reset_closes_the_connections_of_participants_as_the_deletion_of
             await asyncio.to_thread(control.reset)
             assert [await client.closed() for client in clients] == [(4404, "STAGE_DELETED")] * 3
         assert await stranger.request("PING") == {"type": "PONG"}, "another account's connection stays open"
+
+
+async def test_a_reset_closes_connections_to_other_nodes(engine, new_store, start_node):
+    if engine == "sqlite":
+        pytest.skip("nodes share PostgreSQL only")
+    store = new_store()
+    one, two = start_node(store=store), start_node(store=store)
+    tenant = one.tenant()
+    endpoints = StageEndpoints(Tenant(two, tenant.account, tenant.region), tenant.stage())
+    async with endpoints.join(endpoints.token()[0]) as client:
+        await client.state()
+        async with asyncio.timeout(PROMPT_SECONDS):
+            await asyncio.to_thread(Control.of(tenant).reset)
+            assert await client.closed() == (4404, "STAGE_DELETED")
 
 
 def test_access_keys_stay(tenant, control):

@@ -7,6 +7,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from botocore.exceptions import ClientError
 
 from conftest import FLAGS
@@ -110,6 +111,20 @@ async def test_participants_whose_connections_have_ended_since_leave_at_the_rest
     control.reset()
     control.restore()
     assert endpoints.events_of(participant) == ["JOINED", "LEFT"]
+
+
+def test_a_store_in_memory_has_snapshots(engine, start_node):
+    if engine == "postgres":
+        pytest.skip("PostgreSQL has no store in memory")
+    tenant = start_node(*FLAGS, store="sqlite::memory:").tenant()
+    control = Control.of(tenant)
+    control.seed({"stages": [{"name": "a"}], "tokens": [{"stage": "a"}]})
+    fill(tenant)
+    before = contents(tenant)
+    control.snapshot()
+    assert control.reset()["stages"] == 2
+    control.restore()
+    assert contents(tenant) == before
 
 
 # Names
