@@ -6,6 +6,8 @@
 mod engines;
 #[expect(dead_code, reason = "the other benches use all of it")]
 mod paths;
+#[path = "paths/state.rs"]
+mod state;
 
 use criterion::Criterion;
 use engines::Engine;
@@ -58,7 +60,7 @@ fn main() {
         let world = World::open(runtime(), engine.url(), MetricsMode::On);
         measure(&mut criterion, name, paths::stored(&world));
         measure(&mut criterion, name, paths::whole(&world));
-        measure(&mut criterion, name, paths::state::state(&world));
+        measure(&mut criterion, name, state::state(&world));
     }
     criterion.final_summary();
 }

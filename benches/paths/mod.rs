@@ -2,7 +2,6 @@
 //! and by instructions (`benches/instructions.rs`).
 
 pub mod pure;
-pub mod state;
 pub mod world;
 
 use greenroom::model::page::Position;

@@ -1,7 +1,7 @@
 //! The state of an account with 1,000 stages: taken as a snapshot, restored and deleted.
 
-use super::Path;
-use super::world::{NOW, World};
+use crate::paths::Path;
+use crate::paths::world::{NOW, World};
 use greenroom::app::OperationContext;
 use greenroom::app::test_state::{self, PastParticipant, PastSession, Seed, SeedStage};
 use greenroom::backup::snapshot::{self, Content};
@@ -35,13 +35,17 @@ fn of_account(world: &Rc<World>, account: &str, past: bool, names: [&'static str
     let (to, from, scopes) = (file.clone(), file.clone(), [scope.clone(), scope.clone(), scope]);
     let [first, second, third] = scopes;
     vec![
-        Path::new(names[0], move || *to.borrow_mut() = taken(&take, &first)),
-        Path::new(names[1], move || restored(&restore, &second, &from.borrow())),
-        Path::new(names[2], move || {
+        path(names[0], move || *to.borrow_mut() = taken(&take, &first)),
+        path(names[1], move || restored(&restore, &second, &from.borrow())),
+        path(names[2], move || {
             reset.wait(test_state::reset(reset.app(), Some(&third))).expect("the state is deleted");
             restored(&reset, &third, &file.borrow());
         }),
     ]
+}
+
+fn path(name: &'static str, walk: impl FnMut() + 'static) -> Path {
+    Path { name, walk: Box::new(walk) }
 }
 
 fn taken(world: &World, scope: &Scope) -> Vec<u8> {

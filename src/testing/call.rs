@@ -132,9 +132,12 @@ impl Call {
         check(&self.state, scope).map(Selection::One)
     }
 
-    /// Refuses a body, where a request has none.
+    /// Refuses a body with members, where a request has none.
     pub fn no_body(&self) -> Result<(), Fault> {
-        if self.body.is_empty() { Ok(()) } else { Err(Fault::validation("body: this request has none")) }
+        match self.body.trim_ascii() {
+            b"" | b"{}" => Ok(()),
+            _ => Err(Fault::validation("body: this request has none")),
+        }
     }
 
     /// Requires `all=true`, where a request applies to the whole server.

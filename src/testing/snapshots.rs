@@ -159,11 +159,11 @@ async fn blocking<T: Send + 'static>(
 
 async fn put(call: Call) -> Result<JsonReply, Fault> {
     let key = key(&call)?;
-    let (state, selection, body) = (call.state.clone(), call.selection.clone(), call.body);
-    let upload = !body.is_empty();
-    if upload && call.content_type != CONTENT_TYPE {
+    let upload = call.content_type == CONTENT_TYPE;
+    if !upload && call.no_body().is_err() {
         return Err(Fault::validation(format!("Content-Type: must be {CONTENT_TYPE} for the file of a snapshot")));
     }
+    let (state, selection, body) = (call.state.clone(), call.selection.clone(), call.body);
     let app = state.app.clone();
     let content = match upload {
         true => None,
