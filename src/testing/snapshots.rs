@@ -3,6 +3,7 @@
 use super::call::{Call, Selection};
 use super::endpoint::Endpoint;
 use super::state::counts;
+use super::{participants, scenarios};
 use crate::api::JsonReply;
 use crate::app::test_state;
 use crate::backup::BackupError;
@@ -204,9 +205,12 @@ async fn restore(call: Call) -> Result<JsonReply, Fault> {
     call.no_body()?;
     let key = key(&call)?;
     let file = call.state.snapshots.get(&key)?;
-    let (app, selection) = (call.state.app.clone(), call.selection.clone());
+    let (state, selection) = (call.state.clone(), call.selection.clone());
+    let app = state.app.clone();
     let content = blocking(move || snapshot::read(&app, selection.scope(), &file.bytes)).await?;
-    let restored = test_state::restore(&call.state.app, call.selection.scope(), &content.tables).await?;
+    scenarios::stop_all(&state, &call.selection).await?;
+    let restored = test_state::restore(&state.app, call.selection.scope(), &content.tables).await?;
+    participants::reconcile(&state).await?;
     let rows = restored.values().sum::<u64>();
     tracing::info!(selection = %call.selection, snapshot = key.1, rows, "snapshot restored");
     Ok(JsonReply::Json(json!({"restored": restored})))

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from conftest import FLAGS
 from contents import contents, fill, stages
-from control import Control, invalid, missing
+from control import Control, Refused, invalid, missing
 from endpoints import PROMPT_SECONDS, StageEndpoints
 from tenant import Tenant
 
@@ -111,6 +111,21 @@ async def test_participants_whose_connections_have_ended_since_leave_at_the_rest
     control.reset()
     control.restore()
     assert endpoints.events_of(participant) == ["JOINED", "LEFT"]
+
+
+def test_simulated_participants_that_have_not_changed_since_the_snapshot_are_restored(control, stage):
+    def join(user):
+        return control.call("POST", "/participants", {"stage": stage, "userId": user, "publish": True})["participantId"]
+
+    alice = join("alice")
+    control.snapshot()
+    bob = join("bob")
+    control.restore()
+    states = {one["userId"]: one["state"] for one in control.call("GET", "/participants")["participants"]}
+    assert states["alice"] == "CONNECTED" and states.get("bob") != "CONNECTED", states
+    assert control.call("POST", f"/participants/{alice}/unpublish")["publishing"] is False
+    with pytest.raises(Refused):
+        control.call("POST", f"/participants/{bob}/unpublish")
 
 
 def test_a_store_in_memory_has_snapshots(engine, start_node):
