@@ -32,6 +32,7 @@ static SECTIONS: &[Section] = sections! {
     "Test with it" {
         "test/pytest.md": "pytest",
         "test/javascript.md": "JavaScript",
+        "test/rust.md": "Rust",
         "test/ci.md": "CI",
         "test/containers.md": "Containers",
         "test/isolation.md": "Isolation",
