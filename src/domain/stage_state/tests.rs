@@ -107,14 +107,18 @@ fn a_replication_ends_once() {
         started_at: NOW,
         ends_at: None,
     };
-    let end = |state| {
+    let end = |state, source| {
         let replications = vec![replication(state)];
         let command = Command::EndReplication { replication: replication(state).key() };
-        take(StageState { replications, ..StageState::default() }, command).unwrap()
+        let participant = Some(ParticipantRecord { source, ..joined() });
+        take(StageState { replications, participant, ..StageState::default() }, command).unwrap()
     };
-    let (step, then) = end(ReplicationState::Active);
-    assert_eq!(step.changes, [Change::PutReplication(replication(ReplicationState::Stopped))]);
+    let (step, then) = end(ReplicationState::Active, Some(session()));
+    assert_eq!(step.changes[0], Change::PutReplication(replication(ReplicationState::Stopped)));
     assert!(matches!(&then[..], [Command::Disconnect { .. }, Command::RecordReplication { .. }]), "{then:?}");
-    let (step, then) = end(ReplicationState::Stopped);
+    let (step, then) = end(ReplicationState::Active, None);
+    assert_eq!(step.changes, [Change::PutReplication(replication(ReplicationState::Stopped))]);
+    assert!(matches!(&then[..], [Command::RecordReplication { .. }]), "a participant of its own stays: {then:?}");
+    let (step, then) = end(ReplicationState::Stopped, Some(session()));
     assert!(step.changes.is_empty() && then.is_empty(), "{step:?} {then:?}");
 }
