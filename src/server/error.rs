@@ -44,6 +44,11 @@ pub enum ServerError {
         "--test-api=on is for a loopback address without a proxy in front (--listen, --public-url, --trusted-proxies), as its requests are not authenticated: set --test-api=public, and sign the requests, or listen on 127.0.0.1 only"
     )]
     ExposedTestApi,
+    /// The test API behind a proxy, with access keys that every client knows.
+    #[error(
+        "--test-api=public behind a proxy (--public-url, --trusted-proxies) needs --dev-credentials=off: every client knows the development access keys (test/test), which may use the test API"
+    )]
+    ExposedByDevelopmentKeys,
     /// A configured access key of invalid form.
     #[error("{0}")]
     BadAccessKey(&'static str),

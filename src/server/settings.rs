@@ -35,6 +35,9 @@ impl Valid {
         if args.testing.test_api == TestApi::On && (!args.listen.ip().is_loopback() || is_proxied(args)) {
             return Err(ServerError::ExposedTestApi);
         }
+        if args.testing.test_api == TestApi::Public && args.dev_credentials == Switch::On && is_proxied(args) {
+            return Err(ServerError::ExposedByDevelopmentKeys);
+        }
         if !args.regions.contains(&args.region) {
             return Err(ServerError::Region(args.region.clone(), args.regions.clone()));
         }

@@ -121,13 +121,23 @@ async fn create(call: Call) -> Result<JsonReply, Fault> {
         let state = state.clone();
         async move {
             let participant = join(&state, &stage, join_as).await?;
-            if publishes {
-                participant.change(&state, Change::Publish).await?;
+            let acted = async {
+                if publishes {
+                    participant.change(&state, Change::Publish).await?;
+                }
+                for remote in remotes {
+                    participant.change(&state, Change::Subscribe(remote)).await?;
+                }
+                Ok(())
+            };
+            match acted.await {
+                Ok(()) => Ok(participant),
+                Err(fault) => {
+                    // The caller does not learn the participant's id.
+                    leave_all(&state, std::slice::from_ref(&participant)).await?;
+                    Err(fault)
+                }
             }
-            for remote in remotes {
-                participant.change(&state, Change::Subscribe(remote)).await?;
-            }
-            Ok(participant)
         }
     };
     let participant = state.to_the_end(joined).await?;

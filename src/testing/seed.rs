@@ -23,8 +23,13 @@ use serde_json::{Map, Value, json};
 /// The content types of a seed.
 pub const YAML: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
 
-/// Creates the resources of a seed.
+/// Creates the resources of a seed, even if the client disconnects meanwhile.
 pub async fn seed(call: Call) -> Result<JsonReply, Fault> {
+    let state = call.state.clone();
+    state.to_the_end(Box::pin(run(call))).await
+}
+
+async fn run(call: Call) -> Result<JsonReply, Fault> {
     let document = read(&call)?;
     let ids = document.ids.clone();
     if ids.is_some() && call.selection != Selection::All {

@@ -201,7 +201,13 @@ fn delete(call: &Call) -> Result<JsonReply, Fault> {
     Ok(JsonReply::Json(json!({})))
 }
 
+/// Restores a snapshot, even if the client disconnects meanwhile.
 async fn restore(call: Call) -> Result<JsonReply, Fault> {
+    let state = call.state.clone();
+    state.to_the_end(Box::pin(run_restore(call))).await
+}
+
+async fn run_restore(call: Call) -> Result<JsonReply, Fault> {
     call.no_body()?;
     let key = key(&call)?;
     let file = call.state.snapshots.get(&key)?;

@@ -40,7 +40,13 @@ pub fn counts(description: &str) -> Value {
     json!({"type": "object", "additionalProperties": {"type": "integer"}, "description": description})
 }
 
+/// Resets the state, even if the client disconnects meanwhile.
 async fn reset(call: Call) -> Result<JsonReply, Fault> {
+    let state = call.state.clone();
+    state.to_the_end(Box::pin(run_reset(call))).await
+}
+
+async fn run_reset(call: Call) -> Result<JsonReply, Fault> {
     call.no_body()?;
     let (state, selection) = (call.state.clone(), call.selection.clone());
     scenarios::stop_all(&state, &selection).await?;

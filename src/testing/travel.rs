@@ -101,10 +101,10 @@ impl<'a> Travel<'a> {
 impl Travel<'_> {
     /// Ends the move, and shows the system's time again. Returns how many due times have fired.
     pub async fn resume(mut self) -> Result<u64, Fault> {
-        outbox::trim(self.app()).await?;
         self.runs = false;
         self.clock.resume();
         self.app().notifier().notify();
+        outbox::trim(self.app()).await?;
         Ok(self.fired)
     }
 }

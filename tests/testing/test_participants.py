@@ -375,3 +375,11 @@ def test_participants_leave_when_the_server_stops(start_node, new_store):
     tenant = start_node(store=store).tenant(tenant.account, tenant.region)
     names = [event["name"] for event in tenant.events(stage, alice["sessionId"], alice["participantId"])]
     assert names == ["JOINED", "PUBLISH_STARTED", "PUBLISH_STOPPED", "LEFT"]
+
+
+def test_a_participant_that_cannot_do_what_it_is_created_for_leaves(tenant, control, stage):
+    with refused(403, "AccessDeniedException"):
+        control.call("POST", "/participants", {"stage": stage, "capabilities": ["SUBSCRIBE"], "publish": True})
+    session = tenant.ivs.list_stage_sessions(stageArn=stage)["stageSessions"][0]["sessionId"]
+    listed = tenant.ivs.list_participants(stageArn=stage, sessionId=session)["participants"]
+    assert [participant["state"] for participant in listed] == ["DISCONNECTED"]

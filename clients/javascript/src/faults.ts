@@ -60,7 +60,7 @@ export class Fault {
     return this.rule.id;
   }
 
-  /** How many times the rule has had its effect, as of now. */
+  /** How many matches there were, as of now, including those without the effect (`skip`, `share`). */
   async matched(): Promise<number> {
     return (await this.transport.call<Rule>("GET", `/faults/${segment(this.id)}`)).matched;
   }

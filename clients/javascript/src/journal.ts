@@ -13,10 +13,12 @@ export interface Entry {
   account: string;
   region: string;
   operation: string;
-  input: Json;
+  /** `null` if it is not valid. */
+  input: Json | null;
   output?: Json;
   error?: { code: string; message: string };
-  status: number;
+  /** `null` if a fault closed the connection without a response. */
+  status: number | null;
   durationMilliseconds: number;
   caller: { accessKeyId: string; arn: string; sourceIp: string; userAgent: string };
   /** The id of the fault that had an effect on the call. */

@@ -14,7 +14,7 @@ import { ServerError } from "./errors.js";
 
 const STOP_MS = 15_000;
 const LOG_LINES = 40;
-// Request signatures are made with the time of the clients, whatever the server's clock is set to.
+// Tests that fake the time of their own process (fake timers) sign with that time.
 const CLOCK_SKEW_SECONDS = "1000000000";
 
 /** A server that this program has started. */
@@ -77,6 +77,8 @@ export async function startProcess(options: ProcessOptions): Promise<Running> {
   };
   if (endpoint !== undefined) {
     child.unref();
+    // The pipe of its output would keep this program alive, too.
+    (child.stdout as unknown as { unref?: () => void } | null)?.unref?.();
     return running;
   }
   await ended;
@@ -140,7 +142,7 @@ export async function startContainer(options: ContainerOptions): Promise<Running
     endpoint,
     log: () => docker(["logs", id]),
     hasEnded: async () => (await docker(["inspect", "--format", "{{json .State.Running}}", id])).trim() === "false",
-    stop: async () => void (await docker(["rm", "--force", id])),
+    stop: async () => void (await docker(["rm", "--force", "--volumes", id])),
   };
 }
 

@@ -77,7 +77,7 @@ export class Server {
       throw new ServerError(`the server at ${endpoint} is not ready: GET ${READY_PATH} does not return 200`);
     }
     const timeoutMs = 1000 * timeoutSeconds;
-    const credentials = image ? (options.credentials ?? newKey()) : undefined;
+    const credentials = image && !binary ? (options.credentials ?? newKey()) : undefined;
     const running =
       image && credentials
         ? await startContainer({ image, credentials, region, args, env })

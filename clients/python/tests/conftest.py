@@ -18,7 +18,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def fake() -> Iterator[FakeServer]:
-    """An HTTP server that records requests, and answers as it is told."""
+    """An HTTP server that records requests, and sends the responses that the test has set."""
     with FakeServer() as server:
         yield server
 

@@ -36,6 +36,10 @@ impl FaultRules {
     pub fn add(&mut self, new: NewRule, now: Timestamp) -> Result<(), TooManyRules> {
         self.remove_expired(now);
         if self.rules.len() >= MAX_RULES {
+            // Of a rule that is used up, only the counters are left. The impairment of media lasts as long as its rule.
+            self.rules.retain(|rule| rule.left() != Some(0) || rule.effect.kind() == EffectKind::Media);
+        }
+        if self.rules.len() >= MAX_RULES {
             return Err(TooManyRules);
         }
         self.newest += 1;
@@ -101,8 +105,10 @@ impl FaultRules {
         now: Timestamp,
     ) -> (Vec<Applied>, u64) {
         let newest = self.newest;
+        // Media impairments add up; a connection ends once.
+        let most = if kind == EffectKind::Media { usize::MAX } else { 1 };
         let new = self.live(kind, now).filter(|rule| rule.number > after);
-        (new.filter_map(|rule| rule.apply(subject)).collect(), newest)
+        (new.filter_map(|rule| rule.apply(subject)).take(most).collect(), newest)
     }
 
     fn live(&mut self, kind: EffectKind, now: Timestamp) -> impl Iterator<Item = &mut Rule> {

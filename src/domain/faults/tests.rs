@@ -151,6 +151,30 @@ fn each_rule_decides_once_about_a_connection() {
 }
 
 #[test]
+fn a_connection_ends_by_one_rule_and_the_next_rule_is_for_the_next_connection() {
+    let one = scope("1");
+    let once = |id| NewRule { count: Some(1), ..rule(id, Effect::CloseConnection) };
+    let mut rules = rules([once("a"), once("b")]);
+    let mut ended_by = || {
+        let (applied, _) = rules.apply_new(EffectKind::Connection, &Subject::of(&one), 0, Timestamp(0));
+        applied.into_iter().map(|applied| applied.id).collect::<Vec<_>>()
+    };
+    assert_eq!([ended_by(), ended_by(), ended_by()], [vec!["a".to_owned()], vec!["b".to_owned()], vec![]]);
+}
+
+#[test]
+fn rules_that_are_used_up_make_room_for_new_ones() {
+    let one = scope("1");
+    let mut rules = FaultRules::default();
+    for n in 0..MAX_RULES {
+        rules.add(NewRule { count: Some(1), ..rule(&n.to_string(), conflict()) }, Timestamp(0)).unwrap();
+    }
+    assert_eq!(rules.add(rule("new", conflict()), Timestamp(0)), Err(TooManyRules));
+    assert_eq!(rules.apply_to_request(&Subject::of(&one), Timestamp(0)).len(), 1);
+    rules.add(rule("new", conflict()), Timestamp(0)).unwrap();
+}
+
+#[test]
 fn a_share_is_drawn_from_the_seed() {
     let one = scope("1");
     let draw = |seed| {

@@ -28,7 +28,14 @@ pub async fn join_group(
     state.participants.reserve(configurations.len())?;
     let mut joined = Vec::with_capacity(configurations.len());
     for batch in configurations.chunks(BATCH) {
-        joined.extend(join_batch(state, stage, batch.to_vec()).await?);
+        match join_batch(state, stage, batch.to_vec()).await {
+            Ok(more) => joined.extend(more),
+            Err(fault) => {
+                // The caller does not learn which participants have joined.
+                leave_all(state, &joined).await?;
+                return Err(fault);
+            }
+        }
     }
     Ok(joined)
 }

@@ -73,7 +73,7 @@ impl Runner {
         let slices = slices(&self.steps);
         let done = match self.run.time {
             Time::Virtual => Box::pin(self.run_virtual(&slices)).await,
-            Time::Real => stop.run_until_cancelled(Box::pin(self.run_real(&slices))).await.unwrap_or(Ok(())),
+            Time::Real => Box::pin(self.run_real(&slices)).await,
         };
         let (outcome, result) = match done {
             Err(fault) => (Outcome::Failed(fault.message().to_owned()), Err(fault)),
@@ -106,10 +106,14 @@ impl Runner {
     }
 
     async fn run_real(&mut self, slices: &[Slice]) -> Result<(), Fault> {
-        let start = Instant::now();
+        let (start, stop) = (Instant::now(), self.run.stop.clone());
         self.run.begin(self.state.app.clock().now());
         for slice in slices {
-            tokio::time::sleep_until(start + Duration::from_millis(slice.at)).await;
+            // Never stopped within a slice: participants whose join is not recorded yet would not leave.
+            let due = tokio::time::sleep_until(start + Duration::from_millis(slice.at));
+            if stop.run_until_cancelled(due).await.is_none() || stop.is_cancelled() {
+                break;
+            }
             self.perform(*slice).await?;
         }
         Ok(())

@@ -170,7 +170,7 @@ class Greenroom:
         status: int | None = None,
         body: str | None = None,
         headers: dict[str, str] | None = None,
-        throttle: float | None = None,
+        throttle: int | None = None,
         latency: float | tuple[float, float] | None = None,
         disconnect: Disconnect | None = None,
         truncate: int | None = None,

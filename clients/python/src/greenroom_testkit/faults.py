@@ -24,7 +24,7 @@ class Fault:
 
     @property
     def matched(self) -> int:
-        """How many times the rule has had its effect, as of now."""
+        """How many matches there were, as of now, including those without the effect (`skip`, `share`)."""
         self.document = self._transport.call("GET", f"/faults/{segment(self.id)}")
         return int(self.document["matched"])
 
@@ -98,7 +98,7 @@ def effect_of(
     status: int | None = None,
     body: str | None = None,
     headers: dict[str, str] | None = None,
-    throttle: float | None = None,
+    throttle: int | None = None,
     latency: float | tuple[float, float] | None = None,
     disconnect: Disconnect | None = None,
     truncate: int | None = None,

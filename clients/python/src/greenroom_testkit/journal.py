@@ -49,8 +49,10 @@ class Entry:
         return error and str(error["code"])
 
     @property
-    def status(self) -> int:
-        return int(self.document["status"])
+    def status(self) -> int | None:
+        """The status of the response; `None` if a fault closed the connection without one."""
+        status = self.document["status"]
+        return None if status is None else int(status)
 
     @property
     def fault(self) -> str | None:
@@ -58,7 +60,7 @@ class Entry:
         return self.document.get("fault")
 
     def __str__(self) -> str:
-        result = self.error or str(self.status)
+        result = self.error or ("no response" if self.status is None else str(self.status))
         fault = f" (fault {self.fault})" if self.fault else ""
         return f"{self.document.get('time')} {self.operation} {self.input} -> {result}{fault}"
 

@@ -20,7 +20,7 @@ from .errors import ServerError
 
 STOP_SECONDS = 15
 LOG_LINES = 40
-# Request signatures are made with the time of the clients, whatever the server's clock is set to.
+# Tests that fake the time of their own process (freezegun) sign with that time.
 CLOCK_FLAGS = ("--clock-skew-seconds", "1000000000")
 
 
@@ -155,7 +155,7 @@ class Container:
         return state is False
 
     def stop(self) -> None:
-        docker(["rm", "--force", self._id])
+        docker(["rm", "--force", "--volumes", self._id])
 
 
 def container_settings(endpoint: str, media_port: int, key: Credentials, region: str) -> dict[str, str]:

@@ -111,6 +111,9 @@ def greenroom_environment(greenroom: Greenroom, monkeypatch: pytest.MonkeyPatch)
     # The default session of boto3 has the credentials of the first test.
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     settings = greenroom.environment()
+    # They belong to other credentials: an SDK would send them with the access key of the test's account.
+    for name in ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return settings
@@ -123,11 +126,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = outcome.get_result()
     used: dict[str, Any] = getattr(item, "funcargs", {})
     client = used.get("greenroom")
-    if report.when != "call" or not report.failed or not isinstance(client, Greenroom):
+    if report.when == "teardown" or not report.failed or not isinstance(client, Greenroom):
         return
     report.sections.append((f"greenroom: last calls of account {client.account}", journal_of(client)))
     server = used.get("greenroom_server") or item._request.getfixturevalue("greenroom_server")  # type: ignore[attr-defined]
-    log = server.log(item.stash.get(LOG_START, 0))
+    try:
+        log = server.log(item.stash.get(LOG_START, 0))
+    except GreenroomError as error:
+        log = f"the log cannot be read: {error}"
     if log:
         report.sections.append(("greenroom: log of the server during the test", last_lines(log)))
 

@@ -76,7 +76,7 @@ class Server:
                 raise ServerError(f"the server at {endpoint} is not ready: GET {READY_PATH} does not return 200")
             return server
         running: Running
-        if image:
+        if image and not binary:
             credentials = credentials or Credentials(f"GREENROOM{secrets.token_hex(8).upper()}", secrets.token_hex(20))
             running = Container(image, credentials, region, arguments, environment or {})
         else:
