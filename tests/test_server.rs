@@ -81,6 +81,8 @@ async fn unsigned_access_is_for_this_machine_only() {
         let error = TestServer::with_flags(&flags).await.unwrap_err().to_string();
         assert!(error.contains("--test-api=on is for a loopback address"), "{flags:?}: {error}");
     }
+    let error = TestServer::with_flags(&["--test-api=public", "--trusted-proxies=10.0.0.0/8"]).await.unwrap_err();
+    assert!(error.to_string().contains("needs --dev-credentials=off"), "{error}");
     let error = TestServer::with_flags(&["--nonsense"]).await.unwrap_err();
     assert!(matches!(error, TestServerError::Flags(_)), "{error}");
 }

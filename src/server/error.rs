@@ -46,7 +46,7 @@ pub enum ServerError {
     ExposedTestApi,
     /// The test API behind a proxy, with access keys that every client knows.
     #[error(
-        "--test-api=public behind a proxy (--public-url, --trusted-proxies) needs --dev-credentials=off: every client knows the development access keys (test/test), which may use the test API"
+        "--test-api=public behind a proxy (--trusted-proxies) needs --dev-credentials=off: every client knows the development access keys (test/test), which may use the test API"
     )]
     ExposedByDevelopmentKeys,
     /// A configured access key of invalid form.

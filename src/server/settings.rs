@@ -35,7 +35,8 @@ impl Valid {
         if args.testing.test_api == TestApi::On && (!args.listen.ip().is_loopback() || is_proxied(args)) {
             return Err(ServerError::ExposedTestApi);
         }
-        if args.testing.test_api == TestApi::Public && args.dev_credentials == Switch::On && is_proxied(args) {
+        let has_proxies = !args.listener.trusted_proxies.is_empty();
+        if args.testing.test_api == TestApi::Public && args.dev_credentials == Switch::On && has_proxies {
             return Err(ServerError::ExposedByDevelopmentKeys);
         }
         if !args.regions.contains(&args.region) {

@@ -3,6 +3,7 @@
 use super::language::{Action, Group, Step, Who};
 use super::record::{Outcome, Run, Time};
 use super::timeline::{Slice, slices};
+use crate::clock::Timestamp;
 use crate::model::fault::Fault;
 use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenConfiguration};
 use crate::testing::TestState;
@@ -75,20 +76,22 @@ impl Runner {
             Time::Virtual => Box::pin(self.run_virtual(&slices)).await,
             Time::Real => Box::pin(self.run_real(&slices)).await,
         };
-        let (outcome, result) = match done {
-            Err(fault) => (Outcome::Failed(fault.message().to_owned()), Err(fault)),
-            Ok(()) if stop.is_cancelled() => (Outcome::Stopped, Ok(())),
-            Ok(()) => (Outcome::Finished, Ok(())),
+        let clock = self.state.app.clock().clone();
+        let (outcome, result, ended_at) = match done {
+            Err(fault) => (Outcome::Failed(fault.message().to_owned()), Err(fault), clock.now()),
+            Ok(at) if stop.is_cancelled() => (Outcome::Stopped, Ok(()), at),
+            Ok(at) => (Outcome::Finished, Ok(()), at),
         };
         let mut left = Ok(());
         if outcome != Outcome::Finished {
             left = self.run.dismiss(&self.state).await;
         }
-        self.run.end(outcome, self.state.app.clock().now());
+        self.run.end(outcome, ended_at);
         result.and(left)
     }
 
-    async fn run_virtual(&mut self, slices: &[Slice]) -> Result<(), Fault> {
+    /// Returns the time of its end, after which the clock may run again.
+    async fn run_virtual(&mut self, slices: &[Slice]) -> Result<Timestamp, Fault> {
         let state = self.state.clone();
         let mut travel = Travel::begin(&state).await?;
         let start = travel.now();
@@ -102,10 +105,12 @@ impl Runner {
         }
         // What follows from the last step at its time.
         travel.advance_to(travel.now()).await?;
-        travel.end().await.map(drop)
+        let ended_at = travel.now();
+        travel.end().await.map(|_| ended_at)
     }
 
-    async fn run_real(&mut self, slices: &[Slice]) -> Result<(), Fault> {
+    /// Returns the time of its end.
+    async fn run_real(&mut self, slices: &[Slice]) -> Result<Timestamp, Fault> {
         let (start, stop) = (Instant::now(), self.run.stop.clone());
         self.run.begin(self.state.app.clock().now());
         for slice in slices {
@@ -116,7 +121,7 @@ impl Runner {
             }
             self.perform(*slice).await?;
         }
-        Ok(())
+        Ok(self.state.app.clock().now())
     }
 
     /// Lets those of a slice act. Errors name the line.
