@@ -48,7 +48,7 @@ fn path(name: &'static str, walk: impl FnMut() + 'static) -> Path {
     Path { name, walk: Box::new(walk) }
 }
 
-fn taken(world: &World, scope: &Scope) -> Vec<u8> {
+fn taken(world: &World, scope: &Scope) -> bytes::Bytes {
     let tables = world.wait(test_state::take(world.app(), Some(scope))).expect("a snapshot");
     snapshot::write(world.app(), Some(scope), Content { tables, taken_at: NOW }).expect("a file").bytes
 }

@@ -31,7 +31,7 @@ use crate::http::{ClientAddress, Limits, RequestContext, Route, RouteKind, Sende
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use audit::AuditRecord;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::Method;
 use axum::http::request::Parts;
@@ -140,7 +140,7 @@ pub enum JsonReply {
     /// 200 with a JSON value.
     Json(Value),
     /// 200 with a body of another content type.
-    Other(&'static str, Vec<u8>),
+    Other(&'static str, Bytes),
 }
 
 /// A route that responds with JSON, or with a fault in the form of the AWS API's. The response is not cached.

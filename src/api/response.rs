@@ -46,7 +46,7 @@ fn with_headers(mut response: Response, headers: &[(&'static str, &'static str)]
     response
 }
 
-fn body(status: StatusCode, bytes: Vec<u8>) -> Response {
+fn body(status: StatusCode, bytes: impl Into<Body>) -> Response {
     // Built once: a copy is cheaper than nine insertions. Removing an entry leaves room for the request id.
     static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
         let mut headers = HeaderMap::with_capacity(12);
@@ -55,7 +55,7 @@ fn body(status: StatusCode, bytes: Vec<u8>) -> Response {
         headers.insert(REQUEST_ID, HeaderValue::from_static(""));
         headers
     });
-    let mut response = Response::new(Body::from(bytes));
+    let mut response = Response::new(bytes.into());
     *response.status_mut() = status;
     *response.headers_mut() = HEADERS.clone();
     response.headers_mut().remove(REQUEST_ID);

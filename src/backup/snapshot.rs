@@ -21,6 +21,7 @@ use crate::secret::{MasterKey, SecretError};
 use crate::store::tables::{Cell, Column, Kind, Table};
 use crate::store::{SCHEMA, check_row};
 use crate::token::SigningKey;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,7 +68,8 @@ impl FileHeader for Header {
 /// A file that was written.
 #[derive(Clone, Debug)]
 pub struct File {
-    pub bytes: Vec<u8>,
+    /// Shared with the responses that download it.
+    pub bytes: Bytes,
     /// Rows by table.
     pub rows: BTreeMap<String, u64>,
     pub taken_at: Timestamp,
@@ -104,7 +106,7 @@ pub fn write(app: &App, scope: Option<&Scope>, content: Content) -> Result<File,
         }
     }
     let totals = writer.end(&key)?;
-    Ok(File { bytes, rows: totals.rows, taken_at: content.taken_at })
+    Ok(File { bytes: bytes.into(), rows: totals.rows, taken_at: content.taken_at })
 }
 
 /// Reads the file of a snapshot, which is untrusted input, for a scope or for all. Secrets are then encrypted with the master

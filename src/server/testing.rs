@@ -26,6 +26,5 @@ pub fn hooks(connections: &Arc<Connections>, settling: Arc<Settling>) -> Hooks {
             })
         }),
         max_stream_duration: connections.settings.max_stream_duration,
-        stopping: connections.stopping.clone(),
     }
 }

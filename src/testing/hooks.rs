@@ -4,7 +4,6 @@ use crate::clock::Timestamp;
 use crate::model::fault::Fault;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// An asynchronous function without arguments.
 pub type Hook<T> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = T> + Send>> + Send + Sync>;
@@ -19,8 +18,6 @@ pub struct Hooks {
     pub deliver: Hook<Result<Option<Timestamp>, Fault>>,
     /// Maximum duration of a stream.
     pub max_stream_duration: Duration,
-    /// Cancelled when the server stops.
-    pub stopping: CancellationToken,
 }
 
 impl std::fmt::Debug for Hooks {

@@ -125,18 +125,20 @@ impl TestState {
         &self,
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let stopping = self.hooks.stopping.clone();
+        let stopping = self.stopping().clone();
         let task = tokio::spawn(async move { stopping.run_until_cancelled(work).await });
-        let stopped = || Fault::rejected(RejectionKind::Unavailable, "The server is stopping");
-        task.await.map_err(Fault::internal)?.ok_or_else(stopped)?
+        task.await.map_err(Fault::internal)?.ok_or_else(server_stopping)?
     }
-}
 
-impl TestState {
     /// Cancelled when the server stops.
     fn stopping(&self) -> &CancellationToken {
         self.api.stopping()
     }
+}
+
+/// The error of a request that the end of the server interrupts.
+fn server_stopping() -> Fault {
+    Fault::rejected(RejectionKind::Unavailable, "The server is stopping")
 }
 
 /// The route of a request to the test API.

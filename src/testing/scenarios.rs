@@ -129,7 +129,7 @@ async fn create(call: Call) -> Result<JsonReply, Fault> {
     }
     let state = call.state.clone();
     let stage = stage_of(&state, &selection, stage, parsed.stage).await?;
-    let run = Run::new(state.app.ids().resource(), stage.clone(), time, state.hooks.stopping.child_token());
+    let run = Run::new(state.app.ids().resource(), stage.clone(), time, state.stopping().child_token());
     state.scenarios.add(run.clone())?;
     let runner = Runner::new(state.clone(), run.clone(), stage, parsed.steps);
     match time {

@@ -232,7 +232,7 @@ mod tests {
     fn snapshots_belong_to_their_selection_and_are_bounded_together() {
         let snapshots = Snapshots::default();
         let of = |account: &str| Selection::One(Scope { account: account.into(), region: "r".into() });
-        let file = |bytes| File { bytes: vec![0; bytes], rows: BTreeMap::new(), taken_at: Timestamp(0) };
+        let file = |bytes| File { bytes: vec![0; bytes].into(), rows: BTreeMap::new(), taken_at: Timestamp(0) };
         let key = (of("1"), "a".to_owned());
         assert!(snapshots.put(key.clone(), file(MAX_BYTES)).is_ok());
         assert!(snapshots.get(&key).is_ok());

@@ -10,6 +10,7 @@ use crate::domain::pattern::Pattern;
 use crate::model::fault::{Fault, RejectionKind};
 use crate::testing::call::Call;
 use crate::testing::faults::controls;
+use crate::testing::server_stopping;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -129,15 +130,11 @@ async fn changed<T>(call: &Call, receiver: &mut watch::Receiver<T>, deadline: In
     tokio::select! {
         changed = receiver.changed() => match changed {
             Ok(()) => Ok(true),
-            Err(_) => Err(stopping()),
+            Err(_) => Err(server_stopping()),
         },
         () = sleep_until(deadline) => Ok(false),
-        () = call.state.stopping().cancelled() => Err(stopping()),
+        () = call.state.stopping().cancelled() => Err(server_stopping()),
     }
-}
-
-fn stopping() -> Fault {
-    Fault::rejected(RejectionKind::Unavailable, "The server is stopping")
 }
 
 fn call_name(entry: &Entry) -> String {

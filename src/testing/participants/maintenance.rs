@@ -21,7 +21,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs until the server stops.
 pub async fn maintain(state: Arc<TestState>) {
-    let stopping = state.hooks.stopping.clone();
+    let stopping = state.stopping().clone();
     let work = async {
         let mut changes = state.app.notifier().subscribe();
         loop {
