@@ -1,6 +1,6 @@
 //! The test API, `/_greenroom/test/…`: control of a server for tests. `docs/test/test-api.md` is its reference.
 //!
-//! A request takes one path: route by [`ENDPOINTS`], access check, selection of account and region, handler, JSON response.
+//! A request takes one path: route by the table `ENDPOINTS`, access check, selection of account and region, handler, JSON response.
 //! Errors have the form of the AWS API's.
 
 mod access;
