@@ -2,7 +2,7 @@
 
 import pytest
 
-from endpoints import StageEndpoints
+from endpoints import endpoints, stage, tenant  # noqa: F401 (fixtures)
 from running import engine, new_file, new_store, pytest_pyfunc_call, start_server  # noqa: F401 (fixtures)
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
@@ -23,21 +23,3 @@ def node(start_node):
 def impatient_node(start_node):
     """A server with short timeouts."""
     return start_node("--events-timeout-seconds", "2", "--ice-timeout-seconds", "3", "--body-timeout-seconds", "1")
-
-
-@pytest.fixture
-def tenant(node):
-    """A fresh account."""
-    return node.tenant()
-
-
-@pytest.fixture
-def stage(tenant):
-    """The ARN of a stage of that account."""
-    return tenant.stage()
-
-
-@pytest.fixture
-def endpoints(tenant, stage):
-    """The endpoints of that stage."""
-    return StageEndpoints(tenant, stage)

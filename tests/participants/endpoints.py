@@ -6,6 +6,7 @@ import time
 from contextlib import asynccontextmanager
 
 import jwt
+import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import connect
@@ -204,3 +205,21 @@ class Signer:
         } | changed
         claims = {name: value for name, value in claims.items() if value is not None}
         return jwt.encode(claims, key or self.key, algorithm="ES384", headers={"kid": self.arn})
+
+
+@pytest.fixture
+def tenant(node):
+    """A fresh account."""
+    return node.tenant()
+
+
+@pytest.fixture
+def stage(tenant):
+    """The ARN of a stage of that account."""
+    return tenant.stage()
+
+
+@pytest.fixture
+def endpoints(tenant, stage):
+    """The endpoints of that stage."""
+    return StageEndpoints(tenant, stage)

@@ -3,8 +3,8 @@
 import pytest
 
 from control import Control
-from endpoints import StageEndpoints
-from receiver import receiver, targets  # noqa: F401 (fixtures)
+from endpoints import endpoints, stage, tenant  # noqa: F401 (fixtures)
+from receiver import Receiver, receiver, table, targets  # noqa: F401 (fixtures)
 from running import engine, new_file, new_store, pytest_pyfunc_call, start_server  # noqa: F401 (fixtures)
 from stores import fresh_postgres, postgres  # noqa: F401 (fixtures)
 
@@ -32,12 +32,6 @@ def own_node(start_node):
 
 
 @pytest.fixture
-def tenant(node):
-    """A fresh account."""
-    return node.tenant()
-
-
-@pytest.fixture
 def other(node):
     """Another fresh account."""
     return node.tenant()
@@ -49,13 +43,22 @@ def control(tenant):
     return Control.of(tenant)
 
 
-@pytest.fixture
-def stage(tenant):
-    """The ARN of a stage of that account."""
-    return tenant.stage()
+# Servers whose clock is moved
 
 
-@pytest.fixture
-def endpoints(tenant, stage):
-    """The endpoints of that stage."""
-    return StageEndpoints(tenant, stage)
+@pytest.fixture(scope="module")
+def webhook():
+    """The webhook target of `server`."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def server(start_node, webhook, tmp_path_factory):
+    """A server with a webhook target, whose clock the tests of the file move."""
+    targets = tmp_path_factory.mktemp("targets") / "targets.toml"
+    targets.write_text(table("hook", **webhook.target()))
+    return start_node(
+        "--extended-events=on", "--events-config", str(targets), "--session-end-seconds", "60",
+        "--stream-max-seconds", "3600", "--event-retention-seconds", str(30 * 24 * 3600),
+    )  # fmt: skip

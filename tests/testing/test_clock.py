@@ -8,7 +8,7 @@ import pytest
 
 from control import Control, invalid, refused
 from endpoints import StageEndpoints
-from receiver import Receiver, Reply, table
+from receiver import Reply
 from streams import opened
 from streams import refused as stream_refused
 from simulation import Simulation, TestClock, after, text, time
@@ -16,28 +16,11 @@ from simulation import Simulation, TestClock, after, text, time
 HOUR, DAY = 3600, 24 * 3600
 
 
-@pytest.fixture(scope="module")
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture(scope="module")
-def server(start_node, receiver, tmp_path_factory):
-    """A server with a webhook target, whose clock the tests of this file move."""
-    targets = tmp_path_factory.mktemp("targets") / "targets.toml"
-    targets.write_text(table("hook", **receiver.target()))
-    return start_node(
-        "--extended-events=on", "--events-config", str(targets), "--session-end-seconds", "60",
-        "--stream-max-seconds", str(HOUR), "--event-retention-seconds", str(30 * DAY),
-    )  # fmt: skip
-
-
 @pytest.fixture
-def clock(server, receiver):
+def clock(server, webhook):
     """The server's clock, which shows the system's time before and after the test."""
-    receiver.deliveries.clear()
-    receiver.respond = lambda event: Reply()
+    webhook.deliveries.clear()
+    webhook.respond = lambda event: Reply()
     clock = TestClock(server)
     yield clock
     clock.resume()
@@ -53,9 +36,9 @@ def simulation(tenant):
     return Simulation(tenant)
 
 
-def delivered(receiver, resource):
+def delivered(webhook, resource):
     """The events of a resource that the webhook has accepted."""
-    events = [one.event for one in receiver.deliveries if one.reply.status == 204]
+    events = [one.event for one in webhook.deliveries if one.reply.status == 204]
     return [event for event in events if event["resources"] == [resource]]
 
 
@@ -123,7 +106,7 @@ def test_a_session_ends_when_it_is_due(clock, simulation, tenant):
     assert after(start, session["startTime"], session["endTime"]) == [0, 70]
 
 
-def test_due_work_fires_in_its_order_and_events_are_delivered_meanwhile(clock, simulation, tenant, receiver):
+def test_due_work_fires_in_its_order_and_events_are_delivered_meanwhile(clock, simulation, tenant, webhook):
     start = clock.freeze()
     stage, other = tenant.stage(), tenant.stage()
     alice = simulation.join(stage, publish=True)
@@ -135,16 +118,16 @@ def test_due_work_fires_in_its_order_and_events_are_delivered_meanwhile(clock, s
     fired = clock.advance(2 * HOUR)
     # The session of the other stage ends at 60 s, that of the stage at 90 s; the composition stops 60 s after the last
     # publisher, and is deleted five minutes later.
-    events = [event for event in receiver.deliveries]
+    events = [event for event in webhook.deliveries]
     assert fired >= 4
-    events = delivered(receiver, composition)
+    events = delivered(webhook, composition)
     assert names(events) == ["Session Start", "Destination Start", "Destination End", "Session End"]
     times = after(start, *(time(event["time"]) for event in events))
     assert times == sorted(times) and times[-1] - times[0] >= 90 - times[0], times
     ends = [after(start, s["endTime"])[0] for one in (stage, other)
             for s in tenant.ivs.list_stage_sessions(stageArn=one)["stageSessions"]]
     assert ends == [90, 60]
-    stage_events = [e for e in receiver.deliveries if e.event["detail"]["event_name"] == "Session Ended"]
+    stage_events = [e for e in webhook.deliveries if e.event["detail"]["event_name"] == "Session Ended"]
     assert [e.event["resources"][0] for e in stage_events if e.event["resources"][0] in (stage, other)] in (
         [other, stage], [])
     with pytest.raises(tenant.ivs.exceptions.ResourceNotFoundException):
@@ -230,7 +213,7 @@ def test_a_reconnect_window_runs_out(clock, simulation, tenant):
     assert after(start, *(event["eventTime"] for event in stopped)) == [60]
 
 
-def test_failed_deliveries_are_repeated_in_the_time_of_the_clock(clock, simulation, tenant, receiver):
+def test_failed_deliveries_are_repeated_in_the_time_of_the_clock(clock, simulation, tenant, webhook):
     stage, start = tenant.stage(), clock.freeze()
     fails = {"until": start + timedelta(hours=1)}
     attempts = []
@@ -241,7 +224,7 @@ def test_failed_deliveries_are_repeated_in_the_time_of_the_clock(clock, simulati
         attempts.append(clock.now())
         return Reply(503 if attempts[-1] < fails["until"] else 204)
 
-    receiver.respond = respond
+    webhook.respond = respond
     simulation.join(stage, publish=True)
     begun = system.monotonic()
     clock.advance(2 * HOUR)
@@ -249,8 +232,8 @@ def test_failed_deliveries_are_repeated_in_the_time_of_the_clock(clock, simulati
     offsets = after(start, *attempts)
     assert len(offsets) > 10 and offsets == sorted(offsets) and offsets[0] == 0
     assert any(3600 <= offset <= 3600 + 300 for offset in offsets), offsets
-    assert names(delivered(receiver, stage))[:1] == ["Participant Published"] or "Participant Published" in names(
-        delivered(receiver, stage)
+    assert names(delivered(webhook, stage))[:1] == ["Participant Published"] or "Participant Published" in names(
+        delivered(webhook, stage)
     )
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from control import Control, invalid, missing, refused
 from endpoints import StageEndpoints, wait_until
-from receiver import Receiver, table
 from server import run
 from simulation import Simulation, TestClock, after, time
 
@@ -27,20 +26,6 @@ at 40s alice stops publishing
 at 50s bob leaves
 at 60s everyone leaves
 """
-
-
-@pytest.fixture(scope="module")
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture(scope="module")
-def server(start_node, receiver, tmp_path_factory):
-    """A server with a webhook target, whose clock the tests of this file move."""
-    targets = tmp_path_factory.mktemp("targets") / "targets.toml"
-    targets.write_text(table("hook", **receiver.target()))
-    return start_node("--extended-events=on", "--events-config", str(targets), "--session-end-seconds", "60")
 
 
 @pytest.fixture
@@ -64,8 +49,8 @@ def names(events):
     return [" ".join(filter(None, map(event.get, parts))) for event in events]
 
 
-def test_a_scenario_in_virtual_time_leaves_the_events_of_its_times(everything, server, receiver):
-    receiver.deliveries.clear()
+def test_a_scenario_in_virtual_time_leaves_the_events_of_its_times(everything, server, webhook):
+    webhook.deliveries.clear()
     played = everything.call("POST", "/scenarios", body=CALL.encode(), content_type="text/plain")
     assert (played["state"], played["steps"], played["time"]) == ("FINISHED", 12, "virtual")
     start = time(played["startedAt"])
@@ -89,7 +74,7 @@ def test_a_scenario_in_virtual_time_leaves_the_events_of_its_times(everything, s
     alice = tenant.participant(stage, session["sessionId"], played["participants"]["alice"])
     assert (alice["attributes"], alice["userId"], alice["published"]) == ({"role": "host"}, "alice", True)
     # Everything was delivered before the response.
-    published = [one.event for one in receiver.deliveries if one.stage == stage]
+    published = [one.event for one in webhook.deliveries if one.stage == stage]
     assert [event["detail"]["event_name"] for event in published if not is_extended(event)] == [
         "Participant Published", "Token Exchanged", "Participant Publish Error", "Participant Unpublished",
     ]  # fmt: skip
