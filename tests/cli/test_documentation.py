@@ -303,6 +303,16 @@ def test_the_documented_ci_server_becomes_healthy(in_directory):
     assert result.returncode == 0, result.stderr
 
 
+# Comparison
+
+
+def test_every_statement_about_another_tool_has_a_source():
+    _, *table = rows(page("docs/test/comparison.md"))
+    assert {len(row) for row in table} == {7}
+    unsourced = [(row[0], cell) for row in table for cell in row[2:] if cell != "–" and "](https://" not in cell]
+    assert unsourced == []
+
+
 # Reference
 
 
