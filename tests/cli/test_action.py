@@ -85,6 +85,8 @@ def test_the_action_starts_a_server_and_exports_its_address(run_action):
         "AWS_ENDPOINT_URL_IVS_REALTIME": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_SESSION_TOKEN": "",
+        "AWS_SECURITY_TOKEN": "",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
     }

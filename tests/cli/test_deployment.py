@@ -239,6 +239,43 @@ def test_the_workflow_runs_the_ci_script():
     assert ".ci/run" in commands
 
 
+def shell_function(name, *arguments, input):
+    """The output of a function of scripts/test."""
+    [body] = re.findall(rf"^{name}\(\) \{{\n.*?^}}\n", text("scripts/test"), re.MULTILINE | re.DOTALL)
+    done = subprocess.run(["bash", "-c", f'{body}{name} "$@"', "-", *arguments], input=input, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_summary_shows_the_errors_of_the_type_checker():
+    error = "src/faults.ts(12,3): error TS2322: Type 'string' is not assignable to type 'number'."
+    assert shell_function("failures_of", input=f"building\n{error}\n") == [error]
+
+
+def test_the_summary_of_the_python_kit_shows_what_was_not_checked():
+    result = "======== 99 passed, 1 skipped in 61.32s (0:01:01) ========"
+    output = f"""tests/test_examples.py ..s
+=== short test summary info ===
+SKIPPED [1] tests/test_examples.py:42: NOT CHECKED: there is no Go on this machine
+{result}
+"""
+    summary = shell_function("summary_of", "testkit-python", input=output)
+    assert summary == ["NOT CHECKED: there is no Go on this machine", result]
+
+
+def test_the_jobs_of_the_documentation_install_the_kit_before_pytest():
+    steps = [block for block in map(yaml.safe_load, yaml_blocks()) if isinstance(block, list)]
+    for document in documents():
+        for job in (document.get("jobs") or {"test": document.get("test")}).values():
+            steps.append([{"run": line} for line in job.get("script", [])] if job and "script" in job else (job or {}).get("steps", []))
+    jobs = [[step.get("run", "") for step in job] for job in steps]
+    jobs = [commands for commands in jobs if any(command.startswith("pytest") for command in commands)]
+    assert len(jobs) == 4
+    for commands in jobs:
+        [use] = [at for at, command in enumerate(commands) if command.startswith("pytest")]
+        assert any("greenroom-testkit[pytest]" in command for command in commands[:use]), commands
+
+
 @pytest.mark.parametrize("name", ["scripts/test", "scripts/crash", "scripts/fuzz", ".ci/run"])
 def test_a_script_is_executable_and_parses(name):
     assert (TOP / name).stat().st_mode & 0o111 == 0o111
