@@ -1,4 +1,4 @@
-//! `greenroom serve`: starts a server, prints its addresses, and serves until a signal.
+//! `greenroom serve`: starts a server, prints its addresses, and serves until a signal or the end of standard input.
 
 use super::version::VERSION;
 use super::{print, stop_signal};
@@ -23,7 +23,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), ServerError> {
 async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     let summary = Summary::of(&args);
     // Installed before the start, so that a signal during the start stops the program.
-    let stop = stop_signal();
+    let signal = stop_signal();
+    let exit_on_stdin_close = args.testing.exit_on_stdin_close;
     tracing::info!(version = VERSION, listen = %args.listen, store = %args.store.database_url, "starting");
     let server = Server::start(args, Clock::System, Ids::Random).await?;
     // If standard output is an event target, it gets only events.
@@ -31,8 +32,12 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     print(&summary.text(&server));
     tracing::info!(endpoint = server.endpoint(), media = %server.media, "ready");
     let stop = async move {
-        let signal = stop.await;
-        tracing::info!(signal, "stopping");
+        tokio::select! {
+            signal = signal => tracing::info!(signal, "stopping"),
+            () = stdin_closed(), if exit_on_stdin_close == Switch::On => {
+                tracing::info!(reason = "standard input closed", "stopping");
+            }
+        }
     };
     let (tls, targets) = (server.tls.clone(), server.targets.clone());
     tokio::select! {
@@ -96,6 +101,18 @@ impl Summary {
              \n",
         )
     }
+}
+
+/// Completes when standard input closes. What can be read from it is discarded.
+async fn stdin_closed() {
+    let (closed, end) = tokio::sync::oneshot::channel::<()>();
+    // Not a blocking task of the runtime: it would delay the end of the program after a signal.
+    std::thread::spawn(move || {
+        // After an error, the other end cannot be observed either.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(closed);
+    });
+    let _ = end.await;
 }
 
 /// Reloads the certificate with its key, and the event targets, at each SIGHUP. Without either, and without signal

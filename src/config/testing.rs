@@ -1,6 +1,6 @@
 //! Settings of the test API.
 
-use super::group;
+use super::{Switch, group};
 use clap::{Args, ValueEnum};
 
 /// Settings of the test API.
@@ -17,6 +17,11 @@ pub struct TestingArgs {
     /// Seed of reproducible ids, for tests only (default: ids are random)
     #[arg(long, env = "GREENROOM_TEST_SEED", value_name = "N", requires = "test_api")]
     pub test_seed: Option<u64>,
+    /// Shutdown when standard input closes, as it does when the test runner that holds it ends: on or off
+    ///
+    /// Requests in flight are completed, as at SIGTERM. A server whose standard input is /dev/null ends at once.
+    #[arg(long, env = "GREENROOM_EXIT_ON_STDIN_CLOSE", default_value = "off", value_name = "SWITCH")]
+    pub exit_on_stdin_close: Switch,
 }
 
 /// Whether the test API is served, and to whom.

@@ -193,6 +193,31 @@ def test_starting_ready_and_stopping_are_logged(start_greenroom):
     assert told["stopping"]["signal"] == "SIGTERM"
 
 
+def test_a_server_ends_when_its_standard_input_closes(start_greenroom):
+    ends, stays = (
+        start_greenroom("--database-url", "sqlite::memory:", *flags).serving()
+        for flags in (["--exit-on-stdin-close=on"], [])
+    )
+    ends.process.stdin.write("ignored\n")
+    ends.process.stdin.flush()
+    ends.create_stage()
+    for server in (ends, stays):
+        server.process.stdin.close()
+    assert ends.wait() == 0
+    entries = [entry["fields"] for entry in ends.log_entries()]
+    assert [entry["message"] for entry in entries if entry["message"] in LIFE] == LIFE
+    [stopping] = [entry for entry in entries if entry["message"] == "stopping"]
+    assert stopping["reason"] == "standard input closed"
+    stays.create_stage()
+    assert stays.end() == 0
+
+
+def test_a_signal_ends_a_server_that_watches_its_standard_input(start_greenroom):
+    server = start_greenroom("--database-url", "sqlite::memory:", GREENROOM_EXIT_ON_STDIN_CLOSE="on").serving()
+    assert server.end() == 0
+    assert "SIGTERM" in server.logged()
+
+
 LIFE = ["starting", "ready", "stopping", "stopped"]
 
 
