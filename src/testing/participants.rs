@@ -9,6 +9,7 @@ mod maintenance;
 mod stage;
 mod view;
 
+use actions::verify;
 pub use actions::{Change, Join, join};
 pub use groups::{join_group, leave_all};
 pub use index::{Participant, Simulated};
@@ -20,8 +21,9 @@ use super::endpoint::{Answer, Endpoint};
 use crate::api::JsonReply;
 use crate::model::fault::Fault;
 use axum::http::Method;
-use body::{CreateBody, ExchangeBody, FailBody, MuteBody, RemoteBody};
+use body::{CreateBody, ExchangeBody, FailBody, JoinToken, MuteBody, RemoteBody};
 use serde_json::{Value, json};
+use stage::{require_selected, require_stage};
 
 pub const ENDPOINTS: &[Endpoint] = &[
     post(
@@ -113,14 +115,13 @@ const fn post(
 
 async fn create(call: Call) -> Result<JsonReply, Fault> {
     let body: CreateBody = call.json()?;
-    let stage = find_stage(&call.state, &call.selection, "stage", &body.stage).await?;
     let (publishes, remotes) = (body.publish.unwrap_or(false), body.subscribe.clone().unwrap_or_default());
-    let join_as = body.join()?;
+    let how = how_to_join(&call, body).await?;
     let state = call.state.clone();
     let joined = {
         let state = state.clone();
         async move {
-            let participant = join(&state, &stage, join_as).await?;
+            let participant = join(&state, how).await?;
             let acted = async {
                 if publishes {
                     participant.change(&state, Change::Publish).await?;
@@ -142,6 +143,27 @@ async fn create(call: Call) -> Result<JsonReply, Fault> {
     };
     let participant = state.to_the_end(joined).await?;
     Ok(JsonReply::Json(participant.json()))
+}
+
+/// The stage and the token that a request names. A token alone names its stage.
+async fn how_to_join(call: &Call, body: CreateBody) -> Result<Join, Fault> {
+    let (state, selection) = (&call.state, &call.selection);
+    let named = match &body.stage {
+        Some(stage) => Some(find_stage(state, selection, "stage", stage).await?),
+        None => None,
+    };
+    match (body.token()?, named) {
+        (JoinToken::New(claims), Some(stage)) => Ok(Join::New(stage, claims)),
+        (JoinToken::New(_), None) => Err(Fault::validation("stage: is required without a token")),
+        (JoinToken::Given(text), named) => {
+            let token = verify(state, &text).await?;
+            match named {
+                None => require_selected(selection, &token)?,
+                Some(named) => require_stage(&named, &token)?,
+            }
+            Ok(Join::Token(text, token))
+        }
+    }
 }
 
 async fn list(call: Call) -> Result<JsonReply, Fault> {

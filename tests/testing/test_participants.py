@@ -122,6 +122,18 @@ def test_a_stage_is_found_by_arn_or_by_a_name_that_is_unique(tenant, simulation)
         simulation.join("demo")
 
 
+def test_a_token_alone_names_its_stage(tenant, other, simulation, stage):
+    token = tenant.token(stage, userId="alice")["token"]
+    alice = simulation.control.call("POST", "/participants", {"token": token, "publish": True})
+    assert (alice["stageArn"], alice["userId"], alice["publishing"]) == (stage, "alice", True)
+    with invalid("stage: is required without a token"):
+        simulation.control.call("POST", "/participants", {"userId": "bob"})
+    with missing("token: there is no stage", stage):
+        Simulation(other).control.call("POST", "/participants", {"token": token})
+    again = Control.all(tenant.server).call("POST", "/participants", {"token": token})
+    assert again["participantId"] == alice["participantId"]
+
+
 def test_other_accounts_see_none(tenant, other, simulation, stage):
     alice = simulation.join(stage)
     theirs = Simulation(other)
@@ -162,7 +174,7 @@ def test_bad_requests_are_refused(tenant, simulation, stage):
         with invalid(words):
             simulation.act(alice, action, **body)
     elsewhere = tenant.token(tenant.stage())["token"]
-    with refused(403, "AccessDeniedException", "TOKEN_NOT_ALLOWED"):
+    with invalid("token: is for the stage", stage):
         simulation.join(stage, token=elsewhere)
     with missing("nobody"):
         simulation.act("nobody", "leave")

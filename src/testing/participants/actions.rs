@@ -7,7 +7,7 @@ use super::stage::StageId;
 use crate::app::admission::{self, Purpose};
 use crate::app::connections::{self, Placement};
 use crate::app::{MediaKind, OperationContext, tokens};
-use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
+use crate::domain::admission::{Intent, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
 use crate::model::fault::Fault;
 use crate::model::participant::EventErrorCode;
@@ -18,13 +18,13 @@ use crate::testing::TestState;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The token that a participant joins with.
+/// The stage that a participant joins, and its token.
 #[derive(Debug)]
 pub enum Join {
-    /// One that the caller has made.
-    Token(String),
-    /// A new one of a new participant.
-    New(ParticipantTokenConfiguration),
+    /// The stage of a token that the caller has made: its text, and what was verified.
+    Token(String, VerifiedToken),
+    /// A stage, with a new token of a new participant.
+    New(StageId, ParticipantTokenConfiguration),
 }
 
 /// What a participant does.
@@ -58,19 +58,22 @@ impl Change {
 }
 
 /// Lets a participant join a stage.
-pub async fn join(state: &TestState, stage: &StageId, with: Join) -> Result<Arc<Participant>, Fault> {
+pub async fn join(state: &TestState, join: Join) -> Result<Arc<Participant>, Fault> {
     state.participants.reserve(1)?;
-    let text = match with {
-        Join::Token(text) => text,
-        Join::New(configuration) => {
-            let ctx = OperationContext::new(state.app.clone(), stage.scope.clone());
+    let (text, token) = match join {
+        Join::Token(text, token) => (text, token),
+        Join::New(stage, configuration) => {
+            let ctx = OperationContext::new(state.app.clone(), stage.scope);
             let created = tokens::create_all(&ctx, &stage.id, vec![configuration]).await?;
-            text(created.into_iter().next())?
+            let text = text(created.into_iter().next())?;
+            let token = verify(state, &text).await?;
+            (text, token)
         }
     };
-    let token = Arc::new(admit(state, stage, &text).await?);
-    let (events, session) = open_events(state, stage, &token).await?;
-    let participant = Arc::new(Participant::new(stage.clone(), token, Some(text), session, events));
+    let stage = StageId::of_token(&token);
+    let token = Arc::new(token);
+    let (events, session) = open_events(state, &stage, &token).await?;
+    let participant = Arc::new(Participant::new(stage, token, Some(text), session, events));
     state.participants.insert(participant.clone())?;
     Ok(participant)
 }
@@ -81,13 +84,9 @@ fn text(created: Option<ParticipantToken>) -> Result<String, Fault> {
     token.ok_or_else(|| Fault::internal(std::io::Error::other("a token was not created")))
 }
 
-async fn admit(state: &TestState, stage: &StageId, text: &str) -> Result<VerifiedToken, Fault> {
-    let token = admission::admit(&state.app, text, Purpose::Join).await.map_err(|error| fault(&error))?;
-    if (&token.scope, &token.stage) == (&stage.scope, &stage.id) {
-        return Ok(token);
-    }
-    let code = SignalingErrorCode::TokenNotAllowed;
-    Err(fault(&SignalingError::new(code, format!("the token is not for the stage {}", stage.arn()))))
+/// Verifies a token to join with.
+pub async fn verify(state: &TestState, text: &str) -> Result<VerifiedToken, Fault> {
+    admission::admit(&state.app, text, Purpose::Join).await.map_err(|error| fault(&error))
 }
 
 /// Opens an events connection. Returns its id, and the session.
@@ -256,7 +255,7 @@ impl Participant {
     async fn exchange(&self, state: &TestState, claims: ParticipantTokenConfiguration) -> Result<(), Fault> {
         let held = self.token();
         let renewed = self.renewed(state, &held, claims, held.issued_at + 1).await?;
-        let token = admit(state, &self.stage, &renewed).await?;
+        let token = verify(state, &renewed).await?;
         let token = connections::exchange_verified(&state.app, &held, token).await.map_err(|error| fault(&error))?;
         self.exchanged(state, token, renewed).await
     }
@@ -327,7 +326,7 @@ impl Participant {
                 self.renewed(state, &held, claims, held.issued_at).await?
             }
         };
-        let token = Arc::new(admit(state, &self.stage, &text).await?);
+        let token = Arc::new(verify(state, &text).await?);
         let (events, session) = open_events(state, &self.stage, &token).await?;
         {
             let mut data = self.data();

@@ -1,6 +1,6 @@
 //! Bodies of requests, and their schemas.
 
-use super::actions::{Change, Join};
+use super::actions::Change;
 use crate::api::operations::decode;
 use crate::app::MediaKind;
 use crate::domain::admission::Intent;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateBody {
-    pub stage: String,
+    pub stage: Option<String>,
     token: Option<String>,
     user_id: Option<Value>,
     attributes: Option<Value>,
@@ -25,8 +25,16 @@ pub struct CreateBody {
     pub subscribe: Option<Vec<String>>,
 }
 
+/// The token of a participant that is created.
+pub enum JoinToken {
+    /// One that the caller has made.
+    Given(String),
+    /// A new one with these claims.
+    New(ParticipantTokenConfiguration),
+}
+
 impl CreateBody {
-    pub fn join(self) -> Result<Join, Fault> {
+    pub fn token(self) -> Result<JoinToken, Fault> {
         let claims = claims([
             ("userId", self.user_id),
             ("attributes", self.attributes),
@@ -34,8 +42,8 @@ impl CreateBody {
             ("duration", self.duration),
         ]);
         match self.token {
-            None => Ok(Join::New(configuration(claims)?)),
-            Some(token) if claims.is_empty() => Ok(Join::Token(token)),
+            None => Ok(JoinToken::New(configuration(claims)?)),
+            Some(token) if claims.is_empty() => Ok(JoinToken::Given(token)),
             Some(_) => Err(Fault::validation(
                 "token: cannot be used with userId, attributes, capabilities or duration, which are claims of a token",
             )),
@@ -146,12 +154,12 @@ fn claims_schema() -> Value {
 
 pub fn create_schema() -> Value {
     let mut properties = claims_schema();
-    properties["stage"] = text("ARN or name of the stage.");
+    properties["stage"] = text("ARN or name of the stage; required without a token, otherwise the token's stage.");
     properties["duration"] =
         json!({"type": "integer", "description": "Minutes that the token is valid (default 720)."});
     properties["publish"] = boolean("Whether it publishes at once (default false).");
     properties["subscribe"] = list(&text(""), "Ids of the participants that it subscribes to.");
-    object(properties, &["stage"])
+    object(properties, &[])
 }
 
 pub fn remote_schema() -> Value {

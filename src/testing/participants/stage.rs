@@ -1,6 +1,7 @@
 //! The stage that a request names: by ARN, or by a name that only one stage has.
 
 use crate::app::{OperationContext, retry, stages};
+use crate::domain::admission::VerifiedToken;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::stage::{CreateStageRequest, GetStageRequest};
@@ -16,6 +17,10 @@ pub struct StageId {
 }
 
 impl StageId {
+    pub fn of_token(token: &VerifiedToken) -> Self {
+        StageId { scope: token.scope.clone(), id: token.stage.clone() }
+    }
+
     pub fn arn(&self) -> String {
         self.scope.arn(ResourceKind::Stage, &self.id)
     }
@@ -23,12 +28,7 @@ impl StageId {
 
 /// Finds the stage that `member` names. With all accounts selected, a name is of the server's own account and region.
 pub async fn find_stage(state: &TestState, selection: &Selection, member: &str, text: &str) -> Result<StageId, Fault> {
-    let missing = |text: String| Fault::Modelled {
-        kind: FaultKind::ResourceNotFound,
-        message: format!("{member}: {text}"),
-        cause: None,
-        retryable: false,
-    };
+    let missing = |text: String| missing(member, &text);
     if text.starts_with("arn:") {
         let stage = of_arn(selection, text).ok_or_else(|| missing(format!("there is no stage {text}")))?;
         let ctx = OperationContext::new(state.app.clone(), stage.scope.clone());
@@ -48,6 +48,34 @@ pub async fn find_stage(state: &TestState, selection: &Selection, member: &str, 
             let Scope { account, region } = &scope;
             Err(missing(format!("there is no stage named '{text}' in account {account}, region {region}")))
         }
+    }
+}
+
+/// Requires that the stage of a token is in the selection.
+pub fn require_selected(selection: &Selection, token: &VerifiedToken) -> Result<(), Fault> {
+    let stage = StageId::of_token(token);
+    if selection.includes(&stage.scope) {
+        return Ok(());
+    }
+    Err(missing("token", &format!("there is no stage {}", stage.arn())))
+}
+
+/// Requires that a token is for this stage.
+pub fn require_stage(named: &StageId, token: &VerifiedToken) -> Result<(), Fault> {
+    let stage = StageId::of_token(token);
+    if stage == *named {
+        return Ok(());
+    }
+    let message = format!("token: is for the stage {}, and stage is {}", stage.arn(), named.arn());
+    Err(Fault::validation(message))
+}
+
+fn missing(member: &str, text: &str) -> Fault {
+    Fault::Modelled {
+        kind: FaultKind::ResourceNotFound,
+        message: format!("{member}: {text}"),
+        cause: None,
+        retryable: false,
     }
 }
 
@@ -87,6 +115,5 @@ fn default_scope(state: &TestState, selection: &Selection) -> Scope {
 fn of_arn(selection: &Selection, arn: &str) -> Option<StageId> {
     let parts = Parts::of(arn).filter(|parts| parts.kind == ResourceKind::Stage.as_str())?;
     let scope = Scope { account: parts.account.to_owned(), region: parts.region.to_owned() };
-    let selected = *selection == Selection::All || *selection == Selection::One(scope.clone());
-    selected.then(|| StageId { scope, id: parts.id.to_owned() })
+    selection.includes(&scope).then(|| StageId { scope, id: parts.id.to_owned() })
 }

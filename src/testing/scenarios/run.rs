@@ -167,7 +167,7 @@ impl Runner {
             return act(&self.state, name, one, Change::Reconnect).await;
         }
         let configuration = configuration(name, attributes);
-        let joined = join(&self.state, &self.stage, Join::New(configuration)).await;
+        let joined = join(&self.state, Join::New(self.stage.clone(), configuration)).await;
         let one = joined.map_err(|fault| prefixed(name, fault))?;
         self.run.joined([(name.to_owned(), one.clone())]);
         self.cast.ones.insert(name.to_owned(), one);
