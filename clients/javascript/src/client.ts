@@ -2,7 +2,7 @@ import { Clock } from "./clock.js";
 import type { Credentials } from "./credentials.js";
 import { type Effect, type Fault, Faults, type Limits, type Match } from "./faults.js";
 import { type Entry, Journal, type Pattern, type StageEvent, type WaitOptions, exactly } from "./journal.js";
-import { type JoinOptions, type Participant, Participants } from "./participants.js";
+import { type JoinOptions, type JoinTarget, type Participant, Participants } from "./participants.js";
 import { Scenario, type ScenarioRun, Scenarios, type TimeMode } from "./scenarios.js";
 import { type Seeded, Snapshots, seed } from "./state.js";
 import type { Duration, Time } from "./times.js";
@@ -63,6 +63,9 @@ export class Greenroom {
       AWS_ENDPOINT_URL_IVS_REALTIME: this.endpoint,
       AWS_ACCESS_KEY_ID: this.credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: this.credentials.secretAccessKey,
+      // Those of the user belong to other credentials. An SDK treats an empty one as none.
+      AWS_SESSION_TOKEN: "",
+      AWS_SECURITY_TOKEN: "",
       AWS_DEFAULT_REGION: this.region,
       AWS_REGION: this.region,
     };
@@ -88,9 +91,9 @@ export class Greenroom {
     return this.clock.timeTravel(move, run);
   }
 
-  /** A simulated participant joins a stage (ARN or name). */
-  join(stage: string | undefined, options: JoinOptions = {}): Promise<Participant> {
-    return this.participants.join(stage, options);
+  /** A simulated participant joins a stage (ARN or name), or the stage of a token: `join({ token })`. */
+  join(target: JoinTarget, options: JoinOptions = {}): Promise<Participant> {
+    return this.participants.join(target, options);
   }
 
   /** A new scenario to write as code, at a stage (ARN or name). */

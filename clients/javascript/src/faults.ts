@@ -45,6 +45,7 @@ export interface Limits {
 interface Rule {
   id: string;
   matched: number;
+  applied: number;
   match: Json;
   effect: Json;
 }
@@ -60,9 +61,14 @@ export class Fault {
     return this.rule.id;
   }
 
-  /** How many matches there were, as of now, including those without the effect (`skip`, `share`). */
+  /** How many matches there were, as of now, including those that `skip` leaves without the effect. */
   async matched(): Promise<number> {
-    return (await this.transport.call<Rule>("GET", `/faults/${segment(this.id)}`)).matched;
+    return (await this.current()).matched;
+  }
+
+  /** How many matches had the effect, as of now. */
+  async applied(): Promise<number> {
+    return (await this.current()).applied;
   }
 
   async remove(): Promise<void> {
@@ -71,6 +77,10 @@ export class Fault {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.remove();
+  }
+
+  private current(): Promise<Rule> {
+    return this.transport.call<Rule>("GET", `/faults/${segment(this.id)}`);
   }
 }
 

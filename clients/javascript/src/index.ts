@@ -20,6 +20,7 @@ export {
   type ErrorEvent,
   type Exchange,
   type JoinOptions,
+  type JoinTarget,
   type MediaKind,
   Participant,
   Participants,

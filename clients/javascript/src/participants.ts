@@ -29,6 +29,9 @@ export interface JoinOptions {
   subscribe?: (Participant | string)[];
 }
 
+/** Where a participant joins: the stage's ARN or name, or a token, which names its stage. */
+export type JoinTarget = string | { token: string; publish?: boolean; subscribe?: (Participant | string)[] };
+
 /** A new token, or the members of one. */
 export type Exchange = { token: string } | { attributes?: Record<string, string>; userId?: string; capabilities?: Capability[] };
 
@@ -108,10 +111,10 @@ export class Participant {
 export class Participants {
   constructor(private readonly transport: Transport) {}
 
-  /** A participant joins a stage (ARN or name; with a token it can be left out). */
-  async join(stage: string | undefined, options: JoinOptions = {}): Promise<Participant> {
-    const place = stage === undefined && options.token !== undefined ? stageOf(options.token) : stage;
-    const body = defined({ stage: place, ...options, subscribe: options.subscribe?.map(idOf) });
+  /** A participant joins a stage (ARN or name), or the stage of a token: `join({ token })`. */
+  async join(target: JoinTarget, options: JoinOptions = {}): Promise<Participant> {
+    const members = { ...(typeof target === "string" ? { stage: target } : target), ...options };
+    const body = defined({ ...members, subscribe: members.subscribe?.map(idOf) });
     return new Participant(this.transport, await this.transport.call<ParticipantState>("POST", "/participants", body));
   }
 
@@ -127,15 +130,4 @@ export class Participants {
 
 export function idOf(participant: Participant | string): string {
   return typeof participant === "string" ? participant : participant.id;
-}
-
-/** The ARN of the stage that a token is for. */
-export function stageOf(token: string): string {
-  try {
-    const claims = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { resource?: unknown };
-    if (typeof claims.resource === "string") return claims.resource;
-  } catch {
-    // Reported below.
-  }
-  throw new TypeError("token: not a participant token, or one without its stage (resource): give the stage");
 }

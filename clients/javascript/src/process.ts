@@ -40,13 +40,15 @@ export async function startProcess(options: ProcessOptions): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "greenroom-"));
   const store = options.store === "temporary" ? `sqlite://${folder}/greenroom.db` : options.store;
   const flags = ["--listen", "127.0.0.1:0", "--media-addr", "127.0.0.1:0", "--test-api=on", "--clock-skew-seconds", CLOCK_SKEW_SECONDS];
+  // The other end of standard input closes when this process ends, also by a signal that it cannot handle.
+  flags.push("--exit-on-stdin-close=on");
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("GREENROOM_"));
   const logFile = join(folder, "log");
   const log = openSync(logFile, "w");
   const child = spawn(options.binary, [...flags, "--database-url", store, "--region", options.region, ...options.args], {
     cwd: folder,
     env: { ...Object.fromEntries(kept), ...options.env },
-    stdio: ["ignore", "pipe", log],
+    stdio: ["pipe", "pipe", log],
   });
   closeSync(log);
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
@@ -77,8 +79,8 @@ export async function startProcess(options: ProcessOptions): Promise<Running> {
   };
   if (endpoint !== undefined) {
     child.unref();
-    // The pipe of its output would keep this program alive, too.
-    (child.stdout as unknown as { unref?: () => void } | null)?.unref?.();
+    // Its pipes would keep this program alive, too.
+    for (const pipe of [child.stdin, child.stdout]) (pipe as unknown as { unref?: () => void } | null)?.unref?.();
     return running;
   }
   await ended;

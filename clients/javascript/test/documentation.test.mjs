@@ -1,7 +1,7 @@
 /** The examples of the documentation: Vitest, Jest, Playwright, plain Node; and the sample front end. */
 
 import assert from "node:assert/strict";
-import { cp, readFile } from "node:fs/promises";
+import { cp, mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { TOP, makeProject } from "./project.mjs";
@@ -39,7 +39,7 @@ test("the examples of the page JavaScript work", async () => {
     assert.equal(code, 0, `${program}: ${output}`);
     assert.match(output, /\b[12] passed\b/, `${program}: ${output}`);
   }
-  const { code, output } = await project.node("plain.mjs");
+  const { code, output } = await project.node({}, "plain.mjs");
   assert.equal(code, 0, output);
   assert.match(output, /endpoint: 'http:\/\/127\.0\.0\.1:\d+'/);
 });
@@ -57,6 +57,23 @@ test("the tests of the sample front end pass", async () => {
   const { code, output } = await project.run("playwright", "test", "--config", "frontend/playwright.config.mjs");
   assert.equal(code, 0, output);
   assert.match(output, /\b5 passed\b/);
+});
+
+test("the sample front end uses the browser of CHROMIUM_BIN, Chromium or Chrome", async () => {
+  const folder = join(project.folder, "browsers");
+  await mkdir(folder);
+  const config = join(REPOSITORY, "docs/test/examples/frontend/playwright.config.mjs");
+  const browser = async (env) => {
+    const code = `import config from ${JSON.stringify(config)}; console.log(config.use.launchOptions.executablePath);`;
+    const { output } = await project.node({ PATH: `/no/such/folder:${folder}`, CHROMIUM_BIN: "", ...env }, "--input-type=module", "--eval", code);
+    return output.trim();
+  };
+  assert.equal(await browser(), "undefined");
+  for (const name of ["google-chrome", "chromium"]) {
+    await project.write({ [`browsers/${name}`]: "" });
+    assert.equal(await browser(), join(folder, name));
+  }
+  assert.equal(await browser({ CHROMIUM_BIN: "/opt/browser" }), "/opt/browser");
 });
 
 test("the report of a failed Playwright test has the last calls", async () => {

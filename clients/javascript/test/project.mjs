@@ -24,7 +24,8 @@ export async function makeProject(type = "module") {
     write: (files) => write(folder, files),
     /** Runs a command of node_modules. */
     run: (name, ...args) => outcome(folder, join(TOP, "node_modules", ".bin", name), args),
-    node: (...args) => outcome(folder, process.execPath, args),
+    /** Runs Node with further variables. */
+    node: (env, ...args) => outcome(folder, process.execPath, args, env),
     remove: () => rm(folder, { recursive: true }),
   };
 }
@@ -37,8 +38,8 @@ async function write(folder, files) {
 }
 
 /** Exit code and output of a command. */
-async function outcome(folder, file, args) {
-  const env = { ...process.env, NO_COLOR: "1", CI: "1" };
+async function outcome(folder, file, args, more = {}) {
+  const env = { ...process.env, NO_COLOR: "1", CI: "1", ...more };
   for (const name of ["FORCE_COLOR", "NODE_TEST_CONTEXT"]) delete env[name];
   return run(file, args, { cwd: folder, env, maxBuffer: 64 << 20 }).then(
     ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),

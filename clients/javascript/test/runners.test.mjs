@@ -120,6 +120,33 @@ test("Jest: a server for each file, or one for all", async () => {
   await assert.rejects(fetch([...endpoints][0]), "the shared server is stopped");
 });
 
+test("Jest: each run in watch mode has a server of its own", async () => {
+  // After the first run it changes a test, which starts the second one, and then it ends Jest.
+  const plugin = `
+    const { writeFileSync } = require("node:fs");
+    let runs = 0;
+    module.exports = class {
+      apply(hooks) {
+        hooks.onTestRunComplete(() => (++runs === 1 ? writeFileSync("w/a.test.cjs", ${JSON.stringify(jestFile(2))}) : process.exit()));
+      }
+    };
+  `;
+  const config = {
+    testEnvironment: "node",
+    roots: ["<rootDir>/w"],
+    testMatch: ["**/*.test.cjs"],
+    watchman: false,
+    watchPlugins: ["<rootDir>/plugin.cjs"],
+    globalSetup: "@greenroom/testkit/global-setup",
+    globalTeardown: "@greenroom/testkit/global-teardown",
+  };
+  await project.write({ "w/a.test.cjs": jestFile(1), "plugin.cjs": plugin, "jest.config.json": JSON.stringify(config) });
+  const { code, output } = await project.run("jest", "--watchAll", "--config", "jest.config.json");
+  assert.equal(code, 0, output);
+  assert.equal(output.match(/Tests: +3 passed, 3 total/g)?.length, 2, output);
+  assert.equal((await seen()).endpoints.size, 2);
+});
+
 test("the types are found from ES modules and from CommonJS", async () => {
   const use = `
     import { type Entry, Greenroom, Server } from "@greenroom/testkit";
@@ -128,6 +155,9 @@ test("the types are found from ES modules and from CommonJS", async () => {
     export async function use(server: Server): Promise<Entry[]> {
       const greenroom: Greenroom = await server.isolated();
       const alice = await greenroom.join("lobby", { userId: "alice", publish: true });
+      await greenroom.join({ token: alice.token });
+      // @ts-expect-error: neither a stage nor a token
+      await greenroom.join({ userId: "bob" });
       await alice.mute("audio");
       // @ts-expect-error: not a kind of media
       await alice.mute("smell");

@@ -1,7 +1,9 @@
 /** Starting and finding a server: against the real program. */
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createReadStream } from "node:fs";
 import { chmod, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -88,6 +90,28 @@ test("the server ends with the program that started it", async () => {
   `;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], { cwd: TOP });
   assert.equal(await new Server(stdout.trim()).isReady(), false);
+});
+
+test("the server ends with a program that ends by a signal", async () => {
+  const [script, log, life] = ["greenroom", "log", "life"].map((name) => join(folder, name));
+  execFileSync("mkfifo", [life]);
+  await writeFile(script, `#!/bin/bash\nexec ${program} "$@" 2>${log} 9>${life}\n`);
+  await chmod(script, 0o755);
+  // Ends when the server ends, which has the other end.
+  const ended = once(createReadStream(life).resume(), "end");
+  const code = `
+    import { Server } from "@greenroom/testkit";
+    const server = await Server.start({ binary: ${JSON.stringify(script)} });
+    console.log(server.endpoint);
+    setInterval(() => {}, 1_000_000);
+  `;
+  const holder = spawn(process.execPath, ["--input-type=module", "--eval", code], { cwd: TOP, stdio: ["ignore", "pipe", "inherit"] });
+  const [endpoint] = await once(holder.stdout.setEncoding("utf8"), "data");
+  assert.equal(await new Server(endpoint.trim()).isReady(), true);
+  holder.kill("SIGKILL");
+  await ended;
+  assert.equal(await new Server(endpoint.trim()).isReady(), false);
+  assert.match(await readFile(log, "utf8"), /stopping[^\n]*standard input closed[^]*stopped/);
 });
 
 test("an image is started with signed requests", async () => {

@@ -1,5 +1,8 @@
 """Each control of the client: against the real program."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -30,6 +33,20 @@ def single(greenroom):
 
 def sessions_of(ivs, stage):
     return ivs.list_stage_sessions(stageArn=stage)["stageSessions"]
+
+
+def test_the_environment_has_no_session_token_of_the_user(greenroom):
+    user = {"AWS_SESSION_TOKEN": "of-the-developer", "AWS_SECURITY_TOKEN": "of-the-developer"}
+    script = (
+        "import boto3\n"
+        "print(boto3.client('ivs-realtime').create_stage(name='lobby')['stage']['arn'])\n"
+        "print(bool(boto3.Session().get_credentials().token))\n"
+    )
+    env = {**os.environ, **user, **greenroom.environment()}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    arn, has_token = done.stdout.split()
+    assert f":{greenroom.account}:" in arn and has_token == "False"
 
 
 # State
@@ -186,8 +203,9 @@ def test_an_error_of_a_scenario_names_the_line(greenroom, stage):
 
 def test_a_fault_throttles_once_and_the_client_retries(greenroom, ivs):
     with greenroom.fault("CreateStage", throttle=1, count=1) as fault:
+        assert fault.applied == 0
         ivs.create_stage(name="lobby")
-        assert fault.matched == 1
+        assert fault.applied == 1 and fault.matched >= 1
     assert [call.error for call in greenroom.calls("CreateStage")] == ["ThrottlingException", None]
     assert greenroom.faults.list() == []
 

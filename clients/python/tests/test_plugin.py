@@ -95,7 +95,9 @@ def test_a_failed_test_reports_the_last_calls_and_the_log(pytester):
     result.stdout.fnmatch_lines(["*greenroom: log of the server during the test*", "*CreateStage*"])
 
 
-def test_a_program_that_reads_the_environment_uses_the_account_of_the_test(pytester):
+def test_a_program_that_reads_the_environment_uses_the_account_of_the_test(pytester, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-the-developer")
+    monkeypatch.setenv("AWS_SECURITY_TOKEN", "of-the-developer")
     text = """
         import boto3, pytest
 

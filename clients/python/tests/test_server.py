@@ -1,6 +1,8 @@
 """Starting and finding a server: against the real program."""
 
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,45 @@ def test_the_server_stops_with_the_program_that_started_it(program):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert not Server(done.stdout.strip()).is_ready()
+
+
+@pytest.fixture
+def script(program, tmp_path):
+    """A program that notes its process id in the file `pid`, and its log in the file `log`."""
+    script = tmp_path / "greenroom"
+    script.write_text(f'#!/bin/bash\necho $$ >{tmp_path}/pid\nexec {program} "$@" 2>{tmp_path}/log\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_the_server_ends_with_a_program_that_ends_by_a_signal(script, tmp_path):
+    code = (
+        "import signal\n"
+        "from greenroom_testkit import Server\n"
+        f"print(Server.start(binary={script!r}).endpoint, flush=True)\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        server = Server(holder.stdout.readline().strip())
+        assert server.is_ready()
+        process = os.pidfd_open(int((tmp_path / "pid").read_text()))
+        holder.kill()
+    ended, _, _ = select.select([process], [], [], 60)
+    os.close(process)
+    assert ended and not server.is_ready()
+    log = (tmp_path / "log").read_text()
+    assert "standard input closed" in log and "stopped" in log
+
+
+def test_a_start_that_is_interrupted_leaves_no_server(script, tmp_path, monkeypatch):
+    def interrupt(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "is_ready", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Server.start(binary=script)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIG_DFL)
 
 
 def test_an_image_is_started_with_signed_requests(docker):

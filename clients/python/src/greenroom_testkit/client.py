@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .clock import Clock
 from .credentials import Credentials
-from .faults import Disconnect, Fault, Faults, effect_of, match_of
+from .faults import Effect, Fault, Faults, effect_of, match_of
 from .journal import Entry, Event, Journal, Pattern, call_pattern, event_pattern
-from .participants import Capability, Participant, Participants
+from .participants import JoinOptions, Participant, Participants
 from .scenarios import Scenario, ScenarioRun, Scenarios, TimeMode
 from .state import Seeded, Snapshots, State
 from .times import Duration, Time
 from .transport import Json, Transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 WAIT_SECONDS = 10
 # Sessions of boto3 are not thread-safe; clients are.
@@ -84,6 +87,9 @@ class Greenroom:
             "AWS_ENDPOINT_URL_IVS_REALTIME": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
+            # Those of the user belong to other credentials. An SDK treats an empty one as none.
+            "AWS_SESSION_TOKEN": "",
+            "AWS_SECURITY_TOKEN": "",
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
         }
@@ -118,29 +124,9 @@ class Greenroom:
 
     # Participants
 
-    def join(
-        self,
-        stage: str | None = None,
-        *,
-        token: str | None = None,
-        user_id: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-        capabilities: Sequence[Capability] | None = None,
-        duration: int | None = None,
-        publish: bool | None = None,
-        subscribe: Sequence[Participant | str] | None = None,
-    ) -> Participant:
-        """A simulated participant joins a stage (ARN or name): with a token, or with a new one with these members."""
-        return self.participants.join(
-            stage,
-            token=token,
-            user_id=user_id,
-            attributes=attributes,
-            capabilities=capabilities,
-            duration=duration,
-            publish=publish,
-            subscribe=subscribe,
-        )
+    def join(self, stage: str | None = None, **options: Unpack[JoinOptions]) -> Participant:
+        """A simulated participant joins a stage (ARN or name): with a token, which names its stage, or with a new one."""
+        return self.participants.join(stage, **options)
 
     def scenario(self, stage: str | None = None) -> Scenario:
         """A new scenario to write as Python, at a stage (ARN or name)."""
@@ -165,43 +151,14 @@ class Greenroom:
         skip: int | None = None,
         duration: int | None = None,
         seed: int | None = None,
-        exception: str | None = None,
-        message: str | None = None,
-        status: int | None = None,
-        body: str | None = None,
-        headers: dict[str, str] | None = None,
-        throttle: int | None = None,
-        latency: float | tuple[float, float] | None = None,
-        disconnect: Disconnect | None = None,
-        truncate: int | None = None,
-        refuse_token: str | bool | None = None,
-        close_web_socket: int | bool | None = None,
-        media: Json | None = None,
-        close_connection: bool = False,
-        event_target: Literal["refuse", "hang"] | None = None,
+        **effect: Unpack[Effect],
     ) -> Fault:
-        """Adds a fault: what it matches, its limits, and one effect. `latency` and `throttle` are in seconds.
+        """Adds a fault: what it matches, its limits, and one effect. `duration` is in seconds.
 
         with greenroom.fault("CreateStage", throttle=2, count=1): …
         """
         match = match_of(operation, resource, access_key_id, participant, share, target)
-        effect = effect_of(
-            exception=exception,
-            message=message,
-            status=status,
-            body=body,
-            headers=headers,
-            throttle=throttle,
-            latency=latency,
-            disconnect=disconnect,
-            truncate=truncate,
-            refuse_token=refuse_token,
-            close_web_socket=close_web_socket,
-            media=media,
-            close_connection=close_connection,
-            event_target=event_target,
-        )
-        return self.faults.add(match, effect, count=count, skip=skip, duration=duration, seed=seed)
+        return self.faults.add(match, effect_of(effect), count=count, skip=skip, duration=duration, seed=seed)
 
     # Journal
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from testcontainers.core.container import DockerContainer
 
 from .credentials import Credentials
-from .process import container_settings, free_port, wait_until_ready
+from .process import container_settings, free_port, stopped_on_error, wait_until_ready
 from .server import DEFAULT_REGION, START_SECONDS, Server
 
 
@@ -36,7 +36,9 @@ class GreenroomContainer(DockerContainer):
 
     def start(self) -> GreenroomContainer:
         super().start()
-        wait_until_ready(_Running(self), self.server().is_ready, START_SECONDS)
+        running = _Running(self)
+        with stopped_on_error(running):
+            wait_until_ready(running, self.server().is_ready, START_SECONDS)
         return self
 
     def server(self) -> Server:

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
-from .participants import Participant, id_of, without_none
+from .participants import Participant, id_of, require_known, without_none
 from .transport import Json, Transport, segment
 
 Disconnect = Literal["beforeRequest", "afterRequest"]
+
+
+class Effect(TypedDict, total=False):
+    """The effect of a fault: one of these. `message` belongs to `exception`, `body` and `headers` belong to `status`.
+    `latency` and `throttle` are in seconds."""
+
+    exception: str | None
+    message: str | None
+    status: int | None
+    body: str | None
+    headers: dict[str, str] | None
+    throttle: int | None
+    latency: float | tuple[float, float] | None
+    disconnect: Disconnect | None
+    truncate: int | None
+    refuse_token: str | bool | None
+    close_web_socket: int | bool | None
+    media: Json | None
+    close_connection: bool
+    event_target: Literal["refuse", "hang"] | None
 
 
 class Fault:
@@ -24,9 +44,17 @@ class Fault:
 
     @property
     def matched(self) -> int:
-        """How many matches there were, as of now, including those without the effect (`skip`, `share`)."""
+        """How many matches there were, as of now, including those that `skip` leaves without the effect."""
+        return int(self._refreshed()["matched"])
+
+    @property
+    def applied(self) -> int:
+        """How many matches had the effect, as of now."""
+        return int(self._refreshed()["applied"])
+
+    def _refreshed(self) -> Json:
         self.document = self._transport.call("GET", f"/faults/{segment(self.id)}")
-        return int(self.document["matched"])
+        return self.document
 
     def remove(self) -> None:
         self._transport.call("DELETE", f"/faults/{segment(self.id)}")
@@ -91,46 +119,31 @@ def match_of(
     )
 
 
-def effect_of(
-    *,
-    exception: str | None = None,
-    message: str | None = None,
-    status: int | None = None,
-    body: str | None = None,
-    headers: dict[str, str] | None = None,
-    throttle: int | None = None,
-    latency: float | tuple[float, float] | None = None,
-    disconnect: Disconnect | None = None,
-    truncate: int | None = None,
-    refuse_token: str | bool | None = None,
-    close_web_socket: int | bool | None = None,
-    media: Json | None = None,
-    close_connection: bool = False,
-    event_target: Literal["refuse", "hang"] | None = None,
-) -> Json:
+def effect_of(given: Effect) -> Json:
     """The member `effect` of a rule. Exactly one effect can be given."""
+    require_known("fault", given, Effect.__optional_keys__)
     effects: dict[str, Json] = {}
-    if exception is not None:
-        effects["exception"] = without_none({"exception": exception, "message": message})
-    if status is not None:
-        effects["status"] = without_none({"status": status, "body": body, "headers": headers})
-    if throttle is not None:
+    if (exception := given.get("exception")) is not None:
+        effects["exception"] = without_none({"exception": exception, "message": given.get("message")})
+    if (status := given.get("status")) is not None:
+        effects["status"] = without_none({"status": status, "body": given.get("body"), "headers": given.get("headers")})
+    if (throttle := given.get("throttle")) is not None:
         effects["throttle"] = {"throttle": {"retryAfterSeconds": throttle}}
-    if latency is not None:
+    if (latency := given.get("latency")) is not None:
         effects["latency"] = {"latency": _latency(latency)}
-    if disconnect is not None:
+    if (disconnect := given.get("disconnect")) is not None:
         effects["disconnect"] = {"disconnect": disconnect}
-    if truncate is not None:
+    if (truncate := given.get("truncate")) is not None:
         effects["truncate"] = {"truncate": {"bytes": truncate}}
-    if refuse_token is not None and refuse_token is not False:
-        effects["refuse_token"] = {"refuseToken": {} if refuse_token is True else {"code": refuse_token}}
-    if close_web_socket is not None and close_web_socket is not False:
-        effects["close_web_socket"] = {"closeWebSocket": {} if close_web_socket is True else {"code": close_web_socket}}
-    if media is not None:
+    if (code := given.get("refuse_token")) is not None and code is not False:
+        effects["refuse_token"] = {"refuseToken": {} if code is True else {"code": code}}
+    if (number := given.get("close_web_socket")) is not None and number is not False:
+        effects["close_web_socket"] = {"closeWebSocket": {} if number is True else {"code": number}}
+    if (media := given.get("media")) is not None:
         effects["media"] = {"media": media}
-    if close_connection:
+    if given.get("close_connection"):
         effects["close_connection"] = {"closeConnection": {}}
-    if event_target is not None:
+    if (event_target := given.get("event_target")) is not None:
         effects["event_target"] = {"target": event_target}
     if len(effects) != 1:
         raise ValueError(f"a fault has exactly one effect, and this one has {sorted(effects) or 'none'}")

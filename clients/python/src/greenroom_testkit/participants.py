@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from .transport import Json, Transport, segment
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 MediaKind = Literal["audio", "video"]
 Capability = Literal["PUBLISH", "SUBSCRIBE"]
@@ -117,36 +118,31 @@ class Participant:
         return f"Participant(id={self.id!r}, user_id={self.user_id!r}, state={self.state!r}, publishing={self.publishing})"
 
 
+class JoinOptions(TypedDict, total=False):
+    """How a participant joins: with a token, or with a new one with these members. `duration` is in minutes."""
+
+    token: str | None
+    user_id: str | None
+    attributes: Mapping[str, str] | None
+    capabilities: Sequence[Capability] | None
+    duration: int | None
+    publish: bool | None
+    subscribe: Sequence[Participant | str] | None
+
+
 class Participants:
     """The simulated participants of an account."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def join(
-        self,
-        stage: str | None = None,
-        *,
-        token: str | None = None,
-        user_id: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-        capabilities: Sequence[Capability] | None = None,
-        duration: int | None = None,
-        publish: bool | None = None,
-        subscribe: Sequence[Participant | str] | None = None,
-    ) -> Participant:
-        """Joins a stage (ARN or name): with a token, or with a new token with these members. `duration` is in minutes.
-        With a token, the stage is by default that of the token."""
-        body: Json = {
-            "stage": stage_of(token) if stage is None and token is not None else stage,
-            "token": token,
-            "userId": user_id,
-            "attributes": attributes,
-            "capabilities": capabilities,
-            "duration": duration,
-            "publish": publish,
-            "subscribe": None if subscribe is None else [id_of(one) for one in subscribe],
-        }
+    def join(self, stage: str | None = None, **options: Unpack[JoinOptions]) -> Participant:
+        """Joins a stage (ARN or name). A token names its stage, so that none is needed beside it."""
+        require_known("join", options, JoinOptions.__optional_keys__)
+        body: Json = {"stage": stage, **options}
+        body["userId"] = body.pop("user_id", None)
+        subscribe = options.get("subscribe")
+        body["subscribe"] = None if subscribe is None else [id_of(one) for one in subscribe]
         return Participant(self._transport, self._transport.call("POST", "/participants", without_none(body)))
 
     def list(self, stage: str | None = None) -> list[Participant]:
@@ -157,18 +153,14 @@ class Participants:
         return Participant(self._transport, self._transport.call("GET", f"/participants/{segment(participant_id)}"))
 
 
-def stage_of(token: str) -> str:
-    """The ARN of the stage that a token is for."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return str(claims["resource"])
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError("token: not a participant token, or one without its stage (resource): give the stage") from error
-
-
 def id_of(participant: Participant | str) -> str:
     return participant if isinstance(participant, str) else participant.id
+
+
+def require_known(function: str, given: Iterable[str], known: frozenset[str]) -> None:
+    """Rejects unknown names of keyword arguments that are a `TypedDict`, which only type checkers do."""
+    if unknown := sorted(set(given) - known):
+        raise TypeError(f"{function}() got an unexpected keyword argument '{unknown[0]}'")
 
 
 def without_none(body: Json) -> Json:

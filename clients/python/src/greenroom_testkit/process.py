@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,8 @@ STOP_SECONDS = 15
 LOG_LINES = 40
 # Tests that fake the time of their own process (freezegun) sign with that time.
 CLOCK_FLAGS = ("--clock-skew-seconds", "1000000000")
+# The other end of standard input closes when this process ends, also by a signal that it cannot handle.
+LIFE_FLAGS = ("--exit-on-stdin-close=on",)
 
 
 class Running(Protocol):
@@ -47,13 +50,20 @@ class Process:
     """A child process with free ports. It listens on a loopback address, and its requests are not signed."""
 
     def __init__(
-        self, binary: str, store: str, region: str, arguments: Sequence[str], environment: Mapping[str, str]
+        self,
+        binary: str,
+        store: str,
+        region: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        timeout: float,
     ) -> None:
+        """Starts the program, and waits for its endpoint."""
         self._folder = tempfile.TemporaryDirectory(prefix="greenroom-")
         folder = Path(self._folder.name)
         url = f"sqlite://{folder}/greenroom.db" if store == "temporary" else store
         self._log = folder / "log"
-        flags = ["--listen", "127.0.0.1:0", "--media-addr", "127.0.0.1:0", "--test-api=on", *CLOCK_FLAGS]
+        flags = ["--listen", "127.0.0.1:0", "--media-addr", "127.0.0.1:0", "--test-api=on", *CLOCK_FLAGS, *LIFE_FLAGS]
         command = [binary, *flags, "--database-url", url, "--region", region, *arguments]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
         with self._log.open("wb") as log:
@@ -62,7 +72,7 @@ class Process:
                     command,
                     cwd=folder,
                     env={**kept, **environment},
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
@@ -70,14 +80,18 @@ class Process:
             except OSError as error:
                 self._folder.cleanup()
                 raise ServerError(f"{binary}: {error.strerror}") from error
-        self._endpoint = ""
+        with stopped_on_error(self):
+            self._endpoint = self._wait_for_endpoint(timeout)
+        assert self._process.stdout
+        # So that the pipe does not become full.
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
         return self._endpoint
 
-    def wait_for_endpoint(self, seconds: float) -> None:
-        """Reads the endpoint from the startup output. The rest of the output is discarded."""
+    def _wait_for_endpoint(self, seconds: float) -> str:
+        """Reads the endpoint from the startup output."""
         timer = threading.Timer(seconds, self._process.kill)
         timer.start()
         assert self._process.stdout
@@ -85,16 +99,10 @@ class Process:
             for line in self._process.stdout:
                 words = line.split()
                 if words[:1] == ["endpoint"]:
-                    self._endpoint = words[1]
-                    break
+                    return words[1]
         finally:
             timer.cancel()
-        if not self._endpoint:
-            code = self._process.wait()
-            log = self.log()
-            self.stop()
-            raise ServerError(f"the server did not start (exit code {code}); its log:\n{log}")
-        threading.Thread(target=self._process.stdout.read, daemon=True).start()
+        raise ServerError(f"the server did not start (exit code {self._process.wait()}); its log:\n{self.log()}")
 
     def log(self, mark: int = 0) -> str:
         with self._log.open("rb") as log:
@@ -115,6 +123,8 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        assert self._process.stdin
+        self._process.stdin.close()
         self._folder.cleanup()
 
 
@@ -199,15 +209,23 @@ def free_port(kind: int) -> int:
 
 
 def wait_until_ready(running: Running, is_ready: Probe, seconds: float) -> None:
-    """Waits for readiness; stops the server if it does not come."""
+    """Waits for readiness."""
     deadline = time.monotonic() + seconds
     while not is_ready():
         if running.has_ended() or time.monotonic() > deadline:
             reason = "the server ended" if running.has_ended() else f"the server was not ready within {seconds:g} s"
-            log = running.log()
-            running.stop()
-            raise ServerError(f"{reason}; the end of its log:\n{last_lines(log)}")
+            raise ServerError(f"{reason}; the end of its log:\n{last_lines(running.log())}")
         time.sleep(0.02)
+
+
+@contextmanager
+def stopped_on_error(running: Running) -> Iterator[None]:
+    """Stops a server whose start fails, or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        running.stop()
+        raise
 
 
 class Probe(Protocol):

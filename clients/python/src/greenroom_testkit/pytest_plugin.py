@@ -111,9 +111,6 @@ def greenroom_environment(greenroom: Greenroom, monkeypatch: pytest.MonkeyPatch)
     # The default session of boto3 has the credentials of the first test.
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     settings = greenroom.environment()
-    # They belong to other credentials: an SDK would send them with the access key of the test's account.
-    for name in ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return settings

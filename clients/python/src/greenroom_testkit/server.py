@@ -12,7 +12,7 @@ from types import TracebackType
 from .client import Greenroom
 from .credentials import Credentials, development_key, random_account
 from .errors import ServerError
-from .process import Container, Process, Running, wait_until_ready
+from .process import Container, Process, Running, stopped_on_error, wait_until_ready
 from .transport import send
 
 START_SECONDS = 30
@@ -81,12 +81,11 @@ class Server:
             running = Container(image, credentials, region, arguments, environment or {})
         else:
             credentials = None
-            process = Process(binary or _binary_of_path(), store, region, arguments, environment or {})
-            process.wait_for_endpoint(timeout)
-            running = process
-        exclusive = exclusive is not False
-        server = cls(running.endpoint, region=region, credentials=credentials, exclusive=exclusive, running=running)
-        wait_until_ready(running, server.is_ready, timeout)
+            running = Process(binary or _binary_of_path(), store, region, arguments, environment or {}, timeout)
+        with stopped_on_error(running):
+            exclusive = exclusive is not False
+            server = cls(running.endpoint, region=region, credentials=credentials, exclusive=exclusive, running=running)
+            wait_until_ready(running, server.is_ready, timeout)
         atexit.register(server.stop)
         return server
 

@@ -1,4 +1,10 @@
-// Uses Debian's Chromium, or the browser that CHROMIUM_BIN names. The sandbox needs a user without root's rights.
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+
+// The browser that CHROMIUM_BIN names, or Chromium or Chrome on the PATH; otherwise the one that Playwright has installed.
+const folders = (process.env.PATH ?? "").split(delimiter);
+const installed = ["chromium", "google-chrome"].flatMap((name) => folders.map((folder) => join(folder, name)));
+
 export default {
   reporter: "line",
   // A page on a busy machine of a CI is slow.
@@ -7,7 +13,8 @@ export default {
   use: {
     browserName: "chromium",
     launchOptions: {
-      executablePath: process.env.CHROMIUM_BIN || "/usr/bin/chromium",
+      executablePath: process.env.CHROMIUM_BIN || installed.find((file) => existsSync(file)),
+      // The sandbox needs a user without root's rights.
       args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
     },
   },
