@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The packages of the workspace besides the service, which import nothing of it.
-const PACKAGES: [&str; 2] = ["greenroom-client", "greenroom-media"];
+const PACKAGES: [&str; 3] = ["greenroom-client", "greenroom-media", "greenroom-netem"];
 
 type Table = BTreeMap<String, BTreeSet<String>>;
 

@@ -160,7 +160,7 @@ impl Sfu {
     /// Sets or removes the impairment of the RTP packets that a subscriber is sent; no effect on a publisher.
     pub fn impair(&mut self, now: Instant, id: TransportId, impairment: Option<Impairment>) -> Result<(), OfferError> {
         let transport = self.transports.get_mut(&id).ok_or(OfferError::TransportNotFound)?;
-        transport.impair(impairment, &mut self.transmits);
+        transport.impair(now, impairment, &mut self.transmits);
         self.reschedule(now, id);
         Ok(())
     }

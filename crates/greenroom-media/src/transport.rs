@@ -298,9 +298,9 @@ impl WebRtcTransport {
 
     /// Sets or removes the impairment of the packets that a subscriber is sent. Packets that are delayed are sent at once when
     /// it is removed.
-    pub(super) fn impair(&mut self, impairment: Option<Impairment>, out: &mut VecDeque<Transmit>) {
+    pub(super) fn impair(&mut self, now: Instant, impairment: Option<Impairment>, out: &mut VecDeque<Transmit>) {
         match (&mut self.impaired, impairment) {
-            (Some(impaired), Some(impairment)) => impaired.replace(impairment),
+            (Some(impaired), Some(impairment)) => impaired.replace(now, impairment),
             (None, Some(impairment)) => self.impaired = Some(Box::new(ImpairedPath::new(impairment))),
             (_, None) => out.extend(self.impaired.take().into_iter().flat_map(|impaired| impaired.into_delayed())),
         }

@@ -155,7 +155,7 @@ impl WebRtcTransport {
         }
         let transmit = Transmit { destination, contents };
         match &mut self.impaired {
-            Some(impaired) if is_rtp => out.extend(impaired.filter(now, transmit)),
+            Some(impaired) if is_rtp => impaired.send(now, transmit, out),
             _ => out.push_back(transmit),
         }
     }

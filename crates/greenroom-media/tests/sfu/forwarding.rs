@@ -1,15 +1,23 @@
 //! Forwarding from publishers to subscribers, over good and bad networks.
 
 use crate::frame_source::{FrameSource, decodable, frames, payload_type, send_frames};
-use crate::simulation::{Network, PERFECT_NETWORK, Simulation, config};
+use crate::simulation::{PERFECT_NETWORK, Simulation, config};
 use greenroom_media::{CloseReason, MediaEvent, OfferError};
+use greenroom_netem::Profile;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use str0m::format::Codec;
 use str0m::{Input, Output, Rtc};
 
 const BOTH: &[&str] = &["audio", "video"];
-const BAD_NETWORK: Network = Network { loss: 40, duplication: 20, delay_ms: 20, jitter_ms: 25 };
+const BAD_NETWORK: Profile = Profile {
+    loss: 0.04,
+    duplication: 0.02,
+    delay: Duration::from_micros(32_500),
+    jitter: Duration::from_micros(12_500),
+    reorder: true,
+    ..Profile::PERFECT
+};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -81,7 +89,8 @@ fn key_frame_requests_of_four_subscribers_are_throttled_and_none_is_lost() {
 #[test]
 fn sequence_numbers_and_timestamps_wrap_around() {
     let mut sim = Simulation::new(4);
-    sim.network = Network { jitter_ms: 30, ..PERFECT_NETWORK };
+    let jitter = Duration::from_millis(15);
+    sim.set_network(Profile { delay: Duration::from_millis(20), jitter, reorder: true, ..PERFECT_NETWORK });
     let publisher = sim.publish(&["video"]).unwrap();
     let early = sim.subscribe(publisher, &["video"]).unwrap();
     sim.run(seconds(1));
@@ -93,8 +102,9 @@ fn sequence_numbers_and_timestamps_wrap_around() {
     let late = sim.subscribe(publisher, &["video"]).unwrap();
     send_frames(&mut sim, &mut [&mut source], seconds(2));
     sim.run_ms(200);
-    for (client, least) in [(early, source.frame - 1), (late, 40)] {
-        // Packets reordered before the start of the first key frame are not forwarded; all later ones are.
+    for (client, least) in [(early, source.frame - 2), (late, 40)] {
+        // Packets reordered before the start of the first key frame are not forwarded, not even all of its own; all later
+        // ones are.
         let seen = frames(&sim.clients[client], "video");
         let whole = seen.values().skip(1).filter(|frame| frame.complete).count() as u32;
         assert!(whole >= least && whole + 1 >= seen.len() as u32, "{whole} of {}", seen.len());
@@ -109,10 +119,10 @@ fn lost_packets_are_retransmitted_in_both_directions() {
     let publisher = sim.publish(BOTH).unwrap();
     let subscribers = [sim.subscribe(publisher, BOTH).unwrap(), sim.subscribe(publisher, BOTH).unwrap()];
     sim.run(seconds(1));
-    sim.network = BAD_NETWORK;
+    sim.set_network(BAD_NETWORK);
     let mut source = FrameSource::new(publisher, Codec::H264);
     send_frames(&mut sim, &mut [&mut source], seconds(6));
-    sim.network = PERFECT_NETWORK;
+    sim.set_network(PERFECT_NETWORK);
     send_frames(&mut sim, &mut [&mut source], seconds(1));
     for subscriber in subscribers {
         let seen = frames(&sim.clients[subscriber], "video");
@@ -202,7 +212,7 @@ fn a_publisher_can_change_its_codec() {
 fn the_simulation_is_deterministic() {
     let outcome = |seed| {
         let mut sim = Simulation::new(seed);
-        sim.network = BAD_NETWORK;
+        sim.set_network(BAD_NETWORK);
         let publisher = sim.publish(BOTH).unwrap();
         let first = sim.subscribe(publisher, BOTH).unwrap();
         sim.run(seconds(2));

@@ -1,7 +1,7 @@
 //! Hostile datagrams and SDP.
 
 use crate::frame_source::{FrameSource, decodable, frames, send_frames, streaming};
-use crate::simulation::{Rng, SERVER, Simulation, config};
+use crate::simulation::{SERVER, Simulation, config};
 use greenroom_media::{OfferError, TransportId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -20,18 +20,18 @@ fn random_datagrams_have_no_effect() {
     let (mut sim, mut source, publisher, subscriber) = streaming(50);
     let (events, states) = (sim.events.clone(), sim.sfu.snapshot());
     let addresses = [attacker(), sim.clients[publisher].address, sim.clients[subscriber].address];
-    let mut rng = Rng::new(51);
+    let mut rng = fastrand::Rng::with_seed(51);
     let sent = sim.captured.take().unwrap();
     sim.captured = Some(Vec::new());
     for round in 0..3_000 {
         // Random bytes after the first byte of a protocol, or a datagram of the server with a changed byte.
-        let mut bytes = match sent.get(rng.below(sent.len() as u64 * 2) as usize) {
+        let mut bytes = match sent.get(rng.usize(..sent.len() * 2)) {
             Some((_, bytes)) => bytes.clone(),
-            None => (0..rng.below(200)).map(|_| rng.below(256) as u8).collect(),
+            None => (0..rng.usize(..200)).map(|_| rng.u8(..)).collect(),
         };
-        if let Some(place) = (!bytes.is_empty()).then(|| rng.below(bytes.len() as u64) as usize) {
-            bytes[place] ^= 1 << rng.below(8);
-            bytes[0] = [0, 1, 20, 22, 23, 63, 128, 144, 255, bytes[0]][rng.below(10) as usize];
+        if let Some(place) = (!bytes.is_empty()).then(|| rng.usize(..bytes.len())) {
+            bytes[place] ^= 1 << rng.u8(..8);
+            bytes[0] = [0, 1, 20, 22, 23, 63, 128, 144, 255, bytes[0]][rng.usize(..10)];
         }
         sim.deliver(addresses[round % 3], SERVER.parse().unwrap(), &bytes);
     }

@@ -1,7 +1,8 @@
 //! Retransmission: losses are repaired within the budget.
 
 use crate::frame_source::{FrameSource, decodable, send_frames};
-use crate::simulation::{SERVER, Simulation};
+use crate::simulation::{PERFECT_NETWORK, SERVER, Simulation};
+use greenroom_netem::Profile;
 use std::cell::RefCell;
 use std::time::Duration;
 use str0m::format::Codec;
@@ -52,9 +53,9 @@ fn a_packet_is_retransmitted_once_per_round_trip() {
     // A frame of two packets is lost between server and subscriber.
     source.send_frame(&mut sim);
     sim.run_ms(1);
-    sim.network.loss = 1_000;
+    sim.set_network(Profile { loss: 1.0, ..PERFECT_NETWORK });
     sim.run_ms(8);
-    sim.network.loss = 0;
+    sim.set_network(PERFECT_NETWORK);
     sim.captured = Some(Vec::new());
     send_frames(&mut sim, &mut [&mut source], Duration::from_millis(300));
     let [_, (retransmitted, _)] = sent_to(&sim, subscriber);
@@ -84,9 +85,9 @@ fn retransmitted_bytes_are_limited() {
     sim.clients[subscriber].drop_outgoing = record_srtcp;
     REPORTS.take();
     // The client sends NACKs for half of a second of video.
-    sim.network.loss = 500;
+    sim.set_network(Profile { loss: 0.5, ..PERFECT_NETWORK });
     send_frames(&mut sim, &mut [&mut source], Duration::from_secs(1));
-    sim.network.loss = 0;
+    sim.set_network(PERFECT_NETWORK);
     send_frames(&mut sim, &mut [&mut source], Duration::from_millis(300));
     sim.clients[subscriber].drop_outgoing = |_| false;
     let (reports, address) = (REPORTS.take(), sim.clients[subscriber].address);
@@ -112,9 +113,9 @@ fn retransmission_resumes_after_an_exhausted_budget() {
     let (mut sim, mut source, subscriber) = live(82, 1_100);
     sim.clients[subscriber].drop_outgoing = record_srtcp;
     REPORTS.take();
-    sim.network.loss = 300;
+    sim.set_network(Profile { loss: 0.3, ..PERFECT_NETWORK });
     send_frames(&mut sim, &mut [&mut source], Duration::from_secs(1));
-    sim.network.loss = 0;
+    sim.set_network(PERFECT_NETWORK);
     send_frames(&mut sim, &mut [&mut source], Duration::from_millis(300));
     sim.clients[subscriber].drop_outgoing = |_| false;
     let (reports, address) = (REPORTS.take(), sim.clients[subscriber].address);
@@ -127,9 +128,9 @@ fn retransmission_resumes_after_an_exhausted_budget() {
     let at = sim.at();
     let publisher = source.client;
     sim.clients[publisher].key_frame_requests.push(at);
-    sim.network.loss = 30;
+    sim.set_network(Profile { loss: 0.03, ..PERFECT_NETWORK });
     send_frames(&mut sim, &mut [&mut source], Duration::from_secs(3));
-    sim.network.loss = 0;
+    sim.set_network(PERFECT_NETWORK);
     send_frames(&mut sim, &mut [&mut source], Duration::from_millis(500));
     sim.clients[subscriber].packets.drain(..packets);
     let whole = decodable(&sim.clients[subscriber]);

@@ -1,6 +1,7 @@
 //! The engine, its clients and the network between them, in one thread on a clock that the test controls.
 
 use greenroom_media::{CloseReason, FailureReason, MediaEvent, OfferError, Sfu, TransportId};
+use greenroom_netem::{Link, Profile};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -17,34 +18,8 @@ pub const SERVER: &str = "192.0.2.1:4000";
 /// The engine's timeout in these tests.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Impairments of the network; `loss` and `duplication` are per mille.
-#[derive(Clone, Copy, Debug)]
-pub struct Network {
-    pub loss: u64,
-    pub duplication: u64,
-    pub delay_ms: u64,
-    /// Random addition to the delay, which reorders datagrams.
-    pub jitter_ms: u64,
-}
-
-pub const PERFECT_NETWORK: Network = Network { loss: 0, duplication: 0, delay_ms: 5, jitter_ms: 0 };
-
-/// SplitMix64.
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64) -> Rng {
-        Rng(seed)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
+/// No impairment.
+pub const PERFECT_NETWORK: Profile = Profile { delay: Duration::from_millis(5), ..Profile::PERFECT };
 
 fn certificate() -> DtlsCert {
     static CERTIFICATE: OnceLock<DtlsCert> = OnceLock::new();
@@ -71,8 +46,14 @@ pub struct Client {
     pub answer: String,
     /// Whether to drop an outgoing datagram.
     pub drop_outgoing: fn(&[u8]) -> bool,
+    /// The network from and to the client.
+    pub uplink: Link<Datagram>,
+    pub downlink: Link<Datagram>,
     due: Instant,
 }
+
+/// Source, destination and contents.
+pub type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
 
 pub struct Simulation {
     pub sfu: Sfu,
@@ -80,17 +61,15 @@ pub struct Simulation {
     pub now: Instant,
     pub clients: Vec<Client>,
     pub events: Vec<(Duration, MediaEvent)>,
-    pub network: Network,
-    pub rng: Rng,
     /// If set, records all datagrams that the engine sends.
     pub captured: Option<Vec<(SocketAddr, Vec<u8>)>>,
     /// Modifies offers before the engine gets them.
     pub edit_offer: fn(String) -> String,
     /// Modifies answers before publishers get them.
     pub edit_answer: fn(String) -> String,
-    in_flight: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
-    sent: u64,
-    out: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>,
+    network: Profile,
+    seed: u64,
+    out: VecDeque<Datagram>,
 }
 
 impl Simulation {
@@ -107,19 +86,26 @@ impl Simulation {
             now,
             clients: Vec::new(),
             events: Vec::new(),
-            network: PERFECT_NETWORK,
-            rng: Rng::new(seed),
             captured: None,
             edit_offer: |offer| offer,
             edit_answer: |answer| answer,
-            in_flight: BTreeMap::new(),
-            sent: 0,
+            network: PERFECT_NETWORK,
+            seed,
             out: VecDeque::new(),
         }
     }
 
     pub fn at(&self) -> Duration {
         self.now - self.start
+    }
+
+    /// Changes the network of all clients, present and future ones.
+    pub fn set_network(&mut self, network: Profile) {
+        self.network = network;
+        for client in &mut self.clients {
+            client.uplink.set_profile(self.now, network);
+            client.downlink.set_profile(self.now, network);
+        }
     }
 
     /// Adds a publisher with these media sections.
@@ -193,6 +179,8 @@ impl Simulation {
             key_frame_requests: Vec::new(),
             answer: String::new(),
             drop_outgoing: |_| false,
+            uplink: Link::new(self.network, self.seed ^ u64::from(number) << 32),
+            downlink: Link::new(self.network, self.seed ^ u64::from(number) << 48),
             due: self.now,
         };
         (client, (self.edit_offer)(offer.to_sdp_string()), pending)
@@ -202,14 +190,13 @@ impl Simulation {
         let end = self.now + time;
         loop {
             self.poll();
-            let clients = self.clients.iter().map(|client| client.due);
-            let next =
-                clients.chain(self.sfu.next_timeout()).chain(self.in_flight.keys().next().map(|(at, _)| *at)).min();
+            let next = self.clients.iter().filter_map(Client::next_deadline).chain(self.sfu.next_timeout()).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
-            while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
-                let (from, to, bytes) = entry.remove();
-                self.deliver(from, to, &bytes);
+            for client in 0..self.clients.len() {
+                while let Some((from, to, bytes)) = self.clients[client].arrived(self.now) {
+                    self.deliver(from, to, &bytes);
+                }
             }
             if self.sfu.next_timeout().is_some_and(|at| at <= self.now) {
                 self.sfu.handle_timeout(self.now);
@@ -259,17 +246,14 @@ impl Simulation {
         while let Some(event) = self.sfu.poll_event() {
             self.events.push((self.now - self.start, event));
         }
-        for (from, to, bytes) in out {
-            let Network { loss, duplication, delay_ms, jitter_ms } = self.network;
-            if self.rng.below(1000) < loss {
-                continue;
-            }
-            let copies = 1 + u64::from(self.rng.below(1000) < duplication);
-            for _ in 0..copies {
-                let delay = Duration::from_millis(delay_ms + self.rng.below(jitter_ms + 1));
-                self.sent += 1;
-                self.in_flight.insert((self.now + delay, self.sent), (from, to, bytes.clone()));
-            }
+        let server = SERVER.parse().unwrap();
+        for datagram in out {
+            let (from, to, bytes) = (datagram.0, datagram.1, datagram.2.len());
+            let client = if to == server { from } else { to };
+            let Some(client) = self.clients.iter_mut().find(|found| found.address == client) else { continue };
+            let link = if to == server { &mut client.uplink } else { &mut client.downlink };
+            // The network may drop it.
+            let _ = link.push(self.now, datagram, bytes);
         }
     }
 
@@ -299,7 +283,16 @@ fn local(client: &Client) -> SocketAddr {
 }
 
 impl Client {
-    fn poll(&mut self, now: Instant, start: Instant, out: &mut VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>) {
+    fn next_deadline(&self) -> Option<Instant> {
+        [Some(self.due), self.uplink.next_deadline(), self.downlink.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The next datagram that has arrived, at the client or from it.
+    fn arrived(&mut self, now: Instant) -> Option<Datagram> {
+        self.uplink.pop(now).or_else(|| self.downlink.pop(now))
+    }
+
+    fn poll(&mut self, now: Instant, start: Instant, out: &mut VecDeque<Datagram>) {
         loop {
             match self.rtc.poll_output().unwrap() {
                 Output::Timeout(at) if at <= now => self.rtc.handle_input(Input::Timeout(now)).unwrap(),
