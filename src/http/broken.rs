@@ -6,10 +6,16 @@ use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 /// The status in log and metrics of a request whose connection is closed without a response.
 const NO_RESPONSE: u16 = 444;
+
+/// How long a truncated body waits for its bytes to be written. A client in the process of the server may keep them until
+/// the body ends.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A response is not sent, or not to its end: the connection is closed (HTTP/1.1), or the stream is reset (HTTP/2).
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -38,13 +44,31 @@ pub async fn truncated(response: Response, bytes: usize) -> Response {
     Response::from_parts(parts, Body::new(TruncatedBody::new(&body, bytes)))
 }
 
-/// A body that fails after its first bytes were written to the connection.
+/// A body that fails after its first bytes were written to the connection, or after [`WRITE_TIMEOUT`].
 struct TruncatedBody {
     length: u64,
     /// What is sent, until it is.
     rest: Option<Bytes>,
-    /// Completes when the bytes were written, which drops them; `None` afterwards.
-    written: Option<oneshot::Receiver<()>>,
+    /// The end of the write; `None` afterwards.
+    write: Option<Write>,
+}
+
+/// The bytes of a body on their way to the connection.
+struct Write {
+    /// Completes when the bytes were written, which drops them.
+    written: oneshot::Receiver<()>,
+    /// Begins with the first poll after the bytes were taken.
+    timeout: Option<Pin<Box<Sleep>>>,
+}
+
+impl Write {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The sender is dropped with the bytes.
+        if Pin::new(&mut self.written).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT))).as_mut().poll(cx)
+    }
 }
 
 struct TrackedBytes {
@@ -63,7 +87,7 @@ impl TruncatedBody {
         let (_written, written) = oneshot::channel();
         let bytes = body.slice(..bytes.min(body.len().saturating_sub(1)));
         let rest = (!bytes.is_empty()).then(|| Bytes::from_owner(TrackedBytes { bytes, _written }));
-        TruncatedBody { length: body.len() as u64, rest, written: Some(written) }
+        TruncatedBody { length: body.len() as u64, rest, write: Some(Write { written, timeout: None }) }
     }
 }
 
@@ -75,10 +99,10 @@ impl HttpBody for TruncatedBody {
         if let Some(bytes) = self.rest.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        if let Some(written) = &mut self.written {
-            // The sender is dropped with the bytes. An error before would discard what hyper has only queued.
-            let _ = ready!(Pin::new(written).poll(cx));
-            self.written = None;
+        if let Some(write) = &mut self.write {
+            // An error before would discard what hyper has only queued.
+            ready!(write.poll(cx));
+            self.write = None;
             // Gives the connection the time to flush.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -109,6 +133,14 @@ mod tests {
             assert!(body.frame().now_or_never().is_none(), "before they were flushed");
             assert!(body.frame().await.unwrap().is_err());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_truncated_body_fails_by_itself_if_its_bytes_are_kept() {
+        let began = tokio::time::Instant::now();
+        let response = truncated(Response::new(Body::from("0123456789")), 4).await;
+        assert!(axum::body::to_bytes(response.into_body(), usize::MAX).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
     }
 
     #[tokio::test]
