@@ -283,6 +283,29 @@ def test_a_failed_seed_leaves_the_ids_as_they_were(own_node):
     assert tenant.stage() == after
 
 
+@pytest.mark.parametrize(
+    "document, path",
+    [
+        ({"stages": [{"name": "new"}]}, "stages.1.member"),
+        ({"storageConfigurations": [{"name": "new", "bucket": "bucket"}]}, "storageConfigurations.1.member"),
+        ({"encoderConfigurations": [{"name": "new"}]}, "encoderConfigurations.1.member"),
+        ({"ingestConfigurations": [{"name": "new", "protocol": "RTMPS"}]}, "ingestConfigurations.1.member"),
+        ({"publicKeys": [{"name": "new", "publicKeyMaterial": pem()}]}, "publicKeys.1.member"),
+        ({"accessKeys": [{"name": "new"}]}, "accessKeys.1.member"),
+    ],
+)
+def test_a_sequence_of_ids_that_begins_again_is_a_conflict_and_creates_nothing(own_node, document, path):
+    control, tenant = Control.all(own_node), own_node.tenant("000000000000")
+    # Another public key, as the same one is a conflict of its own.
+    first = {"publicKeys": [{"name": "old", "publicKeyMaterial": pem()}]} if "publicKeys" in document else document
+    control.seed({"ids": {"seed": 42}, **first})
+    before = contents(tenant), own_node.credentials("list")
+    with refused(409, "ConflictException", f"{path}: its id exists already"):
+        control.seed({"ids": {"seed": 42}, **document})
+    assert (contents(tenant), own_node.credentials("list")) == before
+    control.seed(document)
+
+
 def test_a_server_with_a_test_seed_has_reproducible_ids_and_secrets(start_node):
     def run(*flags):
         tenant = start_node(*flags).tenant("200000000009")

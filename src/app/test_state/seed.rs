@@ -18,7 +18,7 @@ use crate::model::stage::{
 use crate::model::storage_configuration::CreateStorageConfigurationRequest;
 use crate::model::tag::Tags;
 use crate::model::token::{ParticipantToken, ParticipantTokenConfiguration};
-use crate::store::Conn;
+use crate::store::{Conn, StoreError};
 use crate::token::SigningKey;
 
 /// A resource that another one refers to.
@@ -69,14 +69,27 @@ pub struct Seeded {
     pub tokens: Vec<ParticipantToken>,
 }
 
+/// The problem of a resource whose id exists already.
+const ID_IN_USE: &str = "its id exists already: the sequence of ids began again, and what has this id was not deleted (a \
+                         reset keeps access keys)";
+
 /// A fault with the member of the seed that it is about.
 fn at(list: &str, n: usize, fault: Fault) -> Fault {
-    let path = format!("{list}.{}.member", n + 1);
+    // The faults of a past session begin with a member.
+    let joint = if fault.message().starts_with("sessions.") { "." } else { ": " };
+    prefixed(&format!("{list}.{}.member", n + 1), joint, fault)
+}
+
+/// A fault with a path before its message. A row that exists already is a conflict of ids.
+fn prefixed(path: &str, joint: &str, fault: Fault) -> Fault {
     match fault {
         Fault::Modelled { kind, message, cause: None, retryable: false } => {
-            // The faults of a past session begin with a member.
-            let joint = if message.starts_with("sessions.") { "." } else { ": " };
             Fault::Modelled { kind, message: format!("{path}{joint}{message}"), cause: None, retryable: false }
+        }
+        Fault::Modelled { cause: Some(cause), .. }
+            if matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Duplicate(_))) =>
+        {
+            Fault::conflict(format!("{path}: {ID_IN_USE}"))
         }
         other => other,
     }
@@ -148,12 +161,9 @@ impl Creation<'_> {
             let done = self.ingest_configuration(stage.as_ref(), input.clone()).await;
             self.seeded.ingest_configurations.push(done.map_err(|fault| at("ingestConfigurations", n, fault))?);
         }
-        for new in &seed.access_keys {
-            let app = &self.ctx.app;
-            let new = NewKey { account: self.ctx.scope.account.clone(), ..new.clone() };
-            let created = credentials::new(&app.secret, &app.ids, self.ctx.now(), new);
-            self.tx.insert_access_key(&created.row).await?;
-            self.seeded.access_keys.push(created);
+        for (n, new) in seed.access_keys.iter().enumerate() {
+            let done = self.access_key(new.clone()).await;
+            self.seeded.access_keys.push(done.map_err(|fault| at("accessKeys", n, fault))?);
         }
         for (n, (stage, configuration)) in seed.tokens.iter().enumerate() {
             let done = self.token(stage, configuration.clone(), key).await;
@@ -174,6 +184,10 @@ impl Creation<'_> {
 
     async fn public_key(&mut self, input: ImportPublicKeyRequest) -> Result<String, Fault> {
         let row = public_keys::new(self.ctx, input)?;
+        // The insert takes any row that exists for one with the same key material.
+        if self.tx.public_key(&self.ctx.scope, &row.id).await?.is_some() {
+            return Err(Fault::conflict(ID_IN_USE));
+        }
         public_keys::insert(self.ctx, self.tx, &row).await?;
         Ok(self.arn(ResourceKind::PublicKey, &row.id))
     }
@@ -200,13 +214,7 @@ impl Creation<'_> {
         let mut played = Vec::new();
         for (n, past) in stage.sessions.iter().enumerate() {
             let done = history::play(self.ctx, self.tx, &row.id, past).await;
-            played.push(done.map_err(|fault| match fault {
-                Fault::Modelled { kind, message, cause: None, retryable: false } => {
-                    let message = format!("sessions.{}.member.{message}", n + 1);
-                    Fault::Modelled { kind, message, cause: None, retryable: false }
-                }
-                other => other,
-            })?);
+            played.push(done.map_err(|fault| prefixed(&format!("sessions.{}.member", n + 1), ".", fault))?);
         }
         Ok((self.arn(ResourceKind::Stage, &row.id), played))
     }
@@ -227,6 +235,14 @@ impl Creation<'_> {
         let stage = stage.map(|stage| self.stage_arn(stage).into());
         ingest_configurations::insert(self.ctx, self.tx, &mut row, stage).await?;
         Ok(ingest_configurations::configuration(&self.ctx.scope, row))
+    }
+
+    async fn access_key(&mut self, new: NewKey) -> Result<CreatedKey, Fault> {
+        let app = &self.ctx.app;
+        let new = NewKey { account: self.ctx.scope.account.clone(), ..new };
+        let created = credentials::new(&app.secret, &app.ids, self.ctx.now(), new);
+        self.tx.insert_access_key(&created.row).await?;
+        Ok(created)
     }
 
     async fn token(
