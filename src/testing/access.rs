@@ -6,7 +6,7 @@
 
 use super::TestState;
 use crate::api;
-use crate::http::{BodySize, Exchange};
+use crate::http::{BodySize, Exchange, ReceivedBody};
 use crate::model::arn::Scope;
 use crate::model::fault::{Fault, RejectionKind};
 use axum::body::Body;
@@ -22,7 +22,7 @@ pub const BODY_SIZE: BodySize = BodySize { max: 64 << 20, max_drained: 64 << 20 
 /// The sender of a request: the account and region of a signature; `None` for an unsigned request.
 pub struct Sender {
     pub signer: Option<Scope>,
-    pub body: Vec<u8>,
+    pub body: ReceivedBody,
 }
 
 /// Checks the access of a request, and receives its body.
@@ -38,14 +38,14 @@ pub async fn check(state: &TestState, parts: &Parts, body: Body) -> Result<Sende
             format!("User: {} is not authorized to use the test API: its access key has a policy", signed.caller.user);
         return Err(Fault::denied(text));
     }
-    Ok(Sender { signer: Some(signed.scope), body: signed.body.into_bytes() })
+    Ok(Sender { signer: Some(signed.scope), body: signed.body })
 }
 
-async fn receive(state: &TestState, parts: &Parts, body: Body) -> Result<Vec<u8>, Fault> {
+async fn receive(state: &TestState, parts: &Parts, body: Body) -> Result<ReceivedBody, Fault> {
     let Some(exchange) = parts.extensions.get::<Arc<Exchange>>() else {
         return Err(Fault::rejected(RejectionKind::Unavailable, "The request did not pass the layer of limits"));
     };
-    api::receive(&state.limits, body, BODY_SIZE, exchange).await.map(|body| body.into_bytes())
+    api::receive(&state.limits, body, BODY_SIZE, exchange).await
 }
 
 /// Rejects requests that a web page of another origin may have sent.

@@ -2,6 +2,7 @@
 
 use super::endpoint::Parameters;
 use super::{Settings, TestState, access};
+use crate::http::ReceivedBody;
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::json::explain;
@@ -52,7 +53,7 @@ pub struct Call {
     query: Vec<(String, String)>,
     /// Content type without parameters, in lower case.
     pub content_type: String,
-    pub body: Vec<u8>,
+    pub body: ReceivedBody,
 }
 
 impl Call {

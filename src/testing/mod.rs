@@ -31,10 +31,13 @@ use crate::model::fault::{Fault, RejectionKind};
 use axum::extract::Request;
 use call::Call;
 use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 /// The path below which the endpoints are.
 pub const ROOT: &str = "/_greenroom/test";
+/// Maximum bytes of a body or a file that are read beside others; larger ones are read one at a time.
+const SMALL_BYTES: usize = 1 << 20;
 /// The name of a request that no endpoint answers, in metrics and log.
 const UNKNOWN: &str = "TestApi";
 
@@ -91,6 +94,8 @@ pub struct TestState {
     hooks: Hooks,
     /// Held while the clock is moved.
     travel: tokio::sync::Mutex<()>,
+    /// Held while a large seed or snapshot is read and used: its parsed form takes several times its bytes.
+    large: Arc<tokio::sync::Mutex<()>>,
     participants: participants::Simulated,
     scenarios: scenarios::Scenarios,
     snapshots: snapshots::Snapshots,
@@ -112,12 +117,27 @@ impl TestState {
             settings,
             hooks,
             travel: tokio::sync::Mutex::default(),
+            large: Arc::default(),
             participants: participants::Simulated::default(),
             scenarios: scenarios::Scenarios::default(),
             snapshots: snapshots::Snapshots::default(),
         });
         tokio::spawn(participants::maintain(state.clone()));
         state
+    }
+
+    /// Waits until no other request uses a large body or file, unless `bytes` are few. A body counts against the budget of
+    /// bodies meanwhile.
+    async fn lock_large(&self, bytes: usize) -> Option<OwnedMutexGuard<()>> {
+        if bytes <= SMALL_BYTES {
+            return None;
+        }
+        let large = self.large.clone();
+        if let Ok(guard) = large.clone().try_lock_owned() {
+            return Some(guard);
+        }
+        tracing::debug!(bytes, "waiting for another large request");
+        Some(large.lock_owned().await)
     }
 
     /// Runs work to its end even if the client disconnects meanwhile.

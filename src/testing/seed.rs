@@ -6,12 +6,14 @@ mod yaml;
 
 pub use document::{SeedPolicy, SeedRequest, SeedTime};
 
+use super::TestState;
 use super::call::{Call, Selection};
 use crate::api::JsonReply;
 use crate::api::operations::decode;
 use crate::app::OperationContext;
 use crate::app::credentials::CreatedKey;
 use crate::app::test_state::{self, PlayedSession, Seeded};
+use crate::http::ReceivedBody;
 use crate::ids::Ids;
 use crate::model::fault::{Fault, RejectionKind};
 use crate::model::json::explain;
@@ -30,40 +32,45 @@ pub async fn seed(call: Call) -> Result<JsonReply, Fault> {
 }
 
 async fn run(call: Call) -> Result<JsonReply, Fault> {
-    let document = read(&call)?;
+    let scope = call.scope_or_default();
+    let Call { state, selection, content_type, body, .. } = call;
+    let _large = state.lock_large(body.len()).await;
+    let document = read(&content_type, body)?;
     let ids = document.ids.clone();
-    if ids.is_some() && call.selection != Selection::All {
+    if ids.is_some() && selection != Selection::All {
         return Err(Fault::validation("ids: ids are of the whole server; set all=true"));
     }
     let plan = plan::plan(document)?;
     let users = users(&plan);
-    let ctx = OperationContext::new(call.state.app.clone(), call.scope_or_default());
-    let former = ids.as_ref().map(|ids| reseed(&call, ids)).transpose()?;
+    let ctx = OperationContext::new(state.app.clone(), scope);
+    let former = ids.as_ref().map(|ids| reseed(&state, ids)).transpose()?;
     match Box::pin(test_state::seed(&ctx, &plan.seed)).await {
         Ok(seeded) => Ok(JsonReply::Json(answer(&plan, &users, seeded))),
         Err(fault) => {
             // All or nothing.
-            former.and_then(|former| call.state.app.ids().replace(former));
+            former.and_then(|former| state.app.ids().replace(former));
             Err(fault)
         }
     }
 }
 
 /// Begins the sequence of a seed. Returns the former source of ids.
-fn reseed(call: &Call, ids: &SeedIds) -> Result<Ids, Fault> {
+fn reseed(state: &TestState, ids: &SeedIds) -> Result<Ids, Fault> {
     let seed = ids.seed.map(|seed| seed.0.unsigned_abs());
-    let former = call.state.app.ids().reseed(seed);
+    let former = state.app.ids().reseed(seed);
     tracing::info!(seed, "source of ids changed");
     former.ok_or_else(|| Fault::validation("ids: the server was started without a test API"))
 }
 
-fn read(call: &Call) -> Result<SeedRequest, Fault> {
+/// Reads a document. The body is dropped once it is parsed.
+fn read(content_type: &str, body: ReceivedBody) -> Result<SeedRequest, Fault> {
     let refused = |problem: String| Fault::rejected(RejectionKind::Serialization, format!("The seed: {problem}"));
-    let value: Value = match call.content_type.as_str() {
-        "" | "application/json" => serde_json::from_slice(&call.body)
-            .map_err(|error| refused(format!("it is not JSON: {}", explain(&error))))?,
+    let value: Value = match content_type {
+        "" | "application/json" => {
+            serde_json::from_slice(&body).map_err(|error| refused(format!("it is not JSON: {}", explain(&error))))?
+        }
         other if YAML.contains(&other) => {
-            let text = std::str::from_utf8(&call.body).map_err(|_| refused("it is not UTF-8".into()))?;
+            let text = std::str::from_utf8(&body).map_err(|_| refused("it is not UTF-8".into()))?;
             yaml::parse(text).map_err(refused)?
         }
         other => {
@@ -71,6 +78,7 @@ fn read(call: &Call) -> Result<SeedRequest, Fault> {
             return Err(Fault::validation(text));
         }
     };
+    drop(body);
     if let Some(path) = SeedRequest::def().unknown_member(&value, FieldPath::Root) {
         return Err(Fault::validation(format!("{path}: a seed has no such member")));
     }

@@ -173,8 +173,12 @@ async fn put(call: Call) -> Result<JsonReply, Fault> {
             Some(Content { tables: test_state::take(&app, selection.scope()).await?, taken_at })
         }
     };
+    let large = state.lock_large(body.len()).await;
     let file = blocking(move || {
+        // Until the end of the work, which goes on if the client disconnects.
+        let _large = large;
         let content = content.map_or_else(|| snapshot::read(&app, selection.scope(), &body), Ok)?;
+        drop(body);
         snapshot::write(&app, selection.scope(), content)
     });
     let file = state.snapshots.put(key.clone(), file.await?)?;
@@ -212,6 +216,7 @@ async fn run_restore(call: Call) -> Result<JsonReply, Fault> {
     let key = key(&call)?;
     let file = call.state.snapshots.get(&key)?;
     let (state, selection) = (call.state.clone(), call.selection.clone());
+    let _large = state.lock_large(file.bytes.len()).await;
     let app = state.app.clone();
     let content = blocking(move || snapshot::read(&app, selection.scope(), &file.bytes)).await?;
     scenarios::stop_all(&state, &call.selection).await?;

@@ -1,8 +1,10 @@
 """`POST /seed`: resources with a past, and reproducible ids."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 import yaml
 from botocore.exceptions import ClientError
@@ -11,7 +13,9 @@ from contents import contents
 from control import Control, invalid, refused
 from endpoints import StageEndpoints
 from keys import pem
+from receiver import until
 
+MIB = 1 << 20
 START = datetime(2026, 1, 1, 10, tzinfo=UTC)
 POLICY = {
     "Version": "2012-10-17",
@@ -304,6 +308,32 @@ def test_a_sequence_of_ids_that_begins_again_is_a_conflict_and_creates_nothing(o
         control.seed({"ids": {"seed": 42}, **document})
     assert (contents(tenant), own_node.credentials("list")) == before
     control.seed(document)
+
+
+def test_large_seeds_are_used_one_at_a_time_and_their_bodies_are_dropped_once_parsed(start_server, fresh_postgres):
+    store = fresh_postgres()
+    server = start_server(store, "--test-api=on", "--max-buffered-bytes", str(32 * MIB), "--max-client-share", "100")
+    control = Control.all(server)
+
+    def seed(bytes, text):
+        body = b" " * (bytes - len(text)) + text.encode()
+        return control.send("POST", "/seed", body=body, content_type="application/json").status_code
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(store) as lock, psycopg.connect(store, autocommit=True) as watch, ThreadPoolExecutor() as pool:
+        lock.execute("LOCK TABLE stages IN SHARE MODE")
+        # The first one waits in its transaction, without its body.
+        first = pool.submit(seed, 30 * MIB, '{"stages": [{"name": "large"}]}')
+        until(lambda: watch.execute(waiting).fetchone() == (1,))
+        assert seed(MIB // 2, "{") == 400, "small ones are read meanwhile"
+        # The second one waits for the first, with its body, which leaves no room for others.
+        second = pool.submit(seed, 30 * MIB, "{")
+        server.test_server.wait_for_log("waiting for another large request")
+        assert seed(MIB, "{") == 503
+        assert not first.done() and not second.done()
+        lock.rollback()
+        assert (first.result(), second.result()) == (200, 400)
+    assert seed(MIB, "{") == 400
 
 
 def test_a_server_with_a_test_seed_has_reproducible_ids_and_secrets(start_node):
