@@ -2,11 +2,12 @@
 
 import asyncio
 import time as system
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-from control import Control, invalid, refused
+from control import Control, Refused, invalid, refused
 from endpoints import StageEndpoints
 from receiver import Reply
 from streams import opened
@@ -250,6 +251,86 @@ def test_the_clock_can_be_set_back(clock, simulation, tenant):
     clock.advance(60)
     (session,) = tenant.ivs.list_stage_sessions(stageArn=stage)["stageSessions"]
     assert after(past, session["endTime"]) == [60]
+
+
+async def test_a_token_is_refused_while_the_clock_is_before_its_creation(clock, simulation, tenant):
+    stage, at = tenant.stage(), clock.freeze()
+    token = tenant.token(stage, userId="alice")["token"]
+    clock.put(now=text(at - timedelta(hours=1)))
+    with refused(403, "AccessDeniedException", "TOKEN_NOT_YET_VALID"):
+        simulation.join(stage, token=token)
+    assert simulation.join(stage)["state"] == "CONNECTED", "a new token is of the clock's time"
+    clock.advance(HOUR)
+    assert simulation.join(stage, token=token)["state"] == "CONNECTED"
+
+
+def test_participants_join_while_the_clock_is_set_back(clock, simulation, tenant):
+    stage, at = tenant.stage(), clock.freeze()
+
+    def join(_):
+        try:
+            return simulation.join(stage)
+        except Refused as error:
+            # It was created just before the clock was set back.
+            assert (error.status, error.message.split(":")[0]) == (403, "TOKEN_NOT_YET_VALID"), error
+
+    with ThreadPoolExecutor(5) as pool:
+        joining = pool.map(join, range(40))
+        for hours in range(1, 11):
+            clock.put(now=text(at - timedelta(hours=hours)))
+        joined = [one for one in joining if one]
+    last = simulation.join(stage)
+    (session,) = tenant.ivs.list_stage_sessions(stageArn=stage)["stageSessions"]
+    for one in [*joined, last]:
+        assert simulation.names(one) == ["JOINED"] and simulation.shown(one)["sessionId"] == session["sessionId"]
+    times = after(at, *(simulation.events(one)[0]["eventTime"] for one in [*joined, last]))
+    assert set(times) <= {-HOUR * hours for hours in range(11)} and times[-1] == -10 * HOUR
+    for one in [*joined, last]:
+        simulation.act(one, "leave")
+    clock.advance(60)
+    (session,) = tenant.ivs.list_stage_sessions(stageArn=stage)["stageSessions"]
+    assert after(at, session["endTime"]) == [60 - 10 * HOUR]
+
+
+def test_each_node_has_a_clock_of_its_own(start_server, fresh_postgres):
+    store = fresh_postgres()
+    # Tokens are valid for a URL.
+    flags = ("--test-api=public", "--public-url", "http://green.example", "--session-end-seconds", "60")
+    first, second = (start_server(store, *flags) for _ in range(2))
+    clocks = [TestClock(node) for node in (first, second)]
+    for one in clocks:
+        one.control = one.control.signed("000000000000", "test")
+    start = clocks[0].freeze()
+    assert abs(clocks[1].shown()["offsetSeconds"]) < 0.001 and not clocks[1].shown()["frozen"]
+    clocks[1].freeze(start)
+    tenant = first.tenant()
+    here, there = Simulation(tenant), Simulation(second.tenant(tenant.account))
+    for one in (here, there):
+        one.control = one.control.signed(tenant.account, "test")
+    stage = tenant.stage()
+    alice = here.join(stage)
+    clocks[0].advance(30)
+    bob = there.join(stage)
+    assert after(start, clocks[0].now(), clocks[1].now()) == [30, 0]
+    assert after(start, here.events(alice)[0]["eventTime"], there.events(bob)[0]["eventTime"]) == [0, 0]
+    there.act(bob, "leave")
+    here.act(alice, "leave")
+
+    def ends():
+        return [one.get("endTime") for one in tenant.ivs.list_stage_sessions(stageArn=stage)["stageSessions"]]
+
+    # It ends 60 s after the last one has left, by the clock of the node that finds it due.
+    clocks[1].advance(89)
+    assert ends() == [None]
+    clocks[0].advance(60)
+    assert after(start, *ends()) == [90]
+    # A token of a node whose clock is ahead is not valid yet on the others.
+    clocks[0].advance(HOUR)
+    token = tenant.token(stage)["token"]
+    with refused(403, "AccessDeniedException", "TOKEN_NOT_YET_VALID"):
+        there.join(stage, token=token)
+    clocks[1].advance(HOUR + 1)
+    assert there.join(stage, token=token)["state"] == "CONNECTED"
 
 
 def test_events_are_deleted_after_their_retention(start_node):
