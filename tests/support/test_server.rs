@@ -1,5 +1,9 @@
 //! The test server: greenroom with a manual clock, and participants that act by command.
 //!
+//! It has what the test API does not have: a server without the test API, whose requests take the path of production; a clock
+//! that signatures, rate limits and the expiry of access keys follow, too; recordings, the state of ingest configurations, and the end of
+//! a session at once; and participants with a given client. New tests that need none of this use the test API.
+//!
 //! It takes the flags of `greenroom serve`, prints `{"endpoint": …}` once it listens, then reads one JSON command a line
 //! and answers each with one line: `{"ok": …}` or `{"error": …}`. At the end of its input it stops.
 
@@ -37,7 +41,6 @@ enum Command {
     Advance {
         seconds: u64,
     },
-    Sweep {},
     Join {
         stage: StageArn,
         participant: String,
@@ -185,10 +188,6 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             nodes::sweep(app).await?;
             outbox::relay(app).await?;
             outbox::trim(app).await?;
-        }
-        Command::Sweep {} => {
-            nodes::sweep(app).await?;
-            outbox::relay(app).await?;
         }
         Command::Join { stage, participant, user_id, attributes, protocol, client } => {
             let new = NewParticipant {
