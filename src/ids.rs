@@ -60,6 +60,16 @@ impl Ids {
         Some(std::mem::replace(&mut *current.write().unwrap_or_else(PoisonError::into_inner), source))
     }
 
+    /// The seed that `--test-seed` or the test API has set, with which tokens are reproducible, too. `None` for all ids that are
+    /// not switchable.
+    pub fn test_seed(&self) -> Option<u64> {
+        let Ids::Switchable(current) = self else { return None };
+        match &*current.read().unwrap_or_else(PoisonError::into_inner) {
+            Ids::Seeded(sequence) => Some(sequence.seed),
+            _ => None,
+        }
+    }
+
     /// Thirty-two random bytes, which are never reproducible: for keys and for nonces, which must not repeat.
     #[expect(clippy::disallowed_methods, reason = "the only place that generates them")]
     pub fn entropy(&self) -> [u8; 32] {
@@ -69,8 +79,8 @@ impl Ids {
         bytes
     }
 
-    /// An id in the form of a resource's that is never reproducible: of a node or a signing key. Servers that share a store
-    /// may have the same seed.
+    /// An id in the form of a resource's that is never reproducible: of a node or a random signing key. Servers that share
+    /// a store may have the same seed.
     pub fn unique(&self) -> String {
         Ids::Random.resource()
     }
@@ -201,10 +211,12 @@ mod tests {
         let clone = ids.clone();
         assert_ne!(ids.resource(), clone.resource());
         assert!(matches!(ids.reseed(Some(7)), Some(Ids::Random)));
+        assert_eq!((clone.test_seed(), Ids::seeded(7).test_seed()), (Some(7), None));
         let expected = Ids::seeded(7);
         assert_eq!([clone.resource(), ids.resource()], [expected.resource(), expected.resource()]);
         assert_eq!((clone.request(), ids.event()), (expected.request(), expected.event()));
         let seeded = ids.reseed(None).unwrap();
+        assert_eq!(ids.test_seed(), None);
         assert_ne!(ids.resource(), Ids::seeded(7).resource());
         ids.replace(seeded);
         assert_eq!(clone.resource(), expected.resource(), "the sequence goes on");

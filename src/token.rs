@@ -1,5 +1,6 @@
 //! Participant tokens: claims, signing and verification.
 
+mod reproducible;
 mod verify;
 
 pub use verify::{TokenError, UnverifiedToken, VerifiedClaims, is_connection_token, parse};
@@ -107,11 +108,9 @@ impl SigningKey {
     }
 
     /// Appends a dot and the signature of `text`.
-    fn signed(&self, mut text: String) -> Result<String, KeyError> {
+    fn signed(&self, text: String) -> Result<String, KeyError> {
         let signature = self.pair.sign(&SystemRandom::new(), text.as_bytes()).map_err(|_| KeyError("did not sign"))?;
-        text.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut text);
-        Ok(text)
+        Ok(joined(text, signature.as_ref()))
     }
 
     /// The public key as an uncompressed point: `0x04`, x, y.
@@ -130,6 +129,13 @@ impl SigningKey {
     }
 }
 
+/// A signed text, a dot and its signature.
+fn joined(mut text: String, signature: &[u8]) -> String {
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+    text
+}
+
 /// A part of a JWT: JSON in base64url.
 fn part<T: Serialize>(part: &T) -> Result<String, KeyError> {
     let json = serde_json::to_vec(part).map_err(|_| KeyError("cannot serialise the claims"))?;
@@ -145,7 +151,7 @@ mod tests {
         SigningKey::from_pkcs8("k1".into(), Timestamp(0), &SigningKey::generate().unwrap()).unwrap()
     }
 
-    fn claims() -> Claims<'static> {
+    pub(super) fn claims() -> Claims<'static> {
         Claims {
             exp: 1,
             iat: 1,
@@ -173,11 +179,17 @@ mod tests {
     #[test]
     fn a_token_is_verified_by_the_published_key() {
         let key = key();
+        for token in [token(&key), key.sign_reproducibly(&claims()).unwrap().0] {
+            verify_by_jwk(&key, &token);
+        }
+    }
+
+    fn verify_by_jwk(key: &SigningKey, token: &str) {
         let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(key.jwk()).unwrap();
         let mut validation = Validation::new(Algorithm::ES384);
         validation.validate_exp = false;
         let public = DecodingKey::from_jwk(&jwk).unwrap();
-        let read = jsonwebtoken::decode::<serde_json::Value>(&token(&key), &public, &validation).unwrap();
+        let read = jsonwebtoken::decode::<serde_json::Value>(token, &public, &validation).unwrap();
         assert_eq!(read.header.kid.as_deref(), Some("k1"));
         let keys: Vec<_> = read.claims.as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys.len(), 9, "{keys:?}");

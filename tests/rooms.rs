@@ -185,6 +185,7 @@ fn libraries_stay_in_their_rooms() {
         ("tokio_rustls", &["events", "http"]),
         ("toml::", &["cli", "events"]),
         ("saphyr_parser", &["testing"]),
+        ("p384::", &["token"]),
         ("aws_sdk_eventbridge", &["events"]),
     ] {
         for (room, path, text) in rooms() {

@@ -231,11 +231,16 @@ pub async fn retire(db: &Db, clock: &Clock, id: &str) -> Result<Retirement, Stor
 }
 
 async fn add(tx: &mut Conn, secret: &MasterKey, clock: &Clock, ids: &Ids) -> Result<String, KeysError> {
-    let id = ids.unique();
+    let rows = tx.signing_keys().await?;
+    let (id, pkcs8) = match ids.test_seed() {
+        None => (ids.unique(), SigningKey::generate()?),
+        // Rows stay, so that each key of a store has another number.
+        Some(seed) => SigningKey::derive(seed, rows.len())?,
+    };
     // The new key must be the newest one even if the clock was set back.
-    let newest = tx.signing_keys().await?.first().map_or(i64::MIN, |row| row.created_at);
+    let newest = rows.first().map_or(i64::MIN, |row| row.created_at);
     let created_at = clock.now().0.max(newest.saturating_add(1));
-    let sealed = Some(secret.seal(&id, &SigningKey::generate()?, &ids.entropy()));
+    let sealed = Some(secret.seal(&id, &pkcs8, &ids.entropy()));
     tx.insert_signing_key(&SigningKeyRow { id: id.clone(), created_at, sealed, retired_at: None }).await?;
     Ok(id)
 }

@@ -80,7 +80,7 @@ fn mint_for(
     let endpoints = &ctx.app.settings.endpoints;
     let iat = at.unix_seconds();
     let exp = iat + minutes * 60;
-    let token = key.sign(&Claims {
+    let claims = Claims {
         exp,
         iat,
         jti: &participant,
@@ -92,7 +92,11 @@ fn mint_for(
         attributes: configuration.attributes.as_deref(),
         capabilities: (&capabilities).into(),
         version: VERSION,
-    });
+    };
+    let token = match ctx.app.ids.test_seed() {
+        None => key.sign(&claims),
+        Some(_) => key.sign_reproducibly(&claims),
+    };
     Ok(ParticipantToken {
         participant_id: Some(ParticipantTokenId(participant)),
         token: Some(token.map_err(Fault::internal)?),

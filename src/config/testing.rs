@@ -14,7 +14,9 @@ pub struct TestingArgs {
     /// without a policy.
     #[arg(long, env = "GREENROOM_TEST_API", default_value = "off", value_name = "MODE")]
     pub test_api: TestApi,
-    /// Seed of reproducible ids, for tests only (default: ids are random)
+    /// Seed of reproducible ids, secrets and tokens, for tests only (default: they are random)
+    ///
+    /// Anyone who knows it can make tokens. A new store gets a token-signing key that is derived from it.
     #[arg(long, env = "GREENROOM_TEST_SEED", value_name = "N", requires = "test_api")]
     pub test_seed: Option<u64>,
     /// Shutdown when standard input closes, as it does when the test runner that holds it ends: on or off

@@ -14,6 +14,7 @@ from control import Control, invalid, refused
 from endpoints import StageEndpoints
 from keys import pem
 from receiver import until
+from tokens import key_set, verified
 
 MIB = 1 << 20
 START = datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -252,7 +253,7 @@ IDS = {
 def ids(made):
     made = json.loads(json.dumps(made))
     for token in made["tokens"]:
-        # Signatures are random, and the claims have the time.
+        # They have the time.
         del token["token"], token["expirationTime"]
     return made
 
@@ -308,6 +309,44 @@ def test_a_sequence_of_ids_that_begins_again_is_a_conflict_and_creates_nothing(o
         control.seed({"ids": {"seed": 42}, **document})
     assert (contents(tenant), own_node.credentials("list")) == before
     control.seed(document)
+
+
+def test_servers_with_the_same_test_seed_and_time_create_the_same_tokens(start_server, new_store):
+    # Tokens are valid for a URL.
+    flags = ("--test-api=public", "--public-url", "http://green.example")
+
+    def tokens(*more):
+        server = start_server(new_store(), *flags, *more)
+        control = Control.all(server).signed("000000000000", "test")
+        control.call("PUT", "/clock", {"frozen": True, "now": "2031-01-01T00:00:00Z"})
+        seeded = control.seed({"stages": [{"name": "demo"}], "tokens": [{"stage": "demo", "userId": "alice"}]})
+        tenant = server.tenant("000000000000")
+        attributes = {"name": "Bob", "role": "guest"}
+        created = tenant.token(seeded["stages"]["demo"]["arn"], userId="bob", attributes=attributes)
+        found = [seeded["tokens"][0]["token"], created["token"]]
+        users = [verified(server.endpoint, token)["user_id"] for token in found]
+        assert users == ["alice", "bob"]
+        return found, key_set(server.endpoint).json
+
+    first, second = tokens("--test-seed", "7"), tokens("--test-seed", "7")
+    assert first == second
+    for other in (tokens("--test-seed", "8"), tokens()):
+        assert other[1]["keys"][0]["x"] != first[1]["keys"][0]["x"]
+        assert not set(other[0]) & set(first[0])
+
+
+def test_a_seed_of_ids_makes_tokens_reproducible_on_one_server(own_node):
+    control = Control.all(own_node)
+    control.call("PUT", "/clock", {"frozen": True, "now": "2031-01-01T00:00:00Z"})
+    document = {"stages": [{"name": "demo"}], "tokens": [{"stage": "demo"}]}
+
+    def tokens(seed):
+        Control(own_node.endpoint).reset()
+        return control.seed({"ids": {"seed": seed}, **document})["tokens"]
+
+    assert tokens(42) == tokens(42)
+    assert verified(own_node.endpoint, tokens(42)[0]["token"])
+    assert tokens(None) != tokens(None)
 
 
 def test_large_seeds_are_used_one_at_a_time_and_their_bodies_are_dropped_once_parsed(start_server, fresh_postgres):

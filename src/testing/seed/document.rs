@@ -28,7 +28,7 @@ string_shapes! {
 }
 
 integer_shapes! {
-    /// Seed of reproducible ids.
+    /// Seed of reproducible ids and tokens.
     SeedNumber { min: 0, max: 9007199254740991 }
 }
 
@@ -77,7 +77,7 @@ structures! {
     }
     /// Source of ids.
     SeedIds {
-        /// Seed of reproducible ids; `null` makes them random.
+        /// Seed of reproducible ids and tokens; `null` makes them random.
         seed: Option<SeedNumber>,
     }
     /// A stage.
