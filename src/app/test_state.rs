@@ -82,6 +82,13 @@ async fn clear(tx: &mut Conn, scope: Option<&Scope>) -> Result<Counts, StoreErro
     for table in resources() {
         deleted.insert(table.name, tx.clear(table, scope).await?);
     }
+    deleted.extend(clear_log(tx, scope).await?);
+    Ok(deleted)
+}
+
+/// Deletes the events of a scope that are on their way to recipients.
+async fn clear_log(tx: &mut Conn, scope: Option<&Scope>) -> Result<Counts, StoreError> {
+    let mut deleted = Counts::new();
     // The relay must not move entries of the outbox to the log between these statements.
     tx.lock_log().await?;
     for name in LOG {

@@ -35,12 +35,24 @@ const BUMP_PRESENT: (&str, &str) = scoped!(
         changed_at = excluded.changed_at, deleted = FALSE
     RETURNING account, region, stage_id, revision, changed_at, deleted"
 );
-const BUMP_GONE: (&str, &str) = scoped!(
-    "UPDATE stage_changes SET revision = revision + 1, changed_at = CAST($1 AS BIGINT), deleted = TRUE WHERE ",
-    "AND NOT deleted AND NOT EXISTS (SELECT 1 FROM stages s WHERE s.account = stage_changes.account
-        AND s.region = stage_changes.region AND s.id = stage_changes.stage_id)
-    RETURNING account, region, stage_id, revision, changed_at, deleted"
-);
+/// `EXCEPT`, which PostgreSQL does by hashing or sorting, whatever it knows of the number of stages; for `NOT EXISTS` it took
+/// a loop within a loop when the tables had just grown.
+macro_rules! bump_gone {
+    ($owner:literal) => {
+        concat!(
+            "WITH gone AS (SELECT account, region, stage_id FROM stage_changes WHERE ",
+            $owner,
+            " AND NOT deleted EXCEPT SELECT account, region, id FROM stages WHERE ",
+            $owner,
+            ") UPDATE stage_changes SET revision = revision + 1, changed_at = CAST($1 AS BIGINT), deleted = TRUE FROM gone
+            WHERE stage_changes.account = gone.account AND stage_changes.region = gone.region
+                AND stage_changes.stage_id = gone.stage_id
+            RETURNING stage_changes.account, stage_changes.region, stage_changes.stage_id, stage_changes.revision,
+                stage_changes.changed_at, stage_changes.deleted"
+        )
+    };
+}
+const BUMP_GONE: (&str, &str) = (bump_gone!("account = $2 AND region = $3"), bump_gone!("TRUE"));
 
 impl Conn {
     /// Locks the state of a scope, or of all, until the end of the transaction: the statements that follow see what

@@ -8,7 +8,8 @@ use super::{Conn, Db, Json, RawConnectionMut, StoreError};
 use crate::model::arn::Scope;
 use crate::store::sqlx;
 use rusqlite::ToSql;
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, Row as _};
 use std::fmt::Write as _;
 
@@ -35,6 +36,23 @@ macro_rules! bound {
                 Cell::Null => query.bind(None::<i64>),
                 Cell::Bool(is) => query.bind(*is),
                 Cell::Json(value) => query.bind(Json(value)),
+            };
+        }
+        query
+    }};
+}
+
+/// Binds an array for each of the first columns of rows.
+macro_rules! bound_arrays {
+    ($query:expr, $columns:expr, $rows:expr) => {{
+        let mut query = $query;
+        for (n, column) in $columns.iter().enumerate() {
+            let cells = $rows.iter().map(|row| &AsRef::<[Cell]>::as_ref(row)[n]);
+            query = match column.kind {
+                Kind::Text | Kind::Sealed => query.bind(cells.map(text).collect::<Vec<_>>()),
+                Kind::Number | Kind::MaybeNumber => query.bind(cells.map(number).collect::<Vec<_>>()),
+                Kind::Bool => query.bind(cells.map(bool).collect::<Vec<_>>()),
+                Kind::Json => query.bind(cells.map(json).collect::<Vec<_>>()),
             };
         }
         query
@@ -70,10 +88,10 @@ impl ToSql for Cell {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Cell::Number(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Cell::Null => ToSqlOutput::Owned(Value::Null),
-            Cell::Bool(is) => ToSqlOutput::Owned(Value::Integer((*is).into())),
-            Cell::Json(value) => ToSqlOutput::Owned(Value::Text(value.to_string())),
+            Cell::Number(number) => ToSqlOutput::Owned(SqliteValue::Integer(*number)),
+            Cell::Null => ToSqlOutput::Owned(SqliteValue::Null),
+            Cell::Bool(is) => ToSqlOutput::Owned(SqliteValue::Integer((*is).into())),
+            Cell::Json(value) => ToSqlOutput::Owned(SqliteValue::Text(value.to_string())),
         })
     }
 }
@@ -143,18 +161,23 @@ impl Conn {
 
     /// Inserts rows of a table: the values of `columns`, in order. All of them or none; after a failure the
     /// transaction can go on.
-    pub async fn restore(&mut self, table: &Table, columns: &[Column], rows: &[Vec<Cell>]) -> Result<(), StoreError> {
+    pub async fn restore<R: AsRef<[Cell]>>(
+        &mut self,
+        table: &Table,
+        columns: &[Column],
+        rows: &[R],
+    ) -> Result<(), StoreError> {
         execute!(self, SAVEPOINT)?;
         let added = match self.raw() {
-            // SQLite looks up a numbered parameter among all of them, which takes longer than to write a row.
             RawConnectionMut::Sqlite(session) => {
                 sqlite::yield_budget().await;
-                let values: Vec<&dyn ToSql> = rows.iter().flatten().map(|cell| cell as _).collect();
-                session.execute(&insert(table, columns, rows.len(), |_| "?".into()), &values).map(drop)
+                let values: Vec<&dyn ToSql> = rows.iter().flat_map(AsRef::as_ref).map(|cell| cell as _).collect();
+                session.execute(&insert_values(table, columns, rows.len()), &values).map(drop)
             }
             RawConnectionMut::Postgres(c, session) => {
-                let sql = AssertSqlSafe(insert(table, columns, rows.len(), |n| format!("${n}")));
-                let query = bound!(sqlx::query(sql), rows.iter().flatten()).persistent(session.named);
+                // One array for each column: PostgreSQL plans a statement with thousands of values slowly.
+                let query = sqlx::query(AssertSqlSafe(insert_arrays(table, columns))).persistent(session.named);
+                let query = bound_arrays!(query, columns, rows);
                 session.run(query.execute(c)).await.map(drop).map_err(StoreError::from)
             }
         };
@@ -181,6 +204,24 @@ impl Conn {
                 let values = owner.iter().map(|(_, value)| value);
                 let query = bound!(sqlx::query(AssertSqlSafe(sql)), values).persistent(session.named);
                 Ok(session.run(query.execute(c)).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Deletes the rows with the keys of these rows.
+    pub async fn delete(&mut self, table: &Table, rows: &[Vec<Cell>]) -> Result<(), StoreError> {
+        let key = &table.columns[..table.key];
+        match self.raw() {
+            RawConnectionMut::Sqlite(session) => {
+                sqlite::yield_budget().await;
+                let values: Vec<&dyn ToSql> =
+                    rows.iter().flat_map(|row| &row[..table.key]).map(|cell| cell as _).collect();
+                session.execute(&delete_values(table, rows.len()), &values).map(drop)
+            }
+            RawConnectionMut::Postgres(c, session) => {
+                let sql = format!("DELETE FROM {0} WHERE ({1}) IN ({2})", table.name, names(key), arrays(key));
+                let query = bound_arrays!(sqlx::query(AssertSqlSafe(sql)).persistent(session.named), key, rows);
+                session.run(query.execute(c)).await.map(drop).map_err(StoreError::from)
             }
         }
     }
@@ -245,18 +286,51 @@ fn select(table: &Table, columns: &[Column], owner: &[(&str, Cell)], after: bool
     sql
 }
 
-fn insert(table: &Table, columns: &[Column], rows: usize, value: fn(usize) -> String) -> String {
-    let mut sql = format!("INSERT INTO {} ({}) VALUES ", table.name, names(columns));
-    for n in 0..rows * columns.len() {
-        let before = match (n, n % columns.len()) {
-            (0, _) => "(",
-            (_, 0) => "), (",
-            _ => ", ",
-        };
-        let _ = write!(sql, "{before}{}", value(n + 1));
-    }
-    sql.push(')');
-    sql
+/// `rows` rows of parameters for SQLite, which looks up a numbered one among all of them.
+fn values(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("VALUES {}", vec![row.as_str(); rows].join(", "))
+}
+
+fn insert_values(table: &Table, columns: &[Column], rows: usize) -> String {
+    format!("INSERT INTO {} ({}) {}", table.name, names(columns), values(columns.len(), rows))
+}
+
+fn delete_values(table: &Table, rows: usize) -> String {
+    let key = &table.columns[..table.key];
+    format!("DELETE FROM {} WHERE ({}) IN ({})", table.name, names(key), values(key.len(), rows))
+}
+
+/// The rows of one array for each column, for PostgreSQL.
+fn arrays(columns: &[Column]) -> String {
+    let array = |(column, n): (&Column, usize)| match column.kind {
+        Kind::Text | Kind::Sealed => format!("${n}::TEXT[]"),
+        Kind::Number | Kind::MaybeNumber => format!("${n}::BIGINT[]"),
+        Kind::Bool => format!("${n}::BOOLEAN[]"),
+        Kind::Json => format!("${n}::JSONB[]"),
+    };
+    let arrays: Vec<_> = columns.iter().zip(1..).map(array).collect();
+    format!("SELECT * FROM UNNEST({})", arrays.join(", "))
+}
+
+fn insert_arrays(table: &Table, columns: &[Column]) -> String {
+    format!("INSERT INTO {} ({}) {}", table.name, names(columns), arrays(columns))
+}
+
+fn text(cell: &Cell) -> Option<&str> {
+    if let Cell::Text(text) = cell { Some(text) } else { None }
+}
+
+fn number(cell: &Cell) -> Option<i64> {
+    if let Cell::Number(number) = cell { Some(*number) } else { None }
+}
+
+fn bool(cell: &Cell) -> Option<bool> {
+    if let Cell::Bool(is) = cell { Some(*is) } else { None }
+}
+
+fn json(cell: &Cell) -> Option<Json<&Value>> {
+    if let Cell::Json(value) = cell { Some(Json(value)) } else { None }
 }
 
 /// The update of the encrypted columns of one row, and which of its cells are bound, in order.
@@ -307,8 +381,13 @@ mod tests {
     fn rows_are_added_many_at_once() {
         let table = Table::named("signing_keys", 1).unwrap();
         assert_eq!(
-            insert(table, &table.columns(1), 2, |n| format!("${n}")),
-            "INSERT INTO signing_keys (id, created_at, sealed) VALUES ($1, $2, $3), ($4, $5, $6)"
+            insert_values(table, &table.columns(1), 2),
+            "INSERT INTO signing_keys (id, created_at, sealed) VALUES (?, ?, ?), (?, ?, ?)"
+        );
+        assert_eq!(
+            insert_arrays(table, &table.columns(1)),
+            "INSERT INTO signing_keys (id, created_at, sealed) \
+             SELECT * FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::TEXT[])"
         );
     }
 

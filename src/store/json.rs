@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
 use sqlx::{Decode, Encode, Postgres, Type};
 
 /// A value that is stored as JSON: `JSONB` in PostgreSQL, text in SQLite.
@@ -43,6 +43,12 @@ impl<T> Type<Postgres> for Json<T> {
 
     fn compatible(found: &PgTypeInfo) -> bool {
         <sqlx::types::Json<T> as Type<Postgres>>::compatible(found)
+    }
+}
+
+impl<T> PgHasArrayType for Json<T> {
+    fn array_type_info() -> PgTypeInfo {
+        <sqlx::types::Json<T> as PgHasArrayType>::array_type_info()
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Table {
 }
 
 /// The value of a column in a row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cell {
     /// Of [`Kind::Text`] or [`Kind::Sealed`].
     Text(String),

@@ -1,13 +1,13 @@
 //! Puts a copy of the state in the place of what is there.
 
-use super::{Counts, TableRows, begin, clear};
+use super::{Counts, TableRows, begin, clear_log};
 use crate::app::connections::{context, ended_command};
 use crate::app::{App, keys, retry, stage_state};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::store::tables::{Cell, Table};
 use crate::store::{Conn, SCHEMA, StoreError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Maximum rows and values of one statement; SQLite takes 32,766 values.
@@ -31,13 +31,15 @@ pub async fn restore(app: &Arc<App>, scope: Option<&Scope>, snapshot: &[TableRow
             keys::hold(&mut tx).await?;
         }
         let open = open_connections(&mut tx, scope).await?;
-        clear(&mut tx, scope).await?;
         let mut restored = Counts::new();
         for TableRows { table, rows } in snapshot {
-            let missing = missing(&mut tx, table, rows).await?;
-            insert(&mut tx, table, missing.as_deref().unwrap_or(rows)).await?;
-            restored.insert(table.name, missing.as_ref().unwrap_or(rows).len() as u64);
+            let count = match is_kept(table) {
+                true => insert_missing_keys(&mut tx, table, rows).await?,
+                false => replace(&mut tx, table, scope, rows).await?,
+            };
+            restored.insert(table.name, count);
         }
+        clear_log(&mut tx, scope).await?;
         for (scope, stage, id) in ended_connections(snapshot, &open) {
             let ctx = &context(app, &scope);
             if let Some(row) = tx.connection(&scope, &stage, &id).await? {
@@ -79,35 +81,67 @@ fn ended_connections(snapshot: &[TableRows], open: &HashMap<Connection, Vec<Cell
     ended.filter(|(connection, row)| open.get(connection) != Some(row)).map(|(connection, _)| connection).collect()
 }
 
-/// For keys, which are not deleted: the rows that are missing. `None` for other tables.
-async fn missing(tx: &mut Conn, table: &Table, rows: &[Vec<Cell>]) -> Result<Option<Vec<Vec<Cell>>>, StoreError> {
-    let is_access_key = table.name == "access_keys";
-    if !is_access_key && table.name != "signing_keys" {
-        return Ok(None);
-    }
+/// Whether the rows of a table stay: keys, which are only added.
+fn is_kept(table: &Table) -> bool {
+    matches!(table.name, "access_keys" | "signing_keys")
+}
+
+/// Adds the keys that are missing. Returns how many there were.
+async fn insert_missing_keys(tx: &mut Conn, table: &Table, rows: &[Vec<Cell>]) -> Result<u64, Fault> {
     let mut missing = Vec::new();
     for row in rows {
         let Some(Cell::Text(id)) = row.first() else { continue };
-        let exists = match is_access_key {
-            true => tx.access_key(id).await?.is_some(),
-            false => tx.signing_key(id).await?.is_some(),
+        let exists = match table.name {
+            "access_keys" => tx.access_key(id).await?.is_some(),
+            _ => tx.signing_key(id).await?.is_some(),
         };
         if !exists {
-            missing.push(row.clone());
+            missing.push(row);
         }
     }
-    Ok(Some(missing))
+    insert(tx, table, &missing).await?;
+    Ok(missing.len() as u64)
 }
 
-async fn insert(tx: &mut Conn, table: &Table, rows: &[Vec<Cell>]) -> Result<(), Fault> {
+/// Makes the rows of a table those of a snapshot: deletes those that differ, and adds those that are missing. A test changes
+/// little of its state, and rows that stay as they are cost the store least. Returns the number of rows.
+async fn replace(tx: &mut Conn, table: &Table, scope: Option<&Scope>, rows: &[Vec<Cell>]) -> Result<u64, Fault> {
+    if rows.is_empty() {
+        tx.clear(table, scope).await?;
+        return Ok(0);
+    }
+    let mut missing: HashSet<&Vec<Cell>> = rows.iter().collect();
+    if missing.len() < rows.len() {
+        return Err(duplicate(table));
+    }
+    let (columns, mut last) = (table.columns(SCHEMA), None::<Vec<Cell>>);
+    loop {
+        let mut page = tx.dump(table, &columns, scope, last.as_deref(), PAGE).await?;
+        let is_last = (page.len() as i64) < PAGE;
+        last = page.last().cloned();
+        page.retain(|row| !missing.remove(row));
+        for rows in page.chunks(MAX_ROWS) {
+            tx.delete(table, rows).await?;
+        }
+        if is_last {
+            break;
+        }
+    }
+    // In the order of the snapshot.
+    let missing: Vec<_> = rows.iter().filter(|row| missing.contains(row)).collect();
+    insert(tx, table, &missing).await?;
+    Ok(rows.len() as u64)
+}
+
+fn duplicate(table: &Table) -> Fault {
+    Fault::validation(format!("snapshot: two rows of {} have the same key, or a key of another account", table.name))
+}
+
+async fn insert(tx: &mut Conn, table: &Table, rows: &[&Vec<Cell>]) -> Result<(), Fault> {
     let columns = table.columns(SCHEMA);
     for rows in rows.chunks(MAX_ROWS.min(MAX_VALUES / columns.len())) {
         match tx.restore(table, &columns, rows).await {
-            Err(StoreError::Duplicate(_)) => {
-                let text =
-                    format!("snapshot: two rows of {} have the same key, or a key of another account", table.name);
-                return Err(Fault::validation(text));
-            }
+            Err(StoreError::Duplicate(_)) => return Err(duplicate(table)),
             inserted => inserted?,
         }
     }
