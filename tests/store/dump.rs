@@ -181,7 +181,7 @@ conformance! {
             Kind::Bool => Cell::Bool(false),
             Kind::Text | Kind::Sealed => Cell::Text(String::new()),
         });
-        tx.restore(table, &before, &[cells.collect()]).await.unwrap();
+        tx.restore(table, &before, &[cells.collect::<Vec<_>>()]).await.unwrap();
         let columns = table.columns(SCHEMA);
         let row = tx.dump(table, &columns, None, None, 1).await.unwrap().remove(0);
         let told = columns.iter().position(|column| column.name == "told").unwrap();
