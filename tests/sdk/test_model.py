@@ -121,7 +121,9 @@ def test_every_shape_has_the_constraints_of_the_model(schemas, name):
 
 
 def test_the_only_shapes_that_the_model_has_not_are_the_refusals_of_the_protocol(schemas):
-    assert schemas.keys() - set(SHAPES) == REJECTIONS.keys()
+    # The seeds of the test API have shapes of their own.
+    of_operations = {name for name in schemas if not name.startswith("Seed")}
+    assert of_operations - set(SHAPES) == REJECTIONS.keys()
 
 
 def test_the_only_pattern_that_differs_from_the_model_is_the_documented_one(schemas):
@@ -143,6 +145,7 @@ def operations(document):
     return {
         operation["operationId"]: (method.upper(), path, operation)
         for path, methods in document["paths"].items()
+        if not path.startswith("/_greenroom/test/")
         for method, operation in methods.items()
         if "operationId" in operation
     }

@@ -169,6 +169,12 @@ conformance! {
         let restored = tx.dump(table, &columns, None, None, 100).await.unwrap();
         assert_eq!(restored[..7], rows);
         assert_eq!(restored.len(), 14);
+        // By their keys, whatever the other columns say.
+        let mut deleted = [rows[1].clone(), rows[6].clone()];
+        deleted[0][3] = Cell::Text("another name".into());
+        tx.delete(table, &deleted).await.unwrap();
+        let kept = tx.dump(table, &columns, None, None, 100).await.unwrap();
+        assert_eq!(kept, [&restored[..1], &restored[2..6], &restored[7..]].concat());
     }
 
     columns_missing_from_an_older_schema_get_their_defaults(tx) {
