@@ -56,14 +56,19 @@ def capped(session):
         session.pages.close_pages()
 
 
-def far(session):
-    """100 ± 30 ms each way and 1 % loss."""
-    _, publisher, viewer = session.connected({"up": FAR, "down": FAR})
+def compared(session, profile):
+    """What a viewer behind such a network gets from the server, and what one browser gets from another."""
+    _, publisher, viewer = session.connected({"up": profile, "down": profile})
     viewer.shows()
     viewer.wait(SETTLE_SECONDS)
     window = session.window(viewer, publisher)
     session.pages.close_pages()
-    direct = between_browsers(session, FAR)
+    return window, between_browsers(session, profile)
+
+
+def far(session):
+    """100 ± 30 ms each way and 1 % loss."""
+    window, direct = compared(session, FAR)
     yield Figure("frames", window.fps, "fps", direct.fps)
     yield Figure("frozen", window.frozen, "%", direct.frozen, most=5)
     yield Figure("audio concealed", window.concealed, "%", direct.concealed)
@@ -75,12 +80,7 @@ def lossy(session):
     """Loss and 20 ms each way."""
     for loss, most in (("5%", 3), ("10%", 10)):
         profile = f"delay=20ms,loss={loss}"
-        _, publisher, viewer = session.connected({"up": profile, "down": profile})
-        viewer.shows()
-        viewer.wait(SETTLE_SECONDS)
-        window = session.window(viewer, publisher)
-        session.pages.close_pages()
-        direct = between_browsers(session, profile)
+        window, direct = compared(session, profile)
         yield Figure(f"{loss}, frames", window.fps, "fps", direct.fps)
         yield Figure(f"{loss}, frozen", window.frozen, "%", direct.frozen, most=most)
         yield Figure(f"{loss}, audio concealed", window.concealed, "%", direct.concealed, most=1)
