@@ -77,8 +77,13 @@ window.view = async (fmtp) => {
   open();
   receive();
   for (const kind of ["audio", "video"]) peer.addTransceiver(kind, { direction: "recvonly" });
-  return complete(withOpus(await peer.createOffer(), fmtp));
+  return complete(withRoundTrip(withOpus(await peer.createOffer(), fmtp)));
 };
+
+// Asks for receiver reference time reports (RFC 3611, section 4.4), by which a receiver learns the round-trip time.
+function withRoundTrip({ type, sdp }) {
+  return { type, sdp: sdp.replace(/a=rtcp-fb:(\d+) transport-cc\r\n/g, "$&a=rtcp-fb:$1 rrtr\r\n") };
+}
 
 // Answers the offer of another page.
 window.answer = async (sdp) => {

@@ -1,14 +1,21 @@
 //! The sans-IO engine: transports, datagrams and time in; datagrams and events out. It has no socket, clock or task.
 
 mod forwarding;
+mod local_media;
 
+use super::local::{LocalSource, SinkQueue};
 use super::negotiator::{AnsweredOffer, Negotiator};
+use super::router::Router;
 use super::sdp::fragment::Fragment;
+use super::sdp::negotiated::SourceFormats;
 use super::transport::{EngineConfig, Role, TransportEvent, WebRtcTransport, crypto_provider};
-use super::{CloseReason, Impairment, MediaEvent, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+use super::{
+    CloseReason, Impairment, MediaEvent, MediaKind, OfferError, OfferLimits, Preferences, Transmit, TransportId,
+    TransportStats,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// A selective forwarding unit: forwards media from publishers to subscribers.
@@ -20,6 +27,11 @@ use std::time::{Duration, Instant};
 /// before polling is cheaper: each subscriber's packets are then encrypted and returned in one run.
 pub struct Sfu {
     config: Arc<EngineConfig>,
+    router: Router,
+    /// The payload types of each source's tracks.
+    source_formats: HashMap<TransportId, Vec<SourceFormats>>,
+    local_sources: HashMap<TransportId, LocalSource>,
+    sinks: HashMap<TransportId, SinkQueue>,
     /// Boxed: they are large, and a B-tree node reserves space for eleven.
     transports: BTreeMap<TransportId, Box<WebRtcTransport>>,
     by_address: HashMap<SocketAddr, TransportId>,
@@ -54,7 +66,19 @@ impl Sfu {
             return Err(OfferError::Unsupported("there is no address to advertise".into()));
         }
         Ok(Sfu {
-            config: Arc::new(EngineConfig { candidates, certificate, crypto, timeout, strict_ivs, offer_limits }),
+            config: Arc::new(EngineConfig {
+                candidates,
+                certificate,
+                crypto,
+                timeout,
+                strict_ivs,
+                offer_limits,
+                simulcast_publishers: RwLock::default(),
+            }),
+            router: Router::default(),
+            source_formats: HashMap::new(),
+            local_sources: HashMap::new(),
+            sinks: HashMap::new(),
             transports: BTreeMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
@@ -88,8 +112,7 @@ impl Sfu {
         offer: &str,
     ) -> Result<String, OfferError> {
         self.check_new(id)?;
-        let is_publisher = |transport: &WebRtcTransport| matches!(transport.role, Role::Publisher(_));
-        if !self.transports.get(&publisher).is_some_and(|transport| is_publisher(transport)) {
+        if !self.source_formats.contains_key(&publisher) {
             return Err(OfferError::PublisherNotFound);
         }
         let answered = self.negotiator().subscribe(now, publisher, offer)?;
@@ -100,11 +123,18 @@ impl Sfu {
     pub fn admit(&mut self, now: Instant, id: TransportId, answered: AnsweredOffer) -> Result<String, OfferError> {
         self.check_new(id)?;
         let AnsweredOffer { mut transport, answer, publisher } = answered;
-        if let Some(publisher) = publisher {
-            let source = self.transports.get_mut(&publisher).ok_or(OfferError::PublisherNotFound)?;
-            transport.subscribe_to(publisher, source)?;
-            if let Role::Publisher(publisher) = &mut source.role {
-                publisher.subscribers.push(id);
+        match publisher {
+            Some(publisher) => {
+                let formats = self.source_formats.get(&publisher).ok_or(OfferError::PublisherNotFound)?;
+                let tracks = transport.subscribe_to(now, formats, self.router.tracks(publisher))?;
+                self.router.add_subscriber(id, publisher, tracks, transport.estimate());
+            }
+            None => {
+                self.router.add_source(id, transport.up_tracks());
+                self.source_formats.insert(id, transport.source_formats());
+                if transport.has_simulcast() {
+                    self.simulcast_publishers().insert(id);
+                }
             }
         }
         transport.start_timeouts(now);
@@ -115,8 +145,13 @@ impl Sfu {
         Ok(answer)
     }
 
+    fn simulcast_publishers(&self) -> std::sync::RwLockWriteGuard<'_, BTreeSet<TransportId>> {
+        self.config.simulcast_publishers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check_new(&self, id: TransportId) -> Result<(), OfferError> {
-        match self.transports.contains_key(&id) {
+        let is_local = self.local_sources.contains_key(&id) || self.sinks.contains_key(&id);
+        match self.transports.contains_key(&id) || is_local {
             true => Err(OfferError::Unsupported("the media connection has already been negotiated".into())),
             false => Ok(()),
         }
@@ -165,6 +200,22 @@ impl Sfu {
         Ok(())
     }
 
+    /// Sets what a subscriber wishes to be sent.
+    pub fn set_preferences(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        preferences: Preferences,
+    ) -> Result<(), OfferError> {
+        if !self.router.set_preferences(now, id, preferences) {
+            return Err(OfferError::TransportNotFound);
+        }
+        self.start_probes(now);
+        self.send_key_frame_requests_of_source(now, id);
+        self.process_pending(now);
+        Ok(())
+    }
+
     /// Closes a transport. Idempotent.
     pub fn close(&mut self, now: Instant, id: TransportId) {
         self.close_transport(now, id, CloseReason::Requested);
@@ -176,6 +227,7 @@ impl Sfu {
         while let Some((id, _)) = self.transports.first_key_value() {
             self.close_transport(now, *id, CloseReason::Requested);
         }
+        (self.local_sources, self.sinks) = (HashMap::new(), HashMap::new());
         self.pending.clear();
     }
 
@@ -237,11 +289,13 @@ impl Sfu {
             if transport.media_deadline(self.config.timeout).is_some_and(|at| at <= now) {
                 self.events.push_back(MediaEvent::MediaMissing(id, transport.progress.media_missing()));
             }
+            transport.check_consent(now, &mut self.transmits);
             if now >= transport.deadline(self.config.timeout) {
                 let failure = transport.progress.timed_out();
                 self.close_transport(now, id, CloseReason::Failed(failure));
             } else {
                 self.send_key_frame_requests(now, id);
+                self.catch_up(now, id);
                 self.drive(now, id);
             }
             self.process_pending(now);
@@ -277,11 +331,39 @@ impl Sfu {
 
     /// All transports, ordered by id.
     pub fn snapshot(&self) -> Vec<TransportStats> {
-        self.transports.iter().map(|(id, transport)| transport.stats(*id)).collect()
+        self.transports.iter().map(|(id, transport)| self.stats(*id, transport)).collect()
     }
 }
 
 impl Sfu {
+    fn stats(&self, id: TransportId, transport: &WebRtcTransport) -> TransportStats {
+        let (packets, bytes) = transport.traffic();
+        let tracks = self.router.tracks(id);
+        let codec = |kind| tracks.iter().find(|track| track.kind == kind)?.received_codec();
+        TransportStats {
+            id,
+            connected: transport.connected,
+            media_received: matches!(&transport.role, Role::Publisher(publisher) if publisher.media_received),
+            packets,
+            bytes,
+            packets_lost: transport.packets_lost(),
+            key_frames: tracks.iter().map(|track| track.key_frames).sum(),
+            audio_codec: codec(MediaKind::Audio),
+            video_codec: codec(MediaKind::Video),
+        }
+    }
+
+    fn start_probes(&mut self, now: Instant) {
+        while let Some((id, bitrate)) = self.router.poll_probe() {
+            let Some(transport) = self.transports.get_mut(&id) else { continue };
+            tracing::debug!(transport.id = id.0, bitrate, "bandwidth probed");
+            transport.probe(now, bitrate);
+            let events = transport.flush(now, &mut self.transmits);
+            self.pending.extend(events.into_iter().map(|event| (id, event)));
+            self.reschedule(now, id);
+        }
+    }
+
     /// Encrypts the packets queued for a subscriber.
     fn flush(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get_mut(&id) else { return };
@@ -303,16 +385,16 @@ impl Sfu {
     /// Sets a transport's timer to the earliest of its deadlines.
     fn reschedule(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get_mut(&id) else { return };
-        let key_frame_request = match &transport.role {
-            Role::Publisher(publisher) => publisher.tracks.iter().filter_map(|track| track.next_request(now)).min(),
-            Role::Subscriber { .. } => None,
-        };
+        let key_frame_request = self.router.next_request(now, id);
+        let catch_up = self.router.next_catch_up(id);
         let timeout = self.config.timeout;
         let deadlines = [
             transport.rtc_timeout,
             key_frame_request,
+            catch_up,
             transport.media_deadline(timeout),
             transport.next_release(),
+            transport.next_consent_check(),
             Some(transport.deadline(timeout)),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -332,9 +414,20 @@ impl Sfu {
                 TransportEvent::Packet(packet) => self.forward(now, id, &packet),
                 TransportEvent::Connected => {
                     self.events.push_back(MediaEvent::Connected(id));
-                    self.request_key_frame(now, id);
+                    self.router.connected(now, id);
+                    self.catch_up(now, id);
+                    self.reschedule(now, id);
+                    self.send_key_frame_requests_of_source(now, id);
                 }
-                TransportEvent::KeyFrameRequested => self.request_key_frame(now, id),
+                TransportEvent::KeyFrameRequested => {
+                    self.router.key_frame_requested(now, id);
+                    self.send_key_frame_requests_of_source(now, id);
+                }
+                TransportEvent::Estimate(estimate) => {
+                    self.router.set_estimate(now, id, estimate);
+                    self.start_probes(now);
+                }
+                TransportEvent::LossReported(percent) => self.router.record_loss(now, id, percent),
                 TransportEvent::ClosedByClient => self.close_transport(now, id, CloseReason::ClosedByClient),
                 TransportEvent::Failed(reason, error) => {
                     tracing::debug!(transport.id = id.0, reason = reason.name(), error, "WebRTC library failed");
@@ -346,9 +439,18 @@ impl Sfu {
         }
     }
 
+    /// Removes a source and closes its subscribers, or removes a subscriber.
+    fn remove_source_or_subscriber(&mut self, now: Instant, id: TransportId) {
+        self.simulcast_publishers().remove(&id);
+        self.source_formats.remove(&id);
+        for subscriber in self.router.remove(id) {
+            self.close_transport(now, subscriber, CloseReason::PublisherClosed);
+        }
+    }
+
     /// Closes a transport and, if it is a publisher's, those of its subscribers.
     fn close_transport(&mut self, now: Instant, id: TransportId, reason: CloseReason) {
-        let Some(mut transport) = self.transports.remove(&id) else { return };
+        let Some(mut transport) = self.transports.remove(&id) else { return self.remove_local(now, id) };
         transport.close(now, &mut self.transmits);
         if let Some(timer) = transport.timer {
             self.timers.remove(&(timer, id));
@@ -357,19 +459,7 @@ impl Sfu {
         for address in transport.paths.addresses() {
             self.by_address.remove(&address);
         }
-        match &transport.role {
-            Role::Subscriber { publisher, .. } => {
-                let publisher = self.transports.get_mut(publisher).map(|publisher| &mut publisher.role);
-                if let Some(Role::Publisher(publisher)) = publisher {
-                    publisher.subscribers.retain(|subscriber| *subscriber != id);
-                }
-            }
-            Role::Publisher(publisher) => {
-                for subscriber in &publisher.subscribers {
-                    self.close_transport(now, *subscriber, CloseReason::PublisherClosed);
-                }
-            }
-        }
+        self.remove_source_or_subscriber(now, id);
         self.events.push_back(MediaEvent::Closed(id, reason));
     }
 }

@@ -1,7 +1,7 @@
 //! The publishing limits of Amazon IVS, enforced if the operator enables them: 720p, 8.5 Mbit/s, no B-frames.
 
 use super::CloseReason;
-use super::codec::FrameInfo;
+use super::router::codec::FrameInfo;
 use std::time::{Duration, Instant};
 
 /// Maximum bitrate of a publisher over all its streams, in bit/s.

@@ -60,23 +60,24 @@
 
 #![allow(missing_docs, reason = "fields and variants whose names say everything have no docs")]
 
-mod codec;
-mod down_track;
+mod bandwidth;
 mod engine;
 mod failure;
 mod gso;
 mod handle;
 mod ivs_limits;
+mod local;
 mod negotiator;
+mod router;
 mod sdp;
 mod sockets;
 mod thread;
 mod transport;
-mod up_track;
 
 pub use engine::Sfu;
 pub use failure::{Failure, FailureReason};
 pub use handle::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
+pub use local::{KeyFrameRequest, MediaPacket, MediaSink, MediaTrack};
 pub use negotiator::{AnsweredOffer, Negotiator};
 
 use std::net::{IpAddr, SocketAddr};
@@ -218,6 +219,22 @@ pub struct Impairment {
     pub delay: Duration,
     /// Determines which packets are lost.
     pub seed: u64,
+}
+
+/// What a subscriber wishes to be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preferences {
+    /// Maximum shorter side of the video, in pixels: 720 for 720p. If no layer is so small, the lowest is sent.
+    pub max_height: Option<u32>,
+    /// Nothing is sent; the connection lives.
+    pub paused: bool,
+}
+
+/// Audio or video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaKind {
+    Audio,
+    Video,
 }
 
 /// A supported codec. VP8 is rejected under [`MediaConfig::strict_ivs`].

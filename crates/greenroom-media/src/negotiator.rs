@@ -3,7 +3,7 @@
 use super::sdp::offer::{Offer, Purpose};
 use super::transport::{EngineConfig, WebRtcTransport};
 use super::{OfferError, TransportId};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// Parses and answers SDP offers. It only reads the engine's configuration, so any thread can use it while the engine
@@ -30,13 +30,16 @@ impl std::fmt::Debug for AnsweredOffer {
 impl Negotiator {
     /// Answers a publisher's offer.
     pub fn publish(&self, now: Instant, offer: &str) -> Result<AnsweredOffer, OfferError> {
-        let (transport, answer) = self.answer(now, offer, Purpose::Publish)?;
+        let (transport, answer) = self.answer(now, offer, Purpose::Publish, false)?;
         Ok(AnsweredOffer { transport, answer, publisher: None })
     }
 
     /// Answers a subscriber's offer. Admission checks that the publisher exists and that the codecs match.
     pub fn subscribe(&self, now: Instant, publisher: TransportId, offer: &str) -> Result<AnsweredOffer, OfferError> {
-        let (transport, answer) = self.answer(now, offer, Purpose::Subscribe)?;
+        let simulcast = self.config.simulcast_publishers.read().unwrap_or_else(PoisonError::into_inner);
+        let estimate_bandwidth = simulcast.contains(&publisher);
+        drop(simulcast);
+        let (transport, answer) = self.answer(now, offer, Purpose::Subscribe, estimate_bandwidth)?;
         Ok(AnsweredOffer { transport, answer, publisher: Some(publisher) })
     }
 
@@ -45,9 +48,10 @@ impl Negotiator {
         now: Instant,
         offer: &str,
         purpose: Purpose,
+        estimate_bandwidth: bool,
     ) -> Result<(Box<WebRtcTransport>, String), OfferError> {
         let offer = Offer::parse(offer, purpose, self.config.strict_ivs, &self.config.offer_limits)?;
-        let (transport, answer) = WebRtcTransport::accept(&self.config, now, offer)?;
+        let (transport, answer) = WebRtcTransport::accept(&self.config, now, offer, estimate_bandwidth)?;
         Ok((Box::new(transport), answer))
     }
 }

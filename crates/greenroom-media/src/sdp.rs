@@ -10,7 +10,7 @@ mod payload_types;
 pub(super) mod streams;
 mod transport_attributes;
 
-use super::{OfferError, OfferLimits};
+use super::{MediaKind, OfferError, OfferLimits};
 
 const MAX_LINES: usize = 10_000;
 const MAX_SECTION_LINES: usize = 1_000;
@@ -32,14 +32,8 @@ const MAX_ATTRIBUTE_LINES: [(&str, usize); 9] = [
 
 const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MediaKind {
-    Audio,
-    Video,
-}
-
 impl MediaKind {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             MediaKind::Audio => "audio",
             MediaKind::Video => "video",
@@ -47,7 +41,7 @@ impl MediaKind {
     }
 
     /// RTP clock rate in Hz.
-    pub(super) fn clock_rate(self) -> u32 {
+    pub fn clock_rate(self) -> u32 {
         match self {
             MediaKind::Audio => 48_000,
             MediaKind::Video => 90_000,

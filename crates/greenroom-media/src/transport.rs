@@ -1,8 +1,12 @@
 //! A WebRTC transport: one connection to a client, and its role as publisher or subscriber.
 
 mod datagrams;
+mod encodings;
+mod feedback;
 mod impairment;
+mod packets;
 mod paths;
+mod playout;
 mod retransmission;
 mod setup;
 mod srtp;
@@ -10,32 +14,37 @@ mod stun;
 
 pub(super) use srtp::crypto_provider;
 
-use super::down_track::DownTrack;
 use super::failure::{ConnectionProgress, FailureReason};
 use super::ivs_limits::BitrateMeter;
-use super::sdp::MediaKind;
+use super::router::{DownTrack, UpTrack};
 use super::sdp::fragment::IceRestartTemplate;
-use super::sdp::negotiated::{NegotiatedSection, map_payload_types, negotiated_sections};
+use super::sdp::negotiated::{NegotiatedSection, SourceFormats, map_payload_types, negotiated_sections};
 use super::sdp::offer::Offer;
-use super::up_track::UpTrack;
-use super::{Codec, Impairment, OfferError, OfferLimits, Transmit, TransportId, TransportStats};
+use super::{Codec, Impairment, MediaKind, OfferError, OfferLimits, Transmit, TransportId};
+use encodings::Encodings;
+use feedback::TransportFeedback;
 use impairment::ImpairedPath;
 use paths::Paths;
+use playout::PlayoutDelay;
 use retransmission::RetransmissionBudget;
 use setup::{accept_offer, declare_layers, reseed, rtc_config};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
+use str0m::bwe::Bitrate;
 use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
-use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::media::{KeyframeRequestKind, Mid};
+use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Candidate, IceCreds, Rtc};
 
 /// RTX cache of a video stream: packets, age, and no limit on their share of the bitrate. The library checks its limit
 /// only every 50 ms, so that bursts escape it; [`RetransmissionBudget`] limits each packet.
 const RTX_CACHE: (usize, Duration, Option<f32>) = (1024, Duration::from_secs(3), None);
+
+/// A client that answers nothing for this long has gone: a closed tab, a crash, a lost network.
+const CONSENT_TIMEOUT: Duration = Duration::from_millis(5_500);
 
 /// Configuration shared by all transports of an engine.
 #[derive(Debug)]
@@ -48,18 +57,18 @@ pub(super) struct EngineConfig {
     pub(super) timeout: Duration,
     pub(super) strict_ivs: bool,
     pub(super) offer_limits: OfferLimits,
+    /// The publishers with simulcast: only their subscribers need a bandwidth estimate.
+    pub(super) simulcast_publishers: RwLock<BTreeSet<TransportId>>,
 }
 
 #[derive(Debug)]
 pub(super) enum Role {
     Publisher(Box<Publisher>),
-    Subscriber { publisher: TransportId, tracks: Vec<(MediaKind, DownTrack)> },
+    Subscriber,
 }
 
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) tracks: Vec<UpTrack>,
-    pub(super) subscribers: Vec<TransportId>,
     /// Whether an RTP packet has arrived.
     pub(super) media_received: bool,
     pub(super) bitrate: BitrateMeter,
@@ -72,6 +81,10 @@ pub(super) enum TransportEvent {
     Connected,
     Packet(Box<RtpPacket>),
     KeyFrameRequested,
+    /// Estimated bits per second that a subscriber can receive; `None` if they are unknown.
+    Estimate(Option<u64>),
+    /// The share of packets that a subscriber has lost lately, in percent.
+    LossReported(u32),
     ClosedByClient,
     /// The reason and the library's error text.
     Failed(FailureReason, String),
@@ -92,13 +105,23 @@ pub(super) struct WebRtcTransport {
     /// ICE ufrag and password of the client.
     remote: (String, String),
     restart_template: IceRestartTemplate,
+    /// The tracks of the router, in its order.
     sections: Vec<NegotiatedSection>,
+    /// The encodings of a publisher's sections, in the same order.
+    encodings: Vec<Encodings>,
+    /// Whether the offer announces simulcast layers.
+    simulcast: bool,
     pub(super) role: Role,
+    /// Of a subscriber whose bandwidth is estimated.
+    feedback: Option<Box<TransportFeedback>>,
+    /// Whether the library may send probes.
+    is_probing: bool,
     pub(super) connected: bool,
     pub(super) progress: ConnectionProgress,
     created: Instant,
     /// When the last authenticated packet of the client arrived.
     last_activity: Instant,
+    last_consent_check: Option<Instant>,
     pub(super) paths: Paths,
     /// Key from which the transaction IDs of path checks are derived, and the number of checks.
     check_key: [u8; 20],
@@ -117,6 +140,7 @@ pub(super) struct WebRtcTransport {
     packets: u64,
     bytes: u64,
     receiver_reports: Vec<ReceiverReport>,
+    playout_delay: PlayoutDelay,
     /// Outgoing RTX streams and their sections.
     rtx_ssrcs: Vec<(Ssrc, Mid)>,
     retransmissions: RetransmissionBudget,
@@ -137,14 +161,15 @@ fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Resu
 /// Negotiation.
 impl WebRtcTransport {
     /// Answers an offer. The transport is a publisher's until [`WebRtcTransport::subscribe_to`] makes it a
-    /// subscriber's.
+    /// subscriber's. `estimate_bandwidth`: whether the bandwidth of a subscriber is estimated.
     pub(super) fn accept(
         config: &EngineConfig,
         now: Instant,
         offer: Offer,
+        estimate_bandwidth: bool,
     ) -> Result<(WebRtcTransport, String), OfferError> {
         reseed();
-        let mut rtc = rtc_config(config, &offer).build(now);
+        let mut rtc = rtc_config(config, &offer, estimate_bandwidth).build(now);
         for address in &config.candidates {
             let candidate = Candidate::host(*address, "udp").map_err(|error| {
                 tracing::error!(%address, %error, "media address cannot be advertised");
@@ -156,16 +181,14 @@ impl WebRtcTransport {
         reseed();
         let text = offer.answer(&answer)?;
         let restart_template = IceRestartTemplate::new(&offer.answer_without_rejected(&answer)?);
-        let sections = negotiated_sections(&rtc, &answer);
-        let track = |section: &NegotiatedSection| {
-            let payload_types = section.payloads.iter().map(|payload| (payload.pt, payload.codec)).collect();
+        let sections = negotiated_sections(&rtc, &offer, &answer);
+        let encodings = sections.iter().map(|section| {
             let accepted = offer.accepted.iter().find(|accepted| accepted.kind == section.kind);
             let rids = accepted.map(|accepted| declare_layers(&mut rtc, section.mid, &accepted.streams));
-            UpTrack::new(section.mid, section.kind, payload_types, rids.unwrap_or_default())
-        };
-        let tracks = sections.iter().map(track).collect();
-        let publisher =
-            Publisher { tracks, subscribers: Vec::new(), media_received: false, bitrate: BitrateMeter::new(now) };
+            Encodings::new(rids.unwrap_or_default())
+        });
+        let encodings = encodings.collect();
+        let publisher = Publisher { media_received: false, bitrate: BitrateMeter::new(now) };
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
         let hmac = config.crypto.sha1_hmac_provider;
         let check_key = hmac.sha1_hmac(&config.certificate.private_key, &[b"path checks of ", ufrag.as_bytes()]);
@@ -174,11 +197,16 @@ impl WebRtcTransport {
             remote: offer.credentials(),
             restart_template,
             sections,
+            encodings,
+            simulcast: offer.accepted.iter().any(|accepted| accepted.streams.are_layers()),
             role: Role::Publisher(Box::new(publisher)),
+            feedback: None,
+            is_probing: false,
             connected: false,
             progress: ConnectionProgress::default(),
             created: now,
             last_activity: now,
+            last_consent_check: None,
             paths: Paths::default(),
             check_key,
             checks: 0,
@@ -191,6 +219,7 @@ impl WebRtcTransport {
             packets: 0,
             bytes: 0,
             receiver_reports: Vec::new(),
+            playout_delay: PlayoutDelay::default(),
             rtx_ssrcs: Vec::new(),
             retransmissions: RetransmissionBudget::new(),
             over_budget_logged: false,
@@ -199,28 +228,86 @@ impl WebRtcTransport {
         Ok((transport, text))
     }
 
-    /// Makes this the transport of a subscriber, if it negotiated the codecs that the publisher sends.
-    pub(super) fn subscribe_to(&mut self, id: TransportId, publisher: &WebRtcTransport) -> Result<(), OfferError> {
-        let Role::Publisher(source) = &publisher.role else { return Err(OfferError::PublisherNotFound) };
+    /// The router's tracks of a publisher.
+    pub(super) fn up_tracks(&self) -> Vec<UpTrack> {
+        let payload_types =
+            |section: &NegotiatedSection| section.payloads.iter().map(|payload| (*payload.pt, payload.codec)).collect();
+        let track = |section: &NegotiatedSection| {
+            UpTrack::new(section.kind, payload_types(section), section.takes_key_frame_requests)
+        };
+        self.sections.iter().map(track).collect()
+    }
+
+    /// The payload types of a publisher's tracks.
+    pub(super) fn source_formats(&self) -> Vec<SourceFormats> {
+        let formats =
+            |section: &NegotiatedSection| SourceFormats { kind: section.kind, payloads: section.payloads.clone() };
+        self.sections.iter().map(formats).collect()
+    }
+
+    /// Whether a publisher's offer announces simulcast layers.
+    pub(super) fn has_simulcast(&self) -> bool {
+        self.simulcast
+    }
+
+    /// Makes this the transport of a subscriber, if it negotiated the codecs that the publisher sends; returns the
+    /// router's tracks. `formats` and `source`: of the source's tracks.
+    pub(super) fn subscribe_to(
+        &mut self,
+        now: Instant,
+        formats: &[SourceFormats],
+        source: &[UpTrack],
+    ) -> Result<Vec<DownTrack>, OfferError> {
         let mut tracks = Vec::new();
-        for section in &self.sections {
-            let mut sources = publisher.sections.iter().zip(&source.tracks);
-            let Some((source, up_track)) = sources.find(|(source, _)| source.kind == section.kind) else { continue };
-            let mappings = map_payload_types(&source.payloads, &section.payloads);
+        let mut sections = Vec::new();
+        for section in std::mem::take(&mut self.sections) {
+            let mut sources = formats.iter().zip(source).enumerate();
+            let Some((index, (from, up_track))) = sources.find(|(_, (from, _))| from.kind == section.kind) else {
+                continue;
+            };
+            let mappings = map_payload_types(&from.payloads, &section.payloads);
             let expected = up_track.expected_payload_type();
             if !mappings.iter().any(|mapping| Some(mapping.from) == expected) {
                 return Err(OfferError::CodecMismatch);
             }
-            tracks.push((section.kind, DownTrack::new(section.mid, mappings, section.kind.clock_rate())));
+            tracks.push(DownTrack::new(section.kind, index, mappings));
+            sections.push(section);
         }
-        for (_, track) in tracks.iter().filter(|(kind, _)| *kind == MediaKind::Video) {
-            if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(track.mid, None) {
+        self.sections = sections;
+        for section in self.sections.iter().filter(|section| section.kind == MediaKind::Video) {
+            if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(section.mid, None) {
                 stream.set_rtx_cache(RTX_CACHE.0, RTX_CACHE.1, RTX_CACHE.2);
-                self.rtx_ssrcs.extend(stream.rtx().map(|rtx| (rtx, track.mid)));
+                // Bursts are sent as they come: one send call for many packets.
+                stream.set_unpaced(true);
+                self.rtx_ssrcs.extend(stream.rtx().map(|rtx| (rtx, section.mid)));
             }
         }
-        self.role = Role::Subscriber { publisher: id, tracks };
-        Ok(())
+        self.role = Role::Subscriber;
+        self.feedback = TransportFeedback::negotiated(now, &self.rtc, &self.sections).map(Box::new);
+        Ok(tracks)
+    }
+
+    /// A subscriber's estimated bits per second; `None` without feedback.
+    pub(super) fn estimate(&self) -> Option<u64> {
+        self.feedback.as_ref().map(|feedback| feedback.estimate())
+    }
+
+    /// Sends a subscriber a train of packets at this many bits per second. The library sends one at three times and one at six times
+    /// its own estimate when that is set anew; nothing else depends on that estimate.
+    pub(super) fn probe(&mut self, now: Instant, bitrate: u64) {
+        let Some(feedback) = &mut self.feedback else { return };
+        feedback.start_probe(now, bitrate);
+        self.is_probing = true;
+        self.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(bitrate));
+        self.rtc.bwe().reset(Bitrate::bps(bitrate / 6));
+    }
+
+    /// Ends the library's own probes.
+    fn end_probe(&mut self, now: Instant) {
+        if self.is_probing && self.feedback.as_ref().is_some_and(|feedback| feedback.is_probe_sent(now)) {
+            self.is_probing = false;
+            self.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
+        }
     }
 
     /// Starts the timeouts on admission: the time from negotiation to admission does not count.
@@ -256,10 +343,11 @@ impl WebRtcTransport {
 
 /// Timeouts, streams and statistics.
 impl WebRtcTransport {
-    /// When to close the transport: if it has not connected within the timeout, or was silent for it.
+    /// When to close the transport: if it has not connected within the timeout, or was silent for it or for
+    /// [`CONSENT_TIMEOUT`], in which it was asked for its consent several times.
     pub(super) fn deadline(&self, timeout: Duration) -> Instant {
         if self.connected {
-            return self.last_activity + timeout;
+            return self.last_activity + timeout.min(CONSENT_TIMEOUT);
         }
         let connect = self.created + timeout;
         self.progress.handshake_deadline().map_or(connect, |handshake| handshake.min(connect))
@@ -271,15 +359,11 @@ impl WebRtcTransport {
         self.progress.media_deadline(timeout).filter(|_| is_missing)
     }
 
-    /// The media section and layer of a received stream.
-    pub(super) fn stream_ids(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
-        self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))
-    }
-
     /// Enables NACKs for a received video stream if they were negotiated. The library enables them only with RTX, but
     /// some clients retransmit in the original stream.
-    pub(super) fn enable_nack(&mut self, ssrc: Ssrc, pt: Pt) {
-        let payload = self.sections.iter().flat_map(|section| &section.payloads).find(|payload| payload.pt == pt);
+    pub(super) fn enable_nack(&mut self, ssrc: Ssrc, payload_type: u8) {
+        let payload = self.sections.iter().flat_map(|section| &section.payloads);
+        let payload = payload.into_iter().find(|payload| *payload.pt == payload_type);
         if payload.is_some_and(|payload| payload.has_nack && payload.codec != Codec::Opus)
             && let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc)
         {
@@ -287,10 +371,12 @@ impl WebRtcTransport {
         }
     }
 
-    /// Requests key frames by RTCP PLI (RFC 4585).
-    pub(super) fn send_plis(&mut self, layers: &[(Mid, Option<Rid>)]) {
-        for (mid, rid) in layers {
-            if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(*mid, *rid) {
+    /// Requests key frames by RTCP PLI (RFC 4585): of tracks and their encodings.
+    pub(super) fn send_plis(&mut self, layers: &[(usize, u8)]) {
+        for (track, encoding) in layers {
+            let Some(section) = self.sections.get(*track) else { continue };
+            let rid = self.encodings[*track].rid(*encoding);
+            if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(section.mid, rid) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         }
@@ -311,13 +397,6 @@ impl WebRtcTransport {
         self.impaired.as_ref()?.next_release()
     }
 
-    /// Queues a packet to send.
-    pub(super) fn write_rtp(&mut self, mid: Mid, packet: RtpWrite) {
-        if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
-            stream.write_rtp(packet);
-        }
-    }
-
     /// Sends queued packets, then RTCP BYE and a DTLS close_notify, which browsers react to immediately.
     pub(super) fn close(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
         if self.queued_at.is_some() {
@@ -329,23 +408,13 @@ impl WebRtcTransport {
         }
     }
 
-    pub(super) fn stats(&self, id: TransportId) -> TransportStats {
-        let publisher = match &self.role {
-            Role::Publisher(publisher) => Some(publisher),
-            Role::Subscriber { .. } => None,
-        };
-        let tracks = || publisher.iter().flat_map(|publisher| &publisher.tracks);
-        let codec = |kind| tracks().find(|track| track.kind == kind)?.received_codec();
-        TransportStats {
-            id,
-            connected: self.connected,
-            media_received: publisher.is_some_and(|publisher| publisher.media_received),
-            packets: self.packets,
-            bytes: self.bytes,
-            packets_lost: self.receiver_reports.iter().map(|report| report.packets_lost).sum(),
-            key_frames: tracks().map(|track| track.key_frames).sum(),
-            audio_codec: codec(MediaKind::Audio),
-            video_codec: codec(MediaKind::Video),
-        }
+    /// RTP packets and bytes, received from a publisher or sent to a subscriber.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        (self.packets, self.bytes)
+    }
+
+    /// Packets that a subscriber's receiver reports count as lost.
+    pub(super) fn packets_lost(&self) -> u64 {
+        self.receiver_reports.iter().map(|report| report.packets_lost).sum()
     }
 }

@@ -2,6 +2,8 @@
 //! delays, reorders and duplicates datagrams with a seeded generator. `media_thread` tests the thread over real
 //! sockets.
 
+#[path = "sfu/adaptation.rs"]
+mod adaptation;
 #[path = "sfu/admission.rs"]
 mod admission;
 #[path = "sfu/client_offers.rs"]
@@ -20,6 +22,8 @@ mod hostile_input;
 mod impairment;
 #[path = "sfu/ivs_limits.rs"]
 mod ivs_limits;
+#[path = "sfu/local_media.rs"]
+mod local_media;
 #[path = "sfu/media_thread.rs"]
 mod media_thread;
 #[path = "sfu/negotiation.rs"]

@@ -1,40 +1,82 @@
 //! Forwarding of RTP packets from publishers to subscribers, and of key-frame requests the other way.
 
 use super::Sfu;
-use crate::down_track::SourcePacket;
 use crate::ivs_limits;
-use crate::sdp::MediaKind;
-use crate::transport::Role;
-use crate::up_track::PacketInfo;
-use crate::{CloseReason, Codec, MediaEvent, TransportId};
+use crate::local::SinkQueue;
+use crate::router::packet::{Delivery, SourcePacket};
+use crate::router::{NotRouted, Routed};
+use crate::transport::{Role, WebRtcTransport};
+use crate::{CloseReason, MediaEvent, TransportId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::rtp::RtpPacket;
+
+/// Where deliveries go.
+struct Outputs<'a> {
+    transports: &'a mut BTreeMap<TransportId, Box<WebRtcTransport>>,
+    sinks: &'a mut HashMap<TransportId, SinkQueue>,
+    unflushed: &'a mut VecDeque<TransportId>,
+    queued_packets: &'a mut usize,
+}
+
+impl Outputs<'_> {
+    /// Returns false if the subscriber is gone.
+    fn deliver(&mut self, now: Instant, subscriber: TransportId, delivery: Delivery) -> bool {
+        let Some(transport) = self.transports.get_mut(&subscriber) else {
+            return self.sinks.get(&subscriber).is_some_and(|sink| sink.push(delivery));
+        };
+        transport.write(now, delivery);
+        *self.queued_packets += 1;
+        if transport.queued_at.replace(now).is_none() {
+            self.unflushed.push_back(subscriber);
+        }
+        true
+    }
+}
 
 impl Sfu {
-    /// Requests a key frame of a subscriber's publisher, on all video tracks.
-    pub(super) fn request_key_frame(&mut self, now: Instant, subscriber: TransportId) {
-        let role = self.transports.get(&subscriber).map(|transport| &transport.role);
-        let Some(Role::Subscriber { publisher, .. }) = role else { return };
-        let id = *publisher;
-        let Some(transport) = self.transports.get_mut(&id) else { return };
-        if let Role::Publisher(publisher) = &mut transport.role {
-            publisher.tracks.iter_mut().for_each(|track| track.request_key_frame(now));
-        }
-        self.send_key_frame_requests(now, id);
-        self.drive(now, id);
+    /// Sends the publisher of a subscriber the key-frame requests that are pending and not throttled.
+    pub(super) fn send_key_frame_requests_of_source(&mut self, now: Instant, subscriber: TransportId) {
+        let Some(publisher) = self.router.source_of(subscriber) else { return };
+        self.send_key_frame_requests(now, publisher);
+        self.drive(now, publisher);
     }
 
     /// Sends a publisher the key-frame requests that are pending and not throttled; returns whether there were any.
     pub(super) fn send_key_frame_requests(&mut self, now: Instant, publisher: TransportId) -> bool {
-        let Some(transport) = self.transports.get_mut(&publisher) else { return false };
-        let Role::Publisher(publisher) = &mut transport.role else { return false };
-        let due = publisher.tracks.iter_mut().flat_map(|track| {
-            let mid = track.mid;
-            track.take_due_requests(now).into_iter().map(move |rid| (mid, rid))
-        });
-        let due: Vec<_> = due.collect();
-        transport.send_plis(&due);
+        let due = self.router.take_due_requests(now, publisher);
+        if let Some(transport) = self.transports.get_mut(&publisher).filter(|_| !due.is_empty()) {
+            transport.send_plis(&due);
+        } else if let Some(source) = self.local_sources.get(&publisher) {
+            source.request_key_frames(&due);
+        }
         !due.is_empty()
+    }
+
+    /// Sends a subscriber that catches up with its publisher the packets that are due.
+    pub(super) fn catch_up(&mut self, now: Instant, id: TransportId) {
+        for delivery in self.router.catch_up(now, id) {
+            self.outputs().deliver(now, id, delivery);
+        }
+    }
+
+    /// Routes a source's packet to its subscribers.
+    pub(super) fn route(&mut self, now: Instant, id: TransportId, packet: &SourcePacket) -> Result<Routed, NotRouted> {
+        let Sfu { router, transports, sinks, unflushed, queued_packets, .. } = self;
+        let mut outputs = Outputs { transports, sinks, unflushed, queued_packets };
+        let mut gone = Vec::new();
+        let routed = router.route(now, id, packet, |subscriber, delivery| {
+            if !outputs.deliver(now, subscriber, delivery) {
+                gone.push(subscriber);
+            }
+        });
+        gone.into_iter().for_each(|sink| self.remove_local(now, sink));
+        routed
+    }
+
+    fn outputs(&mut self) -> Outputs<'_> {
+        let Sfu { transports, sinks, unflushed, queued_packets, .. } = self;
+        Outputs { transports, sinks, unflushed, queued_packets }
     }
 
     /// Forwards a publisher's packet to its subscribers.
@@ -42,7 +84,6 @@ impl Sfu {
         let strict = self.config.strict_ivs;
         let ssrc = packet.header.ssrc;
         let Some(transport) = self.transports.get_mut(&id) else { return };
-        let Some((mid, rid)) = transport.stream_ids(ssrc) else { return };
         let Role::Publisher(publisher) = &mut transport.role else { return };
         if !std::mem::replace(&mut publisher.media_received, true) {
             self.events.push_back(MediaEvent::MediaStarted(id));
@@ -51,79 +92,31 @@ impl Sfu {
         if publisher.bitrate.add_and_check(now, bytes) && strict {
             return self.close_transport(now, id, CloseReason::BitrateExceeded);
         }
-        let Some(track) = publisher.tracks.iter_mut().find(|track| track.mid == mid) else { return };
-        let is_new_stream = !track.has_stream(ssrc);
-        if is_new_stream && !track.add_stream(now, ssrc, rid) {
-            return transport.restore_stream(ssrc);
-        }
-        let info = track.handle_packet(now, ssrc, packet.header.payload_type, &packet.payload);
-        let Some(info) = info else { return };
-        if let Some(reason) = ivs_limits::check_frame(info.frame).filter(|_| strict) {
+        let Some(source_packet) = transport.source_packet(packet) else { return transport.restore_stream(ssrc) };
+        let routed = self.route(now, id, &source_packet);
+        let routed = match routed {
+            Ok(routed) => routed,
+            Err(NotRouted::Unknown) => return,
+            Err(NotRouted::StreamRejected) => {
+                if let Some(transport) = self.transports.get_mut(&id) {
+                    transport.restore_stream(ssrc);
+                }
+                return;
+            }
+        };
+        if let Some(reason) = ivs_limits::check_frame(routed.frame).filter(|_| strict) {
             return self.close_transport(now, id, reason);
         }
-        let kind = track.kind;
-        if info.forward {
-            let subscribers = std::mem::take(&mut publisher.subscribers);
-            for subscriber in &subscribers {
-                self.enqueue(now, *subscriber, kind, info, packet);
-            }
-            if let Some(Role::Publisher(publisher)) = self.transports.get_mut(&id).map(|transport| &mut transport.role)
-            {
-                publisher.subscribers = subscribers;
-            }
+        if routed.is_new_stream
+            && let Some(transport) = self.transports.get_mut(&id)
+        {
+            transport.accept_stream(&source_packet);
         }
-        if is_new_stream && let Some(transport) = self.transports.get_mut(&id) {
-            transport.enable_nack(ssrc, packet.header.payload_type);
-        }
-        match self.send_key_frame_requests(now, id) || is_new_stream {
+        self.start_probes(now);
+        match self.send_key_frame_requests(now, id) || routed.is_new_stream {
             true => self.drive(now, id),
             // The library has nothing new to send.
             false => self.reschedule(now, id),
-        }
-    }
-
-    /// Queues a packet for a subscriber.
-    fn enqueue(
-        &mut self,
-        now: Instant,
-        subscriber: TransportId,
-        kind: MediaKind,
-        info: PacketInfo,
-        packet: &RtpPacket,
-    ) {
-        let Some(transport) = self.transports.get_mut(&subscriber).filter(|transport| transport.connected) else {
-            return;
-        };
-        let Role::Subscriber { tracks, .. } = &mut transport.role else { return };
-        let Some((_, track)) = tracks.iter_mut().find(|(of, _)| *of == kind) else { return };
-        let Some(mapping) = track.mapping(packet.header.payload_type) else { return };
-        let source = SourcePacket {
-            ssrc: packet.header.ssrc,
-            sequence_number: *packet.seq_no,
-            timestamp: packet.header.timestamp,
-            is_entry_point: info.is_entry_point,
-        };
-        let Some((sequence_number, timestamp)) = track.rewrite(now, source) else { return };
-        let vp8_patch = (info.codec == Codec::Vp8).then(|| track.vp8_patch(sequence_number, &packet.payload)).flatten();
-        let received = &packet.header.ext_vals;
-        let extensions = ExtensionValues {
-            audio_level: received.audio_level,
-            voice_activity: received.voice_activity,
-            video_orientation: received.video_orientation,
-            ..ExtensionValues::default()
-        };
-        let mut write = RtpWrite::new(mapping.to, sequence_number, timestamp, now, packet.payload.clone())
-            .marker(packet.header.marker)
-            .ext_vals(extensions)
-            .nackable(mapping.has_rtx && kind == MediaKind::Video);
-        if let Some(patch) = vp8_patch {
-            write = write.vp8_patch(patch);
-        }
-        let mid = track.mid;
-        transport.write_rtp(mid, write);
-        self.queued_packets += 1;
-        if transport.queued_at.replace(now).is_none() {
-            self.unflushed.push_back(subscriber);
         }
     }
 }

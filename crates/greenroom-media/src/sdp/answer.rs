@@ -62,16 +62,23 @@ impl Offer {
         }
         let mut out = String::with_capacity(library.len() + 256);
         push_line(&mut out, m_line);
-        let own_parameters = accepted.formats.first().and_then(|format| format.parameters.as_deref());
+        let own_parameters = |pt: &str| {
+            let format = accepted.formats.iter().find(|format| format.pt.to_string() == pt)?;
+            format.parameters.as_deref()
+        };
         for line in lines {
             let parameters = attribute(line, "fmtp").and_then(|value| value.split_once(' '));
             if attribute(line, "mid").is_some() {
                 push_line(&mut out, &format!("a=mid:{}", accepted.mid));
-            } else if let (Some((pt, _)), Some(own)) = (parameters, own_parameters) {
+            } else if let Some((pt, own)) = parameters.and_then(|(pt, _)| Some((pt, own_parameters(pt)?))) {
                 push_line(&mut out, &format!("a=fmtp:{pt} {own}"));
             } else if !self.is_omitted(line) {
                 push_line(&mut out, line);
             }
+        }
+        // The library answers the reports, which it does not negotiate.
+        for format in accepted.formats.iter().filter(|format| format.rrtr) {
+            push_line(&mut out, &format!("a=rtcp-fb:{} rrtr", format.pt));
         }
         candidates.iter().for_each(|candidate| push_line(&mut out, candidate));
         push_line(&mut out, "a=end-of-candidates");

@@ -34,12 +34,18 @@ pub(crate) struct RtpFormat {
     pub(crate) codec: Codec,
     /// Payload type of its RTX format (RFC 4588).
     pub(crate) rtx: Option<u8>,
+    /// Payload type of redundant audio with it (RFC 2198).
+    pub(crate) red: Option<u8>,
     /// H.264 `profile-level-id` and `packetization-mode`.
     pub(crate) h264: Option<(u32, u8)>,
     /// The `a=fmtp` parameters of the answer, where they replace the WebRTC library's.
     pub(crate) parameters: Option<String>,
     /// Whether the offer has transport-wide feedback for it.
     pub(crate) transport_cc: bool,
+    /// Whether the offer has requests for key frames for it (RFC 4585, RFC 5104).
+    pub(crate) key_frame_requests: bool,
+    /// Whether the offer has receiver reference time reports for it (RFC 3611, section 4.4).
+    pub(super) rrtr: bool,
 }
 
 /// A supported H.264 profile, in the order of preference: most widely decodable first.
@@ -168,9 +174,12 @@ pub(super) fn has_h264(section: &Section<'_>) -> bool {
 
 fn with_feedback(format: RtpFormat, section: &Section<'_>) -> RtpFormat {
     let pt = format.pt.to_string();
-    let mut feedback = section.values("rtcp-fb").filter_map(split_payload_type);
-    let transport_cc = feedback.any(|(number, value)| value == "transport-cc" && (number == pt || number == "*"));
-    RtpFormat { transport_cc, ..format }
+    let has = |name: &str| {
+        let mut feedback = section.values("rtcp-fb").filter_map(split_payload_type);
+        feedback.any(|(number, value)| value == name && (number == pt || number == "*"))
+    };
+    let key_frame_requests = has("nack pli") || has("ccm fir");
+    RtpFormat { transport_cc: has("transport-cc"), key_frame_requests, rrtr: has("rrtr"), ..format }
 }
 
 fn opus(offered: &[OfferedFormat<'_>], purpose: Purpose) -> Option<RtpFormat> {
@@ -181,10 +190,25 @@ fn opus(offered: &[OfferedFormat<'_>], purpose: Purpose) -> Option<RtpFormat> {
         pt: opus.pt,
         codec: Codec::Opus,
         rtx: None,
+        red: if purpose == Purpose::Subscribe { red(offered, opus.pt) } else { None },
         h264: None,
         parameters: Some(opus_parameters(opus, purpose)),
         transport_cc: false,
+        rrtr: false,
+        key_frame_requests: false,
     })
+}
+
+/// The payload type of redundant audio whose blocks all have this payload type.
+fn red(offered: &[OfferedFormat<'_>], opus: u8) -> Option<u8> {
+    let is_red = |format: &&OfferedFormat<'_>| {
+        let blocks = format.parameters.unwrap_or_default();
+        format.is("red", "48000")
+            && format.channels == Some("2")
+            && blocks.contains('/')
+            && blocks.split('/').all(|block| block.trim().parse() == Ok(opus))
+    };
+    offered.iter().find(is_red).map(|format| format.pt)
 }
 
 /// The Opus parameters of the answer. They mirror the client's: the server prefers to receive what a publisher offers,
@@ -222,7 +246,17 @@ fn video(offered: &[OfferedFormat<'_>], strict_ivs: bool) -> Vec<RtpFormat> {
         };
         offered.iter().find(is_rtx).map(|format| format.pt)
     };
-    let format = |pt, codec, h264| RtpFormat { pt, codec, rtx: rtx(pt), h264, parameters: None, transport_cc: false };
+    let format = |pt, codec, h264| RtpFormat {
+        pt,
+        codec,
+        rtx: rtx(pt),
+        red: None,
+        h264,
+        parameters: None,
+        transport_cc: false,
+        rrtr: false,
+        key_frame_requests: false,
+    };
     let mut chosen: Vec<RtpFormat> = Vec::new();
     let h264 = offered.iter().filter(|format| format.is("H264", "90000"));
     for (pt, (id, mode)) in h264.filter_map(|format| Some((format.pt, format.h264()?))) {

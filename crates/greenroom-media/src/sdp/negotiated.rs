@@ -2,8 +2,9 @@
 
 use super::MediaKind;
 use super::formats::Profile;
+use super::offer::Offer;
 use crate::Codec;
-use crate::down_track::PayloadTypeMapping;
+use crate::router::PayloadTypeMapping;
 use str0m::Rtc;
 use str0m::format::{Codec as Str0mCodec, PayloadParams};
 use str0m::media::{MediaKind as Str0mMediaKind, Mid, Pt};
@@ -14,6 +15,15 @@ pub(crate) struct NegotiatedSection {
     pub(crate) mid: Mid,
     pub(crate) kind: MediaKind,
     pub(crate) payloads: Vec<NegotiatedPayload>,
+    /// Whether the client offers to be asked for key frames.
+    pub(crate) takes_key_frame_requests: bool,
+}
+
+/// The payload types of a source's track.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFormats {
+    pub(crate) kind: MediaKind,
+    pub(crate) payloads: Vec<NegotiatedPayload>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -22,11 +32,19 @@ pub(crate) struct NegotiatedPayload {
     pub(crate) codec: Codec,
     has_rtx: bool,
     pub(crate) has_nack: bool,
+    /// Payload type of redundant audio (RFC 2198).
+    red: Option<Pt>,
     /// H.264 profile and `packetization-mode`.
     h264: Option<(Profile, u8)>,
 }
 
 impl NegotiatedPayload {
+    /// Of a source in this process, whose H.264 suits every decoder.
+    pub(crate) fn local(pt: u8, codec: Codec) -> NegotiatedPayload {
+        let h264 = (codec == Codec::H264).then_some((Profile::ConstrainedBaseline, 1));
+        NegotiatedPayload { pt: pt.into(), codec, has_rtx: false, has_nack: false, red: None, h264 }
+    }
+
     fn new(params: &PayloadParams) -> Option<NegotiatedPayload> {
         let spec = params.spec();
         let codec = match spec.codec {
@@ -42,6 +60,7 @@ impl NegotiatedPayload {
             codec,
             has_rtx: params.resend().is_some(),
             has_nack: params.fb_nack(),
+            red: params.red(),
             h264: profile.map(|profile| (profile, format.packetization_mode.unwrap_or(0))),
         })
     }
@@ -66,7 +85,7 @@ impl NegotiatedPayload {
 }
 
 /// The negotiated sections of an answer, in its order.
-pub(crate) fn negotiated_sections(rtc: &Rtc, answer: &str) -> Vec<NegotiatedSection> {
+pub(crate) fn negotiated_sections(rtc: &Rtc, offer: &Offer, answer: &str) -> Vec<NegotiatedSection> {
     let mids = answer.lines().filter_map(|line| line.strip_prefix("a=mid:"));
     let section = |mid: &str| {
         let media = rtc.media(Mid::from(mid.trim()))?;
@@ -75,10 +94,13 @@ pub(crate) fn negotiated_sections(rtc: &Rtc, answer: &str) -> Vec<NegotiatedSect
             Str0mMediaKind::Audio => MediaKind::Audio,
             Str0mMediaKind::Video => MediaKind::Video,
         };
+        let offered = offer.accepted.iter().filter(|section| section.kind == kind);
+        let mut formats = offered.flat_map(|section| &section.formats);
         Some(NegotiatedSection {
             mid: media.mid(),
             kind,
             payloads: params.filter_map(NegotiatedPayload::new).collect(),
+            takes_key_frame_requests: formats.any(|format| format.key_frame_requests),
         })
     };
     mids.filter_map(section).collect()
@@ -92,7 +114,7 @@ pub(crate) fn map_payload_types(
     let best_match = |from: &NegotiatedPayload| {
         let same = subscriber.iter().filter(|to| to.codec == from.codec);
         let to = same.min_by_key(|to| from.distance(to))?;
-        Some(PayloadTypeMapping { from: from.pt, to: to.pt, has_rtx: to.has_rtx })
+        Some(PayloadTypeMapping { from: *from.pt, to: *to.pt, has_rtx: to.has_rtx, red: to.red.map(|red| *red) })
     };
     publisher.iter().filter_map(best_match).collect()
 }

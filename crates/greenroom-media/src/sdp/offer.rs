@@ -16,8 +16,10 @@ use std::fmt::Write as _;
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 /// Valid RTP header extension IDs in the one-byte form (RFC 8285).
 const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
+/// Only a sender of video uses it.
+const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 /// RTP header extensions that are negotiated.
-const HEADER_EXTENSIONS: [&str; 7] = [
+const HEADER_EXTENSIONS: [&str; 8] = [
     "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
@@ -25,6 +27,7 @@ const HEADER_EXTENSIONS: [&str; 7] = [
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
     "urn:3gpp:video-orientation",
+    PLAYOUT_DELAY,
 ];
 
 /// Whether the client offers to send or to receive media.
@@ -170,7 +173,9 @@ impl AcceptedSection {
             Purpose::Publish => Streams::parse(section)?,
             Purpose::Subscribe => Streams::Single(None),
         };
-        let header_extensions = header_extensions(section);
+        let mut header_extensions = header_extensions(section);
+        let uses_playout_delay = purpose == Purpose::Subscribe && kind == MediaKind::Video;
+        header_extensions.retain(|(_, uri)| uses_playout_delay || *uri != PLAYOUT_DELAY);
         Ok(AcceptedSection { kind, mid: mid.to_owned(), formats, header_extensions, streams })
     }
 
@@ -179,7 +184,7 @@ impl AcceptedSection {
         let mut numbers = String::new();
         for format in &self.formats {
             let _ = write!(numbers, " {}", format.pt);
-            format.rtx.iter().for_each(|rtx| numbers.push_str(&format!(" {rtx}")));
+            format.rtx.iter().chain(&format.red).for_each(|number| numbers.push_str(&format!(" {number}")));
         }
         push_line(out, &format!("m={kind} 9 {PROTOCOL}{numbers}"));
         push_line(out, &format!("a=mid:{}", self.mid));
@@ -215,6 +220,10 @@ fn write_format(format: &RtpFormat, out: &mut String) {
     }
     if format.transport_cc {
         push_line(out, &format!("a=rtcp-fb:{pt} transport-cc"));
+    }
+    if let Some(red) = format.red {
+        push_line(out, &format!("a=rtpmap:{red} red/48000/2"));
+        push_line(out, &format!("a=fmtp:{red} {pt}/{pt}"));
     }
     if let Some(rtx) = format.rtx {
         push_line(out, &format!("a=rtpmap:{rtx} rtx/90000"));

@@ -2,7 +2,7 @@
 
 use super::{Section, push_line};
 use crate::OfferError;
-use crate::up_track::MAX_LAYERS;
+use crate::router::MAX_LAYERS;
 use std::collections::BTreeSet;
 
 /// The WebRTC library truncates RIDs to this many characters.
@@ -42,6 +42,15 @@ impl Streams {
         let secondary = |ssrc: &u32| groups.iter().any(|(_, ssrcs)| ssrcs[1..].contains(ssrc));
         let mut announced = section.values("ssrc").filter_map(|value| ssrc(value.split(' ').next()?));
         Ok(Streams::Single(announced.find(|ssrc| !secondary(ssrc)).map(|ssrc| (ssrc, rtx_of(ssrc)))))
+    }
+
+    /// Whether these are simulcast layers.
+    pub(crate) fn are_layers(&self) -> bool {
+        match self {
+            Streams::Rids { rids, .. } => rids.len() > 1,
+            Streams::Ssrcs(_) => true,
+            Streams::Single(_) => false,
+        }
     }
 
     /// Writes the attributes for the WebRTC library. It does not support `ssrc-group:SIM`; those layers are declared

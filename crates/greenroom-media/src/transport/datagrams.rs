@@ -2,19 +2,18 @@
 
 use super::retransmission::Decision;
 use super::{RTX_CACHE, ReceiverReport, Role, TransportEvent, WebRtcTransport, guarded, srtp};
-use crate::Transmit;
 use crate::failure::FailureReason;
+use crate::{MediaKind, Transmit};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use str0m::media::{Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::Ssrc;
 use str0m::stats::MediaEgressStats;
 use str0m::{Event, Input, Output, RtcError};
 
 /// Maximum timeouts that are handled in a row without delay.
-const MAX_IMMEDIATE_TIMEOUTS: usize = 64;
+const MAX_IMMEDIATE_TIMEOUTS: usize = 1024;
 /// Maximum streams recorded as authenticated.
 const MAX_AUTHENTICATED_SSRCS: usize = 16;
 
@@ -32,7 +31,7 @@ impl WebRtcTransport {
     ) -> Vec<TransportEvent> {
         let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else { return Vec::new() };
         let rtp_ssrc = rtp_ssrc(bytes);
-        if rtp_ssrc.is_some() && matches!(self.role, Role::Subscriber { .. }) {
+        if rtp_ssrc.is_some() && matches!(self.role, Role::Subscriber) {
             return Vec::new();
         }
         self.paths.record_received(source, bytes.len());
@@ -41,15 +40,23 @@ impl WebRtcTransport {
             self.progress.rtp_received();
         }
         let rtc = &mut self.rtc;
-        let accepted = guarded(|| {
-            let result = rtc.handle_input(Input::Receive(now, receive));
-            Ok::<_, String>(result.inspect_err(|error| tracing::debug!(%error, "datagram ignored")).is_ok())
-        });
+        let handle = || {
+            guarded(|| {
+                let result = rtc.handle_input(Input::Receive(now, receive));
+                Ok::<_, String>(result.inspect_err(|error| tracing::debug!(%error, "datagram ignored")).is_ok())
+            })
+        };
+        let (accepted, estimate) = match &mut self.feedback {
+            Some(feedback) if is_rtcp(bytes) => feedback.observe(now, bytes, handle),
+            _ => (handle(), None),
+        };
         match accepted {
             Ok(accepted) => self.progress.datagram_handled(now, bytes, accepted),
             Err(error) => return vec![TransportEvent::Failed(FailureReason::Internal, error)],
         }
-        let events = self.drive(now, out);
+        self.end_probe(now);
+        let mut events = self.drive(now, out);
+        events.extend(estimate.map(|estimate| TransportEvent::Estimate(Some(estimate))));
         if srtp::authenticated_packets() > authenticated_before {
             self.paths.record_authenticated(now, source);
         }
@@ -62,27 +69,6 @@ impl WebRtcTransport {
             self.restore_stream(ssrc);
         }
         events
-    }
-
-    /// Restores the stream that an unauthenticated packet with an unknown SSRC replaced. The library takes a section's
-    /// new stream from the packet's header before it checks the packet's integrity, and drops the former stream's
-    /// packets from then on.
-    pub(crate) fn restore_stream(&mut self, ssrc: Ssrc) {
-        let Role::Publisher(publisher) = &self.role else { return };
-        let layers = publisher.tracks.iter();
-        let layers = layers.flat_map(|track| track.streams().map(|(rid, ssrc)| (track.mid, rid, ssrc)));
-        let layers: Vec<(Mid, Option<Rid>, Ssrc)> = layers.collect();
-        let mut api = self.rtc.direct_api();
-        for (mid, rid, known) in layers {
-            let current = api.stream_rx_by_mid(mid, rid).map(|stream| (stream.ssrc(), stream.rtx()));
-            if let Some((current, rtx)) = current
-                && current == ssrc
-                && known != ssrc
-            {
-                api.remove_stream_rx(ssrc);
-                api.expect_stream_rx(known, rtx, mid, rid);
-            }
-        }
     }
 
     /// Encrypts queued packets. The library does so on a timeout; an explicit one saves a poll of all its other state.
@@ -142,7 +128,7 @@ impl WebRtcTransport {
             return out.push_back(Transmit { destination: transmit.destination, contents });
         }
         let destination = self.paths.active().unwrap_or(transmit.destination);
-        let rtp_ssrc = rtp_ssrc(&contents).filter(|_| matches!(self.role, Role::Subscriber { .. }));
+        let rtp_ssrc = rtp_ssrc(&contents).filter(|_| matches!(self.role, Role::Subscriber));
         if rtp_ssrc.is_some_and(|ssrc| !self.may_send_rtp(now, ssrc, contents.len()))
             || !self.paths.try_send(destination, contents.len())
         {
@@ -150,6 +136,9 @@ impl WebRtcTransport {
         }
         let is_rtp = rtp_ssrc.is_some();
         if is_rtp {
+            if let Some(feedback) = &mut self.feedback {
+                feedback.record_sent(now, &contents);
+            }
             self.packets += 1;
             self.bytes += contents.len() as u64;
         }
@@ -168,6 +157,8 @@ impl WebRtcTransport {
         };
         match self.retransmissions.decide(now, srtp::original_sequence_number(), bytes) {
             Decision::Send => true,
+            // The packets of a probe are repeated ones, too.
+            Decision::Duplicate if self.is_probing => true,
             Decision::Duplicate => false,
             Decision::OverBudget => {
                 // Clears the cache, so that the other requested packets are not even encrypted.
@@ -213,10 +204,22 @@ impl WebRtcTransport {
             }
             Event::MediaEgressStats(stats) => {
                 self.record_receiver_report(now, &stats);
-                None
+                let percent = (stats.loss? * 100.0).clamp(0.0, 100.0);
+                self.record_loss(now, &stats, percent);
+                Some(TransportEvent::LossReported(percent as u32))
             }
             Event::Closed => Some(TransportEvent::ClosedByClient),
             _ => None,
+        }
+    }
+
+    /// Adapts the playout delay of video to what a receiver report tells. `percent`: the share of lost packets.
+    fn record_loss(&mut self, now: Instant, stats: &MediaEgressStats, percent: f32) {
+        let is_video = self.sections.iter().any(|section| section.mid == stats.mid && section.kind == MediaKind::Video);
+        if let (true, Some(rtt), Some(remote)) = (is_video, stats.rtt, &stats.remote) {
+            let clock_rate = u64::from(MediaKind::Video.clock_rate());
+            let jitter = Duration::from_micros(u64::from(remote.jitter) * 1_000_000 / clock_rate);
+            self.playout_delay.record(now, percent, rtt, jitter);
         }
     }
 
@@ -245,6 +248,11 @@ impl WebRtcTransport {
             }
         }
     }
+}
+
+/// Whether a datagram is RTCP (RFC 5761, section 4).
+fn is_rtcp(bytes: &[u8]) -> bool {
+    matches!(bytes, [128..=191, second, ..] if matches!(second & 0x7f, 64..=95))
 }
 
 /// The SSRC in the header of an RTP packet; `None` for RTCP (RFC 5761) and other protocols.

@@ -8,14 +8,23 @@ use crate::{Codec, OfferError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
+use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
 use str0m::format::{Codec as Str0mCodec, CodecConfig, FormatParams};
 use str0m::media::{Frequency, Mid, Pt, Rid};
 use str0m::rtp::{Extension, ExtensionMap, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
+/// The first estimate of the library's estimator, which serves only to send the trains of
+/// [`probe`](super::WebRtcTransport::probe).
+const LIBRARY_ESTIMATE: Bitrate = Bitrate::kbps(600);
+
+/// The number of the header extension in the library's map, which takes that of the offer.
+const PLAYOUT_DELAY: u8 = 12;
+
 /// The WebRTC library's configuration for an offer, with only the accepted formats.
-pub(super) fn rtc_config(engine: &EngineConfig, offer: &Offer) -> RtcConfig {
+/// `estimate_bandwidth`: whether the bandwidth of a subscriber is estimated.
+pub(super) fn rtc_config(engine: &EngineConfig, offer: &Offer, estimate_bandwidth: bool) -> RtcConfig {
     let stats_interval = (engine.timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(2));
     let mut config = Rtc::builder()
         .clear_codecs()
@@ -24,10 +33,14 @@ pub(super) fn rtc_config(engine: &EngineConfig, offer: &Offer) -> RtcConfig {
         .set_dtls_cert(engine.certificate.clone())
         .set_crypto_provider(Arc::clone(&engine.crypto))
         .set_stats_interval(Some(stats_interval));
-    let formats = offer.accepted.iter().flat_map(|section| &section.formats);
-    formats.for_each(|format| add_format(config.codec_config(), format));
+    let formats: Vec<&RtpFormat> = offer.accepted.iter().flat_map(|section| &section.formats).collect();
+    formats.iter().for_each(|format| add_format(config.codec_config(), format, &formats));
     if offer.purpose == Purpose::Subscribe {
-        disable_transport_feedback(&mut config);
+        config.extension_map().set(PLAYOUT_DELAY, Extension::PlayoutDelay);
+        match estimate_bandwidth {
+            true => config = config.enable_bwe(Some(LIBRARY_ESTIMATE)),
+            false => disable_transport_feedback(&mut config),
+        }
     }
     if offer.is_demultiplexed_by_ssrc() {
         // With the MID extension, the library would accept any other stream as a layer.
@@ -36,10 +49,12 @@ pub(super) fn rtc_config(engine: &EngineConfig, offer: &Offer) -> RtcConfig {
     config
 }
 
-fn add_format(codecs: &mut CodecConfig, format: &RtpFormat) {
+/// `all`: the formats of the offer.
+fn add_format(codecs: &mut CodecConfig, format: &RtpFormat, all: &[&RtpFormat]) {
     let (pt, rtx) = (format.pt.into(), format.rtx.map(Pt::from));
     let opus = FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..FormatParams::default() };
     match (format.codec, format.h264) {
+        (Codec::Opus, _) if format.red.is_some() && may_be_redundant(format, all) => codecs.enable_opus(true, true),
         (Codec::Opus, _) => codecs.add_config(pt, rtx, Str0mCodec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), opus),
         (Codec::Vp8, _) => {
             codecs.add_config(pt, rtx, Str0mCodec::Vp8, Frequency::NINETY_KHZ, None, FormatParams::default());
@@ -51,8 +66,16 @@ fn add_format(codecs: &mut CodecConfig, format: &RtpFormat) {
     }
 }
 
-/// Disables transport-wide feedback of subscribers: they all get the same layer, so it would have no effect, and its
-/// twenty reports per second would cost more than a quarter of the engine's work for a subscriber.
+/// Whether redundant audio can be negotiated: the library has it only with payload types of its own, which it changes to those of
+/// the offer, and which no other format must have.
+fn may_be_redundant(opus: &RtpFormat, all: &[&RtpFormat]) -> bool {
+    let mut others = all.iter().filter(|format| format.pt != opus.pt);
+    let own = [111, 63];
+    !others.any(|format| own.contains(&format.pt) || format.rtx.is_some_and(|rtx| own.contains(&rtx)))
+}
+
+/// Disables transport-wide feedback of a subscriber: without layers to choose from it would have no effect, and its twenty
+/// reports per second would cost more than a quarter of the engine's work for a subscriber.
 fn disable_transport_feedback(config: &mut RtcConfig) {
     let mut params = config.codec_config().params().to_vec();
     params.iter_mut().for_each(|params| params.set_fb_transport_cc(false));

@@ -4,7 +4,7 @@
 //! The provider's factories are `'static`, so the observations are thread-local. They are read right after the library
 //! call that made them, on the same thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use str0m::crypto::{
     AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoError, CryptoProvider, SrtpProvider,
     SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
@@ -12,6 +12,7 @@ use str0m::crypto::{
 
 thread_local! {
     static DECRYPTED_PACKETS: Cell<u64> = const { Cell::new(0) };
+    static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
     static LAST_PAYLOAD_START: Cell<[u8; 2]> = const { Cell::new([0; 2]) };
 }
 
@@ -24,6 +25,16 @@ pub(super) fn authenticated_packets() -> u64 {
 /// (RFC 4588, section 4).
 pub(super) fn original_sequence_number() -> u16 {
     u16::from_be_bytes(LAST_PAYLOAD_START.get())
+}
+
+/// Starts to capture the plaintext of the next packet that is decrypted on this thread, without its header.
+pub(super) fn capture_next() {
+    CAPTURED.set(Some(Vec::new()));
+}
+
+/// The plaintext captured since [`capture_next`]; empty if no packet was decrypted.
+pub(super) fn take_captured() -> Vec<u8> {
+    CAPTURED.take().unwrap_or_default()
 }
 
 /// The library's crypto provider with observed SRTP ciphers.
@@ -39,13 +50,15 @@ fn observe_encryption(input: &[u8]) {
     LAST_PAYLOAD_START.set(input.first_chunk().copied().unwrap_or_default());
 }
 
-/// Counts a decrypted packet. GCM authenticates while decrypting; AES-CM packets are decrypted only after their HMAC
+/// Counts a decrypted packet, and captures its plaintext if that was asked for. GCM authenticates while decrypting; AES-CM packets are decrypted only after their HMAC
 /// was verified.
-fn observe_decryption<T>(result: Result<T, CryptoError>) -> Result<T, CryptoError> {
-    if result.is_ok() {
-        DECRYPTED_PACKETS.set(DECRYPTED_PACKETS.get() + 1);
-    }
-    result
+fn observe_decryption(plaintext: &[u8]) {
+    DECRYPTED_PACKETS.set(DECRYPTED_PACKETS.get() + 1);
+    CAPTURED.with_borrow_mut(|captured| {
+        if let Some(captured) = captured.as_mut().filter(|captured| captured.is_empty()) {
+            captured.extend_from_slice(plaintext);
+        }
+    });
 }
 
 #[derive(Debug)]
@@ -101,7 +114,9 @@ impl Aes128CmSha1_80Cipher for ObservedCipher<dyn Aes128CmSha1_80Cipher> {
     }
 
     fn decrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
-        observe_decryption(self.0.decrypt(iv, input, output))
+        self.0.decrypt(iv, input, output)?;
+        observe_decryption(output.get(..input.len()).unwrap_or_default());
+        Ok(())
     }
 }
 
@@ -118,7 +133,9 @@ impl AeadAes128GcmCipher for ObservedCipher<dyn AeadAes128GcmCipher> {
         input: &[u8],
         output: &mut [u8],
     ) -> Result<usize, CryptoError> {
-        observe_decryption(self.0.decrypt(iv, aads, input, output))
+        let length = self.0.decrypt(iv, aads, input, output)?;
+        observe_decryption(output.get(..length).unwrap_or_default());
+        Ok(length)
     }
 }
 
@@ -135,6 +152,8 @@ impl AeadAes256GcmCipher for ObservedCipher<dyn AeadAes256GcmCipher> {
         input: &[u8],
         output: &mut [u8],
     ) -> Result<usize, CryptoError> {
-        observe_decryption(self.0.decrypt(iv, aads, input, output))
+        let length = self.0.decrypt(iv, aads, input, output)?;
+        observe_decryption(output.get(..length).unwrap_or_default());
+        Ok(length)
     }
 }

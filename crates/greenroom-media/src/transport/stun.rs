@@ -4,7 +4,7 @@ use super::{WebRtcTransport, guarded};
 use crate::Transmit;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use str0m::Input;
 use str0m::ice::{StunMessage, TransId};
 use str0m::net::{Protocol, Receive};
@@ -13,6 +13,10 @@ use str0m::net::{Protocol, Receive};
 const MAX_TRANSACTIONS: usize = 32;
 /// ICE priority of the server's path checks: that of a peer-reflexive candidate (RFC 8445, section 5.1.2).
 const CHECK_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
+
+/// A client that was silent for this long is asked for its consent. Browsers send reports and checks more often.
+const CONSENT_SILENCE: Duration = Duration::from_millis(2_500);
+const CONSENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 impl WebRtcTransport {
     /// Whether a binding request is authenticated by this client's credentials and is no replay from another address.
@@ -42,9 +46,29 @@ impl WebRtcTransport {
     /// Sends a binding request to an address that needs validation. ICE-lite agents need not check paths, but full
     /// agents answer them. If a check is lost, the client's next request triggers another.
     pub(crate) fn check_path(&mut self, now: Instant, address: SocketAddr, out: &mut VecDeque<Transmit>) {
-        if !self.paths.needs_check(now, address) {
-            return;
+        if self.paths.needs_check(now, address) {
+            self.send_check(address, out);
         }
+    }
+
+    /// When a silent client is asked next whether it still consents to being sent media (RFC 7675).
+    pub(crate) fn next_consent_check(&self) -> Option<Instant> {
+        let after_silence = self.last_activity + CONSENT_SILENCE;
+        let next = self.last_consent_check.map_or(after_silence, |at| after_silence.max(at + CONSENT_CHECK_INTERVAL));
+        self.paths.active().filter(|_| self.connected).map(|_| next)
+    }
+
+    /// Asks a silent client whether it still consents, if that is due. Its answer is activity.
+    pub(crate) fn check_consent(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        if let Some(address) = self.paths.active()
+            && self.next_consent_check().is_some_and(|at| at <= now)
+        {
+            self.last_consent_check = Some(now);
+            self.send_check(address, out);
+        }
+    }
+
+    fn send_check(&mut self, address: SocketAddr, out: &mut VecDeque<Transmit>) {
         self.checks += 1;
         let hmac = |key: &[u8], parts: &[&[u8]]| self.crypto.sha1_hmac_provider.sha1_hmac(key, parts);
         let digest = hmac(&self.check_key, &[&self.checks.to_be_bytes()]);
@@ -62,7 +86,7 @@ impl WebRtcTransport {
         out.push_back(Transmit { destination: address, contents });
     }
 
-    /// Handles a response to a path check: makes its source the active path.
+    /// Handles a response to a path or consent check: makes its source the active path.
     pub(crate) fn handle_path_response(
         &mut self,
         now: Instant,
@@ -75,7 +99,9 @@ impl WebRtcTransport {
         if !is_response || !message.verify(self.remote.1.as_bytes(), hmac) {
             return;
         }
-        tracing::debug!(from = ?self.paths.active(), to = %source, "media path changed");
+        if self.paths.active() != Some(source) {
+            tracing::debug!(from = ?self.paths.active(), to = %source, "media path changed");
+        }
         self.last_activity = now;
         self.paths.record_authenticated(now, source);
         self.paths.validate(source);

@@ -64,6 +64,12 @@ pub struct FrameSource {
     pub size: (u32, u32),
     /// Payload bytes of a packet besides its label.
     pub payload_size: usize,
+    /// Packets of an H.264 frame, at least two; a key frame has one more.
+    pub packets: u8,
+    /// How long after its capture a frame is sent.
+    pub late: Duration,
+    /// Frames from one key frame to the next of a source that ignores requests.
+    pub gop: Option<u32>,
     /// Whether delta frames have B slices.
     pub b_frames: bool,
     pub frame: u32,
@@ -83,6 +89,9 @@ impl FrameSource {
             rid: None,
             size: (640, 480),
             payload_size: 100,
+            packets: 2,
+            late: Duration::ZERO,
+            gop: None,
             b_frames: false,
             frame: 0,
             sequence_number: 1,
@@ -91,11 +100,14 @@ impl FrameSource {
         }
     }
 
-    /// Sends one frame: a key frame if it is the first or one was requested.
+    /// Sends one frame: a key frame if it is the first, one was requested, or a group ends.
     pub fn send_frame(&mut self, sim: &mut Simulation) {
         let client = &mut sim.clients[self.client];
         let requests = client.key_frame_requests.len();
-        let key = self.frame == 0 || requests > self.answered;
+        let key = match self.gop {
+            Some(frames) => self.frame.is_multiple_of(frames),
+            None => self.frame == 0 || requests > self.answered,
+        };
         self.answered = requests;
         let payloads = match self.codec {
             Codec::Opus => vec![[vec![0xfc; self.payload_size], label(self.frame, 0, 1, true)].concat()],
@@ -106,7 +118,7 @@ impl FrameSource {
         let pt = payload_type(client, self.codec);
         let count = payloads.len();
         for (index, payload) in payloads.into_iter().enumerate() {
-            let write = RtpWrite::new(pt, self.sequence_number.into(), self.timestamp, sim.now, payload)
+            let write = RtpWrite::new(pt, self.sequence_number.into(), self.timestamp, sim.now - self.late, payload)
                 .marker(index + 1 == count)
                 .nackable(self.codec != Codec::Opus);
             client.rtc.direct_api().stream_tx_by_mid(mid, self.rid).unwrap().write_rtp(write);
@@ -118,21 +130,28 @@ impl FrameSource {
 
     fn h264(&self, key: bool) -> Vec<Vec<u8>> {
         let fill = vec![0x11; self.payload_size];
-        let label = |index, count| label(self.frame, index, count, key);
+        let packets = self.packets;
         match key {
-            // SPS, then an IDR slice in two fragments (FU-A).
-            true => vec![
-                [sps(self.size.0, self.size.1), label(0, 3)].concat(),
-                [vec![0x7c, 0x85, 0x88], fill.clone(), label(1, 3)].concat(),
-                [vec![0x7c, 0x45], fill, label(2, 3)].concat(),
-            ],
+            // SPS, then an IDR slice in fragments (FU-A).
+            true => {
+                let label = |index| label(self.frame, index, packets + 1, key);
+                let mut payloads = vec![[sps(self.size.0, self.size.1), label(0)].concat()];
+                for index in 1..=packets {
+                    let head = match index {
+                        1 => vec![0x7c, 0x85, 0x88],
+                        _ if index == packets => vec![0x7c, 0x45],
+                        _ => vec![0x7c, 0x05],
+                    };
+                    payloads.push([head, fill.clone(), label(index)].concat());
+                }
+                payloads
+            }
             // first_mb_in_slice 0, slice_type 0 (P) or 1 (B).
             false => {
-                let slice = if self.b_frames { 0b1010_0000 } else { 0b1100_0000 };
-                vec![
-                    [vec![0x41, slice], fill.clone(), label(0, 2)].concat(),
-                    [vec![0x41, 0b0101_1000], fill, label(1, 2)].concat(),
-                ]
+                let first = if self.b_frames { 0b1010_0000 } else { 0b1100_0000 };
+                let slice = |index| if index == 0 { first } else { 0b0101_1000 };
+                let label = |index| label(self.frame, index, packets, key);
+                (0..packets).map(|index| [vec![0x41, slice(index)], fill.clone(), label(index)].concat()).collect()
             }
         }
     }

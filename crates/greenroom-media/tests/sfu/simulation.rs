@@ -138,8 +138,21 @@ impl Simulation {
         publisher: usize,
         kinds: &[&'static str],
     ) -> Result<usize, OfferError> {
+        self.subscribe_client(config, self.clients[publisher].id, kinds)
+    }
+
+    /// Adds a subscriber of a source that is none of the clients.
+    pub fn subscribe_to(&mut self, source: TransportId, kinds: &[&'static str]) -> Result<usize, OfferError> {
+        self.subscribe_client(config(), source, kinds)
+    }
+
+    fn subscribe_client(
+        &mut self,
+        config: RtcConfig,
+        publisher: TransportId,
+        kinds: &[&'static str],
+    ) -> Result<usize, OfferError> {
         let (mut client, offer, pending) = self.client(config, kinds, Direction::RecvOnly, None);
-        let publisher = self.clients[publisher].id;
         client.answer = self.sfu.subscribe(self.now, client.id, publisher, &offer)?;
         let answer = SdpAnswer::from_sdp_string(&client.answer).unwrap();
         client.rtc.sdp_api().accept_answer(pending, answer).unwrap();

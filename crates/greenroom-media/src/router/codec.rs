@@ -3,15 +3,16 @@
 mod h264;
 mod vp8;
 
-use super::Codec;
+use super::packet::Vp8Counters;
+use crate::Codec;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct FrameInfo {
+pub(crate) struct FrameInfo {
     /// A frame that can be decoded without earlier ones starts in this packet.
-    pub(super) is_key: bool,
+    pub(crate) is_key: bool,
     /// Width and height in pixels, where the packet has them.
-    pub(super) resolution: Option<(u32, u32)>,
-    pub(super) is_b_frame: bool,
+    pub(crate) resolution: Option<(u32, u32)>,
+    pub(crate) is_b_frame: bool,
 }
 
 /// Inspects an RTP payload. Every audio packet is a key frame.
@@ -21,4 +22,9 @@ pub(super) fn inspect(codec: Codec, payload: &[u8]) -> FrameInfo {
         Codec::H264 => h264::inspect(payload),
         Codec::Vp8 => vp8::inspect(payload),
     }
+}
+
+/// The counters of a VP8 payload's descriptor, if it has a picture ID.
+pub(super) fn vp8_counters(payload: &[u8]) -> Option<Vp8Counters> {
+    vp8::counters(payload)
 }

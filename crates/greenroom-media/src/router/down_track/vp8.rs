@@ -1,8 +1,10 @@
 //! Rewrites the picture IDs of VP8 payload descriptors (RFC 7741) so that they stay continuous across source switches:
 //! receivers drop frames whose counters jump.
 
-use str0m::rtp::{Vp8Descriptor, Vp8Patch};
+use crate::router::codec::vp8_counters;
+use crate::router::packet::Vp8Counters;
 
+/// Counters, or what is added to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counters {
     /// `PictureID`, 15 bits.
@@ -25,11 +27,9 @@ impl Vp8Rewriter {
         self.offset = None;
     }
 
-    /// The changes to a packet's descriptor. `is_newest`: no packet with a higher sequence number was sent.
-    pub(super) fn patch(&mut self, payload: &[u8], is_newest: bool) -> Option<Vp8Patch> {
-        let descriptor = Vp8Descriptor::parse(payload).ok()?;
-        let picture_id = descriptor.picture_id()?;
-        let tl0_pic_idx = descriptor.tl0_pic_idx();
+    /// The counters for a packet's descriptor. `is_newest`: no packet with a higher sequence number was sent.
+    pub(super) fn rewrite(&mut self, payload: &[u8], is_newest: bool) -> Option<Vp8Counters> {
+        let Vp8Counters { picture_id, tl0_pic_idx } = vp8_counters(payload)?;
         let offset = *self.offset.get_or_insert_with(|| match self.last {
             None => Counters { picture_id: 0, tl0_pic_idx: 0 },
             Some(last) => Counters {
@@ -44,11 +44,6 @@ impl Vp8Rewriter {
         if is_newest {
             self.last = Some(rewritten);
         }
-        let patch = |picture_id| match tl0_pic_idx {
-            Some(_) => descriptor.patch().picture_id(picture_id).tl0_pic_idx(rewritten.tl0_pic_idx).build(),
-            None => descriptor.patch().picture_id(picture_id).build(),
-        };
-        // A descriptor with a 7-bit picture ID has no space for 15 bits.
-        patch(rewritten.picture_id).or_else(|_| patch(rewritten.picture_id & 0x7f)).ok()
+        Some(Vp8Counters { picture_id: rewritten.picture_id, tl0_pic_idx: tl0_pic_idx.map(|_| rewritten.tl0_pic_idx) })
     }
 }

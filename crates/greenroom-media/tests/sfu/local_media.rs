@@ -1,0 +1,156 @@
+//! Sources and sinks in the process of the engine.
+
+use crate::frame_source::{FrameSource, decodable, frames, send_frames, sps, streaming};
+use crate::simulation::{Simulation, config, three_layers};
+use greenroom_media::{Codec, KeyFrameRequest, MediaKind, MediaPacket, MediaTrack, OfferError, TransportId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use str0m::format::Codec as Str0mCodec;
+use tokio::sync::mpsc;
+
+const SINK: TransportId = TransportId(900);
+const SOURCE: TransportId = TransportId(901);
+const TRACKS: [MediaTrack; 2] = [
+    MediaTrack { kind: MediaKind::Audio, codec: Codec::Opus },
+    MediaTrack { kind: MediaKind::Video, codec: Codec::H264 },
+];
+
+#[test]
+fn a_sink_receives_what_a_publisher_sends() {
+    let (mut sim, mut source, publisher, subscriber) = streaming(201);
+    let mut sink = sim.sfu.add_sink(sim.now, SINK, sim.clients[publisher].id, 1_000).unwrap();
+    assert_eq!(sink.tracks().iter().map(|track| track.codec).collect::<Vec<_>>(), [Codec::Opus, Codec::H264]);
+    let before = sim.clients[publisher].key_frame_requests.len();
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(2));
+    assert!(sim.clients[publisher].key_frame_requests.len() > before, "a key frame is requested at once");
+    let packets: Vec<_> = std::iter::from_fn(|| sink.try_recv()).collect();
+    assert!(packets.len() > 100, "{}", packets.len());
+    assert_eq!(packets[0].payload[0] & 0x1f, 7, "the first packet is that of a key frame");
+    let gaps = packets.windows(2).filter(|pair| pair[1].sequence_number != pair[0].sequence_number + 1).count();
+    assert_eq!(gaps, 0);
+    assert!(packets.is_sorted_by_key(|packet| packet.captured));
+    assert_eq!(sink.dropped(), 0);
+    // The other subscriber sees no difference.
+    assert_eq!(decodable(&sim.clients[subscriber]) as usize, frames(&sim.clients[subscriber], "video").len());
+
+    sim.sfu.close(sim.now, sim.clients[publisher].id);
+    assert!(sink.try_recv().is_none());
+    assert_eq!(
+        sim.sfu.add_sink(sim.now, SINK, sim.clients[publisher].id, 9).err(),
+        Some(OfferError::PublisherNotFound)
+    );
+}
+
+#[test]
+fn a_sink_that_does_not_read_loses_packets_and_delays_no_one() {
+    let (mut sim, mut source, publisher, subscriber) = streaming(202);
+    let mut sink = sim.sfu.add_sink(sim.now, SINK, sim.clients[publisher].id, 10).unwrap();
+    send_frames(&mut sim, &mut [&mut source], Duration::from_secs(2));
+    assert_eq!(std::iter::from_fn(|| sink.try_recv()).count(), 10);
+    assert!(sink.dropped() > 90, "{}", sink.dropped());
+    assert_eq!(decodable(&sim.clients[subscriber]) as usize, frames(&sim.clients[subscriber], "video").len());
+    // The gap shows in the sequence numbers.
+    send_frames(&mut sim, &mut [&mut source], Duration::from_millis(100));
+    assert!(sink.try_recv().unwrap().sequence_number > 1_090);
+    // A sink that is gone is forgotten, so that its id can be used again.
+    drop(sink);
+    send_frames(&mut sim, &mut [&mut source], Duration::from_millis(100));
+    assert!(sim.sfu.add_sink(sim.now, SINK, sim.clients[publisher].id, 10).is_ok());
+}
+
+#[test]
+fn a_sink_sees_one_stream_of_a_simulcast_publisher() {
+    let mut sim = Simulation::new(203);
+    let publisher = sim.publish_with(config(), &["video"], Some(three_layers())).unwrap();
+    sim.run_ms(1_000);
+    let layer = |rid: &str, size, sequence_number| FrameSource {
+        rid: Some(rid.into()),
+        size,
+        sequence_number,
+        ..FrameSource::new(publisher, Str0mCodec::H264)
+    };
+    let (mut low, mut high) = (layer("low", (320, 180), 10), layer("hi", (1280, 720), 20_000));
+    send_frames(&mut sim, &mut [&mut low, &mut high], Duration::from_secs(1));
+    let mut sink = sim.sfu.add_sink(sim.now, SINK, sim.clients[publisher].id, 1_000).unwrap();
+    send_frames(&mut sim, &mut [&mut low, &mut high], Duration::from_secs(1));
+    send_frames(&mut sim, &mut [&mut low], Duration::from_secs(2));
+    let packets: Vec<_> = std::iter::from_fn(|| sink.try_recv()).collect();
+    let numbers: BTreeSet<_> = packets.iter().map(|packet| packet.sequence_number).collect();
+    assert_eq!(numbers.last().unwrap() - numbers.first().unwrap() + 1, numbers.len() as u64);
+    assert!(packets.iter().any(|packet| packet.payload.starts_with(&sps(1280, 720))));
+    assert!(packets.iter().any(|packet| packet.payload.starts_with(&sps(320, 180))));
+    let timestamps: Vec<_> = packets.iter().map(|packet| packet.timestamp).collect();
+    assert!(timestamps.is_sorted());
+}
+
+fn packet(sim: &Simulation, track: usize, number: u64, payload: Vec<u8>) -> MediaPacket {
+    let clock_rate = u64::from(TRACKS[track].kind.clock_rate());
+    let timestamp = (sim.at().as_micros() as u64 * clock_rate / 1_000_000) as u32;
+    let captured = sim.now;
+    MediaPacket { track, layer: 0, sequence_number: number, timestamp, marker: true, captured, payload: payload.into() }
+}
+
+/// A frame with the label of [`FrameSource`].
+fn frame(number: u32, key: bool) -> Vec<u8> {
+    let head = if key { sps(640, 480) } else { vec![0x41, 0b1100_0000] };
+    let label = [&number.to_be_bytes()[..], &[0, 1, u8::from(key), 0x5a]].concat();
+    [head, label].concat()
+}
+
+#[test]
+fn a_source_is_subscribed_to_as_a_publisher_is() {
+    let mut sim = Simulation::new(204);
+    let (requests, mut requested) = mpsc::channel(8);
+    sim.sfu.add_source(sim.now, SOURCE, &TRACKS, Some(requests)).unwrap();
+    assert!(sim.sfu.add_source(sim.now, SOURCE, &TRACKS, None).is_err(), "the id is in use");
+    let subscriber = sim.subscribe_to(SOURCE, &["audio", "video"]).unwrap();
+    sim.run_ms(500);
+    assert!(sim.clients[subscriber].connected);
+    let mut key = true;
+    for number in 0..60 {
+        let sound = packet(&sim, 0, number, vec![0xfc; 40]);
+        sim.sfu.push(sim.now, SOURCE, sound);
+        let picture = packet(&sim, 1, 5 + number, frame(number as u32, key));
+        sim.sfu.push(sim.now, SOURCE, picture);
+        sim.run_ms(33);
+        key = false;
+        while let Ok(request) = requested.try_recv() {
+            assert_eq!(request, KeyFrameRequest { track: 1, layer: 0 });
+            key = true;
+        }
+    }
+    let client = &sim.clients[subscriber];
+    assert!(decodable(client) >= 58, "{}", decodable(client));
+    assert!(client.packets.iter().filter(|(_, packet)| packet.payload.len() == 40).count() >= 59);
+    // Packets of what is not there are dropped.
+    let unknown = packet(&sim, 1, 999, frame(99, true));
+    sim.sfu.push(sim.now, SOURCE, MediaPacket { track: 7, ..unknown.clone() });
+    sim.sfu.push(sim.now, TransportId(77), unknown);
+    sim.sfu.close(sim.now, SOURCE);
+    sim.run_ms(500);
+    assert!(sim.clients[subscriber].closed);
+    assert!(sim.subscribe_to(SOURCE, &["video"]).is_err());
+}
+
+#[test]
+fn a_source_without_key_frames_on_request_shows_a_picture_at_once() {
+    let mut sim = Simulation::new(205);
+    sim.sfu.add_source(sim.now, SOURCE, &TRACKS, None).unwrap();
+    let mut number = 0;
+    let mut send = |sim: &mut Simulation, frames: u32| {
+        for _ in 0..frames {
+            let picture = packet(sim, 1, u64::from(number), frame(number, number.is_multiple_of(90)));
+            sim.sfu.push(sim.now, SOURCE, picture);
+            number += 1;
+            sim.run_ms(33);
+        }
+    };
+    send(&mut sim, 60);
+    let subscriber = sim.subscribe_to(SOURCE, &["audio", "video"]).unwrap();
+    send(&mut sim, 15);
+    let client = &sim.clients[subscriber];
+    assert!(frames(client, "video").contains_key(&0));
+    assert!(decodable(client) >= 72, "{}", decodable(client));
+    let mut sink = sim.sfu.add_sink(sim.now, SINK, SOURCE, 1_000).unwrap();
+    assert!(std::iter::from_fn(|| sink.try_recv()).count() >= 74);
+}
