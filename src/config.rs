@@ -3,6 +3,7 @@
 mod events;
 mod ice;
 mod media_limits;
+mod public_host;
 mod quotas;
 mod regions;
 mod store;
@@ -12,6 +13,7 @@ mod testing;
 pub use events::EventArgs;
 pub use ice::{IceArgs, IceServer, TurnCredentials};
 pub use media_limits::MediaLimitArgs;
+pub use public_host::PublicHost;
 pub use quotas::{AccountQuotas, Quotas};
 pub use regions::Regions;
 pub use store::{DatabaseArgs, DatabaseCheck, Listen, Pooler, StoreArgs, Synchronous, Url};
@@ -171,9 +173,12 @@ pub struct ParticipantArgs {
     /// UDP address for media, one port for all participants (default: the address of --listen, next port)
     #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS", value_parser = address)]
     pub media_addr: Option<SocketAddr>,
-    /// Public IP addresses to advertise for media, comma-separated (required behind NAT or on 0.0.0.0)
-    #[arg(long, env = "GREENROOM_MEDIA_PUBLIC_IP", value_name = "IP,…", value_delimiter = ',')]
-    pub media_public_ip: Vec<IpAddr>,
+    /// Public IP addresses or DNS names to advertise for media, comma-separated (default: those of --media-addr)
+    ///
+    /// Required behind NAT. Names are resolved once, at start, to all their addresses of the families of --media-addr. If
+    /// --media-addr is 0.0.0.0 or [::], the default is the addresses of all network interfaces.
+    #[arg(long, env = "GREENROOM_MEDIA_PUBLIC_IP", value_name = "HOST,…", value_delimiter = ',')]
+    pub media_public_ip: Vec<PublicHost>,
     /// ICE servers.
     #[command(flatten)]
     pub ice: IceArgs,

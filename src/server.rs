@@ -13,6 +13,7 @@ pub use error::ServerError;
 pub(crate) use http::open_tls;
 pub use http::settings as http_settings;
 pub(crate) use master_key::{KeySource, begin_replacement, finish_replacement};
+pub(crate) use media::resolve as resolve_media_hosts;
 pub(crate) use settings::{options, validate};
 
 use crate::api::{ApiState, StreamLimits};
@@ -31,7 +32,7 @@ use crate::store::Db;
 use crate::testing::{Settings as TestSettings, TestState};
 use routes::Routes;
 use settings::{Valid, app_settings, is_proxied, seconds};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -69,6 +70,7 @@ struct Prepared {
     targets: Arc<Config>,
     served: Served,
     sockets: Sockets,
+    public_ips: Vec<IpAddr>,
 }
 
 /// The sockets of a server with their addresses.
@@ -101,9 +103,10 @@ impl Server {
         let served = args.telemetry.served(args.listen, is_proxied(&args));
         // Ports are bound before the store is opened, so that a port in use leaves no files behind.
         let sockets = Sockets::bind(&args, served).await?;
+        let public_ips = media::resolve(&args.participants.media_public_ip, sockets.media.1.ip()).await?;
         let key_file = source.missing_file();
         let db = Db::open(&options(&args.store)).await?;
-        let prepared = Prepared { source, given, rates, tls, targets, served, sockets };
+        let prepared = Prepared { source, given, rates, tls, targets, served, sockets, public_ips };
         // Boxed: a start's future is large, and its caller may have little stack.
         let started = Box::pin(Self::start_on(&db, args, prepared, clock, ids)).await;
         if started.is_err() && db.is_new_file() {
@@ -120,7 +123,7 @@ impl Server {
         clock: Clock,
         ids: Ids,
     ) -> Result<Server, ServerError> {
-        let Prepared { source, given, rates, tls, targets, served, sockets } = prepared;
+        let Prepared { source, given, rates, tls, targets, served, sockets, public_ips } = prepared;
         let limit = seconds(args.database.database_check_seconds);
         db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
         let metrics = Arc::new(metrics::new(served, db, args.testing.test_api != TestApi::Off));
@@ -138,7 +141,7 @@ impl Server {
         let settings = app_settings(&args, address, rates);
         let app = App::new(db, metrics.clone(), clock.clone(), ids, secret, settings);
         let signaling_settings = media::signaling_settings(&args.participants);
-        let (connections, maintenance) = media::start(&args, media_socket, &app)?;
+        let (connections, maintenance) = media::start(&args, public_ips, media_socket, &app)?;
         nodes::start(&app).await.map_err(|fault| match app.db().health().disk_failure() {
             Some(cause) => ServerError::Unwritable(cause),
             None => ServerError::Node(fault),
@@ -187,6 +190,11 @@ impl Server {
     /// The service, to send requests to it without a socket.
     pub fn service(&self) -> HttpService {
         self.service.clone()
+    }
+
+    /// The addresses that are advertised for media.
+    pub fn media_candidates(&self) -> Vec<SocketAddr> {
+        self.connections.media_candidates().udp.clone()
     }
 
     /// The URL of the API on this machine.

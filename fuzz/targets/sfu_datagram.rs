@@ -73,7 +73,7 @@ impl World {
                 self.sfu.handle_datagram(self.now, self.at, &bytes);
             }
             while let Some(transmit) = self.sfu.poll_transmit() {
-                assert_ne!(transmit.destination, stranger());
+                assert_ne!(transmit.path.remote, stranger());
                 let receive = Receive::new(Protocol::Udp, server(), self.at, &transmit.contents).unwrap();
                 let _ = self.client.handle_input(Input::Receive(self.now, receive));
             }

@@ -7,7 +7,7 @@ use crate::config::{ServeArgs, Switch, Url};
 use crate::events;
 use crate::http::tls::Tls;
 use crate::ids::Ids;
-use crate::server::{Server, ServerError, reachable};
+use crate::server::{Server, ServerError};
 use crate::telemetry;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -81,8 +81,8 @@ impl Summary {
         let metrics = server.metrics_url.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
         let mut media = format!("udp://{}", server.media);
         if self.advertises_listen_address && server.media.ip().is_unspecified() {
-            let advertised = reachable(server.media);
-            media += &format!(", advertised as {advertised}: set --media-public-ip for clients on other machines");
+            let advertised: Vec<_> = server.media_candidates().iter().map(|address| address.ip().to_string()).collect();
+            media += &format!(", advertised as {}: set --media-public-ip behind NAT", advertised.join(", "));
         }
         format!(
             "greenroom {VERSION} answers the Amazon IVS Real-Time API\n\

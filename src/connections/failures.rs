@@ -161,8 +161,10 @@ impl Connections {
     }
 
     fn failure_report(&self, failure: Failure) -> Report {
-        let addresses = self.media.candidates().iter().map(SocketAddr::to_string);
-        let candidates = addresses.collect::<Vec<_>>().join(", ");
+        let advertised = self.media.candidates();
+        let udp = advertised.udp.iter().map(SocketAddr::to_string);
+        let tcp = advertised.tcp.iter().map(|address| format!("{address}/tcp"));
+        let candidates = udp.chain(tcp).collect::<Vec<_>>().join(", ");
         let timeout = self.settings.media.timeout.as_secs_f64();
         let remote = failure.remote.map_or("the client".to_owned(), |remote| remote.to_string());
         let (code, event, text) = describe(failure.reason, &candidates, &remote, timeout);
@@ -191,8 +193,8 @@ fn describe(
             "ICE_FAILED",
             Some(InternalServerException),
             format!(
-                "no UDP packet of the client has reached the server, which advertises {candidates}; check that clients can \
-                 reach these addresses (--media-addr, --media-public-ip) and that no firewall blocks UDP to their port"
+                "no packet of the client has reached the media port of the server, which advertises {candidates}; check that \
+                 clients can reach these addresses (--media-addr, --media-public-ip) and that no firewall blocks their port"
             ),
         ),
         FailureReason::StunNotVerified => (

@@ -99,6 +99,11 @@ impl Connections {
         Ok((connections.clone(), Maintenance { connections, media_events }))
     }
 
+    /// The addresses that are advertised for media.
+    pub fn media_candidates(&self) -> &greenroom_media::Candidates {
+        self.media.candidates()
+    }
+
     fn registry(&self) -> MutexGuard<'_, ConnectionRegistry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }

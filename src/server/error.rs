@@ -73,6 +73,11 @@ pub enum ServerError {
     MetricsListen(SocketAddr, std::io::Error),
     #[error("cannot use UDP {0} for media: {cause}; choose another address with --media-addr", cause = bind_failure(.1))]
     Media(SocketAddr, std::io::Error),
+    /// A name of `--media-public-ip`.
+    #[error(
+        "--media-public-ip: {0} cannot be resolved: {1}; check the name and this machine's DNS, or set an IP address"
+    )]
+    MediaName(String, String),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]

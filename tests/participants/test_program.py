@@ -40,6 +40,16 @@ def test_a_missing_public_media_address_is_pointed_out(started):
     assert "--media-public-ip" not in media(started(*everywhere, "--media-public-ip", "192.0.2.7,2001:db8::7"))
 
 
+def test_a_name_is_a_public_media_address_if_it_can_be_resolved(started):
+    assert media(started("--media-addr", "127.0.0.1:0", "--media-public-ip", "localhost,192.0.2.7")).startswith("udp://127.0.0.1:")
+    ended = run(*MEMORY, "--media-public-ip", "nothing.invalid")
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert "--media-public-ip" in line and "nothing.invalid cannot be resolved" in line
+    ended = run(*MEMORY, "--media-public-ip", "http://example.org")
+    assert ended.returncode == 2 and "DNS name" in ended.stderr
+
+
 def test_the_default_media_port_follows_the_listeners():
     for _ in range(20):
         with socket.create_server(("127.0.0.1", 0)) as free:

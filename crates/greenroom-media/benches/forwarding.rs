@@ -316,7 +316,7 @@ impl EngineBench {
                     (self.sent, self.header) = (self.sent + 1, 12 + extension);
                     self.tag = bytes.len() - self.header - self.stream.bytes;
                 }
-                let Some(client) = self.by_address.get(&transmit.destination) else { continue };
+                let Some(client) = self.by_address.get(&transmit.path.remote) else { continue };
                 let client = &mut self.clients[*client];
                 client.receive(now, self.server, &bytes, &mut out);
                 responses.extend(out.drain(..).map(|bytes| (client.address, bytes)));

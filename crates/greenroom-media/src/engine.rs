@@ -10,11 +10,10 @@ use super::sdp::fragment::Fragment;
 use super::sdp::negotiated::SourceFormats;
 use super::transport::{EngineConfig, Role, TransportEvent, WebRtcTransport, crypto_provider};
 use super::{
-    CloseReason, Impairment, MediaEvent, MediaKind, OfferError, OfferLimits, Preferences, Transmit, TransportId,
-    TransportStats,
+    Candidates, CloseReason, FiveTuple, Impairment, MediaEvent, MediaKind, OfferError, OfferLimits, Preferences,
+    Transmit, TransportId, TransportStats,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,7 @@ pub struct Sfu {
     sinks: HashMap<TransportId, SinkQueue>,
     /// Boxed: they are large, and a B-tree node reserves space for eleven.
     transports: BTreeMap<TransportId, Box<WebRtcTransport>>,
-    by_address: HashMap<SocketAddr, TransportId>,
+    by_path: HashMap<FiveTuple, TransportId>,
     by_ufrag: HashMap<String, TransportId>,
     timers: BTreeSet<(Instant, TransportId)>,
     pending: VecDeque<(TransportId, TransportEvent)>,
@@ -46,14 +45,14 @@ pub struct Sfu {
 }
 
 impl Sfu {
-    /// An engine with default [`OfferLimits`]. `candidates` are the addresses to advertise, at least one.
-    pub fn new(candidates: Vec<SocketAddr>, timeout: Duration, strict_ivs: bool) -> Result<Sfu, OfferError> {
+    /// An engine with default [`OfferLimits`]. At least one UDP candidate is needed.
+    pub fn new(candidates: impl Into<Candidates>, timeout: Duration, strict_ivs: bool) -> Result<Sfu, OfferError> {
         Sfu::with_limits(candidates, timeout, strict_ivs, OfferLimits::default())
     }
 
-    /// Fails if `candidates` is empty or no DTLS certificate can be generated.
+    /// Fails if there is no UDP candidate, or if no DTLS certificate can be generated.
     pub fn with_limits(
-        candidates: Vec<SocketAddr>,
+        candidates: impl Into<Candidates>,
         timeout: Duration,
         strict_ivs: bool,
         offer_limits: OfferLimits,
@@ -62,7 +61,8 @@ impl Sfu {
         let certificate = crypto.dtls_provider.generate_certificate();
         let certificate =
             certificate.ok_or_else(|| OfferError::Unsupported("no DTLS certificate could be generated".into()))?;
-        if candidates.is_empty() {
+        let candidates = candidates.into();
+        if candidates.udp.is_empty() {
             return Err(OfferError::Unsupported("there is no address to advertise".into()));
         }
         Ok(Sfu {
@@ -80,7 +80,7 @@ impl Sfu {
             local_sources: HashMap::new(),
             sinks: HashMap::new(),
             transports: BTreeMap::new(),
-            by_address: HashMap::new(),
+            by_path: HashMap::new(),
             by_ufrag: HashMap::new(),
             timers: BTreeSet::new(),
             pending: VecDeque::new(),
@@ -231,18 +231,21 @@ impl Sfu {
         self.pending.clear();
     }
 
-    /// Handles a received datagram. STUN is demultiplexed by username (ICE ufrag), everything else by source addresses
+    /// Handles a received datagram. STUN is demultiplexed by username (ICE ufrag), everything else by paths
     /// that were authenticated by STUN.
-    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+    pub fn handle_datagram(&mut self, now: Instant, source: impl Into<FiveTuple>, bytes: &[u8]) {
+        self.handle_packet(now, source.into(), bytes);
+    }
+
+    fn handle_packet(&mut self, now: Instant, source: FiveTuple, bytes: &[u8]) {
         let id = match bytes.first() {
             Some(0..=1) => self.handle_stun(now, source, bytes),
-            Some(20..=63 | 128..=191) => self.by_address.get(&source).copied(),
+            Some(20..=63 | 128..=191) => self.by_path.get(&source).copied(),
             _ => None,
         };
         let Some(id) = id else { return };
         let Some(transport) = self.transports.get_mut(&id) else { return };
-        let local = self.config.candidates[0];
-        let events = transport.receive(now, source, local, bytes, &mut self.transmits);
+        let events = transport.receive(now, source, bytes, &mut self.transmits);
         self.pending.extend(events.into_iter().map(|event| (id, event)));
         self.reschedule(now, id);
         self.process_pending(now);
@@ -250,21 +253,21 @@ impl Sfu {
 
     /// Returns the transport of an authenticated binding request, and maps its source address to that transport. A
     /// binding response validates the path that it came from, and is not passed on.
-    fn handle_stun(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<TransportId> {
+    fn handle_stun(&mut self, now: Instant, source: FiveTuple, bytes: &[u8]) -> Option<TransportId> {
         let message = str0m::ice::StunMessage::parse(bytes).ok()?;
         if message.is_successful_binding_response() {
-            let id = self.by_address.get(&source)?;
+            let id = self.by_path.get(&source)?;
             self.transports.get_mut(id)?.handle_path_response(now, source, &message, bytes);
             return None;
         }
         let (ufrag, _) = message.username()?.split_once(':')?;
         let id = *self.by_ufrag.get(ufrag)?;
         let transport = self.transports.get_mut(&id)?;
-        transport.progress.stun_received(source);
-        if !transport.authenticates(now, source, self.config.candidates[0], bytes) {
+        transport.progress.stun_received(source.remote);
+        if !transport.authenticates(now, source, bytes) {
             return None;
         }
-        if let Some(owner) = self.by_address.get(&source).copied().filter(|owner| *owner != id) {
+        if let Some(owner) = self.by_path.get(&source).copied().filter(|owner| *owner != id) {
             let owner = self.transports.get_mut(&owner)?;
             if owner.paths.owns(now, source) {
                 tracing::debug!(transport.id = id.0, %source, reason = "address in use", "STUN request ignored");
@@ -275,8 +278,8 @@ impl Sfu {
         let transport = self.transports.get_mut(&id)?;
         let evicted = transport.record_request(now, source, bytes);
         transport.check_path(now, source, &mut self.transmits);
-        evicted.map(|address| self.by_address.remove(&address));
-        self.by_address.insert(source, id);
+        evicted.map(|address| self.by_path.remove(&address));
+        self.by_path.insert(source, id);
         Some(id)
     }
 
@@ -457,7 +460,7 @@ impl Sfu {
         }
         self.by_ufrag.remove(&transport.local_ufrag());
         for address in transport.paths.addresses() {
-            self.by_address.remove(&address);
+            self.by_path.remove(&address);
         }
         self.remove_source_or_subscriber(now, id);
         self.events.push_back(MediaEvent::Closed(id, reason));

@@ -5,10 +5,11 @@
 //! also when a segment exceeds the path MTU to one destination, and this socket serves all clients: here that batch is
 //! sent one by one, and GSO is disabled only after repeated rejections.
 
-use super::Transmit;
+use super::{FiveTuple, Transmit};
 use mio::{Events, Interest, Poll, Token};
 use std::io::{ErrorKind, Result};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// Linux accepts at most 64 segments, and as many bytes as fit into one datagram.
@@ -20,7 +21,7 @@ const MAX_REJECTIONS: u8 = 16;
 /// datagrams are then sent one by one.
 const REJECTIONS: [i32; 3] = [5, 22, 90];
 
-/// Datagrams for one system call: to one destination, and of one length except for a shorter last one.
+/// Datagrams for one system call: of one path, and of one length except for a shorter last one.
 #[derive(Debug)]
 pub(super) struct GsoBatch {
     datagrams: Vec<Transmit>,
@@ -54,13 +55,13 @@ impl GsoBatch {
         self.rejections_left > 0
             && self.datagrams.len() < MAX_SEGMENTS
             && self.bytes + next.contents.len() <= MAX_BYTES
-            && first.destination == next.destination
+            && first.path == next.path
             && last.contents.len() == length
             && (1..=length).contains(&next.contents.len())
     }
 
-    pub(super) fn destination(&self) -> Option<SocketAddr> {
-        self.datagrams.first().map(|datagram| datagram.destination)
+    pub(super) fn path(&self) -> Option<FiveTuple> {
+        self.datagrams.first().map(|datagram| datagram.path)
     }
 
     /// Adds an [accepted](GsoBatch::accepts) datagram.
@@ -69,12 +70,18 @@ impl GsoBatch {
         self.datagrams.push(next);
     }
 
-    /// Sends and clears the batch. Datagrams that do not fit into the send buffer in time are dropped.
-    pub(super) fn send(&mut self, socket: &mio::net::UdpSocket, backpressure: &mut SendBackpressure) -> SendOutcome {
+    /// Sends and clears the batch. Datagrams that do not fit into the send buffer in time are dropped. `source`: the
+    /// address to send from, of the socket's family; `None` if the socket has one address.
+    pub(super) fn send(
+        &mut self,
+        socket: &mio::net::UdpSocket,
+        source: Option<IpAddr>,
+        backpressure: &mut SendBackpressure,
+    ) -> SendOutcome {
         self.send_with(|datagrams| {
-            backpressure.retry(|| match datagrams {
-                [single] => socket.send_to(&single.contents, single.destination),
-                _ => send_segments(&socket2::SockRef::from(socket), datagrams),
+            backpressure.retry(|| match (datagrams, source) {
+                ([single], None) => socket.send_to(&single.contents, single.path.remote),
+                _ => send_message(socket, datagrams, source),
             })
         })
     }
@@ -94,7 +101,7 @@ impl GsoBatch {
                 Err(error) => {
                     let is_rejection = error.raw_os_error().is_some_and(|code| REJECTIONS.contains(&code));
                     self.rejections_left -= u8::from(is_rejection && self.rejections_left > 0);
-                    tracing::trace!(%error, destination = %first.destination, "GSO batch not sent");
+                    tracing::trace!(%error, path = %first.path, "GSO batch not sent");
                 }
             }
         }
@@ -106,7 +113,7 @@ impl GsoBatch {
                 }
                 Err(error) => {
                     outcome.dropped += 1;
-                    tracing::trace!(%error, destination = %datagram.destination, "datagram not sent");
+                    tracing::trace!(%error, path = %datagram.path, "datagram not sent");
                 }
             }
         }
@@ -159,41 +166,46 @@ impl SendBackpressure {
     }
 }
 
+/// Sends datagrams to one client in one system call, from a given address.
 #[cfg(target_os = "linux")]
-fn send_segments(socket: &socket2::SockRef<'_>, datagrams: &[Transmit]) -> Result<usize> {
+fn send_message(socket: &impl AsRawFd, datagrams: &[Transmit], source: Option<IpAddr>) -> Result<usize> {
+    use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
     let Some(first) = datagrams.first() else { return Ok(0) };
-    let destination = first.destination.into();
     let segments: Vec<_> = datagrams.iter().map(|datagram| std::io::IoSlice::new(&datagram.contents)).collect();
-    let control = segment_size_message(first.contents.len() as u16);
-    socket.sendmsg(&socket2::MsgHdr::new().with_addr(&destination).with_buffers(&segments).with_control(&control), 0)
+    let segment_size = first.contents.len() as u16;
+    let (mut ipv4, mut ipv6) = (None, None);
+    match source {
+        Some(IpAddr::V4(ip)) => {
+            let ipi_spec_dst = in_addr { s_addr: u32::from(ip).to_be() };
+            ipv4 = Some(in_pktinfo { ipi_ifindex: 0, ipi_spec_dst, ipi_addr: in_addr { s_addr: 0 } });
+        }
+        Some(IpAddr::V6(ip)) => {
+            ipv6 = Some(in6_pktinfo { ipi6_addr: in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 });
+        }
+        None => {}
+    }
+    let control = [
+        (datagrams.len() > 1).then_some(ControlMessage::UdpGsoSegments(&segment_size)),
+        ipv4.as_ref().map(ControlMessage::Ipv4PacketInfo),
+        ipv6.as_ref().map(ControlMessage::Ipv6PacketInfo),
+    ];
+    let control: Vec<_> = control.into_iter().flatten().collect();
+    let destination = SockaddrStorage::from(first.path.remote);
+    Ok(sendmsg(socket.as_raw_fd(), &segments, &control, MsgFlags::empty(), Some(&destination))?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn send_segments(_: &socket2::SockRef<'_>, _: &[Transmit]) -> Result<usize> {
+fn send_message(_: &impl AsRawFd, _: &[Transmit], _: Option<IpAddr>) -> Result<usize> {
     Err(ErrorKind::Unsupported.into())
 }
-
-/// The control message (`cmsg(3)`) with the segment size (`udp(7)`): its length, `SOL_UDP`, `UDP_SEGMENT` and the size,
-/// padded to words.
-#[cfg(target_os = "linux")]
-fn segment_size_message(size: u16) -> [u8; 2 * WORD + 8] {
-    let mut message = [0; 2 * WORD + 8];
-    message[..WORD].copy_from_slice(&(WORD + 8 + 2).to_ne_bytes());
-    message[WORD..WORD + 4].copy_from_slice(&17_i32.to_ne_bytes());
-    message[WORD + 4..WORD + 8].copy_from_slice(&103_i32.to_ne_bytes());
-    message[WORD + 8..WORD + 10].copy_from_slice(&size.to_ne_bytes());
-    message
-}
-
-#[cfg(target_os = "linux")]
-const WORD: usize = size_of::<usize>();
 
 /// Tests GSO over loopback: a kernel without support may ignore the control message and send one large datagram.
 fn supports_gso() -> Result<bool> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let datagram = Transmit { destination: socket.local_addr()?, contents: vec![0] };
-    send_segments(&socket2::SockRef::from(&socket), &[datagram.clone(), datagram])?;
+    let datagram = Transmit { path: socket.local_addr()?.into(), contents: vec![0] };
+    send_message(&socket, &[datagram.clone(), datagram], None)?;
     let mut buffer = [0; 4];
     Ok(socket.recv(&mut buffer)? == 1 && socket.recv(&mut buffer)? == 1)
 }

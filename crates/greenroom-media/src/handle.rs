@@ -3,7 +3,9 @@
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
 use super::thread::{Command, MediaThread, Shared};
-use super::{EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, SocketStats, TransportId, TransportStats};
+use super::{
+    Candidates, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, SocketStats, TransportId, TransportStats,
+};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -137,7 +139,7 @@ impl MediaHandle {
     }
 
     /// The addresses that are advertised to clients.
-    pub fn candidates(&self) -> &[SocketAddr] {
+    pub fn candidates(&self) -> &Candidates {
         &self.inner.shared.candidates
     }
 

@@ -65,6 +65,7 @@ mod engine;
 mod failure;
 mod gso;
 mod handle;
+mod interfaces;
 mod ivs_limits;
 mod local;
 mod negotiator;
@@ -77,6 +78,7 @@ mod transport;
 pub use engine::Sfu;
 pub use failure::{Failure, FailureReason};
 pub use handle::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
+pub use interfaces::addresses as interface_addresses;
 pub use local::{KeyFrameRequest, MediaPacket, MediaSink, MediaTrack};
 pub use negotiator::{AnsweredOffer, Negotiator};
 
@@ -98,6 +100,21 @@ pub struct SocketStats {
     pub send_drops: u64,
     /// [`MediaEvent`]s dropped because their channel was full.
     pub event_drops: u64,
+}
+
+/// Addresses to advertise as ICE candidates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    pub udp: Vec<SocketAddr>,
+    /// Passive TCP candidates (RFC 6544).
+    pub tcp: Vec<SocketAddr>,
+}
+
+/// UDP candidates only.
+impl From<Vec<SocketAddr>> for Candidates {
+    fn from(udp: Vec<SocketAddr>) -> Candidates {
+        Candidates { udp, tcp: Vec::new() }
+    }
 }
 
 /// Configuration of the media thread.
@@ -245,10 +262,44 @@ pub enum Codec {
     Vp8,
 }
 
-/// An outgoing UDP datagram.
+/// Transport protocol of media packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Udp,
+    /// ICE-TCP (RFC 6544), framed as of RFC 4571.
+    Tcp,
+}
+
+/// A network path to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FiveTuple {
+    pub protocol: Protocol,
+    /// The server's address; `None` if the system chooses it.
+    pub local: Option<SocketAddr>,
+    /// The client's address.
+    pub remote: SocketAddr,
+}
+
+/// A UDP path from the server's only address.
+impl From<SocketAddr> for FiveTuple {
+    fn from(remote: SocketAddr) -> FiveTuple {
+        FiveTuple { protocol: Protocol::Udp, local: None, remote }
+    }
+}
+
+impl std::fmt::Display for FiveTuple {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.protocol {
+            Protocol::Udp => write!(f, "{}", self.remote),
+            Protocol::Tcp => write!(f, "{}/tcp", self.remote),
+        }
+    }
+}
+
+/// An outgoing packet: a UDP datagram, or a frame of a TCP connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    pub destination: SocketAddr,
+    pub path: FiveTuple,
     pub contents: Vec<u8>,
 }
 

@@ -7,9 +7,10 @@ pub(super) use shared::Shared;
 
 use super::engine::Sfu;
 use super::gso::GsoBatch;
+use super::interfaces;
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sockets::{self, Sockets};
-use super::{Impairment, MediaConfig, MediaEvent, OfferError, TransportId, TransportStats};
+use super::{Candidates, Impairment, MediaConfig, MediaEvent, OfferError, TransportId, TransportStats};
 use command_budget::CommandBudget;
 use mio::{Events, Poll, Token, Waker};
 use std::io::ErrorKind;
@@ -78,7 +79,8 @@ impl MediaThread {
     ) -> std::io::Result<(MediaThread, Arc<Shared>)> {
         let poll = Poll::new()?;
         let sockets = Sockets::new(socket, poll.registry())?;
-        let candidates = candidates(sockets.local_addr(), &config.public_ips, sockets.host_ip());
+        let udp = candidates(sockets.local_addr(), sockets.families(), &config.public_ips, sockets.host_ip())?;
+        let candidates = Candidates { udp, tcp: Vec::new() };
         let sfu = Sfu::with_limits(candidates.clone(), config.timeout, config.strict_ivs, config.offer_limits);
         let shared = Arc::new(Shared::new(candidates, Waker::new(poll.registry(), WAKER)?));
         let thread = MediaThread {
@@ -145,13 +147,12 @@ impl MediaThread {
     /// batches, or earlier if too much queues up.
     fn read(&mut self) -> bool {
         for _ in 0..MAX_READS {
-            match self.sockets.recv_from(&mut self.buffer) {
-                Ok((length, source)) => {
+            match self.sockets.receive(&mut self.buffer) {
+                Ok((length, path)) => {
                     let stats = &self.shared.stats;
                     stats.received_datagrams.fetch_add(1, Relaxed);
                     stats.received_bytes.fetch_add(length as u64, Relaxed);
-                    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-                    self.sfu.handle_datagram(Instant::now(), source, &self.buffer[..length]);
+                    self.sfu.handle_datagram(Instant::now(), path, &self.buffer[..length]);
                     if self.sfu.queued_packets() >= MAX_QUEUED_PACKETS {
                         self.flush();
                     }
@@ -168,8 +169,9 @@ impl MediaThread {
     fn flush(&mut self) {
         self.sockets.set_send_timeout(SEND_TIMEOUT);
         while let Some(mut transmit) = self.sfu.poll_transmit() {
-            if let (true, IpAddr::V4(ip)) = (self.is_ipv6, transmit.destination.ip()) {
-                transmit.destination.set_ip(IpAddr::V6(ip.to_ipv6_mapped()));
+            if self.is_ipv6 {
+                map_to_ipv6(&mut transmit.path.remote);
+                transmit.path.local.iter_mut().for_each(map_to_ipv6);
             }
             if !self.batch.accepts(&transmit) {
                 self.send_batch();
@@ -235,14 +237,28 @@ impl MediaThread {
     }
 }
 
-/// The addresses to advertise: the public ones, then the socket's (the loopback addresses if it is bound to all), then
-/// the host's, if there is a socket on it.
-fn candidates(local: SocketAddr, public: &[IpAddr], host: Option<IpAddr>) -> Vec<SocketAddr> {
-    let local_ips = match local.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
-        ip => vec![ip],
-    };
+/// Maps an IPv4 address, for an IPv6 socket.
+fn map_to_ipv6(address: &mut SocketAddr) {
+    if let IpAddr::V4(ip) = address.ip() {
+        address.set_ip(IpAddr::V6(ip.to_ipv6_mapped()));
+    }
+}
+
+/// The addresses to advertise: the public ones, then the socket's, then the host's, if there is a socket on it. If the
+/// socket is bound to all addresses, its own are those of the interfaces, unless public ones are given, and the loopback
+/// addresses. `ipv4` and `ipv6`: whether the socket receives them.
+fn candidates(
+    local: SocketAddr,
+    (ipv4, ipv6): (bool, bool),
+    public: &[IpAddr],
+    host: Option<IpAddr>,
+) -> std::io::Result<Vec<SocketAddr>> {
+    let mut local_ips = vec![local.ip()];
+    if local.ip().is_unspecified() {
+        local_ips = if public.is_empty() { interfaces::addresses(ipv4, ipv6)? } else { Vec::new() };
+        local_ips.extend(ipv6.then_some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        local_ips.extend(ipv4.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    }
     let mut candidates: Vec<SocketAddr> = Vec::new();
     for ip in public.iter().copied().chain(local_ips).chain(host) {
         let candidate = SocketAddr::new(ip.to_canonical(), local.port());
@@ -250,7 +266,7 @@ fn candidates(local: SocketAddr, public: &[IpAddr], host: Option<IpAddr>) -> Vec
             candidates.push(candidate);
         }
     }
-    candidates
+    Ok(candidates)
 }
 
 #[cfg(test)]

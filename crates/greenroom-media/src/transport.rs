@@ -1,5 +1,6 @@
 //! A WebRTC transport: one connection to a client, and its role as publisher or subscriber.
 
+mod candidates;
 mod datagrams;
 mod encodings;
 mod feedback;
@@ -20,7 +21,8 @@ use super::router::{DownTrack, UpTrack};
 use super::sdp::fragment::IceRestartTemplate;
 use super::sdp::negotiated::{NegotiatedSection, SourceFormats, map_payload_types, negotiated_sections};
 use super::sdp::offer::Offer;
-use super::{Codec, Impairment, MediaKind, OfferError, OfferLimits, Transmit, TransportId};
+use super::{Candidates, Codec, FiveTuple, Impairment, MediaKind, OfferError, OfferLimits, Transmit, TransportId};
+use candidates::LocalCandidates;
 use encodings::Encodings;
 use feedback::TransportFeedback;
 use impairment::ImpairedPath;
@@ -29,7 +31,6 @@ use playout::PlayoutDelay;
 use retransmission::RetransmissionBudget;
 use setup::{accept_offer, declare_layers, reseed, rtc_config};
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ use str0m::bwe::Bitrate;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::rtp::{RtpPacket, Ssrc};
-use str0m::{Candidate, IceCreds, Rtc};
+use str0m::{IceCreds, Rtc};
 
 /// RTX cache of a video stream: packets, age, and no limit on their share of the bitrate. The library checks its limit
 /// only every 50 ms, so that bursts escape it; [`RetransmissionBudget`] limits each packet.
@@ -49,8 +50,7 @@ const CONSENT_TIMEOUT: Duration = Duration::from_millis(5_500);
 /// Configuration shared by all transports of an engine.
 #[derive(Debug)]
 pub(super) struct EngineConfig {
-    /// Addresses to advertise. Received datagrams are attributed to the first.
-    pub(super) candidates: Vec<SocketAddr>,
+    pub(super) candidates: Candidates,
     pub(super) certificate: DtlsCert,
     /// Made by [`crypto_provider`].
     pub(super) crypto: Arc<CryptoProvider>,
@@ -123,12 +123,15 @@ pub(super) struct WebRtcTransport {
     last_activity: Instant,
     last_consent_check: Option<Instant>,
     pub(super) paths: Paths,
+    local_candidates: LocalCandidates,
+    /// The path of the packet that is being handled, which STUN responses take.
+    receiving_from: Option<FiveTuple>,
     /// Key from which the transaction IDs of path checks are derived, and the number of checks.
     check_key: [u8; 20],
     checks: u64,
     crypto: Arc<CryptoProvider>,
     /// Recent STUN transactions and their sources, to detect replays.
-    stun_transactions: VecDeque<([u8; 12], SocketAddr)>,
+    stun_transactions: VecDeque<([u8; 12], FiveTuple)>,
     /// When the WebRTC library has its next timeout.
     pub(super) rtc_timeout: Option<Instant>,
     /// When packets were last queued that are not encrypted yet.
@@ -170,12 +173,8 @@ impl WebRtcTransport {
     ) -> Result<(WebRtcTransport, String), OfferError> {
         reseed();
         let mut rtc = rtc_config(config, &offer, estimate_bandwidth).build(now);
-        for address in &config.candidates {
-            let candidate = Candidate::host(*address, "udp").map_err(|error| {
-                tracing::error!(%address, %error, "media address cannot be advertised");
-                OfferError::Unsupported("a media address of the server cannot be advertised; see its log".into())
-            })?;
-            rtc.add_local_candidate(candidate);
+        for candidate in config.candidates.host_candidates() {
+            rtc.add_local_candidate(candidate?);
         }
         let answer = accept_offer(&mut rtc, &offer)?;
         reseed();
@@ -208,6 +207,8 @@ impl WebRtcTransport {
             last_activity: now,
             last_consent_check: None,
             paths: Paths::default(),
+            local_candidates: config.candidates.library(),
+            receiving_from: None,
             check_key,
             checks: 0,
             crypto: Arc::clone(&config.crypto),
@@ -330,7 +331,7 @@ impl WebRtcTransport {
     pub(super) fn restart_ice(&mut self, ufrag: &str, password: &str) -> String {
         reseed();
         let local = IceCreds::new();
-        let remote_ip = self.paths.active().map(|address| address.ip());
+        let remote_ip = self.paths.active().map(|path| path.remote.ip());
         let answer = self.restart_template.answer(&local.ufrag, &local.pass, remote_ip);
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(local);

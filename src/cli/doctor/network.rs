@@ -6,7 +6,7 @@ use super::turn::unspecified;
 use crate::config::{ServeArgs, Switch};
 use crate::http::client;
 use crate::ids::Ids;
-use crate::server::reachable;
+use crate::server::{reachable, resolve_media_hosts};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -96,20 +96,41 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
         Err(error) => (None, Finding::failed("media port", format!("cannot use UDP {address}: {error}"))),
     };
     let mut found = vec![port];
-    let advertised = &args.participants.media_public_ip;
-    if advertised.is_empty() && address.ip().is_unspecified() {
-        let example = outgoing(address).await.map_or("203.0.113.7".into(), |ip| ip.to_string());
-        let text = format!(
-            "clients get {}, which works on this machine only: set --media-public-ip to the address that they can reach, such as {example}",
-            reachable(address).ip()
-        );
-        found.push(Finding::failed("media address", text));
+    let hosts = &args.participants.media_public_ip;
+    let mut advertised = match resolve_media_hosts(hosts, address.ip()).await {
+        Ok(advertised) => advertised,
+        Err(error) => {
+            found.push(Finding::failed("media address", error.to_string()));
+            return found;
+        }
+    };
+    if hosts.is_empty() && address.ip().is_unspecified() {
+        advertised = greenroom_media::interface_addresses(true, address.is_ipv6()).unwrap_or_default();
+        found.extend(only_local(&advertised));
+    } else if hosts.is_empty() {
+        advertised.push(address.ip());
     }
-    let own = (advertised.is_empty() && !address.ip().is_unspecified()).then_some(address.ip());
-    for ip in advertised.iter().copied().chain(own) {
+    for ip in advertised {
         found.push(advertised_address(ip, socket.as_ref(), args, ids).await);
     }
     found
+}
+
+/// The finding if clients on other networks cannot reach the addresses of the interfaces.
+fn only_local(interfaces: &[IpAddr]) -> Option<Finding> {
+    const CHECK: &str = "media address";
+    if interfaces.is_empty() {
+        let text = "this machine has no network address, so media work on this machine only: set --media-public-ip";
+        return Some(Finding::failed(CHECK, text.into()));
+    }
+    let is_private = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
+    interfaces.iter().all(is_private).then(|| {
+        let text = "clients get only private addresses: set --media-public-ip if they come from other networks";
+        Finding::warning(CHECK, text.into())
+    })
 }
 
 /// Checks one advertised address.
@@ -178,14 +199,6 @@ async fn probe(media: &UdpSocket, target: SocketAddr, ids: &Ids) -> std::io::Res
             }
         }
     }
-}
-
-/// The address that this machine sends to others from. Nothing is sent.
-async fn outgoing(like: SocketAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind(unspecified(like)).await.ok()?;
-    let other = if like.is_ipv4() { "192.0.2.1:9" } else { "[2001:db8::1]:9" };
-    socket.connect(other).await.ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }
 
 /// A fresh transaction id.

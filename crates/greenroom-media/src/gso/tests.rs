@@ -1,9 +1,10 @@
 use super::*;
 use std::cell::{Cell, RefCell};
 use std::io::Error;
+use std::net::SocketAddr;
 
 fn datagram(port: u16, length: usize, fill: u8) -> Transmit {
-    Transmit { destination: ([192, 0, 2, 1], port).into(), contents: vec![fill; length] }
+    Transmit { path: SocketAddr::from(([192, 0, 2, 1], port)).into(), contents: vec![fill; length] }
 }
 
 fn batch(lengths: &[usize]) -> GsoBatch {
@@ -92,7 +93,12 @@ fn gso_is_disabled_after_repeated_rejections_but_not_by_a_full_send_buffer() {
 
 #[test]
 fn datagrams_of_a_batch_arrive_separately_and_in_order() {
-    for address in ["127.0.0.1:0", "[::1]:0"] {
+    for (address, source) in [
+        ("127.0.0.1:0", None),
+        ("127.0.0.1:0", Some([127, 0, 0, 1].into())),
+        ("[::1]:0", None),
+        ("[::1]:0", Some(std::net::Ipv6Addr::LOCALHOST.into())),
+    ] {
         let receiver = UdpSocket::bind(address).unwrap();
         receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let sender = UdpSocket::bind(address).unwrap();
@@ -101,7 +107,7 @@ fn datagrams_of_a_batch_arrive_separately_and_in_order() {
         let mut batch = GsoBatch::new();
         let mut sent = SendOutcome::default();
         let mut send = |batch: &mut GsoBatch| {
-            let outcome = batch.send(&sender, &mut backpressure);
+            let outcome = batch.send(&sender, source, &mut backpressure);
             sent.datagrams += outcome.datagrams;
             sent.bytes += outcome.bytes;
             sent.dropped += outcome.dropped;
@@ -109,7 +115,7 @@ fn datagrams_of_a_batch_arrive_separately_and_in_order() {
         let lengths = [1_200, 1_200, 1_200, 700, 1_100, 1_100, 30];
         for (mark, length) in lengths.into_iter().enumerate() {
             let destination = receiver.local_addr().unwrap();
-            let next = Transmit { destination, contents: vec![mark as u8; length] };
+            let next = Transmit { path: destination.into(), contents: vec![mark as u8; length] };
             if !batch.accepts(&next) {
                 send(&mut batch);
             }

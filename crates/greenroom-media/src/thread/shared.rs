@@ -1,9 +1,8 @@
 //! State shared by the media thread and its handles.
 
-use crate::TransportId;
+use crate::{Candidates, TransportId};
 use mio::Waker;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -32,7 +31,7 @@ pub(super) struct Transitions {
 pub(crate) struct Shared {
     pub(crate) next_id: AtomicU64,
     /// The advertised addresses.
-    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) candidates: Candidates,
     pub(crate) stats: AtomicSocketStats,
     transitions: Mutex<Transitions>,
     /// Whether the thread has ended.
@@ -42,7 +41,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(candidates: Vec<SocketAddr>, waker: Waker) -> Shared {
+    pub(super) fn new(candidates: Candidates, waker: Waker) -> Shared {
         Shared {
             next_id: AtomicU64::new(1),
             candidates,

@@ -3,11 +3,9 @@
 use super::retransmission::Decision;
 use super::{RTX_CACHE, ReceiverReport, Role, TransportEvent, WebRtcTransport, guarded, srtp};
 use crate::failure::FailureReason;
-use crate::{MediaKind, Transmit};
+use crate::{FiveTuple, MediaKind, Transmit};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use str0m::net::{Protocol, Receive};
 use str0m::rtp::Ssrc;
 use str0m::stats::MediaEgressStats;
 use str0m::{Event, Input, Output, RtcError};
@@ -24,12 +22,11 @@ impl WebRtcTransport {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        source: SocketAddr,
-        local: SocketAddr,
+        source: FiveTuple,
         bytes: &[u8],
         out: &mut VecDeque<Transmit>,
     ) -> Vec<TransportEvent> {
-        let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else { return Vec::new() };
+        let Some(receive) = self.local_candidates.receive(source, bytes) else { return Vec::new() };
         let rtp_ssrc = rtp_ssrc(bytes);
         if rtp_ssrc.is_some() && matches!(self.role, Role::Subscriber) {
             return Vec::new();
@@ -55,7 +52,9 @@ impl WebRtcTransport {
             Err(error) => return vec![TransportEvent::Failed(FailureReason::Internal, error)],
         }
         self.end_probe(now);
+        self.receiving_from = Some(source);
         let mut events = self.drive(now, out);
+        self.receiving_from = None;
         events.extend(estimate.map(|estimate| TransportEvent::Estimate(Some(estimate))));
         if srtp::authenticated_packets() > authenticated_before {
             self.paths.record_authenticated(now, source);
@@ -125,12 +124,12 @@ impl WebRtcTransport {
     fn transmit(&mut self, now: Instant, transmit: str0m::net::Transmit, out: &mut VecDeque<Transmit>) {
         let contents: Vec<u8> = transmit.contents.into();
         if contents.first().is_some_and(|first| *first < 2) {
-            return out.push_back(Transmit { destination: transmit.destination, contents });
+            return out.extend(self.receiving_from.map(|path| Transmit { path, contents }));
         }
-        let destination = self.paths.active().unwrap_or(transmit.destination);
+        let Some(path) = self.paths.active() else { return };
         let rtp_ssrc = rtp_ssrc(&contents).filter(|_| matches!(self.role, Role::Subscriber));
         if rtp_ssrc.is_some_and(|ssrc| !self.may_send_rtp(now, ssrc, contents.len()))
-            || !self.paths.try_send(destination, contents.len())
+            || !self.paths.try_send(path, contents.len())
         {
             return;
         }
@@ -142,7 +141,7 @@ impl WebRtcTransport {
             self.packets += 1;
             self.bytes += contents.len() as u64;
         }
-        let transmit = Transmit { destination, contents };
+        let transmit = Transmit { path, contents };
         match &mut self.impaired {
             Some(impaired) if is_rtp => impaired.send(now, transmit, out),
             _ => out.push_back(transmit),

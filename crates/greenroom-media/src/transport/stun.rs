@@ -1,13 +1,11 @@
 //! STUN: authentication of the client's requests, and path checks by the server.
 
 use super::{WebRtcTransport, guarded};
-use crate::Transmit;
+use crate::{FiveTuple, Transmit};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use str0m::Input;
 use str0m::ice::{StunMessage, TransId};
-use str0m::net::{Protocol, Receive};
 
 /// Maximum STUN transactions recorded to detect replays from other addresses.
 const MAX_TRANSACTIONS: usize = 32;
@@ -20,8 +18,8 @@ const CONSENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 impl WebRtcTransport {
     /// Whether a binding request is authenticated by this client's credentials and is no replay from another address.
-    pub(crate) fn authenticates(&self, now: Instant, source: SocketAddr, local: SocketAddr, bytes: &[u8]) -> bool {
-        let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else { return false };
+    pub(crate) fn authenticates(&self, now: Instant, source: FiveTuple, bytes: &[u8]) -> bool {
+        let Some(receive) = self.local_candidates.receive(source, bytes) else { return false };
         let Ok(message) = StunMessage::parse(bytes) else { return false };
         let id = transaction_id(bytes);
         let mut transactions = self.stun_transactions.iter();
@@ -32,20 +30,20 @@ impl WebRtcTransport {
 
     /// Records an [authenticated](WebRtcTransport::authenticates) request. Returns an address that was evicted for its
     /// source.
-    pub(crate) fn record_request(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<SocketAddr> {
+    pub(crate) fn record_request(&mut self, now: Instant, source: FiveTuple, bytes: &[u8]) -> Option<FiveTuple> {
         self.last_activity = now;
         if let Some(id) = transaction_id(bytes) {
             self.stun_transactions.push_back((id, source));
             self.stun_transactions.drain(..self.stun_transactions.len().saturating_sub(MAX_TRANSACTIONS));
         }
         let nominates = StunMessage::parse(bytes).is_ok_and(|message| message.use_candidate());
-        self.progress.stun_authenticated(source, nominates);
+        self.progress.stun_authenticated(source.remote, nominates);
         self.paths.record_request(now, source, nominates)
     }
 
     /// Sends a binding request to an address that needs validation. ICE-lite agents need not check paths, but full
     /// agents answer them. If a check is lost, the client's next request triggers another.
-    pub(crate) fn check_path(&mut self, now: Instant, address: SocketAddr, out: &mut VecDeque<Transmit>) {
+    pub(crate) fn check_path(&mut self, now: Instant, address: FiveTuple, out: &mut VecDeque<Transmit>) {
         if self.paths.needs_check(now, address) {
             self.send_check(address, out);
         }
@@ -68,7 +66,7 @@ impl WebRtcTransport {
         }
     }
 
-    fn send_check(&mut self, address: SocketAddr, out: &mut VecDeque<Transmit>) {
+    fn send_check(&mut self, address: FiveTuple, out: &mut VecDeque<Transmit>) {
         self.checks += 1;
         let hmac = |key: &[u8], parts: &[&[u8]]| self.crypto.sha1_hmac_provider.sha1_hmac(key, parts);
         let digest = hmac(&self.check_key, &[&self.checks.to_be_bytes()]);
@@ -83,14 +81,14 @@ impl WebRtcTransport {
         let Ok(length) = request.to_bytes(Some(password.as_bytes()), &mut contents, hmac) else { return };
         contents.truncate(length);
         self.paths.check_sent(address, *id);
-        out.push_back(Transmit { destination: address, contents });
+        out.push_back(Transmit { path: address, contents });
     }
 
     /// Handles a response to a path or consent check: makes its source the active path.
     pub(crate) fn handle_path_response(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: FiveTuple,
         message: &StunMessage<'_>,
         bytes: &[u8],
     ) {

@@ -42,6 +42,7 @@ fn client(bound: IpAddr, direction: Direction) -> Client {
 impl Client {
     /// Sends audio if `sends`, and counts received packets, until it is stopped or the connection is closed.
     fn run(mut self, answer: &str, sends: bool) -> Running {
+        let candidates = addresses(answer);
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         self.rtc.sdp_api().accept_answer(self.pending, answer).unwrap();
         let (packets, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -71,6 +72,8 @@ impl Client {
                 let wait = until.min(next.max(now)).saturating_duration_since(now);
                 socket.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), Duration::from_millis(20)))).unwrap();
                 match socket.recv_from(&mut buffer) {
+                    // A response from another address fails a check (RFC 8445, section 7.2.5.2.1).
+                    Ok((_, from)) if !candidates.contains(&from) => {}
                     Ok((length, from)) => {
                         let receive = Receive::new(Protocol::Udp, from, local, &buffer[..length]).unwrap();
                         rtc.handle_input(Input::Receive(Instant::now(), receive)).unwrap();
@@ -81,6 +84,13 @@ impl Client {
         });
         Running { packets, stop, thread }
     }
+}
+
+/// The addresses of an answer's candidates.
+fn addresses(answer: &str) -> Vec<SocketAddr> {
+    let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+    let words = candidates.map(|line| line.split(' ').collect::<Vec<_>>());
+    words.map(|words| SocketAddr::new(words[4].parse().unwrap(), words[5].parse().unwrap())).collect()
 }
 
 async fn next_event(events: &mut Receiver<MediaEvent>) -> MediaEvent {
@@ -143,6 +153,51 @@ async fn media_flows_over_a_dual_stack_socket() {
     flow("[::]:0", "::1".parse().unwrap()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn media_flows_over_ipv6_only() {
+    flow("[::1]:0", "::1".parse().unwrap()).await;
+}
+
+/// An answer with only the candidates of some addresses.
+fn only(answer: &str, address: &str) -> String {
+    let is_kept = |line: &&str| !line.starts_with("a=candidate:") || line.contains(&format!(" {address} "));
+    answer.lines().filter(is_kept).flat_map(|line| [line, "\r\n"]).collect()
+}
+
+/// Each address of the host is a candidate, and responses come from it: another loopback address stands for a second
+/// address of an interface.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_on_all_addresses_responds_from_the_address_of_the_request() {
+    for (bound, second) in [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "127.0.0.2"), ("0.0.0.0:0", "127.0.0.1")] {
+        let (media, mut events, _) = start(bound, vec![second.parse().unwrap()]);
+        let id = media.new_transport_id();
+
+        let client = client([127, 0, 0, 1].into(), Direction::SendOnly);
+        let answer = media.publish(id, client.offer.clone()).await.unwrap();
+        let running = client.run(&only(&answer, second), true);
+        assert_eq!(next_event(&mut events).await, MediaEvent::Connected(id), "{bound} {second}");
+        assert_eq!(next_event(&mut events).await, MediaEvent::MediaStarted(id));
+        media.close(id);
+        running.thread.join().unwrap();
+        media.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_socket_on_all_addresses_advertises_those_of_the_interfaces() {
+    let (media, _events, bound) = start("0.0.0.0:0", Vec::new());
+    let offer = client([127, 0, 0, 1].into(), Direction::SendOnly).offer;
+    let answer = media.publish(media.new_transport_id(), offer).await.unwrap();
+    let mut expected = greenroom_media::interface_addresses(true, false).unwrap();
+    expected.push([127, 0, 0, 1].into());
+    let expected: Vec<_> = expected.into_iter().map(|ip| SocketAddr::new(ip, bound.port())).collect();
+    assert_eq!(addresses(&answer), expected);
+    if let Some(own) = host_address() {
+        assert_eq!(expected[0].ip(), own, "the default route is first");
+    }
+    media.stop().await;
+}
+
 #[tokio::test]
 async fn public_addresses_are_advertised_first() {
     for (bound, public, advertised) in
@@ -153,13 +208,8 @@ async fn public_addresses_are_advertised_first() {
             .publish(media.new_transport_id(), client([127, 0, 0, 1].into(), Direction::SendOnly).offer)
             .await
             .unwrap();
-        let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
-        let candidates: Vec<(String, u16)> = candidates
-            .map(|line| line.split(' ').collect::<Vec<_>>())
-            .map(|words| (words[4].to_owned(), words[5].parse().unwrap()))
-            .collect();
-        let advertised: Vec<_> = advertised.iter().map(|ip| (ip.to_string(), address.port())).collect();
-        assert_eq!(candidates, advertised);
+        let ip = |ip: &&str| SocketAddr::new(ip.parse().unwrap(), address.port());
+        assert_eq!(addresses(&answer), advertised.iter().map(ip).collect::<Vec<_>>());
         media.stop().await;
     }
 }

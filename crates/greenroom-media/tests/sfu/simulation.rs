@@ -252,9 +252,9 @@ impl Simulation {
         }
         while let Some(transmit) = self.sfu.poll_transmit() {
             if let Some(captured) = &mut self.captured {
-                captured.push((transmit.destination, transmit.contents.clone()));
+                captured.push((transmit.path.remote, transmit.contents.clone()));
             }
-            out.push_back((SERVER.parse().unwrap(), transmit.destination, transmit.contents));
+            out.push_back((SERVER.parse().unwrap(), transmit.path.remote, transmit.contents));
         }
         while let Some(event) = self.sfu.poll_event() {
             self.events.push((self.now - self.start, event));
