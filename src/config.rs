@@ -39,6 +39,15 @@ pub(crate) mod group {
     pub const TESTING: &str = "Testing";
 }
 
+/// Where media over TCP are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaTcp {
+    /// At an address.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
@@ -173,6 +182,11 @@ pub struct ParticipantArgs {
     /// UDP address for media, one port for all participants (default: the address of --listen, next port)
     #[arg(long, env = "GREENROOM_MEDIA_ADDR", value_name = "ADDRESS", value_parser = address)]
     pub media_addr: Option<SocketAddr>,
+    /// TCP address for media of clients whose network blocks UDP, or off (default: the same as --media-addr)
+    ///
+    /// If it is that of --listen, one port serves both. A default address that is in use is logged, and TCP is off.
+    #[arg(long, env = "GREENROOM_MEDIA_TCP_ADDR", value_name = "ADDRESS", value_parser = media_tcp)]
+    pub media_tcp_addr: Option<MediaTcp>,
     /// Public IP addresses or DNS names to advertise for media, comma-separated (default: those of --media-addr)
     ///
     /// Required behind NAT. Names are resolved once, at start, to all their addresses of the families of --media-addr. If
@@ -388,6 +402,14 @@ impl FromStr for RateLimits {
             }
         }
         Ok(rates)
+    }
+}
+
+/// Parses the address of media over TCP.
+fn media_tcp(text: &str) -> Result<MediaTcp, String> {
+    match text {
+        "off" => Ok(MediaTcp::Off),
+        text => address(text).map(MediaTcp::At).map_err(|error| format!("{error}, or off")),
     }
 }
 

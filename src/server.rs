@@ -13,7 +13,8 @@ pub use error::ServerError;
 pub(crate) use http::open_tls;
 pub use http::settings as http_settings;
 pub(crate) use master_key::{KeySource, begin_replacement, finish_replacement};
-pub(crate) use media::resolve as resolve_media_hosts;
+use media::MediaSockets;
+pub(crate) use media::{interface_addresses, resolve as resolve_media_hosts};
 pub(crate) use settings::{options, validate};
 
 use crate::api::{ApiState, StreamLimits};
@@ -30,9 +31,10 @@ use crate::ids::Ids;
 use crate::signaling::SignalingState;
 use crate::store::Db;
 use crate::testing::{Settings as TestSettings, TestState};
+use greenroom_media::TcpSource;
 use routes::Routes;
 use settings::{Valid, app_settings, is_proxied, seconds};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -46,6 +48,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The UDP address of media.
     pub media: SocketAddr,
+    /// The TCP address of media, if it is on.
+    pub media_tcp: Option<SocketAddr>,
     /// The URL of the metrics, if they are served.
     pub metrics_url: Option<String>,
     pub tls: Option<Arc<Tls>>,
@@ -76,7 +80,7 @@ struct Prepared {
 /// The sockets of a server with their addresses.
 struct Sockets {
     api: (TcpListener, SocketAddr),
-    media: (UdpSocket, SocketAddr),
+    media: MediaSockets,
     metrics: Option<(TcpListener, SocketAddr)>,
 }
 
@@ -103,7 +107,7 @@ impl Server {
         let served = args.telemetry.served(args.listen, is_proxied(&args));
         // Ports are bound before the store is opened, so that a port in use leaves no files behind.
         let sockets = Sockets::bind(&args, served).await?;
-        let public_ips = media::resolve(&args.participants.media_public_ip, sockets.media.1.ip()).await?;
+        let public_ips = media::resolve(&args.participants.media_public_ip, sockets.media.address.ip()).await?;
         let key_file = source.missing_file();
         let db = Db::open(&options(&args.store)).await?;
         let prepared = Prepared { source, given, rates, tls, targets, served, sockets, public_ips };
@@ -136,12 +140,13 @@ impl Server {
         {
             tracing::info!(id = given.id, account = given.account, "configured access key created");
         }
-        let Sockets { api: (socket, address), media: media_socket, metrics: metrics_socket } = sockets;
-        let media = media_socket.1;
+        let Sockets { api: (socket, address), media: media_sockets, metrics: metrics_socket } = sockets;
+        let (media, media_tcp) = (media_sockets.address, media_sockets.tcp_address());
+        let shares_port = matches!(media_sockets.tcp, TcpSource::HandedOver(_));
         let settings = app_settings(&args, address, rates);
         let app = App::new(db, metrics.clone(), clock.clone(), ids, secret, settings);
         let signaling_settings = media::signaling_settings(&args.participants);
-        let (connections, maintenance) = media::start(&args, public_ips, media_socket, &app)?;
+        let (connections, maintenance) = media::start(&args, public_ips, media_sockets, &app)?;
         nodes::start(&app).await.map_err(|fault| match app.db().health().disk_failure() {
             Some(cause) => ServerError::Unwritable(cause),
             None => ServerError::Node(fault),
@@ -169,14 +174,24 @@ impl Server {
         };
         let ids = app.ids().clone();
         let service = HttpService::new(move |request| routes.route(request), limits, metrics, ids);
+        let mut http = HttpServer::new(socket, service.clone(), tls.clone(), http_settings).sampled();
+        if shares_port {
+            let connections = Arc::downgrade(&connections);
+            http = http.with_media(move |stream| {
+                if let Some(connections) = connections.upgrade() {
+                    connections.hand_over(stream);
+                }
+            });
+        }
         Ok(Server {
             metrics_url: metrics::url(served, metrics_address, address, tls.is_some()),
-            http: HttpServer::new(socket, service.clone(), tls.clone(), http_settings).sampled(),
+            http,
             metrics_http,
             service,
             app,
             address,
             media,
+            media_tcp,
             tls,
             targets,
             api,

@@ -80,6 +80,9 @@ impl Summary {
         let endpoint = server.endpoint();
         let metrics = server.metrics_url.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
         let mut media = format!("udp://{}", server.media);
+        if let Some(tcp) = server.media_tcp {
+            media += &format!(", tcp://{tcp}");
+        }
         if self.advertises_listen_address && server.media.ip().is_unspecified() {
             let advertised: Vec<_> = server.media_candidates().iter().map(|address| address.ip().to_string()).collect();
             media += &format!(", advertised as {}: set --media-public-ip behind NAT", advertised.join(", "));

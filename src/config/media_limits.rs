@@ -26,4 +26,9 @@ pub struct MediaLimitArgs {
     /// Maximum media connections of this node; further ones get 503
     #[arg(long, env = "GREENROOM_MAX_MEDIA_PER_NODE", default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_media_per_node: u32,
+    /// Maximum TCP connections for media of this node; further ones are closed immediately
+    ///
+    /// --max-client-share limits those of one client address.
+    #[arg(long, env = "GREENROOM_MAX_MEDIA_TCP_CONNECTIONS", default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_media_tcp_connections: u32,
 }

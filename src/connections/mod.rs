@@ -28,12 +28,12 @@ use crate::app::App;
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{DatagramCounts, Metrics};
 use faults::NewConnections;
-use greenroom_media::MediaHandle;
+use greenroom_media::{MediaHandle, TcpSource};
 use limits::RateLimits;
 use negotiation::NegotiationLocks;
 use registry::{Connection, ConnectionRegistry};
 use stage::StageKey;
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -77,13 +77,14 @@ pub struct Maintenance {
 }
 
 impl Connections {
-    /// Starts the media thread on a bound UDP socket.
+    /// Starts the media thread on its sockets.
     pub fn start(
         app: Arc<App>,
         socket: UdpSocket,
+        tcp: TcpSource,
         settings: Settings,
     ) -> std::io::Result<(Arc<Connections>, Maintenance)> {
-        let (media, media_events) = MediaHandle::start(socket, settings.media.clone())?;
+        let (media, media_events) = MediaHandle::start(socket, tcp, settings.media.clone())?;
         let connections = Arc::new(Connections {
             app,
             settings,
@@ -104,6 +105,11 @@ impl Connections {
         self.media.candidates()
     }
 
+    /// Hands a TCP connection that carries media to the media thread.
+    pub fn hand_over(&self, stream: TcpStream) {
+        self.media.hand_over(stream);
+    }
+
     fn registry(&self) -> MutexGuard<'_, ConnectionRegistry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,6 +127,13 @@ impl Connections {
         let received = DatagramCounts { packets: stats.received_datagrams, bytes: stats.received_bytes };
         let sent = DatagramCounts { packets: stats.sent_datagrams, bytes: stats.sent_bytes };
         metrics.media.set_traffic(received, sent, stats.send_drops, stats.event_drops);
+        let tcp = self.media.tcp_stats();
+        let refused = tcp.refused.map(|(refusal, count)| (refusal.name(), count));
+        metrics.media.set_tcp(
+            tcp.open,
+            &refused,
+            &[("queue_full", tcp.queue_full), ("disconnected", tcp.disconnected)],
+        );
     }
 
     /// Registers a connection before its row exists. Errors: `Busy` while the server stops; a limit of media connections.

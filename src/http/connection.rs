@@ -34,14 +34,32 @@ const PING: Duration = Duration::from_secs(20);
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
 
+/// Takes connections over that carry media.
+type MediaHandler = Box<dyn Fn(std::net::TcpStream) + Send + Sync>;
+
 /// Serves connections.
-#[derive(Debug)]
 pub struct ConnectionHandler {
     service: HttpService,
     tls: Option<Arc<Tls>>,
     trusted_proxies: Vec<IpNet>,
     timeouts: Timeouts,
     http: Builder<TokioExecutor>,
+    media: Option<MediaHandler>,
+}
+
+impl std::fmt::Debug for ConnectionHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionHandler").finish_non_exhaustive()
+    }
+}
+
+/// The first byte of a connection, which is not consumed.
+async fn first_byte(stream: &TcpStream) -> std::io::Result<u8> {
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first[0]),
+    }
 }
 
 /// The peer of a connection.
@@ -68,7 +86,11 @@ impl ConnectionHandler {
             .keep_alive_timeout(PING);
         let timeouts =
             Timeouts { head: settings.header_timeout, idle: settings.idle_timeout, write: settings.write_timeout };
-        ConnectionHandler { service, tls, trusted_proxies: settings.trusted_proxies, timeouts, http }
+        ConnectionHandler { service, tls, trusted_proxies: settings.trusted_proxies, timeouts, http, media: None }
+    }
+
+    pub fn hand_media_to(&mut self, media: impl Fn(std::net::TcpStream) + Send + Sync + 'static) {
+        self.media = Some(Box::new(media));
     }
 
     pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
@@ -85,6 +107,24 @@ impl ConnectionHandler {
     ) {
         let Ok(address) = stream.peer_addr() else { return };
         let peer = Peer { address: address.ip().to_canonical(), budget };
+        if let Some(media) = &self.media {
+            let first = tokio::select! {
+                first = tokio::time::timeout(self.timeouts.head.max(self.timeouts.idle), first_byte(&stream)) => first,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match first {
+                // The length of a STUN message, of less than 512 bytes. TLS begins with 22, and HTTP with a letter.
+                Ok(Ok(0 | 1)) => {
+                    match stream.into_std() {
+                        Ok(stream) => media(stream),
+                        Err(error) => tracing::debug!(client = %peer.address, %error, "connection failed"),
+                    }
+                    return;
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
         // Responses are small and are sent without waiting for more (Nagle's algorithm).
         drop(stream.set_nodelay(true));
         let Some(tls) = &self.tls else { return self.serve_http(stream, peer, permit, stopped).await };

@@ -47,6 +47,14 @@ impl HttpServer {
         }
     }
 
+    /// Hands connections that begin with ICE (RFC 4571 frames) over to `media`, before any byte is read.
+    pub fn with_media(mut self, media: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> Self {
+        if let Some(handler) = Arc::get_mut(&mut self.handler) {
+            handler.hand_media_to(media);
+        }
+        self
+    }
+
     /// Samples the number of open connections into the service's metrics.
     pub fn sampled(self) -> Self {
         let (permits, max) = (self.permits.clone(), i64::from(self.max_connections));

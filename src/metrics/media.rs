@@ -28,6 +28,11 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Direction {
     direction: &'static str,
 }
@@ -43,6 +48,9 @@ pub struct Media {
     unsent: Counter,
     lost_events: Counter,
     outcomes: Family<Outcome, Counter>,
+    tcp_connections: Gauge,
+    tcp_refused: Family<ReasonLabel, Counter>,
+    tcp_unsent: Family<ReasonLabel, Counter>,
 }
 
 /// Datagrams since the start of the process.
@@ -69,7 +77,16 @@ impl Media {
             unsent: Counter::default(),
             lost_events: Counter::default(),
             outcomes: Family::default(),
+            tcp_connections: Gauge::default(),
+            tcp_refused: Family::default(),
+            tcp_unsent: Family::default(),
         };
+        let help = "Open TCP connections for media on this node";
+        registry.register("media_tcp_connections", help, media.tcp_connections.clone());
+        let help = "TCP connections for media that this node refused or closed, by reason";
+        registry.register("media_tcp_refused", help, media.tcp_refused.clone());
+        let help = "Media packets of this node that were dropped on TCP connections, by reason";
+        registry.register("media_tcp_unsent", help, media.tcp_unsent.clone());
         let help = "Participant connections of this node, by kind: events, publish, subscribe";
         registry.register("participant_connections", help, connections);
         let help = "Stages with participant connections on this node";
@@ -96,6 +113,18 @@ impl Media {
     /// Counts a media connection by role, outcome and reason (`""` if it connected).
     pub fn connection(&self, role: &'static str, outcome: &'static str, reason: &'static str) {
         self.outcomes.get_or_create_owned(&Outcome { role, outcome, reason }).inc();
+    }
+
+    /// Sets the number of TCP connections, and the totals since the start of the process by reason: refused connections, and
+    /// packets that could not be sent.
+    pub fn set_tcp(&self, open: u64, refused: &[(&'static str, u64)], unsent: &[(&'static str, u64)]) {
+        self.tcp_connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+        for (family, totals) in [(&self.tcp_refused, refused), (&self.tcp_unsent, unsent)] {
+            for (reason, total) in totals {
+                let counter = family.get_or_create_owned(&ReasonLabel { reason });
+                counter.inner().fetch_max(*total, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Sets the counters to totals since the start of the process: datagrams received and sent, datagrams that could not be

@@ -73,6 +73,8 @@ pub enum ServerError {
     MetricsListen(SocketAddr, std::io::Error),
     #[error("cannot use UDP {0} for media: {cause}; choose another address with --media-addr", cause = bind_failure(.1))]
     Media(SocketAddr, std::io::Error),
+    #[error("cannot listen on TCP {0} for media: {cause}; choose another address with --media-tcp-addr, or set it to off", cause = bind_failure(.1))]
+    MediaTcp(SocketAddr, std::io::Error),
     /// A name of `--media-public-ip`.
     #[error(
         "--media-public-ip: {0} cannot be resolved: {1}; check the name and this machine's DNS, or set an IP address"
@@ -88,7 +90,7 @@ pub enum ServerError {
 }
 
 /// The cause of a failed bind, in words for the operator.
-fn bind_failure(error: &std::io::Error) -> String {
+pub(super) fn bind_failure(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "another program uses this port".into(),
         std::io::ErrorKind::AddrNotAvailable => "this machine does not have this address".into(),

@@ -1,26 +1,84 @@
-//! The media socket and the participants' connections, as the operator has set them.
+//! The media sockets and the participants' connections, as the operator has set them.
 
 use super::ServerError;
+use super::error::bind_failure;
 use super::settings::seconds;
 use crate::app::App;
-use crate::config::{IceArgs, MediaLimitArgs, ParticipantArgs, PublicHost, ServeArgs, Switch};
+use crate::config::{IceArgs, MediaLimitArgs, MediaTcp, ParticipantArgs, PublicHost, ServeArgs, Switch};
 use crate::connections::{Connections, Limits, Maintenance, Settings};
 use crate::signaling;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use greenroom_media::{TcpLimits, TcpSource};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Maximum ports that are tried for UDP and TCP, if any port will do.
+const MAX_PORT_ATTEMPTS: usize = 64;
 /// Time limit of resolving a name of `--media-public-ip`.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Binds the UDP socket of media. Its default port is the one after the API's.
-pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<(UdpSocket, SocketAddr), ServerError> {
+/// The sockets of media.
+pub struct MediaSockets {
+    pub udp: UdpSocket,
+    /// The address of `udp`.
+    pub address: SocketAddr,
+    pub tcp: TcpSource,
+}
+
+impl MediaSockets {
+    /// The address of media over TCP.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match &self.tcp {
+            TcpSource::None => None,
+            TcpSource::Listener(listener) => listener.local_addr().ok(),
+            TcpSource::HandedOver(address) => Some(*address),
+        }
+    }
+}
+
+/// Binds the sockets of media. The default UDP port is the one after the API's, and the default TCP port is the same.
+pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<MediaSockets, ServerError> {
     let next = if args.listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
-    let address = args.participants.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
-    let failed = |error| ServerError::Media(address, error);
-    let socket = greenroom_media::bind(address).map_err(failed)?;
-    let bound = socket.local_addr().map_err(failed)?;
-    Ok((socket, bound))
+    let wanted = args.participants.media_addr.unwrap_or(SocketAddr::new(listen.ip(), next));
+    // With port 0, the system chooses a UDP port that may be in use for TCP.
+    let mut others = Vec::new();
+    loop {
+        let failed = |error| ServerError::Media(wanted, error);
+        let udp = greenroom_media::bind(wanted).map_err(failed)?;
+        let address = udp.local_addr().map_err(failed)?;
+        let tcp = match args.participants.media_tcp_addr {
+            Some(MediaTcp::Off) => Ok(TcpSource::None),
+            Some(MediaTcp::At(at)) => {
+                return listen_on(at, listen)
+                    .map(|tcp| MediaSockets { udp, address, tcp })
+                    .map_err(|error| ServerError::MediaTcp(at, error));
+            }
+            None => listen_on(address, listen),
+        };
+        match tcp {
+            Ok(tcp) => return Ok(MediaSockets { udp, address, tcp }),
+            Err(_) if wanted.port() == 0 && others.len() < MAX_PORT_ATTEMPTS => others.push(udp),
+            Err(error) => {
+                let setting = "--media-tcp-addr";
+                tracing::warn!(%address, error = bind_failure(&error), setting, "media over TCP is off");
+                return Ok(MediaSockets { udp, address, tcp: TcpSource::None });
+            }
+        }
+    }
+}
+
+/// A listener for media, unless the address is that of the API, which shares its port.
+fn listen_on(address: SocketAddr, api: SocketAddr) -> std::io::Result<TcpSource> {
+    let is_same_ip = address.ip() == api.ip() || address.ip().is_unspecified() || api.ip().is_unspecified();
+    match is_same_ip && address.port() == api.port() {
+        true => Ok(TcpSource::HandedOver(api)),
+        false => TcpListener::bind(address).map(TcpSource::Listener),
+    }
+}
+
+/// The addresses of the network interfaces that a socket on all addresses advertises.
+pub fn interface_addresses(socket: IpAddr) -> Vec<IpAddr> {
+    greenroom_media::interface_addresses(true, socket.is_ipv6()).unwrap_or_default()
 }
 
 /// The settings of signaling. Warns about TURN servers without credentials.
@@ -67,7 +125,7 @@ async fn lookup(name: &str, media: IpAddr) -> Result<Vec<IpAddr>, String> {
 pub fn start(
     args: &ServeArgs,
     public_ips: Vec<IpAddr>,
-    (socket, bound): (UdpSocket, SocketAddr),
+    sockets: MediaSockets,
     app: &Arc<App>,
 ) -> Result<(Arc<Connections>, Maintenance), ServerError> {
     let chosen = &args.participants;
@@ -81,10 +139,18 @@ pub fn start(
                 max_bytes: chosen.max_offer_bytes as usize,
                 max_media_sections: chosen.max_offer_sections as usize,
             },
+            tcp_limits: tcp_limits(args),
         },
         limits: limits(&chosen.limits),
     };
-    Connections::start(app.clone(), socket, settings).map_err(|error| ServerError::Media(bound, error))
+    let MediaSockets { udp, address, tcp } = sockets;
+    Connections::start(app.clone(), udp, tcp, settings).map_err(|error| ServerError::Media(address, error))
+}
+
+fn tcp_limits(args: &ServeArgs) -> TcpLimits {
+    let connections = args.participants.limits.max_media_tcp_connections as usize;
+    let per_client = (connections * args.listener.max_client_share as usize / 100).max(1);
+    TcpLimits { connections, per_client }
 }
 
 fn limits(args: &MediaLimitArgs) -> Limits {

@@ -1,6 +1,8 @@
 // A publisher or a viewer whose offers and answers are carried by the test, which can lead the connection through a proxy.
 
 window.peer = null;
+// Configuration of the connection: ICE servers and transport policy.
+window.configuration = {};
 // Frames that the video element has shown: [time in ms, width].
 window.shown = [];
 // Times of the flashes in the picture and of the louder tones in the sound, in ms.
@@ -23,7 +25,7 @@ async function complete(description) {
 
 function open(options) {
   began = performance.now();
-  peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", ...options });
+  peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", ...configuration, ...options });
   const note = () => states.push([performance.now(), peer.connectionState]);
   peer.addEventListener("connectionstatechange", note);
 }

@@ -132,7 +132,7 @@ class MediaPage:
 
     def stats(self):
         """The statistics of the connection and of its link."""
-        return {**self.page.evaluate("stats()"), "link": self.link.stats()}
+        return {**self.page.evaluate("stats()"), "link": self.link and self.link.stats()}
 
     def wait(self, seconds):
         self.page.evaluate("(ms) => new Promise((done) => setTimeout(done, ms))", 1000 * seconds)

@@ -58,8 +58,9 @@ impl Service {
             timeout: Duration::from_secs(15),
             strict_ivs: false,
             offer_limits: greenroom_media::OfferLimits::default(),
+            tcp_limits: greenroom_media::TcpLimits::default(),
         };
-        let (media, mut events) = MediaHandle::start(socket, settings).unwrap();
+        let (media, mut events) = MediaHandle::start(socket, greenroom_media::TcpSource::None, settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Shared {

@@ -385,9 +385,11 @@ impl ThreadBench {
             timeout: Duration::from_secs(3_600),
             strict_ivs: false,
             offer_limits: OfferLimits::default(),
+            tcp_limits: greenroom_media::TcpLimits::default(),
         };
         let before = media_tasks();
-        let (media, _events) = MediaHandle::start(socket, settings).expect("the media thread");
+        let (media, _events) =
+            MediaHandle::start(socket, greenroom_media::TcpSource::None, settings).expect("the media thread");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut clients = Vec::new();
         let mut first = None;

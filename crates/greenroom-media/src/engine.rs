@@ -283,6 +283,24 @@ impl Sfu {
         Some(id)
     }
 
+    /// Whether a path belongs to a transport, by an authenticated STUN request.
+    pub fn has_path(&self, path: FiveTuple) -> bool {
+        self.by_path.contains_key(&path)
+    }
+
+    /// Whether media is sent on a path.
+    pub fn uses_path(&self, path: FiveTuple) -> bool {
+        let transport = self.by_path.get(&path).and_then(|id| self.transports.get(id));
+        transport.is_some_and(|transport| transport.paths.active() == Some(path))
+    }
+
+    /// Forgets a path whose TCP connection has ended. The client can continue on another one.
+    pub fn remove_path(&mut self, path: FiveTuple) {
+        if let Some(transport) = self.by_path.remove(&path).and_then(|id| self.transports.get_mut(&id)) {
+            transport.paths.forget(path);
+        }
+    }
+
     /// Runs all timers that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {

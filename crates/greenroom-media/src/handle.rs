@@ -4,9 +4,10 @@ use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
 use super::thread::{Command, MediaThread, Shared};
 use super::{
-    Candidates, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, SocketStats, TransportId, TransportStats,
+    Candidates, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, SocketStats, TcpRefusal, TcpSource,
+    TcpStats, TransportId, TransportStats,
 };
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,10 +49,14 @@ impl Drop for Inner {
 
 impl MediaHandle {
     /// Starts the thread on a bound socket.
-    pub fn start(socket: UdpSocket, config: MediaConfig) -> std::io::Result<(MediaHandle, mpsc::Receiver<MediaEvent>)> {
+    pub fn start(
+        socket: UdpSocket,
+        tcp: TcpSource,
+        config: MediaConfig,
+    ) -> std::io::Result<(MediaHandle, mpsc::Receiver<MediaEvent>)> {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let (commands, command_receiver) = sync_channel(COMMAND_QUEUE);
-        let (thread, shared) = MediaThread::new(socket, &config, command_receiver, events)?;
+        let (thread, shared) = MediaThread::new(socket, tcp, &config, command_receiver, events)?;
         let negotiator = thread.negotiator();
         let thread = std::thread::Builder::new().name("media".into()).spawn(move || thread.run())?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -136,6 +141,23 @@ impl MediaHandle {
             send_drops: load(&stats.send_drops),
             event_drops: load(&stats.event_drops),
         }
+    }
+
+    /// Counters of the TCP connections since the start.
+    pub fn tcp_stats(&self) -> TcpStats {
+        let (stats, load) = (&self.inner.shared.tcp_stats, |counter: &AtomicU64| counter.load(Ordering::Relaxed));
+        TcpStats {
+            open: load(&stats.open),
+            accepted: load(&stats.accepted),
+            refused: TcpRefusal::ALL.map(|refusal| (refusal, load(&stats.refused[refusal as usize]))),
+            queue_full: load(&stats.queue_full),
+            disconnected: load(&stats.disconnected),
+        }
+    }
+
+    /// Hands over a TCP connection on which a client sends ICE.
+    pub fn hand_over(&self, stream: TcpStream) {
+        self.inner.shared.hand_over(stream);
     }
 
     /// The addresses that are advertised to clients.

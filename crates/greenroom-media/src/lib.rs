@@ -1,5 +1,5 @@
 //! greenroom's media engine: a selective forwarding unit (SFU) that forwards WebRTC media from publishers to
-//! subscribers, and the thread that drives it over UDP.
+//! subscribers, and the thread that drives it over UDP and TCP.
 //!
 //! The engine, [`Sfu`], is sans-IO: datagrams and the current time go in, datagrams and [`MediaEvent`]s come out. It
 //! has no socket, clock or task, so tests run it on a virtual clock with a simulated network. [`MediaHandle`] is the
@@ -11,6 +11,7 @@
 //!  ┌────────────────────┐ commands ┌──────────────────────────────────────────────────────────────┐
 //!  │ handle             ├─────────►│ thread        poll loop: commands, datagrams, timers         │
 //!  │   MediaHandle      │◄─────────┤   sockets     UDP sockets     gso   batched sends            │
+//!  │                    │          │   tcp         ICE-TCP connections, framing, limits           │
 //!  │ negotiator         │ replies, ├──────────────────────────────────────────────────────────────┤
 //!  │   parses offers on │ events   │ engine        Sfu: demultiplexes datagrams, forwards packets │
 //!  │   a blocking thread│          │   up_track    a publisher's m-section: layers, key frames    │
@@ -52,6 +53,7 @@
 //! | SDP offer/answer, BUNDLE | RFC 8866, RFC 9429, RFC 9143 |
 //! | simulcast, RID, SSRC groups | RFC 8853, RFC 8851, RFC 5576 |
 //! | trickle ICE, ICE-lite, ICE in SDP, consent | RFC 8840, RFC 8445, RFC 8839, RFC 7675 |
+//! | ICE-TCP, framing | RFC 6544, RFC 4571 |
 //! | RTP, RTCP, feedback, header extensions, RTX | RFC 3550, RFC 5761, RFC 4585, RFC 8285, RFC 4588 |
 //! | H.264, VP8, Opus payloads | RFC 6184, RFC 7741, RFC 7587 |
 //! | H.264 and VP8 bitstreams | ITU-T H.264, RFC 6386 |
@@ -72,6 +74,7 @@ mod negotiator;
 mod router;
 mod sdp;
 mod sockets;
+mod tcp;
 mod thread;
 mod transport;
 
@@ -81,8 +84,9 @@ pub use handle::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
 pub use interfaces::addresses as interface_addresses;
 pub use local::{KeyFrameRequest, MediaPacket, MediaSink, MediaTrack};
 pub use negotiator::{AnsweredOffer, Negotiator};
+pub use tcp::{TcpLimits, TcpRefusal};
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// Identifies a media transport in this process; never reused.
@@ -100,6 +104,20 @@ pub struct SocketStats {
     pub send_drops: u64,
     /// [`MediaEvent`]s dropped because their channel was full.
     pub event_drops: u64,
+}
+
+/// Counters of the TCP connections since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpStats {
+    /// Open connections.
+    pub open: u64,
+    pub accepted: u64,
+    /// Connections that the server refused or closed.
+    pub refused: [(TcpRefusal, u64); TcpRefusal::ALL.len()],
+    /// Packets dropped because the queue of their connection was full.
+    pub queue_full: u64,
+    /// Packets dropped because their connection had ended.
+    pub disconnected: u64,
 }
 
 /// Addresses to advertise as ICE candidates.
@@ -127,6 +145,17 @@ pub struct MediaConfig {
     /// Whether to enforce the publishing limits of Amazon IVS: H.264 only, 720p, 8.5 Mbit/s, no B-frames.
     pub strict_ivs: bool,
     pub offer_limits: OfferLimits,
+    pub tcp_limits: TcpLimits,
+}
+
+/// Where the TCP connections of clients come from.
+#[derive(Debug)]
+pub enum TcpSource {
+    /// Nowhere: TCP is off.
+    None,
+    Listener(TcpListener),
+    /// From [`MediaHandle::hand_over`]; clients connect to this address.
+    HandedOver(SocketAddr),
 }
 
 /// Configurable limits of SDP offers. Defaults: 256 KiB, 64 media sections.

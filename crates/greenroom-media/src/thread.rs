@@ -1,4 +1,4 @@
-//! The media thread: drives the engine with its UDP sockets, its commands and the clock.
+//! The media thread: drives the engine with its sockets, its commands and the clock.
 
 mod command_budget;
 mod shared;
@@ -10,8 +10,13 @@ use super::gso::GsoBatch;
 use super::interfaces;
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sockets::{self, Sockets};
-use super::{Candidates, Impairment, MediaConfig, MediaEvent, OfferError, TransportId, TransportStats};
+use super::tcp::TcpConnections;
+use super::{
+    Candidates, Impairment, MediaConfig, MediaEvent, OfferError, Protocol, TcpSource, Transmit, TransportId,
+    TransportStats,
+};
 use command_budget::CommandBudget;
+use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +27,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 const WAKER: Token = Token(sockets::TOKENS);
+const FIRST_TCP_TOKEN: usize = sockets::TOKENS + 1;
+/// Maximum reads of TCP connections per iteration.
+const MAX_TCP_READS: usize = 64;
 /// Maximum datagrams read per iteration, before timers and commands are handled.
 const MAX_READS: usize = 256;
 /// Queued packets after which they are sent before more are read: about what fits into the processor's caches.
@@ -29,7 +37,7 @@ const MAX_QUEUED_PACKETS: usize = 2048;
 /// Total time per flush to wait for space in the sockets' send buffers. Datagrams that do not fit by then are dropped.
 const SEND_TIMEOUT: Duration = Duration::from_millis(10);
 /// Size of the receive buffer; clients send smaller datagrams.
-const MAX_DATAGRAM: usize = 4096;
+pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Maximum time between two iterations.
 const MAX_SLEEP: Duration = Duration::from_secs(5);
 
@@ -56,6 +64,7 @@ impl Drop for EndedGuard {
 pub(super) struct MediaThread {
     sfu: Sfu,
     sockets: Sockets,
+    tcp: TcpConnections,
     /// Whether the socket is IPv6: then IPv4 destinations must be mapped.
     is_ipv6: bool,
     batch: GsoBatch,
@@ -66,6 +75,8 @@ pub(super) struct MediaThread {
     buffer: Vec<u8>,
     /// Whether a socket may have more datagrams.
     readable: bool,
+    /// Whether there may be TCP connections to accept or to read.
+    tcp_readable: bool,
     /// Whether commands may be left from the last iteration.
     commands_left: bool,
 }
@@ -73,20 +84,35 @@ pub(super) struct MediaThread {
 impl MediaThread {
     pub(super) fn new(
         socket: std::net::UdpSocket,
+        tcp: TcpSource,
         config: &MediaConfig,
         commands: Receiver<Command>,
         events: mpsc::Sender<MediaEvent>,
     ) -> std::io::Result<(MediaThread, Arc<Shared>)> {
         let poll = Poll::new()?;
         let sockets = Sockets::new(socket, poll.registry())?;
-        let udp = candidates(sockets.local_addr(), sockets.families(), &config.public_ips, sockets.host_ip())?;
-        let candidates = Candidates { udp, tcp: Vec::new() };
+        let (tcp_address, listener) = match tcp {
+            TcpSource::None => (None, None),
+            TcpSource::Listener(listener) => (Some(listener.local_addr()?), Some(listener)),
+            TcpSource::HandedOver(address) => (Some(address), None),
+        };
+        let candidates = Candidates {
+            udp: candidates(sockets.local_addr(), sockets.families(), &config.public_ips, sockets.host_ip())?,
+            tcp: match tcp_address {
+                Some(address) => candidates(address, (true, address.is_ipv6()), &config.public_ips, None)?,
+                None => Vec::new(),
+            },
+        };
         let sfu = Sfu::with_limits(candidates.clone(), config.timeout, config.strict_ivs, config.offer_limits);
         let shared = Arc::new(Shared::new(candidates, Waker::new(poll.registry(), WAKER)?));
+        let registry = poll.registry().try_clone()?;
+        let tcp_stats = Arc::clone(&shared.tcp_stats);
+        let tcp = TcpConnections::new(listener, config.tcp_limits, registry, FIRST_TCP_TOKEN, tcp_stats)?;
         let thread = MediaThread {
             sfu: sfu.map_err(std::io::Error::other)?,
             is_ipv6: sockets.local_addr().is_ipv6(),
             sockets,
+            tcp,
             batch: GsoBatch::new(),
             poll,
             commands,
@@ -94,6 +120,7 @@ impl MediaThread {
             shared: Arc::clone(&shared),
             buffer: vec![0; MAX_DATAGRAM],
             readable: true,
+            tcp_readable: true,
             commands_left: false,
         };
         Ok((thread, shared))
@@ -106,14 +133,14 @@ impl MediaThread {
 
     pub(super) fn run(mut self) {
         let _ended = EndedGuard(Arc::clone(&self.shared));
-        let mut readiness = Events::with_capacity(8);
+        let mut readiness = Events::with_capacity(256);
         while !self.shared.is_stopping() {
-            let timeout = match self.readable || self.commands_left {
+            let timeout = match self.readable || self.tcp_readable || self.commands_left {
                 true => Duration::ZERO,
                 false => self.poll_timeout(),
             };
             match self.poll.poll(&mut readiness, Some(timeout)) {
-                Ok(()) => readiness.iter().for_each(|event| self.readable |= self.sockets.set_ready(event.token())),
+                Ok(()) => readiness.iter().for_each(|event| self.set_ready(event)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::error!(%error, "media thread cannot poll its sockets");
@@ -127,20 +154,36 @@ impl MediaThread {
         self.flush();
     }
 
-    /// One iteration: requested closings, commands within their budget, a batch of datagrams, timers. Each is bounded,
-    /// so that none starves the others.
+    fn set_ready(&mut self, event: &Event) {
+        match self.sockets.set_ready(event.token()) {
+            true => self.readable = true,
+            // A connection that has ended is readable.
+            false => self.tcp_readable |= self.tcp.set_ready(event.token(), event.is_readable(), event.is_writable()),
+        }
+    }
+
+    /// One iteration: requested closings, commands within their budget, a batch of datagrams, one of TCP reads, timers.
+    /// Each is bounded, so that none starves the others.
     fn iterate(&mut self, clock: impl Fn() -> Instant) {
         self.close_requested();
         self.commands_left = self.handle_commands(&clock);
         self.readable = self.readable && self.read();
+        self.shared.take_connections().into_iter().for_each(|stream| self.tcp.adopt(clock(), stream));
+        let acceptable = self.tcp.accept(clock());
+        self.tcp_readable = self.read_tcp(&clock) || acceptable;
+        self.tcp.sweep(clock(), &self.sfu);
+        while let Some(path) = self.tcp.poll_ended() {
+            self.sfu.remove_path(path);
+        }
         self.sfu.handle_timeout(clock());
         self.flush();
     }
 
     fn poll_timeout(&self) -> Duration {
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
+        let next = [self.sfu.next_timeout(), self.tcp.next_sweep()].into_iter().flatten().min();
         // At least the kernel's resolution of a millisecond: less would be rounded to zero, a busy loop.
-        self.sfu.next_timeout().map_or(MAX_SLEEP, until).clamp(Duration::from_millis(1), MAX_SLEEP)
+        next.map_or(MAX_SLEEP, until).clamp(Duration::from_millis(1), MAX_SLEEP)
     }
 
     /// Reads a batch of datagrams; returns whether there may be more. What they cause is sent afterwards in large
@@ -165,10 +208,33 @@ impl MediaThread {
         true
     }
 
-    /// Sends all datagrams, then all events.
+    /// Reads a batch from TCP connections; returns whether there may be more.
+    fn read_tcp(&mut self, clock: &impl Fn() -> Instant) -> bool {
+        for _ in 0..MAX_TCP_READS {
+            let (now, stats) = (clock(), &self.shared.stats);
+            let has_read = self.tcp.read_next(now, |path, packet| {
+                stats.received_datagrams.fetch_add(1, Relaxed);
+                stats.received_bytes.fetch_add(packet.len() as u64, Relaxed);
+                self.sfu.handle_datagram(now, path, packet);
+            });
+            if !has_read {
+                return false;
+            }
+            if self.sfu.queued_packets() >= MAX_QUEUED_PACKETS {
+                self.flush();
+            }
+        }
+        true
+    }
+
+    /// Sends all packets, then all events.
     fn flush(&mut self) {
         self.sockets.set_send_timeout(SEND_TIMEOUT);
         while let Some(mut transmit) = self.sfu.poll_transmit() {
+            if transmit.path.protocol == Protocol::Tcp {
+                self.queue_on_tcp(&transmit);
+                continue;
+            }
             if self.is_ipv6 {
                 map_to_ipv6(&mut transmit.path.remote);
                 transmit.path.local.iter_mut().for_each(map_to_ipv6);
@@ -179,6 +245,7 @@ impl MediaThread {
             self.batch.push(transmit);
         }
         self.send_batch();
+        self.tcp.flush();
         while let Some(event) = self.sfu.poll_event() {
             if self.events.try_send(event).is_err() {
                 self.shared.stats.event_drops.fetch_add(1, Relaxed);
@@ -191,6 +258,13 @@ impl MediaThread {
         stats.sent_datagrams.fetch_add(outcome.datagrams, Relaxed);
         stats.sent_bytes.fetch_add(outcome.bytes, Relaxed);
         stats.send_drops.fetch_add(outcome.dropped, Relaxed);
+    }
+
+    fn queue_on_tcp(&mut self, transmit: &Transmit) {
+        if self.tcp.queue(transmit) {
+            self.shared.stats.sent_datagrams.fetch_add(1, Relaxed);
+            self.shared.stats.sent_bytes.fetch_add(transmit.contents.len() as u64, Relaxed);
+        }
     }
 
     fn close_requested(&mut self) {

@@ -38,3 +38,5 @@ mod retransmission;
 mod simulation;
 #[path = "sfu/simulcast.rs"]
 mod simulcast;
+#[path = "sfu/tcp.rs"]
+mod tcp;

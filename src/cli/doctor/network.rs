@@ -3,10 +3,10 @@
 use super::finding::Finding;
 use super::stun::{self, Message};
 use super::turn::unspecified;
-use crate::config::{ServeArgs, Switch};
+use crate::config::{MediaTcp, ServeArgs, Switch};
 use crate::http::client;
 use crate::ids::Ids;
-use crate::server::{reachable, resolve_media_hosts};
+use crate::server::{interface_addresses, reachable, resolve_media_hosts};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -96,6 +96,7 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
         Err(error) => (None, Finding::failed("media port", format!("cannot use UDP {address}: {error}"))),
     };
     let mut found = vec![port];
+    found.extend(media_tcp(args, address, running).await);
     let hosts = &args.participants.media_public_ip;
     let mut advertised = match resolve_media_hosts(hosts, address.ip()).await {
         Ok(advertised) => advertised,
@@ -105,7 +106,7 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
         }
     };
     if hosts.is_empty() && address.ip().is_unspecified() {
-        advertised = greenroom_media::interface_addresses(true, address.is_ipv6()).unwrap_or_default();
+        advertised = interface_addresses(address.ip());
         found.extend(only_local(&advertised));
     } else if hosts.is_empty() {
         advertised.push(address.ip());
@@ -114,6 +115,31 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
         found.push(advertised_address(ip, socket.as_ref(), args, ids).await);
     }
     found
+}
+
+/// The TCP port of media, unless it is off or that of the API.
+async fn media_tcp(args: &ServeArgs, udp: SocketAddr, running: bool) -> Option<Finding> {
+    const CHECK: &str = "media tcp";
+    let address = match args.participants.media_tcp_addr {
+        Some(MediaTcp::Off) => return None,
+        Some(MediaTcp::At(address)) => address,
+        None => udp,
+    };
+    if address.port() != 0 && address.port() == args.listen.port() {
+        return Some(Finding::ok(CHECK, format!("TCP {address} is shared with the API")));
+    }
+    Some(match TcpListener::bind(address).await {
+        Ok(_) => Finding::ok(CHECK, format!("TCP {address} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
+            Finding::skipped(CHECK, format!("TCP {address} is in use, probably by the running server"))
+        }
+        Err(error) => Finding::warning(
+            CHECK,
+            format!(
+                "cannot use TCP {address}: {error}. Clients whose network blocks UDP need it: stop the other program, or choose another address with --media-tcp-addr"
+            ),
+        ),
+    })
 }
 
 /// The finding if clients on other networks cannot reach the addresses of the interfaces.

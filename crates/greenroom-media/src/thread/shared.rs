@@ -1,11 +1,16 @@
 //! State shared by the media thread and its handles.
 
+use crate::tcp::{AtomicTcpStats, TcpRefusal};
 use crate::{Candidates, TransportId};
 use mio::Waker;
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// Maximum TCP connections that wait to be taken over by the thread.
+const MAX_HANDED_OVER: usize = 256;
 
 /// Written only by the media thread.
 #[derive(Debug, Default)]
@@ -33,6 +38,9 @@ pub(crate) struct Shared {
     /// The advertised addresses.
     pub(crate) candidates: Candidates,
     pub(crate) stats: AtomicSocketStats,
+    pub(crate) tcp_stats: Arc<AtomicTcpStats>,
+    /// TCP connections that were accepted elsewhere.
+    connections: Mutex<Vec<TcpStream>>,
     transitions: Mutex<Transitions>,
     /// Whether the thread has ended.
     pub(crate) ended: watch::Sender<bool>,
@@ -46,6 +54,8 @@ impl Shared {
             next_id: AtomicU64::new(1),
             candidates,
             stats: AtomicSocketStats::default(),
+            tcp_stats: Arc::default(),
+            connections: Mutex::default(),
             transitions: Mutex::default(),
             ended: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
@@ -61,6 +71,23 @@ impl Shared {
 
     pub(super) fn transitions(&self) -> MutexGuard<'_, Transitions> {
         self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over a TCP connection. It is dropped if the thread does not keep up.
+    pub(crate) fn hand_over(&self, stream: TcpStream) {
+        {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            if connections.len() >= MAX_HANDED_OVER {
+                self.tcp_stats.refused[TcpRefusal::Connections as usize].fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            connections.push(stream);
+        }
+        self.wake();
+    }
+
+    pub(super) fn take_connections(&self) -> Vec<TcpStream> {
+        std::mem::take(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Starts opening a transport. It can be admitted until it is closed or the guard is dropped.

@@ -1,7 +1,7 @@
 //! Single iterations of the thread, on a clock that the test controls.
 
 use super::*;
-use crate::{CloseReason, OfferLimits};
+use crate::{CloseReason, OfferLimits, TcpLimits};
 use std::cell::Cell;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -16,6 +16,10 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
+    fixture_with_tcp(TcpSource::None)
+}
+
+fn fixture_with_tcp(tcp: TcpSource) -> Fixture {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let config = MediaConfig {
@@ -23,10 +27,11 @@ fn fixture() -> Fixture {
         timeout: Duration::from_secs(10),
         strict_ivs: false,
         offer_limits: OfferLimits::default(),
+        tcp_limits: TcpLimits::default(),
     };
     let (commands, command_receiver) = sync_channel(1024);
     let (event_sender, events) = mpsc::channel(64);
-    let (thread, shared) = MediaThread::new(socket, &config, command_receiver, event_sender).unwrap();
+    let (thread, shared) = MediaThread::new(socket, tcp, &config, command_receiver, event_sender).unwrap();
     Fixture { thread, shared, commands, events, address }
 }
 
@@ -103,4 +108,28 @@ fn a_transport_closed_or_cancelled_before_admission_is_not_admitted() {
     assert!(fixture.events.try_recv().is_err(), "what was not admitted is not closed");
     let transitions = fixture.shared.transitions();
     assert!(transitions.opening.is_empty() && transitions.closing.is_empty(), "no state is left");
+}
+
+#[test]
+fn a_tcp_connection_without_stun_is_closed_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut fixture = fixture_with_tcp(TcpSource::Listener(listener));
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    // The start of a STUN message.
+    std::io::Write::write_all(&mut client, &[0, 20, 0, 1]).unwrap();
+    let (start, stats) = (Instant::now(), Arc::clone(&fixture.shared.tcp_stats));
+    let at = |seconds| start + Duration::from_secs(seconds);
+    // As reported by the poll.
+    while stats.open.load(Relaxed) == 0 {
+        fixture.thread.tcp.set_ready(Token(FIRST_TCP_TOKEN), true, false);
+        fixture.thread.iterate(|| at(0));
+    }
+    assert!(fixture.thread.tcp.next_sweep().is_some());
+    fixture.thread.iterate(|| at(9));
+    assert_eq!(stats.open.load(Relaxed), 1);
+    fixture.thread.iterate(|| at(11));
+    assert_eq!(stats.open.load(Relaxed), 0);
+    assert_eq!(stats.refused[crate::TcpRefusal::NoStun as usize].load(Relaxed), 1);
+    assert_eq!(std::io::Read::read(&mut client, &mut [0]).unwrap_or(0), 0, "closed");
 }

@@ -146,7 +146,7 @@ impl Paths {
         self.established = true;
     }
 
-    pub(super) fn active(&self) -> Option<FiveTuple> {
+    pub(crate) fn active(&self) -> Option<FiveTuple> {
         self.active
     }
 

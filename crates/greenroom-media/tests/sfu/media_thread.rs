@@ -1,38 +1,101 @@
 //! The media thread with clients over real sockets.
 
 use crate::simulation::config;
-use greenroom_media::{CloseReason, MediaConfig, MediaEvent, MediaHandle, OfferError, OfferLimits, bind};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use greenroom_media::{
+    CloseReason, MediaConfig, MediaEvent, MediaHandle, OfferError, OfferLimits, TcpLimits, TcpSource, bind,
+};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Input, Output, Rtc};
 use tokio::sync::mpsc::Receiver;
 
-struct Client {
+pub enum Socket {
+    Udp(UdpSocket),
+    /// With the server's address, and the bytes received of a frame (RFC 4571).
+    Tcp(TcpStream, SocketAddr, Vec<u8>),
+}
+
+impl Socket {
+    fn local_addr(&self) -> SocketAddr {
+        match self {
+            Socket::Udp(socket) => socket.local_addr().unwrap(),
+            Socket::Tcp(stream, ..) => stream.local_addr().unwrap(),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8], to: SocketAddr) {
+        // The server may have closed the connection.
+        let _ = match self {
+            Socket::Udp(socket) => socket.send_to(bytes, to).map(drop),
+            Socket::Tcp(stream, ..) => stream.write_all(&[&(bytes.len() as u16).to_be_bytes(), bytes].concat()),
+        };
+    }
+
+    /// The next packet and its source, if one arrives in time. Fails if the server has closed the connection.
+    fn receive(&mut self, wait: Duration) -> Result<Option<(Vec<u8>, SocketAddr)>, ()> {
+        let mut buffer = [0; 2000];
+        match self {
+            Socket::Udp(socket) => {
+                socket.set_read_timeout(Some(wait)).unwrap();
+                Ok(socket.recv_from(&mut buffer).ok().map(|(length, from)| (buffer[..length].to_vec(), from)))
+            }
+            Socket::Tcp(stream, peer, bytes) => {
+                let frame = |bytes: &[u8]| {
+                    let (length, rest) = bytes.split_first_chunk()?;
+                    rest.get(..usize::from(u16::from_be_bytes(*length))).map(<[u8]>::to_vec)
+                };
+                if frame(bytes).is_none() {
+                    stream.set_read_timeout(Some(wait)).unwrap();
+                    match stream.read(&mut buffer) {
+                        Ok(0) => return Err(()),
+                        Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+                        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                        Err(_) => return Err(()),
+                    }
+                }
+                let Some(packet) = frame(bytes) else { return Ok(None) };
+                bytes.drain(..2 + packet.len());
+                Ok(Some((packet, *peer)))
+            }
+        }
+    }
+}
+
+pub struct Client {
     rtc: Rtc,
-    socket: UdpSocket,
+    socket: Socket,
     mid: Mid,
-    offer: String,
+    pub offer: String,
     pending: SdpPendingOffer,
 }
 
 /// A client that runs in its own thread.
-struct Running {
-    packets: Arc<AtomicUsize>,
+pub struct Running {
+    pub packets: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    pub thread: JoinHandle<()>,
 }
 
 fn client(bound: IpAddr, direction: Direction) -> Client {
-    let socket = UdpSocket::bind((bound, 0)).unwrap();
+    client_on(Socket::Udp(UdpSocket::bind((bound, 0)).unwrap()), direction)
+}
+
+pub fn client_on(socket: Socket, direction: Direction) -> Client {
     let mut rtc = config().build(Instant::now());
-    rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
+    let local = socket.local_addr();
+    let candidate = match socket {
+        Socket::Udp(_) => Candidate::builder().udp().host(local).build(),
+        Socket::Tcp(..) => Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build(),
+    };
+    rtc.add_local_candidate(candidate.unwrap());
     let mut api = rtc.sdp_api();
     let mid = api.add_media(MediaKind::Audio, direction, None, None, None);
     let (offer, pending) = api.apply().unwrap();
@@ -41,21 +104,22 @@ fn client(bound: IpAddr, direction: Direction) -> Client {
 
 impl Client {
     /// Sends audio if `sends`, and counts received packets, until it is stopped or the connection is closed.
-    fn run(mut self, answer: &str, sends: bool) -> Running {
+    pub fn run(mut self, answer: &str, sends: bool) -> Running {
         let candidates = addresses(answer);
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         self.rtc.sdp_api().accept_answer(self.pending, answer).unwrap();
         let (packets, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, stopped) = (Arc::clone(&packets), Arc::clone(&stop));
-        let (mut rtc, socket, mid) = (self.rtc, self.socket, self.mid);
+        let (mut rtc, mut socket, mid) = (self.rtc, self.socket, self.mid);
         let thread = std::thread::spawn(move || {
-            let local = socket.local_addr().unwrap();
-            let (mut number, mut next, mut buffer) = (1_u64, Instant::now(), [0; 2000]);
+            let local = socket.local_addr();
+            let protocol = if matches!(socket, Socket::Udp(_)) { Protocol::Udp } else { Protocol::Tcp };
+            let (mut number, mut next) = (1_u64, Instant::now());
             while !stopped.load(Ordering::Relaxed) {
                 let until = loop {
                     match rtc.poll_output().unwrap() {
                         Output::Timeout(at) => break at,
-                        Output::Transmit(transmit) => drop(socket.send_to(&transmit.contents, transmit.destination)),
+                        Output::Transmit(transmit) => socket.send(&transmit.contents, transmit.destination),
                         Output::Event(str0m::Event::RtpPacket(_)) => drop(count.fetch_add(1, Ordering::Relaxed)),
                         Output::Event(str0m::Event::Closed) => return,
                         Output::Event(_) => {}
@@ -70,15 +134,15 @@ impl Client {
                     number += 1;
                 }
                 let wait = until.min(next.max(now)).saturating_duration_since(now);
-                socket.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), Duration::from_millis(20)))).unwrap();
-                match socket.recv_from(&mut buffer) {
+                match socket.receive(wait.clamp(Duration::from_millis(1), Duration::from_millis(20))) {
                     // A response from another address fails a check (RFC 8445, section 7.2.5.2.1).
-                    Ok((_, from)) if !candidates.contains(&from) => {}
-                    Ok((length, from)) => {
-                        let receive = Receive::new(Protocol::Udp, from, local, &buffer[..length]).unwrap();
+                    Err(()) => return,
+                    Ok(Some((_, from))) if !candidates.contains(&from) => {}
+                    Ok(Some((packet, from))) => {
+                        let receive = Receive::new(protocol, from, local, &packet).unwrap();
                         rtc.handle_input(Input::Receive(Instant::now(), receive)).unwrap();
                     }
-                    Err(_) => rtc.handle_input(Input::Timeout(Instant::now())).unwrap(),
+                    Ok(None) => rtc.handle_input(Input::Timeout(Instant::now())).unwrap(),
                 }
             }
         });
@@ -87,17 +151,26 @@ impl Client {
 }
 
 /// The addresses of an answer's candidates.
-fn addresses(answer: &str) -> Vec<SocketAddr> {
+pub fn addresses(answer: &str) -> Vec<SocketAddr> {
     let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
     let words = candidates.map(|line| line.split(' ').collect::<Vec<_>>());
     words.map(|words| SocketAddr::new(words[4].parse().unwrap(), words[5].parse().unwrap())).collect()
 }
 
-async fn next_event(events: &mut Receiver<MediaEvent>) -> MediaEvent {
+pub async fn next_event(events: &mut Receiver<MediaEvent>) -> MediaEvent {
     tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("no event in time").unwrap()
 }
 
 fn start(address: &str, public_ips: Vec<IpAddr>) -> (MediaHandle, Receiver<MediaEvent>, SocketAddr) {
+    start_with_tcp(address, public_ips, TcpSource::None, TcpLimits::default())
+}
+
+pub fn start_with_tcp(
+    address: &str,
+    public_ips: Vec<IpAddr>,
+    tcp: TcpSource,
+    tcp_limits: TcpLimits,
+) -> (MediaHandle, Receiver<MediaEvent>, SocketAddr) {
     let socket = bind(address.parse().unwrap()).unwrap();
     let bound = socket.local_addr().unwrap();
     let settings = MediaConfig {
@@ -105,8 +178,9 @@ fn start(address: &str, public_ips: Vec<IpAddr>) -> (MediaHandle, Receiver<Media
         timeout: Duration::from_secs(10),
         strict_ivs: false,
         offer_limits: OfferLimits::default(),
+        tcp_limits,
     };
-    let (media, events) = MediaHandle::start(socket, settings).unwrap();
+    let (media, events) = MediaHandle::start(socket, tcp, settings).unwrap();
     (media, events, bound)
 }
 
@@ -243,7 +317,8 @@ async fn the_host_socket_ignores_other_addresses() {
     let Some(own) = host_address() else { return eprintln!("this host has no network address") };
     let (media, mut events, bound) = start("127.0.0.1:0", Vec::new());
     let other = client([127, 0, 0, 1].into(), Direction::SendOnly);
-    let (socket, id) = (other.socket.try_clone().unwrap(), media.new_transport_id());
+    let Socket::Udp(socket) = &other.socket else { unreachable!() };
+    let (socket, id) = (socket.try_clone().unwrap(), media.new_transport_id());
     media.publish(id, other.offer.clone()).await.unwrap();
     // From another address of this host.
     let before = media.socket_stats().received_datagrams;
