@@ -29,6 +29,6 @@ USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
 # 9464 serves /metrics, for Prometheus only.
-EXPOSE 4600 4601/udp 9464
+EXPOSE 4600 4601/udp 4601 9464
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=3 CMD ["greenroom", "health"]
 ENTRYPOINT ["greenroom"]

@@ -14,8 +14,8 @@ UNREACHABLE = "127.0.0.1 9"
 
 @pytest.fixture(scope="module")
 def short_timeout_server():
-    """A server with a media timeout of six seconds."""
-    flags = ("--database-url", "sqlite::memory:", "--media-addr", "127.0.0.1:0", "--ice-timeout-seconds", "6")
+    """A server with a media timeout of six seconds, and without TCP, which would be another way to it."""
+    flags = ("--database-url", "sqlite::memory:", "--media-addr", "127.0.0.1:0", "--media-tcp-addr", "off", "--ice-timeout-seconds", "6")
     program = Greenroom(*flags, RUST_LOG="greenroom=debug").serving()
     yield Server("sqlite", program, "sqlite::memory:")
     assert program.end() == 0, program.logged()[-3000:]

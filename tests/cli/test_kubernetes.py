@@ -149,8 +149,12 @@ def test_the_ports_match_the_settings_and_the_image():
     # The program advertises the host's address and its own port, so both ports must be equal.
     assert ports["media"]["hostPort"] == ports["media"]["containerPort"]
     assert ports["media"]["protocol"] == "UDP"
+    # Media over TCP use the same number by default.
+    for name in ("hostPort", "containerPort"):
+        assert ports["media-tcp"][name] == ports["media"][name]
     [exposed] = re.findall(r"^EXPOSE (.*)$", (TOP / "Dockerfile").read_text(), re.M)
-    assert exposed.split()[:2] == [str(ports["http"]["containerPort"]), f"{ports['media']['containerPort']}/udp"]
+    media = ports["media"]["containerPort"]
+    assert exposed.split()[:3] == [str(ports["http"]["containerPort"]), f"{media}/udp", str(media)]
 
 
 def test_the_node_urls_are_routed_to_their_pods():

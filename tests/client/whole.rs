@@ -35,7 +35,11 @@ macro_rules! call_api {
 
 impl TestServer {
     async fn start(more: &[&str]) -> TestServer {
-        let fixed = ["greenroom", "--listen", "127.0.0.1:0"];
+        TestServer::start_at("127.0.0.1:0", more).await
+    }
+
+    async fn start_at(listen: &str, more: &[&str]) -> TestServer {
+        let fixed = ["greenroom", "--listen", listen];
         let mut args = ServeArgs::parse_from(fixed.into_iter().chain(more.iter().copied()));
         args.store.database_url = Url::Memory;
         let server = Server::start(args, Clock::System, Ids::Random).await.unwrap();
@@ -206,6 +210,18 @@ async fn a_load_reports_what_its_participants_received() {
     {
         assert_eq!(participant["state"], "DISCONNECTED", "{participant}");
     }
+    server.stop().await;
+}
+
+/// HTTP, WebSockets and media, without an IPv4 address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn participants_join_over_ipv6_only() {
+    let server = TestServer::start_at("[::1]:0", &[]).await;
+    assert!(server.url.starts_with("http://[::1]:"), "{}", server.url);
+    let (done, report) = load(&server, &["--publishers", "1", "--subscribers", "2", "--duration", "1"]).await;
+    done.unwrap_or_else(|error| panic!("{error}: {report:#}"));
+    assert_eq!(report["subscriptions"], json!({"connected": 2, "dropped": 0}), "{report:#}");
+    assert_eq!(report["failures"], json!({}));
     server.stop().await;
 }
 

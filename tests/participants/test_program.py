@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+import requests
 
 from server import Greenroom, run
 
@@ -73,3 +74,35 @@ def test_an_invalid_ice_server_is_rejected(bad):
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert "--ice-servers" in line
+
+
+def test_a_port_for_everything_tells_media_from_http_by_the_first_byte(started):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    text = "%s:%d" % address
+    program = Greenroom("--database-url", "sqlite::memory:", "--media-addr", text, "--metrics", "on", GREENROOM_LISTEN=text)
+    try:
+        assert media(program) == f"udp://{text}, tcp://{text}"
+        with socket.create_connection(address, 10) as connection:
+            # A frame of 20 bytes that is no STUN message.
+            connection.sendall(b"\0\x14\0\1" + bytes(18))
+            assert connection.recv(1) == b""
+        metrics = requests.get(f"http://{text}/metrics", timeout=10).text
+        assert 'greenroom_media_tcp_refused_total{reason="not_ice"} 1' in metrics
+        assert 'greenroom_media_tcp_unsent_total{reason="queue_full"} 0' in metrics
+    finally:
+        program.kill()
+
+
+def test_tcp_can_be_off_elsewhere_or_in_use(started):
+    assert media(started("--media-addr", "127.0.0.1:0", "--media-tcp-addr", "off")).count("tcp://") == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        ended = run(*MEMORY, "--media-tcp-addr", address)
+        assert ended.returncode == 1 and "--media-tcp-addr" in ended.stderr
+        program = started("--media-addr", address)
+        assert media(program) == f"udp://{address}"
+        program.kill()
+        assert "media over TCP is off" in program.logged()
+    ended = run(*MEMORY, "--media-tcp-addr", "on")
+    assert ended.returncode == 2 and "or off" in ended.stderr

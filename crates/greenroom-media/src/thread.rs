@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 const WAKER: Token = Token(sockets::TOKENS);
 const FIRST_TCP_TOKEN: usize = sockets::TOKENS + 1;
-/// Maximum reads of TCP connections per iteration.
+/// Maximum reads of TCP connections per iteration; none follows after [`MAX_READS`] packets.
 const MAX_TCP_READS: usize = 64;
 /// Maximum datagrams read per iteration, before timers and commands are handled.
 const MAX_READS: usize = 256;
@@ -210,9 +210,12 @@ impl MediaThread {
 
     /// Reads a batch from TCP connections; returns whether there may be more.
     fn read_tcp(&mut self, clock: &impl Fn() -> Instant) -> bool {
-        for _ in 0..MAX_TCP_READS {
+        let (mut reads, mut packets) = (0, 0);
+        while reads < MAX_TCP_READS && packets < MAX_READS {
             let (now, stats) = (clock(), &self.shared.stats);
+            reads += 1;
             let has_read = self.tcp.read_next(now, |path, packet| {
+                packets += 1;
                 stats.received_datagrams.fetch_add(1, Relaxed);
                 stats.received_bytes.fetch_add(packet.len() as u64, Relaxed);
                 self.sfu.handle_datagram(now, path, packet);

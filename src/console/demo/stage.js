@@ -270,7 +270,7 @@ class Connection {
   #failed() {
     if (this.state === "connecting") {
       const message =
-        `No media connection to ${this.server ?? "the service"} over UDP. Check firewalls, and that this computer can ` +
+        `No media connection to ${this.server ?? "the service"} over UDP or TCP. Check firewalls, and that this computer can ` +
         "reach that address; the operator sets it with --media-addr and --media-public-ip.";
       this.stage.tell("refused", new Refused({ code: "MEDIA_NOT_CONNECTED", message }));
     }

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read as _, Result, Write as _};
 use std::time::{Duration, Instant};
 
 /// Maximum bytes per read.
-pub(super) const READ_BYTES: usize = 16 * 1024;
+pub(super) const READ_BYTES: usize = 8 * 1024;
 /// Maximum bytes of a packet from a client, as for UDP.
 const MAX_PACKET: usize = crate::thread::MAX_DATAGRAM;
 /// Maximum bytes queued for a client: a key frame, or a second at 2 Mbit/s.
