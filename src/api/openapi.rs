@@ -1,5 +1,7 @@
 //! The OpenAPI document, generated from the table of operations and the shapes of the model.
 
+mod own;
+
 use super::input::TAGS;
 use super::operations::{OPERATIONS, Operation};
 use crate::model::fault::{FaultKind, RejectionKind};
@@ -24,7 +26,7 @@ pub fn document() -> Value {
         let method = operation.method.as_str().to_ascii_lowercase();
         paths.entry(operation.path).or_default().insert(method, described(operation));
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "greenroom",
@@ -35,7 +37,18 @@ pub fn document() -> Value {
         "servers": [{"url": "http://127.0.0.1:4600"}],
         "paths": paths,
         "components": {"schemas": schemas},
-    })
+    });
+    own::describe(&mut document);
+    document
+}
+
+/// Adds a tag to a document.
+pub fn add_tag(document: &mut Value, name: &str, description: &str) {
+    let tag = json!({"name": name, "description": description});
+    match document["tags"].as_array_mut() {
+        Some(tags) => tags.push(tag),
+        None => document["tags"] = json!([tag]),
+    }
 }
 
 /// Adds the schemas of a shape and of its members to a document.

@@ -12,7 +12,7 @@ pub struct MediaLimitArgs {
     /// One minute's worth can be sent as a burst.
     #[arg(long, env = "GREENROOM_MAX_OFFERS_PER_MINUTE", default_value_t = 120, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_offers_per_minute: u32,
-    /// Maximum PATCH requests per minute, per participant and per token; further ones get 429
+    /// Maximum PATCH and layer requests per minute, per participant and per token; further ones get 429
     ///
     /// They carry ICE candidates and ICE restarts.
     #[arg(long, env = "GREENROOM_MAX_PATCHES_PER_MINUTE", default_value_t = 600, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

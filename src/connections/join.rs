@@ -7,7 +7,7 @@ use super::stage::{Stage, StageKey};
 use crate::app::connections::{self, Placement};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
-use greenroom_media::TransportId;
+use greenroom_media::{Preferences, TransportId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -225,6 +225,22 @@ impl Connections {
             ice_session.clone_from(&new);
         }
         Ok(Some((answer, new)))
+    }
+
+    /// Sets what a subscription is sent: of the media section `media_id`, or of all. The choice lasts as long as the
+    /// connection.
+    pub async fn choose_layer(
+        &self,
+        id: &str,
+        token: &VerifiedToken,
+        media_id: Option<String>,
+        preferences: Preferences,
+    ) -> Result<(), SignalingError> {
+        self.check_patch_rate(token)?;
+        let transport = self.registry().owned_media(id, token).and_then(|connection| connection.transport_id());
+        let transport = transport.ok_or_else(connection_not_found)?;
+        let chosen = self.media.set_preferences(transport, media_id, preferences).await;
+        chosen.map_err(|error| self.offer_error(token, error))
     }
 
     /// Ends a media connection for its client, and waits until that is in the store, or for three seconds. Idempotent.

@@ -146,7 +146,7 @@ impl Connections {
             }
             MediaRefusal::PatchRate => (
                 SignalingErrorCode::RateExceeded,
-                format!("More than {} PATCH requests per minute", limits.patches_per_minute),
+                format!("More than {} PATCH and layer requests per minute", limits.patches_per_minute),
             ),
             MediaRefusal::Participant => (
                 SignalingErrorCode::TooManyConnections,

@@ -19,6 +19,7 @@ mod stage;
 mod streams;
 
 pub use failures::MediaError;
+pub use greenroom_media::Preferences;
 pub use join::{EventsConnection, JoinOutcome, JoinRequest, connection_not_found};
 pub use limits::Limits;
 pub use registry::{CloseReason, End};

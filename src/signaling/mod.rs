@@ -9,6 +9,7 @@ mod credentials;
 mod errors;
 mod events;
 mod ice;
+mod layer;
 mod messages;
 mod target;
 mod user_agent;
@@ -180,7 +181,9 @@ fn options(target: &Target, link: impl FnOnce(&mut HeaderMap)) -> Response {
     headers.insert(ALLOW, allowed_methods(target));
     if let Some((name, content_type)) = target.accepted_type() {
         headers.insert(name, HeaderValue::from_static(content_type));
-        link(headers);
+        if !matches!(target, Target::Layer(_)) {
+            link(headers);
+        }
     }
     response
 }

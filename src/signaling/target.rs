@@ -17,6 +17,8 @@ pub enum Target {
     Subscribe(String),
     /// `/whip/resource/{connection}`: a media connection.
     Resource(String),
+    /// `/whip/resource/{connection}/layer`: what a subscription is sent.
+    Layer(String),
 }
 
 impl Target {
@@ -29,6 +31,7 @@ impl Target {
             ["whip", "publish", participant] => Target::Publish(Some(id(participant)?)),
             ["whip", "subscribe", participant] => Target::Subscribe(id(participant)?),
             ["whip", "resource", connection] => Target::Resource(id(connection)?),
+            ["whip", "resource", connection, "layer"] => Target::Layer(id(connection)?),
             _ => return Ok(None),
         }))
     }
@@ -39,7 +42,7 @@ impl Target {
             Target::Events(_) => "events",
             Target::Publish(_) => "publish",
             Target::Subscribe(_) => "subscribe",
-            Target::Resource(_) => "resource",
+            Target::Resource(_) | Target::Layer(_) => "resource",
         }
     }
 
@@ -47,7 +50,7 @@ impl Target {
     pub fn methods(&self) -> &'static [Method] {
         match self {
             Target::Events(_) => &[Method::GET],
-            Target::Publish(_) | Target::Subscribe(_) => &[Method::POST],
+            Target::Publish(_) | Target::Subscribe(_) | Target::Layer(_) => &[Method::POST],
             Target::Resource(_) => &[Method::DELETE, Method::PATCH],
         }
     }
@@ -58,6 +61,7 @@ impl Target {
             Target::Events(_) => None,
             Target::Publish(_) | Target::Subscribe(_) => Some(("accept-post", super::whip::SDP)),
             Target::Resource(_) => Some(("accept-patch", super::whip::FRAGMENT)),
+            Target::Layer(_) => Some(("accept-post", super::layer::JSON)),
         }
     }
 }
@@ -94,12 +98,21 @@ mod tests {
         assert_eq!(of("/whip/publish/a%2DB/"), publish(Some("a-B")));
         assert_eq!(of("/whip//subscribe/p/"), Ok(Some(Target::Subscribe("p".into()))));
         assert_eq!(of("/whip/resource/c"), Ok(Some(Target::Resource("c".into()))));
+        assert_eq!(of("/whip/resource/c/layer/"), Ok(Some(Target::Layer("c".into()))));
         assert_eq!(of("/events/s/"), Ok(Some(Target::Events("s".into()))));
     }
 
     #[test]
     fn unknown_paths_and_invalid_ids_are_rejected() {
-        for path in ["/events", "/whip/x", "/whip/publish/a/b", "/whip/subscribe", "/whip/resource/", "/x/whip"] {
+        for path in [
+            "/events",
+            "/whip/x",
+            "/whip/publish/a/b",
+            "/whip/subscribe",
+            "/whip/resource/",
+            "/whip/resource/c/x",
+            "/x/whip",
+        ] {
             assert_eq!(of(path), Ok(None), "{path}");
         }
         let long = "a".repeat(65);

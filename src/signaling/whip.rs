@@ -2,7 +2,7 @@
 
 use super::credentials::Credentials;
 use super::target::Target;
-use super::{SignalingState, errors, ice, reserve_in_flight, set_sender, user_agent};
+use super::{SignalingState, errors, ice, layer, reserve_in_flight, set_sender, user_agent};
 use crate::app::admission::Purpose;
 use crate::app::connections;
 use crate::connections::{JoinOutcome, JoinRequest, connection_not_found};
@@ -10,7 +10,7 @@ use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, Verif
 use crate::http::{BodyError, BodySize, Exchange};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -32,7 +32,11 @@ pub async fn answer(
 ) -> Result<Response, SignalingError> {
     let (parts, body) = request.into_parts();
     let limits = &state.limits;
-    let token = match verify(state, &parts, exchange).await {
+    let purpose = match target {
+        Target::Publish(_) | Target::Subscribe(_) => Purpose::Join,
+        _ => Purpose::Manage,
+    };
+    let token = match verify(state, &parts, exchange, purpose).await {
         Ok(token) => token,
         Err(error) => {
             limits.drain(&parts, body, DRAINED_BYTES).await;
@@ -55,13 +59,26 @@ pub async fn answer(
             None if state.connections.hang_up(&id, &token).await => Ok(Response::new(Body::empty())),
             None => Err(connection_not_found()),
         },
+        Target::Layer(id) => match other_node(state, &token, &id).await? {
+            Some(url) => redirect(&parts, &url),
+            None => {
+                require_type(&parts, layer::JSON)?;
+                let choice = layer::parse(&body?)?;
+                state.connections.choose_layer(&id, &token, choice.media_id, choice.preferences).await?;
+                Ok(Response::new(Body::empty()))
+            }
+        },
         Target::Events(_) => Err(not_allowed("Events are sent on a WebSocket")),
     }
 }
 
 /// Verifies the token before the body is read.
-async fn verify(state: &SignalingState, parts: &Parts, exchange: &Exchange) -> Result<VerifiedToken, SignalingError> {
-    let purpose = if parts.method == Method::POST { Purpose::Join } else { Purpose::Manage };
+async fn verify(
+    state: &SignalingState,
+    parts: &Parts,
+    exchange: &Exchange,
+    purpose: Purpose,
+) -> Result<VerifiedToken, SignalingError> {
     let credentials = Credentials::of(&parts.headers)?;
     let _in_flight = reserve_in_flight(&state.limits, exchange)?;
     let token = credentials.verify(&state.connections.app, purpose).await?;
@@ -80,6 +97,7 @@ async fn join(
     require_type(parts, SDP)?;
     let client = user_agent::client(&parts.headers);
     let participant = token.participant.clone();
+    let is_subscription = matches!(intent, Intent::Subscribe(_));
     let request = JoinRequest { token: Arc::new(token), intent, offer: body?, client };
     let (connection_id, ice_session, answer) = match state.connections.join(request).await? {
         JoinOutcome::Joined { connection_id, ice_session, answer } => (connection_id, ice_session, answer),
@@ -88,7 +106,11 @@ async fn join(
     let mut response = with_body(StatusCode::CREATED, SDP, answer);
     let headers = response.headers_mut();
     let node_url = &state.connections.app.settings().participation.node_url;
-    headers.insert(LOCATION, header(&format!("{node_url}/whip/resource/{connection_id}"))?);
+    let location = format!("{node_url}/whip/resource/{connection_id}");
+    headers.insert(LOCATION, header(&location)?);
+    if is_subscription {
+        headers.append(LINK, header(&layer::link(&location))?);
+    }
     headers.insert(ETAG, header(&format!("\"{ice_session}\""))?);
     headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
     add_ice_servers(state, &participant, headers);

@@ -2,7 +2,7 @@
 
 use super::seed::{SeedPolicy, SeedRequest, SeedTime};
 use super::{Endpoint, ROOT, endpoints};
-use crate::api::openapi::add_schemas;
+use crate::api::openapi::{add_schemas, add_tag};
 use crate::model::shape::Shape;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ pub fn describe(document: &mut Value) {
     let text = "Control of a server for tests, served with `--test-api` only. With `--test-api=on`, requests are not signed; with \
                 `--test-api=public` they are signed as those of the AWS API. A request applies to one account and region, or to all with \
                 `all=true`.";
-    document["tags"] = json!([{"name": TAG, "description": text}]);
+    add_tag(document, TAG, text);
     add_schemas(document, SeedRequest::def());
     let schemas = &mut document["components"]["schemas"];
     let description = SeedTime::def().doc;

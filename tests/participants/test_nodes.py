@@ -62,6 +62,9 @@ async def test_requests_are_redirected_to_the_node_of_the_stage(nodes, stages):
     viewer = await view(here.whip, bob, alice_id)
     await viewer.receives_video(3)
     await here.wait_for_events(bob_id, "JOINED", f"SUBSCRIBE_STARTED {alice_id}")
+    layer = viewer.resource + "/layer"
+    answer = await there.send_async("POST", layer.replace(here.whip, there.whip), bob, "{}", "application/json")
+    assert (answer.status_code, answer.headers["Location"]) == (307, layer)
     assert await viewer.stop() == 200
     assert await publisher.stop() == 200
 

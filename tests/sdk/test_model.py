@@ -145,7 +145,7 @@ def operations(document):
     return {
         operation["operationId"]: (method.upper(), path, operation)
         for path, methods in document["paths"].items()
-        if not path.startswith("/_greenroom/test/")
+        if not path.startswith(("/_greenroom/", "/whip/"))
         for method, operation in methods.items()
         if "operationId" in operation
     }

@@ -200,15 +200,19 @@ impl Sfu {
         Ok(())
     }
 
-    /// Sets what a subscriber wishes to be sent.
+    /// Sets what a subscriber wishes to be sent: of the media section with this `a=mid`, or of all.
     pub fn set_preferences(
         &mut self,
         now: Instant,
         id: TransportId,
+        mid: Option<&str>,
         preferences: Preferences,
     ) -> Result<(), OfferError> {
-        if !self.router.set_preferences(now, id, preferences) {
-            return Err(OfferError::TransportNotFound);
+        let transport = self.transports.get(&id).ok_or(OfferError::TransportNotFound)?;
+        let unknown = || OfferError::Unsupported("the media connection has no such media section".into());
+        let track = mid.map(|mid| transport.track(mid).ok_or_else(unknown)).transpose()?;
+        if !self.router.set_preferences(now, id, track, preferences) {
+            return Err(OfferError::Unsupported("only the media of a subscription can be chosen".into()));
         }
         self.start_probes(now);
         self.send_key_frame_requests_of_source(now, id);

@@ -4,8 +4,8 @@ use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
 use super::thread::{Command, MediaThread, Shared};
 use super::{
-    Candidates, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, SocketStats, TcpRefusal, TcpSource,
-    TcpStats, TransportId, TransportStats,
+    Candidates, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, Preferences, SocketStats, TcpRefusal,
+    TcpSource, TcpStats, TransportId, TransportStats,
 };
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,6 +123,16 @@ impl MediaHandle {
     /// Sets or removes the impairment of the RTP packets that a subscriber is sent; no effect on a publisher.
     pub async fn impair(&self, id: TransportId, impairment: Option<Impairment>) -> Result<(), OfferError> {
         self.call(|reply| Command::Impair { id, impairment, reply }).await
+    }
+
+    /// Sets what a subscriber wishes to be sent: of the media section with this `a=mid`, or of all.
+    pub async fn set_preferences(
+        &self,
+        id: TransportId,
+        mid: Option<String>,
+        preferences: Preferences,
+    ) -> Result<(), OfferError> {
+        self.call(|reply| Command::SetPreferences { id, mid, preferences, reply }).await
     }
 
     /// Closes a transport; [`MediaEvent::Closed`] follows. If it has not been admitted yet, its offer fails instead.

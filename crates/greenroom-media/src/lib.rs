@@ -267,7 +267,7 @@ pub struct Impairment {
     pub seed: u64,
 }
 
-/// What a subscriber wishes to be sent.
+/// What a subscriber wishes to be sent, of one media section or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
     /// Maximum shorter side of the video, in pixels: 720 for 720p. If no layer is so small, the lowest is sent.

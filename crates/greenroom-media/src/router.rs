@@ -75,7 +75,6 @@ struct Subscriber {
     loss: Option<LossEstimator>,
     /// Bits per second that it is sent.
     sent_bitrate: u64,
-    preferences: Preferences,
     selector: LayerSelector,
     key_frames: KeyFrameBudget,
     /// Bits per second that it needs for the next layer, with sound, if its estimate is lower.
@@ -120,7 +119,6 @@ impl Router {
             estimate,
             loss: estimate.is_none().then(LossEstimator::default),
             sent_bitrate: 0,
-            preferences: Preferences::default(),
             selector: LayerSelector::new(),
             key_frames: KeyFrameBudget::default(),
             needed_bitrate: None,
@@ -191,9 +189,19 @@ impl Router {
         }
     }
 
-    pub(crate) fn set_preferences(&mut self, now: Instant, id: TransportId, preferences: Preferences) -> bool {
+    /// Sets what a subscriber wishes to be sent of one of its tracks, or of all.
+    pub(crate) fn set_preferences(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        track: Option<usize>,
+        preferences: Preferences,
+    ) -> bool {
         let Some((source, index)) = self.subscriber(id) else { return false };
-        source.subscribers[index].preferences = preferences;
+        let tracks = source.subscribers[index].tracks.iter_mut().enumerate();
+        for (_, changed) in tracks.filter(|(number, _)| track.is_none_or(|track| track == *number)) {
+            changed.preferences = preferences;
+        }
         source.select_all(now);
         source.request_key_frame(index);
         true
@@ -342,12 +350,12 @@ impl Source {
 impl Subscriber {
     /// Chooses the layer of each track. `live`: the live layers of the source's tracks; `audio`: the bitrate of its sound.
     fn select(&mut self, now: Instant, live: &[Vec<Candidate>], audio: u64) {
-        let Preferences { max_height, paused } = self.preferences;
         let lowest = self.key_frames.is_exceeded(now);
-        let has_audio = self.tracks.iter().any(|track| track.kind == MediaKind::Audio);
+        let has_audio = self.tracks.iter().any(|track| track.kind == MediaKind::Audio && !track.preferences.paused);
         let audio = if has_audio { audio } else { 0 };
         (self.needed_bitrate, self.sent_bitrate) = (None, audio);
         for track in &mut self.tracks {
+            let Preferences { max_height, paused } = track.preferences;
             let live = live.get(track.source_track).map_or(&[][..], Vec::as_slice);
             let bitrate = self.estimate.map(|estimate| estimate.saturating_sub(audio));
             let target = match track.kind {

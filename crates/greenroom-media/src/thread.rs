@@ -12,8 +12,8 @@ use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sockets::{self, Sockets};
 use super::tcp::TcpConnections;
 use super::{
-    Candidates, Impairment, MediaConfig, MediaEvent, OfferError, Protocol, TcpSource, Transmit, TransportId,
-    TransportStats,
+    Candidates, Impairment, MediaConfig, MediaEvent, OfferError, Preferences, Protocol, TcpSource, Transmit,
+    TransportId, TransportStats,
 };
 use command_budget::CommandBudget;
 use mio::event::Event;
@@ -49,6 +49,7 @@ pub(super) enum Command {
     Admit { id: TransportId, answered: Box<AnsweredOffer>, reply: Reply<String> },
     RestartIce { id: TransportId, ufrag: String, password: String, reply: Reply<Option<String>> },
     Impair { id: TransportId, impairment: Option<Impairment>, reply: Reply<()> },
+    SetPreferences { id: TransportId, mid: Option<String>, preferences: Preferences, reply: Reply<()> },
     Snapshot { reply: Reply<Vec<TransportStats>> },
 }
 
@@ -306,6 +307,9 @@ impl MediaThread {
             }
             Command::Impair { id, impairment, reply } => {
                 let _ = reply.send(self.sfu.impair(now, id, impairment));
+            }
+            Command::SetPreferences { id, mid, preferences, reply } => {
+                let _ = reply.send(self.sfu.set_preferences(now, id, mid.as_deref(), preferences));
             }
             Command::Snapshot { reply } => {
                 let _ = reply.send(Ok(self.sfu.snapshot()));

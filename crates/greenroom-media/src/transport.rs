@@ -246,6 +246,11 @@ impl WebRtcTransport {
         self.sections.iter().map(formats).collect()
     }
 
+    /// Index of the router's track of the media section with this `a=mid`.
+    pub(super) fn track(&self, mid: &str) -> Option<usize> {
+        self.sections.iter().position(|section| &*section.mid == mid)
+    }
+
     /// Whether a publisher's offer announces simulcast layers.
     pub(super) fn has_simulcast(&self) -> bool {
         self.simulcast

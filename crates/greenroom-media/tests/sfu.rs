@@ -32,6 +32,8 @@ mod negotiation;
 mod offer_errors;
 #[path = "sfu/path_validation.rs"]
 mod path_validation;
+#[path = "sfu/preferences.rs"]
+mod preferences;
 #[path = "sfu/retransmission.rs"]
 mod retransmission;
 #[path = "sfu/simulation.rs"]

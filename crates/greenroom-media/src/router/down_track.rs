@@ -7,7 +7,7 @@ use super::gop_cache::{Cached, CatchUp};
 use super::packet::{Delivery, SourcePacket, Vp8Counters};
 use super::redundancy::Redundancy;
 use super::up_track::PacketInfo;
-use crate::{Codec, MediaKind};
+use crate::{Codec, MediaKind, Preferences};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vp8::Vp8Rewriter;
@@ -67,6 +67,7 @@ pub(crate) struct DownTrack {
     pub(super) target: Option<u8>,
     /// What it has missed, while it is sent that.
     pub(super) catch_up: Option<CatchUp>,
+    pub(super) preferences: Preferences,
 }
 
 impl DownTrack {
@@ -82,6 +83,7 @@ impl DownTrack {
             current: None,
             target: None,
             catch_up: None,
+            preferences: Preferences::default(),
         }
     }
 
