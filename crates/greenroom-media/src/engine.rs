@@ -2,6 +2,7 @@
 
 mod forwarding;
 mod local_media;
+mod statistics;
 
 use super::local::{LocalSource, SinkQueue};
 use super::negotiator::{AnsweredOffer, Negotiator};
@@ -10,8 +11,8 @@ use super::sdp::fragment::Fragment;
 use super::sdp::negotiated::SourceFormats;
 use super::transport::{EngineConfig, Role, TransportEvent, WebRtcTransport, crypto_provider};
 use super::{
-    Candidates, CloseReason, FiveTuple, Impairment, MediaEvent, MediaKind, OfferError, OfferLimits, Preferences,
-    Transmit, TransportId, TransportStats,
+    Candidates, CloseReason, FiveTuple, Impairment, MediaEvent, MediaKind, MediaTotals, OfferError, OfferLimits,
+    Preferences, Transmit, TransportId, TransportStats,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -42,6 +43,8 @@ pub struct Sfu {
     queued_packets: usize,
     transmits: VecDeque<Transmit>,
     events: VecDeque<MediaEvent>,
+    /// The counters of closed transports.
+    closed: MediaTotals,
 }
 
 impl Sfu {
@@ -88,6 +91,7 @@ impl Sfu {
             queued_packets: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
+            closed: MediaTotals::default(),
         })
     }
 
@@ -469,12 +473,23 @@ impl Sfu {
         self.simulcast_publishers().remove(&id);
         self.source_formats.remove(&id);
         for subscriber in self.router.remove(id) {
-            self.close_transport(now, subscriber, CloseReason::PublisherClosed);
+            self.remove_transport(now, subscriber, CloseReason::PublisherClosed);
         }
     }
 
     /// Closes a transport and, if it is a publisher's, those of its subscribers.
     fn close_transport(&mut self, now: Instant, id: TransportId, reason: CloseReason) {
+        // Before the router forgets them.
+        let subscribers = self.router.subscribers(id);
+        for id in std::iter::once(id).chain(subscribers) {
+            if let Some(stats) = self.connection_stats(now, id) {
+                self.closed.add(&stats);
+            }
+        }
+        self.remove_transport(now, id, reason);
+    }
+
+    fn remove_transport(&mut self, now: Instant, id: TransportId, reason: CloseReason) {
         let Some(mut transport) = self.transports.remove(&id) else { return self.remove_local(now, id) };
         transport.close(now, &mut self.transmits);
         if let Some(timer) = transport.timer {

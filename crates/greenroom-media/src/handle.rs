@@ -2,10 +2,10 @@
 
 use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
-use super::thread::{Command, MediaThread, Shared};
+use super::thread::{Command, MediaThread, STATISTICS_PAGE, Selection, Shared};
 use super::{
-    Candidates, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, OfferError, Preferences, SocketStats, TcpRefusal,
-    TcpSource, TcpStats, TransportId, TransportStats,
+    Candidates, ConnectionStats, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, MediaTotals, OfferError,
+    Preferences, SocketStats, TcpRefusal, TcpSource, TcpStats, TransportId, TransportStats,
 };
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -178,6 +178,36 @@ impl MediaHandle {
     /// All transports, ordered by id.
     pub async fn snapshot(&self) -> Result<Vec<TransportStats>, OfferError> {
         self.call(|reply| Command::Snapshot { reply }).await
+    }
+
+    /// Statistics of all transports, ordered by id, and the counters of closed ones. They are read in pages, between which
+    /// the thread forwards packets: transports that are opened or closed meanwhile may be missing.
+    pub async fn statistics(&self) -> Result<(Vec<ConnectionStats>, MediaTotals), OfferError> {
+        let first = self.call(|reply| Command::Statistics { selection: Selection::After(None), reply }).await?;
+        let (mut connections, closed) = (first.connections, first.closed);
+        let mut is_full = connections.len() == STATISTICS_PAGE;
+        while let Some(last) = connections.last().map(|stats| stats.id).filter(|_| is_full) {
+            let selection = Selection::After(Some(last));
+            let page = self.call(|reply| Command::Statistics { selection, reply }).await?;
+            is_full = page.connections.len() == STATISTICS_PAGE;
+            connections.extend(page.connections);
+        }
+        Ok((connections, closed))
+    }
+
+    /// Statistics of these transports, as far as they exist. Read in pages like [`MediaHandle::statistics`].
+    pub async fn statistics_of(&self, ids: &[TransportId]) -> Result<Vec<ConnectionStats>, OfferError> {
+        let mut connections = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(STATISTICS_PAGE) {
+            let selection = Selection::Only(ids.to_vec());
+            connections.extend(self.call(|reply| Command::Statistics { selection, reply }).await?.connections);
+        }
+        Ok(connections)
+    }
+
+    /// Returns once the thread has handled a command.
+    pub async fn ping(&self) -> Result<(), OfferError> {
+        self.call(|reply| Command::Ping { reply }).await
     }
 
     /// Closes all transports and waits for the thread to end. Idempotent.

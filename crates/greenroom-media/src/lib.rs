@@ -26,7 +26,8 @@
 //!
 //! # Main types
 //!
-//! - [`MediaHandle`]: answers offers, restarts ICE, closes transports, reads [`TransportStats`] and [`SocketStats`].
+//! - [`MediaHandle`]: answers offers, restarts ICE, closes transports, reads [`TransportStats`], [`ConnectionStats`] and
+//!   [`SocketStats`].
 //! - [`Sfu`]: the engine. [`Negotiator`] answers offers for it on any thread; [`Sfu::admit`] makes the
 //!   [`AnsweredOffer`] a transport.
 //! - [`TransportId`]: names a transport in commands and [`MediaEvent`]s.
@@ -74,6 +75,7 @@ mod negotiator;
 mod router;
 mod sdp;
 mod sockets;
+mod statistics;
 mod tcp;
 mod thread;
 mod transport;
@@ -84,6 +86,10 @@ pub use handle::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
 pub use interfaces::addresses as interface_addresses;
 pub use local::{KeyFrameRequest, MediaPacket, MediaSink, MediaTrack};
 pub use negotiator::{AnsweredOffer, Negotiator};
+pub use statistics::{
+    ConnectionStats, LayerName, LayerStats, Limitation, MediaCounters, MediaTotals, NetworkPath, SentStats,
+    TrackDirection, TrackStats,
+};
 pub use tcp::{TcpLimits, TcpRefusal};
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -321,6 +327,17 @@ impl std::fmt::Display for FiveTuple {
         match self.protocol {
             Protocol::Udp => write!(f, "{}", self.remote),
             Protocol::Tcp => write!(f, "{}/tcp", self.remote),
+        }
+    }
+}
+
+impl Codec {
+    /// Name in SDP (RFC 8866).
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Opus => "opus",
+            Codec::H264 => "H264",
+            Codec::Vp8 => "VP8",
         }
     }
 }

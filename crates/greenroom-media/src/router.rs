@@ -11,12 +11,14 @@ mod key_frames;
 mod loss;
 pub(crate) mod packet;
 mod probing;
-mod rate;
+pub(crate) mod rate;
 mod redundancy;
 mod selection;
+mod statistics;
 mod up_track;
 
 pub(crate) use down_track::{DownTrack, PayloadTypeMapping};
+pub(crate) use statistics::RoutedLayer;
 pub(crate) use up_track::{MAX_LAYERS, UpTrack};
 
 use crate::{MediaKind, Preferences, TransportId};
@@ -59,6 +61,7 @@ pub(crate) enum NotRouted {
 struct Source {
     tracks: Vec<UpTrack>,
     clock: SourceClock,
+    /// Ordered by id.
     subscribers: Vec<Subscriber>,
     next_selection: Option<Instant>,
 }
@@ -112,7 +115,7 @@ impl Router {
         estimate: Option<u64>,
     ) {
         let Some(entry) = self.sources.get_mut(&source) else { return };
-        entry.subscribers.push(Subscriber {
+        let subscriber = Subscriber {
             id,
             connected: false,
             tracks,
@@ -123,7 +126,9 @@ impl Router {
             key_frames: KeyFrameBudget::default(),
             needed_bitrate: None,
             prober: Prober::new(),
-        });
+        };
+        let at = entry.subscribers.partition_point(|other| other.id < id);
+        entry.subscribers.insert(at, subscriber);
         entry.next_selection = None;
         self.source_of.insert(id, source);
     }
@@ -145,9 +150,15 @@ impl Router {
         self.source_of.get(&subscriber).copied()
     }
 
+    /// The subscribers of a source.
+    pub(crate) fn subscribers(&self, source: TransportId) -> Vec<TransportId> {
+        let subscribers = self.sources.get(&source).map(|source| source.subscribers.as_slice()).unwrap_or_default();
+        subscribers.iter().map(|subscriber| subscriber.id).collect()
+    }
+
     fn subscriber(&mut self, id: TransportId) -> Option<(&mut Source, usize)> {
         let source = self.sources.get_mut(self.source_of.get(&id)?)?;
-        let index = source.subscribers.iter().position(|subscriber| subscriber.id == id)?;
+        let index = source.subscribers.binary_search_by_key(&id, |subscriber| subscriber.id).ok()?;
         Some((source, index))
     }
 
@@ -373,6 +384,9 @@ impl Subscriber {
             });
             if target.is_none() || is_excessive && target != track.current {
                 track.stop();
+            }
+            if paused {
+                track.forwarded.pause();
             }
             if track.kind == MediaKind::Video && track.target != target {
                 let (estimate, layer) = (self.estimate, target);

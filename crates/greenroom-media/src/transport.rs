@@ -11,12 +11,14 @@ mod playout;
 mod retransmission;
 mod setup;
 mod srtp;
+mod statistics;
 mod stun;
 
 pub(super) use srtp::crypto_provider;
 
 use super::failure::{ConnectionProgress, FailureReason};
 use super::ivs_limits::BitrateMeter;
+use super::router::rate::RateMeter;
 use super::router::{DownTrack, UpTrack};
 use super::sdp::fragment::IceRestartTemplate;
 use super::sdp::negotiated::{NegotiatedSection, SourceFormats, map_payload_types, negotiated_sections};
@@ -30,6 +32,7 @@ use paths::Paths;
 use playout::PlayoutDelay;
 use retransmission::RetransmissionBudget;
 use setup::{accept_offer, declare_layers, reseed, rtc_config};
+use statistics::LibraryStats;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, RwLock};
@@ -142,8 +145,10 @@ pub(super) struct WebRtcTransport {
     authenticated_ssrcs: Vec<Ssrc>,
     packets: u64,
     bytes: u64,
+    rate: RateMeter,
     receiver_reports: Vec<ReceiverReport>,
     playout_delay: PlayoutDelay,
+    library_stats: LibraryStats,
     /// Outgoing RTX streams and their sections.
     rtx_ssrcs: Vec<(Ssrc, Mid)>,
     retransmissions: RetransmissionBudget,
@@ -219,8 +224,10 @@ impl WebRtcTransport {
             authenticated_ssrcs: Vec::new(),
             packets: 0,
             bytes: 0,
+            rate: RateMeter::new(now),
             receiver_reports: Vec::new(),
             playout_delay: PlayoutDelay::default(),
+            library_stats: LibraryStats::default(),
             rtx_ssrcs: Vec::new(),
             retransmissions: RetransmissionBudget::new(),
             over_budget_logged: false,
@@ -384,6 +391,7 @@ impl WebRtcTransport {
             let rid = self.encodings[*track].rid(*encoding);
             if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(section.mid, rid) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
+                self.library_stats.record_key_frame_request(section.mid);
             }
         }
     }

@@ -40,5 +40,7 @@ mod retransmission;
 mod simulation;
 #[path = "sfu/simulcast.rs"]
 mod simulcast;
+#[path = "sfu/statistics.rs"]
+mod statistics;
 #[path = "sfu/tcp.rs"]
 mod tcp;

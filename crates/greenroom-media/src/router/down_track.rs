@@ -6,6 +6,7 @@ mod vp8;
 use super::gop_cache::{Cached, CatchUp};
 use super::packet::{Delivery, SourcePacket, Vp8Counters};
 use super::redundancy::Redundancy;
+use super::statistics::Forwarded;
 use super::up_track::PacketInfo;
 use crate::{Codec, MediaKind, Preferences};
 use std::sync::Arc;
@@ -68,6 +69,7 @@ pub(crate) struct DownTrack {
     /// What it has missed, while it is sent that.
     pub(super) catch_up: Option<CatchUp>,
     pub(super) preferences: Preferences,
+    pub(super) forwarded: Forwarded,
 }
 
 impl DownTrack {
@@ -84,6 +86,7 @@ impl DownTrack {
             target: None,
             catch_up: None,
             preferences: Preferences::default(),
+            forwarded: Forwarded::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl DownTrack {
     ) -> Option<Delivery> {
         let mapping = self.mapping(packet.payload_type)?;
         let (sequence_number, timestamp) = self.rewrite(captured, packet, info.frame.is_key)?;
+        self.forwarded.record(now, info.frame_interval, packet.payload.len(), self.kind == MediaKind::Video);
         let is_vp8 = info.codec == Codec::Vp8;
         let vp8 = is_vp8.then(|| self.vp8_counters(sequence_number, &packet.payload)).flatten();
         let redundant = mapping.red.zip(self.redundant_payload(now, mapping.to, (sequence_number, timestamp), packet));

@@ -133,7 +133,7 @@ mod tests {
             sender_report: None,
         };
         let frame = FrameInfo { is_key, ..FrameInfo::default() };
-        cache.record(&packet, PacketInfo { frame, codec: Codec::H264 }, captured);
+        cache.record(&packet, PacketInfo { frame, codec: Codec::H264, frame_interval: Duration::ZERO }, captured);
     }
 
     fn numbers(cache: &GopCache) -> Vec<u64> {

@@ -5,6 +5,7 @@ use super::codec::{self, FrameInfo};
 use super::gop_cache::{CatchUp, GopCache};
 use super::packet::SourcePacket;
 use super::rate::RateMeter;
+use super::statistics::Received;
 use crate::Codec;
 use crate::MediaKind;
 use std::time::{Duration, Instant};
@@ -35,9 +36,10 @@ pub(super) struct Layer {
     /// Timestamp and arrival of the newest frame.
     newest_frame: Option<(u32, Instant)>,
     /// Smoothed time between frames.
-    frame_interval: Duration,
+    pub(super) frame_interval: Duration,
     pub(super) rate: RateMeter,
     pub(super) clock: StreamClock,
+    pub(super) received: Received,
     pub(super) key_frame_requested: bool,
     last_request: Option<Instant>,
     /// When the first request was sent that no key frame has followed yet.
@@ -55,6 +57,7 @@ impl Layer {
             frame_interval: Duration::from_millis(33),
             rate: RateMeter::new(now),
             clock: StreamClock::default(),
+            received: Received::default(),
             key_frame_requested: true,
             last_request: None,
             unanswered: None,
@@ -77,6 +80,7 @@ impl Layer {
     fn record_packet(&mut self, now: Instant, packet: &SourcePacket) {
         self.last_packet = now;
         self.rate.add(now, packet.payload.len() + RTP_OVERHEAD);
+        self.received.record(packet.sequence_number, packet.payload.len());
         match self.newest_frame {
             Some((timestamp, _)) if packet.timestamp.wrapping_sub(timestamp) as i32 <= 0 => {}
             Some((_, at)) => {
@@ -109,6 +113,8 @@ pub(crate) struct UpTrack {
 pub(crate) struct PacketInfo {
     pub(crate) frame: FrameInfo,
     pub(crate) codec: Codec,
+    /// Smoothed time between frames.
+    pub(crate) frame_interval: Duration,
 }
 
 impl UpTrack {
@@ -161,7 +167,8 @@ impl UpTrack {
                 return false;
             }
             let (resolution, last_request) = (layer.resolution, layer.last_request);
-            *layer = Layer { resolution, last_request, ..Layer::new(now, encoding, ssrc) };
+            let received = layer.received.of_new_stream();
+            *layer = Layer { resolution, last_request, received, ..Layer::new(now, encoding, ssrc) };
         } else if self.layers.len() < MAX_LAYERS {
             self.layers.push(Layer::new(now, encoding, ssrc));
         } else {
@@ -178,6 +185,7 @@ impl UpTrack {
         self.newest_packet = Some(now);
         let frame = codec::inspect(codec, &packet.payload);
         layer.record_packet(now, packet);
+        let frame_interval = layer.frame_interval;
         if frame.resolution.is_some() {
             layer.resolution = frame.resolution;
         }
@@ -190,7 +198,7 @@ impl UpTrack {
             tracing::debug!("key-frame requests are ignored");
             self.cache = Some(GopCache::default());
         }
-        Some(PacketInfo { frame, codec })
+        Some(PacketInfo { frame, codec, frame_interval })
     }
 
     pub(super) fn layer(&mut self, encoding: u8) -> Option<&mut Layer> {

@@ -140,6 +140,7 @@ impl WebRtcTransport {
             }
             self.packets += 1;
             self.bytes += contents.len() as u64;
+            self.rate.add(now, contents.len());
         }
         let transmit = Transmit { path, contents };
         match &mut self.impaired {
@@ -155,7 +156,10 @@ impl WebRtcTransport {
             return true;
         };
         match self.retransmissions.decide(now, srtp::original_sequence_number(), bytes) {
-            Decision::Send => true,
+            Decision::Send => {
+                self.library_stats.record_retransmission(mid);
+                true
+            }
             // The packets of a probe are repeated ones, too.
             Decision::Duplicate if self.is_probing => true,
             Decision::Duplicate => false,
@@ -189,8 +193,10 @@ impl WebRtcTransport {
                     let excess = self.authenticated_ssrcs.len().saturating_sub(MAX_AUTHENTICATED_SSRCS);
                     self.authenticated_ssrcs.drain(..excess);
                 }
+                let bytes = packet.payload.len() + packet.header.header_len;
                 self.packets += 1;
-                self.bytes += (packet.payload.len() + packet.header.header_len) as u64;
+                self.bytes += bytes as u64;
+                self.rate.add(now, bytes);
                 Some(TransportEvent::Packet(Box::new(packet)))
             }
             Event::KeyframeRequest(_) => {
@@ -203,9 +209,14 @@ impl WebRtcTransport {
             }
             Event::MediaEgressStats(stats) => {
                 self.record_receiver_report(now, &stats);
-                let percent = (stats.loss? * 100.0).clamp(0.0, 100.0);
-                self.record_loss(now, &stats, percent);
-                Some(TransportEvent::LossReported(percent as u32))
+                let percent = stats.loss.map(|loss| (loss * 100.0).clamp(0.0, 100.0));
+                percent.iter().for_each(|percent| self.record_loss(now, &stats, *percent));
+                self.library_stats.record_egress(stats);
+                percent.map(|percent| TransportEvent::LossReported(percent as u32))
+            }
+            Event::MediaIngressStats(stats) => {
+                self.library_stats.record_ingress(stats);
+                None
             }
             Event::Closed => Some(TransportEvent::ClosedByClient),
             _ => None,
