@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod events;
 mod health;
+mod inspect;
 mod journal;
 mod keys;
 mod parse;
@@ -67,6 +68,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Doctor(args) => return doctor(*args).await,
         Command::Join(args) => participants::join(*args).await,
         Command::Load(args) => participants::load(*args).await,
+        Command::Inspect(args) => inspect::run(*args).await,
         Command::Simulate(args) => simulate::run(*args).await,
         Command::Health(args) => health::run(&args).await,
         Command::Journal(args) => journal::run(*args).await,

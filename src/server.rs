@@ -156,7 +156,9 @@ impl Server {
         let limits = Arc::new(Limits::new(&http_settings, metrics.clone()));
         let streams = StreamLimits::new(&args.events);
         let stopping = connections.stopping.clone();
-        let api = Arc::new(ApiState::new(app.clone(), limits.clone(), streams, clock.monotonic(), stopping));
+        let media_reader = media::reader(&connections);
+        let api = ApiState::new(app.clone(), limits.clone(), streams, media_reader, clock.monotonic(), stopping);
+        let api = Arc::new(api);
         metrics::sample(&metrics, &limits, &api, &connections);
         let (metrics_socket, metrics_address) = metrics_socket.unzip();
         let metrics_http = metrics_socket.map(|socket| metrics::server(socket, app.clone(), http_settings.clone()));

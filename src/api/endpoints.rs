@@ -1,6 +1,6 @@
-//! The endpoints of the server's own: health, readiness, signing keys, the event stream.
+//! The endpoints of the server's own: health, readiness, signing keys, the event stream, statistics of media.
 
-use super::{ApiState, api_route, limits, metrics_page, response, stream};
+use super::{ApiState, api_route, limits, media, metrics_page, response, stream};
 use crate::http::{Route, RouteKind};
 use axum::extract::Request;
 use axum::http::{Extensions, Method, StatusCode};
@@ -9,10 +9,11 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The names of these endpoints in metrics and log.
-pub const INTERNAL_NAMES: [&str; 3] = [JWKS, PREFLIGHT, STREAM_EVENTS];
+pub const INTERNAL_NAMES: [&str; 4] = [JWKS, PREFLIGHT, STREAM_EVENTS, INSPECT_MEDIA];
 const JWKS: &str = "Jwks";
 pub(super) const PREFLIGHT: &str = "Preflight";
 const STREAM_EVENTS: &str = "StreamEvents";
+const INSPECT_MEDIA: &str = "InspectMedia";
 
 /// The route of an endpoint of the server's own, if the request is for one. `with_metrics` is whether `/metrics` is served
 /// here.
@@ -34,6 +35,7 @@ pub fn internal_route(state: &Arc<ApiState>, request: &Request, with_metrics: bo
         "/.well-known/jwks.json" => {
             api_route(state, RouteKind::Internal(JWKS), async |state, request| jwks(&state, request.extensions()).await)
         }
+        media::PATH => api_route(state, RouteKind::Internal(INSPECT_MEDIA), media::respond),
         stream::PATH => api_route(state, RouteKind::Internal(STREAM_EVENTS), stream::respond),
         _ => return None,
     })

@@ -9,6 +9,7 @@ mod endpoints;
 mod input;
 mod journal;
 mod limits;
+mod media;
 mod metrics_page;
 pub mod openapi;
 pub mod operations;
@@ -20,6 +21,7 @@ mod test_controls;
 
 pub use endpoints::{INTERNAL_NAMES, internal_route};
 pub use limits::receive;
+pub use media::MediaReader;
 pub use metrics_page::service as metrics_service;
 pub use signed::{Signed, authenticate};
 pub use stream::StreamLimits;
@@ -53,6 +55,7 @@ pub struct ApiState {
     app: Arc<App>,
     limits: Arc<Limits>,
     streams: StreamLimits,
+    media: MediaReader,
     started_at: Timestamp,
     /// Cancelled when the server stops: event streams end.
     stopping: CancellationToken,
@@ -66,10 +69,11 @@ impl ApiState {
         app: Arc<App>,
         limits: Arc<Limits>,
         streams: StreamLimits,
+        media: MediaReader,
         started_at: Timestamp,
         stopping: CancellationToken,
     ) -> Self {
-        ApiState { app, limits, streams, started_at, stopping, tasks: TaskTracker::new() }
+        ApiState { app, limits, streams, media, started_at, stopping, tasks: TaskTracker::new() }
     }
 
     /// Cancelled when the server stops.

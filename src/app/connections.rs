@@ -13,7 +13,7 @@ use crate::domain::stage_state::{Command, ParticipantCommand, SessionId};
 use crate::model::arn::Scope;
 use crate::model::fault::Fault;
 use crate::model::participant::{EventErrorCode, ParticipantProtocol, ParticipantState};
-use crate::store::{Conn, ConnectionRow, ParticipantRow};
+use crate::store::{Conn, ConnectionRow, Leased, ParticipantRow};
 use std::sync::Arc;
 
 pub use errors::{record_error, record_error_event, try_record_error_event};
@@ -153,6 +153,47 @@ pub async fn touch_stage(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<(
             tx.bump_revision(scope, stage, app.lease_now().0, false).await?;
         }
         Ok(ctx.commit(tx).await?)
+    })
+    .await
+}
+
+/// Where the media of a stage are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaHome {
+    /// On this node, if anywhere.
+    Here,
+    /// On another node, by its URL.
+    Elsewhere(String),
+}
+
+/// Which media connections of a node to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaQuery {
+    pub scope: Scope,
+    /// Id of the stage.
+    pub stage: String,
+    /// One participant; `None` for all.
+    pub participant: Option<String>,
+    /// The connections after this sequence number.
+    pub after: u64,
+    /// Maximum number of connections.
+    pub limit: usize,
+}
+
+/// Where the media of a stage are; `None` if the stage does not exist.
+pub async fn media_home(app: &Arc<App>, scope: &Scope, stage: &str) -> Result<Option<MediaHome>, Fault> {
+    let ctx = &context(app, scope);
+    retry(|| async {
+        let mut conn = ctx.read().await?;
+        if conn.stage(scope, stage).await?.is_none() {
+            return Ok(None);
+        }
+        let owner = conn.owner(Leased::StageMedia(scope, stage)).await?;
+        let url = match owner {
+            Some(node) => super::nodes::remote_url(ctx, &mut conn, &node.id).await?,
+            None => None,
+        };
+        Ok(Some(url.map_or(MediaHome::Here, MediaHome::Elsewhere)))
     })
     .await
 }

@@ -3,12 +3,14 @@
 mod backup;
 mod client;
 mod events;
+mod inspect;
 mod test_api;
 
 pub(super) use backup::{BackupArgs, BackupFile};
 pub use client::{ClientArgs, JoinArgs, LoadArgs};
 pub(super) use events::{CheckArgs, DeadArgs, DeadEventsArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
 
+pub use inspect::InspectArgs;
 pub use test_api::{JournalArgs, ScenarioTime, SimulateArgs, TestApiArgs};
 
 use super::parse::Setting;
@@ -70,6 +72,8 @@ pub(super) enum Command {
     Join(Box<JoinArgs>),
     /// Join a stage with many participants, and report the results
     Load(Box<LoadArgs>),
+    /// Show the media connections of a stage: round trips, losses, bitrates, layers
+    Inspect(Box<InspectArgs>),
     /// Run a scenario of simulated participants on a server with --test-api
     Simulate(Box<SimulateArgs>),
     /// Print the recorded API calls of a server with --test-api

@@ -54,6 +54,9 @@ pub(super) enum CommandError {
     Client(#[from] ClientError),
     #[error("cannot read {0}: {1}")]
     ScenarioFile(PathBuf, std::io::Error),
+    /// Why the media connections of a stage cannot be shown.
+    #[error("{0}")]
+    Inspect(String),
     /// A response of the test API, or why there is none.
     #[error("{0}")]
     TestApi(String),

@@ -34,7 +34,7 @@ impl Maintenance {
         let Maintenance { connections, media_events } = self;
         let media_events = Arc::new(Mutex::new(media_events));
         let clone = || connections.clone();
-        let [media, heartbeats, errors, sweeps, changes, pings, faults] = std::array::from_fn(|_| clone());
+        let [media, heartbeats, errors, sweeps, changes, pings, samples, faults] = std::array::from_fn(|_| clone());
         let mut tasks = JoinSet::new();
         let handle = move || media.clone().handle_media_events(media_events.clone());
         tasks.spawn(restart_on_panic("media events", handle));
@@ -43,6 +43,9 @@ impl Maintenance {
         tasks.spawn(restart_on_panic("sweeps", move || sweeps.clone().run_sweeps()));
         tasks.spawn(restart_on_panic("stage changes", move || Maintenance::poll_changes(changes.clone())));
         tasks.spawn(restart_on_panic("media thread pings", move || pings.clone().ping_media_thread()));
+        if connections.app.metrics().media_quality.is_on() {
+            tasks.spawn(restart_on_panic("media samples", move || samples.clone().sample_media()));
+        }
         if connections.app.test_controls().is_some() {
             tasks.spawn(restart_on_panic("faults", move || faults.clone().apply_faults()));
         }
@@ -129,7 +132,7 @@ impl Connections {
         let mut responded = true;
         loop {
             tokio::time::sleep(PING_INTERVAL).await;
-            let responds = matches!(tokio::time::timeout(PING_TIMEOUT, self.media.snapshot()).await, Ok(Ok(_)));
+            let responds = matches!(tokio::time::timeout(PING_TIMEOUT, self.media.ping()).await, Ok(Ok(_)));
             self.app.readiness().media_answers(responds);
             match (std::mem::replace(&mut responded, responds), responds) {
                 (true, false) => tracing::error!(deadline = ?PING_TIMEOUT, "media thread does not answer"),

@@ -11,6 +11,7 @@ mod heartbeat;
 mod join;
 mod limits;
 mod maintenance;
+mod media_stats;
 mod negotiation;
 mod persist;
 mod reconcile;

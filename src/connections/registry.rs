@@ -312,6 +312,20 @@ impl ConnectionRegistry {
         (is_media && is_owner(&connection.token, &StageKey::of(token), &token.participant)).then_some(connection)
     }
 
+    /// The open media connections of a stage or of one of its participants, with their transports, in the order of their
+    /// transports' ids.
+    pub fn media_of(&self, key: &StageKey, participant: Option<&str>) -> Vec<(TransportId, String, &Connection)> {
+        let ids = self.stages.get(key).map(|stage| stage.ids.iter()).into_iter().flatten();
+        let connections = ids.filter_map(|id| Some((id, self.connections.get(id)?)));
+        let wanted = connections.filter(|(_, connection)| {
+            connection.is_open() && participant.is_none_or(|participant| connection.token.participant == participant)
+        });
+        let media = wanted.filter_map(|(id, connection)| Some((connection.transport_id()?, id.clone(), connection)));
+        let mut media: Vec<_> = media.collect();
+        media.sort_by_key(|(transport, ..)| *transport);
+        media
+    }
+
     /// A receiver that closes once a connection is removed, which is after its end was written.
     pub fn removed(&self, id: &str) -> Option<watch::Receiver<()>> {
         self.connections.get(id).map(|connection| connection.removed.clone())

@@ -60,6 +60,7 @@ static SECTIONS: &[Section] = sections! {
     }
     "Observe and debug" {
         "observe/troubleshooting.md": "Troubleshooting",
+        "observe/media.md": "Media of a stage",
         "observe/metrics.md": "Metrics",
         "observe/logs.md": "Logs",
         "observe/traces.md": "Traces",

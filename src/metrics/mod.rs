@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod limits;
 mod media;
+mod media_quality;
 mod process;
 mod requests;
 mod store;
@@ -17,6 +18,7 @@ pub use events::{Outbox, Target};
 pub use faults::Faults;
 pub use limits::MediaRefusal;
 pub use media::{ConnectionKind, DatagramCounts, Media};
+pub use media_quality::{LIMITATIONS, MediaQuality, MediaRole, MediaSample, MediaTotals};
 pub use requests::{ParticipantRequests, Refusals, Requests, Tokens};
 pub use store::{ErrorClass, Pool, Store, StoreOperation};
 pub use store_counts::{ActiveCounts, Backlog, StoreCounts, StoreGauges};
@@ -41,6 +43,7 @@ pub struct Metrics {
     /// Open event streams.
     pub streams: Gauge,
     pub media: Media,
+    pub media_quality: MediaQuality,
     /// Faults injected by the test API.
     pub faults: Faults,
     pub store_counts: StoreGauges,
@@ -85,6 +88,7 @@ impl Metrics {
             outbox: Outbox::new(&mut registry),
             targets: events::Targets::new(&mut registry),
             media: Media::new(&mut registry),
+            media_quality: MediaQuality::new(on, &mut registry),
             faults: Faults::new(&mut registry),
             store_counts: StoreGauges::new(&mut registry),
             streams,

@@ -3,6 +3,7 @@
 use super::ServerError;
 use super::error::bind_failure;
 use super::settings::seconds;
+use crate::api::MediaReader;
 use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, MediaTcp, ParticipantArgs, PublicHost, ServeArgs, Switch};
 use crate::connections::{Connections, Limits, Maintenance, Settings};
@@ -151,6 +152,15 @@ fn tcp_limits(args: &ServeArgs) -> TcpLimits {
     let connections = args.participants.limits.max_media_tcp_connections as usize;
     let per_client = (connections * args.listener.max_client_share as usize / 100).max(1);
     TcpLimits { connections, per_client }
+}
+
+/// The API's access to the statistics of the connections.
+pub fn reader(connections: &Arc<Connections>) -> MediaReader {
+    let connections = connections.clone();
+    MediaReader::new(move |query| {
+        let connections = connections.clone();
+        Box::pin(async move { connections.media_stats(query).await })
+    })
 }
 
 fn limits(args: &MediaLimitArgs) -> Limits {

@@ -267,6 +267,7 @@ RUNNERS = {
     "docs/test/test-api.md": [on_test_api] * 5,
     "docs/clients/sdks.md": [against_server, against_server, against_server],
     "docs/clients/encoders.md": [covered_elsewhere, starts_servers],
+    "docs/observe/media.md": [against_server],
     "docs/clients/join-and-load.md": [against_server, against_server],
     "docs/run/checklist.md": [starts_servers],
     "docs/run/configuration.md": [on_store],

@@ -30,7 +30,7 @@ url = "http://127.0.0.1:9/hook"
 secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 """
 # Every label that there may be, beside those of histograms.
-LABELS = {"class", "direction", "door", "engine", "kind", "le", "operation", "outcome", "pool", "reason", "role", "status"}
+LABELS = {"class", "direction", "door", "engine", "kind", "le", "limitation", "operation", "outcome", "pool", "reason", "role", "status"}
 LABELS |= {"target", "version"}
 REGIONS = ("eu-west-1", "us-east-1", "ap-south-1")
 
@@ -105,7 +105,7 @@ def test_every_series_of_the_dashboard_is_exported(server, tenant):
     used = {name for expression in asked for name in re.findall(r"\b(?:greenroom|process)_\w+", expression)}
     series = names()
     kinds = {"_bucket", "_sum", "_count"}
-    series |= {name + kind for name in series if name.endswith("_seconds") for kind in kinds}
+    series |= {name + kind for name in series if name.endswith(("_seconds", "_ratio", "_per_second")) for kind in kinds}
     assert len(panels) >= 20 and used and used <= series, used - series
     for panel in panels:
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]

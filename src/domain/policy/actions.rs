@@ -11,7 +11,7 @@ use super::{Policy, PolicyError, invalid};
 const SERVICE: &str = "ivs:";
 
 /// The operations of the API, and greenroom's own actions.
-pub const ACTIONS: [&str; 42] = [
+pub const ACTIONS: [&str; 43] = [
     "CreateEncoderConfiguration",
     "CreateIngestConfiguration",
     "CreateParticipantToken",
@@ -32,6 +32,7 @@ pub const ACTIONS: [&str; 42] = [
     "GetStageSession",
     "GetStorageConfiguration",
     "ImportPublicKey",
+    "InspectMedia",
     "ListCompositions",
     "ListEncoderConfigurations",
     "ListIngestConfigurations",
