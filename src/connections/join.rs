@@ -11,6 +11,8 @@ use greenroom_media::{Preferences, TransportId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 /// Letters and digits of a connection id. It is part of URLs and must not be guessable.
 const CONNECTION_ID_LENGTH: usize = 16;
@@ -73,7 +75,7 @@ impl Connections {
         let (token, intent) = (request.token.clone(), request.intent.clone());
         let connections = self.clone();
         // In a task of its own: a client that disconnects leaves nothing half done.
-        let task = self.tasks.spawn(async move { connections.open_media(request).await });
+        let task = self.tasks.spawn(async move { connections.open_media(request).await }.in_current_span());
         let result = task.await.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "join panicked");
             Err(SignalingError::new(SignalingErrorCode::Internal, "The service failed; try again"))
@@ -130,9 +132,24 @@ impl Connections {
         let transport_id = self.media.new_transport_id();
         let transport = Transport::Media { id: transport_id, ice_session: ice_session.clone() };
         self.register(&id, Connection::new(token.clone(), intent.clone(), transport))?;
-        let answer = match self.negotiate(&token, transport_id, &intent, publisher.as_deref(), offer).await {
-            Ok(answer) => answer,
+        let span = tracing::info_span!(
+            "media negotiation",
+            connection.id = id,
+            stage.id = token.stage,
+            participant.id = token.participant,
+            error.r#type = Empty,
+            otel.status_code = Empty,
+        );
+        let negotiation = self.negotiate(&token, transport_id, &intent, publisher.as_deref(), offer);
+        let answer = match negotiation.instrument(span.clone()).await {
+            Ok(answer) => {
+                drop(span);
+                self.begin_setup(&id);
+                answer
+            }
             Err(error) => {
+                span.record("error.type", error.code.name());
+                span.record("otel.status_code", "ERROR");
                 self.discard(&id);
                 return Err(error);
             }

@@ -86,7 +86,10 @@ impl Connections {
             | MediaEvent::Closed(transport, _)) = event;
             let Some(id) = self.registry().id_of(transport).cloned() else { continue };
             match event {
-                MediaEvent::Connected(_) => self.transport_connected(&id, false),
+                MediaEvent::Connected(_) => {
+                    self.setup_finished(&id, transport);
+                    self.transport_connected(&id, false);
+                }
                 MediaEvent::MediaStarted(_) => self.transport_connected(&id, true),
                 MediaEvent::MediaMissing(_, failure) => self.report_missing_media(&id, failure),
                 MediaEvent::Closed(_, reason) => self.transport_closed(&id, transport, reason),
@@ -97,6 +100,7 @@ impl Connections {
 
     fn transport_closed(self: &Arc<Self>, id: &str, transport: TransportId, reason: media::CloseReason) {
         tracing::debug!(?transport, ?reason, connection.id = id, "media connection closed");
+        self.setup_ended(id, reason);
         let code = match reason {
             media::CloseReason::Failed(failure) => self.report_failure(id, failure),
             media::CloseReason::BitrateExceeded => Some(EventErrorCode::BitrateExceeded),

@@ -1,20 +1,23 @@
 //! Statistics of media: samples for the metrics, and the connections of a stage as JSON.
 
 use super::Connections;
+use super::registry::Connection;
 use super::stage::StageKey;
 use crate::app::connections::MediaQuery;
 use crate::domain::admission::{Intent, VerifiedToken};
 use crate::metrics::{LIMITATIONS, MediaQuality, MediaRole, MediaSample, MediaTotals};
 use crate::model::fault::{Fault, RejectionKind};
 use greenroom_media::{
-    ConnectionStats, LayerName, LayerStats, MediaCounters, MediaKind, SentStats, TrackDirection, TrackStats,
-    TransportId,
+    CloseReason, ConnectionStats, LayerName, LayerStats, MediaCounters, MediaKind, SentStats, TrackDirection,
+    TrackStats, TransportId,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
+use tracing::Span;
+use tracing::field::Empty;
 
 /// Interval of the samples for the metrics.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -38,6 +41,73 @@ impl Connections {
                 Err(error) => tracing::debug!(%error, "media statistics not sampled"),
             }
         }
+    }
+
+    /// Starts the span of the setup of a media connection, whose offer has been answered.
+    pub(super) fn begin_setup(&self, id: &str) {
+        if let Some(connection) = self.registry().connections.get_mut(id) {
+            let Connection { token, intent, .. } = &*connection;
+            connection.setup = Some(tracing::info_span!(
+                "media setup",
+                role = role(intent).name(),
+                connection.id = id,
+                stage.id = token.stage,
+                participant.id = token.participant,
+                outcome = Empty,
+                error.r#type = Empty,
+                ice.duration_ms = Empty,
+                dtls.duration_ms = Empty,
+                network.local.address = Empty,
+                network.peer.address = Empty,
+                network.transport = Empty,
+                otel.status_code = Empty,
+            ));
+        }
+    }
+
+    /// Ends the span of a setup that has succeeded, with its times, and counts them.
+    pub(super) fn setup_finished(self: &Arc<Self>, id: &str, transport: TransportId) {
+        let Some((span, role)) = self.take_setup(id) else { return };
+        let connections = self.clone();
+        self.tasks.spawn(async move {
+            span.record("outcome", "connected");
+            let stats = connections.media.statistics_of(&[transport]).await;
+            // It may have been closed meanwhile.
+            let Some(stats) = stats.ok().and_then(|stats| stats.into_iter().next()) else { return };
+            let milliseconds = |time: Option<Duration>| time.map(|time| time.as_micros() as f64 / 1e3);
+            span.record("ice.duration_ms", milliseconds(stats.ice_time));
+            span.record("dtls.duration_ms", milliseconds(stats.dtls_time));
+            if let Some(path) = stats.path {
+                span.record("network.local.address", path.local.to_string());
+                span.record("network.peer.address", path.remote.to_string());
+                span.record("network.transport", path.protocol);
+            }
+            if let (Some(ice), Some(dtls)) = (stats.ice_time, stats.dtls_time) {
+                let quality = &connections.app.metrics().media_quality;
+                quality.set_up(role, ice.as_secs_f64(), dtls.as_secs_f64());
+            }
+        });
+    }
+
+    /// Ends the span of a setup that has not succeeded. No effect on a connection that was connected.
+    pub(super) fn setup_ended(&self, id: &str, reason: CloseReason) {
+        let Some((span, _)) = self.take_setup(id) else { return };
+        match reason {
+            CloseReason::Failed(failure) => {
+                span.record("outcome", "failed");
+                span.record("error.type", failure.reason.name());
+                span.record("otel.status_code", "ERROR");
+            }
+            _ => {
+                span.record("outcome", "closed");
+            }
+        }
+    }
+
+    fn take_setup(&self, id: &str) -> Option<(Span, MediaRole)> {
+        let mut registry = self.registry();
+        let connection = registry.connections.get_mut(id)?;
+        Some((connection.setup.take()?, role(&connection.intent)))
     }
 
     /// The media connections of a stage on this node, as JSON: `connections`, and `next` if there are more.
@@ -67,6 +137,13 @@ impl Connections {
             "connections": shown.collect::<Vec<_>>(),
             "next": next,
         }))
+    }
+}
+
+fn role(intent: &Intent) -> MediaRole {
+    match intent {
+        Intent::Subscribe(_) => MediaRole::Subscribe,
+        Intent::Publish | Intent::Events => MediaRole::Publish,
     }
 }
 
@@ -112,9 +189,9 @@ fn seconds(time: Option<Duration>) -> Value {
 }
 
 fn connection_json(id: &str, token: &VerifiedToken, intent: &Intent, stats: &ConnectionStats) -> Value {
-    let (role, remote) = match intent {
-        Intent::Subscribe(remote) => ("subscribe", Some(remote)),
-        Intent::Publish | Intent::Events => ("publish", None),
+    let remote = match intent {
+        Intent::Subscribe(remote) => Some(remote),
+        Intent::Publish | Intent::Events => None,
     };
     let path = stats.path.map(
         |path| json!({"local": path.local.to_string(), "remote": path.remote.to_string(), "protocol": path.protocol}),
@@ -124,10 +201,12 @@ fn connection_json(id: &str, token: &VerifiedToken, intent: &Intent, stats: &Con
         "connectionId": id,
         "participantId": token.participant,
         "userId": token.user_id,
-        "role": role,
+        "role": role(intent).name(),
         "remoteParticipantId": remote,
         "connected": stats.connected,
         "ageSeconds": seconds(Some(stats.age)),
+        "iceSeconds": seconds(stats.ice_time),
+        "dtlsSeconds": seconds(stats.dtls_time),
         "candidatePair": path,
         "roundTripSeconds": seconds(stats.round_trip),
         "bitsPerSecond": stats.bitrate,

@@ -42,6 +42,8 @@ pub struct Connection {
     pub transport: Transport,
     /// Since when its row exists, by the monotonic clock as the test API sets it.
     pub confirmed_at: Option<Timestamp>,
+    /// The span of the setup of its transport, until that has succeeded or failed.
+    pub setup: Option<tracing::Span>,
     media_flowing: bool,
     start_written: bool,
     end: Option<End>,
@@ -105,6 +107,7 @@ impl Connection {
             intent,
             transport,
             confirmed_at: None,
+            setup: None,
             media_flowing: false,
             start_written: false,
             end: None,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Upper bounds of buckets.
 const ROUND_TRIP_SECONDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
+const SETUP_SECONDS: [f64; 10] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0];
 const JITTER_SECONDS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const LOSS_RATIO: [f64; 9] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const BITS_PER_SECOND: [f64; 10] = [3e4, 1e5, 2e5, 5e5, 1e6, 1.5e6, 2.5e6, 4e6, 8e6, 1.6e7];
@@ -21,6 +22,16 @@ pub const LIMITATIONS: [&str; 4] = ["none", "preferences", "bandwidth", "key_fra
 pub enum MediaRole {
     Publish,
     Subscribe,
+}
+
+impl MediaRole {
+    /// The value of the label `role`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaRole::Publish => "publish",
+            MediaRole::Subscribe => "subscribe",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +75,8 @@ struct OfRole {
     lost: Counter,
     nacks: Counter,
     key_frame_requests: Counter,
+    ice: Histogram,
+    dtls: Histogram,
     round_trip: Histogram,
     jitter: Histogram,
     loss: Histogram,
@@ -108,6 +121,10 @@ impl MediaQuality {
             registry.register(name, help, family.clone());
             family
         };
+        let help = "Seconds from the answer to an offer to the nomination of a candidate pair";
+        let ice = histogram("media_ice_seconds", help, || Histogram::new(SETUP_SECONDS));
+        let help = "Seconds from the nomination of a candidate pair to the end of the DTLS handshake";
+        let dtls = histogram("media_dtls_seconds", help, || Histogram::new(SETUP_SECONDS));
         let round_trip = histogram("media_round_trip_seconds", "Round trip of media connections, every 10 s", || {
             Histogram::new(ROUND_TRIP_SECONDS)
         });
@@ -121,14 +138,16 @@ impl MediaQuality {
         let bitrate = histogram(name, "Bits per second of RTP of media connections, every 10 s", || {
             Histogram::new(BITS_PER_SECOND)
         });
-        let roles = ["publish", "subscribe"].map(|role| {
-            let label = Role { role };
+        let roles = [MediaRole::Publish, MediaRole::Subscribe].map(|role| {
+            let label = Role { role: role.name() };
             OfRole {
                 packets: packets.get_or_create_owned(&label),
                 bytes: bytes.get_or_create_owned(&label),
                 lost: lost.get_or_create_owned(&label),
                 nacks: nacks.get_or_create_owned(&label),
                 key_frame_requests: key_frame_requests.get_or_create_owned(&label),
+                ice: ice.get_or_create_owned(&label),
+                dtls: dtls.get_or_create_owned(&label),
                 round_trip: round_trip.get_or_create_owned(&label),
                 jitter: jitter.get_or_create_owned(&label),
                 loss: loss.get_or_create_owned(&label),
@@ -181,6 +200,12 @@ impl MediaQuality {
             self.freezes.inner().fetch_max(totals.freezes, Ordering::Relaxed);
             self.freeze_seconds.inc_by((totals.freeze_seconds - self.freeze_seconds.get()).max(0.0));
         }
+    }
+
+    /// Records the times of ICE and DTLS of a new connection.
+    pub fn set_up(&self, role: MediaRole, ice_seconds: f64, dtls_seconds: f64) {
+        self.roles[role as usize].ice.observe(ice_seconds);
+        self.roles[role as usize].dtls.observe(dtls_seconds);
     }
 
     /// Records what a connection has at present.

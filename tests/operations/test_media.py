@@ -132,9 +132,11 @@ async def test_metrics_have_sums_and_histograms(server, endpoints):
     for role in ("publish", "subscribe"):
         await wait_until(lambda: value("greenroom_media_rtp_packets_total", role=role) > 30)
         assert value("greenroom_media_rtp_bytes_total", role=role) > 1000
-    await wait_until(lambda: value("greenroom_media_round_trip_seconds_count", role="subscribe") > 0)
+    for histogram in ("round_trip_seconds", "loss_ratio", "jitter_seconds"):
+        await wait_until(lambda: value(f"greenroom_media_{histogram}_count", role="subscribe") > 0)
     assert value("greenroom_media_connection_bits_per_second_count", role="publish") > 0
-    assert value("greenroom_media_loss_ratio_count", role="subscribe") > 0
+    assert value("greenroom_media_ice_seconds_count", role="subscribe") > 0
+    assert value("greenroom_media_dtls_seconds_count", role="publish") > 0
     assert value("greenroom_media_video_subscriptions", limitation="none") >= 1
     before = value("greenroom_media_rtp_packets_total", role="subscribe")
     await viewer.stop()

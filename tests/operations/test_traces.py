@@ -1,5 +1,6 @@
 """Spans: sent where the usual variables say, as part of the trace that a request belongs to, without secrets."""
 
+import asyncio
 import gzip
 import re
 import threading
@@ -9,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from endpoints import StageEndpoints
+from endpoints import SDP, StageEndpoints
 from leaks import assert_no_secret
+from peers import publish
 
 PATIENCE_SECONDS = 40
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -164,6 +166,27 @@ def test_a_failing_collector_is_logged_once_and_delays_no_request(start_sending,
     server.test_server.wait_for_log("span export failed")
     assert server.test_server.end() == 0
     assert server.test_server.logged().count("span export failed") == 1
+
+
+async def test_the_setup_of_a_media_connection_is_part_of_the_trace_of_its_offer(start_sending, collector):
+    server = start_sending()
+    tenant = server.tenant()
+    endpoints = StageEndpoints(tenant, tenant.stage())
+    token, participant = endpoints.token()
+    refused = await endpoints.send_async("POST", "", token, "v=0", SDP)
+    assert refused.status_code == 400
+    span, _ = await asyncio.to_thread(collector.wait_for, **{"error.type": "MALFORMED_OFFER"})
+    assert span.name == "media negotiation" and span.status.code == Status.STATUS_CODE_ERROR
+    publisher = await publish(endpoints.whip, token)
+    await publisher.wait_connected()
+    span, _ = await asyncio.to_thread(collector.wait_for, outcome="connected")
+    described = attributes(span)
+    assert (span.name, described["role"], described["participant.id"]) == ("media setup", "publish", participant)
+    assert described["ice.duration_ms"] > 0 and described["dtls.duration_ms"] > 0
+    assert described["network.peer.address"] and described["network.transport"] == "udp"
+    negotiation, _ = await asyncio.to_thread(collector.wait_for, **{"connection.id": described["connection.id"]})
+    assert negotiation.trace_id == span.trace_id and negotiation.parent_span_id == span.parent_span_id
+    assert await publisher.stop() == 200
 
 
 async def test_spans_have_no_secrets(start_sending, collector):

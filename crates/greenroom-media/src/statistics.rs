@@ -17,6 +17,10 @@ pub struct ConnectionStats {
     pub age: Duration,
     /// Whether the DTLS handshake has finished.
     pub connected: bool,
+    /// Time from admission to the nomination of a candidate pair.
+    pub ice_time: Option<Duration>,
+    /// Time from there to the end of the DTLS handshake.
+    pub dtls_time: Option<Duration>,
     /// The selected candidate pair.
     pub path: Option<NetworkPath>,
     pub round_trip: Option<Duration>,

@@ -122,6 +122,9 @@ pub(super) struct WebRtcTransport {
     pub(super) connected: bool,
     pub(super) progress: ConnectionProgress,
     created: Instant,
+    /// When a candidate pair was first nominated, and when the DTLS handshake finished.
+    nominated_at: Option<Instant>,
+    connected_at: Option<Instant>,
     /// When the last authenticated packet of the client arrived.
     last_activity: Instant,
     last_consent_check: Option<Instant>,
@@ -209,6 +212,8 @@ impl WebRtcTransport {
             connected: false,
             progress: ConnectionProgress::default(),
             created: now,
+            nominated_at: None,
+            connected_at: None,
             last_activity: now,
             last_consent_check: None,
             paths: Paths::default(),

@@ -50,6 +50,7 @@ fn media() -> Value {
             "sequence": integer, "connectionId": text, "participantId": text, "userId": text,
             "role": {"type": "string", "enum": ["publish", "subscribe"]}, "remoteParticipantId": nullable("string"),
             "connected": boolean, "ageSeconds": number,
+            "iceSeconds": nullable("number"), "dtlsSeconds": nullable("number"),
             "candidatePair": {
                 "type": ["object", "null"],
                 "properties": {"local": text, "remote": text, "protocol": text},

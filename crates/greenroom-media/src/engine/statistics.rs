@@ -35,6 +35,8 @@ impl Sfu {
             publisher,
             age: transport.age(now),
             connected: transport.connected,
+            ice_time: transport.ice_time(),
+            dtls_time: transport.dtls_time(),
             path: transport.network_path(self.config.candidates.udp[0]),
             round_trip: transport.round_trip(),
             bitrate: transport.bitrate(now),

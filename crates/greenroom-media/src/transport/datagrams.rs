@@ -181,6 +181,7 @@ impl WebRtcTransport {
         match event {
             Event::Connected => {
                 self.connected = true;
+                self.connected_at.get_or_insert(now);
                 self.progress.handshake_finished(now);
                 self.last_activity = now;
                 Some(TransportEvent::Connected)

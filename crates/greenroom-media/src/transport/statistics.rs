@@ -95,6 +95,16 @@ impl WebRtcTransport {
         sent.chain(received).max_by_key(|(at, _)| *at).map(|(_, rtt)| rtt)
     }
 
+    /// Time from admission to the first nomination.
+    pub(crate) fn ice_time(&self) -> Option<Duration> {
+        self.nominated_at.map(|at| at.saturating_duration_since(self.created))
+    }
+
+    /// Time from the first nomination to the end of the DTLS handshake.
+    pub(crate) fn dtls_time(&self) -> Option<Duration> {
+        Some(self.connected_at?.saturating_duration_since(self.nominated_at?))
+    }
+
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.created)
     }

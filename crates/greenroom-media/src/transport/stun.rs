@@ -38,6 +38,9 @@ impl WebRtcTransport {
         }
         let nominates = StunMessage::parse(bytes).is_ok_and(|message| message.use_candidate());
         self.progress.stun_authenticated(source.remote, nominates);
+        if nominates {
+            self.nominated_at.get_or_insert(now);
+        }
         self.paths.record_request(now, source, nominates)
     }
 

@@ -55,6 +55,8 @@ fn round_trip_loss_and_retransmissions_are_those_of_the_network() {
 
     let stats = stats(&sim, subscriber);
     assert!(stats.connected && stats.age > Duration::from_secs(33), "{stats:?}");
+    let times = [stats.ice_time, stats.dtls_time].map(Option::unwrap);
+    assert!(times.iter().all(|time| (1..1_000).contains(&time.as_millis())), "{times:?}");
     let remote = sim.clients[subscriber].address;
     let path = NetworkPath { local: SERVER.parse().unwrap(), remote, protocol: "udp" };
     assert_eq!(stats.path, Some(path));
