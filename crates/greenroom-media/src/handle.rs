@@ -4,8 +4,9 @@ use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sdp::fragment::Fragment;
 use super::thread::{Command, MediaThread, STATISTICS_PAGE, Selection, Shared};
 use super::{
-    Candidates, ConnectionStats, EVENT_QUEUE, Impairment, MediaConfig, MediaEvent, MediaTotals, OfferError,
-    Preferences, SocketStats, TcpRefusal, TcpSource, TcpStats, TransportId, TransportStats,
+    Candidates, ConnectionStats, EVENT_QUEUE, Impairment, KeyFrameRequest, MediaConfig, MediaEvent, MediaPacket,
+    MediaSink, MediaTotals, MediaTrack, OfferError, Preferences, SocketStats, TcpRefusal, TcpSource, TcpStats,
+    TransportId, TransportStats,
 };
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,7 +59,7 @@ impl MediaHandle {
         let (commands, command_receiver) = sync_channel(COMMAND_QUEUE);
         let (thread, shared) = MediaThread::new(socket, tcp, &config, command_receiver, events)?;
         let negotiator = thread.negotiator();
-        let thread = std::thread::Builder::new().name("media".into()).spawn(move || thread.run())?;
+        let thread = std::thread::Builder::new().name("media".into()).spawn(move || thread.run(Instant::now))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let inner = Inner {
             commands,
@@ -118,6 +119,26 @@ impl MediaHandle {
     pub async fn trickle(&self, id: TransportId, fragment: String) -> Result<Option<String>, OfferError> {
         let Some((ufrag, password)) = Fragment::parse(&fragment)?.credentials else { return Ok(None) };
         self.call(|reply| Command::RestartIce { id, ufrag, password, reply }).await
+    }
+
+    /// Adds a source of media in this process, which is subscribed to as a publisher is. `requests` receives the key-frame requests
+    /// of its subscribers; without it, they are sent the last group of pictures when they join. The source ends when the
+    /// returned one is dropped.
+    pub async fn add_source(
+        &self,
+        tracks: Vec<MediaTrack>,
+        requests: Option<mpsc::Sender<KeyFrameRequest>>,
+    ) -> Result<MediaSource, OfferError> {
+        let id = self.new_transport_id();
+        self.call(|reply| Command::AddSource { id, tracks, requests, reply }).await?;
+        Ok(MediaSource { id, shared: Arc::clone(&self.inner.shared), dropped: 0 })
+    }
+
+    /// Adds a sink for all that a publisher or another source sends, with a queue of `capacity` packets. It ends when the
+    /// returned one is dropped.
+    pub async fn add_sink(&self, source: TransportId, capacity: usize) -> Result<MediaSink, OfferError> {
+        let id = self.new_transport_id();
+        self.call(|reply| Command::AddSink { id, source, capacity, reply }).await
     }
 
     /// Sets or removes the impairment of the RTP packets that a subscriber is sent; no effect on a publisher.
@@ -235,6 +256,44 @@ impl MediaHandle {
         self.inner.commands.try_send(command(reply)).map_err(|_| OfferError::Busy)?;
         self.inner.shared.wake();
         receiver.await.unwrap_or(Err(OfferError::Busy))
+    }
+}
+
+/// A source of media in this process.
+#[derive(Debug)]
+pub struct MediaSource {
+    id: TransportId,
+    shared: Arc<Shared>,
+    dropped: u64,
+}
+
+impl MediaSource {
+    /// The id by which it is subscribed to.
+    pub fn id(&self) -> TransportId {
+        self.id
+    }
+
+    /// Queues a packet; returns false if it is dropped because the media thread cannot keep up, or has ended.
+    pub fn push(&mut self, packet: MediaPacket) -> bool {
+        let is_queued = self.shared.push(self.id, packet);
+        if !is_queued {
+            self.dropped += 1;
+            if self.dropped == 1 {
+                tracing::info!(transport.id = self.id.0, reason = "queue full", "packets of a source dropped");
+            }
+        }
+        is_queued
+    }
+
+    /// Packets that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl Drop for MediaSource {
+    fn drop(&mut self) {
+        self.shared.close(self.id);
     }
 }
 

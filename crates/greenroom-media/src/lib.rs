@@ -82,7 +82,7 @@ mod transport;
 
 pub use engine::Sfu;
 pub use failure::{Failure, FailureReason};
-pub use handle::{MediaHandle, SOCKET_BUFFER_BYTES, bind};
+pub use handle::{MediaHandle, MediaSource, SOCKET_BUFFER_BYTES, bind};
 pub use interfaces::addresses as interface_addresses;
 pub use local::{KeyFrameRequest, MediaPacket, MediaSink, MediaTrack};
 pub use negotiator::{AnsweredOffer, Negotiator};

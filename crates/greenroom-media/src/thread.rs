@@ -12,8 +12,8 @@ use super::negotiator::{AnsweredOffer, Negotiator};
 use super::sockets::{self, Sockets};
 use super::tcp::TcpConnections;
 use super::{
-    Candidates, ConnectionStats, Impairment, MediaConfig, MediaEvent, MediaTotals, OfferError, Preferences, Protocol,
-    TcpSource, Transmit, TransportId, TransportStats,
+    Candidates, ConnectionStats, Impairment, KeyFrameRequest, MediaConfig, MediaEvent, MediaPacket, MediaSink,
+    MediaTotals, MediaTrack, OfferError, Preferences, Protocol, TcpSource, Transmit, TransportId, TransportStats,
 };
 use command_budget::CommandBudget;
 use mio::event::Event;
@@ -22,7 +22,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,6 +40,8 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(10);
 pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Transports whose statistics one command reads: about 0.25 ms.
 pub(super) const STATISTICS_PAGE: usize = 64;
+/// Capacity of the queue of packets of sources in this process.
+const PACKET_QUEUE: usize = 4096;
 /// Maximum time between two iterations.
 const MAX_SLEEP: Duration = Duration::from_secs(5);
 
@@ -48,13 +50,50 @@ type Reply<T> = oneshot::Sender<Result<T, OfferError>>;
 /// A command to the thread. Commands must be cheap: text is parsed before.
 #[derive(Debug)]
 pub(super) enum Command {
-    Admit { id: TransportId, answered: Box<AnsweredOffer>, reply: Reply<String> },
-    RestartIce { id: TransportId, ufrag: String, password: String, reply: Reply<Option<String>> },
-    Impair { id: TransportId, impairment: Option<Impairment>, reply: Reply<()> },
-    SetPreferences { id: TransportId, mid: Option<String>, preferences: Preferences, reply: Reply<()> },
-    Snapshot { reply: Reply<Vec<TransportStats>> },
-    Statistics { selection: Selection, reply: Reply<StatisticsPage> },
-    Ping { reply: Reply<()> },
+    Admit {
+        id: TransportId,
+        answered: Box<AnsweredOffer>,
+        reply: Reply<String>,
+    },
+    RestartIce {
+        id: TransportId,
+        ufrag: String,
+        password: String,
+        reply: Reply<Option<String>>,
+    },
+    AddSource {
+        id: TransportId,
+        tracks: Vec<MediaTrack>,
+        requests: Option<mpsc::Sender<KeyFrameRequest>>,
+        reply: Reply<()>,
+    },
+    AddSink {
+        id: TransportId,
+        source: TransportId,
+        capacity: usize,
+        reply: Reply<MediaSink>,
+    },
+    Impair {
+        id: TransportId,
+        impairment: Option<Impairment>,
+        reply: Reply<()>,
+    },
+    SetPreferences {
+        id: TransportId,
+        mid: Option<String>,
+        preferences: Preferences,
+        reply: Reply<()>,
+    },
+    Snapshot {
+        reply: Reply<Vec<TransportStats>>,
+    },
+    Statistics {
+        selection: Selection,
+        reply: Reply<StatisticsPage>,
+    },
+    Ping {
+        reply: Reply<()>,
+    },
 }
 
 /// Which transports a [`Command::Statistics`] is about; few enough for one command.
@@ -90,6 +129,8 @@ pub(super) struct MediaThread {
     batch: GsoBatch,
     poll: Poll,
     commands: Receiver<Command>,
+    /// Of the sources in this process.
+    packets: Receiver<(TransportId, MediaPacket)>,
     events: mpsc::Sender<MediaEvent>,
     shared: Arc<Shared>,
     buffer: Vec<u8>,
@@ -124,7 +165,8 @@ impl MediaThread {
             },
         };
         let sfu = Sfu::with_limits(candidates.clone(), config.timeout, config.strict_ivs, config.offer_limits);
-        let shared = Arc::new(Shared::new(candidates, Waker::new(poll.registry(), WAKER)?));
+        let (packet_sender, packets) = sync_channel(PACKET_QUEUE);
+        let shared = Arc::new(Shared::new(candidates, Waker::new(poll.registry(), WAKER)?, packet_sender));
         let registry = poll.registry().try_clone()?;
         let tcp_stats = Arc::clone(&shared.tcp_stats);
         let tcp = TcpConnections::new(listener, config.tcp_limits, registry, FIRST_TCP_TOKEN, tcp_stats)?;
@@ -136,6 +178,7 @@ impl MediaThread {
             batch: GsoBatch::new(),
             poll,
             commands,
+            packets,
             events,
             shared: Arc::clone(&shared),
             buffer: vec![0; MAX_DATAGRAM],
@@ -151,13 +194,13 @@ impl MediaThread {
         self.sfu.negotiator()
     }
 
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, clock: impl Fn() -> Instant) {
         let _ended = EndedGuard(Arc::clone(&self.shared));
         let mut readiness = Events::with_capacity(256);
         while !self.shared.is_stopping() {
             let timeout = match self.readable || self.tcp_readable || self.commands_left {
                 true => Duration::ZERO,
-                false => self.poll_timeout(),
+                false => self.poll_timeout(clock()),
             };
             match self.poll.poll(&mut readiness, Some(timeout)) {
                 Ok(()) => readiness.iter().for_each(|event| self.set_ready(event)),
@@ -167,10 +210,10 @@ impl MediaThread {
                     break;
                 }
             }
-            self.iterate(Instant::now);
+            self.iterate(&clock);
         }
-        self.close_requested();
-        self.sfu.close_all(Instant::now());
+        self.close_requested(&clock);
+        self.sfu.close_all(clock());
         self.flush();
     }
 
@@ -184,13 +227,14 @@ impl MediaThread {
 
     /// One iteration: requested closings, commands within their budget, a batch of datagrams, one of TCP reads, timers.
     /// Each is bounded, so that none starves the others.
-    fn iterate(&mut self, clock: impl Fn() -> Instant) {
-        self.close_requested();
-        self.commands_left = self.handle_commands(&clock);
-        self.readable = self.readable && self.read();
+    fn iterate(&mut self, clock: &impl Fn() -> Instant) {
+        self.close_requested(clock);
+        self.commands_left = self.handle_commands(clock);
+        self.commands_left |= self.push_packets(clock);
+        self.readable = self.readable && self.read(clock);
         self.shared.take_connections().into_iter().for_each(|stream| self.tcp.adopt(clock(), stream));
         let acceptable = self.tcp.accept(clock());
-        self.tcp_readable = self.read_tcp(&clock) || acceptable;
+        self.tcp_readable = self.read_tcp(clock) || acceptable;
         self.tcp.sweep(clock(), &self.sfu);
         while let Some(path) = self.tcp.poll_ended() {
             self.sfu.remove_path(path);
@@ -199,8 +243,8 @@ impl MediaThread {
         self.flush();
     }
 
-    fn poll_timeout(&self) -> Duration {
-        let until = |at: Instant| at.saturating_duration_since(Instant::now());
+    fn poll_timeout(&self, now: Instant) -> Duration {
+        let until = |at: Instant| at.saturating_duration_since(now);
         let next = [self.sfu.next_timeout(), self.tcp.next_sweep()].into_iter().flatten().min();
         // At least the kernel's resolution of a millisecond: less would be rounded to zero, a busy loop.
         next.map_or(MAX_SLEEP, until).clamp(Duration::from_millis(1), MAX_SLEEP)
@@ -208,14 +252,14 @@ impl MediaThread {
 
     /// Reads a batch of datagrams; returns whether there may be more. What they cause is sent afterwards in large
     /// batches, or earlier if too much queues up.
-    fn read(&mut self) -> bool {
+    fn read(&mut self, clock: &impl Fn() -> Instant) -> bool {
         for _ in 0..MAX_READS {
             match self.sockets.receive(&mut self.buffer) {
                 Ok((length, path)) => {
                     let stats = &self.shared.stats;
                     stats.received_datagrams.fetch_add(1, Relaxed);
                     stats.received_bytes.fetch_add(length as u64, Relaxed);
-                    self.sfu.handle_datagram(Instant::now(), path, &self.buffer[..length]);
+                    self.sfu.handle_datagram(clock(), path, &self.buffer[..length]);
                     if self.sfu.queued_packets() >= MAX_QUEUED_PACKETS {
                         self.flush();
                     }
@@ -290,11 +334,20 @@ impl MediaThread {
         }
     }
 
-    fn close_requested(&mut self) {
+    fn close_requested(&mut self, clock: &impl Fn() -> Instant) {
         let closing = std::mem::take(&mut self.shared.transitions().closing);
         for id in closing {
-            self.sfu.close(Instant::now(), id);
+            self.sfu.close(clock(), id);
         }
+    }
+
+    /// Forwards a batch of the packets of sources in this process; returns whether there may be more.
+    fn push_packets(&mut self, clock: &impl Fn() -> Instant) -> bool {
+        for _ in 0..MAX_READS {
+            let Ok((source, packet)) = self.packets.try_recv() else { return false };
+            self.sfu.push(clock(), source, packet);
+        }
+        true
     }
 
     /// Handles commands within one iteration's budget; returns whether there may be more.
@@ -317,8 +370,14 @@ impl MediaThread {
                 let admitted = result.is_ok();
                 // Without a receiver, the client never gets the answer and cannot connect.
                 if reply.send(result).is_err() && admitted {
-                    self.sfu.close(Instant::now(), id);
+                    self.sfu.close(now, id);
                 }
+            }
+            Command::AddSource { id, tracks, requests, reply } => {
+                let _ = reply.send(self.sfu.add_source(now, id, &tracks, requests));
+            }
+            Command::AddSink { id, source, capacity, reply } => {
+                let _ = reply.send(self.sfu.add_sink(now, id, source, capacity));
             }
             Command::RestartIce { id, ufrag, password, reply } => {
                 // The restart is valid even if the caller was cancelled.

@@ -1,11 +1,12 @@
 //! State shared by the media thread and its handles.
 
 use crate::tcp::{AtomicTcpStats, TcpRefusal};
-use crate::{Candidates, TransportId};
+use crate::{Candidates, MediaPacket, TransportId};
 use mio::Waker;
 use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -46,10 +47,12 @@ pub(crate) struct Shared {
     pub(crate) ended: watch::Sender<bool>,
     stopping: AtomicBool,
     waker: Waker,
+    /// Packets of the sources in this process.
+    packets: SyncSender<(TransportId, MediaPacket)>,
 }
 
 impl Shared {
-    pub(super) fn new(candidates: Candidates, waker: Waker) -> Shared {
+    pub(super) fn new(candidates: Candidates, waker: Waker, packets: SyncSender<(TransportId, MediaPacket)>) -> Shared {
         Shared {
             next_id: AtomicU64::new(1),
             candidates,
@@ -60,6 +63,7 @@ impl Shared {
             ended: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
             waker,
+            packets,
         }
     }
 
@@ -67,6 +71,13 @@ impl Shared {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "media thread cannot be woken");
         }
+    }
+
+    /// Queues a packet of a source in this process; returns false if the queue is full or the thread has ended.
+    pub(crate) fn push(&self, source: TransportId, packet: MediaPacket) -> bool {
+        let is_queued = self.packets.try_send((source, packet)).is_ok();
+        self.wake();
+        is_queued
     }
 
     pub(super) fn transitions(&self) -> MutexGuard<'_, Transitions> {

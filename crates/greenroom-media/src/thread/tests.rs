@@ -58,7 +58,7 @@ fn a_flood_of_commands_delays_neither_datagrams_nor_closing() {
     let shared = Arc::clone(&fixture.shared);
     let _opening = shared.open(TransportId(1));
     let first = fixture.admit(TransportId(1));
-    fixture.thread.iterate(Instant::now);
+    fixture.thread.iterate(&Instant::now);
     assert!(first.blocking_recv().unwrap().is_ok());
     assert_eq!(fixture.transports(), [TransportId(1)]);
 
@@ -70,7 +70,7 @@ fn a_flood_of_commands_delays_neither_datagrams_nor_closing() {
     fixture.thread.readable = fixture.thread.sockets.set_ready(Token(0));
     // Each reading of the clock takes a millisecond, so one command exhausts the budget.
     let (start, readings) = (Instant::now(), Cell::new(0));
-    fixture.thread.iterate(|| {
+    fixture.thread.iterate(&|| {
         readings.set(readings.get() + 1);
         start + Duration::from_millis(readings.get())
     });
@@ -82,7 +82,7 @@ fn a_flood_of_commands_delays_neither_datagrams_nor_closing() {
 
     let (start, mut iterations) = (Instant::now(), 0);
     while fixture.thread.commands_left {
-        fixture.thread.iterate(|| start);
+        fixture.thread.iterate(&|| start);
         iterations += 1;
     }
     assert!(flood.iter_mut().skip(1).all(|receiver| receiver.try_recv().is_ok()), "every command is answered");
@@ -101,7 +101,7 @@ fn a_transport_closed_or_cancelled_before_admission_is_not_admitted() {
     drop(cancelled);
     // Time stands still, so that both commands are within the budget.
     let now = Instant::now();
-    fixture.thread.iterate(|| now);
+    fixture.thread.iterate(&|| now);
     assert_eq!(answer.blocking_recv().unwrap(), Err(OfferError::Busy));
     assert_eq!(other.blocking_recv().unwrap(), Err(OfferError::Busy));
     assert_eq!(fixture.transports(), []);
@@ -123,12 +123,12 @@ fn a_tcp_connection_without_stun_is_closed_in_time() {
     // As reported by the poll.
     while stats.open.load(Relaxed) == 0 {
         fixture.thread.tcp.set_ready(Token(FIRST_TCP_TOKEN), true, false);
-        fixture.thread.iterate(|| at(0));
+        fixture.thread.iterate(&|| at(0));
     }
     assert!(fixture.thread.tcp.next_sweep().is_some());
-    fixture.thread.iterate(|| at(9));
+    fixture.thread.iterate(&|| at(9));
     assert_eq!(stats.open.load(Relaxed), 1);
-    fixture.thread.iterate(|| at(11));
+    fixture.thread.iterate(&|| at(11));
     assert_eq!(stats.open.load(Relaxed), 0);
     assert_eq!(stats.refused[crate::TcpRefusal::NoStun as usize].load(Relaxed), 1);
     assert_eq!(std::io::Read::read(&mut client, &mut [0]).unwrap_or(0), 0, "closed");

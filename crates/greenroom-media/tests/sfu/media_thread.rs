@@ -2,7 +2,8 @@
 
 use crate::simulation::config;
 use greenroom_media::{
-    CloseReason, MediaConfig, MediaEvent, MediaHandle, OfferError, OfferLimits, TcpLimits, TcpSource, bind,
+    CloseReason, Codec, MediaConfig, MediaEvent, MediaHandle, MediaPacket, MediaTrack, OfferError, OfferLimits,
+    TcpLimits, TcpSource, bind,
 };
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -367,4 +368,33 @@ async fn a_cancelled_offer_leaves_no_transport() {
     assert_eq!(media.snapshot().await.unwrap(), []);
     media.stop().await;
     assert_eq!(events.recv().await, None, "a transport that was not admitted is not closed");
+}
+
+#[tokio::test]
+async fn a_sink_receives_what_a_source_pushes() {
+    let (handle, ..) = start("127.0.0.1:0", Vec::new());
+    let track = MediaTrack { kind: greenroom_media::MediaKind::Audio, codec: Codec::Opus };
+    let mut source = handle.add_source(vec![track], None).await.unwrap();
+    let mut sink = handle.add_sink(source.id(), 100).await.unwrap();
+    assert_eq!(sink.tracks(), [track]);
+    for number in 0..50u8 {
+        let packet = MediaPacket {
+            track: 0,
+            layer: 0,
+            sequence_number: 7 + u64::from(number),
+            timestamp: 960 * u32::from(number),
+            marker: true,
+            captured: Instant::now(),
+            payload: vec![number; 20].into(),
+        };
+        assert!(source.push(packet));
+    }
+    for number in 0..50u8 {
+        assert_eq!(sink.recv().await.unwrap().payload[0], number);
+    }
+    assert!(handle.add_source(Vec::new(), None).await.is_err());
+    // The sink ends with its source.
+    drop(source);
+    assert!(sink.recv().await.is_none());
+    handle.stop().await;
 }
