@@ -68,6 +68,23 @@ def test_a_rate_can_be_limited_and_the_limit_removed(publish):
     viewer.until(f"shown.at(-1)[0] > {at} + 1000")
 
 
+def test_a_viewer_is_sent_the_layer_that_its_network_takes(publish):
+    layers = [
+        {"rid": "l", "maxBitrate": 100_000, "scaleResolutionDownBy": 2},
+        {"rid": "h", "maxBitrate": 900_000, "scaleResolutionDownBy": 1},
+    ]
+    _, view = publish(picture=SMALL, encodings=layers)
+    limited, free = view(), view()
+    for viewer in (limited, free):
+        viewer.shows(480)
+    limited.link.set(down="rate=300k,delay=10ms")
+    limited.shows(240)
+    limited.link.set(down="")
+    at = free.page.evaluate("shown.length")
+    limited.shows(480)
+    assert free.page.evaluate(f"shown.slice({at}).every(([, width]) => width === 480)")
+
+
 def test_two_pages_are_connected_without_a_server(media_pages):
     sender, receiver = media_pages.pair(up="delay=30ms", down="delay=30ms", picture=SMALL)
     receiver.shows(480)

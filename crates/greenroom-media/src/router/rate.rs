@@ -39,11 +39,16 @@ impl RateMeter {
         self.current += bytes as u64;
     }
 
-    /// Bits per second up to the last call of [`RateMeter::add`].
+    /// Bits per second.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.step_start).min(STEP);
-        let window = STEP * self.full.len() as u32 + elapsed.max(STEP / 5);
-        let bytes = self.full.iter().sum::<u64>() + self.current;
+        let elapsed = now.saturating_duration_since(self.step_start);
+        // Steps that have ended since the last call of `add`.
+        let ended = (elapsed.as_micros() / STEP.as_micros()) as usize;
+        let steps = (self.full.len() + ended).min(STEPS);
+        let forgotten = self.full.len() + ended - steps;
+        let bytes: u64 = self.full.iter().chain([&self.current]).skip(forgotten).sum();
+        let rest = elapsed.saturating_sub(STEP * ended as u32);
+        let window = STEP * steps as u32 + if steps == 0 { rest.max(STEP / 5) } else { rest };
         (bytes * 8_000_000).checked_div(window.as_micros() as u64).unwrap_or(0)
     }
 }
@@ -71,6 +76,8 @@ mod tests {
         }
         let rate = meter.bitrate(at(12_600));
         assert!((95_000..105_000).contains(&rate), "{rate}");
+        assert!((50_000..70_000).contains(&meter.bitrate(at(14_000))), "{}", meter.bitrate(at(14_000)));
+        assert_eq!(meter.bitrate(at(20_000)), 0);
         meter.add(at(30_000), 1_000);
         assert_eq!(meter.bitrate(at(30_000)), 80_000);
     }

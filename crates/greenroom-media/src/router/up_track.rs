@@ -42,6 +42,8 @@ pub(super) struct Layer {
     pub(super) received: Received,
     pub(super) key_frame_requested: bool,
     last_request: Option<Instant>,
+    /// The timestamp of the last key frame.
+    last_key_frame: Option<u32>,
     /// When the first request was sent that no key frame has followed yet.
     unanswered: Option<Instant>,
 }
@@ -60,6 +62,7 @@ impl Layer {
             received: Received::default(),
             key_frame_requested: true,
             last_request: None,
+            last_key_frame: None,
             unanswered: None,
         }
     }
@@ -190,7 +193,9 @@ impl UpTrack {
             layer.resolution = frame.resolution;
         }
         if self.kind == MediaKind::Video && frame.is_key {
-            self.key_frames += 1;
+            // Parameter sets and slices are packets of one frame.
+            let is_new = layer.last_key_frame.replace(packet.timestamp) != Some(packet.timestamp);
+            self.key_frames += u64::from(is_new);
             (layer.key_frame_requested, layer.unanswered) = (false, None);
         }
         let is_ignored = layer.unanswered.is_some_and(|at| now.saturating_duration_since(at) >= REQUEST_TIMEOUT);

@@ -12,6 +12,8 @@ use str0m::{Event, Input, Output, RtcError};
 
 /// Maximum timeouts that are handled in a row without delay.
 const MAX_IMMEDIATE_TIMEOUTS: usize = 1024;
+/// The bit of an RTP header that tells of padding (RFC 3550, section 5.1); media have none.
+const PADDING_BIT: u8 = 0x20;
 /// Maximum streams recorded as authenticated.
 const MAX_AUTHENTICATED_SSRCS: usize = 16;
 
@@ -128,7 +130,10 @@ impl WebRtcTransport {
         }
         let Some(path) = self.paths.active() else { return };
         let rtp_ssrc = rtp_ssrc(&contents).filter(|_| matches!(self.role, Role::Subscriber));
-        if rtp_ssrc.is_some_and(|ssrc| !self.may_send_rtp(now, ssrc, contents.len()))
+        // The library pads what is sent up to 50 kbit/s, also while its receiver has asked for a pause.
+        let is_padding = rtp_ssrc.is_some() && contents[0] & PADDING_BIT != 0 && !self.is_probing;
+        if is_padding
+            || rtp_ssrc.is_some_and(|ssrc| !self.may_send_rtp(now, ssrc, contents.len()))
             || !self.paths.try_send(path, contents.len())
         {
             return;
