@@ -190,7 +190,7 @@ pub struct ParticipantArgs {
     /// Public IP addresses or DNS names to advertise for media, comma-separated (default: those of --media-addr)
     ///
     /// Required behind NAT. Names are resolved once, at start, to all their addresses of the families of --media-addr. If
-    /// --media-addr is 0.0.0.0 or [::], the default is the addresses of all network interfaces.
+    /// --media-addr is 0.0.0.0 or ::, the default is the addresses of all network interfaces.
     #[arg(long, env = "GREENROOM_MEDIA_PUBLIC_IP", value_name = "HOST,…", value_delimiter = ',')]
     pub media_public_ip: Vec<PublicHost>,
     /// ICE servers.
