@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Wait after a request that was passed on: at first and at most. It doubles with each.
-const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(16));
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 /// Requests in a row after which a subscriber is sent the lowest layer.
 const MAX_REQUESTS: u32 = 5;
 /// After this time without a request, a subscriber starts anew.
@@ -51,7 +51,7 @@ mod tests {
         let passed = |budget: &mut KeyFrameBudget, from: u64, to: u64| {
             (from..to).step_by(50).filter(|ms| budget.take(start + Duration::from_millis(*ms))).count()
         };
-        assert_eq!(passed(&mut budget, 0, 10_000), 5);
+        assert_eq!(passed(&mut budget, 0, 10_000), 4);
         assert!(!budget.is_exceeded(start + Duration::from_secs(10)));
         assert!(passed(&mut budget, 10_000, 70_000) <= 9);
         assert!(budget.is_exceeded(start + Duration::from_secs(70)));
