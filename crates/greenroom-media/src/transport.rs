@@ -31,7 +31,7 @@ use impairment::ImpairedPath;
 use paths::Paths;
 use playout::PlayoutDelay;
 use retransmission::RetransmissionBudget;
-use setup::{accept_offer, declare_layers, reseed, rtc_config};
+use setup::{UNLIMITED, accept_offer, declare_layers, reseed, rtc_config};
 use statistics::LibraryStats;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -138,6 +138,8 @@ pub(super) struct WebRtcTransport {
     crypto: Arc<CryptoProvider>,
     /// Recent STUN transactions and their sources, to detect replays.
     stun_transactions: VecDeque<([u8; 12], FiveTuple)>,
+    /// The time of the library's last input.
+    library_time: Instant,
     /// When the WebRTC library has its next timeout.
     pub(super) rtc_timeout: Option<Instant>,
     /// When packets were last queued that are not encrypted yet.
@@ -223,6 +225,7 @@ impl WebRtcTransport {
             checks: 0,
             crypto: Arc::clone(&config.crypto),
             stun_transactions: VecDeque::new(),
+            library_time: now,
             rtc_timeout: Some(now),
             queued_at: None,
             timer: None,
@@ -320,11 +323,13 @@ impl WebRtcTransport {
         self.rtc.bwe().reset(Bitrate::bps(bitrate / 6));
     }
 
-    /// Ends the library's own probes.
-    fn end_probe(&mut self, now: Instant) {
-        if self.is_probing && self.feedback.as_ref().is_some_and(|feedback| feedback.is_probe_sent(now)) {
-            self.is_probing = false;
+    /// Ends the library's own probes, and what its estimator makes of the last feedback: it would delay packets by it.
+    fn ignore_library_estimate(&mut self, now: Instant) {
+        let Some(feedback) = &self.feedback else { return };
+        self.is_probing &= !feedback.is_probe_sent(now);
+        if !self.is_probing {
             self.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::ZERO);
+            self.rtc.bwe().reset(UNLIMITED);
         }
     }
 

@@ -14,6 +14,10 @@ use str0m::{Event, Input, Output, RtcError};
 const MAX_IMMEDIATE_TIMEOUTS: usize = 1024;
 /// The bit of an RTP header that tells of padding (RFC 3550, section 5.1); media have none.
 const PADDING_BIT: u8 = 0x20;
+/// The least time between two timeouts of a subscriber whose network is not probed.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(100);
+/// A timeout within this time is handled at once.
+const IMMEDIATE: Duration = Duration::from_micros(5);
 /// Maximum streams recorded as authenticated.
 const MAX_AUTHENTICATED_SSRCS: usize = 16;
 
@@ -29,6 +33,7 @@ impl WebRtcTransport {
         out: &mut VecDeque<Transmit>,
     ) -> Vec<TransportEvent> {
         let Some(receive) = self.local_candidates.receive(source, bytes) else { return Vec::new() };
+        let library_time = self.library_time(now);
         let rtp_ssrc = rtp_ssrc(bytes);
         if rtp_ssrc.is_some() && matches!(self.role, Role::Subscriber) {
             return Vec::new();
@@ -41,7 +46,7 @@ impl WebRtcTransport {
         let rtc = &mut self.rtc;
         let handle = || {
             guarded(|| {
-                let result = rtc.handle_input(Input::Receive(now, receive));
+                let result = rtc.handle_input(Input::Receive(library_time, receive));
                 Ok::<_, String>(result.inspect_err(|error| tracing::debug!(%error, "datagram ignored")).is_ok())
             })
         };
@@ -53,7 +58,9 @@ impl WebRtcTransport {
             Ok(accepted) => self.progress.datagram_handled(now, bytes, accepted),
             Err(error) => return vec![TransportEvent::Failed(FailureReason::Internal, error)],
         }
-        self.end_probe(now);
+        if is_rtcp(bytes) {
+            self.ignore_library_estimate(now);
+        }
         self.receiving_from = Some(source);
         let mut events = self.drive(now, out);
         self.receiving_from = None;
@@ -74,8 +81,8 @@ impl WebRtcTransport {
 
     /// Encrypts queued packets. The library does so on a timeout; an explicit one saves a poll of all its other state.
     pub(crate) fn flush(&mut self, now: Instant, out: &mut VecDeque<Transmit>) -> Vec<TransportEvent> {
-        let rtc = &mut self.rtc;
-        match guarded(|| rtc.handle_input(Input::Timeout(now))) {
+        let (library_time, rtc) = (self.library_time(now), &mut self.rtc);
+        match guarded(|| rtc.handle_input(Input::Timeout(library_time))) {
             Ok(()) => self.drive(now, out),
             Err(error) => vec![TransportEvent::Failed(FailureReason::Internal, error)],
         }
@@ -105,19 +112,39 @@ impl WebRtcTransport {
         events: &mut Vec<TransportEvent>,
     ) -> Result<(), RtcError> {
         let mut immediate_timeouts = 0;
+        self.library_time(now);
         loop {
             match self.rtc.poll_output()? {
                 Output::Transmit(transmit) => self.transmit(now, transmit, out),
                 Output::Event(event) => events.extend(self.handle_event(now, event)),
-                Output::Timeout(at) if at <= now && immediate_timeouts < MAX_IMMEDIATE_TIMEOUTS => {
+                Output::Timeout(at)
+                    if at <= self.library_time + IMMEDIATE && immediate_timeouts < MAX_IMMEDIATE_TIMEOUTS =>
+                {
                     immediate_timeouts += 1;
+                    let now = self.library_time(at);
                     self.rtc.handle_input(Input::Timeout(now))?;
                 }
                 Output::Timeout(at) => {
-                    self.rtc_timeout = Some(at.max(now + Duration::from_millis(1)));
+                    self.rtc_timeout = Some(at.max(now + self.least_timeout()));
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// The time for the library's next input. The library wants a microsecond between two packets that it paces, and ignores
+    /// inputs from before the last one.
+    fn library_time(&mut self, at: Instant) -> Instant {
+        self.library_time = self.library_time.max(at);
+        self.library_time
+    }
+
+    /// The least time until the library's next timeout. Its estimator and its pacer have one every few milliseconds, which only a
+    /// probe needs; what is queued is sent at once.
+    fn least_timeout(&self) -> Duration {
+        match self.connected && self.feedback.is_some() && !self.is_probing {
+            true => IDLE_TIMEOUT,
+            false => Duration::from_millis(1),
         }
     }
 

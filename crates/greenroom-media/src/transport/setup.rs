@@ -15,9 +15,9 @@ use str0m::media::{Frequency, Mid, Pt, Rid};
 use str0m::rtp::{Extension, ExtensionMap, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
-/// The first estimate of the library's estimator, which serves only to send the trains of
-/// [`probe`](super::WebRtcTransport::probe).
-const LIBRARY_ESTIMATE: Bitrate = Bitrate::kbps(600);
+/// The estimate of the library's estimator, which serves only to send the trains of
+/// [`probe`](super::WebRtcTransport::probe), and must not delay packets.
+pub(super) const UNLIMITED: Bitrate = Bitrate::mbps(1_000);
 
 /// The number of the header extension in the library's map, which takes that of the offer.
 const PLAYOUT_DELAY: u8 = 12;
@@ -38,7 +38,7 @@ pub(super) fn rtc_config(engine: &EngineConfig, offer: &Offer, estimate_bandwidt
     if offer.purpose == Purpose::Subscribe {
         config.extension_map().set(PLAYOUT_DELAY, Extension::PlayoutDelay);
         match estimate_bandwidth {
-            true => config = config.enable_bwe(Some(LIBRARY_ESTIMATE)),
+            true => config = config.enable_bwe(Some(UNLIMITED)),
             false => disable_transport_feedback(&mut config),
         }
     }
