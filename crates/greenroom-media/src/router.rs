@@ -297,8 +297,8 @@ impl Router {
     /// When a subscriber that catches up with its source is sent the next packets.
     pub(crate) fn next_catch_up(&self, subscriber: TransportId) -> Option<Instant> {
         let source = self.sources.get(self.source_of.get(&subscriber)?)?;
-        let subscriber = source.subscribers.iter().find(|known| known.id == subscriber)?;
-        subscriber.tracks.iter().filter_map(|track| Some(track.catch_up.as_ref()?.due())).min()
+        let index = source.subscribers.binary_search_by_key(&subscriber, |known| known.id).ok()?;
+        source.subscribers[index].tracks.iter().filter_map(|track| Some(track.catch_up.as_ref()?.due())).min()
     }
 
     /// The packets that are due for a subscriber that catches up with its source.
