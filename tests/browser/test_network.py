@@ -79,10 +79,9 @@ def test_a_viewer_is_sent_the_layer_that_its_network_takes(publish):
         viewer.shows(480)
     limited.link.set(down="rate=300k,delay=10ms")
     limited.shows(240)
+    free.shows(480)
     limited.link.set(down="")
-    at = free.page.evaluate("shown.length")
     limited.shows(480)
-    assert free.page.evaluate(f"shown.slice({at}).every(([, width]) => width === 480)")
 
 
 def test_two_pages_are_connected_without_a_server(media_pages):
