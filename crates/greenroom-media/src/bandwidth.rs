@@ -49,6 +49,8 @@ const MAX_REPEATS: u32 = 4;
 struct Sent {
     at: Instant,
     bytes: usize,
+    /// Whether it was reported as lost, and whether nothing more is expected of it. A packet that is late is reported again.
+    lost: bool,
     reported: bool,
 }
 
@@ -118,9 +120,9 @@ impl BandwidthEstimator {
         if self.sent.is_empty() {
             self.first_number = number;
         } else {
-            self.sent.extend((0..skipped).map(|_| Sent { at: now, bytes: 0, reported: true }));
+            self.sent.extend((0..skipped).map(|_| Sent { at: now, bytes: 0, lost: false, reported: true }));
         }
-        self.sent.push_back(Sent { at: now, bytes, reported: false });
+        self.sent.push_back(Sent { at: now, bytes, lost: false, reported: false });
         let is_old = |sent: &Sent| now.saturating_duration_since(sent.at) > SENT_KEPT.0;
         while self.sent.len() > SENT_KEPT.1 || self.sent.front().is_some_and(is_old) {
             self.sent.pop_front();
@@ -148,9 +150,14 @@ impl BandwidthEstimator {
         for (number, arrival) in feedback.packets() {
             let index = number.wrapping_sub(self.first_number);
             let Some(sent) = self.sent.get_mut(usize::from(index)).filter(|sent| !sent.reported) else { continue };
-            self.reports.push_back((now, arrival.is_none()));
-            // A packet that is late is reported again.
-            let Some(arrival) = arrival else { continue };
+            let Some(arrival) = arrival else {
+                // Counted once, as a client can report it any number of times.
+                if !std::mem::replace(&mut sent.lost, true) {
+                    self.reports.push_back((now, true));
+                }
+                continue;
+            };
+            self.reports.push_back((now, false));
             sent.reported = true;
             let sent_after = sent.at.saturating_duration_since(self.started);
             let delay = arrival.as_micros() as i64 - sent_after.as_micros() as i64;
@@ -201,7 +208,9 @@ impl BandwidthEstimator {
 
     fn forget_old(&mut self, now: Instant) {
         let newest = self.received.iter().map(|received| received.at).max().unwrap_or_default();
-        self.received.retain(|received| newest.saturating_sub(received.at) <= RATE_WINDOW);
+        // Arrivals are what the client says: all of them can be at the same time.
+        let is_kept = |received: &Received| now.saturating_duration_since(received.sent) <= SENT_KEPT.0;
+        self.received.retain(|received| is_kept(received) && newest.saturating_sub(received.at) <= RATE_WINDOW);
         while self.reports.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > LOSS_WINDOW.0) {
             self.reports.pop_front();
         }

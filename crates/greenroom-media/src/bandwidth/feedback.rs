@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Packet type and format of the feedback in RTCP.
 const TRANSPORT_FEEDBACK: (u8, u8) = (205, 15);
-/// Most packets of one feedback that are taken.
-const MAX_PACKETS: u16 = 8_192;
+/// Most packets of one feedback that are taken: a second of media. A few bytes can state far more.
+const MAX_PACKETS: u16 = 1_024;
 /// Units of the reference time and of the deltas.
 const REFERENCE_UNIT: Duration = Duration::from_millis(64);
 const DELTA_UNIT: Duration = Duration::from_micros(250);

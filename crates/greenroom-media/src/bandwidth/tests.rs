@@ -145,3 +145,22 @@ fn a_probe_that_was_not_sent_fast_enough_finds_nothing() {
     assert_eq!(link.send(2_000_000, Duration::from_secs(2)), []);
     assert_eq!(link.estimator.estimate(), INITIAL_ESTIMATE);
 }
+
+#[test]
+fn what_a_client_reports_takes_bounded_memory() {
+    let start = Instant::now();
+    let mut estimator = BandwidthEstimator::new(start);
+    for number in 0..2_000u16 {
+        let now = start + Duration::from_millis(2 * u64::from(number));
+        estimator.record_sent(now, number, 1_000);
+        // Every packet arrived at the same time, and another one is lost again and again.
+        let arrival = if number == 1_900 { None } else { Some(Duration::from_secs(1)) };
+        estimator.record_feedback(now, &Feedback::new(number, vec![arrival]));
+        for _ in 0..2 {
+            estimator.record_feedback(now, &Feedback::new(1_900, vec![None]));
+        }
+    }
+    assert!(estimator.received.len() <= 1_001, "{}", estimator.received.len());
+    assert!(estimator.reports.len() <= 251, "{}", estimator.reports.len());
+    assert_eq!(estimator.reports.iter().filter(|(_, lost)| *lost).count(), 1);
+}
