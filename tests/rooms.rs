@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The packages of the workspace besides the service, which import nothing of it.
-const PACKAGES: [&str; 3] = ["greenroom-client", "greenroom-media", "greenroom-netem"];
+const PACKAGES: [&str; 5] =
+    ["greenroom-client", "greenroom-codecs", "greenroom-media", "greenroom-netem", "greenroom-recording"];
 
 type Table = BTreeMap<String, BTreeSet<String>>;
 

@@ -1,0 +1,1 @@
+//! Audio, video and picture codecs of greenroom, each behind a small interface, so that a library can be replaced.
