@@ -4,7 +4,7 @@
 use crate::router::packet::{Delivery, Extensions, SenderReport, SourcePacket};
 use crate::{Codec, MediaKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -18,6 +18,7 @@ pub struct MediaPacket {
     pub track: usize,
     /// The layer of the track; 0 without simulcast. A sink sees one continuous stream, whichever layer it comes from.
     pub layer: u8,
+    pub codec: Codec,
     /// Without rollover. A gap is a loss.
     pub sequence_number: u64,
     /// In units of the clock of the track's kind ([`MediaKind::clock_rate`]).
@@ -26,7 +27,9 @@ pub struct MediaPacket {
     pub marker: bool,
     /// When the media were captured, by the clock of this process: the same for what belongs together, whatever its track.
     pub captured: Instant,
-    /// An RTP payload of the track's codec.
+    /// Clockwise quarter turns by which a video frame is to be rotated for display (3GPP TS 26.114), where the packet says it.
+    pub rotation: Option<u8>,
+    /// An RTP payload of the codec.
     pub payload: Arc<[u8]>,
 }
 
@@ -34,6 +37,7 @@ pub struct MediaPacket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaTrack {
     pub kind: MediaKind,
+    /// Of a publisher that may send several codecs, its last one or, before the first packet, the preferred one.
     pub codec: Codec,
 }
 
@@ -50,6 +54,7 @@ pub struct MediaSink {
     receiver: mpsc::Receiver<MediaPacket>,
     tracks: Vec<MediaTrack>,
     dropped: Arc<AtomicU64>,
+    key_frame_requested: Arc<AtomicBool>,
 }
 
 impl MediaSink {
@@ -68,6 +73,12 @@ impl MediaSink {
         self.receiver.try_recv().ok()
     }
 
+    /// Requests a key frame of the video. The request is passed on with the next packet that arrives, throttled with those of
+    /// subscribers; the caller limits how often it asks.
+    pub fn request_key_frame(&self) {
+        self.key_frame_requested.store(true, Ordering::Relaxed);
+    }
+
     /// Packets that were dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -78,26 +89,39 @@ impl MediaSink {
 #[derive(Debug)]
 pub(crate) struct SinkQueue {
     sender: mpsc::Sender<MediaPacket>,
+    /// Payload types and codecs of each track.
+    formats: Vec<Vec<(u8, Codec)>>,
     dropped: Arc<AtomicU64>,
+    key_frame_requested: Arc<AtomicBool>,
 }
 
-/// A sink for these tracks with a queue of so many packets.
-pub(crate) fn sink(tracks: Vec<MediaTrack>, capacity: usize) -> (SinkQueue, MediaSink) {
+/// A sink for tracks of these payload types with a queue of so many packets.
+pub(crate) fn sink(tracks: Vec<MediaTrack>, formats: Vec<Vec<(u8, Codec)>>, capacity: usize) -> (SinkQueue, MediaSink) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
-    let dropped = Arc::new(AtomicU64::new(0));
-    (SinkQueue { sender, dropped: Arc::clone(&dropped) }, MediaSink { receiver, tracks, dropped })
+    let (dropped, key_frame_requested) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let queue = SinkQueue {
+        sender,
+        formats,
+        dropped: Arc::clone(&dropped),
+        key_frame_requested: Arc::clone(&key_frame_requested),
+    };
+    (queue, MediaSink { receiver, tracks, dropped, key_frame_requested })
 }
 
 impl SinkQueue {
     /// Queues a packet; returns false if the sink is gone.
     pub(crate) fn push(&self, delivery: Delivery) -> bool {
+        let formats = self.formats.get(delivery.track).into_iter().flatten();
+        let Some((_, codec)) = formats.into_iter().find(|(pt, _)| *pt == delivery.payload_type) else { return true };
         let packet = MediaPacket {
             track: delivery.track,
             layer: 0,
+            codec: *codec,
             sequence_number: delivery.sequence_number,
             timestamp: delivery.timestamp,
             marker: delivery.marker,
             captured: delivery.captured,
+            rotation: delivery.extensions.video_orientation.map(|orientation| orientation & 3),
             payload: delivery.payload,
         };
         match self.sender.try_send(packet) {
@@ -110,6 +134,12 @@ impl SinkQueue {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
         }
+    }
+
+    /// Takes the request of a key frame.
+    pub(crate) fn take_key_frame_request(&self) -> bool {
+        // Mostly there is none: reading is cheaper than writing.
+        self.key_frame_requested.load(Ordering::Relaxed) && self.key_frame_requested.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -140,7 +170,7 @@ impl LocalSource {
             timestamp: packet.timestamp,
             marker: packet.marker,
             payload: packet.payload,
-            extensions: Extensions::default(),
+            extensions: Extensions { video_orientation: packet.rotation, ..Extensions::default() },
             sender_report: Some(SenderReport { ntp, timestamp: packet.timestamp }),
         }
     }

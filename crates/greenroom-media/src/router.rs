@@ -171,6 +171,13 @@ impl Router {
         source.start_catch_up(now, index);
     }
 
+    /// Requests a key frame for a subscriber that limits its requests itself.
+    pub(crate) fn request_key_frame(&mut self, id: TransportId) {
+        if let Some((source, index)) = self.subscriber(id) {
+            source.request_key_frame(index);
+        }
+    }
+
     /// A subscriber asks for a key frame.
     pub(crate) fn key_frame_requested(&mut self, now: Instant, id: TransportId) {
         let Some((source, index)) = self.subscriber(id) else { return };

@@ -64,13 +64,16 @@ impl Sfu {
     pub(super) fn route(&mut self, now: Instant, id: TransportId, packet: &SourcePacket) -> Result<Routed, NotRouted> {
         let Sfu { router, transports, sinks, unflushed, queued_packets, .. } = self;
         let mut outputs = Outputs { transports, sinks, unflushed, queued_packets };
-        let mut gone = Vec::new();
+        let (mut gone, mut key_frames) = (Vec::new(), Vec::new());
         let routed = router.route(now, id, packet, |subscriber, delivery| {
             if !outputs.deliver(now, subscriber, delivery) {
                 gone.push(subscriber);
+            } else if outputs.sinks.get(&subscriber).is_some_and(SinkQueue::take_key_frame_request) {
+                key_frames.push(subscriber);
             }
         });
         gone.into_iter().for_each(|sink| self.remove_local(now, sink));
+        key_frames.into_iter().for_each(|sink| self.router.request_key_frame(sink));
         routed
     }
 

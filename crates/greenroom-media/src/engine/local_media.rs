@@ -55,6 +55,7 @@ impl Sfu {
         let formats = self.source_formats.get(&source).ok_or(OfferError::PublisherNotFound)?;
         let mut tracks = Vec::new();
         let mut sink_tracks = Vec::new();
+        let mut sink_formats = Vec::new();
         for (index, (formats, up_track)) in formats.iter().zip(self.router.tracks(source)).enumerate() {
             let identity = |payload: &NegotiatedPayload| PayloadTypeMapping {
                 from: *payload.pt,
@@ -67,8 +68,9 @@ impl Sfu {
                 formats.payloads.iter().find(|payload| Some(*payload.pt) == up_track.expected_payload_type());
             let Some(payload) = expected else { return Err(OfferError::CodecMismatch) };
             sink_tracks.push(MediaTrack { kind: formats.kind, codec: payload.codec });
+            sink_formats.push(formats.payloads.iter().map(|payload| (*payload.pt, payload.codec)).collect());
         }
-        let (queue, sink) = sink(sink_tracks, capacity);
+        let (queue, sink) = sink(sink_tracks, sink_formats, capacity);
         self.router.add_subscriber(id, source, tracks, None);
         self.sinks.insert(id, queue);
         self.router.connected(now, id);

@@ -87,7 +87,40 @@ fn packet(sim: &Simulation, track: usize, number: u64, payload: Vec<u8>) -> Medi
     let clock_rate = u64::from(TRACKS[track].kind.clock_rate());
     let timestamp = (sim.at().as_micros() as u64 * clock_rate / 1_000_000) as u32;
     let captured = sim.now;
-    MediaPacket { track, layer: 0, sequence_number: number, timestamp, marker: true, captured, payload: payload.into() }
+    MediaPacket {
+        track,
+        layer: 0,
+        codec: TRACKS[track].codec,
+        sequence_number: number,
+        timestamp,
+        marker: true,
+        captured,
+        rotation: Some(1),
+        payload: payload.into(),
+    }
+}
+
+#[test]
+fn a_sink_requests_key_frames_and_learns_the_rotation() {
+    let mut sim = Simulation::new(205);
+    let (requests, mut requested) = mpsc::channel(8);
+    sim.sfu.add_source(sim.now, SOURCE, &TRACKS, Some(requests)).unwrap();
+    let mut sink = sim.sfu.add_sink(sim.now, SINK, SOURCE, 1_000).unwrap();
+    let mut answered = Vec::new();
+    for number in 0..120 {
+        if number % 30 == 7 {
+            sink.request_key_frame();
+        }
+        let picture = packet(&sim, 1, number, frame(number as u32, !answered.is_empty() || number == 0));
+        answered.clear();
+        sim.sfu.push(sim.now, SOURCE, picture);
+        sim.run_ms(33);
+        answered.extend(std::iter::from_fn(|| requested.try_recv().ok()));
+    }
+    let packets: Vec<_> = std::iter::from_fn(|| sink.try_recv()).collect();
+    let keys: Vec<_> = packets.iter().filter(|packet| packet.payload.starts_with(&sps(640, 480))).collect();
+    assert_eq!(keys.len(), 5, "the first one, and one for each request");
+    assert!(packets.iter().all(|packet| packet.rotation == Some(1) && packet.codec == Codec::H264));
 }
 
 /// A frame with the label of [`FrameSource`].

@@ -381,16 +381,19 @@ async fn a_sink_receives_what_a_source_pushes() {
         let packet = MediaPacket {
             track: 0,
             layer: 0,
+            codec: Codec::Opus,
             sequence_number: 7 + u64::from(number),
             timestamp: 960 * u32::from(number),
             marker: true,
             captured: Instant::now(),
+            rotation: None,
             payload: vec![number; 20].into(),
         };
         assert!(source.push(packet));
     }
     for number in 0..50u8 {
-        assert_eq!(sink.recv().await.unwrap().payload[0], number);
+        let packet = sink.recv().await.unwrap();
+        assert_eq!((packet.payload[0], packet.codec), (number, Codec::Opus));
     }
     assert!(handle.add_source(Vec::new(), None).await.is_err());
     // The sink ends with its source.
