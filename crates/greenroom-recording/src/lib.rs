@@ -5,8 +5,29 @@
 
 #![allow(missing_docs, reason = "fields and variants whose names say everything have no docs")]
 
+mod audio;
+pub mod export;
+mod fmp4_reader;
+mod format;
+mod h264;
 pub mod layout;
 pub mod metadata;
+mod playlist;
+mod playlist_reader;
+mod recorder;
+mod reorder;
+mod segment;
+mod stats;
+mod still;
+mod thumbnails;
+pub mod verify;
+mod video;
+mod vp8;
+mod writer;
+
+pub use playlist::{ClosedPlaylist, close_playlist};
+pub use recorder::Recorder;
+pub use stats::RecorderStats;
 
 use std::time::Duration;
 
@@ -86,8 +107,8 @@ pub enum Output {
     /// Store an object, after those that came before: a playlist never names a segment that is not stored. An object whose
     /// path was stored before replaces it.
     Store(Object),
-    /// Request a key frame of the video track with this index.
-    RequestKeyFrame(usize),
+    /// Request a key frame ([`greenroom_media::MediaSink::request_key_frame`]).
+    RequestKeyFrame,
 }
 
 /// Why a recording cannot go on.
@@ -96,6 +117,9 @@ pub enum RecordError {
     /// Amazon IVS says so of codecs that it cannot record.
     #[error("Video codec not supported for recording")]
     UnsupportedCodec,
+    /// A codec of the recording cannot be set up.
+    #[error("an encoder of the recording cannot be started")]
+    Codec,
     /// The playlist of an earlier part is damaged.
     #[error("the playlist of the recording's earlier part cannot be continued: {0}")]
     InvalidPlaylist(&'static str),

@@ -1,0 +1,154 @@
+//! Pictures of recordings: what depends on a lost frame, formats that change, codecs, invalid media.
+
+mod simulation;
+
+use greenroom_media::Codec;
+use greenroom_recording::{AudioFormat, RecordError, RecorderConfig, Vp8Policy, layout};
+use simulation::{Network, Simulation, VIDEO_TRACK, brightening, config, ms, reference};
+
+fn losing(percent: u32, mut seed: u32) -> Network {
+    Box::new(move |_| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((seed >> 16) % 100 >= percent).then_some(ms(30))
+    })
+}
+
+#[test]
+fn no_picture_depends_on_a_lost_one() {
+    let reference = reference();
+    for (percent, seed) in [(1, 3), (3, 5), (10, 9)] {
+        let mut sim = Simulation::new(config());
+        sim.network = losing(percent, seed);
+        sim.run(ms(20_000));
+        sim.verified("loss");
+        let shown = sim.shown();
+        assert!(shown.pictures.len() > 30, "{percent} %: {}", shown.pictures.len());
+        for ((at, frame), picture) in shown.frames.iter().zip(&shown.pictures) {
+            let frame = frame.expect("frames are recorded as they are");
+            // Frames show a counter, so that each is another picture.
+            assert!(reference[frame] == *picture, "{percent} %: frame {frame} at {at}");
+        }
+    }
+}
+
+#[test]
+fn the_first_and_the_last_frame_are_recorded() {
+    let mut sim = Simulation::new(config());
+    sim.run(ms(7_500));
+    // All that was sent arrives.
+    (sim.sends_audio, sim.sends_video) = (false, false);
+    sim.run(ms(30));
+    sim.verified("ends");
+    let frames: Vec<_> = sim.played().frames.iter().map(|(_, frame)| frame.unwrap()).collect();
+    assert_eq!(frames, (0..225).collect::<Vec<_>>());
+}
+
+#[test]
+fn another_resolution_or_orientation_is_another_part() {
+    let mut sim = Simulation::new(config());
+    sim.run(ms(5_000));
+    sim.units = brightening(160, 90, 90);
+    sim.run(ms(6_000));
+    sim.rotation = Some(1);
+    sim.run(ms(6_000));
+    let report = sim.verified("formats");
+    assert_eq!(report.summary.discontinuities, 2, "{}", sim.text(layout::PLAYLIST));
+    let video = report.summary.tracks.iter().find(|track| track.kind == "video").unwrap();
+    assert_eq!(video.resolutions, ["320x180", "160x90"]);
+    assert!(sim.text(layout::MULTIVARIANT).contains("RESOLUTION=320x180"));
+    let shown = sim.shown();
+    assert!(shown.pictures.len() > 400);
+    assert_eq!(shown.pictures.last().map(|picture| (picture.width(), picture.height())), Some((160, 90)));
+    // The matrix of a quarter turn: b and -c are 1.
+    let init = &sim.stored["media/hls/high/init-2.mp4"];
+    let matrix = [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0xff, 0xff, 0, 0]].concat();
+    assert!(init.windows(matrix.len()).any(|window| window == matrix));
+}
+
+#[test]
+fn parameter_sets_that_change_in_every_frame_do_not_stop_the_recording() {
+    let mut sim = Simulation::new(config());
+    let clips = [brightening(160, 90, 30), brightening(176, 144, 30), brightening(96, 64, 30)];
+    sim.units = (0..30).map(|n| clips[n % 3][0].clone()).collect();
+    sim.run(ms(10_000));
+    sim.units = simulation::access_units();
+    sim.run(ms(10_000));
+    sim.verified("changing");
+    let stats = sim.recorder.stats();
+    assert!(stats.frames_dropped_invalid > 100, "{stats:?}");
+    assert!(stats.format_changes <= 12, "{stats:?}");
+    assert!(sim.played().frames.iter().filter(|(_, frame)| frame.is_some()).count() > 200);
+}
+
+#[test]
+fn invalid_payloads_are_dropped_and_counted() {
+    let mut sim = Simulation::new(config());
+    sim.run(ms(3_000));
+    for payload in [
+        vec![],
+        vec![0],
+        vec![0x7c],
+        vec![0x7c, 0x45],
+        vec![0x78, 0xff, 0xff],
+        vec![0x67, 0x42],
+        vec![0x68],
+        vec![0xff; 1_400],
+        [vec![0x67], vec![0xff; 1_200]].concat(),
+        // A key frame of 65,536 by 65,536 pixels.
+        vec![0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0x00, 0x80, 0x08, 0x00, 0x02, 0x00],
+    ] {
+        let captured = sim.at();
+        sim.send(VIDEO_TRACK, captured.as_millis() as u32 * 90, captured, vec![payload]);
+        sim.run(ms(300));
+    }
+    sim.run(ms(5_000));
+    sim.verified("invalid");
+    let stats = sim.recorder.stats();
+    assert!(stats.packets_invalid >= 5 && stats.frames_recorded > 100, "{stats:?}");
+}
+
+#[test]
+fn vp8_is_refused_or_transcoded() {
+    let frames = vp8_frames();
+    let mut sim = Simulation::new(config());
+    (sim.codec, sim.units) = (Codec::Vp8, frames.clone());
+    sim.run(ms(3_000));
+    assert_eq!(sim.error, Some(RecordError::UnsupportedCodec));
+    assert_eq!(RecordError::UnsupportedCodec.to_string(), "Video codec not supported for recording");
+    let mut sim = Simulation::new(RecorderConfig { vp8: Vp8Policy::Transcode, ..config() });
+    (sim.codec, sim.units) = (Codec::Vp8, frames);
+    sim.run(ms(14_000));
+    let report = sim.verified("vp8");
+    assert_eq!(sim.error, None);
+    assert!(report.summary.segments >= 2, "{}", sim.text(layout::PLAYLIST));
+    assert!(sim.text(layout::MULTIVARIANT).contains("avc1."));
+    assert!(sim.shown().pictures.len() > 200);
+}
+
+/// The frames of the codec package's clip.
+fn vp8_frames() -> Vec<Vec<&'static [u8]>> {
+    let mut rest: &'static [u8] = include_bytes!("../../greenroom-codecs/tests/fixtures/vp8/real-time.packets");
+    let mut frames = Vec::new();
+    // Each after its number and length.
+    while let Some((head, tail)) = rest.split_first_chunk::<6>() {
+        let (frame, after) = tail.split_at(u32::from_be_bytes([head[2], head[3], head[4], head[5]]) as usize);
+        frames.push(vec![frame]);
+        rest = after;
+    }
+    frames
+}
+
+#[test]
+fn opus_is_kept_on_demand() {
+    let mut sim = Simulation::new(RecorderConfig { audio: AudioFormat::Opus, ..config() });
+    sim.network = losing(2, 5);
+    sim.run(ms(10_000));
+    sim.sends_audio = false;
+    sim.run(ms(3_000));
+    sim.sends_audio = true;
+    sim.run(ms(7_000));
+    sim.verified("opus");
+    assert!(sim.text(layout::MULTIVARIANT).contains("Opus") || sim.text(layout::MULTIVARIANT).contains("opus"));
+    let duration = sim.recorder.duration();
+    assert!(duration.abs_diff(ms(20_000)) <= ms(100), "{duration:?}");
+}
