@@ -15,6 +15,7 @@ mod journal;
 mod keys;
 mod parse;
 mod participants;
+mod recordings;
 mod reference;
 mod serve;
 mod simulate;
@@ -62,6 +63,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Keys(command) => keys::run(command).await,
         Command::Credentials(command) => credentials::run(command).await,
         Command::Events(command) => events::run(command).await,
+        Command::Recordings(command) => recordings::run(command).await,
         Command::Export(args) => backup::export(args, stop).await,
         Command::Import(args) => backup::import(args).await,
         Command::Config(command) => config::run(command),

@@ -45,7 +45,8 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    fn utc(self) -> DateTime<Utc> {
+    /// The same time for libraries.
+    pub fn utc(self) -> DateTime<Utc> {
         DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }

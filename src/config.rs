@@ -5,8 +5,11 @@ mod ice;
 mod media_limits;
 mod public_host;
 mod quotas;
+mod recording;
 mod regions;
+mod storage;
 mod store;
+pub(crate) mod table;
 mod telemetry;
 mod testing;
 
@@ -15,7 +18,10 @@ pub use ice::{IceArgs, IceServer, TurnCredentials};
 pub use media_limits::MediaLimitArgs;
 pub use public_host::PublicHost;
 pub use quotas::{AccountQuotas, Quotas};
+pub use recording::{RecordingArgs, RecordingAudio, RecordingVp8};
 pub use regions::Regions;
+pub use storage::{ByteSize, Encryption, Endpoint, Place, SpoolArgs, StorageArgs};
+pub(crate) use storage::{kms_key, s3_region};
 pub use store::{DatabaseArgs, DatabaseCheck, Listen, Pooler, StoreArgs, Synchronous, Url};
 pub use telemetry::{MetricsMode, Served, TelemetryArgs};
 pub use testing::{TestApi, TestingArgs};
@@ -31,6 +37,7 @@ pub(crate) mod group {
     pub const NETWORK: &str = "Network";
     pub const STORE: &str = "Store";
     pub const MEDIA: &str = "Media";
+    pub const RECORDING: &str = "Recording";
     pub const SESSIONS: &str = "Sessions";
     pub const SECURITY: &str = "Security";
     pub const EVENTS: &str = "Events";
@@ -81,6 +88,15 @@ pub struct ServeArgs {
     /// Participants' connections.
     #[command(flatten)]
     pub participants: ParticipantArgs,
+    /// How participants are recorded.
+    #[command(flatten)]
+    pub recording: RecordingArgs,
+    /// Where recordings are stored.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// The spool of recordings.
+    #[command(flatten)]
+    pub spool: SpoolArgs,
     /// Time from StartComposition to ACTIVE, in seconds
     #[arg(long, env = "GREENROOM_COMPOSITION_START_SECONDS", default_value_t = 2, value_name = "S", help_heading = group::SESSIONS)]
     pub composition_start_seconds: u32,

@@ -5,6 +5,7 @@ mod http;
 mod master_key;
 mod media;
 mod metrics;
+mod recording;
 mod routes;
 mod settings;
 mod testing;
@@ -17,7 +18,7 @@ use media::MediaSockets;
 pub(crate) use media::{interface_addresses, resolve as resolve_media_hosts};
 pub(crate) use settings::{options, validate};
 
-use crate::api::{ApiState, StreamLimits};
+use crate::api::{ApiState, PlaybackState, StreamLimits};
 use crate::app::credentials::{self, ConfiguredKey};
 use crate::app::{App, change_notifications, nodes};
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ use crate::http::tls::Tls;
 use crate::http::{HttpServer, HttpService, Limits};
 use crate::ids::Ids;
 use crate::signaling::SignalingState;
+use crate::storage::{Storage, StorageSettings};
 use crate::store::Db;
 use crate::testing::{Settings as TestSettings, TestState};
 use greenroom_media::TcpSource;
@@ -72,6 +74,7 @@ struct Prepared {
     rates: Rates,
     tls: Option<Arc<Tls>>,
     targets: Arc<Config>,
+    storage: StorageSettings,
     served: Served,
     sockets: Sockets,
     public_ips: Vec<IpAddr>,
@@ -103,14 +106,14 @@ impl Server {
             Clock::System if args.testing.test_api != TestApi::Off => Clock::controlled(),
             clock => clock,
         };
-        let Valid { source, given, rates, tls, targets } = Valid::of(&args)?;
+        let Valid { source, given, rates, tls, targets, storage } = Valid::of(&args)?;
         let served = args.telemetry.served(args.listen, is_proxied(&args));
         // Ports are bound before the store is opened, so that a port in use leaves no files behind.
         let sockets = Sockets::bind(&args, served).await?;
         let public_ips = media::resolve(&args.participants.media_public_ip, sockets.media.address.ip()).await?;
         let key_file = source.missing_file();
         let db = Db::open(&options(&args.store)).await?;
-        let prepared = Prepared { source, given, rates, tls, targets, served, sockets, public_ips };
+        let prepared = Prepared { source, given, rates, tls, targets, storage, served, sockets, public_ips };
         // Boxed: a start's future is large, and its caller may have little stack.
         let started = Box::pin(Self::start_on(&db, args, prepared, clock, ids)).await;
         if started.is_err() && db.is_new_file() {
@@ -127,7 +130,7 @@ impl Server {
         clock: Clock,
         ids: Ids,
     ) -> Result<Server, ServerError> {
-        let Prepared { source, given, rates, tls, targets, served, sockets, public_ips } = prepared;
+        let Prepared { source, given, rates, tls, targets, storage, served, sockets, public_ips } = prepared;
         let limit = seconds(args.database.database_check_seconds);
         db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
         let metrics = Arc::new(metrics::new(served, db, args.testing.test_api != TestApi::Off));
@@ -146,7 +149,9 @@ impl Server {
         let settings = app_settings(&args, address, rates);
         let app = App::new(db, metrics.clone(), clock.clone(), ids, secret, settings);
         let signaling_settings = media::signaling_settings(&args.participants);
-        let (connections, maintenance) = media::start(&args, public_ips, media_sockets, &app)?;
+        let storage = Box::pin(Storage::open(storage)).await?;
+        let recordings = Box::pin(recording::open(&args, storage.clone(), address.port(), &app)).await?;
+        let (connections, maintenance) = media::start(&args, public_ips, media_sockets, &app, recordings)?;
         nodes::start(&app).await.map_err(|fault| match app.db().health().disk_failure() {
             Some(cause) => ServerError::Unwritable(cause),
             None => ServerError::Node(fault),
@@ -157,7 +162,9 @@ impl Server {
         let streams = StreamLimits::new(&args.events);
         let stopping = connections.stopping.clone();
         let media_reader = media::reader(&connections);
-        let api = ApiState::new(app.clone(), limits.clone(), streams, media_reader, clock.monotonic(), stopping);
+        let playback = PlaybackState::new(storage);
+        let api =
+            ApiState::new(app.clone(), limits.clone(), streams, media_reader, playback, clock.monotonic(), stopping);
         let api = Arc::new(api);
         metrics::sample(&metrics, &limits, &api, &connections);
         let (metrics_socket, metrics_address) = metrics_socket.unzip();

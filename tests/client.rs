@@ -1,6 +1,8 @@
 //! The client: `greenroom join` and `greenroom load`, against the media engine with a minimal signaling server, and
 //! against the whole server.
 
+#[path = "client/recording.rs"]
+mod recording;
 #[path = "client/service.rs"]
 mod service;
 #[path = "client/whole.rs"]

@@ -1,6 +1,6 @@
-//! The endpoints of the server's own: health, readiness, signing keys, the event stream, statistics of media.
+//! The endpoints of the server's own: health, readiness, signing keys, the event stream, statistics of media, recordings.
 
-use super::{ApiState, api_route, limits, media, metrics_page, response, stream};
+use super::{ApiState, api_route, limits, media, metrics_page, playback, recordings, response, stream};
 use crate::http::{Route, RouteKind};
 use axum::extract::Request;
 use axum::http::{Extensions, Method, StatusCode};
@@ -9,11 +9,13 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The names of these endpoints in metrics and log.
-pub const INTERNAL_NAMES: [&str; 4] = [JWKS, PREFLIGHT, STREAM_EVENTS, INSPECT_MEDIA];
+pub const INTERNAL_NAMES: [&str; 6] = [JWKS, PREFLIGHT, STREAM_EVENTS, INSPECT_MEDIA, LIST_RECORDINGS, PLAY_RECORDING];
 const JWKS: &str = "Jwks";
 pub(super) const PREFLIGHT: &str = "Preflight";
 const STREAM_EVENTS: &str = "StreamEvents";
 const INSPECT_MEDIA: &str = "InspectMedia";
+const LIST_RECORDINGS: &str = "ListRecordings";
+const PLAY_RECORDING: &str = "PlayRecording";
 
 /// The route of an endpoint of the server's own, if the request is for one. `with_metrics` is whether `/metrics` is served
 /// here.
@@ -36,6 +38,10 @@ pub fn internal_route(state: &Arc<ApiState>, request: &Request, with_metrics: bo
             api_route(state, RouteKind::Internal(JWKS), async |state, request| jwks(&state, request.extensions()).await)
         }
         media::PATH => api_route(state, RouteKind::Internal(INSPECT_MEDIA), media::respond),
+        recordings::PATH => api_route(state, RouteKind::Internal(LIST_RECORDINGS), recordings::respond),
+        path if path.starts_with(playback::PREFIX) => {
+            api_route(state, RouteKind::Internal(PLAY_RECORDING), playback::respond)
+        }
         stream::PATH => api_route(state, RouteKind::Internal(STREAM_EVENTS), stream::respond),
         _ => return None,
     })

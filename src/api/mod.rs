@@ -13,6 +13,8 @@ mod media;
 mod metrics_page;
 pub mod openapi;
 pub mod operations;
+mod playback;
+mod recordings;
 mod response;
 mod signed;
 pub mod sigv4;
@@ -23,6 +25,7 @@ pub use endpoints::{INTERNAL_NAMES, internal_route};
 pub use limits::receive;
 pub use media::MediaReader;
 pub use metrics_page::service as metrics_service;
+pub use playback::PlaybackState;
 pub use signed::{Signed, authenticate};
 pub use stream::StreamLimits;
 
@@ -56,6 +59,7 @@ pub struct ApiState {
     limits: Arc<Limits>,
     streams: StreamLimits,
     media: MediaReader,
+    playback: PlaybackState,
     started_at: Timestamp,
     /// Cancelled when the server stops: event streams end.
     stopping: CancellationToken,
@@ -70,10 +74,11 @@ impl ApiState {
         limits: Arc<Limits>,
         streams: StreamLimits,
         media: MediaReader,
+        playback: PlaybackState,
         started_at: Timestamp,
         stopping: CancellationToken,
     ) -> Self {
-        ApiState { app, limits, streams, media, started_at, stopping, tasks: TaskTracker::new() }
+        ApiState { app, limits, streams, media, playback, started_at, stopping, tasks: TaskTracker::new() }
     }
 
     /// Cancelled when the server stops.

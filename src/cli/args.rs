@@ -4,6 +4,7 @@ mod backup;
 mod client;
 mod events;
 mod inspect;
+mod recordings;
 mod test_api;
 
 pub(super) use backup::{BackupArgs, BackupFile};
@@ -11,6 +12,9 @@ pub use client::{ClientArgs, JoinArgs, LoadArgs};
 pub(super) use events::{CheckArgs, DeadArgs, DeadEventsArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
 
 pub use inspect::InspectArgs;
+pub(super) use recordings::{
+    ExportRecordingArgs, ListRecordingsArgs, ReadRecordingArgs, RecordingArgs, RecordingStoreArgs, RecordingsCommand,
+};
 pub use test_api::{JournalArgs, ScenarioTime, SimulateArgs, TestApiArgs};
 
 use super::parse::Setting;
@@ -59,6 +63,9 @@ pub(super) enum Command {
     /// Inspect event targets, and manage undelivered events
     #[command(subcommand)]
     Events(EventsCommand),
+    /// List, verify and export recordings
+    #[command(subcommand)]
+    Recordings(RecordingsCommand),
     /// Export the store to one file; servers can keep running
     Export(BackupArgs),
     /// Import an exported file into an empty store of either engine

@@ -5,6 +5,7 @@ use crate::backup::BackupError;
 use crate::domain::policy::PolicyError;
 use crate::events::targets::TargetsError;
 use crate::server::ServerError;
+use crate::storage::{self, SettingsError};
 use crate::store::{OpenError, StoreError};
 use greenroom_client::ClientError;
 use std::net::SocketAddr;
@@ -60,6 +61,23 @@ pub(super) enum CommandError {
     /// A response of the test API, or why there is none.
     #[error("{0}")]
     TestApi(String),
+    #[error(transparent)]
+    StorageSettings(#[from] SettingsError),
+    #[error(transparent)]
+    Storage(#[from] storage::OpenError),
+    #[error("there is no recording {0}; greenroom recordings list lists them")]
+    NoSuchRecording(String),
+    #[error("several accounts or regions have a recording {0}")]
+    AmbiguousRecording(String),
+    #[error("the objects of the recording cannot be read: {0}")]
+    RecordingObjects(String),
+    /// What verification found, after the report.
+    #[error("the recording has {0} errors")]
+    DamagedRecording(usize),
+    #[error("cannot write {0}: {1}")]
+    ExportFile(PathBuf, std::io::Error),
+    #[error("{0}; {1} was removed")]
+    Export(greenroom_recording::export::ExportError, PathBuf),
     #[error("{0}: {1}")]
     Health(SocketAddr, String),
     #[error("cannot write man pages to {0}: {1}")]
@@ -85,6 +103,9 @@ impl CommandError {
             | CommandError::BackupFile(..)
             | CommandError::ScenarioFile(..)
             | CommandError::Targets(_)
+            | CommandError::StorageSettings(_)
+            | CommandError::Storage(_)
+            | CommandError::ExportFile(..)
             | CommandError::Backup(BackupError::NotAKey) => true,
             _ => false,
         }
@@ -103,6 +124,8 @@ fn is_usage(error: &ServerError) -> bool {
             | ServerError::UnknownOperation(_)
             | ServerError::Tls(_)
             | ServerError::Targets(_)
+            | ServerError::StorageSettings(_)
+            | ServerError::Storage(_)
             | ServerError::Open(OpenError::File { .. } | OpenError::Address(_) | OpenError::Missing(_))
     )
 }

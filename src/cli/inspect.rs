@@ -1,6 +1,6 @@
 //! `greenroom inspect`: the media connections of a stage, as a table that is refreshed.
 
-mod table;
+pub(super) mod table;
 
 use super::args::{InspectArgs, Output};
 use super::error::CommandError;

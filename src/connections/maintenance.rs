@@ -34,7 +34,8 @@ impl Maintenance {
         let Maintenance { connections, media_events } = self;
         let media_events = Arc::new(Mutex::new(media_events));
         let clone = || connections.clone();
-        let [media, heartbeats, errors, sweeps, changes, pings, samples, faults] = std::array::from_fn(|_| clone());
+        let [media, heartbeats, errors, sweeps, changes, pings, samples, faults, recordings] =
+            std::array::from_fn(|_| clone());
         let mut tasks = JoinSet::new();
         let handle = move || media.clone().handle_media_events(media_events.clone());
         tasks.spawn(restart_on_panic("media events", handle));
@@ -43,6 +44,10 @@ impl Maintenance {
         tasks.spawn(restart_on_panic("sweeps", move || sweeps.clone().run_sweeps()));
         tasks.spawn(restart_on_panic("stage changes", move || Maintenance::poll_changes(changes.clone())));
         tasks.spawn(restart_on_panic("media thread pings", move || pings.clone().ping_media_thread()));
+        tasks.spawn(restart_on_panic("recordings", move || {
+            let connections = recordings.clone();
+            async move { connections.recordings.run().await }
+        }));
         if connections.app.metrics().media_quality.is_on() {
             tasks.spawn(restart_on_panic("media samples", move || samples.clone().sample_media()));
         }
@@ -55,6 +60,8 @@ impl Maintenance {
         if tokio::time::timeout(grace, connections.tasks.wait()).await.is_err() {
             tracing::warn!(setting = "--shutdown-seconds", "participant connections aborted at shutdown");
         }
+        // While this node still owns them: the end of its registration releases them to others.
+        connections.recordings.stop(grace).await;
         tasks.shutdown().await;
         connections.deregister(grace.min(DEREGISTER_TIMEOUT)).await;
         connections.media.stop().await;

@@ -29,11 +29,12 @@ pub use stage::{Stage, StageSnapshot};
 use crate::app::App;
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::metrics::{DatagramCounts, Metrics};
+use crate::recording::Recordings;
 use faults::NewConnections;
 use greenroom_media::{MediaHandle, TcpSource};
 use limits::RateLimits;
 use negotiation::NegotiationLocks;
-use registry::{Connection, ConnectionRegistry};
+use registry::{Connection, ConnectionRegistry, Publisher};
 use stage::StageKey;
 use std::net::{TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +65,7 @@ pub struct Connections {
     /// Tasks of connections and stages. [`Maintenance::run`] waits for them at the end.
     pub tasks: TaskTracker,
     media: MediaHandle,
+    recordings: Recordings,
     registry: Mutex<ConnectionRegistry>,
     rate_limits: Mutex<RateLimits>,
     negotiation_locks: NegotiationLocks,
@@ -85,6 +87,7 @@ impl Connections {
         socket: UdpSocket,
         tcp: TcpSource,
         settings: Settings,
+        recordings: Recordings,
     ) -> std::io::Result<(Arc<Connections>, Maintenance)> {
         let (media, media_events) = MediaHandle::start(socket, tcp, settings.media.clone())?;
         let connections = Arc::new(Connections {
@@ -93,6 +96,7 @@ impl Connections {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             media,
+            recordings,
             registry: Mutex::default(),
             rate_limits: Mutex::default(),
             negotiation_locks: NegotiationLocks::default(),
@@ -159,11 +163,14 @@ impl Connections {
     /// Records that the row of a connection exists, since `revision` of its stage if that is known. Returns the stage;
     /// `None` if the connection is not registered any more.
     pub fn confirm(self: &Arc<Self>, id: &str, token: &VerifiedToken, revision: Option<i64>) -> Option<Arc<Stage>> {
-        let stage = {
+        let (stage, publisher) = {
             let mut registry = self.registry();
             registry.confirm(id, self.app.clock().virtual_monotonic());
-            registry.stage(&StageKey::of(token))?
+            (registry.stage(&StageKey::of(token))?, registry.publisher(id))
         };
+        if let Some(Publisher { token, transport, removed }) = publisher {
+            self.recordings.publisher_connected(id, token, self.media.clone(), transport, removed);
+        }
         self.persist(id);
         self.new_connections.notify(self.app.test_controls());
         stage.participant_joined(revision);

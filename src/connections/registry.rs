@@ -70,6 +70,15 @@ pub enum Update {
     Ended(Arc<VerifiedToken>, Option<EventErrorCode>),
 }
 
+/// A publishing connection.
+#[derive(Debug)]
+pub struct Publisher {
+    pub token: Arc<VerifiedToken>,
+    pub transport: TransportId,
+    /// Fails once the connection is removed.
+    pub removed: watch::Receiver<()>,
+}
+
 /// The owner of an ended media connection.
 #[derive(Debug)]
 struct Tombstone {
@@ -203,6 +212,13 @@ impl ConnectionRegistry {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.confirmed_at = Some(now);
         }
+    }
+
+    /// A connection as a publisher, if it is one.
+    pub fn publisher(&self, id: &str) -> Option<Publisher> {
+        let connection = self.connections.get(id).filter(|connection| connection.intent == Intent::Publish)?;
+        let (token, removed) = (connection.token.clone(), connection.removed.clone());
+        Some(Publisher { token, transport: connection.transport_id()?, removed })
     }
 
     /// Records that the media of a connection flow. Returns false if that was known.

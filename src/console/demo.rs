@@ -20,12 +20,15 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PAGE: &str = include_str!("demo/index.html");
 
 /// The files of the page: name, content type, content.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("demo.css", CSS, include_str!("demo/demo.css")),
     ("demo.js", SCRIPT, include_str!("demo/demo.js")),
+    // A library, as it is published: see its first line.
+    ("hls.light.min.mjs", SCRIPT, include_str!("demo/hls.light.min.mjs")),
     ("hints.js", SCRIPT, include_str!("demo/hints.js")),
     ("ice.js", SCRIPT, include_str!("demo/ice.js")),
     ("media.js", SCRIPT, include_str!("demo/media.js")),
+    ("recordings.js", SCRIPT, include_str!("demo/recordings.js")),
     ("stage.js", SCRIPT, include_str!("demo/stage.js")),
     ("view.js", SCRIPT, include_str!("demo/view.js")),
 ];
@@ -93,7 +96,7 @@ fn policy(urls: &[String]) -> String {
     let origins: BTreeSet<&str> = urls.iter().filter_map(|url| origin(url)).collect();
     let connect = ["'self'"].into_iter().chain(origins).collect::<Vec<_>>().join(" ");
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {connect}; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; media-src 'self' blob:; connect-src {connect}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     )
 }

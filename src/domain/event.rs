@@ -6,7 +6,7 @@ mod composition;
 mod recording;
 
 pub use composition::{Composition, CompositionChange, CompositionError, of_composition};
-pub use recording::{Recording, RecordingChange, of_recording};
+pub use recording::{RecordingChange, of_recording};
 
 use crate::clock::Timestamp;
 use crate::model::arn::{ResourceKind, Scope};

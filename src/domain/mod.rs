@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod policy;
 pub mod public_key;
 pub mod rate;
+pub mod recording;
 pub mod stage;
 pub mod stage_state;
 pub mod tag;

@@ -2,16 +2,15 @@
 //!
 //! `docs/reference/events.md` describes every key.
 
-mod reader;
 #[cfg(test)]
 mod tests;
 
 use crate::config::Secret;
+use crate::config::table::{self, Table};
 use crate::domain::pattern::Pattern;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
-use reader::Table;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,22 +151,7 @@ fn load(file: &Path, with_secrets: bool) -> Result<Vec<Target>, TargetsError> {
 }
 
 fn parse(text: &str, with_secrets: bool) -> Result<Vec<Target>, String> {
-    let mut file: toml::Table = toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let at = line.map_or(String::new(), |line| format!("line {line}: "));
-        format!("{at}{}", error.message().replace('\n', " "))
-    })?;
-    let tables = match file.remove("target") {
-        None => Vec::new(),
-        Some(toml::Value::Array(tables)) => tables,
-        Some(_) => return Err("target: write each target under [[target]], in double brackets".into()),
-    };
-    if let Some(key) = file.keys().next() {
-        return Err(format!("{key}: there is no such key; a file of targets has [[target]] tables only"));
-    }
-    if tables.len() > MAX_TARGETS {
-        return Err(format!("there are {} targets; use {MAX_TARGETS} at most", tables.len()));
-    }
+    let tables = table::tables(text, "target", MAX_TARGETS)?;
     let targets: Vec<_> = tables
         .into_iter()
         .enumerate()
@@ -186,9 +170,8 @@ fn parse(text: &str, with_secrets: bool) -> Result<Vec<Target>, String> {
     Ok(targets)
 }
 
-fn target(n: usize, table: toml::Value, with_secrets: bool) -> Result<Target, String> {
-    let toml::Value::Table(table) = table else { return Err("target: write each target under [[target]]".into()) };
-    let mut table = Table::new(n, table, with_secrets);
+fn target(n: usize, table: toml::Table, with_secrets: bool) -> Result<Target, String> {
+    let mut table = Table::new("target", n, table, with_secrets);
     let name = table.required("name", "a name such as \"billing\"")?;
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !(1..=64).contains(&name.len()) || !name.bytes().all(is_allowed) {
@@ -222,7 +205,7 @@ fn pattern(table: &mut Table) -> Result<Option<Pattern>, String> {
     let pattern = match table.value("pattern") {
         None => return Ok(None),
         Some(toml::Value::String(text)) => Pattern::parse(&text),
-        Some(value) => match reader::json(value) {
+        Some(value) => match table::json(value) {
             Some(value) => Pattern::of(value),
             None => return Err(table.error_at("pattern", "dates and numbers without end match nothing")),
         },

@@ -51,10 +51,16 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// The path for logs and traces: without what follows the token of a playback URL, and without the token.
+fn without_token(path: &str) -> &str {
+    const PLAYBACK: &str = "/_greenroom/recordings/";
+    if path.starts_with(PLAYBACK) { PLAYBACK } else { path }
+}
+
 impl RequestContext {
     /// The context of a request, and the span to handle it in.
     pub(super) fn new(id: String, kind: RouteKind, request: &Request, metrics: Arc<Metrics>) -> (Arc<Self>, Span) {
-        let (method, path) = (request.method(), request.uri().path());
+        let (method, path) = (request.method(), without_token(request.uri().path()));
         let span = if trace::is_exported() {
             tracing::info_span!("request", id, %method, path, trace_id = Empty, otel.kind = "server")
         } else {

@@ -10,6 +10,8 @@ mod limits;
 mod media;
 mod media_quality;
 mod process;
+mod recording;
+mod recordings;
 mod requests;
 mod store;
 mod store_counts;
@@ -19,6 +21,8 @@ pub use faults::Faults;
 pub use limits::MediaRefusal;
 pub use media::{ConnectionKind, DatagramCounts, Media};
 pub use media_quality::{LIMITATIONS, MediaQuality, MediaRole, MediaSample, MediaTotals};
+pub use recording::{ObjectDrop, RecordingStorage};
+pub use recordings::Recordings;
 pub use requests::{ParticipantRequests, Refusals, Requests, Tokens};
 pub use store::{ErrorClass, Pool, Store, StoreOperation};
 pub use store_counts::{ActiveCounts, Backlog, StoreCounts, StoreGauges};
@@ -44,6 +48,9 @@ pub struct Metrics {
     pub streams: Gauge,
     pub media: Media,
     pub media_quality: MediaQuality,
+    /// The spool and uploads of recordings.
+    pub recordings: Recordings,
+    pub recording_storage: RecordingStorage,
     /// Faults injected by the test API.
     pub faults: Faults,
     pub store_counts: StoreGauges,
@@ -89,6 +96,8 @@ impl Metrics {
             targets: events::Targets::new(&mut registry),
             media: Media::new(&mut registry),
             media_quality: MediaQuality::new(on, &mut registry),
+            recordings: Recordings::new(&mut registry),
+            recording_storage: RecordingStorage::new(&mut registry),
             faults: Faults::new(&mut registry),
             store_counts: StoreGauges::new(&mut registry),
             streams,

@@ -65,6 +65,12 @@ pub enum ServerError {
         "cannot write to the store: {0}; free some space on its disk, or name a file elsewhere with --database-url"
     )]
     Unwritable(String),
+    #[error(transparent)]
+    StorageSettings(#[from] crate::storage::SettingsError),
+    #[error(transparent)]
+    Storage(#[from] crate::storage::OpenError),
+    #[error(transparent)]
+    Spool(#[from] crate::recording::spool::SpoolError),
     #[error("cannot register this server in the store: {0}")]
     Node(Fault),
     #[error("cannot listen on {0}: {cause}; choose another address with --listen", cause = bind_failure(.1))]

@@ -7,6 +7,7 @@ use crate::api::MediaReader;
 use crate::app::App;
 use crate::config::{IceArgs, MediaLimitArgs, MediaTcp, ParticipantArgs, PublicHost, ServeArgs, Switch};
 use crate::connections::{Connections, Limits, Maintenance, Settings};
+use crate::recording::Recordings;
 use crate::signaling;
 use greenroom_media::{TcpLimits, TcpSource};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -128,6 +129,7 @@ pub fn start(
     public_ips: Vec<IpAddr>,
     sockets: MediaSockets,
     app: &Arc<App>,
+    recordings: Recordings,
 ) -> Result<(Arc<Connections>, Maintenance), ServerError> {
     let chosen = &args.participants;
     let settings = Settings {
@@ -145,7 +147,7 @@ pub fn start(
         limits: limits(&chosen.limits),
     };
     let MediaSockets { udp, address, tcp } = sockets;
-    Connections::start(app.clone(), udp, tcp, settings).map_err(|error| ServerError::Media(address, error))
+    Connections::start(app.clone(), udp, tcp, settings, recordings).map_err(|error| ServerError::Media(address, error))
 }
 
 fn tcp_limits(args: &ServeArgs) -> TcpLimits {

@@ -12,6 +12,7 @@ use crate::domain::rate::{self, Rates};
 use crate::events::Config;
 use crate::http::tls::Tls;
 use crate::ids::Ids;
+use crate::storage::StorageSettings;
 use crate::store::Options;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Valid {
     pub rates: Rates,
     pub tls: Option<Arc<Tls>>,
     pub targets: Arc<Config>,
+    pub storage: StorageSettings,
 }
 
 impl Valid {
@@ -46,7 +48,8 @@ impl Valid {
         let rates = rates(&args.rate_limits)?;
         let tls = super::http::open_tls(&args.listener)?.map(Arc::new);
         let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
-        Ok(Valid { source, given, rates, tls, targets })
+        let storage = StorageSettings::read(&args.storage, &args.store.database_url)?;
+        Ok(Valid { source, given, rates, tls, targets, storage })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::arn::Scope;
 /// Locks against every transaction that writes an account's rows. Of PostgreSQL only: SQLite has one writer.
 const LOCK_ALL: &str = "LOCK TABLE locks, stages, public_keys, encoder_configurations, storage_configurations,
     ingest_configurations, compositions, sessions, participants, participant_events, revoked_participants,
-    revoked_connection_tokens, replications, connections, media_homes, stage_changes, access_keys
+    revoked_connection_tokens, replications, connections, media_homes, stage_changes, access_keys, recordings
     IN EXCLUSIVE MODE";
 /// In the order of the ids (lock order, prevents deadlock).
 const LOCK_STAGES: &str = "SELECT COUNT(*) FROM

@@ -16,6 +16,8 @@ pub enum Leased<'a> {
     EventTarget(&'a str),
     /// The media of a stage.
     StageMedia(&'a Scope, &'a str),
+    /// A recording.
+    Recording(&'a Scope, &'a str),
 }
 
 /// A node that is no longer known counts as fenced.
@@ -35,11 +37,17 @@ const OWNER_OF_TARGET: &str =
 const OWNER_OF_MEDIA: &str = owner!(
     "media_homes t LEFT JOIN nodes n ON n.id = t.node_id WHERE t.account = $1 AND t.region = $2 AND t.stage_id = $3"
 );
+const OWNER_OF_RECORDING: &str = owner!(
+    "recordings t LEFT JOIN nodes n ON n.id = t.node_id
+    WHERE t.account = $1 AND t.region = $2 AND t.id = $3 AND t.node_id <> ''"
+);
 const CLAIM_TARGET: &str =
     "UPDATE event_targets SET node_id = $2, lease_ends_at = $4 WHERE name = $1 AND node_id IN ($2, $3)";
 const CLAIM_MEDIA: &str = "INSERT INTO media_homes (account, region, stage_id, node_id) VALUES ($1, $2, $3, $4)
     ON CONFLICT (account, region, stage_id) DO UPDATE SET node_id = excluded.node_id
     WHERE media_homes.node_id IN ($4, $5)";
+const CLAIM_RECORDING: &str = "UPDATE recordings SET node_id = $4
+    WHERE account = $1 AND region = $2 AND id = $3 AND node_id IN ($4, $5)";
 const RELEASE_TARGET: &str =
     "UPDATE event_targets SET node_id = '', lease_ends_at = $3 WHERE name = $1 AND node_id = $2";
 const RELEASE_TARGETS_OF: &str = "UPDATE event_targets SET node_id = '', lease_ends_at = $2 WHERE node_id = $1";
@@ -48,6 +56,9 @@ const RELEASE_MEDIA: &str = "DELETE FROM media_homes
 const RELEASE_UNUSED_MEDIA: &str = "DELETE FROM media_homes
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND NOT EXISTS (
         SELECT 1 FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND kind = 'PUBLISH')";
+const RELEASE_RECORDING: &str = "UPDATE recordings SET node_id = ''
+    WHERE account = $1 AND region = $2 AND id = $3 AND node_id = $4";
+const RELEASE_RECORDINGS_OF: &str = "UPDATE recordings SET node_id = '' WHERE node_id = $1 AND ended_at IS NULL";
 const RELEASE_MEDIA_OF: &str = "DELETE FROM media_homes WHERE node_id = $1";
 
 impl Conn {
@@ -57,6 +68,9 @@ impl Conn {
             Leased::EventTarget(name) => fetch!(fetch_optional, self, NodeRow, OWNER_OF_TARGET, name),
             Leased::StageMedia(scope, stage) => {
                 fetch!(fetch_optional, self, NodeRow, OWNER_OF_MEDIA, &scope.account, &scope.region, stage)
+            }
+            Leased::Recording(scope, id) => {
+                fetch!(fetch_optional, self, NodeRow, OWNER_OF_RECORDING, &scope.account, &scope.region, id)
             }
         }
     }
@@ -76,6 +90,9 @@ impl Conn {
             Leased::StageMedia(scope, stage) => {
                 execute!(self, CLAIM_MEDIA, &scope.account, &scope.region, stage, node, owner)?
             }
+            Leased::Recording(scope, id) => {
+                execute!(self, CLAIM_RECORDING, &scope.account, &scope.region, id, node, owner)?
+            }
         };
         Ok(claimed == 1)
     }
@@ -86,6 +103,9 @@ impl Conn {
             Leased::EventTarget(name) => execute!(self, RELEASE_TARGET, name, node, now),
             Leased::StageMedia(scope, stage) => {
                 execute!(self, RELEASE_MEDIA, &scope.account, &scope.region, stage, node)
+            }
+            Leased::Recording(scope, id) => {
+                execute!(self, RELEASE_RECORDING, &scope.account, &scope.region, id, node)
             }
         }
         .map(drop)
@@ -99,6 +119,7 @@ impl Conn {
     /// Releases everything that a node owns.
     pub async fn release_all_of(&mut self, node: &str, now: i64) -> Result<(), StoreError> {
         execute!(self, RELEASE_TARGETS_OF, node, now)?;
+        execute!(self, RELEASE_RECORDINGS_OF, node)?;
         execute!(self, RELEASE_MEDIA_OF, node).map(drop)
     }
 }

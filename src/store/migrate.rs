@@ -41,6 +41,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0005_retired_signing_keys.sql"),
         include_str!("../../migrations/postgres/0005_retired_signing_keys.sql"),
     ),
+    (
+        6,
+        "recordings",
+        include_str!("../../migrations/sqlite/0006_recordings.sql"),
+        include_str!("../../migrations/postgres/0006_recordings.sql"),
+    ),
 ];
 
 /// The number of the last migration that this program knows.
@@ -201,6 +207,7 @@ mod tests {
             ("connections", "b5959208dba02613", "b264171512c86583"),
             ("events", "f266e0ac38e4a851", "1750a751d3e004aa"),
             ("retired_signing_keys", "310777e86a4dd41b", "310777e86a4dd41b"),
+            ("recordings", "d4d2dc47d510fbdc", "d3673f3f6ed95972"),
         ];
         assert_eq!(found, expected);
     }

@@ -52,7 +52,10 @@ fn is_text(table: &str, column: &str, text: &str) -> bool {
         (_, "id") => !text.is_empty() && is_id(text),
         ("participants", "state") => ParticipantState::parse(text).is_some(),
         ("participants", "protocol") => ParticipantProtocol::parse(text).is_some(),
-        ("participants", "recording_state") => ParticipantRecordingState::parse(text).is_some(),
+        ("participants", "recording_state") | ("recordings", "state") => {
+            ParticipantRecordingState::parse(text).is_some()
+        }
+        ("recordings", "error_code") => true,
         ("participants", "replication_type") => ReplicationType::parse(text).is_some(),
         ("participants", "replication_state") => or_empty(ReplicationState::parse(text).is_some()),
         ("replications", "state") => ReplicationState::parse(text).is_some(),
@@ -134,6 +137,7 @@ mod tests {
             (_, "account") => "123456789012",
             ("participants", "state") => "CONNECTED",
             ("participants", "recording_state") => "DISABLED",
+            ("recordings", "state") => "STOPPED",
             ("participants", "replication_type") => "NONE",
             ("participants", "protocol") => "WHIP",
             ("replications", "state") => "ACTIVE",

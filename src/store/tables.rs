@@ -165,6 +165,13 @@ pub const TABLES: &[Table] = tables! {
         redundant_ingest: Bool, ingest_configuration_id: Text, token: Json since 3,
         recording_started_at: MaybeNumber since 4,
     }
+    recordings since 6 key 3 {
+        account: Text, region: Text, id: Text, stage_id: Text, session_id: Text, current_session_id: Text,
+        participant_id: Text, connection_id: Text, storage_id: Text, bucket: Text, prefix: Text, recording: Json,
+        state: Text, node_id: Text, created_at: Number, started_at: MaybeNumber, unpublished_at: MaybeNumber,
+        resume_until: MaybeNumber, uploaded: Bool, ended_at: MaybeNumber, duration_ms: Number, next_thumbnail: Number,
+        error_code: Text, reason: Text,
+    }
     counters since 4 key 1 { name: Text, value: Number }
     event_targets since 4 key 1 {
         name: Text, position: Number, node_id: Text, lease_ends_at: Number, delivered: Number,

@@ -17,10 +17,17 @@ SESSION_END_SECONDS = 2
 
 
 @pytest.fixture(scope="session")
-def greenroom():
+def recordings(tmp_path_factory):
+    """The folder of the server's recordings."""
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="session")
+def greenroom(recordings):
     """A server on free ports."""
     store = "sqlite::memory:"
     flags = ("--database-url", store, "--media-addr", "127.0.0.1:0", "--session-end-seconds", str(SESSION_END_SECONDS))
+    flags += ("--storage", f"folder:{recordings}", "--recording-spool-dir", str(recordings / "spool"))
     program = Greenroom(*flags, RUST_LOG="greenroom=debug").serving()
     yield Server("sqlite", program, store)
     code = program.end()

@@ -9,7 +9,8 @@ import requests
 from signer import Signer
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; media-src 'self' blob:; "
+    "connect-src {}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 

@@ -10,7 +10,7 @@ import pytest
 from server import run
 
 TOP = Path(__file__).resolve().parents[2]
-GROUPS = ["Network", "Store", "Media", "Sessions", "Security", "Limits", "Events", "Telemetry", "Testing"]
+GROUPS = ["Network", "Store", "Media", "Sessions", "Security", "Limits", "Recording", "Events", "Telemetry", "Testing"]
 
 
 def usage(*arguments, **variables):

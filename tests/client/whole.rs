@@ -17,10 +17,10 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// A running server with a stage.
-struct TestServer {
-    call: OperationContext,
+pub struct TestServer {
+    pub call: OperationContext,
     url: String,
-    stage: String,
+    pub stage: String,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -34,14 +34,18 @@ macro_rules! call_api {
 }
 
 impl TestServer {
-    async fn start(more: &[&str]) -> TestServer {
+    pub async fn start(more: &[&str]) -> TestServer {
         TestServer::start_at("127.0.0.1:0", more).await
     }
 
     async fn start_at(listen: &str, more: &[&str]) -> TestServer {
+        TestServer::start_on(listen, Url::Memory, more).await
+    }
+
+    pub async fn start_on(listen: &str, store: Url, more: &[&str]) -> TestServer {
         let fixed = ["greenroom", "--listen", listen];
         let mut args = ServeArgs::parse_from(fixed.into_iter().chain(more.iter().copied()));
-        args.store.database_url = Url::Memory;
+        args.store.database_url = store;
         let server = Server::start(args, Clock::System, Ids::Random).await.unwrap();
         let scope = Scope { account: "000000000000".into(), region: "us-east-1".into() };
         let (call, url) = (OperationContext::new(server.app.clone(), scope), server.endpoint());
@@ -54,13 +58,13 @@ impl TestServer {
     }
 
     /// A participant's id and token.
-    async fn token(&self, capabilities: &[&str]) -> (String, String) {
+    pub async fn token(&self, capabilities: &[&str]) -> (String, String) {
         let made = call_api!(self, tokens::create, {"stageArn": self.stage, "capabilities": capabilities});
         let text = |name: &str| made["participantToken"][name].as_str().unwrap().to_owned();
         (text("participantId"), text("token"))
     }
 
-    async fn session(&self) -> String {
+    pub async fn session(&self) -> String {
         let all = call_api!(self, sessions::list, {"stageArn": self.stage});
         all["stageSessions"][0]["sessionId"].as_str().unwrap().to_owned()
     }
@@ -75,7 +79,7 @@ impl TestServer {
         events.map(|event| event["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    async fn participant(&self, participant: &str) -> Value {
+    pub async fn participant(&self, participant: &str) -> Value {
         let session = self.session().await;
         let found = call_api!(self, participants::get, {
             "stageArn": self.stage, "sessionId": session, "participantId": participant,
@@ -83,7 +87,7 @@ impl TestServer {
         found["participant"].clone()
     }
 
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
     }

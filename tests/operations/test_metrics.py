@@ -31,7 +31,7 @@ secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 """
 # Every label that there may be, beside those of histograms.
 LABELS = {"class", "direction", "door", "engine", "kind", "le", "limitation", "operation", "outcome", "pool", "reason", "role", "status"}
-LABELS |= {"target", "version"}
+LABELS |= {"code", "state", "target", "version"}
 REGIONS = ("eu-west-1", "us-east-1", "ap-south-1")
 
 

@@ -163,7 +163,8 @@ async fn recording_events_have_the_duration() {
         {
             let failure = failure.map(|reason| Failure { error_code: "X".into(), reason: reason.into() });
             let (bucket, prefix) = ("films".to_owned(), "a/b".to_owned());
-            act(&node, &stage, "a", ParticipantCommand::Record { state, bucket, prefix, failure }).await;
+            let arn = StageArn::new(&scope(), &stage);
+            participants::record(&node.ctx(), &arn, "a", state, (bucket, prefix), failure).await.unwrap();
             cluster.clock.advance(Duration::from_millis(1500));
         }
         let all =

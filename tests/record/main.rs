@@ -18,6 +18,7 @@ mod leases;
 mod log;
 mod nodes;
 mod quotas;
+mod recordings;
 mod replay;
 mod replicas;
 mod sessions;

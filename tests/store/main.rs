@@ -89,6 +89,7 @@ mod leases;
 mod metrics;
 mod outbox;
 mod reads;
+mod recordings;
 mod server;
 mod sqlite;
 

@@ -232,7 +232,8 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
             act(stage, participant, exchange).await?;
         }
         Command::Recording { stage, participant, state, bucket, prefix, failure } => {
-            act(stage, participant, ParticipantCommand::Record { state, bucket, prefix, failure }).await?;
+            let ctx = context(app, &stage)?;
+            participants::record(&ctx, &stage, &participant, state, (bucket, prefix), failure).await?;
         }
         Command::Ingest { configuration, state } => {
             set_ingest_state(&context(app, &configuration)?, &configuration, state).await?;

@@ -143,7 +143,7 @@ fn unknown_members_and_nulls_never_change_a_decision() {
 #[test]
 fn policies_can_name_every_operation_and_the_actions_of_streams() {
     let mut names: Vec<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
-    names.extend(["InspectMedia", "StreamAudit", "StreamEvents"]);
+    names.extend(["InspectMedia", "PlayRecordings", "StreamAudit", "StreamEvents"]);
     names.sort_unstable();
     assert_eq!(names, crate::domain::policy::ACTIONS);
 }

@@ -14,6 +14,7 @@ pub(super) fn describe(document: &mut Value) {
     add_tag(document, PARTICIPANTS, text);
     add_tag(document, OPERATION, "Endpoints for operators, signed as the operations of the AWS API.");
     document["paths"]["/_greenroom/media"]["get"] = media();
+    document["paths"]["/_greenroom/recordings"]["get"] = recordings();
     document["paths"]["/whip/resource/{connectionId}/layer"]["post"] = layer();
 }
 
@@ -86,6 +87,54 @@ fn media() -> Value {
         "responses": {
             "200": {"description": "Success.", "content": {"application/json": {"schema": page}}},
             "307": {"description": "Another node has the media: sign the request again, for the URL in Location."},
+            "default": {
+                "description": "An error; its type is in the header x-amzn-errortype.",
+                "content": {"application/json": {"schema": error}},
+            },
+        },
+    })
+}
+
+fn recordings() -> Value {
+    let text = json!({"type": "string"});
+    let nullable = |kind: &str| json!({"type": [kind, "null"]});
+    let recording = json!({
+        "type": "object",
+        "properties": {
+            "id": text, "participantId": text, "sessionId": text, "bucket": text, "prefix": text, "state": text,
+            "createdAt": text, "startedAt": nullable("string"), "endedAt": nullable("string"),
+            "durationMs": {"type": "integer"}, "errorCode": nullable("string"), "reason": nullable("string"),
+            "playback": {
+                "type": ["object", "null"],
+                "description": "The multivariant playlist: a path on this server with a secret token in it.",
+                "properties": {"path": text, "expiresAt": text},
+            },
+        },
+    });
+    let page = json!({
+        "type": "object",
+        "properties": {"recordings": {"type": "array", "items": recording}, "next": nullable("string")},
+        "required": ["recordings", "next"],
+    });
+    let error = json!({"type": "object", "properties": {"message": text}, "required": ["message"]});
+    let parameter = |name: &str, required: bool, schema: Value, description: &str| json!({"name": name, "in": "query", "required": required, "schema": schema, "description": description});
+    json!({
+        "operationId": "ListRecordings",
+        "tags": [OPERATION],
+        "summary": "Lists the recordings of a stage, newest first, with URLs to play them.",
+        "parameters": [
+            parameter("stageArn", true, text.clone(), "ARN of the stage."),
+            parameter("state", false, text.clone(), "Only recordings with this state."),
+            parameter("after", false, text.clone(), "next of the response before."),
+            parameter(
+                "limit",
+                false,
+                json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+                "Maximum number of recordings.",
+            ),
+        ],
+        "responses": {
+            "200": {"description": "Success.", "content": {"application/json": {"schema": page}}},
             "default": {
                 "description": "An error; its type is in the header x-amzn-errortype.",
                 "content": {"application/json": {"schema": error}},

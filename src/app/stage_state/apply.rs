@@ -43,6 +43,12 @@ pub(super) async fn change(ctx: &OperationContext, tx: &mut Conn, change: Change
         Change::BumpRevision { stage } => tx.bump_revision(scope, &stage, ctx.app.lease_now().0, false).await.map(drop),
         Change::PutReplication(replication) => tx.put_replication(scope, &rows::replication_row(replication)).await,
         Change::DeleteReplications { stage } => tx.delete_replications_of_stage(scope, &stage).await,
+        Change::InsertRecording(recording) => {
+            Box::pin(tx.insert_recording(&rows::recording_row(scope, *recording))).await
+        }
+        Change::UpdateRecording(recording) => {
+            Box::pin(tx.update_recording(&rows::recording_row(scope, *recording))).await
+        }
         Change::StopComposition { id, at, error } => tx.stop_composition(scope, &id, at.0, error).await,
         Change::RescheduleComposition { id, progress, next_at } => {
             tx.reschedule_composition(scope, &id, progress, next_at.0).await

@@ -3,6 +3,7 @@
 use super::rows;
 use crate::app::OperationContext;
 use crate::clock::Timestamp;
+use crate::domain::recording::{Recording, RecordingPlan};
 use crate::domain::stage_state::{
     Command, Connection, ParticipantCommand, ParticipantRecord, Replication, ReplicationKey, ScheduledComposition,
     SessionId, StageState,
@@ -61,6 +62,10 @@ pub(super) async fn state(ctx: &OperationContext, tx: &mut Conn, command: &Comma
         Command::StopCompositions { stage } | Command::RescheduleCompositions { stage } => {
             StageState { compositions: load.compositions(stage).await?, ..empty }
         }
+        Command::RecordingReported { id, .. } => Box::pin(load.reported(id)).await?,
+        Command::RecordingMoved { session, id, .. } => {
+            StageState { participant: load.participant(session, id).await?, ..empty }
+        }
     })
 }
 
@@ -95,7 +100,20 @@ impl Loader<'_> {
     ) -> Result<StageState, StoreError> {
         let mut state = StageState { participant: self.participant(session, id).await?, ..StageState::default() };
         match command {
-            ParticipantCommand::Publish(_) => state.compositions = self.compositions(&session.stage).await?,
+            ParticipantCommand::Publish(_) => {
+                state.compositions = self.compositions(&session.stage).await?;
+                if let Some(participant) = &state.participant {
+                    state.recording_plan = Box::pin(self.recording_plan(session, participant)).await?;
+                }
+                if state.recording_plan.is_some() {
+                    state.recordings = Box::pin(self.open_recordings(session, id)).await?;
+                }
+            }
+            ParticipantCommand::Unpublish | ParticipantCommand::Leave
+                if state.participant.as_ref().is_some_and(ParticipantRecord::is_recorded) =>
+            {
+                state.recordings = Box::pin(self.open_recordings(session, id)).await?;
+            }
             ParticipantCommand::Subscribe(remote) => {
                 let remote = self.participant(session, remote).await?;
                 state.remote_is_replica = remote.is_some_and(|remote| remote.source.is_some());
@@ -163,6 +181,50 @@ impl Loader<'_> {
             active_replications: self.tx.count_active_replications(&self.ctx.scope, &source.stage, participant).await?,
             ..StageState::default()
         })
+    }
+
+    async fn open_recordings(&mut self, session: &SessionId, id: &str) -> Result<Vec<Recording>, StoreError> {
+        let rows = self.tx.open_recordings_of(&self.ctx.scope, &session.stage, id).await?;
+        Ok(rows.into_iter().map(rows::recording).collect())
+    }
+
+    /// How a publication is recorded: by the configuration of its stage, on the node that has the media. `None` for
+    /// simulated participants, which have no media.
+    async fn recording_plan(
+        &mut self,
+        session: &SessionId,
+        participant: &ParticipantRecord,
+    ) -> Result<Option<Box<RecordingPlan>>, StoreError> {
+        let scope = &self.ctx.scope;
+        let Some(stage) = self.tx.stage(scope, &session.stage).await? else { return Ok(None) };
+        let Some(storage) = stage.recording_storage_id else { return Ok(None) };
+        let config = stage.recording.0;
+        let records_replicas = config.record_participant_replicas.as_ref().is_none_or(|record| record.0);
+        if participant.source.is_some() && !records_replicas {
+            return Ok(None);
+        }
+        let origin = participant.source.as_ref().map_or(&session.stage, |source| &source.stage);
+        let connection = self.tx.publishing_connection(scope, origin, participant.id()).await?;
+        let connection = connection.filter(|row| !crate::app::connections::is_simulated(&row.id));
+        let configuration = self.tx.storage_configuration(scope, &storage).await?;
+        let plan = connection.zip(configuration).map(|(connection, configuration)| RecordingPlan {
+            id: self.ctx.app.ids.resource(),
+            storage,
+            bucket: configuration.bucket,
+            config,
+            connection: connection.id,
+            node: connection.node_id,
+        });
+        Ok(plan.map(Box::new))
+    }
+
+    /// For a report: locks the recording.
+    async fn reported(&mut self, id: &str) -> Result<StageState, StoreError> {
+        let row = self.tx.lock_recording(&self.ctx.scope, id).await?;
+        let Some(recording) = row.map(rows::recording) else { return Ok(StageState::default()) };
+        let session = SessionId { stage: recording.session.stage.clone(), session: recording.current_session.clone() };
+        let participant = self.participant(&session, &recording.participant).await?;
+        Ok(StageState { participant, recordings: vec![recording], ..StageState::default() })
     }
 
     async fn compositions(&mut self, stage: &str) -> Result<Vec<ScheduledComposition>, StoreError> {

@@ -14,7 +14,7 @@ use crate::model::fault::Fault;
 use crate::store::{Conn, SessionKey, StageRow};
 use std::collections::VecDeque;
 
-pub(super) use rows::{connection, record};
+pub(super) use rows::{connection, record, recording};
 
 impl From<Illegal> for Fault {
     fn from(illegal: Illegal) -> Self {

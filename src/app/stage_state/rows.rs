@@ -1,10 +1,13 @@
 //! Between the types of the domain and rows of the store.
 
 use crate::clock::Timestamp;
+use crate::domain::event::Failure;
 use crate::domain::participant::{Participant, Presence};
+use crate::domain::recording::Recording;
 use crate::domain::stage_state::{Connection, ParticipantRecord, ParticipantRecording, Replication, SessionId};
+use crate::model::arn::Scope;
 use crate::model::participant::ParticipantState;
-use crate::store::{ConnectionRow, Json, ParticipantRow, ReplicationRow};
+use crate::store::{ConnectionRow, Json, ParticipantRow, RecordingRow, ReplicationRow};
 
 /// A participant from its row.
 pub(in crate::app) fn record(row: ParticipantRow) -> ParticipantRecord {
@@ -104,4 +107,63 @@ pub(super) fn replication_row(replication: Replication) -> ReplicationRow {
 pub(in crate::app) fn connection(row: &ConnectionRow) -> Connection {
     let (id, participant, intent) = (row.id.clone(), row.participant_id.clone(), row.intent.clone());
     Connection { id, participant, intent, started: row.started }
+}
+
+/// A recording from its row.
+pub(in crate::app) fn recording(row: RecordingRow) -> Recording {
+    let failure = row.error_code.map(|error_code| Failure { error_code, reason: row.reason.unwrap_or_default() });
+    Recording {
+        id: row.id,
+        session: SessionId { stage: row.stage_id, session: row.session_id },
+        current_session: row.current_session_id,
+        participant: row.participant_id,
+        connection: row.connection_id,
+        node: row.node_id,
+        storage: row.storage_id,
+        bucket: row.bucket,
+        prefix: row.prefix,
+        config: row.recording.0,
+        state: row.state,
+        created_at: Timestamp(row.created_at),
+        started_at: row.started_at.map(Timestamp),
+        unpublished_at: row.unpublished_at.map(Timestamp),
+        resume_until: row.resume_until.map(Timestamp),
+        uploaded: row.uploaded,
+        ended_at: row.ended_at.map(Timestamp),
+        duration_ms: row.duration_ms,
+        next_thumbnail: row.next_thumbnail,
+        failure,
+    }
+}
+
+/// The row of a recording.
+pub(super) fn recording_row(scope: &Scope, recording: Recording) -> RecordingRow {
+    let millis = |at: Option<Timestamp>| at.map(|at| at.0);
+    let (error_code, reason) = recording.failure.map(|failure| (failure.error_code, failure.reason)).unzip();
+    RecordingRow {
+        account: scope.account.clone(),
+        region: scope.region.clone(),
+        id: recording.id,
+        stage_id: recording.session.stage,
+        session_id: recording.session.session,
+        current_session_id: recording.current_session,
+        participant_id: recording.participant,
+        connection_id: recording.connection,
+        storage_id: recording.storage,
+        bucket: recording.bucket,
+        prefix: recording.prefix,
+        recording: Json(recording.config),
+        state: recording.state,
+        node_id: recording.node,
+        created_at: recording.created_at.0,
+        started_at: millis(recording.started_at),
+        unpublished_at: millis(recording.unpublished_at),
+        resume_until: millis(recording.resume_until),
+        uploaded: recording.uploaded,
+        ended_at: millis(recording.ended_at),
+        duration_ms: recording.duration_ms,
+        next_thumbnail: recording.next_thumbnail,
+        error_code,
+        reason,
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const MAX_NAME: usize = 32;
 
 /// Text for a terminal: characters that are invisible, move the cursor or change the direction of writing are escaped.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::cli) fn escape(text: &str) -> String {
     let visible = |c: char| match c {
         '\'' | '"' => c.to_string(),
         c => c.escape_debug().to_string(),

@@ -2,6 +2,7 @@
 
 import { hintFor } from "./hints.js";
 import * as media from "./media.js";
+import * as recordings from "./recordings.js";
 import { Stage, now } from "./stage.js";
 import * as view from "./view.js";
 
@@ -238,6 +239,8 @@ byId("picture").addEventListener("change", mute);
 byId("subscribe-all").addEventListener("change", reconcile);
 addEventListener("pagehide", () => model.phase === "joined" && void stage.leave());
 setInterval(() => void measureAll().catch(() => {}), MEASURE_EVERY); // a connection may close while it is measured
+
+recordings.connect(model, run);
 
 const fragment = new URLSearchParams(location.hash.slice(1));
 if (fragment.has("token")) {

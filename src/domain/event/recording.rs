@@ -2,7 +2,8 @@
 
 use super::{Detail, EventContext, Failure, OutboxEvent};
 use crate::clock::Timestamp;
-use crate::model::participant::ParticipantRecordingState;
+use crate::domain::recording::{Recording, RecordingEvent};
+use crate::model::arn::Scope;
 use serde::Serialize;
 
 const DETAIL_TYPE: &str = "IVS Participant Recording State Change";
@@ -21,43 +22,18 @@ pub struct RecordingChange {
     failure: Option<Failure>,
 }
 
-/// The new state of a participant's recording.
-#[derive(Clone, Copy, Debug)]
-pub struct Recording<'a> {
-    pub state: ParticipantRecordingState,
-    /// Why it failed, if it did.
-    pub failure: Option<&'a Failure>,
-    /// The S3 bucket.
-    pub bucket: &'a str,
-    /// The prefix of its keys.
-    pub prefix: &'a str,
-}
-
-/// The event of a recording whose state changes at `at` from `before`, with media since `since`; and since when media are
-/// recorded afterwards.
-pub fn of_recording(
-    context: EventContext<'_>,
-    participant: &str,
-    (before, since): (ParticipantRecordingState, Option<Timestamp>),
-    after: Recording<'_>,
-    at: Timestamp,
-) -> (Option<OutboxEvent>, Option<Timestamp>) {
-    use ParticipantRecordingState::{Active, Disabled, Failed, Starting, Stopped, Stopping};
-    let (event_name, goes_on) = match (after.state, since) {
-        (Active, None) => ("Recording Start", Some(at)),
-        (Stopped | Disabled, Some(_)) => ("Recording End", None),
-        (Failed, Some(_)) => ("Recording End Failure", None),
-        (Failed, None) if before != Failed => ("Recording Start Failure", None),
-        (Starting | Stopping | Active | Stopped | Disabled | Failed, since) => return (None, since),
-    };
+/// An event of a recording. The duration is that of the recorded media.
+pub fn of_recording(scope: &Scope, recording: &Recording, event: RecordingEvent, at: Timestamp) -> OutboxEvent {
+    let context = EventContext { scope, stage: &recording.session.stage, session: &recording.current_session };
+    let has_duration = matches!(event, RecordingEvent::End | RecordingEvent::EndFailure);
     let change = RecordingChange {
-        session_id: context.session.to_owned(),
-        event_name,
-        participant_id: participant.to_owned(),
-        recording_s3_bucket_name: after.bucket.to_owned(),
-        recording_s3_key_prefix: after.prefix.to_owned(),
-        recording_duration_ms: since.map(|since| (at.0 - since.0).max(0)),
-        failure: after.failure.filter(|_| after.state == Failed).cloned(),
+        session_id: recording.current_session.clone(),
+        event_name: event.name(),
+        participant_id: recording.participant.clone(),
+        recording_s3_bucket_name: recording.bucket.clone(),
+        recording_s3_key_prefix: recording.prefix.clone(),
+        recording_duration_ms: has_duration.then_some(recording.duration_ms),
+        failure: recording.failure.clone(),
     };
-    (Some(context.event(DETAIL_TYPE, at, Detail::Recording(Box::new(change)))), goes_on)
+    context.event(DETAIL_TYPE, at, Detail::Recording(Box::new(change)))
 }

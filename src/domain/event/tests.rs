@@ -3,7 +3,8 @@
 use super::*;
 use crate::domain::composition::{Course, Durations, History, Progress};
 use crate::domain::participant::Participant;
-use crate::model::participant::ParticipantRecordingState as Phase;
+use crate::domain::recording::{Recording, RecordingPlan, RecordingReport as Report};
+use crate::domain::stage_state::SessionId;
 use crate::model::token::ParticipantTokenCapability;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -159,17 +160,19 @@ fn events_of_a_session_have_no_participant() {
     }
 }
 
-/// The outbox events of a recording that goes through some phases, a second each.
-fn recorded(phases: &[Phase]) -> Vec<Value> {
+/// The outbox events of a recording of which these reports are made, a second each.
+fn recorded(reports: &[Report]) -> Vec<Value> {
     let scope = scope();
-    let failure = Failure { error_code: "AccessDeniedException".into(), reason: "Not ours".into() };
-    let (mut before, mut seen) = ((Phase::Disabled, None), Vec::new());
-    for (n, state) in phases.iter().enumerate() {
-        let after = Recording { state: *state, failure: Some(&failure), bucket: "films", prefix: "a/b" };
+    let [id, storage, bucket, connection, node] = ["r", "s", "films", "c", "n"].map(str::to_owned);
+    let plan = RecordingPlan { id, storage, bucket, config: crate::domain::stage::recording(None), connection, node };
+    let session = SessionId { stage: "Stage1".into(), session: "st-Session1".into() };
+    let (mut recording, mut seen) = (Recording::new(plan, &session, "Anna1", None, NOW), Vec::new());
+    for (n, report) in reports.iter().enumerate() {
         let at = Timestamp(NOW.0 + 1000 * n as i64);
-        let (event, since) = of_recording(context(&scope), "Anna1", before, after, at);
-        before = (*state, since);
+        let event;
+        (recording, event) = recording.apply(report.clone(), at);
         seen.extend(event.map(|event| {
+            let event = of_recording(&scope, &recording, event, at);
             assert_eq!(event.detail_type, "IVS Participant Recording State Change");
             assert_eq!((event.resource, event.at), (arn("stage", "Stage1"), at));
             serde_json::to_value(event.detail).unwrap()
@@ -180,25 +183,29 @@ fn recorded(phases: &[Phase]) -> Vec<Value> {
 
 #[test]
 fn a_recording_has_events_of_its_start_end_and_failure() {
-    use Phase::{Active, Disabled, Failed, Starting, Stopped, Stopping};
     let event = |name: &str, more: Value| {
         let mut all = json!({
             "session_id": "st-Session1", "event_name": name, "participant_id": "Anna1",
-            "recording_s3_bucket_name": "films", "recording_s3_key_prefix": "a/b",
+            "recording_s3_bucket_name": "films",
+            "recording_s3_key_prefix": "Stage1/st-Session1/Anna1/2026-03-04T05-06-07Z",
         });
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         all
     };
+    let failed = || Report::Failed {
+        failure: Failure { error_code: "AccessDenied".into(), reason: "Access Denied".into() },
+        duration_ms: 2000,
+    };
+    let started = Report::Started { at: NOW };
     let start = event("Recording Start", json!({}));
-    let failure = json!({"error_code": "AccessDeniedException", "reason": "Not ours"});
-    let end = |ms: i64| event("Recording End", json!({"recording_duration_ms": ms}));
-    assert_eq!(recorded(&[Starting, Active, Active, Stopping, Stopped, Stopped]), [start.clone(), end(3000)]);
-    assert_eq!(recorded(&[Active, Disabled, Active, Stopped]), [start.clone(), end(1000), start.clone(), end(1000)]);
-    assert_eq!(recorded(&[Starting, Stopping, Stopped, Disabled]), [] as [Value; 0], "it never began");
-    assert_eq!(recorded(&[Starting, Failed, Failed]), [event("Recording Start Failure", failure.clone())]);
+    let failure = json!({"error_code": "AccessDenied", "reason": "Access Denied"});
+    let end = event("Recording End", json!({"recording_duration_ms": 1234}));
+    let ended = Report::Ended { duration_ms: 1234 };
+    assert_eq!(recorded(&[started.clone(), Report::Unpublished, ended]), [start.clone(), end]);
+    assert_eq!(recorded(&[failed()]), [event("Recording Start Failure", failure.clone())]);
     let mut late = failure;
     late["recording_duration_ms"] = json!(2000);
-    assert_eq!(recorded(&[Active, Stopping, Failed]), [start, event("Recording End Failure", late)]);
+    assert_eq!(recorded(&[started, Report::Unpublished, failed()]), [start, event("Recording End Failure", late)]);
 }
 
 fn course(stopping_at: i64) -> Course {

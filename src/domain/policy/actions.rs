@@ -11,7 +11,7 @@ use super::{Policy, PolicyError, invalid};
 const SERVICE: &str = "ivs:";
 
 /// The operations of the API, and greenroom's own actions.
-pub const ACTIONS: [&str; 43] = [
+pub const ACTIONS: [&str; 44] = [
     "CreateEncoderConfiguration",
     "CreateIngestConfiguration",
     "CreateParticipantToken",
@@ -44,6 +44,7 @@ pub const ACTIONS: [&str; 43] = [
     "ListStages",
     "ListStorageConfigurations",
     "ListTagsForResource",
+    "PlayRecordings",
     "RevokeConnectionToken",
     "StartComposition",
     "StartParticipantReplication",

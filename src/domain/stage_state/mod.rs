@@ -9,6 +9,7 @@ mod compositions;
 mod connections;
 mod participants;
 mod record;
+mod recordings;
 mod replications;
 mod sessions;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use replications::{Replication, ReplicationKey};
 use super::composition::{Durations, Progress};
 use super::event::{self, CompositionError, EventContext, OutboxEvent, Subject};
 use super::participant::Illegal;
+use super::recording::{Recording, RecordingPlan, RecordingReport};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
 use crate::model::participant::{Event, EventErrorCode, ParticipantAttributes};
@@ -76,6 +78,10 @@ pub struct StageState {
     pub active_replications: i64,
     /// Compositions of the stage, ended or not.
     pub compositions: Vec<ScheduledComposition>,
+    /// How a publication that starts is to be recorded, if it is.
+    pub recording_plan: Option<Box<RecordingPlan>>,
+    /// The participant's recordings that have not ended, or the one that a report is about.
+    pub recordings: Vec<Recording>,
 }
 
 /// What is to happen in a stage. `at` is the time of what happens, where that may be before now.
@@ -125,6 +131,10 @@ pub enum Command {
     StopCompositions { stage: String },
     /// The history of the stage has changed, and with it when the next events of its compositions are due.
     RescheduleCompositions { stage: String },
+    /// The recorder reports of a recording of the stage, which may be deleted.
+    RecordingReported { stage: String, id: String, report: RecordingReport },
+    /// The recording of a participant goes on in another session than this one.
+    RecordingMoved { session: SessionId, id: String, prefix: String },
 }
 
 impl Command {
@@ -143,7 +153,8 @@ impl Command {
             | Command::SourceStarted { session, .. }
             | Command::SourceStopped { session, .. }
             | Command::TearDownSession { session }
-            | Command::AnnounceDepartures { session } => &session.stage,
+            | Command::AnnounceDepartures { session }
+            | Command::RecordingMoved { session, .. } => &session.stage,
             Command::EnterReplica { replication, .. } | Command::ReturnReplica { replication, .. } => {
                 &replication.destination.stage
             }
@@ -153,7 +164,8 @@ impl Command {
             | Command::TearDownStage { stage, .. }
             | Command::ForgetReplications { stage }
             | Command::StopCompositions { stage }
-            | Command::RescheduleCompositions { stage } => stage,
+            | Command::RescheduleCompositions { stage }
+            | Command::RecordingReported { stage, .. } => stage,
         }
     }
 }
@@ -227,6 +239,8 @@ pub enum Change {
         progress: Progress,
         next_at: Timestamp,
     },
+    InsertRecording(Box<Recording>),
+    UpdateRecording(Box<Recording>),
 }
 
 /// What a command leads to.
@@ -272,6 +286,8 @@ pub fn step(rules: &Rules<'_>, state: StageState, command: Command, now: Timesta
         Command::AnnounceDepartures { session } => draft.announce_departures(state, &session, now)?,
         Command::StopCompositions { stage } => draft.stop_compositions(&state, stage, now),
         Command::RescheduleCompositions { .. } => draft.reschedule_compositions(state),
+        Command::RecordingReported { report, .. } => draft.recording_reported(state, report, now),
+        Command::RecordingMoved { session, prefix, .. } => draft.recording_moved(state, &session, &prefix),
     }
     Ok((draft.step, draft.then))
 }

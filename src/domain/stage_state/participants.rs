@@ -2,11 +2,9 @@
 
 use super::{Change, Command, Draft, NewParticipant, ParticipantRecord, SessionId, StageState};
 use crate::clock::Timestamp;
-use crate::domain::event::{self, Failure, Recording};
 use crate::domain::participant::{CurrentToken, Illegal, Participant, Transition};
 use crate::model::participant::{
     EventErrorCode, EventName, ExchangedParticipantToken, ParticipantAttributes, ParticipantProtocol,
-    ParticipantRecordingState,
 };
 use crate::model::token::{ParticipantTokenAttributes, ParticipantTokenUserId};
 
@@ -30,16 +28,6 @@ pub enum ParticipantCommand {
         attributes: ParticipantAttributes,
         before: CurrentToken,
         after: CurrentToken,
-    },
-    /// The state of its recording changes. Without a recorder in greenroom, only tests send it: the documented events of
-    /// recordings follow from it.
-    Record {
-        state: ParticipantRecordingState,
-        /// The S3 bucket.
-        bucket: String,
-        /// The prefix of the recording's keys.
-        prefix: String,
-        failure: Option<Failure>,
     },
 }
 
@@ -74,18 +62,17 @@ impl Draft<'_> {
 
     pub(super) fn participant(
         &mut self,
-        state: StageState,
+        mut state: StageState,
         session: &SessionId,
         command: ParticipantCommand,
         at: Timestamp,
     ) -> Result<(), Illegal> {
-        let before = state.participant.ok_or(Illegal::NotConnected)?;
+        let before = state.participant.take().ok_or(Illegal::NotConnected)?;
         if let ParticipantCommand::Publish(_) = command {
             self.stop_idle_compositions(&state.compositions, at);
         }
         let (participant, events) = transition(&before, &command, state.remote_is_replica, at)?;
         let mut after = ParticipantRecord { participant, ..before.clone() };
-        let mut recording = None;
         match command {
             ParticipantCommand::Publish(Some(protocol)) => after.protocol = protocol,
             ParticipantCommand::Exchange { user_id, attributes, after: token, .. } => {
@@ -93,19 +80,10 @@ impl Draft<'_> {
                 after.attributes = attributes;
                 after.token = Some(token);
             }
-            ParticipantCommand::Record { state, bucket, prefix, failure } => {
-                let now = Recording { state, bucket: &bucket, prefix: &prefix, failure: failure.as_ref() };
-                let was = (before.recording.state, before.recording.started_at);
-                let context = session.context(self.rules.scope);
-                (recording, after.recording.started_at) = event::of_recording(context, before.id(), was, now, at);
-                after.recording.state = state;
-                after.recording.bucket = Some(bucket);
-                after.recording.prefix = Some(prefix);
-            }
             _ => {}
         }
+        self.record(session, &before, &mut after, state, at);
         self.update(session, before.events, after.clone(), events);
-        self.step.outbox.extend(recording);
         self.bump(session);
         self.react(session, &before, &after, at);
         Ok(())
@@ -150,7 +128,6 @@ fn transition(
             let previous = exchanged(&before.user_id, &before.attributes, previous);
             participant.exchange(previous, exchanged(user_id, attributes, after), at)
         }
-        ParticipantCommand::Record { .. } => Ok((participant, Vec::new())),
     }
 }
 

@@ -114,6 +114,12 @@ impl ParticipantRecord {
         matches!(self.participant.presence, Presence::Connected { publishing: true, .. })
     }
 
+    /// Whether it has a recording that has not ended.
+    pub fn is_recorded(&self) -> bool {
+        use ParticipantRecordingState::{Active, Starting, Stopping};
+        matches!(self.recording.state, Starting | Active | Stopping)
+    }
+
     pub fn is_subscribed_to(&self, remote: &str) -> bool {
         match &self.participant.presence {
             Presence::Connected { subscriptions, .. } => subscriptions.iter().any(|id| id == remote),

@@ -252,7 +252,7 @@ mod tests {
             (effect(json!({"media": {"loss": 1.5}})), "effect.media.loss: "),
             (effect(json!({"media": {"delayMilliseconds": 5001}})), "effect.media.delayMilliseconds: "),
             (effect(json!({"target": "refuse"})), "match.target: "),
-            (effect(json!({"storage": "refuse"})), "effect.storage: this version does not write recordings"),
+            (effect(json!({"storage": "refuse"})), "effect.storage: faults of the storage are not supported"),
             (with("count", json!(0)), "count: "),
             (with("durationSeconds", json!(0.5)), "durationSeconds: must be from 1 to 86400"),
             (with("durationSeconds", json!(86_401)), "durationSeconds: "),

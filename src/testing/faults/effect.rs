@@ -179,7 +179,7 @@ impl NamedEffect {
             NamedEffect::Target(TargetBody::Hang) => Effect::Delivery(DeliveryFault::Hang),
             NamedEffect::Storage(_) => {
                 return invalid(
-                    "effect.storage: this version does not write recordings, so there is no storage to fail",
+                    "effect.storage: faults of the storage are not supported; use a server that fails as --s3-endpoint",
                 );
             }
         })

@@ -1,47 +1,49 @@
-//! Reader of a `[[target]]` table: removes known keys one by one, and rejects unknown ones.
+//! Reader of a table in the operator's TOML files: removes known keys one by one, and rejects unknown ones.
 
-use crate::config::Secret;
+use super::Secret;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Value;
 
-/// A target's table.
+/// A table such as `[[target]]`.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
+    /// The name of the kind of tables, such as `target`.
+    what: &'static str,
     place: String,
     table: toml::Table,
     known: Vec<String>,
     /// Whether to read secrets and the files named in the table.
-    pub(super) with_secrets: bool,
+    pub(crate) with_secrets: bool,
 }
 
 /// Placeholder for secrets that are not read.
 const UNREAD: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 impl Table {
-    /// The `n`th table of the file, counted from 1.
-    pub(super) fn new(n: usize, table: toml::Table, with_secrets: bool) -> Self {
-        Table { place: format!("target {n}"), table, known: Vec::new(), with_secrets }
+    /// The `n`th table of this kind in the file, counted from 1.
+    pub(crate) fn new(what: &'static str, n: usize, table: toml::Table, with_secrets: bool) -> Self {
+        Table { what, place: format!("{what} {n}"), table, known: Vec::new(), with_secrets }
     }
 
-    /// Sets the name of the target for error messages.
-    pub(super) fn named(&mut self, name: &str) {
-        self.place = format!("target '{name}'");
+    /// Sets the name for error messages.
+    pub(crate) fn named(&mut self, name: &str) {
+        self.place = format!("{} '{name}'", self.what);
     }
 
     /// An error message for a key.
-    pub(super) fn error_at(&self, key: &str, problem: &str) -> String {
+    pub(crate) fn error_at(&self, key: &str, problem: &str) -> String {
         format!("{}: {key}: {problem}", self.place)
     }
 
     /// Removes a value.
-    pub(super) fn value(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn value(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
         self.table.remove(key)
     }
 
     /// Removes a string.
-    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, String> {
+    pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, String> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
@@ -50,12 +52,12 @@ impl Table {
     }
 
     /// Removes a mandatory string.
-    pub(super) fn required(&mut self, key: &str, what: &str) -> Result<String, String> {
+    pub(crate) fn required(&mut self, key: &str, what: &str) -> Result<String, String> {
         self.text(key)?.ok_or_else(|| self.error_at(key, &format!("is missing; it must be {what}")))
     }
 
     /// Removes an integer.
-    pub(super) fn number(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    pub(crate) fn number(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
         let number = match self.value(key) {
             None => return Ok(default),
             Some(Value::Integer(number)) => u32::try_from(number).ok().filter(|number| range.contains(number)),
@@ -67,17 +69,26 @@ impl Table {
     }
 
     /// Removes a duration in seconds.
-    pub(super) fn seconds(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<Duration, String> {
+    pub(crate) fn seconds(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<Duration, String> {
         Ok(Duration::from_secs(u64::from(self.number(key, default, range)?)))
     }
 
     /// Removes a count.
-    pub(super) fn count(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<usize, String> {
+    pub(crate) fn count(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<usize, String> {
         Ok(self.number(key, default, range)? as usize)
     }
 
+    /// Removes `true` or `false`.
+    pub(crate) fn switch(&mut self, key: &str) -> Result<Option<bool>, String> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Boolean(on)) => Ok(Some(on)),
+            Some(_) => Err(self.error_at(key, "must be true or false")),
+        }
+    }
+
     /// Removes one or more secrets: of `key`, of the environment variables in `key_env`, and of the files in `key_file`.
-    pub(super) fn secrets(&mut self, key: &str) -> Result<Vec<Secret>, String> {
+    pub(crate) fn secrets(&mut self, key: &str) -> Result<Vec<Secret>, String> {
         let (in_env, in_file) = (format!("{key}_env"), format!("{key}_file"));
         let mut secrets = self.texts(key)?;
         let (names, paths) = (self.texts(&in_env)?, self.texts(&in_file)?);
@@ -113,16 +124,16 @@ impl Table {
     }
 
     /// Rejects remaining keys.
-    pub(super) fn end(mut self, kind: &str) -> Result<(), String> {
+    pub(crate) fn end(mut self, kind: &str) -> Result<(), String> {
         let Some(key) = self.table.keys().next() else { return Ok(()) };
         self.known.sort_unstable();
         let known = self.known.join(", ");
-        Err(self.error_at(key, &format!("there is no such key; a target of the type {kind} has {known}")))
+        Err(self.error_at(key, &format!("there is no such key; a {} of the type {kind} has {known}", self.what)))
     }
 }
 
 /// Converts to JSON; `None` for values that JSON does not have.
-pub(super) fn json(value: Value) -> Option<serde_json::Value> {
+pub(crate) fn json(value: Value) -> Option<serde_json::Value> {
     Some(match value {
         Value::String(text) => text.into(),
         Value::Integer(number) => number.into(),
@@ -135,4 +146,27 @@ pub(super) fn json(value: Value) -> Option<serde_json::Value> {
             serde_json::Value::Object(members.collect::<Option<_>>()?)
         }
     })
+}
+
+/// Reads a file that has only tables `[[what]]`: an error is one line, with the number of the line if the file is no TOML.
+pub(crate) fn tables(text: &str, what: &'static str, max: usize) -> Result<Vec<toml::Table>, String> {
+    let mut file: toml::Table = toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let at = line.map_or(String::new(), |line| format!("line {line}: "));
+        format!("{at}{}", error.message().replace('\n', " "))
+    })?;
+    let wrong = || format!("{what}: write each {what} under [[{what}]], in double brackets");
+    let tables = match file.remove(what) {
+        None => Vec::new(),
+        Some(Value::Array(tables)) => tables,
+        Some(_) => return Err(wrong()),
+    };
+    if let Some(key) = file.keys().next() {
+        return Err(format!("{key}: there is no such key; a file of {what}s has [[{what}]] tables only"));
+    }
+    if tables.len() > max {
+        return Err(format!("there are {} {what}s; use {max} at most", tables.len()));
+    }
+    let table = |value| if let Value::Table(table) = value { Ok(table) } else { Err(wrong()) };
+    tables.into_iter().map(table).collect()
 }
