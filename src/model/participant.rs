@@ -18,8 +18,8 @@ string_shapes! {
     ParticipantClientAttribute { length: 0..=128, pattern: r"[a-zA-Z0-9-_.,:;\s]*" }
     /// Bucket of a recording, or `""`.
     ParticipantRecordingS3BucketName { length: 0..=63, pattern: r"[a-z0-9-.]*" }
-    /// Prefix of a recording in its bucket, or `""`.
-    ParticipantRecordingS3Prefix { length: 0..=256, pattern: r"[a-zA-Z0-9-]*" }
+    /// Prefix of a recording in its bucket, or `""`. The model's pattern has no slash, which every documented prefix has.
+    ParticipantRecordingS3Prefix { length: 0..=256, pattern: r"[a-zA-Z0-9/-]*" }
     /// Reason of a disconnection.
     DisconnectParticipantReason { length: 0..=128 }
 }

@@ -36,6 +36,8 @@ def lived_in(server):
     tenant.act("exchange", stage, bob, userId="robert", attributes={"a": "b"}, capabilities=["SUBSCRIBE"])
     tenant.act("error", stage, bob, event="SUBSCRIBE_ERROR", code="QUOTA_EXCEEDED")
     tenant.act("recording", stage, alice, state="ACTIVE", bucket="bucket", prefix="a-b")
+    # One that goes on is ended by the server that has the copy.
+    tenant.act("recording", stage, alice, state="STOPPED", bucket="bucket", prefix="a-b")
     tenant.ivs.disconnect_participant(stageArn=stage, participantId=bob, reason="enough")
     tenant.test_server.do("end-session", stage=stage)
     tenant.publish(stage)

@@ -35,9 +35,8 @@ REJECTIONS = {
 # A policy may deny every operation, also those that do not declare the fault.
 UNDECLARED = {**REJECTIONS, "AccessDeniedException": 403}
 
-# The one published pattern that no real value matches: it has one character before the slash.
+# Published patterns that no real value matches: that of ARNs has one character before the slash, and that of prefixes no slash.
 PATTERN_OVERRIDES = {
-    # The prefix has slashes in every example of the documentation.
     "ParticipantRecordingS3Prefix": r"[a-zA-Z0-9/-]*",
     "ResourceArn": "arn:aws:ivs:[a-z0-9-]+:[0-9]+:[a-z-]+/[a-zA-Z0-9-]+",
 }

@@ -126,7 +126,7 @@ def test_the_only_shapes_that_the_model_has_not_are_the_refusals_of_the_protocol
     assert of_operations - set(SHAPES) == REJECTIONS.keys()
 
 
-def test_the_only_pattern_that_differs_from_the_model_is_the_documented_one(schemas):
+def test_the_only_patterns_that_differ_from_the_model_are_the_documented_ones(schemas):
     differing = {
         name
         for name in SERVICE.shape_names

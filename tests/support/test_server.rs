@@ -93,9 +93,9 @@ enum Command {
         stage: StageArn,
         participant: String,
         state: ParticipantRecordingState,
-        #[serde(default)]
+        #[serde(default = "some_name")]
         bucket: String,
-        #[serde(default)]
+        #[serde(default = "some_name")]
         prefix: String,
         failure: Option<Failure>,
     },
@@ -112,6 +112,11 @@ enum Command {
         after: i64,
         limit: Option<i64>,
     },
+}
+
+/// Of a recording whose bucket and prefix do not matter.
+fn some_name() -> String {
+    "some-name".into()
 }
 
 #[tokio::main]
