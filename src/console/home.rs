@@ -51,7 +51,9 @@ static SECTIONS: &[Section] = sections! {
         "run/access-keys.md": "Access keys",
         "run/network.md": "Network and TURN",
         "run/tls.md": "TLS and proxies",
+        "run/recording.md": "Recording",
         "run/stores.md": "SQLite and PostgreSQL",
+        "run/storage.md": "Storage of recordings",
         "run/systemd.md": "systemd",
         "run/kubernetes.md": "Kubernetes",
         "run/backup.md": "Backup and restore",
@@ -80,6 +82,7 @@ static SECTIONS: &[Section] = sections! {
     "Design" {
         "design/architecture.md": "Architecture",
         "design/media.md": "Media engine",
+        "design/codecs.md": "Codecs",
     }
 };
 

@@ -279,6 +279,9 @@ RUNNERS = {
     "docs/run/systemd.md": [on_store],
     "docs/run/kubernetes.md": [check_only],
     "docs/run/backup.md": [on_store, on_store],
+    # The commands on recordings run in tests/operations.
+    "docs/run/recording.md": [against_server, covered_elsewhere],
+    "docs/run/storage.md": [starts_servers, starts_servers],
 }
 
 

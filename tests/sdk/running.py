@@ -52,13 +52,17 @@ def new_store(engine, fresh_postgres, new_file):
 
 
 @pytest.fixture(scope="session")
-def start_server(fresh_postgres):
+def start_server(fresh_postgres, tmp_path_factory):
     """A function that starts a server on a store. Those that still run at the end are asked to end, and must do so in
     good order, before their databases are dropped; whatever was said to any of them, no log has a secret."""
     started = []
 
     def start(store, *flags, listen="127.0.0.1:0", **env):
         flags = ("--database-url", store, "--media-addr", "127.0.0.1:0", "--shutdown-seconds", "10", *flags)
+        if not store.startswith("sqlite:///"):
+            # There is no database file beside which recordings could be.
+            folder = tmp_path_factory.mktemp("recordings")
+            flags = ("--storage", f"folder:{folder}", "--recording-spool-dir", str(folder / "spool"), *flags)
         env = {"RUST_LOG": LOG, "GREENROOM_MASTER_KEY": MASTER_KEY, "GREENROOM_LISTEN": listen, **env}
         program = Greenroom(*flags, **env).serving()
         started.append(program)

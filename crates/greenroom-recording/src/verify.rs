@@ -53,7 +53,11 @@ pub fn verify(source: &mut impl Source) -> Result<Report, SourceError> {
     let mut objects = Objects { source, listed: listed.into_iter().collect(), used: BTreeSet::new(), bytes: 0 };
     let mut summary = Summary::default();
     let expected = metadata::verify(&mut objects, &mut findings);
-    if objects.has(layout::MULTIVARIANT) || expected.has_media || objects.has_any(layout::RENDITION) {
+    let has_files = objects.has(layout::MULTIVARIANT) || objects.has_any(layout::RENDITION);
+    if !has_files && expected.is_without_media() {
+        // Such as of a publication that ended before its first key frame.
+        findings.warning("", None, "nothing-recorded", "the recording ended before media were stored");
+    } else if has_files || expected.has_media {
         playlist::verify(&mut objects, &mut findings, &mut summary);
     }
     metadata::compare(&expected, &summary, &mut findings);

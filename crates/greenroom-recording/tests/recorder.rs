@@ -174,27 +174,28 @@ fn sound_is_moved_at_once_when_a_sender_report_comes_late() {
         let settled = &offsets[offsets.len() - 6..];
         let expected = after as i64 * 1_000;
         assert!(settled.iter().all(|offset| (offset - expected).abs() <= 40_000), "{before}, {after}: {offsets:?}");
-        assert_length(sim.recorder.duration(), ms(15_000));
+        // Sound that was captured later ends later.
+        assert_length(sim.recorder.duration(), ms(15_000 + after));
     }
 }
 
 #[test]
 fn a_drifting_clock_keeps_sound_and_picture_together() {
-    for ppm in [-300, 300] {
+    for (ppm, seconds) in [(-300, 120), (100, 3_600)] {
         let mut sim = Simulation::new(config());
         sim.audio_drift_ppm = ppm;
-        sim.run(Duration::from_secs(300));
+        sim.run(Duration::from_secs(seconds));
         sim.verified("drift");
         // A tone of the clip is captured later and later, or earlier and earlier, and so it is in the recording.
         let offsets = sim.played().offsets();
-        assert!(offsets.len() >= 295, "{offsets:?}");
+        assert!(offsets.len() as u64 >= seconds - 5, "{offsets:?}");
         for (second, offset) in offsets.iter().enumerate() {
             let expected = -ppm * second as i64;
             // The first samples may be missing, as the encoder begins with them.
             let tolerance = if second == 0 { 30_000 } else { 20_000 };
             assert!((offset - expected).abs() <= tolerance, "{ppm} ppm, {second} s: {offset}, expected {expected}");
         }
-        assert_length(sim.recorder.duration(), Duration::from_secs(300));
+        assert_length(sim.recorder.duration(), Duration::from_secs(seconds));
     }
 }
 

@@ -211,6 +211,16 @@ fn an_empty_prefix_is_an_error() {
 
 /// Every single damaged byte is survived, and most of them are found.
 #[test]
+fn a_recording_that_ended_before_media_were_stored_is_a_warning() {
+    let mut empty = plain().replace(ENDED, "\"duration_ms\": 3000", "\"duration_ms\": 0");
+    empty.0.retain(|path, _| path.starts_with("events/"));
+    let report = report(empty);
+    assert_eq!(report.summary.duration_ms, 0);
+    let found: Vec<_> = report.findings.iter().map(|finding| (finding.severity, finding.check)).collect();
+    assert_eq!(found, [(Severity::Warning, "nothing-recorded")]);
+}
+
+#[test]
 fn damage_anywhere_never_panics() {
     for path in ["media/hls/high/init-0.mp4", SECOND, PLAYLIST, MULTIVARIANT, ENDED] {
         let length = plain().0[path].len();

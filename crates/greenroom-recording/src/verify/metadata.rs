@@ -68,6 +68,11 @@ pub(super) fn verify<S: Source>(objects: &mut Objects<'_, S>, findings: &mut Fin
 }
 
 impl Expected {
+    /// Whether the recording has ended with a length of 0.
+    pub(super) fn is_without_media(&self) -> bool {
+        matches!(self.end, Some((_, Some(0))))
+    }
+
     fn file(&mut self, path: &'static str, statuses: &[&str], json: &Value, findings: &mut Findings) {
         let mut wrong = |text: String| findings.error(path, None, "metadata", text);
         if json["version"] != "v1" {
