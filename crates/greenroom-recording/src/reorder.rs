@@ -18,6 +18,9 @@ const MAX_AHEAD: i64 = 10_000_000;
 /// Capture times that differ by more from the expected ones are invalid for `TRUST_AFTER`; then the clock was set anew.
 const MAX_DEVIATION: i64 = 1_000_000;
 const TRUST_AFTER: i64 = 5_000_000;
+/// Media were captured before they arrived, and at most this long before: hostile timestamps must not make the recorder fill in
+/// hours of silence.
+const MAX_AGE: i64 = 15_000_000;
 
 /// A packet in its order.
 #[derive(Debug)]
@@ -134,7 +137,9 @@ impl ReorderBuffer {
         self.bytes -= held.packet.payload.len();
         let lost = number - self.next.unwrap_or(number);
         self.next = Some(number + 1);
-        let time = self.micros(held.timestamp) + self.offset.get();
+        let captured = self.micros(held.timestamp).saturating_add(self.offset.get());
+        let time = captured.clamp(held.arrival - MAX_AGE, held.arrival);
+        self.repaired += u64::from(time != captured);
         Some(Ordered { packet: held.packet, timestamp: held.timestamp, time, lost })
     }
 

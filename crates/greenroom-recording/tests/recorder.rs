@@ -3,7 +3,7 @@
 mod simulation;
 
 use greenroom_recording::{MediaType, RecorderConfig, Resume, Thumbnails, layout};
-use simulation::{Network, Simulation, VIDEO_TRACK, config, ms};
+use simulation::{AUDIO_TRACK, Network, Simulation, VIDEO_TRACK, config, ms};
 use std::time::Duration;
 
 fn assert_length(duration: Duration, expected: Duration) {
@@ -165,10 +165,14 @@ fn sound_and_picture_are_together() {
 fn sound_is_moved_at_once_when_a_sender_report_comes_late() {
     for (before, after) in [(150, 0), (0, 150), (50, 0)] {
         let mut sim = Simulation::new(config());
+        // Media are captured before they arrive, whatever the error.
+        sim.network = Box::new(|_| Some(ms(200)));
         sim.audio_capture_error = ms(before);
         sim.run(ms(5_000));
         sim.audio_capture_error = ms(after);
         sim.run(ms(10_000));
+        (sim.sends_audio, sim.sends_video) = (false, false);
+        sim.run(ms(200));
         sim.verified("late-report");
         let offsets = sim.played().offsets();
         let settled = &offsets[offsets.len() - 6..];
@@ -257,4 +261,22 @@ fn a_later_part_continues_the_recording() {
     assert_eq!(report.summary.discontinuities, 1);
     assert!(second.stored.contains_key("media/thumbnails/high/1.jpg"));
     assert!(second.stored.contains_key("media/hls/high/init-1.mp4"));
+}
+
+#[test]
+fn hostile_timestamps_cost_no_more_time_than_has_passed() {
+    for (first, second) in [(0, u32::MAX / 2), (u32::MAX / 2, 0), (0, u32::MAX / 2 + 2)] {
+        let mut sim = Simulation::new(RecorderConfig { media: MediaType::AudioOnly, ..config() });
+        sim.sends_audio = false;
+        // The second one arrives first.
+        let mut delays = [ms(200), ms(20)].into_iter();
+        sim.network = Box::new(move |_| delays.next());
+        for timestamp in [first, second] {
+            sim.send(AUDIO_TRACK, timestamp, ms(0), vec![vec![0xfc, 0xff, 0xfe]]);
+        }
+        sim.run(ms(5_000));
+        sim.finish();
+        let duration = sim.recorder.duration();
+        assert!(duration <= ms(20_100), "{first}, {second}: {duration:?}");
+    }
 }
