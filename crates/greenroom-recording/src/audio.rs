@@ -93,6 +93,11 @@ impl AudioTrack {
         self.next
     }
 
+    /// The end of the line, in microseconds.
+    pub(crate) fn end(&self) -> Option<i64> {
+        self.next.map(time_of)
+    }
+
     pub(crate) fn take_unit(&mut self) -> Option<AudioUnit> {
         self.units.pop_front()
     }
@@ -257,6 +262,11 @@ fn emit(units: &mut VecDeque<AudioUnit>, next_unit: &mut i64, data: &[u8]) {
 /// A time in microseconds in audio samples.
 pub(crate) fn samples_of(time: i64) -> i64 {
     (time * 48).div_euclid(1_000)
+}
+
+/// A time in audio samples in microseconds.
+pub(crate) fn time_of(samples: i64) -> i64 {
+    (samples * 1_000).div_euclid(48)
 }
 
 /// Stretches or shortens stereo samples to `length` a channel, by linear interpolation.

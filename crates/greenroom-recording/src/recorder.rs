@@ -64,7 +64,7 @@ pub struct Recorder {
     waiting: VecDeque<Ordered>,
     writer: Writer,
     thumbnails: Option<ThumbnailWriter>,
-    /// When the recording of a picture that is held began, and the picture.
+    /// The picture that is held, with the time at which its last segment began.
     still: Option<Frame>,
     /// When a key frame arrived at which a segment is cut, and when one was last requested.
     cut_arrival: Option<i64>,
@@ -183,7 +183,7 @@ impl Recorder {
             audio.finish();
         }
         self.take_audio();
-        let audio_end = self.audio.as_ref().and_then(AudioTrack::next).map(|next| next * 1_000 / 48);
+        let audio_end = self.audio.as_ref().and_then(AudioTrack::end);
         let last_frame = self.writer.last_frame().unwrap_or(i64::MIN);
         let end = match audio_end {
             Some(audio_end) if (end - audio_end).abs() <= END_GAP => audio_end.max(last_frame),
@@ -297,16 +297,14 @@ impl Recorder {
     /// Fills in silence, and holds the last picture, while nothing is received.
     fn fill_interruptions(&mut self, now: i64) {
         let Some(start) = self.writer.start() else { return };
+        // Media up to here would have arrived by now.
+        let passed = now - HOLD_BACK - 2 * INTERRUPTION;
         if let (Some(audio), Some(input)) = (&mut self.audio, &self.audio_input) {
-            let quiet = input.interruption(now);
-            if quiet > 0 || input.buffer.last_arrival().is_none() {
-                // Up to what has certainly passed, on the recorder's clock.
-                let passed = samples_of(now - HOLD_BACK - 2 * INTERRUPTION);
-                if passed > samples_of(start) {
-                    audio.begin(samples_of(start));
-                    audio.fill_until(passed);
-                    self.stats.audio_filled_ms = audio.filled_ms();
-                }
+            let is_quiet = input.interruption(now) > 0 || input.buffer.last_arrival().is_none();
+            if is_quiet && samples_of(passed) > samples_of(start) {
+                audio.begin(samples_of(start));
+                audio.fill_until(samples_of(passed));
+                self.stats.audio_filled_ms = audio.filled_ms();
             }
             self.take_audio();
         }
@@ -315,9 +313,9 @@ impl Recorder {
         let Some(last) = self.writer.last_frame().filter(|_| quiet > 0) else { return };
         let target = micros(self.config.segment_target);
         // The next segment is due, and has waited for a key frame as long again.
-        let until = if self.still.is_some() { last + target } else { now - HOLD_BACK - 2 * INTERRUPTION };
+        let until = if self.still.is_some() { last + target } else { passed };
         let is_due = match self.still {
-            Some(_) => now - HOLD_BACK - 2 * INTERRUPTION >= until,
+            Some(_) => passed >= until,
             None => self.writer.segment_length(until) >= 2 * target - INTERRUPTION,
         };
         if is_due {
@@ -334,7 +332,7 @@ impl Recorder {
     fn end(&self, now: i64) -> i64 {
         let inputs = self.audio_input.iter().chain(&self.video_input);
         let last = inputs.filter_map(|input| input.buffer.last_arrival()).max().unwrap_or(now);
-        let audio = self.audio.as_ref().and_then(AudioTrack::next).map(|next| next * 1_000 / 48);
+        let audio = self.audio.as_ref().and_then(AudioTrack::end);
         let frames = self.writer.last_frame();
         let media = audio.into_iter().chain(frames).max().unwrap_or(now);
         if now - last > END_GAP { media.max(media + now - last).min(now.max(media)) } else { media }

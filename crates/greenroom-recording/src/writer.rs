@@ -2,7 +2,7 @@
 //!
 //! Times are in microseconds of the recorder's clock; those in the files count the time that is recorded, from 0.
 
-use crate::audio::{AudioUnit, samples_of};
+use crate::audio::{AudioUnit, samples_of, time_of};
 use crate::format::{AUDIO_TIMESCALE, AudioFormat, Format, VideoFormat};
 use crate::playlist::{MediaPlaylist, Multivariant};
 use crate::segment::{Segment, ticks};
@@ -219,7 +219,7 @@ impl Writer {
         }
         let at = (time * 1_000_000 / u64::from(AUDIO_TIMESCALE)) as i64;
         if self.video.is_none() && at - self.segment.start >= self.target {
-            self.cut(unit_time(unit.time));
+            self.cut(time_of(unit.time));
         }
         match self.closing.iter_mut().find(|closing| at < closing.end) {
             Some(closing) => closing.segment.push_audio(time, unit.duration, &unit.data),
@@ -321,9 +321,4 @@ impl Writer {
     fn store(&mut self, path: String, content_type: &'static str, contents: Vec<u8>) {
         self.outputs.push_back(Output::Store(Object { path, content_type, contents }));
     }
-}
-
-/// A time in audio samples in microseconds.
-fn unit_time(samples: i64) -> i64 {
-    (samples * 1_000).div_euclid(48)
 }

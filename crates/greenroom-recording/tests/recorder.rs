@@ -3,21 +3,11 @@
 mod simulation;
 
 use greenroom_recording::{MediaType, RecorderConfig, Resume, Thumbnails, layout};
-use simulation::{AUDIO_TRACK, Network, Simulation, VIDEO_TRACK, config, ms};
+use simulation::{AUDIO_TRACK, Simulation, VIDEO_TRACK, config, losing, ms};
 use std::time::Duration;
 
 fn assert_length(duration: Duration, expected: Duration) {
     assert!(duration.abs_diff(expected) <= ms(100), "{duration:?}, expected {expected:?}");
-}
-
-/// A network that loses so many packets of a hundred, and delays the others by 20 to 51 ms.
-fn losing(percent: u32) -> Network {
-    let mut seed = 7_u32;
-    Box::new(move |_| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let delay = ms(20 + u64::from(seed >> 8 & 0x1f));
-        ((seed >> 16) % 100 >= percent).then_some(delay)
-    })
 }
 
 #[test]
@@ -50,7 +40,7 @@ fn segments_are_written_while_the_recording_goes_on() {
 #[test]
 fn loss_is_a_gap_in_the_picture_and_not_in_time() {
     let mut sim = Simulation::new(config());
-    sim.network = losing(2);
+    sim.network = losing(2, 7);
     sim.run(ms(30_000));
     sim.verified("loss");
     let stats = sim.recorder.stats();
@@ -155,7 +145,7 @@ fn sound_and_picture_are_together() {
     sim.verified("sync");
     assert_in_sync(&sim, 19, "without loss");
     let mut sim = Simulation::new(config());
-    sim.network = losing(5);
+    sim.network = losing(5, 7);
     sim.run(ms(60_000));
     sim.verified("sync-loss");
     assert_in_sync(&sim, 25, "5 % loss");

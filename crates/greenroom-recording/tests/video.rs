@@ -4,14 +4,7 @@ mod simulation;
 
 use greenroom_media::Codec;
 use greenroom_recording::{AudioFormat, RecordError, RecorderConfig, Vp8Policy, layout};
-use simulation::{Network, Simulation, VIDEO_TRACK, brightening, config, ms, reference};
-
-fn losing(percent: u32, mut seed: u32) -> Network {
-    Box::new(move |_| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        ((seed >> 16) % 100 >= percent).then_some(ms(30))
-    })
-}
+use simulation::{Simulation, VIDEO_TRACK, brightening, config, losing, ms, reference};
 
 #[test]
 fn no_picture_depends_on_a_lost_one() {

@@ -47,17 +47,7 @@ pub fn ms(ms: u64) -> Duration {
 /// The access units of the video: their NAL units.
 pub fn access_units() -> Vec<Vec<&'static [u8]>> {
     let mut units: Vec<Vec<&[u8]>> = Vec::new();
-    let mut at = 0;
-    let starts: Vec<usize> = std::iter::from_fn(|| {
-        let found = VIDEO[at..].windows(3).position(|window| window == [0, 0, 1])? + at + 3;
-        at = found;
-        Some(found)
-    })
-    .collect();
-    for (n, start) in starts.iter().enumerate() {
-        let end = starts.get(n + 1).map_or(VIDEO.len(), |next| next - 3);
-        let unit = &VIDEO[*start..end];
-        let unit = &unit[..unit.len() - unit.iter().rev().take_while(|byte| **byte == 0).count()];
+    for unit in nal_units(VIDEO) {
         // An access unit delimiter.
         if unit[0] & 0x1f == 9 {
             units.push(Vec::new());
@@ -106,6 +96,15 @@ fn vp8_payloads(frame: &[u8]) -> Vec<Vec<u8>> {
 /// What happens to a packet on its way: its delay, or `None` if it is lost.
 pub type Network = Box<dyn FnMut(&MediaPacket) -> Option<Duration>>;
 
+/// A network that loses so many packets of a hundred, and delays the others by 20 to 51 ms.
+pub fn losing(percent: u32, mut seed: u32) -> Network {
+    Box::new(move |_| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let delay = ms(20 + u64::from(seed >> 8 & 0x1f));
+        ((seed >> 16) % 100 >= percent).then_some(delay)
+    })
+}
+
 /// Sends the clip over and over.
 pub struct Simulation {
     pub start: Instant,
@@ -119,7 +118,7 @@ pub struct Simulation {
     pub network: Network,
     pub sends_audio: bool,
     pub sends_video: bool,
-    /// Frames of the clip between key frames are left out until a key frame is requested.
+    /// Access units of the clip, which are sent over and over.
     pub units: Vec<Vec<&'static [u8]>>,
     /// Codec of the video, and clockwise quarter turns of its frames.
     pub codec: Codec,
