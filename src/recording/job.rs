@@ -442,10 +442,11 @@ impl Job {
         }
         let _ = upload.finish().await;
         let headers = Headers { content_type: file.content_type, cache_control: "no-cache" };
-        let contents = Contents::Bytes(file.contents.into());
-        let storage = self.shared.uploader.storage();
+        let (bytes, contents) = (file.contents.len() as u64, Contents::Bytes(file.contents.into()));
+        let uploader = &self.shared.uploader;
+        uploader.inject_fault(&self.destination(recording), bytes).await.map_err(Some)?;
         let key = key(recording, &file.path);
-        Box::pin(storage.put(&recording.bucket, &key, headers, contents)).await.map_err(Some)
+        Box::pin(uploader.storage().put(&recording.bucket, &key, headers, contents)).await.map_err(Some)
     }
 
     fn metadata<'a>(&self, recording: &'a Recording, arn: &'a StageArn, started_at: Option<Timestamp>) -> Metadata<'a> {
@@ -458,9 +459,17 @@ impl Job {
         }
     }
 
+    fn destination(&self, recording: &Recording) -> Destination {
+        Destination {
+            account: self.scope.account.clone(),
+            region: self.scope.region.clone(),
+            bucket: recording.bucket.clone(),
+            prefix: recording.prefix.clone(),
+        }
+    }
+
     fn upload(&self, recording: &Recording) -> Result<Upload, StepError> {
-        let destination = Destination { bucket: recording.bucket.clone(), prefix: recording.prefix.clone() };
-        let upload = self.shared.uploader.open(&self.id, destination, recording.started_at.is_some());
+        let upload = self.shared.uploader.open(&self.id, self.destination(recording), recording.started_at.is_some());
         upload.map_err(|_| WriteError::Internal.into())
     }
 

@@ -9,10 +9,12 @@ mod queue;
 mod tests;
 
 use super::spool::{Destination, MemoryReservation, Reservation, Spool, SpoolFull, files};
+use crate::app::test_controls::TestControls;
 use crate::clock::{Clock, Timestamp};
+use crate::domain::faults::StorageFault;
 use crate::ids::Ids;
 use crate::metrics::{Metrics, ObjectDrop};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{self, Storage, StorageError};
 use bytes::Bytes;
 use driver::Driver;
 use greenroom_recording::Object;
@@ -36,6 +38,8 @@ struct Inner {
     clock: Clock,
     ids: Ids,
     metrics: Arc<Metrics>,
+    /// Faults of the test API, if it is served.
+    controls: Option<Arc<TestControls>>,
     /// Maximum time without a successful upload.
     retry: Duration,
     permits: Arc<Semaphore>,
@@ -123,13 +127,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Uploader {
     /// Uploads from `spool` to `storage` on the current runtime. After `retry` without a successful upload, a recording fails.
-    pub fn new(storage: Storage, spool: Spool, clock: Clock, ids: Ids, metrics: Arc<Metrics>, retry: Duration) -> Self {
+    /// `controls` are of the test API, if it is served.
+    pub fn new(
+        storage: Storage,
+        spool: Spool,
+        clock: Clock,
+        ids: Ids,
+        metrics: Arc<Metrics>,
+        controls: Option<Arc<TestControls>>,
+        retry: Duration,
+    ) -> Self {
         Uploader(Arc::new(Inner {
             storage,
             spool,
             clock,
             ids,
             metrics,
+            controls,
             retry,
             permits: Arc::new(Semaphore::new(MAX_UPLOADS)),
             bucket_permits: Mutex::default(),
@@ -188,6 +202,11 @@ impl Uploader {
         }
     }
 
+    /// Fails, perhaps after a while, if a fault of the test API is on the upload of `bytes` to a destination.
+    pub async fn inject_fault(&self, to: &Destination, bytes: u64) -> Result<(), StorageError> {
+        self.0.inject_fault(to, bytes).await
+    }
+
     /// The storage that is uploaded to.
     pub fn storage(&self) -> &Storage {
         &self.0.storage
@@ -199,6 +218,19 @@ impl Uploader {
 }
 
 impl Inner {
+    async fn inject_fault(&self, to: &Destination, bytes: u64) -> Result<(), StorageError> {
+        const DETAIL: &str = "a fault of the test API";
+        let Some(controls) = &self.controls else { return Ok(()) };
+        match controls.faults.of_upload(&to.bucket, &to.scope()) {
+            None => Ok(()),
+            Some((_, StorageFault::Refuse)) => Err(storage::ACCESS_DENIED.with_detail(DETAIL)),
+            Some((id, StorageFault::Hang)) => {
+                controls.faults.ended(&id, self.storage.timeout(&to.bucket, bytes)).await;
+                Err(storage::TIMEOUT.with_detail(DETAIL))
+            }
+        }
+    }
+
     /// The permits of a bucket.
     fn bucket_permits(&self, bucket: &str) -> Arc<Semaphore> {
         let mut buckets = lock(&self.bucket_permits);

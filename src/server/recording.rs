@@ -16,7 +16,7 @@ pub async fn open(args: &ServeArgs, storage: Storage, port: u16, app: &Arc<App>)
     sample(app, &spool);
     let (clock, ids, metrics) = (app.clock().clone(), app.ids().clone(), app.metrics().clone());
     let retry = seconds(args.spool.recording_retry_seconds);
-    let uploader = Uploader::new(storage, spool, clock, ids, metrics, retry);
+    let uploader = Uploader::new(storage, spool, clock, ids, metrics, app.test_controls().cloned(), retry);
     Ok(Recordings::new(app.clone(), uploader, Settings::new(&args.recording)))
 }
 

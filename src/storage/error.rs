@@ -23,7 +23,7 @@ impl StorageError {
     }
 
     /// The error with a message for the log: one line of limited length.
-    pub(super) fn with_detail(mut self, detail: &str) -> Self {
+    pub(crate) fn with_detail(mut self, detail: &str) -> Self {
         /// Maximum characters.
         const LONGEST: usize = 300;
         let line = detail.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -51,7 +51,7 @@ pub(super) const NO_SUCH_BUCKET: StorageError =
     StorageError::new("NoSuchBucket", "The specified bucket does not exist.", false);
 pub(super) const NO_SUCH_KEY: StorageError =
     StorageError::new("NoSuchKey", "The specified object does not exist.", false);
-pub(super) const ACCESS_DENIED: StorageError =
+pub(crate) const ACCESS_DENIED: StorageError =
     StorageError::new("AccessDenied", "Access to the bucket was denied.", false);
 pub(super) const INVALID_BUCKET: StorageError =
     StorageError::new("InvalidBucketName", "The specified bucket is not valid.", false);
@@ -61,7 +61,7 @@ pub(super) const TOO_LARGE: StorageError =
     StorageError::new("EntityTooLarge", "The object exceeds the maximum size.", false);
 pub(super) const TOO_MANY: StorageError =
     StorageError::new("InvalidArgument", "There are too many objects with this prefix.", false);
-pub(super) const TIMEOUT: StorageError =
+pub(crate) const TIMEOUT: StorageError =
     StorageError::new("RequestTimeout", "The storage did not answer in time.", true);
 pub(super) const UNREACHABLE: StorageError =
     StorageError::new("ConnectionError", "The storage cannot be reached.", true);

@@ -11,6 +11,7 @@ mod settings;
 mod tests;
 
 pub use error::StorageError;
+pub(crate) use error::{ACCESS_DENIED, TIMEOUT};
 pub use settings::{SettingsError, StorageSettings};
 
 use bytes::Bytes;
@@ -160,6 +161,14 @@ impl Storage {
                 self.blocking(move || folder.check(&bucket)).await
             }
             Place::S3(s3) => s3.check(bucket).await,
+        }
+    }
+
+    /// How long an object of `bytes` may take to be stored.
+    pub fn timeout(&self, bucket: &str, bytes: u64) -> Duration {
+        match self.place(bucket) {
+            Place::Folder(_) => BLOCKING_TIMEOUT,
+            Place::S3(s3) => s3.timeout(bytes),
         }
     }
 

@@ -43,8 +43,8 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    fn of(self, bytes: usize) -> Duration {
-        self.request + Duration::from_secs(bytes as u64 / self.rate.max(1))
+    fn of(self, bytes: u64) -> Duration {
+        self.request + Duration::from_secs(bytes / self.rate.max(1))
     }
 }
 
@@ -106,6 +106,11 @@ impl S3 {
         self.settings.endpoint.as_ref().map(|Endpoint(url)| url.as_str())
     }
 
+    /// How long a request with a body may take.
+    pub(super) fn timeout(&self, bytes: u64) -> Duration {
+        self.timeouts.of(bytes)
+    }
+
     /// The name of a bucket in the store.
     pub(super) fn bucket<'a>(&'a self, bucket: &'a str) -> &'a str {
         self.settings.bucket.as_deref().unwrap_or(bucket)
@@ -118,7 +123,7 @@ impl S3 {
         headers: super::Headers<'_>,
         body: Bytes,
     ) -> Result<(), StorageError> {
-        let limit = self.timeouts.of(body.len());
+        let limit = self.timeout(body.len() as u64);
         let mut request = self
             .client
             .put_object()
@@ -160,7 +165,7 @@ impl S3 {
             }
             Ok(())
         };
-        within(self.timeouts.of(length), Box::pin(read)).await??;
+        within(self.timeout(length as u64), Box::pin(read)).await??;
         Ok(bytes.freeze())
     }
 

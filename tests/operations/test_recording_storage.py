@@ -1,38 +1,12 @@
 """Recordings on S3 that hangs: nothing else notices, and nothing is lost."""
 
-import json
-import subprocess
 import time
 
 import pytest
 
+from joining import JoinProcess
 from record import eventually
 from s3_server import CREDENTIALS, S3Server
-from server import binary, environment
-
-
-class Participant:
-    """`greenroom join` as a process, which prints statistics each second."""
-
-    def __init__(self, token, *arguments):
-        command = [binary("GREENROOM_BIN"), "join", "--token", "-", "--output", "json", *arguments]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, env=environment(), **pipes)
-        self.process.stdin.write(token)
-        self.process.stdin.close()
-
-    def received_frames(self, count):
-        """The frames received so far, by the next `count` lines of statistics of a subscription."""
-        frames = []
-        while len(frames) < count:
-            line = json.loads(self.process.stdout.readline())
-            connections = [one for one in line.get("connections", []) if one["direction"] == "subscribe"]
-            frames += [one["figures"]["received"]["frames"] for one in connections[:1]]
-        return frames
-
-    def leave(self):
-        self.process.terminate()
-        self.process.wait(30)
 
 
 @pytest.fixture
@@ -60,8 +34,8 @@ def test_while_s3_hangs_media_and_api_go_on_and_everything_is_stored_later(s3, s
     tenant, arn = stage
     s3.works.clear()
     sender, viewer = tenant.token(arn), tenant.token(arn)
-    publisher = Participant(sender["token"], "--publish", "test-pattern")
-    subscriber = Participant(viewer["token"], "--subscribe", "all")
+    publisher = JoinProcess(sender["token"], "--publish", "test-pattern")
+    subscriber = JoinProcess(viewer["token"], "--subscribe", "all")
     try:
         frames = subscriber.received_frames(8)
         assert frames[-1] - frames[1] >= 25 * 6, frames
@@ -97,7 +71,7 @@ def test_a_bucket_that_is_missing_fails_the_start_of_the_recording_only(server):
     recording = {"storageConfigurationArn": storage}
     arn = tenant.ivs.create_stage(autoParticipantRecordingConfiguration=recording)["stage"]["arn"]
     sender = tenant.token(arn)
-    publisher = Participant(sender["token"], "--publish", "test-pattern")
+    publisher = JoinProcess(sender["token"], "--publish", "test-pattern")
     try:
 
         def failed():

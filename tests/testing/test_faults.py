@@ -395,7 +395,7 @@ def test_invalid_rules_are_refused_with_the_member(control):
         ({"effect": {"status": 42}}, "effect.status"),
         ({"effect": {"latency": {}}}, "effect.latency"),
         ({"effect": {"disconnect": "never"}}, "never"),
-        ({"effect": {"storage": "refuse"}}, "effect.storage: faults of the storage are not supported"),
+        ({"effect": {"storage": "refuse"}, "match": {"resource": "arn:*"}}, "match.resource"),
         ({"effect": {"truncate": {"bytes": 1}}, "match": {"operation": "GetStages"}}, "match.operation"),
         ({"effect": {"truncate": {"bytes": 1}}, "match": {"share": 2}}, "match.share"),
         ({"effect": {"truncate": {"bytes": 1}}, "durationSeconds": 0}, "durationSeconds"),

@@ -12,6 +12,8 @@ export interface Match {
   share?: number;
   /** The name of an event target. */
   target?: string;
+  /** The name of a bucket. */
+  bucket?: string;
 }
 
 /** The effect of a fault. */
@@ -32,7 +34,9 @@ export type Effect =
   | { closeWebSocket: { code?: number } }
   | { media: { freeze: true } | { loss: number } | { delayMilliseconds: number } }
   | { closeConnection: Record<string, never> }
-  | { target: "refuse" | "hang" };
+  | { target: "refuse" | "hang" }
+  /** Uploads of recordings fail, to the bucket of the match. */
+  | { storage: "refuse" | "hang" };
 
 /** The limits of a fault. It is removed after `durationSeconds`, by default an hour. */
 export interface Limits {

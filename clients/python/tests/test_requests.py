@@ -179,6 +179,7 @@ def test_a_scenario_as_python_is_its_text(fake, client):
         ({"media": {"loss": 0.1}}, {"media": {"loss": 0.1}}),
         ({"close_connection": True}, {"closeConnection": {}}),
         ({"event_target": "hang"}, {"target": "hang"}),
+        ({"storage": "refuse"}, {"storage": "refuse"}),
     ],
 )
 def test_a_fault_has_one_effect(fake, client, effect, document):
@@ -186,6 +187,14 @@ def test_a_fault_has_one_effect(fake, client, effect, document):
     with client.fault("CreateStage", count=1, share=0.5, **effect):
         assert fake.last.json == {"match": {"operation": "CreateStage", "share": 0.5}, "effect": document, "count": 1}
     assert (fake.last.method, fake.last.path) == ("DELETE", "/_greenroom/test/faults/f1")
+
+
+def test_a_fault_names_a_target_or_a_bucket(fake, client):
+    fake.answer({"id": "f1", "matched": 0})
+    client.fault(target="hook", event_target="refuse")
+    assert fake.last.json == {"match": {"target": "hook"}, "effect": {"target": "refuse"}}
+    client.fault(bucket="films", storage="hang")
+    assert fake.last.json == {"match": {"bucket": "films"}, "effect": {"storage": "hang"}}
 
 
 def test_how_often_a_fault_was_applied_is_read_from_the_server(fake, client):

@@ -3,7 +3,7 @@
 use crate::clock::{Clock, Timestamp};
 use crate::domain::admission::{SignalingError, VerifiedToken};
 use crate::domain::faults::{
-    Applied, DeliveryFault, Effect, EffectKind, FaultRules, NewRule, Rule, Subject, TooManyRules,
+    Applied, DeliveryFault, Effect, EffectKind, FaultRules, NewRule, Rule, StorageFault, Subject, TooManyRules,
 };
 use crate::metrics::Metrics;
 use crate::model::arn::{ResourceKind, Scope};
@@ -89,6 +89,22 @@ impl Faults {
         self.lock().is_live(id, self.now())
     }
 
+    /// Waits until a rule is removed or expires, for `most` at most.
+    pub async fn ended(&self, id: &str, most: Duration) {
+        let mut changes = self.changes();
+        let ended = async {
+            while self.is_live(id) {
+                tokio::select! {
+                    // The sender is `self`.
+                    _ = changes.changed() => {}
+                    () = self.expired(most) => {}
+                }
+            }
+        };
+        // That the time is over is what the caller asked for.
+        let _ = tokio::time::timeout(most, ended).await;
+    }
+
     /// The faults of an API request.
     pub fn of_request(&self, subject: &Subject<'_>) -> RequestFaults {
         let applied = self.lock().apply_to_request(subject, self.now());
@@ -148,6 +164,17 @@ impl Faults {
         }
     }
 
+    /// The fault of the upload of an account's object to a bucket, with the id of its rule.
+    pub fn of_upload(&self, bucket: &str, scope: &Scope) -> Option<(String, StorageFault)> {
+        let subject = Subject { bucket: Some(bucket), ..Subject::of(scope) };
+        let applied = self.lock().apply_first(EffectKind::Storage, &subject, self.now())?;
+        self.record(&applied, &subject);
+        match applied.effect {
+            Effect::Storage(fault) => Some((applied.id, fault)),
+            _ => None,
+        }
+    }
+
     fn record(&self, applied: &Applied, subject: &Subject<'_>) {
         let effect = applied.effect.name();
         self.metrics.faults.injected(effect);
@@ -159,6 +186,7 @@ impl Faults {
             operation = subject.operation,
             participant.id = subject.participants.first(),
             target_name = subject.target,
+            bucket = subject.bucket,
             delay_ms = (!applied.delay.is_zero()).then_some(applied.delay.as_millis()),
             "fault injected"
         );
@@ -228,5 +256,37 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         assert!(!faults.is_live("a") && faults.find(None, "a", |_| ()).is_none());
         assert_eq!(faults.remove(None, None), 0);
+    }
+
+    #[test]
+    fn faults_of_uploads_are_of_an_account_and_a_bucket() {
+        let faults = faults(&Clock::manual(Timestamp(0)));
+        let criteria = Criteria { bucket: Some("films".into()), ..Criteria::default() };
+        let refuse = rule("a", Effect::Storage(StorageFault::Refuse), Timestamp(9));
+        faults.add(NewRule { scope: Some(scope()), criteria, count: Some(1), ..refuse }).unwrap();
+        let other = Scope { account: "2".to_owned(), ..scope() };
+        assert_eq!(faults.of_upload("films", &other), None);
+        assert_eq!(faults.of_upload("clips", &scope()), None);
+        assert_eq!(faults.of_delivery("films", &scope()), None);
+        assert_eq!(faults.of_upload("films", &scope()), Some(("a".to_owned(), StorageFault::Refuse)));
+        assert_eq!(faults.of_upload("films", &scope()), None, "it is used up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_a_rule_ends_with_the_rule_or_the_time() {
+        let faults = Arc::new(faults(&Clock::manual(Timestamp(0))));
+        faults.add(rule("a", Effect::Storage(StorageFault::Hang), Timestamp(60_000))).unwrap();
+        let begun = tokio::time::Instant::now();
+        faults.ended("a", Duration::from_secs(15)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(15));
+        let waiting = tokio::spawn({
+            let faults = faults.clone();
+            async move { faults.ended("a", Duration::from_secs(15)).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(faults.remove(None, Some("a")), 1);
+        waiting.await.unwrap();
+        faults.ended("a", Duration::from_secs(15)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(15));
     }
 }

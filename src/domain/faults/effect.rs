@@ -30,6 +30,8 @@ pub enum Effect {
     CloseConnection,
     /// The delivery of events to a target fails.
     Delivery(DeliveryFault),
+    /// The upload of an object of a recording fails.
+    Storage(StorageFault),
 }
 
 /// What effects are on.
@@ -47,6 +49,8 @@ pub enum EffectKind {
     Connection,
     /// Deliveries to event targets.
     Delivery,
+    /// Uploads of recordings.
+    Storage,
 }
 
 /// An exception by its name: one of the AWS model, or of the protocol.
@@ -71,6 +75,15 @@ pub enum DeliveryFault {
     /// At once, as if the target had answered 503.
     Refuse,
     /// At the timeout of the target.
+    Hang,
+}
+
+/// How the upload of an object fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageFault {
+    /// At once, as if the storage had answered `AccessDenied`.
+    Refuse,
+    /// At the timeout of the storage, or when the rule ends.
     Hang,
 }
 
@@ -128,6 +141,7 @@ impl Effect {
             Effect::Media(_) => EffectKind::Media,
             Effect::CloseConnection => EffectKind::Connection,
             Effect::Delivery(_) => EffectKind::Delivery,
+            Effect::Storage(_) => EffectKind::Storage,
         }
     }
 
@@ -145,6 +159,7 @@ impl Effect {
             Effect::Media(_) => "media",
             Effect::CloseConnection => "closeConnection",
             Effect::Delivery(_) => "target",
+            Effect::Storage(_) => "storage",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Fault rules of the test API: which requests, participants and deliveries they match, and what happens to those.
+//! Fault rules of the test API: which requests, participants, deliveries and uploads they match, and what happens to those.
 //!
 //! Sans-IO: the time is an argument, and each rule has a random source of its own, made from its seed.
 
@@ -8,7 +8,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{DeliveryFault, Effect, EffectKind, Exception, Impairment, Moment};
+pub use effect::{DeliveryFault, Effect, EffectKind, Exception, Impairment, Moment, StorageFault};
 pub use latency::{Latency, MAX_LATENCY};
 pub use rule::{Applied, Criteria, NewRule, ResourceFilter, Rule, Subject};
 

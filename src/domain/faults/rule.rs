@@ -35,6 +35,8 @@ pub struct Criteria {
     pub participant: Option<String>,
     /// Name of an event target.
     pub target: Option<String>,
+    /// Name of a bucket.
+    pub bucket: Option<String>,
     /// Share of subjects that match, 0 to 1; drawn from the rule's random source.
     pub share: Option<f64>,
 }
@@ -59,6 +61,8 @@ pub struct Subject<'a> {
     pub participants: &'a [&'a str],
     /// Name of the event target.
     pub target: Option<&'a str>,
+    /// Name of the bucket that is uploaded to.
+    pub bucket: Option<&'a str>,
 }
 
 /// A rule with its counters.
@@ -114,7 +118,15 @@ impl ResourceFilter {
 impl<'a> Subject<'a> {
     /// A subject of an account and region without further properties.
     pub fn of(scope: &'a Scope) -> Subject<'a> {
-        Subject { scope, operation: None, resources: &[], access_key: None, participants: &[], target: None }
+        Subject {
+            scope,
+            operation: None,
+            resources: &[],
+            access_key: None,
+            participants: &[],
+            target: None,
+            bucket: None,
+        }
     }
 }
 
@@ -131,6 +143,7 @@ impl Criteria {
             && self.participant.as_ref().is_none_or(participant)
             && is(&self.access_key, subject.access_key)
             && is(&self.target, subject.target)
+            && is(&self.bucket, subject.bucket)
     }
 }
 

@@ -4,6 +4,7 @@
 //! name has its number, its content type and its path. Numbers are the order of the objects. A file that begins with a dot is
 //! being written. `failed` marks a recording that has failed: its files are kept until the space is needed.
 
+use crate::model::arn::Scope;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,18 @@ const MAX_DESTINATION: u64 = 16 << 10;
 /// Where the objects of a recording belong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
+    /// Account and region of the recording.
+    pub account: String,
+    pub region: String,
     pub bucket: String,
     /// The prefix of the objects' keys, without a slash at the end.
     pub prefix: String,
+}
+
+impl Destination {
+    pub fn scope(&self) -> Scope {
+        Scope { account: self.account.clone(), region: self.region.clone() }
+    }
 }
 
 /// An object in the spool.

@@ -23,7 +23,12 @@ impl Drop for Temporary {
 }
 
 fn destination() -> Destination {
-    Destination { bucket: "bucket".into(), prefix: "st/s/p/2026-01-01T00-00-00Z".into() }
+    Destination {
+        account: "1".into(),
+        region: "r".into(),
+        bucket: "bucket".into(),
+        prefix: "st/s/p/2026-01-01T00-00-00Z".into(),
+    }
 }
 
 async fn write(spool: &Spool, recording: &str, number: u64, path: &str, contents: &'static str) -> String {

@@ -216,8 +216,8 @@ impl Driver {
     fn start_upload(&mut self, number: u64) {
         let Some(object) = self.pending.get(&number) else { return };
         let uploader = self.uploader.clone();
-        let Destination { bucket, prefix } = self.destination.clone();
-        let key = format!("{prefix}/{}", object.path);
+        let (destination, bytes) = (self.destination.clone(), object.bytes);
+        let key = format!("{}/{}", destination.prefix, object.path);
         let content_type = object.content_type.clone();
         let is_replaced = is_index(&object.path) || object.path == layout::LATEST_THUMBNAIL;
         let (folder, name) = (self.folder.clone(), object.name.clone());
@@ -226,6 +226,11 @@ impl Driver {
             None => Contents::File(folder.file(&name)),
         };
         self.tasks.spawn(async move {
+            // Without a permit: a fault of one account must not delay the uploads of others.
+            if let Err(error) = uploader.inject_fault(&destination, bytes).await {
+                return Done::Uploaded(number, Err(error));
+            }
+            let bucket = destination.bucket;
             let (node, of_bucket) = (uploader.permits.clone(), uploader.bucket_permits(&bucket));
             // The bucket's first: who waits for it must not hold one of the node's.
             let _permits = (of_bucket.acquire_owned().await, node.acquire_owned().await);

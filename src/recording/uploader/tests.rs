@@ -1,6 +1,7 @@
 //! Uploads to a server of S3 in this process, on a clock that the tests move.
 
 use super::*;
+use crate::domain::faults::{Criteria, Effect, NewRule};
 use crate::recording::spool::SpoolSettings;
 use crate::storage::fake_s3::{FakeS3, Mode};
 use greenroom_recording::layout;
@@ -31,7 +32,7 @@ impl Node {
 
     async fn uploader_with(&self, storage: Storage, limit: u64) -> Uploader {
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
-        Uploader::new(storage, self.spool(limit).await, clock, Ids::Random, metrics, RETRY)
+        Uploader::new(storage, self.spool(limit).await, clock, Ids::Random, metrics, None, RETRY)
     }
 
     async fn uploader(&self, server: &FakeS3) -> Uploader {
@@ -57,8 +58,12 @@ impl Drop for Node {
     }
 }
 
+fn of_account(account: &str, bucket: &str) -> Destination {
+    Destination { account: account.into(), region: "r".into(), bucket: bucket.into(), prefix: PREFIX.into() }
+}
+
 fn to(bucket: &str) -> Destination {
-    Destination { bucket: bucket.into(), prefix: PREFIX.into() }
+    of_account("1", bucket)
 }
 
 fn segment(number: u32) -> Object {
@@ -232,7 +237,7 @@ async fn what_a_former_process_left_is_uploaded_first() {
     let before = server.puts().len();
     let clock = node.clock.clone();
     let storage = server.storage().await;
-    let uploader = Uploader::new(storage, spool, clock, Ids::Random, node.metrics.clone(), RETRY);
+    let uploader = Uploader::new(storage, spool, clock, Ids::Random, node.metrics.clone(), None, RETRY);
     let upload = uploader.open("rec", to("bucket"), true).unwrap();
     upload.add(playlist(4)).unwrap();
     upload.finish().await.unwrap();
@@ -272,6 +277,78 @@ async fn a_bucket_that_hangs_does_not_delay_others() {
     upload.drained().await.unwrap();
     let hanging = server.puts().iter().filter(|put| put.starts_with("/hanging/")).count();
     assert_eq!(hanging, MAX_UPLOADS_PER_BUCKET);
+}
+
+/// Controls with a fault of uploads of the account 1, under the id `fault`.
+fn controls_with(node: &Node, fault: StorageFault) -> Arc<TestControls> {
+    let controls = TestControls::new(node.metrics.clone());
+    let rule = NewRule {
+        id: "fault".into(),
+        scope: Some(to("bucket").scope()),
+        criteria: Criteria { bucket: Some("bucket".into()), ..Criteria::default() },
+        effect: Effect::Storage(fault),
+        skip: 0,
+        count: None,
+        expires_at: controls.faults.now().plus(Duration::from_secs(3600)),
+        seed: 1,
+        source: serde_json::Value::Null,
+    };
+    controls.faults.add(rule).unwrap();
+    Arc::new(controls)
+}
+
+async fn uploader_with_fault(node: &Node, server: &FakeS3, controls: Arc<TestControls>) -> Uploader {
+    let (storage, spool) = (server.storage().await, node.spool(64 << 20).await);
+    let (clock, metrics) = (node.clock.clone(), node.metrics.clone());
+    Uploader::new(storage, spool, clock, Ids::Random, metrics, Some(controls), RETRY)
+}
+
+#[tokio::test]
+async fn a_fault_refuses_the_uploads_of_one_account() {
+    let (node, server) = (Node::new("fault-refuse"), FakeS3::start().await);
+    let controls = controls_with(&node, StorageFault::Refuse);
+    let uploader = uploader_with_fault(&node, &server, controls).await;
+    let refused = uploader.open("refused", to("bucket"), false).unwrap();
+    refused.add(segment(0)).unwrap();
+    assert_eq!(refused.first_confirmed().await.unwrap_err().code, "AccessDenied");
+    for (recording, destination) in [("other-account", of_account("2", "bucket")), ("other-bucket", to("another"))] {
+        let upload = uploader.open(recording, destination, false).unwrap();
+        upload.add(segment(0)).unwrap();
+        upload.drained().await.unwrap();
+    }
+    assert_eq!(server.puts().len(), 2);
+    assert!(node.has_metric("greenroom_faults_injected_total{effect=\"storage\"} 1"));
+}
+
+#[tokio::test]
+async fn uploads_that_a_fault_lets_hang_hold_no_permit_and_are_repeated_after_it() {
+    let (node, server) = (Node::new("fault-hang"), FakeS3::start().await);
+    let controls = controls_with(&node, StorageFault::Hang);
+    let uploader = uploader_with_fault(&node, &server, controls.clone()).await;
+    let hanging: Vec<_> = (0..20)
+        .map(|recording| {
+            let upload = uploader.open(&format!("rec-{recording}"), to("bucket"), false).unwrap();
+            (0..4).for_each(|number| upload.add(segment(number)).unwrap());
+            upload
+        })
+        .collect();
+    let of_rule = || controls.faults.find(None, "fault", |rule| rule.applied).unwrap();
+    while of_rule() < 80 {
+        tokio::task::yield_now().await;
+    }
+    let upload = uploader.open("other", of_account("2", "bucket"), false).unwrap();
+    upload.add(segment(0)).unwrap();
+    upload.drained().await.unwrap();
+    assert_eq!(server.puts().len(), 1);
+    controls.faults.remove(None, Some("fault"));
+    for upload in &hanging {
+        has_failed(upload, 1).await;
+        assert_eq!(upload.status().failing.unwrap().code, "RequestTimeout");
+    }
+    for upload in &hanging {
+        finished(&node, upload).await;
+    }
+    assert_eq!(server.puts().len(), 81);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ struct MatchBody {
     access_key_id: Option<String>,
     participant_id: Option<String>,
     target: Option<String>,
+    bucket: Option<String>,
     share: Option<f64>,
 }
 
@@ -80,12 +81,14 @@ impl MatchBody {
     fn parse(self, effect: &Effect) -> Result<Criteria, Fault> {
         let kind = effect.kind();
         let (is_of_requests, is_of_deliveries) = (kind == EffectKind::Request, kind == EffectKind::Delivery);
+        let is_of_clients = is_of_requests || kind.is_of_participants();
         for (member, given, applies) in [
             ("operation", self.operation.is_some(), is_of_requests),
             ("accessKeyId", self.access_key_id.is_some(), is_of_requests),
-            ("resource", self.resource.is_some(), !is_of_deliveries),
-            ("participantId", self.participant_id.is_some(), !is_of_deliveries),
+            ("resource", self.resource.is_some(), is_of_clients),
+            ("participantId", self.participant_id.is_some(), is_of_clients),
             ("target", self.target.is_some(), is_of_deliveries),
+            ("bucket", self.bucket.is_some(), kind == EffectKind::Storage),
         ] {
             if given && !applies {
                 return invalid(format!("match.{member}: cannot be used with effect.{}", effect.name()));
@@ -103,6 +106,7 @@ impl MatchBody {
             access_key: self.access_key_id,
             participant: self.participant_id,
             target: self.target,
+            bucket: self.bucket,
             share: self.share,
         })
     }
@@ -128,7 +132,7 @@ fn operations(names: OneOrMany) -> Result<Vec<String>, Fault> {
 mod tests {
     use super::*;
     use crate::domain::admission::SignalingErrorCode;
-    use crate::domain::faults::{DeliveryFault, Exception, Impairment, Latency, Moment};
+    use crate::domain::faults::{DeliveryFault, Exception, Impairment, Latency, Moment, StorageFault};
     use crate::model::fault::{FaultKind, RejectionKind};
     use serde_json::json;
 
@@ -177,6 +181,7 @@ mod tests {
                 Effect::Media(Impairment { loss: 0.1, delay: milliseconds(200), ..media }),
             ),
             (json!({"closeConnection": {}}), Effect::CloseConnection),
+            (json!({"storage": "refuse"}), Effect::Storage(StorageFault::Refuse)),
         ] {
             assert_eq!(rule(&json!({"effect": effect})).map(|rule| rule.effect), Ok(expected), "{effect}");
         }
@@ -184,6 +189,11 @@ mod tests {
         assert_eq!(
             (hang.effect, hang.criteria.target.as_deref()),
             (Effect::Delivery(DeliveryFault::Hang), Some("hook"))
+        );
+        let hang = rule(&json!({"match": {"bucket": "films"}, "effect": {"storage": "hang"}})).unwrap();
+        assert_eq!(
+            (hang.effect, hang.criteria.bucket.as_deref()),
+            (Effect::Storage(StorageFault::Hang), Some("films"))
         );
     }
 
@@ -202,6 +212,7 @@ mod tests {
             access_key: Some("k".into()),
             participant: Some("p".into()),
             target: None,
+            bucket: None,
             share: Some(0.5),
         };
         assert_eq!(full.criteria, expected);
@@ -252,13 +263,18 @@ mod tests {
             (effect(json!({"media": {"loss": 1.5}})), "effect.media.loss: "),
             (effect(json!({"media": {"delayMilliseconds": 5001}})), "effect.media.delayMilliseconds: "),
             (effect(json!({"target": "refuse"})), "match.target: "),
-            (effect(json!({"storage": "refuse"})), "effect.storage: faults of the storage are not supported"),
+            (effect(json!({"storage": "wait"})), "unknown variant `wait`"),
             (with("count", json!(0)), "count: "),
             (with("durationSeconds", json!(0.5)), "durationSeconds: must be from 1 to 86400"),
             (with("durationSeconds", json!(86_401)), "durationSeconds: "),
             (with("unknown", json!(1)), "unknown field `unknown`"),
             (with("match", json!({"share": -0.1})), "match.share: "),
             (with("match", json!({"target": "hook"})), "match.target: cannot be used with effect.closeConnection"),
+            (with("match", json!({"bucket": "films"})), "match.bucket: cannot be used with effect.closeConnection"),
+            (
+                json!({"match": {"participantId": "p"}, "effect": {"storage": "hang"}}),
+                "match.participantId: cannot be used with effect.storage",
+            ),
             (with("match", json!({"accessKeyId": "k"})), "match.accessKeyId: cannot be used"),
             (with("match", json!({"operation": 1})), "match.operation must be a name"),
         ] {

@@ -2,11 +2,11 @@
 
 use super::body::invalid;
 use crate::domain::admission::SignalingErrorCode;
-use crate::domain::faults::{DeliveryFault, Effect, Exception, Impairment, Latency, MAX_LATENCY, Moment};
+use crate::domain::faults::{DeliveryFault, Effect, Exception, Impairment, Latency, MAX_LATENCY, Moment, StorageFault};
 use crate::model::fault::Fault;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use axum::http::{HeaderName, HeaderValue};
-use serde::de::{Error as _, IgnoredAny};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const MAX_MEDIA_DELAY: Duration = Duration::from_secs(5);
 /// The effects, one of which a rule has.
 const EFFECTS: &str = "exception, status, throttle, latency, disconnect, truncate, refuseToken, closeWebSocket, media, \
-                       closeConnection, target";
+                       closeConnection, target, storage";
 
 /// An effect. Its JSON has the member that names it, and those that belong to that one.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ pub enum NamedEffect {
     CloseWebSocket { code: Option<u16> },
     Media(MediaBody),
     CloseConnection {},
-    Target(TargetBody),
-    Storage(IgnoredAny),
+    Target(RefuseOrHang),
+    Storage(RefuseOrHang),
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,7 +91,7 @@ pub struct MediaBody {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum TargetBody {
+pub enum RefuseOrHang {
     Refuse,
     Hang,
 }
@@ -175,13 +175,10 @@ impl NamedEffect {
             }
             NamedEffect::Media(media) => Effect::Media(media.parse()?),
             NamedEffect::CloseConnection {} => Effect::CloseConnection,
-            NamedEffect::Target(TargetBody::Refuse) => Effect::Delivery(DeliveryFault::Refuse),
-            NamedEffect::Target(TargetBody::Hang) => Effect::Delivery(DeliveryFault::Hang),
-            NamedEffect::Storage(_) => {
-                return invalid(
-                    "effect.storage: faults of the storage are not supported; use a server that fails as --s3-endpoint",
-                );
-            }
+            NamedEffect::Target(RefuseOrHang::Refuse) => Effect::Delivery(DeliveryFault::Refuse),
+            NamedEffect::Target(RefuseOrHang::Hang) => Effect::Delivery(DeliveryFault::Hang),
+            NamedEffect::Storage(RefuseOrHang::Refuse) => Effect::Storage(StorageFault::Refuse),
+            NamedEffect::Storage(RefuseOrHang::Hang) => Effect::Storage(StorageFault::Hang),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `/faults`: rules that make requests, participants and deliveries fail.
+//! `/faults`: rules that make requests, participants, deliveries and uploads fail.
 
 mod body;
 mod effect;
@@ -21,7 +21,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         method: Method::POST,
         path: "/faults",
         name: "TestCreateFault",
-        summary: "Adds a rule that makes matching requests, participants or deliveries fail, until it expires.",
+        summary: "Adds a rule that makes matching requests, participants, deliveries or uploads fail, until it expires.",
         query: &[],
         request: Some(schema::request),
         response: schema::rule,

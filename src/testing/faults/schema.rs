@@ -58,6 +58,7 @@ fn criteria() -> Value {
             "accessKeyId": text,
             "participantId": text,
             "target": {"type": "string", "description": "Name of an event target"},
+            "bucket": {"type": "string", "description": "Name of a bucket"},
             "share": {"type": "number", "minimum": 0, "maximum": 1},
         }),
         &[],
@@ -96,5 +97,6 @@ fn effect() -> Value {
         one("media", media),
         one("closeConnection", object(json!({}), &[])),
         one("target", json!({"enum": ["refuse", "hang"]})),
+        one("storage", json!({"enum": ["refuse", "hang"]})),
     ]})
 }

@@ -147,6 +147,7 @@ class Greenroom:
         participant: Participant | str | None = None,
         share: float | None = None,
         target: str | None = None,
+        bucket: str | None = None,
         count: int | None = None,
         skip: int | None = None,
         duration: int | None = None,
@@ -157,7 +158,7 @@ class Greenroom:
 
         with greenroom.fault("CreateStage", throttle=2, count=1): …
         """
-        match = match_of(operation, resource, access_key_id, participant, share, target)
+        match = match_of(operation, resource, access_key_id, participant, share, target, bucket)
         return self.faults.add(match, effect_of(effect), count=count, skip=skip, duration=duration, seed=seed)
 
     # Journal

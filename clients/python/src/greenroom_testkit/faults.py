@@ -1,4 +1,4 @@
-"""Faults: rules that make matching requests, participants or event targets fail."""
+"""Faults: rules that make matching requests, participants, event targets or uploads of recordings fail."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Effect(TypedDict, total=False):
     media: Json | None
     close_connection: bool
     event_target: Literal["refuse", "hang"] | None
+    storage: Literal["refuse", "hang"] | None
 
 
 class Fault:
@@ -105,6 +106,7 @@ def match_of(
     participant: Participant | str | None,
     share: float | None,
     target: str | None,
+    bucket: str | None,
 ) -> Json:
     """The member `match` of a rule."""
     return without_none(
@@ -115,6 +117,7 @@ def match_of(
             "participantId": None if participant is None else id_of(participant),
             "share": share,
             "target": target,
+            "bucket": bucket,
         }
     )
 
@@ -145,6 +148,8 @@ def effect_of(given: Effect) -> Json:
         effects["close_connection"] = {"closeConnection": {}}
     if (event_target := given.get("event_target")) is not None:
         effects["event_target"] = {"target": event_target}
+    if (storage := given.get("storage")) is not None:
+        effects["storage"] = {"storage": storage}
     if len(effects) != 1:
         raise ValueError(f"a fault has exactly one effect, and this one has {sorted(effects) or 'none'}")
     return next(iter(effects.values()))
