@@ -151,7 +151,7 @@ impl Server {
         let signaling_settings = media::signaling_settings(&args.participants);
         let storage = Box::pin(Storage::open(storage)).await?;
         let recordings = Box::pin(recording::open(&args, storage.clone(), address.port(), &app)).await?;
-        let (connections, maintenance) = media::start(&args, public_ips, media_sockets, &app, recordings)?;
+        let (connections, maintenance) = media::start(&args, public_ips, media_sockets, &app, recordings.clone())?;
         nodes::start(&app).await.map_err(|fault| match app.db().health().disk_failure() {
             Some(cause) => ServerError::Unwritable(cause),
             None => ServerError::Node(fault),
@@ -171,7 +171,7 @@ impl Server {
         let metrics_http = metrics_socket.map(|socket| metrics::server(socket, app.clone(), http_settings.clone()));
         let test_settings = TestSettings::new(args.testing.test_api, &args.account, &args.region);
         let testing = test_settings.map(|settings| {
-            let hooks = testing::hooks(&connections, events.settling());
+            let hooks = testing::hooks(&connections, recordings, events.settling());
             TestState::new(app.clone(), api.clone(), limits.clone(), settings, hooks)
         });
         let routes = Routes {

@@ -16,9 +16,15 @@ struct Stuck {
     now: Timestamp,
 }
 
-/// When the next session ends, reconnect window runs out or composition has an event. It may be past.
+/// When the next session ends, reconnect window of a participant or a recording runs out, or composition has an event. It
+/// may be past, but for recordings: those end when their storage has everything.
 pub async fn next(app: &Arc<App>) -> Result<Option<Timestamp>, Fault> {
-    retry(|| async { Ok(app.db.read().await?.next_due().await?.map(Timestamp)) }).await
+    retry(|| async {
+        let mut conn = app.db.read().await?;
+        let recording = conn.next_recording_end(app.clock.now().0).await?;
+        Ok(conn.next_due().await?.into_iter().chain(recording).min().map(Timestamp))
+    })
+    .await
 }
 
 /// Does all that is due now. Returns whether anything was.

@@ -134,6 +134,12 @@ impl Recording {
         self.ended_at.is_some()
     }
 
+    /// Whether no publication can continue this recording any more. Without a window, none can from the end of the publication
+    /// on.
+    pub fn is_window_over(&self, at: Timestamp) -> bool {
+        self.resume_until.is_none_or(|until| at > until) || self.resume_until == self.unpublished_at
+    }
+
     /// Whether a publication that starts at `at` continues this recording: within the reconnect window, with the same
     /// storage configuration, and where everything of the former publications is within reach of the new one's node.
     pub fn can_resume(&self, plan: &RecordingPlan, at: Timestamp) -> bool {
@@ -312,6 +318,8 @@ mod tests {
         let at = |seconds: i64| Timestamp(NOW.0 + seconds * 1000);
         assert!(stopped(10).can_resume(&plan(10, "n"), at(10)));
         assert!(!stopped(10).can_resume(&plan(10, "n"), at(11)), "too late");
+        assert!(!stopped(10).is_window_over(at(10)) && stopped(10).is_window_over(Timestamp(at(10).0 + 1)));
+        assert!(stopped(0).is_window_over(NOW));
         assert!(!stopped(0).can_resume(&plan(10, "n"), NOW), "it had no window");
         assert!(!stopped(10).can_resume(&plan(0, "n"), NOW), "the configuration has no window any more");
         assert!(!recording(10).can_resume(&plan(10, "n"), NOW), "the former publication has not ended");

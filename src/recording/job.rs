@@ -346,8 +346,7 @@ impl Job {
         if recording.started_at.is_none() && !self.has_written && self.find_start(recording, &upload).await? {
             return Ok(Step::Again);
         }
-        let is_over = recording.resume_until.is_none_or(|until| self.shared.app.clock().now() > until);
-        if is_over || recording.resume_until == recording.unpublished_at {
+        if recording.is_window_over(self.shared.app.clock().now()) {
             self.end(recording, &upload).await?;
             return Ok(Step::Again);
         }

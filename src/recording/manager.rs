@@ -28,6 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// How often recordings of deleted stages are forgotten.
 const TRIM_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long [`Recordings::end_due`] waits: the storage of a recording may hang.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long what a publisher has sent is kept after its end, for a recording whose start is being written.
 const TAP_LIFETIME: Duration = Duration::from_secs(10);
 
@@ -46,12 +48,21 @@ pub(super) struct Shared {
     pub stopping: CancellationToken,
     /// Publishing connections of this node, by id.
     publishers: Mutex<HashMap<String, Publisher>>,
-    jobs: Mutex<HashMap<JobKey, watch::Sender<Option<Recording>>>>,
+    jobs: Mutex<HashMap<JobKey, JobHandle>>,
     tasks: TaskTracker,
 }
 
 /// Account, region and id.
 type JobKey = (String, String, String);
+
+/// A job that runs.
+#[derive(Debug)]
+struct JobHandle {
+    /// Tells it what the store has; closed once it has ended.
+    changes: watch::Sender<Option<Recording>>,
+    /// Whether its end was awaited in vain.
+    is_overdue: bool,
+}
 
 #[derive(Debug)]
 struct Publisher {
@@ -140,6 +151,37 @@ impl Recordings {
         }
     }
 
+    /// Completes the recordings of this node whose reconnect window is over by the clock, and waits until they have ended; for
+    /// each once, and for a limited time.
+    pub async fn end_due(&self) {
+        let shared = &self.0;
+        if shared.is_idle() {
+            return;
+        }
+        let due = match shared.wake_due().await {
+            Ok(due) => due,
+            Err(fault) => return log_failure(&fault, "recordings not read"),
+        };
+        let ended = async {
+            for (_, changes) in &due {
+                changes.closed().await;
+            }
+        };
+        if tokio::time::timeout(END_TIMEOUT, ended).await.is_err() {
+            for (key, _) in due.iter().filter(|(_, changes)| !changes.is_closed()) {
+                if let Some(job) = lock(&shared.jobs).get_mut(key) {
+                    job.is_overdue = true;
+                }
+                tracing::warn!(
+                    recording.id = key.2,
+                    account = key.0,
+                    reason = "timeout",
+                    "end of a recording not awaited"
+                );
+            }
+        }
+    }
+
     /// Completes the recordings within `grace`, at the end of the server. What is not uploaded by then stays in the spool, and
     /// is completed by the next start or by another node.
     pub async fn stop(&self, grace: Duration) {
@@ -216,12 +258,28 @@ impl Shared {
 
     fn start_job(self: &Arc<Self>, key: JobKey, scope: crate::model::arn::Scope, recording: Recording) {
         let (changes, changed) = watch::channel(Some(recording.clone()));
-        lock(&self.jobs).insert(key.clone(), changes);
+        lock(&self.jobs).insert(key.clone(), JobHandle { changes, is_overdue: false });
         let shared = self.clone();
         self.tasks.spawn(async move {
             let _ended = JobGuard(&shared, key);
             job::run(shared.clone(), scope, recording.id, changed).await;
         });
+    }
+
+    /// Lets the jobs of recordings whose reconnect window is over look at the clock. Returns those whose end can be awaited.
+    async fn wake_due(&self) -> Result<Vec<(JobKey, watch::Sender<Option<Recording>>)>, Fault> {
+        let open = recordings::open(&self.app).await?;
+        let (now, jobs, mut due) = (self.app.clock().now(), lock(&self.jobs), Vec::new());
+        for OpenRecording { scope, recording, .. } in open {
+            if recording.state != ParticipantRecordingState::Stopping || !recording.is_window_over(now) {
+                continue;
+            }
+            let key = (scope.account, scope.region, recording.id);
+            let Some(job) = jobs.get(&key).filter(|job| !job.is_overdue) else { continue };
+            job.changes.send_modify(|_| ());
+            due.push((key, job.changes.clone()));
+        }
+        Ok(due)
     }
 
     /// Tells jobs what has changed.
@@ -230,7 +288,7 @@ impl Shared {
             .iter()
             .map(|open| ((open.scope.account.as_str(), open.scope.region.as_str(), open.recording.id.as_str()), open))
             .collect();
-        for ((account, region, id), changes) in lock(&self.jobs).iter() {
+        for ((account, region, id), JobHandle { changes, .. }) in lock(&self.jobs).iter() {
             let now = by_key.get(&(account.as_str(), region.as_str(), id.as_str())).map(|open| &open.recording);
             changes.send_if_modified(|known| {
                 let is_new = known.as_ref() != now;

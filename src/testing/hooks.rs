@@ -12,6 +12,8 @@ pub type Hook<T> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = T> + Send>> + Sen
 pub struct Hooks {
     /// Ends the media streams that have their maximum duration, and waits until that is in the store.
     pub end_old_streams: Hook<()>,
+    /// Completes the recordings of this node whose reconnect window is over, and waits until they have ended.
+    pub end_recordings: Hook<()>,
     /// When the next media stream has its maximum duration, by the service's clock.
     pub next_stream_end: Box<dyn Fn() -> Option<Timestamp> + Send + Sync>,
     /// Waits until every event target has been sent what is due. Returns the time of the next attempt.

@@ -82,6 +82,7 @@ impl<'a> Travel<'a> {
             participants::reconcile(self.state).await?;
             due::run(app).await?;
         }
+        (hooks.end_recordings)().await;
         outbox::relay(app).await?;
         let delivery = (hooks.deliver)().await?;
         let streams = [(hooks.next_stream_end)(), participants::next_stream_end(self.state)];

@@ -1,11 +1,12 @@
 //! What is due next.
 
+use super::recordings::recording;
 use super::{composition, connected_participant, other_scopes, replication, scope, stage};
 use crate::engines::Engine;
 use greenroom::domain::composition::Progress;
 use greenroom::domain::event::EventKind;
 use greenroom::model::replication::ReplicationState;
-use greenroom::store::{NEVER, OutboxRow, Parked, StageKey};
+use greenroom::store::{NEVER, OutboxRow, Parked, RecordingRow, StageKey};
 
 conformance! {
     the_next_due_time_is_the_earliest_of_every_kind_and_account(tx) {
@@ -31,6 +32,27 @@ conformance! {
         assert_eq!(counts, [0, 1, 2, 3]);
         tx.end_session(&other, "s", "st-1", 30).await.unwrap();
         assert_eq!((tx.next_due().await.unwrap(), tx.count_due(30).await.unwrap()), (Some(40), 0));
+    }
+
+    the_end_of_a_reconnect_window_of_a_recording_is_due_after_its_last_millisecond(tx) {
+        assert_eq!(tx.next_recording_end(0).await.unwrap(), None);
+        let stopped = |id: &str, unpublished_at, resume_until| RecordingRow {
+            unpublished_at: Some(unpublished_at),
+            resume_until: Some(resume_until),
+            ..recording(id, "p", 1)
+        };
+        for row in [
+            recording("publishing", "p", 1),
+            stopped("without-window", 60, 60),
+            RecordingRow { ended_at: Some(9), ..stopped("ended", 10, 15) },
+            stopped("first", 10, 20),
+            RecordingRow { account: other_scopes()[0].account.clone(), ..stopped("second", 10, 40) },
+        ] {
+            tx.insert_recording(&row).await.unwrap();
+        }
+        for (now, next) in [(0, Some(21)), (20, Some(21)), (21, Some(41)), (40, Some(41)), (41, None)] {
+            assert_eq!(tx.next_recording_end(now).await.unwrap(), next, "{now}");
+        }
     }
 
     the_next_delivery_of_a_target_is_later_than_now(tx) {
