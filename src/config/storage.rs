@@ -51,7 +51,8 @@ pub struct StorageArgs {
 pub struct SpoolArgs {
     /// Maximum size of the spool, such as 20GiB; when it is full, recordings fail (default: 10GiB or a tenth of the file system, whichever is smaller)
     ///
-    /// Recordings are written to the spool first, and deleted from it when the storage has confirmed them.
+    /// Recordings are written to the spool first, and deleted from it when the storage has confirmed them. One account alone
+    /// takes at most four fifths of it, so that there is room for the recordings of others.
     #[arg(long, env = "GREENROOM_RECORDING_SPOOL", value_name = "SIZE")]
     pub recording_spool: Option<ByteSize>,
     /// Folder of the spool, of this node alone (default: FILE.spool beside SQLite, otherwise greenroom-PORT.spool in the working directory)

@@ -26,6 +26,8 @@ struct Reason {
 pub enum ObjectDrop {
     /// The spool is full.
     SpoolFull,
+    /// The account's share of the spool is used up.
+    AccountShare,
     /// The spool's disk failed, or is full.
     SpoolFailed,
     /// A file of the spool is gone.
@@ -37,15 +39,16 @@ pub enum ObjectDrop {
 }
 
 impl ObjectDrop {
-    const ALL: [ObjectDrop; 5] = {
-        use ObjectDrop::{RecordingFailed, SpoolFailed, SpoolFull, SpoolMissing, Superseded};
-        [SpoolFull, SpoolFailed, SpoolMissing, RecordingFailed, Superseded]
+    const ALL: [ObjectDrop; 6] = {
+        use ObjectDrop::{AccountShare, RecordingFailed, SpoolFailed, SpoolFull, SpoolMissing, Superseded};
+        [SpoolFull, AccountShare, SpoolFailed, SpoolMissing, RecordingFailed, Superseded]
     };
 
     /// The reason in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             ObjectDrop::SpoolFull => "spool_full",
+            ObjectDrop::AccountShare => "account_share",
             ObjectDrop::SpoolFailed => "spool_failed",
             ObjectDrop::SpoolMissing => "spool_missing",
             ObjectDrop::RecordingFailed => "recording_failed",

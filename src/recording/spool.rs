@@ -1,18 +1,21 @@
 //! The spool: objects of recordings on this node's disk until the storage has confirmed them.
 //!
-//! The bytes of all recordings are bounded: an object reserves its space before it is accepted. Files are accessed on threads
-//! that may block, of which the spool uses a few.
+//! The bytes of all recordings are bounded, and so is the share of an account: an object reserves its space before it is
+//! accepted. Files are accessed on threads that may block, of which the spool uses a few.
 
 pub(in crate::recording) mod files;
+mod space;
 #[cfg(test)]
 mod tests;
 
 pub use files::Destination;
+pub use space::SpoolFull;
 
 use crate::config::{SpoolArgs, Url};
 use crate::metrics::Metrics;
 use files::{Found, SpooledObject};
-use std::collections::{HashMap, VecDeque};
+use space::{Failed, Space};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,8 +29,6 @@ const DEFAULT_BYTES: u64 = 10 << 30;
 const FALLBACK_BYTES: u64 = 1 << 30;
 /// What an object takes at least: a block of the file system.
 const BLOCK: u64 = 4096;
-/// Maximum bytes of objects that wait for the spool's disk, or are kept in memory because it fails.
-const MAX_MEMORY: u64 = 128 << 20;
 /// Maximum number of threads that access the spool at once.
 const MAX_THREADS: usize = 4;
 /// Maximum time of an access to the spool. Of a disk that hangs, an upload does not wait for ever.
@@ -76,16 +77,6 @@ pub enum SpoolError {
     Unusable { folder: PathBuf, cause: io::Error },
 }
 
-/// There is no room for an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpoolFull {
-    #[error("the recording spool is full")]
-    Disk,
-    /// The spool's disk does not keep up, or fails, and memory is bounded.
-    #[error("the disk of the recording spool is too slow or failing")]
-    Memory,
-}
-
 /// What a former process has left of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
@@ -103,7 +94,6 @@ pub struct Spool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: SpoolSettings,
-    limit: u64,
     state: Mutex<State>,
     /// The lock of the folder, once it is created.
     lock: Mutex<Option<File>>,
@@ -111,14 +101,9 @@ struct Inner {
     runtime: tokio::runtime::Handle,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// Bytes that are reserved, those of failed recordings included.
-    used: u64,
-    /// Bytes of objects in memory.
-    memory: u64,
-    /// Failed recordings whose files are kept, the oldest first, with their bytes.
-    failed: VecDeque<(String, u64)>,
+    space: Space,
     /// What former processes have left of recordings, until they are resumed.
     leftovers: HashMap<String, (Destination, Vec<(SpooledObject, Reservation)>)>,
 }
@@ -128,14 +113,14 @@ struct State {
 pub(in crate::recording) struct Reservation {
     /// `None` once it is part of a failed recording.
     spool: Option<Weak<Inner>>,
+    account: String,
     bytes: u64,
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(spool) = self.spool.as_ref().and_then(Weak::upgrade) {
-            let mut state = spool.state();
-            state.used = state.used.saturating_sub(self.bytes);
+            spool.state().space.free(&self.account, self.bytes);
         }
     }
 }
@@ -150,8 +135,7 @@ pub(in crate::recording) struct MemoryReservation {
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
         if let Some(spool) = self.spool.upgrade() {
-            let mut state = spool.state();
-            state.memory = state.memory.saturating_sub(self.bytes);
+            spool.state().space.free_memory(self.bytes);
         }
     }
 }
@@ -197,8 +181,7 @@ impl Spool {
         let size = || files::file_system_bytes(&settings.folder).map_or(FALLBACK_BYTES, |bytes| bytes / 10);
         let limit = settings.limit.unwrap_or_else(|| DEFAULT_BYTES.min(size()));
         let spool = Spool(Arc::new(Inner {
-            limit,
-            state: Mutex::default(),
+            state: Mutex::new(State { space: Space::new(limit), leftovers: HashMap::new() }),
             lock: Mutex::default(),
             threads: Arc::new(Semaphore::new(MAX_THREADS)),
             runtime: tokio::runtime::Handle::current(),
@@ -221,12 +204,12 @@ impl Spool {
         let Found { id, destination, has_failed, objects } = found;
         let bytes: u64 = objects.iter().map(|object| cost(object.bytes)).sum();
         if has_failed {
-            self.keep_failed(&id, bytes);
+            self.0.state().space.adopt_failed(Failed { recording: id, bytes });
             return;
         }
         let count = objects.len();
         let objects = objects.into_iter().map(|object| {
-            let reservation = self.take(cost(object.bytes));
+            let reservation = self.take(&destination.account, cost(object.bytes));
             (object, reservation)
         });
         let objects = objects.collect();
@@ -253,51 +236,30 @@ impl Spool {
         self.0.state().leftovers.remove(recording).map(|(_, objects)| objects).unwrap_or_default()
     }
 
-    /// Reserves space. Files of failed recordings are removed for it, the oldest first. `is_index` is of a playlist or a JSON
-    /// file, for which there is a reserve, so that a recording can be ended when the spool is full.
-    pub(super) fn reserve(&self, bytes: u64, is_index: bool) -> Result<(Reservation, MemoryReservation), SpoolFull> {
-        let reserve = if is_index { (self.0.limit / 64).max(1 << 20) } else { 0 };
-        let (limit, cost) = (self.0.limit.saturating_add(reserve), cost(bytes));
-        let mut removed = Vec::new();
-        let mut state = self.0.state();
-        if state.memory.saturating_add(cost) > MAX_MEMORY {
-            return Err(SpoolFull::Memory);
-        }
-        while state.used.saturating_add(cost) > limit
-            && let Some((id, bytes)) = state.failed.pop_front()
-        {
-            state.used = state.used.saturating_sub(bytes);
-            removed.push((id, bytes));
-        }
-        let is_full = state.used.saturating_add(cost) > limit;
-        if !is_full {
-            state.used += cost;
-            state.memory += cost;
-        }
-        drop(state);
-        removed.into_iter().for_each(|(id, bytes)| self.remove_failed(id, bytes));
-        if is_full {
-            return Err(SpoolFull::Disk);
-        }
+    /// Reserves space for an object of an account. Files of failed recordings are removed for it, the oldest first. `is_index`
+    /// is of a playlist or a JSON file, for which there is a reserve.
+    pub(super) fn reserve(
+        &self,
+        account: &str,
+        bytes: u64,
+        is_index: bool,
+    ) -> Result<(Reservation, MemoryReservation), SpoolFull> {
+        let bytes = cost(bytes);
+        let removed = self.0.state().space.reserve(account, bytes, is_index)?;
+        removed.into_iter().for_each(|failed| self.remove_failed(failed));
         let spool = Arc::downgrade(&self.0);
-        let memory = MemoryReservation { spool: spool.clone(), bytes: cost };
-        Ok((Reservation { spool: Some(spool), bytes: cost }, memory))
+        let memory = MemoryReservation { spool: spool.clone(), bytes };
+        Ok((Reservation { spool: Some(spool), account: account.to_owned(), bytes }, memory))
     }
 
     /// Reserves space without a limit.
-    fn take(&self, bytes: u64) -> Reservation {
-        self.0.state().used += bytes;
-        Reservation { spool: Some(Arc::downgrade(&self.0)), bytes }
+    fn take(&self, account: &str, bytes: u64) -> Reservation {
+        self.0.state().space.take(account, bytes);
+        Reservation { spool: Some(Arc::downgrade(&self.0)), account: account.to_owned(), bytes }
     }
 
-    /// Keeps the files of a failed recording until their space is needed.
-    fn keep_failed(&self, recording: &str, bytes: u64) {
-        let mut state = self.0.state();
-        state.used += bytes;
-        state.failed.push_back((recording.to_owned(), bytes));
-    }
-
-    fn remove_failed(&self, recording: String, bytes: u64) {
+    fn remove_failed(&self, failed: Failed) {
+        let Failed { recording, bytes } = failed;
         let folder = self.0.folder(&recording);
         self.0.runtime.spawn_blocking(move || match files::remove_all(&folder) {
             Ok(()) => {
@@ -316,7 +278,8 @@ impl Spool {
 
     /// Bytes of objects in the spool, and the limit.
     pub fn usage(&self) -> (u64, u64) {
-        (self.0.state().used, self.0.limit)
+        let state = self.0.state();
+        (state.space.used(), state.space.limit())
     }
 
     /// Updates the metrics.
@@ -417,8 +380,8 @@ impl SpoolFolder {
             return self.remove_all().await;
         }
         {
-            let mut state = self.spool.0.state();
-            state.failed.push_back((self.id.clone(), bytes));
+            let failed = Failed { recording: self.id.clone(), bytes };
+            self.spool.0.state().space.fail(&self.destination.account, failed);
         }
         let folder = self.folder.clone();
         self.spool.blocking(move |_| files::mark_failed(&folder, &reason)).await

@@ -56,6 +56,7 @@ pub struct Upload(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     recording: String,
+    account: String,
     uploader: Weak<Inner>,
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Sender<UploadStatus>,
@@ -165,6 +166,7 @@ impl Uploader {
         let status = UploadStatus { pending: leftovers.len() as u64, ..UploadStatus::default() };
         let upload = Upload(Arc::new(Shared {
             recording: recording.to_owned(),
+            account: destination.account.clone(),
             uploader: Arc::downgrade(&self.0),
             commands,
             status: watch::Sender::new(status),
@@ -261,10 +263,21 @@ impl Upload {
         if files::name(0, content_type, &path).is_none() {
             return Err(AddError::InvalidPath);
         }
-        let (reservation, memory) = match uploader.spool.reserve(contents.len() as u64, queue::is_index(&path)) {
+        let bytes = contents.len() as u64;
+        let (reservation, memory) = match uploader.spool.reserve(&self.0.account, bytes, queue::is_index(&path)) {
             Ok(reserved) => reserved,
-            Err(SpoolFull::Disk) => return dropped(SpoolFull::Disk.into(), ObjectDrop::SpoolFull),
-            Err(SpoolFull::Memory) => return dropped(SpoolFull::Memory.into(), ObjectDrop::SpoolFailed),
+            Err(full) => {
+                let reason = drop_of(full);
+                let (recording, account, reason_name) = (&self.0.recording, &self.0.account, reason.name());
+                tracing::warn!(
+                    recording.id = recording,
+                    account,
+                    bytes,
+                    reason = reason_name,
+                    "object of a recording dropped"
+                );
+                return dropped(full.into(), reason);
+            }
         };
         let (content_type, contents) = (content_type.to_owned(), contents.into());
         let added_at = uploader.clock.monotonic();
@@ -339,6 +352,14 @@ impl Upload {
     #[cfg(test)]
     fn wake(&self) {
         let _ = self.0.commands.send(Command::Wake);
+    }
+}
+
+fn drop_of(full: SpoolFull) -> ObjectDrop {
+    match full {
+        SpoolFull::Disk => ObjectDrop::SpoolFull,
+        SpoolFull::Account => ObjectDrop::AccountShare,
+        SpoolFull::Memory => ObjectDrop::SpoolFailed,
     }
 }
 

@@ -1,3 +1,4 @@
+use super::space::MAX_MEMORY;
 use super::*;
 use bytes::Bytes;
 
@@ -67,6 +68,8 @@ async fn what_a_former_process_left_is_found_in_order_without_half_written_files
     assert_eq!(leftover.destination, destination());
     assert!(!half.exists());
     assert_eq!(spool.usage(), (2 * BLOCK, 1 << 20));
+    assert_eq!(spool.reserve("1", 810 << 10, false).unwrap_err(), SpoolFull::Account, "its account holds them");
+    assert!(spool.reserve("2", 810 << 10, false).is_ok());
     let objects = spool.take_leftovers("rec");
     let found: Vec<_> = objects.iter().map(|(object, _)| (object.number, &*object.path)).collect();
     assert_eq!(found, [(2, "media/hls/high/1.mp4"), (10, "media/hls/high/playlist.m3u8")]);
@@ -90,12 +93,14 @@ async fn two_processes_do_not_share_a_spool() {
 async fn the_bytes_are_bounded_with_a_reserve_for_the_end_of_recordings() {
     let place = Temporary::new("bounded", 2 << 20);
     let spool = place.open().await;
-    let (first, memory) = spool.reserve(2 << 20, false).unwrap();
-    assert_eq!(spool.reserve(1, false).unwrap_err(), SpoolFull::Disk);
-    let index = spool.reserve(1000, true).unwrap();
-    assert_eq!(spool.usage().0, (2 << 20) + BLOCK);
-    drop((first, memory));
-    assert!(spool.reserve(1 << 20, false).is_ok());
+    let (first, memory) = spool.reserve("1", 3 << 19, false).unwrap();
+    assert_eq!(spool.reserve("1", 1 << 18, false).unwrap_err(), SpoolFull::Account);
+    let second = spool.reserve("2", 3 << 17, false).unwrap();
+    assert_eq!(spool.reserve("3", 1 << 18, false).unwrap_err(), SpoolFull::Disk);
+    let index = spool.reserve("1", 1 << 18, true).unwrap();
+    assert_eq!(spool.usage().0, (2 << 20) + (1 << 17));
+    drop((first, memory, second));
+    assert!(spool.reserve("1", 1 << 20, false).is_ok());
     drop(index);
     assert_eq!(spool.usage().0, 0);
 }
@@ -104,10 +109,10 @@ async fn the_bytes_are_bounded_with_a_reserve_for_the_end_of_recordings() {
 async fn memory_is_bounded_apart_from_the_disk() {
     let place = Temporary::new("memory", 1 << 40);
     let spool = place.open().await;
-    let (on_disk, memory) = spool.reserve(MAX_MEMORY, false).unwrap();
-    assert_eq!(spool.reserve(1, true).unwrap_err(), SpoolFull::Memory);
+    let (on_disk, memory) = spool.reserve("1", MAX_MEMORY, false).unwrap();
+    assert_eq!(spool.reserve("1", 1, true).unwrap_err(), SpoolFull::Memory);
     drop(memory);
-    assert!(spool.reserve(MAX_MEMORY, false).is_ok(), "the first object is on the disk");
+    assert!(spool.reserve("1", MAX_MEMORY, false).is_ok(), "the first object is on the disk");
     drop(on_disk);
 }
 
@@ -117,12 +122,12 @@ async fn files_of_failed_recordings_are_kept_until_their_space_is_needed_the_old
     let spool = place.open().await;
     for id in ["old", "new"] {
         write(&spool, id, 0, "0.mp4", "x").await;
-        let (reservation, _) = spool.reserve(BLOCK, false).unwrap();
+        let (reservation, _) = spool.reserve("1", BLOCK, false).unwrap();
         let folder = spool.of_recording(id, destination()).unwrap();
         folder.keep_failed("AccessDenied: denied".into(), vec![reservation]).await.unwrap();
     }
     assert_eq!(spool.usage().0, 2 * BLOCK);
-    let reservation = spool.reserve(3 * BLOCK, false).unwrap();
+    let reservation = spool.reserve("1", 3 * BLOCK, false).unwrap();
     assert_eq!(spool.usage().0, 4 * BLOCK, "the older one's space is taken");
     drop((reservation, spool));
 

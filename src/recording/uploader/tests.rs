@@ -207,6 +207,26 @@ async fn a_full_spool_refuses_segments_and_takes_the_end_of_the_recording() {
 }
 
 #[tokio::test]
+async fn an_account_whose_store_is_away_leaves_room_in_the_spool_for_others() {
+    let (node, server) = (Node::new("share"), FakeS3::start().await);
+    server.set("away", Mode::Fails(503, "SlowDown"));
+    let uploader = node.uploader_with(server.storage().await, 10 << 20).await;
+    let upload = uploader.open("rec", to("away"), true).unwrap();
+    let big = |number| Object { contents: vec![0; 1 << 20], ..segment(number) };
+    (0..8).for_each(|number| upload.add(big(number)).unwrap());
+    assert_eq!(upload.add(big(8)), Err(AddError::Full(SpoolFull::Account)));
+    upload.add(playlist(8)).unwrap();
+    assert!(node.has_metric("greenroom_recording_objects_dropped_total{reason=\"account_share\"} 1"));
+    let other = uploader.open("other", of_account("2", "bucket"), false).unwrap();
+    other.add(big(0)).unwrap();
+    other.drained().await.unwrap();
+    assert_eq!(server.objects().len(), 1);
+    server.set("away", Mode::Works);
+    finished(&node, &upload).await;
+    assert_eq!(server.objects().len(), 10);
+}
+
+#[tokio::test]
 async fn what_a_former_process_left_is_uploaded_first() {
     let (node, server) = (Node::new("crash"), FakeS3::start().await);
     server.set("", Mode::Fails(503, "SlowDown"));
