@@ -4,6 +4,7 @@ mod database;
 mod finding;
 mod machine;
 mod network;
+mod storage;
 mod stun;
 mod turn;
 
@@ -23,6 +24,7 @@ pub(super) async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, 
     found.extend(network::media(serve, running, ids).await);
     found.extend(ice_servers(serve, clock, ids).await);
     found.extend(database::database(&serve.store, clock).await);
+    found.extend(storage::storage(serve).await);
     found.push(machine::files(serve));
     found.extend(machine::buffers());
     let healthy = found.iter().all(|one| one.status != Status::Failed);

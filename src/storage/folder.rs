@@ -105,13 +105,25 @@ impl Folder {
         Ok(found)
     }
 
-    /// Whether objects can be stored in a bucket, by writing an empty file and deleting it.
+    /// Whether objects can be stored in a bucket, by writing an empty file and deleting it: in its folder, or where that would
+    /// be created.
     pub(super) fn check(&self, bucket: &str) -> Result<(), StorageError> {
-        let folder = self.bucket(bucket, self.create)?;
+        let folder = match self.bucket(bucket, false) {
+            Err(missing) if missing == NO_SUCH_BUCKET && self.create => self.nearest()?,
+            opened => opened?,
+        };
         let name = temporary("check");
         let written = create(&folder, &name).map(drop);
         let removed = written.and_then(|()| Ok(rustix::fs::unlinkat(&folder, &*name, AtFlags::empty())?));
         removed.map_err(|error| error::of_io(&error))
+    }
+
+    /// Opens this folder, or the nearest one above that exists.
+    fn nearest(&self) -> Result<OwnedFd, StorageError> {
+        let absolute = std::path::absolute(&self.path).map_err(|error| error::of_io(&error))?;
+        let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(existing, flags, Mode::empty()).map_err(|error| error::of_io(&error.into()))
     }
 
     /// Opens the folder of a bucket.

@@ -59,6 +59,17 @@ pub enum OpenError {
     NoRegion,
 }
 
+/// What is known of a bucket that can be used as far as it can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketCheck {
+    /// Objects can be written.
+    Writable,
+    /// S3 knows the bucket. The first object that is put into it decides.
+    Known,
+    /// S3 refuses to tell: the right to write does not include the right to ask.
+    NotAllowed,
+}
+
 /// What an object consists of.
 #[derive(Clone, Debug)]
 pub enum Contents {
@@ -149,16 +160,15 @@ impl Storage {
         }
     }
 
-    /// Whether a bucket can be used, as far as it can be known: the first object that is put into one of S3 decides, as the
-    /// right to write does not include the right to ask.
-    pub async fn check(&self, bucket: &str) -> Result<(), StorageError> {
+    /// Whether a bucket can be used, as far as it can be known. Leaves nothing behind.
+    pub async fn check(&self, bucket: &str) -> Result<BucketCheck, StorageError> {
         if !names::is_valid(bucket) {
             return Err(error::INVALID_BUCKET);
         }
         match self.place(bucket) {
             Place::Folder(folder) => {
                 let (folder, bucket) = (folder.clone(), bucket.to_owned());
-                self.blocking(move || folder.check(&bucket)).await
+                self.blocking(move || folder.check(&bucket)).await.map(|()| BucketCheck::Writable)
             }
             Place::S3(s3) => s3.check(bucket).await,
         }
@@ -181,6 +191,19 @@ impl Storage {
                 None => format!("s3://{}", s3.bucket(bucket)),
             },
         }
+    }
+
+    /// Where the buckets that are not named in the settings are stored, for people.
+    pub fn default_location(&self) -> String {
+        match &self.0.default {
+            Place::Folder(folder) => folder.path().display().to_string(),
+            Place::S3(s3) => s3.endpoint().unwrap_or("Amazon S3").to_owned(),
+        }
+    }
+
+    /// The buckets that are named in the settings.
+    pub fn named_buckets(&self) -> impl Iterator<Item = &str> {
+        self.0.buckets.keys().map(String::as_str)
     }
 
     /// Whether a bucket is in a folder of this machine.

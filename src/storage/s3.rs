@@ -4,7 +4,7 @@
 
 use super::error::{self, StorageError};
 use super::settings::S3Settings;
-use super::{MAX_OBJECT_BYTES, MAX_OBJECTS, OpenError, StoredObject};
+use super::{BucketCheck, MAX_OBJECT_BYTES, MAX_OBJECTS, OpenError, StoredObject};
 use crate::config::{Encryption, Endpoint, Secret};
 use crate::http::client::error_chain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -193,12 +193,14 @@ impl S3 {
         }
     }
 
-    /// Whether a bucket is there. A refusal is no answer: the right to write does not include the right to ask.
-    pub(super) async fn check(&self, bucket: &str) -> Result<(), StorageError> {
+    /// Whether a bucket is there.
+    pub(super) async fn check(&self, bucket: &str) -> Result<BucketCheck, StorageError> {
         let request = self.client.head_bucket().bucket(self.bucket(bucket));
         match within(self.timeouts.request, Box::pin(request.send())).await? {
-            Ok(_) => Ok(()),
-            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 403) => Ok(()),
+            Ok(_) => Ok(BucketCheck::Known),
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 403) => {
+                Ok(BucketCheck::NotAllowed)
+            }
             Err(error) => Err(bucket_error(of_sdk(&error))),
         }
     }

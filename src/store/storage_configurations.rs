@@ -22,6 +22,7 @@ const ONE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_config
     WHERE account = $1 AND region = $2 AND id = $3";
 const PAGE: &str = "SELECT id, name, bucket, tags, created_at FROM storage_configurations
     WHERE account = $1 AND region = $2 AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5";
+const BUCKETS: &str = "SELECT DISTINCT bucket FROM storage_configurations ORDER BY bucket LIMIT $1";
 const INSERT: &str = "INSERT INTO storage_configurations (account, region, id, name, bucket, tags, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
@@ -53,6 +54,12 @@ impl Conn {
             &place.id,
             limit
         )
+    }
+
+    /// The buckets of every account, in the order of their names.
+    pub async fn storage_buckets(&mut self, limit: i64) -> Result<Vec<String>, StoreError> {
+        let rows = fetch!(fetch_all, self, (String,), BUCKETS, limit)?;
+        Ok(rows.into_iter().map(|(bucket,)| bucket).collect())
     }
 
     /// Adds a storage configuration.

@@ -81,6 +81,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>".encode())
 
     def do_HEAD(self):
+        if "Credential=recorder/" not in self.headers["Authorization"]:
+            return self.answer(403)
         _, key, _ = self.receive()
         self.answer(200 if key is not None else 404)
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from s3_server import CREDENTIALS, S3Server
 from server import MASTER_KEY, Greenroom, run
 from turn_server import TurnServer
 
@@ -182,6 +183,46 @@ def test_the_schema_and_the_clock_of_postgres_are_checked(doctor, fresh_postgres
     gone = f"postgres://me:hush-hush@127.0.0.1:{port}/green"
     [(status, text)] = doctor("--database-url", gone, GREENROOM_MASTER_KEY=MASTER_KEY)["database"]
     assert status == "failed" and "hush" not in text
+
+
+def test_the_folder_of_recordings_must_be_writable(doctor, tmp_path):
+    [(status, text)] = doctor()["storage"]
+    assert (status, text) == ("ok", "recordings is writable") and list(tmp_path.iterdir()) == []
+    [(status, text)] = doctor("--storage", "folder:/proc/recordings")["storage"]
+    assert status == "failed" and text.startswith("/proc/recordings: ")
+    (tmp_path / "file").write_text("")
+    [(status, text)] = doctor("--storage", f"folder:{tmp_path}/file")["storage"]
+    assert status == "failed" and "AccessDenied" in text
+    (tmp_path / "buckets.toml").write_text('[[bucket]]\nname = "films"\n')
+    buckets = ("--storage-config", "buckets.toml")
+    assert doctor(*buckets)["storage"] == [("ok", "recordings/films is writable")]
+    [(status, text)] = doctor(*buckets, "--storage-create-buckets", "off")["storage"]
+    assert status == "failed" and "NoSuchBucket" in text and "create the bucket" in text
+    (tmp_path / "buckets.toml").write_text('[[bucket]]\nname = "films"\ntype = "ftp"\n')
+    [(status, text)] = doctor(*buckets)["storage"]
+    assert status == "failed" and "buckets.toml" in text and "type" in text
+
+
+def test_each_bucket_of_s3_is_asked_for(doctor, tmp_path, start_server, new_file):
+    (tmp_path / "buckets.toml").write_text('[[bucket]]\nname = "films"\n[[bucket]]\nname = "nowhere"\n')
+    with S3Server("films") as s3:
+        flags = ("--storage", "s3", "--s3-endpoint", s3.endpoint)
+        buckets = (*flags, "--storage-config", "buckets.toml")
+        missing = ("failed", f"s3://nowhere at {s3.endpoint}: NoSuchBucket: The specified bucket does not exist.: create the bucket")
+        there = ("ok", f"s3://films at {s3.endpoint} is there")
+        assert doctor(*buckets, **CREDENTIALS)["storage"] == [there, missing]
+        server = start_server(new_file())
+        server.tenant().storage()
+        stored = doctor(*buckets, "--database-url", server.database, **CREDENTIALS)["storage"]
+        assert [status for status, _ in stored] == ["ok", "failed", "failed"] and "s3://recordings at " in stored[2][1]
+        [(status, text)] = doctor(*flags, **CREDENTIALS)["storage"]
+        assert status == "ok" and "answers; no bucket is named yet" in text
+        [(status, text)] = doctor(*flags, **CREDENTIALS | {"AWS_ACCESS_KEY_ID": "stranger"})["storage"]
+        assert status == "warning" and "s3:ListBucket" in text
+        [(status, text)] = doctor(*flags, AWS_EC2_METADATA_DISABLED="true")["storage"]
+        assert status == "failed" and "CredentialsError" in text and "AWS_ACCESS_KEY_ID" in text
+    [(status, text)] = doctor(*flags, **CREDENTIALS)["storage"]
+    assert status == "failed" and "ConnectionError" in text and "--s3-endpoint" in text
 
 
 def test_the_limits_of_the_machine_are_compared_with_the_settings(doctor):

@@ -482,6 +482,7 @@ conformance! {
         let encoder = tx.encoder_configuration(&scope(), "a").await.unwrap().unwrap();
         assert_eq!(encoder.video.0, greenroom::domain::encoder_configuration::video(None).unwrap());
         assert_eq!(tx.storage_configuration(&scope(), "a").await.unwrap().unwrap().bucket, "bucket");
+        assert_eq!(tx.storage_buckets(9).await.unwrap(), ["bucket"], "each once");
         let encoders = walk!(Position::first(), |place| tx.encoder_configurations(&scope(), &place, 1), |row| (row.created_at, row.id.clone()));
         let storages = walk!(Position::first(), |place| tx.storage_configurations(&scope(), &place, 1), |row| (row.created_at, row.id.clone()));
         assert_eq!((encoders, storages), (vec!["b".to_owned(), "a".to_owned()], vec!["b".to_owned(), "a".to_owned()]));

@@ -85,7 +85,9 @@ fn a_bucket_without_a_folder_is_created_only_if_the_settings_say_so() {
     assert_eq!(place.folder(false).put("bucket", &["a"], &bytes("a")).unwrap_err().code, "NoSuchBucket");
     assert_eq!(place.folder(false).list("bucket", "").unwrap_err().code, "NoSuchBucket");
     place.folder(true).check("bucket").unwrap();
-    place.folder(false).put("bucket", &["a"], &bytes("a")).unwrap();
+    assert_eq!(place.folder(false).check("bucket").unwrap_err().code, "NoSuchBucket", "a check creates nothing");
+    place.folder(true).put("bucket", &["a"], &bytes("a")).unwrap();
+    place.folder(false).check("bucket").unwrap();
     assert_eq!(keys(&place.folder(false), ""), ["a"], "a check leaves nothing behind");
 }
 
