@@ -1,17 +1,14 @@
 """Clocks that are wrong, and clocks that are set while a server runs."""
 
 import asyncio
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import requests
 
 from clusters import until
 from nodes import LEASE_SECONDS, Crowd, Media, client, endpoints_of, start_node  # noqa: F401 (fixture)
+from preload import Setting, build
 
 ACCOUNT = "210000000061"
 AHEAD_SECONDS = 20
@@ -22,22 +19,16 @@ class WallClock:
     """The wall clock of a program, which a test may set; its monotonic clock is the machine's."""
 
     def __init__(self, folder):
-        self.shim, self.offset = folder / "wall_clock.so", folder / "offset"
-        if shutil.which("cc") is None or sys.platform != "linux":
-            pytest.skip("a program's clock is moved on Linux, with a compiler for C")
-        source = Path(__file__).with_name("wall_clock.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.shim, source], check=True)
+        self.library, self.offset = build("wall_clock.c", folder), Setting(folder / "offset")
         self.set(0)
 
     def set(self, seconds):
         """Moves the clock so many seconds ahead of the machine's."""
-        draft = self.offset.with_suffix(".draft")
-        draft.write_text(str(seconds))
-        draft.rename(self.offset)
+        self.offset.set(seconds)
 
     @property
     def env(self):
-        return {"LD_PRELOAD": str(self.shim), "CLOCK_OFFSET_FILE": str(self.offset)}
+        return {"LD_PRELOAD": str(self.library), "CLOCK_OFFSET_FILE": str(self.offset.file)}
 
 
 @pytest.fixture
