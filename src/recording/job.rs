@@ -1,6 +1,8 @@
 //! A recording of this node, from its first publication to its end: writes publications, waits for the reconnect window,
 //! closes the playlist, and reports.
 
+mod completion;
+
 use super::manager::{Shared, log_failure};
 use super::publication::{Publication, WriteError, Written};
 use super::spool::Destination;
@@ -12,10 +14,10 @@ use crate::domain::recording::{Recording, RecordingEvent, RecordingReport};
 use crate::model::arn::Scope;
 use crate::model::participant::ParticipantRecordingState;
 use crate::model::stage::StageArn;
-use crate::storage::{Contents, Headers, StorageError};
+use crate::storage::StorageError;
 use greenroom_media::MediaSink;
-use greenroom_recording::metadata::{End, Metadata};
-use greenroom_recording::{ClosedPlaylist, Object, RecordError, Resume, close_playlist, layout};
+use greenroom_recording::metadata::Metadata;
+use greenroom_recording::{RecordError, Resume, layout};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -28,8 +30,20 @@ const MAX_ATTEMPTS: u32 = 20;
 /// Delay before a report is written again; doubles up to the maximum.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
-/// Time limit of writing `recording-failed.json`: its storage may be what has failed.
-const FAILED_FILE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Logs a change of a recording.
+macro_rules! log {
+    ($level:ident, $recording:expr, $($rest:tt)+) => {
+        tracing::$level!(
+            recording.id = $recording.id,
+            stage.id = $recording.session.stage,
+            participant.id = $recording.participant,
+            bucket = $recording.bucket,
+            prefix = $recording.prefix,
+            $($rest)+
+        )
+    };
+}
 
 /// What to do after a step.
 enum Step {
@@ -335,119 +349,6 @@ impl Job {
         }
     }
 
-    /// After the last publication: waits for the reconnect window and the uploads, and completes the recording.
-    async fn complete(&mut self, recording: &Recording) -> Result<Step, StepError> {
-        let upload = self.upload(recording)?;
-        if let Ok(drained) = tokio::time::timeout(POLL, upload.drained()).await {
-            drained?;
-        } else {
-            return Ok(Step::Again);
-        }
-        if recording.started_at.is_none() && !self.has_written && self.find_start(recording, &upload).await? {
-            return Ok(Step::Again);
-        }
-        if recording.is_window_over(self.shared.app.clock().now()) {
-            self.end(recording, &upload).await?;
-            return Ok(Step::Again);
-        }
-        if !recording.uploaded {
-            self.report(recording, RecordingReport::Uploaded).await?;
-        }
-        if self.shared.stopping.is_cancelled() {
-            // The rest of the window is for the next start, or for another node.
-            upload.finish().await?;
-            if let Err(fault) = recordings::release(&self.shared.app, &self.scope, &self.id).await {
-                log_failure(&fault, "recording not released");
-            }
-            return Ok(Step::Done);
-        }
-        Ok(Step::Wait)
-    }
-
-    /// For a recording that a former process has left before it has reported the start: reports it if media are stored.
-    async fn find_start(&self, recording: &Recording, upload: &Upload) -> Result<bool, StepError> {
-        let at = recording.created_at;
-        if self.stored(recording, layout::STARTED).await?.is_none() {
-            if self.stored(recording, layout::PLAYLIST).await?.is_none() {
-                return Ok(false);
-            }
-            self.begin(recording, upload, at).await?;
-            upload.drained().await?;
-        }
-        self.report(recording, RecordingReport::Started { at }).await?;
-        Ok(true)
-    }
-
-    /// Closes the playlist and writes the last files.
-    async fn end(&mut self, recording: &Recording, upload: &Upload) -> Result<(), StepError> {
-        let duration_ms = self.close(recording, upload).await?;
-        if recording.started_at.is_some() {
-            let arn = StageArn::new(&self.scope, &recording.session.stage);
-            let end = End { at: end_time(recording), duration_ms: duration_ms.unsigned_abs(), failure: None };
-            let object = self.metadata(recording, &arn, recording.started_at).ended(end);
-            upload.add(object).map_err(WriteError::from)?;
-        }
-        upload.finish().await?;
-        self.report(recording, RecordingReport::Ended { duration_ms }).await?;
-        Ok(())
-    }
-
-    /// Closes the playlist, if there is one. Returns the length of the recording in milliseconds.
-    async fn close(&mut self, recording: &Recording, upload: &Upload) -> Result<i64, StepError> {
-        let playlist = match self.playlist.take() {
-            Some(playlist) => Some(playlist),
-            None => self.stored(recording, layout::PLAYLIST).await?,
-        };
-        let Some(playlist) = playlist else { return Ok(recording.duration_ms) };
-        let ClosedPlaylist { text, duration } = close_playlist(&playlist)?;
-        upload
-            .add(Object {
-                path: layout::PLAYLIST.to_owned(),
-                content_type: layout::PLAYLIST_TYPE,
-                contents: text.into_bytes(),
-            })
-            .map_err(WriteError::from)?;
-        Ok(millis(duration))
-    }
-
-    /// The recording has failed: closes what there is, as far as the storage takes it.
-    async fn fail(&mut self, recording: &Recording, failure: Failure) {
-        let duration_ms = match recordings::get(&self.shared.app, &self.scope, &self.id).await {
-            Ok(Some(now)) => now.duration_ms,
-            _ => recording.duration_ms,
-        };
-        let arn = StageArn::new(&self.scope, &recording.session.stage);
-        let at = recording.unpublished_at.unwrap_or_else(|| self.shared.app.clock().now()).utc();
-        let end = End { at, duration_ms: duration_ms.unsigned_abs(), failure: Some(&failure.reason) };
-        let file = self.metadata(recording, &arn, recording.started_at).ended(end);
-        let written = tokio::time::timeout(FAILED_FILE_TIMEOUT, self.write_last(recording, file)).await;
-        if let Err(error) = written.unwrap_or(Err(None)) {
-            let reason = error.map_or_else(|| "timeout".to_owned(), |error| error.to_string());
-            tracing::warn!(recording.id = self.id, reason, "recording-failed.json not written");
-        }
-        // Lost: its new owner decides.
-        let _ = self.report(recording, RecordingReport::Failed { failure, duration_ms }).await;
-    }
-
-    /// Writes the last file of a recording that has failed. `None`: the upload has failed before.
-    async fn write_last(&mut self, recording: &Recording, file: Object) -> Result<(), Option<StorageError>> {
-        let Ok(upload) = self.upload(recording) else { return Err(None) };
-        if upload.failure().is_none() {
-            // What cannot be closed stays as it is.
-            let _ = self.close(recording, &upload).await;
-            if upload.add(file.clone()).is_ok() && upload.finish().await.is_ok() {
-                return Ok(());
-            }
-        }
-        let _ = upload.finish().await;
-        let headers = Headers { content_type: file.content_type, cache_control: "no-cache" };
-        let (bytes, contents) = (file.contents.len() as u64, Contents::Bytes(file.contents.into()));
-        let uploader = &self.shared.uploader;
-        uploader.inject_fault(&self.destination(recording), bytes).await.map_err(Some)?;
-        let key = key(recording, &file.path);
-        Box::pin(uploader.storage().put(&recording.bucket, &key, headers, contents)).await.map_err(Some)
-    }
-
     fn metadata<'a>(&self, recording: &'a Recording, arn: &'a StageArn, started_at: Option<Timestamp>) -> Metadata<'a> {
         Metadata {
             stage_arn: arn,
@@ -495,48 +396,22 @@ impl Job {
 
     /// Logs and counts an event.
     fn announce(&self, recording: &Recording, event: RecordingEvent) {
-        let metrics = &self.shared.app.metrics().recordings;
-        let (stage, participant) = (&recording.session.stage, &recording.participant);
-        let (bucket, prefix, duration_ms) = (&recording.bucket, &recording.prefix, recording.duration_ms);
+        let (metrics, duration_ms) = (&self.shared.app.metrics().recordings, recording.duration_ms);
         match event {
             RecordingEvent::Start => {
                 metrics.started();
-                tracing::info!(
-                    recording.id = self.id,
-                    stage.id = stage,
-                    participant.id = participant,
-                    bucket,
-                    prefix,
-                    "recording started"
-                );
+                log!(info, recording, "recording started");
             }
             RecordingEvent::End => {
                 metrics.ended();
-                tracing::info!(
-                    recording.id = self.id,
-                    stage.id = stage,
-                    participant.id = participant,
-                    bucket,
-                    prefix,
-                    duration_ms,
-                    "recording ended"
-                );
+                log!(info, recording, duration_ms, "recording ended");
             }
             RecordingEvent::StartFailure | RecordingEvent::EndFailure => {
                 let failure = recording.failure.as_ref();
                 let code = failure.map_or("", |failure| &failure.error_code);
+                let reason = failure.map_or("", |failure| &failure.reason);
                 metrics.failed(code);
-                tracing::warn!(
-                    recording.id = self.id,
-                    stage.id = stage,
-                    participant.id = participant,
-                    bucket,
-                    prefix,
-                    duration_ms,
-                    code,
-                    reason = failure.map_or("", |failure| &failure.reason),
-                    "recording failed"
-                );
+                log!(warn, recording, duration_ms, code, reason, "recording failed");
             }
         }
     }
@@ -553,13 +428,7 @@ impl Job {
 
     /// Another node owns the recording, or none: what is not uploaded must not overwrite what the next owner writes.
     async fn leave_to_others(&self, recording: &Recording) {
-        tracing::warn!(
-            recording.id = self.id,
-            stage.id = recording.session.stage,
-            participant.id = recording.participant,
-            reason = "another node owns it",
-            "recording lost"
-        );
+        log!(warn, recording, reason = "another node owns it", "recording lost");
         if recording.node.is_some() {
             self.give_up("another node owns the recording").await;
         }
@@ -572,9 +441,4 @@ fn key(recording: &Recording, path: &str) -> String {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// When the last publication ended.
-fn end_time(recording: &Recording) -> chrono::DateTime<chrono::Utc> {
-    recording.unpublished_at.unwrap_or(recording.created_at).utc()
 }
