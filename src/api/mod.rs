@@ -14,6 +14,7 @@ mod metrics_page;
 pub mod openapi;
 pub mod operations;
 mod playback;
+mod query;
 mod recordings;
 mod response;
 mod signed;

@@ -93,6 +93,11 @@ pub fn uncached(response: Response) -> Response {
     with_headers(response, &[("cache-control", "no-store"), ("x-content-type-options", "nosniff")])
 }
 
+/// The response of an endpoint outside the AWS API, not to be cached, or that of its fault.
+pub fn uncached_or_fault(result: Result<Response, Fault>) -> Response {
+    result.map_or_else(|error| fault(&error), uncached)
+}
+
 /// The response to a CORS preflight request.
 pub fn preflight() -> Response {
     let mut response = Response::new(Body::empty());

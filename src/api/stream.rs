@@ -10,10 +10,11 @@ mod reader;
 
 pub use permits::StreamLimits;
 
-use super::signed::{Signed, authenticate};
-use super::{ApiState, authorization, limits, response};
+use super::query::{Authorized, SignedQuery as _, authorize};
+use super::signed::Signed;
+use super::{ApiState, limits, response};
 use crate::app::event_log;
-use crate::http::{ClientAddress, ClientBudget, ConnectionHandle, Exceeded};
+use crate::http::{ClientBudget, ConnectionHandle, Exceeded};
 use crate::model::fault::{Fault, RejectionKind};
 use axum::extract::Request;
 use axum::response::Response;
@@ -32,13 +33,8 @@ pub async fn respond(state: Arc<ApiState>, request: Request) -> Response {
 }
 
 async fn open(state: Arc<ApiState>, request: Request) -> Result<(Reader, AccessKey, body::Connection), Fault> {
-    let (mut parts, body) = request.into_parts();
-    let Signed { authorization, caller, scope, .. } = authenticate(&state, &parts, body, limits::BODY_SIZE).await?;
-    let query = Query::parse(&parts)?;
-    let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
-    for action in query.kinds.actions {
-        authorization::check_own(&caller, &scope, address, action)?;
-    }
+    let Authorized { mut parts, signed, query, address } = authorize::<Query>(&state, request).await?;
+    let Signed { authorization, scope, .. } = signed;
     let exchange = limits::exchange(&parts.extensions)?;
     let permit = state.streams.acquire(&authorization.access_key);
     let permit = permit.map_err(|exceeded| too_many(&state, exceeded, &exchange.client))?;
@@ -57,7 +53,7 @@ async fn open(state: Arc<ApiState>, request: Request) -> Result<(Reader, AccessK
         session_token: authorization.session_token,
         address,
         scope: scope.clone(),
-        actions: query.kinds.actions,
+        actions: query.actions(),
     };
     Ok((Reader::new(state, scope, query, position, log_end), key, connection))
 }

@@ -1,5 +1,6 @@
 //! The query of a request for the stream: where to begin, and which entries to send.
 
+use crate::api::query::{Parameters, SignedQuery};
 use crate::app::event_log::{EventKind, Start};
 use crate::clock::Timestamp;
 use crate::domain::pattern::Pattern;
@@ -20,7 +21,7 @@ pub struct Query {
 pub struct Kinds {
     name: &'static str,
     pub kinds: &'static [EventKind],
-    pub actions: &'static [&'static str],
+    actions: &'static [&'static str],
 }
 
 const EVENTS: &str = "ivs:StreamEvents";
@@ -32,32 +33,23 @@ const KINDS: [Kinds; 3] = [
     Kinds { name: "all", kinds: &[EventKind::Event, EventKind::Audit], actions: &[EVENTS, RECORDS] },
 ];
 
-impl Query {
+impl SignedQuery for Query {
     /// Parses the query string and `Last-Event-ID`.
-    pub fn parse(parts: &Parts) -> Result<Query, Fault> {
+    fn parse(parts: &Parts) -> Result<Query, Fault> {
         static DEFAULT: &Kinds = &KINDS[0];
-        let mut query = Query { start: Start::Now, kinds: DEFAULT, pattern: None };
-        let mut seen = Vec::new();
-        for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-            if seen.contains(&name) {
-                return Err(Fault::validation(format!("{name}: given more than once")));
-            }
-            match &*name {
-                "since" => query.start = Start::Since(time(&value)?),
-                "kind" => query.kinds = kinds(&value)?,
-                "pattern" => query.pattern = Some(pattern(&value)?),
-                _ => {
-                    let text = format!("{name}: not known here; there are since, kind and pattern");
-                    return Err(Fault::validation(text));
-                }
-            }
-            seen.push(name);
-        }
+        let parameters = Parameters::parse(parts, &["since", "kind", "pattern"])?;
+        let mut start = parameters.get("since", time)?.map_or(Start::Now, Start::Since);
+        let kinds = parameters.get("kind", kinds)?.unwrap_or(DEFAULT);
+        let pattern = parameters.get("pattern", pattern)?;
         // A client that reconnects sends the id of the last event besides its first URL.
         if let Some(position) = parts.headers.get("last-event-id") {
-            query.start = Start::After(last(position.to_str().unwrap_or_default())?);
+            start = Start::After(last(position.to_str().unwrap_or_default())?);
         }
-        Ok(query)
+        Ok(Query { start, kinds, pattern })
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        self.kinds.actions
     }
 }
 
