@@ -87,15 +87,24 @@ impl RecordingRow {
     }
 }
 
+/// The columns of a row, in the order of the parameters of [`Conn::write_recording`].
+macro_rules! columns {
+    () => {
+        "account, region, id, stage_id, session_id, current_session_id, participant_id, connection_id, storage_id, bucket,
+            prefix, recording, state, node_id, created_at, started_at, unpublished_at, resume_until, uploaded, ended_at,
+            duration_ms, next_thumbnail, error_code, reason"
+    };
+}
+
+macro_rules! parameters {
+    () => {
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24"
+    };
+}
+
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT account, region, id, stage_id, session_id, current_session_id, participant_id, connection_id,
-                storage_id, bucket, prefix, recording, state, node_id, created_at, started_at, unpublished_at,
-                resume_until, uploaded, ended_at, duration_ms, next_thumbnail, error_code, reason
-            FROM recordings ",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM recordings ", $rest)
     };
 }
 
@@ -112,15 +121,14 @@ const PAGE: &str = select!(
     ORDER BY created_at DESC, id DESC LIMIT $7"
 );
 const NAMED: &str = select!("WHERE id = $1 ORDER BY account, region LIMIT $2");
-const INSERT: &str = "INSERT INTO recordings
-    (account, region, id, stage_id, session_id, current_session_id, participant_id, connection_id, storage_id, bucket,
-        prefix, recording, state, node_id, created_at, started_at, unpublished_at, resume_until, uploaded, ended_at,
-        duration_ms, next_thumbnail, error_code, reason)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
-const UPDATE: &str = "UPDATE recordings SET current_session_id = $4, connection_id = $5, recording = $6, state = $7,
-        node_id = $8, started_at = $9, unpublished_at = $10, resume_until = $11, uploaded = $12, ended_at = $13,
-        duration_ms = $14, next_thumbnail = $15, error_code = $16, reason = $17
-    WHERE account = $1 AND region = $2 AND id = $3";
+const INSERT: &str = concat!("INSERT INTO recordings (", columns!(), ") VALUES (", parameters!(), ")");
+const UPDATE: &str = concat!(
+    "UPDATE recordings SET (",
+    columns!(),
+    ") = (",
+    parameters!(),
+    ") WHERE account = $1 AND region = $2 AND id = $3"
+);
 const COUNTS: &str = "SELECT state, COUNT(*) AS count FROM recordings WHERE ended_at IS NULL GROUP BY state";
 /// Of stages that are deleted; the history of other stages is kept.
 const FORGET: &str = "DELETE FROM recordings WHERE ended_at <= $1 AND NOT EXISTS (SELECT 1 FROM stages s
@@ -186,9 +194,18 @@ impl Conn {
 
     /// Adds a recording.
     pub async fn insert_recording(&mut self, row: &RecordingRow) -> Result<(), StoreError> {
+        self.write_recording(INSERT, row).await
+    }
+
+    /// Writes a recording that exists.
+    pub async fn update_recording(&mut self, row: &RecordingRow) -> Result<(), StoreError> {
+        self.write_recording(UPDATE, row).await
+    }
+
+    async fn write_recording(&mut self, sql: &'static str, row: &RecordingRow) -> Result<(), StoreError> {
         execute!(
             self,
-            INSERT,
+            sql,
             &row.account,
             &row.region,
             &row.id,
@@ -204,32 +221,6 @@ impl Conn {
             row.state,
             OrEmpty(row.node_id.as_deref()),
             row.created_at,
-            row.started_at,
-            row.unpublished_at,
-            row.resume_until,
-            row.uploaded,
-            row.ended_at,
-            row.duration_ms,
-            row.next_thumbnail,
-            OrEmpty(row.error_code.as_deref()),
-            OrEmpty(row.reason.as_deref()),
-        )
-        .map(drop)
-    }
-
-    /// Writes everything of a recording that changes.
-    pub async fn update_recording(&mut self, row: &RecordingRow) -> Result<(), StoreError> {
-        execute!(
-            self,
-            UPDATE,
-            &row.account,
-            &row.region,
-            &row.id,
-            &row.current_session_id,
-            &row.connection_id,
-            &row.recording,
-            row.state,
-            OrEmpty(row.node_id.as_deref()),
             row.started_at,
             row.unpublished_at,
             row.resume_until,

@@ -1,39 +1,17 @@
 //! Recordings of participants.
 
+#[path = "../support/recordings.rs"]
+mod rows;
+
 use super::{other_scopes, scope, stage};
 use crate::engines::Engine;
-use greenroom::domain::stage;
 use greenroom::model::page::Position;
 use greenroom::model::participant::ParticipantRecordingState as State;
-use greenroom::store::{Conn, Json, Leased, RecordingCount, RecordingFilter, RecordingRow};
+use greenroom::store::{Conn, Leased, RecordingCount, RecordingFilter, RecordingRow};
 
 pub fn recording(id: &str, participant: &str, created_at: i64) -> RecordingRow {
-    RecordingRow {
-        account: scope().account,
-        region: scope().region,
-        id: id.into(),
-        stage_id: "s".into(),
-        session_id: "st-1".into(),
-        current_session_id: "st-1".into(),
-        participant_id: participant.into(),
-        connection_id: "c".into(),
-        storage_id: "storage".into(),
-        bucket: "films".into(),
-        prefix: format!("s/st-1/{participant}/2026-03-04T05-06-07Z"),
-        recording: Json(stage::recording(None)),
-        state: State::Starting,
-        node_id: Some("n1".into()),
-        created_at,
-        started_at: None,
-        unpublished_at: None,
-        resume_until: None,
-        uploaded: false,
-        ended_at: None,
-        duration_ms: 0,
-        next_thumbnail: 0,
-        error_code: None,
-        reason: None,
-    }
+    let row = rows::starting(&scope(), id, ["s", "st-1", participant], created_at);
+    RecordingRow { node_id: Some("n1".into()), ..row }
 }
 
 fn ids(rows: Vec<RecordingRow>) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! Participants that act without a connection: each function is one transaction.
 
+#[path = "recordings.rs"]
+mod recordings;
+
 use greenroom::app::{OperationContext, stage_state};
 use greenroom::clock::Timestamp;
 use greenroom::domain::event::Failure;
@@ -8,7 +11,7 @@ use greenroom::domain::stage_state::{Command, NewParticipant, ParticipantCommand
 use greenroom::model::fault::Fault;
 use greenroom::model::participant::ParticipantRecordingState;
 use greenroom::model::stage::StageArn;
-use greenroom::store::{Conn, Json, RecordingRow, SessionKey, StageRow};
+use greenroom::store::{Conn, RecordingRow, SessionKey, StageRow};
 
 async fn lock(ctx: &OperationContext, tx: &mut Conn, stage: &StageArn) -> Result<StageRow, Fault> {
     let id = ctx.scope.own(stage).unwrap_or_default();
@@ -112,31 +115,12 @@ async fn start_recording(
     if tx.node(RECORDING_NODE).await?.is_none() {
         tx.insert_node(RECORDING_NODE, "http://127.0.0.1:9", i64::MAX / 2).await?;
     }
+    let names = [&*session.stage, &session.session, participant];
     let recording = RecordingRow {
-        account: scope.account.clone(),
-        region: scope.region.clone(),
-        id: ctx.app.ids().resource(),
-        stage_id: session.stage.clone(),
-        session_id: session.session.clone(),
-        current_session_id: session.session.clone(),
-        participant_id: participant.to_owned(),
-        connection_id: "none".into(),
-        storage_id: "none".into(),
         bucket,
         prefix,
-        recording: Json(greenroom::domain::stage::recording(None)),
-        state: ParticipantRecordingState::Starting,
         node_id: Some(RECORDING_NODE.into()),
-        created_at: ctx.app.clock().now().0,
-        started_at: None,
-        unpublished_at: None,
-        resume_until: None,
-        uploaded: false,
-        ended_at: None,
-        duration_ms: 0,
-        next_thumbnail: 0,
-        error_code: None,
-        reason: None,
+        ..recordings::starting(scope, &ctx.app.ids().resource(), names, ctx.app.clock().now().0)
     };
     tx.insert_recording(&recording).await?;
     Ok(recording)
