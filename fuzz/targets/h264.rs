@@ -1,20 +1,12 @@
 //! H.264 access units: any bytes are decoded to a picture within the limits, or are an error.
 #![no_main]
 
+mod support;
+
 use greenroom_codecs::h264::H264Decoder;
-use greenroom_codecs::picture::check_size;
 use libfuzzer_sys::fuzz_target;
 
-// Each access unit is after its length in two bytes.
 fuzz_target!(|data: &[u8]| {
     let mut decoder = H264Decoder::new();
-    let mut rest = data;
-    while let [high, low, tail @ ..] = rest {
-        let (unit, after) = tail.split_at(usize::from(u16::from_be_bytes([*high, *low])).min(tail.len()));
-        rest = after;
-        if let Ok(Some(picture)) = decoder.decode(unit) {
-            assert!(check_size(picture.width(), picture.height()).is_ok());
-            assert_eq!(picture.y().len(), picture.width() * picture.height());
-        }
-    }
+    support::decode_units(data, |unit| decoder.decode(unit));
 });

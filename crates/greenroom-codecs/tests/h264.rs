@@ -53,14 +53,7 @@ fn damage_is_an_error_and_the_next_key_frame_is_decoded() {
             for unit in &units[..at] {
                 decoder.decode(&unit.data).unwrap();
             }
-            let mut damaged = units[at].data.clone();
-            let from = random.below(damaged.len());
-            match random.below(3) {
-                0 => damaged.truncate(from),
-                1 => damaged[from] ^= 1 << random.below(8),
-                _ => damaged[from..].fill(0xff),
-            }
-            let failed = decoder.decode(&damaged).is_err();
+            let failed = decoder.decode(&random.damaged(&units[at].data)).is_err();
             let after = decoder.decode(&units[at + 1].data);
             if failed {
                 assert_eq!(after.unwrap_err().to_string(), "invalid h264 data: waiting for a key frame after an error");

@@ -45,14 +45,7 @@ fn damage_is_an_error_and_the_next_key_frame_is_decoded() {
             for unit in &units[..at] {
                 decoder.decode(&unit.data).unwrap();
             }
-            let mut damaged = units[at].data.clone();
-            let from = random.below(damaged.len());
-            match random.below(3) {
-                0 => damaged.truncate(from),
-                1 => damaged[from] ^= 1 << random.below(8),
-                _ => damaged[from..].fill(0xff),
-            }
-            if decoder.decode(&damaged).is_err() {
+            if decoder.decode(&random.damaged(&units[at].data)).is_err() {
                 assert_eq!(
                     decoder.decode(&units[at + 1].data).unwrap_err().to_string(),
                     "invalid vp8 data: waiting for a key frame"

@@ -51,4 +51,16 @@ impl Random {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.0 >> 8) as usize % bound
     }
+
+    /// Data that are cut off, have a wrong bit, or are overwritten from some byte on.
+    pub fn damaged(&mut self, data: &[u8]) -> Vec<u8> {
+        let mut damaged = data.to_vec();
+        let from = self.below(damaged.len());
+        match self.below(3) {
+            0 => damaged.truncate(from),
+            1 => damaged[from] ^= 1 << self.below(8),
+            _ => damaged[from..].fill(0xff),
+        }
+        damaged
+    }
 }
