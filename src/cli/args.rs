@@ -8,7 +8,7 @@ mod recordings;
 mod test_api;
 
 pub(super) use backup::{BackupArgs, BackupFile};
-pub use client::{ClientArgs, JoinArgs, LoadArgs};
+pub use client::{ApiArgs, ClientArgs, JoinArgs, LoadArgs};
 pub(super) use events::{CheckArgs, DeadArgs, DeadEventsArgs, EventsArgs, EventsCommand, ForgetArgs, TargetsArgs};
 
 pub use inspect::InspectArgs;

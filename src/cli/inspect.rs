@@ -88,18 +88,18 @@ impl Client {
     fn new(args: &InspectArgs) -> Result<Client, CommandError> {
         let failed = |error: &dyn std::fmt::Display| CommandError::Inspect(error.to_string());
         let region = args.stage.strip_prefix("arn:aws:ivs:").and_then(|rest| rest.split(':').next());
-        let region = args.region.as_deref().or(region);
+        let region = args.api.region.as_deref().or(region);
         let region = region.ok_or_else(|| failed(&"STAGE must be the ARN of a stage: arn:aws:ivs:…:stage/…"))?;
         let roots = args.ca.as_deref().map(tls::read_certificates).transpose();
         let roots = roots.map_err(|error| failed(&error))?.unwrap_or_default();
-        let session_token = args.session_token.as_ref().map(|token| token.0.as_str());
-        let (id, secret) = (&args.access_key_id, &args.secret_access_key.0);
+        let session_token = args.api.session_token.as_ref().map(|token| token.0.as_str());
+        let (id, secret) = (&args.api.access_key_id, &args.api.secret_access_key.0);
         let participant = args.participant.clone().map(|participant| ("participantId", participant));
         let query = [("stageArn", args.stage.clone()), ("limit", PAGE.to_owned())].into_iter().chain(participant);
         Ok(Client {
             http: HttpClient::new(&roots, TIMEOUT, 1).map_err(|error| failed(&error))?,
             signer: Signer::new(id, secret, session_token, region, clock::system_time),
-            node: args.endpoint.trim_end_matches('/').to_owned(),
+            node: args.api.endpoint.trim_end_matches('/').to_owned(),
             query: query.collect(),
         })
     }

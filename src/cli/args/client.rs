@@ -89,21 +89,9 @@ pub struct LoadArgs {
     /// Process ID of a server on this machine (Linux), to report its CPU and memory
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// URL of the API that creates the participant tokens
-    #[arg(long, env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:4600", value_name = "URL")]
-    pub endpoint: String,
-    /// Region of the stage (default: that of the ARN)
-    #[arg(long, env = "AWS_REGION", value_name = "REGION", value_parser = region)]
-    pub region: Option<String>,
-    /// Access key ID for the API
-    #[arg(long, env = "AWS_ACCESS_KEY_ID", default_value = "test", value_name = "ID")]
-    pub access_key_id: String,
-    /// Secret access key for the API; prefer the variable
-    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", default_value = "test", value_name = "SECRET", hide_env_values = true)]
-    pub secret_access_key: Secret,
-    /// Session token of the access key; prefer the variable
-    #[arg(long, env = "AWS_SESSION_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    pub session_token: Option<Secret>,
+    /// The API that creates the participant tokens.
+    #[command(flatten)]
+    pub api: ApiArgs,
     /// Output format of the report
     #[arg(long, default_value = "human", value_name = "FORMAT")]
     pub output: Output,
@@ -123,15 +111,35 @@ impl From<LoadArgs> for LoadOptions {
             duration: args.duration,
             no_events: args.no_events,
             server_pid: args.server_pid,
-            endpoint: args.endpoint,
-            region: args.region,
-            access_key_id: args.access_key_id,
-            secret_access_key: args.secret_access_key.0,
-            session_token: args.session_token.map(|token| token.0),
+            endpoint: args.api.endpoint,
+            region: args.api.region,
+            access_key_id: args.api.access_key_id,
+            secret_access_key: args.api.secret_access_key.0,
+            session_token: args.api.session_token.map(|token| token.0),
             output: args.output.into(),
             client: args.client.into(),
         }
     }
+}
+
+/// The API of a stage, and the key that requests are signed with.
+#[derive(Clone, Debug, Args)]
+pub struct ApiArgs {
+    /// URL of the API, of any node
+    #[arg(long, env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:4600", value_name = "URL")]
+    pub endpoint: String,
+    /// Region of the stage (default: that of the ARN)
+    #[arg(long, env = "AWS_REGION", value_name = "REGION", value_parser = region)]
+    pub region: Option<String>,
+    /// Access key ID for the API
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", default_value = "test", value_name = "ID")]
+    pub access_key_id: String,
+    /// Secret access key for the API; prefer the variable
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", default_value = "test", value_name = "SECRET", hide_env_values = true)]
+    pub secret_access_key: Secret,
+    /// Session token of the access key; prefer the variable
+    #[arg(long, env = "AWS_SESSION_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub session_token: Option<Secret>,
 }
 
 /// How a client connects.
