@@ -15,14 +15,9 @@ const BOTH: &[&str] = &["audio", "video"];
 
 /// Layers of about 1,850, 500 and 150 kbit/s, lowest first, and sound of 50 kbit/s.
 fn sources(publisher: usize) -> [FrameSource; 4] {
-    let layer = |rid: &str, size, payload_size, packets| FrameSource {
-        rid: Some(rid.into()),
-        size,
-        payload_size,
+    let layer = |rid, size, payload_size, packets| FrameSource {
         packets,
-        sequence_number: 10 * payload_size as u64,
-        timestamp: payload_size as u32 * 77,
-        ..FrameSource::new(publisher, Codec::H264)
+        ..FrameSource::layer(publisher, Codec::H264, rid, size, payload_size)
     };
     [
         FrameSource { payload_size: 190, ..FrameSource::new(publisher, Codec::Opus) },

@@ -100,6 +100,18 @@ impl FrameSource {
         }
     }
 
+    /// A simulcast layer of the video. Its payload size identifies it, and its numbers and timestamps are its own.
+    pub fn layer(client: usize, codec: Codec, rid: &str, size: (u32, u32), payload_size: usize) -> FrameSource {
+        FrameSource {
+            rid: Some(rid.into()),
+            size,
+            payload_size,
+            sequence_number: 10 * payload_size as u64,
+            timestamp: payload_size as u32 * 77,
+            ..FrameSource::new(client, codec)
+        }
+    }
+
     /// Sends one frame: a key frame if it is the first, one was requested, or a group ends.
     pub fn send_frame(&mut self, sim: &mut Simulation) {
         let client = &mut sim.clients[self.client];

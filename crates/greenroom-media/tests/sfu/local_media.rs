@@ -63,13 +63,8 @@ fn a_sink_sees_one_stream_of_a_simulcast_publisher() {
     let mut sim = Simulation::new(203);
     let publisher = sim.publish_with(config(), &["video"], Some(three_layers())).unwrap();
     sim.run_ms(1_000);
-    let layer = |rid: &str, size, sequence_number| FrameSource {
-        rid: Some(rid.into()),
-        size,
-        sequence_number,
-        ..FrameSource::new(publisher, Str0mCodec::H264)
-    };
-    let (mut low, mut high) = (layer("low", (320, 180), 10), layer("hi", (1280, 720), 20_000));
+    let layer = |rid, size, payload_size| FrameSource::layer(publisher, Str0mCodec::H264, rid, size, payload_size);
+    let (mut low, mut high) = (layer("low", (320, 180), 200), layer("hi", (1280, 720), 400));
     send_frames(&mut sim, &mut [&mut low, &mut high], Duration::from_secs(1));
     let mut sink = sim.sfu.add_sink(sim.now, SINK, sim.clients[publisher].id, 1_000).unwrap();
     send_frames(&mut sim, &mut [&mut low, &mut high], Duration::from_secs(1));

@@ -10,14 +10,7 @@ const BOTH: &[&str] = &["audio", "video"];
 
 /// Sound, and layers of 320 × 192, 640 × 368 and 1280 × 720. The payload size identifies the stream.
 fn sources(publisher: usize) -> [FrameSource; 4] {
-    let layer = |rid: &str, size, payload_size| FrameSource {
-        rid: Some(rid.into()),
-        size,
-        payload_size,
-        sequence_number: 10 * payload_size as u64,
-        timestamp: payload_size as u32 * 77,
-        ..FrameSource::new(publisher, Codec::H264)
-    };
+    let layer = |rid, size, payload_size| FrameSource::layer(publisher, Codec::H264, rid, size, payload_size);
     [
         FrameSource { payload_size: 100, ..FrameSource::new(publisher, Codec::Opus) },
         layer("low", (320, 192), 200),

@@ -13,17 +13,8 @@ fn payload_sizes(sim: &Simulation, client: usize, since: Duration) -> Vec<usize>
 }
 
 fn layers(publisher: usize, codec: Codec) -> [FrameSource; 3] {
-    [("hi", (1280, 720), 900), ("mid", (640, 360), 500), ("low", (320, 192), 200)].map(|(rid, size, payload_size)| {
-        let source = FrameSource::new(publisher, codec);
-        FrameSource {
-            rid: Some(rid.into()),
-            size,
-            payload_size,
-            sequence_number: 1_000 * payload_size as u64 / 100,
-            timestamp: payload_size as u32 * 7,
-            ..source
-        }
-    })
+    [("hi", (1280, 720), 900), ("mid", (640, 360), 500), ("low", (320, 192), 200)]
+        .map(|(rid, size, payload_size)| FrameSource::layer(publisher, codec, rid, size, payload_size))
 }
 
 fn run(codec: Codec) {

@@ -29,17 +29,6 @@ fn totals(sim: &Simulation) -> MediaTotals {
     totals
 }
 
-fn layer(publisher: usize, rid: &str, size: (u32, u32), payload_size: usize) -> FrameSource {
-    FrameSource {
-        rid: Some(rid.into()),
-        size,
-        payload_size,
-        sequence_number: 10 * payload_size as u64,
-        timestamp: payload_size as u32 * 77,
-        ..FrameSource::new(publisher, Str0mCodec::H264)
-    }
-}
-
 #[test]
 fn round_trip_loss_and_retransmissions_are_those_of_the_network() {
     let mut sim = Simulation::new(120);
@@ -115,8 +104,8 @@ fn layers_and_what_limits_them_are_named() {
     assert_eq!(stats(&sim, publisher).tracks[0].direction, TrackDirection::Received { layers: Vec::new() });
     assert_eq!((stats(&sim, subscriber).connected, stats(&sim, subscriber).path), (false, None));
     sim.run_ms(1_000);
-    let mut hi = layer(publisher, "hi", (1280, 720), 400);
-    let mut low = layer(publisher, "low", (320, 192), 200);
+    let mut hi = FrameSource::layer(publisher, Str0mCodec::H264, "hi", (1280, 720), 400);
+    let mut low = FrameSource::layer(publisher, Str0mCodec::H264, "low", (320, 192), 200);
     send_frames(&mut sim, &mut [&mut low, &mut hi], Duration::from_secs(4));
     let received = stats(&sim, publisher);
     let TrackDirection::Received { layers } = &received.tracks[0].direction else { panic!("{received:?}") };
