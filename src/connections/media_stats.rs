@@ -5,11 +5,11 @@ use super::registry::Connection;
 use super::stage::StageKey;
 use crate::app::connections::MediaQuery;
 use crate::domain::admission::{Intent, VerifiedToken};
-use crate::metrics::{LIMITATIONS, MediaQuality, MediaRole, MediaSample, MediaTotals};
+use crate::metrics::{MediaQuality, MediaRole, MediaSample, MediaTotals};
 use crate::model::fault::{Fault, RejectionKind};
 use greenroom_media::{
-    CloseReason, ConnectionStats, LayerName, LayerStats, MediaCounters, MediaKind, SentStats, TrackDirection,
-    TrackStats, TransportId,
+    CloseReason, ConnectionStats, LayerName, LayerStats, Limitation, MediaCounters, MediaKind, SentStats,
+    TrackDirection, TrackStats, TransportId,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -25,6 +25,8 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 impl Connections {
     /// Samples the statistics of all media connections for the metrics.
     pub(super) async fn sample_media(self: Arc<Self>) {
+        // The series exist from the start.
+        record_limitations(&self.app.metrics().media_quality, &[]);
         let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -36,6 +38,7 @@ impl Connections {
                     quality.set_totals(MediaRole::Publish, &metric_totals(&totals.published));
                     quality.set_totals(MediaRole::Subscribe, &metric_totals(&totals.subscribed));
                     record_samples(quality, &connections);
+                    record_limitations(quality, &connections);
                 }
                 // The readiness check reports a media thread that does not answer.
                 Err(error) => tracing::debug!(%error, "media statistics not sampled"),
@@ -161,7 +164,6 @@ fn metric_totals(counters: &MediaCounters) -> MediaTotals {
 }
 
 fn record_samples(quality: &MediaQuality, connections: &[ConnectionStats]) {
-    let mut videos = [0; LIMITATIONS.len()];
     for stats in connections.iter().filter(|stats| stats.connected) {
         let role = if stats.publisher.is_some() { MediaRole::Subscribe } else { MediaRole::Publish };
         let seconds = |time: Duration| time.as_secs_f64();
@@ -174,13 +176,18 @@ fn record_samples(quality: &MediaQuality, connections: &[ConnectionStats]) {
             estimated_bits_per_second: stats.estimate.map(|estimate| estimate as f64),
         };
         quality.observe(role, &sample);
-        for track in stats.tracks.iter().filter(|track| track.kind == MediaKind::Video) {
-            let TrackDirection::Sent(sent) = &track.direction else { continue };
-            let index = LIMITATIONS.iter().position(|name| *name == sent.limitation.name());
-            index.into_iter().for_each(|index| videos[index] += 1);
-        }
     }
-    quality.set_limitations(videos);
+}
+
+fn record_limitations(quality: &MediaQuality, connections: &[ConnectionStats]) {
+    let tracks = || connections.iter().filter(|stats| stats.connected).flat_map(|stats| &stats.tracks);
+    for limitation in Limitation::ALL {
+        let is_limited = |track: &&TrackStats| {
+            let is_sent = matches!(&track.direction, TrackDirection::Sent(sent) if sent.limitation == limitation);
+            track.kind == MediaKind::Video && is_sent
+        };
+        quality.set_limited(limitation.name(), tracks().filter(is_limited).count());
+    }
 }
 
 fn seconds(time: Option<Duration>) -> Value {

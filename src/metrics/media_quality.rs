@@ -14,8 +14,6 @@ const SETUP_SECONDS: [f64; 10] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0,
 const JITTER_SECONDS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const LOSS_RATIO: [f64; 9] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const BITS_PER_SECOND: [f64; 10] = [3e4, 1e5, 2e5, 5e5, 1e6, 1.5e6, 2.5e6, 4e6, 8e6, 1.6e7];
-/// Values of the label `limitation`.
-pub const LIMITATIONS: [&str; 4] = ["none", "preferences", "bandwidth", "key_frame_requests"];
 
 /// The role of a media connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +90,7 @@ pub struct MediaQuality {
     freezes: Counter,
     freeze_seconds: Counter<f64, AtomicU64>,
     estimate: Histogram,
-    limitations: [Gauge; LIMITATIONS.len()],
+    limitations: Family<Limitation, Gauge>,
 }
 
 impl MediaQuality {
@@ -154,7 +152,6 @@ impl MediaQuality {
                 bitrate: bitrate.get_or_create_owned(&label),
             }
         });
-        let limitations = Family::<Limitation, Gauge>::default();
         let quality = MediaQuality {
             on,
             roles,
@@ -162,7 +159,7 @@ impl MediaQuality {
             freezes: Counter::default(),
             freeze_seconds: Counter::default(),
             estimate: Histogram::new(BITS_PER_SECOND),
-            limitations: LIMITATIONS.map(|limitation| limitations.get_or_create_owned(&Limitation { limitation })),
+            limitations: Family::default(),
         };
         let help = "RTP packets that were retransmitted to subscribers";
         registry.register("media_rtp_retransmitted", help, quality.retransmitted.clone());
@@ -174,7 +171,7 @@ impl MediaQuality {
         registry.register("media_estimated_bits_per_second", help, quality.estimate.clone());
         let help = "Videos that are sent to subscribers, by what limits their layer: none, preferences, bandwidth, \
                     key_frame_requests";
-        registry.register("media_video_subscriptions", help, limitations);
+        registry.register("media_video_subscriptions", help, quality.limitations.clone());
         quality
     }
 
@@ -222,10 +219,9 @@ impl MediaQuality {
         }
     }
 
-    /// Sets the number of videos that are sent to subscribers, in the order of [`LIMITATIONS`].
-    pub fn set_limitations(&self, videos: [i64; LIMITATIONS.len()]) {
-        for (gauge, videos) in self.limitations.iter().zip(videos) {
-            gauge.set(videos);
-        }
+    /// Sets the number of videos that are sent to subscribers with a limitation.
+    pub fn set_limited(&self, limitation: &'static str, videos: usize) {
+        let videos = i64::try_from(videos).unwrap_or(i64::MAX);
+        self.limitations.get_or_create_owned(&Limitation { limitation }).set(videos);
     }
 }

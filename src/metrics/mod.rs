@@ -20,7 +20,7 @@ pub use events::{Outbox, Target};
 pub use faults::Faults;
 pub use limits::MediaRefusal;
 pub use media::{ConnectionKind, DatagramCounts, Media};
-pub use media_quality::{LIMITATIONS, MediaQuality, MediaRole, MediaSample, MediaTotals};
+pub use media_quality::{MediaQuality, MediaRole, MediaSample, MediaTotals};
 pub use recording::{ObjectDrop, RecordingStorage};
 pub use recordings::Recordings;
 pub use requests::{ParticipantRequests, Refusals, Requests, Tokens};

@@ -102,6 +102,9 @@ pub enum Limitation {
 }
 
 impl Limitation {
+    pub const ALL: [Limitation; 4] =
+        [Limitation::None, Limitation::Preferences, Limitation::Bandwidth, Limitation::KeyFrameRequests];
+
     /// Name in the API and in metrics.
     pub fn name(self) -> &'static str {
         match self {
