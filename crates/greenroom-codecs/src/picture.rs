@@ -92,6 +92,24 @@ impl Picture {
         &self.v
     }
 
+    /// The picture turned clockwise by so many quarter turns.
+    pub fn turned(self, quarters: u8) -> Picture {
+        let quarters = quarters & 3;
+        if quarters == 0 {
+            return self;
+        }
+        let chroma = self.chroma_width();
+        let (width, height) = if quarters == 2 { (self.width, self.height) } else { (self.height, self.width) };
+        Picture {
+            width,
+            height,
+            full_range: self.full_range,
+            y: turn(&self.y, self.width, quarters),
+            u: turn(&self.u, chroma, quarters),
+            v: turn(&self.v, chroma, quarters),
+        }
+    }
+
     /// The picture without `left` columns and `top` rows, which are rounded down to even numbers.
     pub(crate) fn without_margin(self, left: usize, top: usize) -> Result<Picture, CodecError> {
         let (left, top) = (left & !1, top & !1);
@@ -119,6 +137,16 @@ impl Picture {
             pad(&self.v, self.chroma_width(), (width / 2, height / 2)),
         ];
         Ok(Picture::new(width, height, planes)?.with_full_range(self.full_range))
+    }
+}
+
+/// A plane turned clockwise by one to three quarter turns.
+fn turn(plane: &[u8], width: usize, quarters: u8) -> Vec<u8> {
+    let column = |left: usize| plane[left..].iter().step_by(width).copied();
+    match quarters {
+        1 => (0..width).flat_map(|left| column(left).rev()).collect(),
+        2 => plane.iter().rev().copied().collect(),
+        _ => (0..width).rev().flat_map(column).collect(),
     }
 }
 
@@ -158,6 +186,23 @@ mod tests {
         assert_eq!(check_size(0, 7).unwrap_err().reason(), "invalid_data");
         assert!(Picture::new(3, 3, [vec![0; 9], vec![0; 4], vec![0; 4]]).is_ok());
         assert!(Picture::new(3, 3, [vec![0; 9], vec![0; 4], vec![0; 1]]).is_err());
+    }
+
+    #[test]
+    fn a_picture_is_turned_clockwise() {
+        let picture = Picture::new(3, 2, [vec![1, 2, 3, 4, 5, 6], vec![7, 8], vec![9, 10]]).unwrap();
+        let planes = |quarters| {
+            let turned = picture.clone().with_full_range(true).turned(quarters);
+            assert!(turned.full_range());
+            (turned.width(), turned.height(), turned.y().to_vec(), turned.u().to_vec(), turned.v().to_vec())
+        };
+        assert_eq!(planes(0), (3, 2, vec![1, 2, 3, 4, 5, 6], vec![7, 8], vec![9, 10]));
+        assert_eq!(planes(1), (2, 3, vec![4, 1, 5, 2, 6, 3], vec![7, 8], vec![9, 10]));
+        assert_eq!(planes(2), (3, 2, vec![6, 5, 4, 3, 2, 1], vec![8, 7], vec![10, 9]));
+        assert_eq!(planes(3), (2, 3, vec![3, 6, 2, 5, 1, 4], vec![8, 7], vec![10, 9]));
+        assert_eq!(planes(4), planes(0));
+        let odd = gradient(5, 7);
+        assert_eq!((0..4).fold(odd.clone(), |picture, _| picture.turned(1)), odd);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(crate) struct Track {
     /// Ticks per second.
     pub timescale: u32,
     pub entry: SampleEntry,
+    /// Transformation for display (ISO/IEC 14496-12, 8.3.2).
+    pub matrix: [i32; 9],
     /// The codec as in the attribute CODECS.
     pub codec: String,
     pub defaults: Defaults,
@@ -69,6 +71,16 @@ pub(crate) struct Track {
     pub media_start: i64,
     /// Whether the sample table is empty, as it must be in an initialization segment.
     pub has_no_samples: bool,
+}
+
+impl Track {
+    /// Width and height of the pictures as they are displayed.
+    pub fn resolution(&self) -> Option<(u16, u16)> {
+        let (width, height) = self.entry.video_resolution()?;
+        let [a, b, _, c, d, ..] = self.matrix;
+        let is_quarter_turn = a == 0 && d == 0 && b != 0 && c != 0;
+        Some(if is_quarter_turn { (height, width) } else { (width, height) })
+    }
 }
 
 /// An initialization segment.
@@ -163,6 +175,7 @@ fn track(trak: &TrakBox, defaults: Defaults, movie_timescale: u32) -> Result<Opt
         kind,
         timescale,
         entry: entry.clone(),
+        matrix: trak.tkhd_box.matrix,
         codec,
         defaults,
         media_start: media_start(trak, timescale, movie_timescale),

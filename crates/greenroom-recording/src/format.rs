@@ -39,6 +39,11 @@ impl VideoFormat {
         format.sample_entry().filter(|_| is_valid).map(|_| format)
     }
 
+    /// Clockwise quarter turns of its pictures before they are displayed.
+    pub(crate) fn rotation(&self) -> u8 {
+        self.rotation
+    }
+
     /// As it is displayed.
     pub(crate) fn resolution(&self) -> (u16, u16) {
         match self.rotation % 2 {

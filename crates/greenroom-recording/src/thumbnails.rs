@@ -1,5 +1,6 @@
 //! Thumbnails: a key frame after each interval, as JPEG.
 
+use crate::format::VideoFormat;
 use crate::h264::to_byte_stream;
 use crate::video::Frame;
 use crate::{Object, Output, RecorderStats, Thumbnails, layout};
@@ -36,11 +37,7 @@ impl ThumbnailWriter {
         if !self.is_due(frame.time) {
             return;
         }
-        let Ok(Some(picture)) = H264Decoder::new().decode(&to_byte_stream(&frame.data)) else {
-            stats.thumbnails_failed += 1;
-            return;
-        };
-        let Ok(contents) = jpeg::encode(&picture, QUALITY) else {
+        let Some(contents) = encode(frame) else {
             stats.thumbnails_failed += 1;
             return;
         };
@@ -59,4 +56,12 @@ impl ThumbnailWriter {
             store(layout::LATEST_THUMBNAIL.to_owned(), contents);
         }
     }
+}
+
+/// A key frame as it is displayed: a JPEG has no rotation of its own, so that the pixels are turned. `None` if it cannot be
+/// decoded.
+fn encode(frame: &Frame) -> Option<Vec<u8>> {
+    let picture = H264Decoder::new().decode(&to_byte_stream(&frame.data)).ok()??;
+    let rotation = frame.key.as_ref().map_or(0, VideoFormat::rotation);
+    jpeg::encode(&picture.turned(rotation), QUALITY).ok()
 }

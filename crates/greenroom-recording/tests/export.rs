@@ -97,6 +97,21 @@ fn another_resolution_is_another_sample_description() {
 }
 
 #[test]
+fn the_orientation_is_kept() {
+    // A quarter turn clockwise of 160×90.
+    let turned = [0, 1 << 16, 0, -(1 << 16), 0, 0, 90 << 16, 0, 1 << 30];
+    let objects = Objects::fixture("plain").edit("media/hls/high/init-0.mp4", |bytes| {
+        // After version and flags, times, ids, duration, layer and volume (ISO/IEC 14496-12, 8.3.2).
+        let matrix = body_of(bytes, b"tkhd") + 40;
+        bytes[matrix..matrix + 36].copy_from_slice(&turned.map(i32::to_be_bytes).concat());
+    });
+    let (_, movie) = read(&exported(objects).unwrap().1);
+    let [video, audio] = movie.trak_boxes.as_slice() else { panic!("{movie:?}") };
+    assert_eq!(video.tkhd_box.matrix, turned);
+    assert_eq!(audio.tkhd_box.matrix, [1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30]);
+}
+
+#[test]
 fn what_cannot_be_exported_is_said() {
     let failed = |objects| exported(objects).unwrap_err().to_string();
     let plain = || Objects::fixture("plain");

@@ -2,8 +2,10 @@
 
 mod simulation;
 
+use greenroom_codecs::jpeg;
+use greenroom_codecs::picture::Picture;
 use greenroom_media::Codec;
-use greenroom_recording::{AudioFormat, RecordError, RecorderConfig, Vp8Policy, layout};
+use greenroom_recording::{AudioFormat, RecordError, RecorderConfig, Thumbnails, Vp8Policy, layout};
 use simulation::{Simulation, VIDEO_TRACK, brightening, config, losing, ms, reference};
 
 #[test]
@@ -47,7 +49,7 @@ fn another_resolution_or_orientation_is_another_part() {
     let report = sim.verified("formats");
     assert_eq!(report.summary.discontinuities, 2, "{}", sim.text(layout::PLAYLIST));
     let video = report.summary.tracks.iter().find(|track| track.kind == "video").unwrap();
-    assert_eq!(video.resolutions, ["320x180", "160x90"]);
+    assert_eq!(video.resolutions, ["320x180", "160x90", "90x160"]);
     assert!(sim.text(layout::MULTIVARIANT).contains("RESOLUTION=320x180"));
     let shown = sim.shown();
     assert!(shown.pictures.len() > 400);
@@ -56,6 +58,42 @@ fn another_resolution_or_orientation_is_another_part() {
     let init = &sim.stored["media/hls/high/init-2.mp4"];
     let matrix = [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0xff, 0xff, 0, 0]].concat();
     assert!(init.windows(matrix.len()).any(|window| window == matrix));
+}
+
+/// A picture turned clockwise by a quarter turn, pixel by pixel.
+fn quarter_turn(picture: &Picture) -> Picture {
+    let plane = |plane: &[u8], width: usize| -> Vec<u8> {
+        let height = plane.len() / width;
+        let places = (0..width).flat_map(|y| (0..height).map(move |x| (y, height - 1 - x)));
+        places.map(|(column, row)| plane[row * width + column]).collect()
+    };
+    let chroma = picture.chroma_width();
+    let planes = [plane(picture.y(), picture.width()), plane(picture.u(), chroma), plane(picture.v(), chroma)];
+    Picture::new(picture.height(), picture.width(), planes).unwrap()
+}
+
+#[test]
+fn thumbnails_are_upright_whatever_the_orientation() {
+    let thumbnails = Thumbnails { interval: ms(2_000), sequential: true, latest: false };
+    let config = RecorderConfig { thumbnails: Some(thumbnails), ..config() };
+    let mut expected = reference().swap_remove(0);
+    for rotation in 0..4 {
+        let mut sim = Simulation::new(config);
+        sim.rotation = Some(rotation);
+        sim.run(ms(1_900));
+        // The next key frame has another orientation.
+        sim.rotation = Some(rotation + 1);
+        sim.run(ms(1_900));
+        let report = sim.verified("upright");
+        let turned = |rotation: u8| if rotation.is_multiple_of(2) { "320x180" } else { "180x320" };
+        let video = report.summary.tracks.iter().find(|track| track.kind == "video").unwrap();
+        assert_eq!(video.resolutions, [turned(rotation), turned(rotation + 1)]);
+        assert_eq!(sim.stored["media/thumbnails/high/0.jpg"], jpeg::encode(&expected, 80).unwrap(), "{rotation}");
+        expected = quarter_turn(&expected);
+        let second = (0..=rotation).fold(reference().swap_remove(60), |picture, _| quarter_turn(&picture));
+        assert_eq!(sim.stored["media/thumbnails/high/1.jpg"], jpeg::encode(&second, 80).unwrap(), "{rotation}");
+        assert_eq!(sim.recorder.stats().thumbnails_failed, 0);
+    }
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn trak(track: &Track, id: u32, zero: i128) -> TrakBox {
             layer: TkhdBox::DEFAULT_LAYER,
             alternate_group: TkhdBox::DEFAULT_ALTERNATE_GROUP,
             volume: if is_video { TkhdBox::DEFAULT_VIDEO_VOLUME } else { TkhdBox::DEFAULT_AUDIO_VOLUME },
-            matrix: TkhdBox::DEFAULT_MATRIX,
+            matrix: track.matrix,
             width: FixedPointNumber::new(i16::try_from(width).unwrap_or(i16::MAX), 0),
             height: FixedPointNumber::new(i16::try_from(height).unwrap_or(i16::MAX), 0),
         },

@@ -12,6 +12,8 @@ pub(super) struct Track {
     pub kind: Kind,
     pub timescale: u32,
     pub entries: Vec<SampleEntry>,
+    /// Transformation for display, of the first sample description: a track has only one.
+    pub matrix: [i32; 9],
     pub durations: Vec<SttsEntry>,
     pub compositions: Vec<CttsEntry>,
     pub sizes: Vec<u32>,
@@ -37,6 +39,7 @@ impl Track {
             kind: source.kind,
             timescale: source.timescale,
             entries: vec![source.entry.clone()],
+            matrix: source.matrix,
             durations: Vec::new(),
             compositions: Vec::new(),
             sizes: Vec::new(),

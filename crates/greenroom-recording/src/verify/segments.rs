@@ -124,7 +124,7 @@ impl<'a> Walk<'a> {
         if !summary.codecs.contains(&track.codec) {
             summary.codecs.push(track.codec.clone());
         }
-        if let Some((width, height)) = track.entry.video_resolution() {
+        if let Some((width, height)) = track.resolution() {
             self.measured.resolutions.insert((u64::from(width), u64::from(height)));
             let text = format!("{width}x{height}");
             if !summary.resolutions.contains(&text) {
