@@ -49,7 +49,7 @@ impl Recordings {
         for (family, reasons) in [
             (&all.failed, &[&CODES[..], &["Other"]].concat()[..]),
             (&all.packets_dropped, &["lost", "late", "invalid", "queue_full"]),
-            (&all.frames_dropped, &["loss", "invalid"]),
+            (&all.frames_dropped, &["loss", "invalid", "replaced"]),
             (&all.repaired, &["timestamp", "thumbnail"]),
         ] {
             for reason in reasons {

@@ -208,6 +208,7 @@ impl Publication {
         metrics.packets_dropped("invalid", stats.packets_invalid.saturating_sub(before.packets_invalid));
         metrics.frames_dropped("loss", stats.frames_dropped_loss.saturating_sub(before.frames_dropped_loss));
         metrics.frames_dropped("invalid", stats.frames_dropped_invalid.saturating_sub(before.frames_dropped_invalid));
+        metrics.frames_dropped("replaced", stats.frames_replaced.saturating_sub(before.frames_replaced));
         metrics.repaired("timestamp", stats.timestamps_repaired.saturating_sub(before.timestamps_repaired));
         metrics.repaired("thumbnail", stats.thumbnails_failed.saturating_sub(before.thumbnails_failed));
         metrics.frames(stats.frames_recorded.saturating_sub(before.frames_recorded));

@@ -75,6 +75,11 @@ impl Segment {
         self.video.push(start, duration, if is_key { SYNC_SAMPLE } else { OTHER_SAMPLE }, data);
     }
 
+    /// Removes the video samples; returns how many there were.
+    pub(crate) fn clear_video(&mut self) -> usize {
+        std::mem::take(&mut self.video).samples.len()
+    }
+
     /// `time` and `duration` in audio samples.
     pub(crate) fn push_audio(&mut self, time: u64, duration: u32, data: &[u8]) {
         self.audio.push(time, duration, SYNC_SAMPLE, data);

@@ -14,6 +14,9 @@ pub struct RecorderStats {
     pub frames_dropped_loss: u64,
     /// Video frames that are not recorded because they are invalid or too large.
     pub frames_dropped_invalid: u64,
+    /// Video frames that the first picture of another format replaces, which came within a second.
+    pub frames_replaced: u64,
+    /// Video frames that were recorded, with those that were replaced later.
     pub frames_recorded: u64,
     /// Sound that was missing and is silence or concealment, in milliseconds.
     pub audio_filled_ms: u64,

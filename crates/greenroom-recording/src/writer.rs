@@ -14,7 +14,8 @@ use std::time::Duration;
 
 /// A segment is cut at a key frame from this share of the target duration on, in percent.
 const CUT_FROM: i64 = 90;
-/// Where formats change more often than this, in microseconds, frames are dropped instead.
+/// Where a format changes again within this time, in microseconds, the new one replaces it: browsers send the lower layers of
+/// simulcast first.
 const MIN_PART: i64 = 1_000_000;
 /// Least duration of a frame, in microseconds.
 const MIN_FRAME: i64 = 1_000;
@@ -170,10 +171,13 @@ impl Writer {
         let length = self.segment_length(frame.time);
         let changed = frame.key.as_ref().is_some_and(|format| self.video.as_ref() != Some(format));
         let has_video = self.segment.has_video() || self.pending.is_some();
-        let is_too_soon = changed && has_video && length < MIN_PART;
-        if is_too_soon || frame.key.is_none() && self.segment.bytes() > MAX_SEGMENT {
+        if frame.key.is_none() && self.segment.bytes() > MAX_SEGMENT {
             stats.frames_dropped_invalid += 1;
             return Taken::Dropped;
+        }
+        let replaces = changed && has_video && length < MIN_PART && self.begins.is_some();
+        if replaces {
+            frame.time = self.discard_part(stats);
         }
         let is_cut = frame.key.is_some() && (changed || length >= self.target * CUT_FROM / 100);
         self.end_pending(frame.time);
@@ -182,13 +186,22 @@ impl Writer {
         }
         if changed {
             self.video.clone_from(&frame.key);
-            stats.format_changes += u64::from(self.playlist.next_segment() > 0 || !self.closing.is_empty());
+            let has_former = self.playlist.next_segment() > 0 || !self.closing.is_empty();
+            stats.format_changes += u64::from(has_former && !replaces);
             self.begins = Some(self.format());
         }
         stats.frames_recorded += 1;
         self.pending = Some(frame);
         self.write_complete();
         Taken::Recorded
+    }
+
+    /// Discards the video of a part that has only begun; its sound stays. Returns when it began, on the recorder's clock: what
+    /// follows is shown from then on.
+    fn discard_part(&mut self, stats: &mut RecorderStats) -> i64 {
+        let frames = self.segment.clear_video() + usize::from(self.pending.take().is_some());
+        stats.frames_replaced += frames as u64;
+        self.segment.start - self.base + self.start.unwrap_or(0)
     }
 
     /// Ends the last frame.
