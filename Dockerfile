@@ -10,8 +10,11 @@ COPY fuzz/Cargo.toml fuzz/Cargo.toml
 COPY src src
 # Shown by greenroom --version --verbose: docker build --build-arg GREENROOM_COMMIT=$(git rev-parse HEAD) .
 ARG GREENROOM_COMMIT
+# OpenH264 is C++: the program contains libstdc++, so that it runs without the shared library.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    CXXSTDLIB=static=stdc++ RUSTFLAGS="-L native=$(dirname "$(c++ -print-file-name=libstdc++.a)")" \
     cargo build --profile dist --features jemalloc --locked --bin greenroom \
+    && ! readelf -d target/dist/greenroom | grep libstdc++ \
     && install -D -s target/dist/greenroom /out/greenroom \
     && mkdir /out/data
 
