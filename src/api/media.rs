@@ -99,21 +99,15 @@ fn participant_id(text: &str) -> Result<String, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ARN: &str = "arn:aws:ivs:us-east-1:123456789012:stage/abcdABCDefgh";
-
-    fn parse(query: &str) -> Result<Query, String> {
-        let request = axum::http::Request::get(format!("{PATH}?{query}")).body(()).unwrap();
-        Query::parse(&request.into_parts().0).map_err(|fault| fault.message().to_owned())
-    }
+    use crate::api::query::{STAGE_ARN, parse};
 
     #[test]
     fn a_query_names_a_stage_and_optionally_a_participant_and_a_page() {
         let query = |participant: Option<&str>, after, limit| {
-            Ok(Query { stage_arn: ARN.into(), participant: participant.map(str::to_owned), after, limit })
+            Ok(Query { stage_arn: STAGE_ARN.into(), participant: participant.map(str::to_owned), after, limit })
         };
-        assert_eq!(parse(&format!("stageArn={ARN}")), query(None, 0, 100));
-        let encoded = ARN.replace(':', "%3A").replace('/', "%2F");
+        assert_eq!(parse(&format!("stageArn={STAGE_ARN}")), query(None, 0, 100));
+        let encoded = STAGE_ARN.replace(':', "%3A").replace('/', "%2F");
         assert_eq!(
             parse(&format!("participantId=a-B_9&stageArn={encoded}&after=7&limit=1000")),
             query(Some("a-B_9"), 7, 1000)
@@ -129,7 +123,7 @@ mod tests {
             ("after=-1", "after: must be a number from 0"),
             ("stage=x", "stage: not known here"),
         ] {
-            let said = parse(query).unwrap_err();
+            let said = parse::<Query>(query).unwrap_err();
             assert!(said.starts_with(words), "{query}: {said}");
         }
     }

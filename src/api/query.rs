@@ -97,27 +97,45 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// Parses a query string in a test; of an error, returns the message.
+#[cfg(test)]
+pub fn parse<Q: SignedQuery>(query: &str) -> Result<Q, String> {
+    let request = axum::http::Request::get(format!("/?{query}")).body(()).unwrap();
+    Q::parse(&request.into_parts().0).map_err(|fault| fault.message().to_owned())
+}
+
+/// The ARN of a stage, for tests.
+#[cfg(test)]
+pub const STAGE_ARN: &str = "arn:aws:ivs:us-east-1:123456789012:stage/abcdABCDefgh";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ARN: &str = "arn:aws:ivs:us-east-1:123456789012:stage/abcdABCDefgh";
+    #[derive(Debug, PartialEq, Eq)]
+    struct Page {
+        stage_arn: String,
+        limit: usize,
+    }
 
-    fn parse(query: &str) -> Result<(String, usize), String> {
-        let request = axum::http::Request::get(format!("/?{query}")).body(()).unwrap();
-        let (parts, ()) = request.into_parts();
-        let read = Parameters::parse(&parts, &["stageArn", "state", "limit"]).and_then(|parameters| {
+    impl SignedQuery for Page {
+        fn parse(parts: &Parts) -> Result<Self, Fault> {
+            let parameters = Parameters::parse(parts, &["stageArn", "state", "limit"])?;
             let limit = parameters.limit()?;
-            Ok((parameters.stage_arn()?, limit))
-        });
-        read.map_err(|fault| fault.message().to_owned())
+            Ok(Page { stage_arn: parameters.stage_arn()?, limit })
+        }
+
+        fn actions(&self) -> &'static [&'static str] {
+            &[]
+        }
     }
 
     #[test]
     fn parameters_are_decoded_and_have_defaults() {
-        assert_eq!(parse(&format!("stageArn={ARN}")), Ok((ARN.to_owned(), 100)));
-        let encoded = ARN.replace(':', "%3A").replace('/', "%2F");
-        assert_eq!(parse(&format!("limit=1000&stageArn={encoded}")), Ok((ARN.to_owned(), 1_000)));
+        let page = |limit| Ok(Page { stage_arn: STAGE_ARN.to_owned(), limit });
+        assert_eq!(parse(&format!("stageArn={STAGE_ARN}")), page(100));
+        let encoded = STAGE_ARN.replace(':', "%3A").replace('/', "%2F");
+        assert_eq!(parse(&format!("limit=1000&stageArn={encoded}")), page(1_000));
     }
 
     #[test]
@@ -132,7 +150,7 @@ mod tests {
             ("limit=1&limit=1", "limit: given more than once"),
             ("stage=x", "stage: not known here; there are stageArn, state and limit"),
         ] {
-            let said = parse(query).unwrap_err();
+            let said = parse::<Page>(query).unwrap_err();
             assert!(said.starts_with(words), "{query}: {said}");
         }
     }

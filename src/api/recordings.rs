@@ -101,19 +101,14 @@ fn place(text: &str) -> Result<Position, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ARN: &str = "arn:aws:ivs:us-east-1:123456789012:stage/abcdABCDefgh";
-
-    fn parse(query: &str) -> Result<Query, String> {
-        let request = axum::http::Request::get(format!("{PATH}?{query}")).body(()).unwrap();
-        Query::parse(&request.into_parts().0).map_err(|fault| fault.message().to_owned())
-    }
+    use crate::api::query::{STAGE_ARN, parse};
 
     #[test]
     fn a_query_names_a_stage_and_optionally_a_state_and_a_page() {
         let after = Some(Position { order: 17, id: "abc".into() });
-        let expected = Query { stage_arn: ARN.into(), state: Some(ParticipantRecordingState::Active), after, limit: 5 };
-        assert_eq!(parse(&format!("stageArn={ARN}&state=ACTIVE&after=17/abc&limit=5")), Ok(expected));
+        let expected =
+            Query { stage_arn: STAGE_ARN.into(), state: Some(ParticipantRecordingState::Active), after, limit: 5 };
+        assert_eq!(parse(&format!("stageArn={STAGE_ARN}&state=ACTIVE&after=17/abc&limit=5")), Ok(expected));
     }
 
     #[test]
@@ -124,7 +119,7 @@ mod tests {
             ("after=17", "after: must be"),
             ("stage=x", "stage: not known here"),
         ] {
-            let said = parse(query).unwrap_err();
+            let said = parse::<Query>(query).unwrap_err();
             assert!(said.starts_with(words), "{query}: {said}");
         }
     }

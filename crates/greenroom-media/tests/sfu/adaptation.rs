@@ -1,10 +1,11 @@
 //! What subscribers on bad networks are sent.
 
 use crate::frame_source::{FrameSource, decodable, frames, send_frames};
-use crate::simulation::{PERFECT_NETWORK, Simulation, config, three_layers};
+use crate::simulation::{PERFECT_NETWORK, Simulation, config};
 use greenroom_media::TransportId;
 use greenroom_netem::Profile;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 use str0m::RtcConfig;
 use str0m::format::Codec;
@@ -33,6 +34,7 @@ fn send(sim: &mut Simulation, sources: &mut [FrameSource], time: Duration) {
 }
 
 /// What a subscriber received of the video since a time.
+#[derive(Debug)]
 struct Received {
     /// Complete frames per second.
     fps: f64,
@@ -64,34 +66,43 @@ fn received(sim: &Simulation, client: usize, since: Duration) -> Received {
     }
 }
 
+/// Sends for some seconds; returns what a subscriber received in that time.
+fn received_next(sim: &mut Simulation, sources: &mut [FrameSource], client: usize, seconds: u64) -> Received {
+    let since = sim.at();
+    send(sim, sources, Duration::from_secs(seconds));
+    received(sim, client, since)
+}
+
+/// Limits the downlink of a subscriber to so many bits per second.
+fn cap(sim: &mut Simulation, client: usize, rate: u64) {
+    let cap = Profile { rate: Some(rate), delay: Duration::from_millis(20), ..Profile::PERFECT };
+    sim.clients[client].downlink.set_profile(sim.now, cap);
+}
+
+/// Picture and sound went on, the picture with a bitrate in this range.
+fn assert_plays(received: &Received, kbits: &Range<u64>) {
+    assert!(received.fps >= 28.0 && kbits.contains(&received.kbits), "{kbits:?}: {received:?}");
+    assert!(received.longest_gap < Duration::from_millis(350) && received.audio_loss < 0.01, "{kbits:?}: {received:?}");
+}
+
 #[test]
 fn a_subscriber_is_sent_the_layer_that_fits_its_network() {
     for (rate, layer) in [(1_500_000, 400..700), (600_000, 120..200), (300_000, 120..200)] {
-        let mut sim = Simulation::new(rate);
-        let publisher = sim.publish_with(config(), BOTH, Some(three_layers())).unwrap();
+        let (mut sim, publisher) = Simulation::with_simulcast(rate, BOTH);
         let free = sim.subscribe(publisher, BOTH).unwrap();
         let capped = sim.subscribe(publisher, BOTH).unwrap();
         sim.run_ms(1_000);
         let mut sources = sources(publisher);
         send(&mut sim, &mut sources, Duration::from_secs(3));
-        let top = sim.at();
-        send(&mut sim, &mut sources, Duration::from_secs(1));
-        let before = received(&sim, capped, top).kbits;
+        let before = received_next(&mut sim, &mut sources, capped, 1).kbits;
         assert!(before > 1_600, "{before} kbit/s after 3 s");
 
         let (changed, requests) = (sim.at(), sim.clients[publisher].key_frame_requests.len());
-        let cap = Profile { rate: Some(rate), delay: Duration::from_millis(20), ..Profile::PERFECT };
-        sim.clients[capped].downlink.set_profile(sim.now, cap);
+        cap(&mut sim, capped, rate);
         send(&mut sim, &mut sources, Duration::from_secs(2));
         let gap = received(&sim, capped, changed).longest_gap;
         assert!(gap < Duration::from_millis(1_200), "{rate}: {gap:?}");
-        let settled = sim.at();
-        send(&mut sim, &mut sources, Duration::from_secs(10));
-        let Received { fps, longest_gap, kbits, audio_loss } = received(&sim, capped, settled);
-        assert!(fps >= 28.0, "{rate}: {fps} fps");
-        assert!(layer.contains(&kbits), "{rate}: {kbits} kbit/s");
-        assert!(longest_gap < Duration::from_millis(350), "{rate}: {longest_gap:?}");
-        assert!(audio_loss < 0.01, "{rate}: {audio_loss}");
+        assert_plays(&received_next(&mut sim, &mut sources, capped, 10), &layer);
         let forced = sim.clients[publisher].key_frame_requests.len() - requests;
         assert!(forced <= 2, "{rate}: {forced} key frames");
         let other = received(&sim, free, changed);
@@ -99,9 +110,7 @@ fn a_subscriber_is_sent_the_layer_that_fits_its_network() {
 
         sim.clients[capped].downlink.set_profile(sim.now, PERFECT_NETWORK);
         send(&mut sim, &mut sources, Duration::from_secs(8));
-        let back = sim.at();
-        send(&mut sim, &mut sources, Duration::from_secs(1));
-        let kbits = received(&sim, capped, back).kbits;
+        let kbits = received_next(&mut sim, &mut sources, capped, 1).kbits;
         assert!(kbits > 1_600, "{rate}: {kbits} kbit/s after the cap");
     }
 }
@@ -109,73 +118,52 @@ fn a_subscriber_is_sent_the_layer_that_fits_its_network() {
 #[test]
 fn a_subscriber_that_joins_on_a_slow_network_is_sent_the_layer_that_fits() {
     for (rate, layer) in [(1_500_000, 400..700), (300_000, 120..200)] {
-        let mut sim = Simulation::new(rate);
-        let publisher = sim.publish_with(config(), BOTH, Some(three_layers())).unwrap();
+        let (mut sim, publisher) = Simulation::with_simulcast(rate, BOTH);
         let capped = sim.subscribe(publisher, BOTH).unwrap();
-        let cap = Profile { rate: Some(rate), delay: Duration::from_millis(20), ..Profile::PERFECT };
-        sim.clients[capped].downlink.set_profile(sim.now, cap);
+        cap(&mut sim, capped, rate);
         sim.run_ms(1_000);
         let mut sources = sources(publisher);
         send(&mut sim, &mut sources, Duration::from_secs(2));
-        let settled = sim.at();
-        send(&mut sim, &mut sources, Duration::from_secs(10));
-        let Received { fps, longest_gap, kbits, audio_loss } = received(&sim, capped, settled);
-        assert!(fps >= 28.0, "{rate}: {fps} fps");
-        assert!(layer.contains(&kbits), "{rate}: {kbits} kbit/s");
-        assert!(longest_gap < Duration::from_millis(350), "{rate}: {longest_gap:?}");
-        assert!(audio_loss < 0.01, "{rate}: {audio_loss}");
+        assert_plays(&received_next(&mut sim, &mut sources, capped, 10), &layer);
     }
 }
 
 #[test]
 fn sound_goes_on_where_no_picture_fits() {
-    let mut sim = Simulation::new(99);
-    let publisher = sim.publish_with(config(), BOTH, Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(99, BOTH);
     let capped = sim.subscribe(publisher, BOTH).unwrap();
     sim.run_ms(1_000);
     let mut sources = sources(publisher);
     send(&mut sim, &mut sources, Duration::from_secs(4));
-    let cap = Profile { rate: Some(100_000), delay: Duration::from_millis(20), ..Profile::PERFECT };
-    sim.clients[capped].downlink.set_profile(sim.now, cap);
+    cap(&mut sim, capped, 100_000);
     send(&mut sim, &mut sources, Duration::from_secs(4));
-    let settled = sim.at();
-    send(&mut sim, &mut sources, Duration::from_secs(10));
-    let Received { kbits, audio_loss, .. } = received(&sim, capped, settled);
+    let Received { kbits, audio_loss, .. } = received_next(&mut sim, &mut sources, capped, 10);
     assert!(kbits < 50 && audio_loss < 0.02, "{kbits} kbit/s of video, {audio_loss} of the sound lost");
     sim.clients[capped].downlink.set_profile(sim.now, PERFECT_NETWORK);
     send(&mut sim, &mut sources, Duration::from_secs(12));
-    let back = sim.at();
-    send(&mut sim, &mut sources, Duration::from_secs(2));
-    assert!(received(&sim, capped, back).kbits > 1_600);
+    assert!(received_next(&mut sim, &mut sources, capped, 2).kbits > 1_600);
 }
 
 #[test]
 fn a_subscriber_without_feedback_is_sent_the_layer_that_it_does_not_lose() {
-    let mut sim = Simulation::new(98);
-    let publisher = sim.publish_with(config(), BOTH, Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(98, BOTH);
     sim.edit_offer =
         |offer| offer.lines().filter(|line| !line.contains("transport-")).map(|line| format!("{line}\r\n")).collect();
     let capped = sim.subscribe(publisher, BOTH).unwrap();
     sim.run_ms(1_000);
-    let cap = Profile { rate: Some(800_000), delay: Duration::from_millis(20), ..Profile::PERFECT };
-    sim.clients[capped].downlink.set_profile(sim.now, cap);
+    cap(&mut sim, capped, 800_000);
     let mut sources = sources(publisher);
     send(&mut sim, &mut sources, Duration::from_secs(15));
-    let settled = sim.at();
-    send(&mut sim, &mut sources, Duration::from_secs(5));
-    let Received { fps, kbits, audio_loss, .. } = received(&sim, capped, settled);
+    let Received { fps, kbits, audio_loss, .. } = received_next(&mut sim, &mut sources, capped, 5);
     assert!(fps >= 28.0 && (120..700).contains(&kbits) && audio_loss < 0.01, "{fps} fps, {kbits} kbit/s, {audio_loss}");
     sim.clients[capped].downlink.set_profile(sim.now, PERFECT_NETWORK);
     send(&mut sim, &mut sources, Duration::from_secs(60));
-    let back = sim.at();
-    send(&mut sim, &mut sources, Duration::from_secs(2));
-    assert!(received(&sim, capped, back).kbits > 1_600);
+    assert!(received_next(&mut sim, &mut sources, capped, 2).kbits > 1_600);
 }
 
 #[test]
 fn the_next_layer_replaces_one_that_stops_within_350_ms() {
-    let mut sim = Simulation::new(91);
-    let publisher = sim.publish_with(config(), BOTH, Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(91, BOTH);
     let subscriber = sim.subscribe(publisher, BOTH).unwrap();
     sim.run_ms(1_000);
     let mut sources = sources(publisher);

@@ -1,7 +1,7 @@
 //! Sources and sinks in the process of the engine.
 
 use crate::frame_source::{FrameSource, decodable, frames, send_frames, sps, streaming};
-use crate::simulation::{Simulation, config, three_layers};
+use crate::simulation::Simulation;
 use greenroom_media::{Codec, KeyFrameRequest, MediaKind, MediaPacket, MediaTrack, OfferError, TransportId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -60,8 +60,7 @@ fn a_sink_that_does_not_read_loses_packets_and_delays_no_one() {
 
 #[test]
 fn a_sink_sees_one_stream_of_a_simulcast_publisher() {
-    let mut sim = Simulation::new(203);
-    let publisher = sim.publish_with(config(), &["video"], Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(203, &["video"]);
     sim.run_ms(1_000);
     let layer = |rid, size, payload_size| FrameSource::layer(publisher, Str0mCodec::H264, rid, size, payload_size);
     let (mut low, mut high) = (layer("low", (320, 180), 200), layer("hi", (1280, 720), 400));

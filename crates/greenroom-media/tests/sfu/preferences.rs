@@ -1,7 +1,7 @@
 //! What subscribers ask to be sent: a maximum resolution, a pause.
 
 use crate::frame_source::{FrameSource, send_frames};
-use crate::simulation::{Simulation, config, three_layers};
+use crate::simulation::Simulation;
 use greenroom_media::{OfferError, Preferences};
 use std::time::Duration;
 use str0m::format::Codec;
@@ -35,8 +35,7 @@ fn received(sim: &mut Simulation, sources: &mut [FrameSource], client: usize) ->
 
 #[test]
 fn a_subscriber_limits_and_pauses_what_it_is_sent() {
-    let mut sim = Simulation::new(110);
-    let publisher = sim.publish_with(config(), BOTH, Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(110, BOTH);
     let [chooser, other] = [(); 2].map(|()| sim.subscribe(publisher, BOTH).unwrap());
     sim.run_ms(1_000);
     let mut sources = sources(publisher);

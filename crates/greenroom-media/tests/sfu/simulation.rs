@@ -113,6 +113,13 @@ impl Simulation {
         self.publish_with(config(), kinds, None)
     }
 
+    /// A simulation with a publisher of three layers.
+    pub fn with_simulcast(seed: u64, kinds: &[&'static str]) -> (Simulation, usize) {
+        let mut sim = Simulation::new(seed);
+        let publisher = sim.publish_with(config(), kinds, Some(three_layers())).unwrap();
+        (sim, publisher)
+    }
+
     pub fn publish_with(
         &mut self,
         config: RtcConfig,
@@ -328,7 +335,7 @@ impl Client {
 }
 
 /// Three layers as browsers offer them.
-pub fn three_layers() -> Simulcast {
+fn three_layers() -> Simulcast {
     let layer = |rid: &str| SimulcastLayer::new(rid);
     Simulcast { send: vec![layer("hi"), layer("mid"), layer("low")], recv: vec![] }
 }

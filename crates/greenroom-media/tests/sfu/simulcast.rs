@@ -1,7 +1,7 @@
 //! Simulcast: the best active layer is forwarded.
 
 use crate::frame_source::{FrameSource, decodable, send_frames};
-use crate::simulation::{Simulation, config, three_layers};
+use crate::simulation::{Simulation, config};
 use std::time::Duration;
 use str0m::format::Codec;
 
@@ -18,8 +18,7 @@ fn layers(publisher: usize, codec: Codec) -> [FrameSource; 3] {
 }
 
 fn run(codec: Codec) {
-    let mut sim = Simulation::new(30);
-    let publisher = sim.publish_with(config(), &["video"], Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(30, &["video"]);
     assert!(sim.clients[publisher].answer.contains("a=simulcast:recv"));
     let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
     sim.run_ms(1_000);

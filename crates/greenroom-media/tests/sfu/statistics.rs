@@ -1,7 +1,7 @@
 //! Statistics of transports, compared with what clients sent, received and lost.
 
 use crate::frame_source::{FrameSource, send_frames};
-use crate::simulation::{PERFECT_NETWORK, SERVER, Simulation, config, three_layers};
+use crate::simulation::{PERFECT_NETWORK, SERVER, Simulation};
 use greenroom_media::{
     Codec, ConnectionStats, Limitation, MediaCounters, MediaKind, MediaTotals, NetworkPath, Preferences, SentStats,
     TrackDirection,
@@ -98,8 +98,7 @@ fn packets_that_a_publisher_lost_are_counted_once_they_are_not_retransmitted() {
 
 #[test]
 fn layers_and_what_limits_them_are_named() {
-    let mut sim = Simulation::new(122);
-    let publisher = sim.publish_with(config(), &["video"], Some(three_layers())).unwrap();
+    let (mut sim, publisher) = Simulation::with_simulcast(122, &["video"]);
     let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
     assert_eq!(stats(&sim, publisher).tracks[0].direction, TrackDirection::Received { layers: Vec::new() });
     assert_eq!((stats(&sim, subscriber).connected, stats(&sim, subscriber).path), (false, None));
