@@ -4,7 +4,7 @@ import pytest
 
 from clients import Server
 from demo_page import DemoPage
-from recordings import add_recording
+from recordings import add_live_node, add_recording
 from server import Greenroom
 
 
@@ -75,7 +75,9 @@ def test_a_recording_is_played(recorder, page, fixture):
 def test_a_recording_that_goes_on_is_played_from_its_beginning(recorder, page):
     tenant = recorder.tenant()
     stage = tenant.stage()
-    folder = add_recording(tenant, recorder.database, stage, "running", state="ACTIVE", ended_at=None)
+    # The server would complete it if its node were gone.
+    node = add_live_node(recorder.database)
+    folder = add_recording(tenant, recorder.database, stage, "running", state="ACTIVE", ended_at=None, node_id=node)
     playlist = folder / "media/hls/high/playlist.m3u8"
     whole = playlist.read_text()
     playlist.write_text(whole.replace("VOD", "EVENT").split("#EXTINF:1.00000,\n2.mp4")[0])

@@ -11,6 +11,14 @@ BUCKET = "films"
 STARTED_AT = 1767323045000  # 2026-01-02T03:04:05Z
 
 
+def add_live_node(database):
+    """Adds another node that stays alive, whose recordings no server takes over; returns its id."""
+    with sqlite3.connect(database.removeprefix("sqlite://"), timeout=30) as store:
+        node = ("another-node", "http://192.0.2.1:4600", 2**52, False)
+        store.execute("INSERT INTO nodes (id, url, expires_at, dead) VALUES (?, ?, ?, ?)", node)
+    return node[0]
+
+
 def add_recording(tenant, database, stage, recording_id, fixture="plain", **columns):
     """Adds a recording of a stage of `tenant`; returns its folder."""
     file = Path(database.removeprefix("sqlite://"))
