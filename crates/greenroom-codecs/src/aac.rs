@@ -3,8 +3,10 @@
 use crate::{CodecError, SAMPLE_RATE, error::guarded};
 use syom::EncodeOptions;
 
+mod config;
 mod decoder;
 
+pub use config::AacConfig;
 pub use decoder::AacDecoder;
 
 const CODEC: &str = "aac";

@@ -20,6 +20,11 @@ pub enum CodecError {
     Panicked { codec: &'static str, detail: String },
 }
 
+/// An RTP payload, or what is assembled from payloads, is damaged or too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid RTP payload")]
+pub struct InvalidPayload;
+
 impl CodecError {
     /// Short name of the reason, for metrics and logs.
     pub fn reason(&self) -> &'static str {

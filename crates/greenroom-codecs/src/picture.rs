@@ -92,6 +92,11 @@ impl Picture {
         &self.v
     }
 
+    /// The planes of luma and of blue- and red-difference chroma, to draw into.
+    pub fn planes_mut(&mut self) -> [&mut [u8]; 3] {
+        [&mut self.y, &mut self.u, &mut self.v]
+    }
+
     /// The picture turned clockwise by so many quarter turns.
     pub fn turned(self, quarters: u8) -> Picture {
         let quarters = quarters & 3;

@@ -7,6 +7,8 @@ use crate::{
 };
 use oxideav_vp8::{coded_header::Vp8CodedHeader, state::Vp8DecoderState};
 
+pub mod payloads;
+
 const CODEC: &str = "vp8";
 
 /// Bytes of the largest frame.
@@ -80,11 +82,10 @@ fn check_header(frame: &[u8]) -> Result<bool, CodecError> {
     if first & 1 == 1 {
         return Ok(false);
     }
-    let &[_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] = frame else {
+    let Some((width, height)) = payloads::key_frame_size(frame) else {
         return Err(CodecError::invalid(CODEC, "key frame without a start code"));
     };
-    let side = |low, high| usize::from(u16::from_le_bytes([low, high]) & 0x3fff);
-    picture::check_size(side(w0, w1), side(h0, h1))?;
+    picture::check_size(width, height)?;
     Ok(true)
 }
 

@@ -146,15 +146,27 @@ fn any_size_is_encoded_and_may_change() {
 
 #[test]
 fn the_bitrate_is_kept() {
+    let (rate, _) = encode_noise(H264Encoder::new(30.0, 400_000).unwrap());
+    assert!((200_000..700_000).contains(&rate), "{rate} bit/s");
+}
+
+#[test]
+fn without_skips_every_picture_is_encoded_and_the_bitrate_is_kept_as_far_as_possible() {
+    let (rate, pictures) = encode_noise(H264Encoder::without_skips(30.0, 400_000).unwrap());
+    assert_eq!(pictures, 150);
+    assert!((200_000..800_000).contains(&rate), "{rate} bit/s");
+}
+
+/// Encodes 5 s of noise, and returns the bitrate and the number of encoded pictures.
+fn encode_noise(mut encoder: H264Encoder) -> (usize, usize) {
     let mut random = Random(3);
-    let mut encoder = H264Encoder::new(30.0, 400_000).unwrap();
-    let mut bytes = 0;
+    let (mut bytes, mut pictures) = (0, 0);
     for at in 0..150u64 {
         let mut noise = |count: usize| (0..count).map(|_| 100 + random.below(40) as u8).collect::<Vec<_>>();
         let picture = Picture::new(320, 240, [noise(320 * 240), noise(160 * 120), noise(160 * 120)]).unwrap();
         let encoded = encoder.encode(&picture, Duration::from_millis(at * 1_000 / 30), false).unwrap();
+        pictures += usize::from(encoded.is_some());
         bytes += encoded.map_or(0, |encoded| encoded.unit.len());
     }
-    let rate = bytes * 8 / 5;
-    assert!((200_000..700_000).contains(&rate), "{rate} bit/s");
+    (bytes * 8 / 5, pictures)
 }

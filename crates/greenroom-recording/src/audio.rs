@@ -4,11 +4,12 @@
 //! recording's, packets are stretched or shortened by at most 0.5 %.
 
 use crate::format::{AUDIO_TIMESCALE, AudioFormat as TrackFormat};
-use crate::reorder::Ordered;
 use crate::{AudioFormat, RecorderStats};
 use greenroom_codecs::CodecError;
 use greenroom_codecs::aac::{ACCESS_UNIT_SAMPLES, AacEncoder};
 use greenroom_codecs::opus::{OpusDecoder, packet_samples};
+use greenroom_codecs::reorder::Ordered;
+use greenroom_media::MediaPacket;
 use std::collections::VecDeque;
 
 const CHANNELS: usize = 2;
@@ -115,7 +116,7 @@ impl AudioTrack {
     }
 
     /// Takes the next packet.
-    pub(crate) fn push(&mut self, ordered: &Ordered, stats: &mut RecorderStats) {
+    pub(crate) fn push(&mut self, ordered: &Ordered<MediaPacket>, stats: &mut RecorderStats) {
         let payload = &ordered.packet.payload[..];
         let Some(samples) = packet_samples(payload).map(i64::from) else {
             stats.packets_invalid += 1;

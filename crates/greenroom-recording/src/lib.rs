@@ -15,7 +15,6 @@ pub mod metadata;
 mod playlist;
 mod playlist_reader;
 mod recorder;
-mod reorder;
 mod segment;
 mod stats;
 mod still;

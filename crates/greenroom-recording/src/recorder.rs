@@ -2,17 +2,21 @@
 
 use crate::audio::{AudioTrack, samples_of};
 use crate::format::AUDIO_TIMESCALE;
-use crate::reorder::{HOLD_BACK, Ordered, ReorderBuffer};
 use crate::still::still_of;
 use crate::thumbnails::ThumbnailWriter;
 use crate::video::{Frame, VideoTrack};
 use crate::writer::{Taken, Writer};
-use crate::{MediaType, Output, RecordError, RecorderConfig, RecorderStats, Resume, Vp8Policy, h264, vp8};
+use crate::{MediaType, Output, RecordError, RecorderConfig, RecorderStats, Resume, Vp8Policy};
 use chrono::{DateTime, Utc};
+use greenroom_codecs::reorder::{Ordered, PacketInfo, ReorderBuffer};
+use greenroom_codecs::{h264, vp8};
 use greenroom_media::{Codec, MediaKind, MediaPacket, MediaTrack};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// How long packets are held back, in microseconds. A recording has time: retransmissions arrive, and the first sender reports, which
+/// align sound and picture, are known before the first packet is used.
+const HOLD_BACK: i64 = 1_500_000;
 /// All in microseconds. Sound and picture are taken for interrupted when nothing was received for so long.
 const INTERRUPTION: i64 = 500_000;
 /// How long sound waits for the first key frame, before the recording begins without video.
@@ -30,7 +34,7 @@ const PRE_ROLL: i64 = 100_000;
 #[derive(Debug)]
 struct Input {
     index: usize,
-    buffer: ReorderBuffer,
+    buffer: ReorderBuffer<MediaPacket>,
     /// Sequence number of the last packet that began a key frame.
     newest_key: Option<u64>,
 }
@@ -38,7 +42,13 @@ struct Input {
 impl Input {
     fn of(tracks: &[MediaTrack], kind: MediaKind) -> Option<Input> {
         let index = tracks.iter().position(|track| track.kind == kind)?;
-        Some(Input { index, buffer: ReorderBuffer::new(kind.clock_rate()), newest_key: None })
+        Some(Input { index, buffer: ReorderBuffer::new(kind.clock_rate(), HOLD_BACK), newest_key: None })
+    }
+
+    fn insert(&mut self, now: i64, captured: i64, packet: MediaPacket) {
+        let MediaPacket { sequence_number, timestamp, ref payload, .. } = packet;
+        let info = PacketInfo { sequence_number, timestamp, payload_bytes: payload.len() };
+        self.buffer.insert(now, captured, info, packet);
     }
 
     /// Whether a key frame has arrived that is still held back.
@@ -61,7 +71,7 @@ pub struct Recorder {
     audio: Option<AudioTrack>,
     video: VideoTrack,
     /// Sound that was received before the recording began.
-    waiting: VecDeque<Ordered>,
+    waiting: VecDeque<Ordered<MediaPacket>>,
     writer: Writer,
     thumbnails: Option<ThumbnailWriter>,
     /// The picture that is held, with the time at which its last segment began.
@@ -136,12 +146,12 @@ impl Recorder {
                 return Ok(());
             }
             let is_key = match packet.codec {
-                Codec::H264 => h264::starts_key_frame(&packet.payload),
-                Codec::Vp8 => vp8::starts_key_frame(&packet.payload),
+                Codec::H264 => h264::payloads::starts_key_frame(&packet.payload),
+                Codec::Vp8 => vp8::payloads::starts_key_frame(&packet.payload),
                 Codec::Opus => false,
             };
             let number = packet.sequence_number;
-            input.buffer.insert(now, captured, packet);
+            input.insert(now, captured, packet);
             if is_key {
                 input.newest_key = input.newest_key.max(Some(number));
                 self.key_wanted = false;
@@ -151,7 +161,7 @@ impl Recorder {
                 }
             }
         } else if let Some(input) = self.audio_input.as_mut().filter(is) {
-            input.buffer.insert(now, captured, packet);
+            input.insert(now, captured, packet);
         }
         self.take_packets(now, false)
     }

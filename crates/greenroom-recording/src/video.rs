@@ -3,10 +3,11 @@
 
 use crate::format::VideoFormat;
 use crate::h264::{AccessUnit, Invalid, ParameterSets};
-use crate::reorder::Ordered;
 use crate::vp8::Transcoder;
 use crate::{RecordError, RecorderStats, Vp8Policy};
-use greenroom_media::Codec;
+use greenroom_codecs::reorder::Ordered;
+use greenroom_codecs::vp8::payloads;
+use greenroom_media::{Codec, MediaPacket};
 use std::collections::VecDeque;
 
 /// A frame of H.264.
@@ -89,7 +90,7 @@ impl VideoTrack {
     }
 
     /// Takes the next packet.
-    pub(crate) fn push(&mut self, ordered: Ordered, stats: &mut RecorderStats) -> Result<(), RecordError> {
+    pub(crate) fn push(&mut self, ordered: Ordered<MediaPacket>, stats: &mut RecorderStats) -> Result<(), RecordError> {
         let packet = ordered.packet;
         if packet.codec == Codec::Vp8 && self.vp8 == Vp8Policy::Refuse {
             return Err(RecordError::UnsupportedCodec);
@@ -115,7 +116,7 @@ impl VideoTrack {
         });
         let pushed = match (&mut assembly.unit, packet.codec) {
             (Unit::H264(unit), Codec::H264) => unit.push(&packet.payload),
-            (Unit::Vp8(frame), Codec::Vp8) => crate::vp8::append(frame, &packet.payload),
+            (Unit::Vp8(frame), Codec::Vp8) => payloads::append(frame, &packet.payload),
             _ => Err(Invalid),
         };
         if pushed.is_err() {
@@ -149,7 +150,7 @@ impl VideoTrack {
 
     /// A frame of VP8 as H.264, unless it depends on a lost one or is not shown.
     fn transcode(&mut self, frame: &[u8], time: i64, stats: &mut RecorderStats) -> Result<Option<AccessUnit>, Invalid> {
-        if self.needs_key && !crate::vp8::is_key(frame) {
+        if self.needs_key && !payloads::is_key(frame) {
             stats.frames_dropped_loss += 1;
             return Ok(None);
         }

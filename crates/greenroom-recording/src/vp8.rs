@@ -1,56 +1,14 @@
-//! VP8: RTP payloads (RFC 7741) to frames, and frames to H.264.
+//! VP8 frames to H.264.
 
 use crate::h264::{AccessUnit, Invalid};
 use greenroom_codecs::h264::H264Encoder;
 use greenroom_codecs::vp8::Vp8Decoder;
 use std::time::Duration;
 
-/// Largest frame, in bytes.
-const MAX_FRAME: usize = 4 << 20;
 /// Bits per second and pixel of the transcoded video, as 2.5 Mbit/s are for 720p at 30 frames a second, and their bounds.
 const BITS_PER_PIXEL: f64 = 2_500_000.0 / (1280.0 * 720.0);
 const BITRATES: (f64, f64) = (200_000.0, 8_500_000.0);
 const FRAME_RATE: f32 = 30.0;
-
-/// Appends a payload without its descriptor (section 4.2) to a frame.
-pub(crate) fn append(frame: &mut Vec<u8>, payload: &[u8]) -> Result<(), Invalid> {
-    let data = without_descriptor(payload).ok_or(Invalid)?;
-    if frame.len() + data.len() > MAX_FRAME {
-        return Err(Invalid);
-    }
-    frame.extend_from_slice(data);
-    Ok(())
-}
-
-fn without_descriptor(payload: &[u8]) -> Option<&[u8]> {
-    let (first, mut rest) = payload.split_first()?;
-    if first & 0x80 != 0 {
-        let (extension, after) = rest.split_first()?;
-        rest = after;
-        if extension & 0x80 != 0 {
-            let length = if rest.first()? & 0x80 != 0 { 2 } else { 1 };
-            rest = rest.get(length..)?;
-        }
-        if extension & 0x40 != 0 {
-            rest = rest.get(1..)?;
-        }
-        if extension & 0x30 != 0 {
-            rest = rest.get(1..)?;
-        }
-    }
-    Some(rest).filter(|rest| !rest.is_empty())
-}
-
-/// Whether a frame is a key frame (RFC 6386, section 9.1).
-pub(crate) fn is_key(frame: &[u8]) -> bool {
-    frame.first().is_some_and(|first| first & 1 == 0)
-}
-
-/// Whether a payload begins a key frame.
-pub(crate) fn starts_key_frame(payload: &[u8]) -> bool {
-    // The start of a partition whose index is 0.
-    payload.first().is_some_and(|first| first & 0x1f == 0x10) && without_descriptor(payload).is_some_and(is_key)
-}
 
 /// Decodes VP8 and encodes H.264.
 #[derive(Default)]

@@ -1,13 +1,9 @@
-use super::CODEC;
+use super::{AacConfig, CODEC};
 use crate::{CodecError, error::guarded};
 use syom::DecodeOptions;
 
 /// Bytes of the largest access unit: 6,144 bits a channel, and room for fill elements.
 const MAX_UNIT: usize = 8_192;
-
-/// Sampling frequencies by their index in the AudioSpecificConfig (ISO/IEC 14496-3, table 1.18).
-const SAMPLE_RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 /// Decoder of raw access units of AAC-LC to interleaved 16-bit PCM, at the sample rate of the stream.
 pub struct AacDecoder {
@@ -20,7 +16,7 @@ pub struct AacDecoder {
 impl AacDecoder {
     /// A decoder of the stream with this AudioSpecificConfig: AAC-LC with one or two channels.
     pub fn new(config: &[u8]) -> Result<AacDecoder, CodecError> {
-        let (sample_rate, channels) = parse_config(config)?;
+        let (sample_rate, channels) = supported(config)?;
         Ok(AacDecoder { decoder: new_decoder(config)?, config: config.to_vec(), sample_rate, channels })
     }
 
@@ -74,17 +70,14 @@ fn new_decoder(config: &[u8]) -> Result<syom::Decoder, CodecError> {
     syom::Decoder::from_asc(config, DecodeOptions::unbounded()).map_err(|error| CodecError::invalid(CODEC, error))
 }
 
-/// Sample rate and channels of an AudioSpecificConfig (ISO/IEC 14496-3, section 1.6.2.1).
-fn parse_config(config: &[u8]) -> Result<(u32, usize), CodecError> {
-    let &[first, second, ..] = config else {
-        return Err(CodecError::invalid(CODEC, "the AudioSpecificConfig has less than two bytes"));
-    };
-    let (object_type, rate, channels) = (first >> 3, (first & 7) << 1 | second >> 7, second >> 3 & 0x0f);
-    let Some(&sample_rate) = SAMPLE_RATES.get(usize::from(rate)).filter(|_| object_type == 2) else {
+/// Sample rate and channels of a supported stream.
+fn supported(config: &[u8]) -> Result<(u32, usize), CodecError> {
+    let config = AacConfig::parse(config)?;
+    if !config.is_lc() || !config.has_listed_rate() {
         return Err(CodecError::Unsupported("AAC other than AAC-LC with a listed sample rate"));
-    };
-    if !(1..=2).contains(&channels) {
+    }
+    if !(1..=2).contains(&config.channels) {
         return Err(CodecError::Unsupported("AAC with other than one or two channels"));
     }
-    Ok((sample_rate, usize::from(channels)))
+    Ok((config.sample_rate, usize::from(config.channels)))
 }

@@ -30,6 +30,15 @@ pub struct H264Encoder {
 impl H264Encoder {
     /// An encoder for pictures at most this often, with a mean bitrate in bit/s.
     pub fn new(frame_rate: f32, bitrate: u32) -> Result<H264Encoder, CodecError> {
+        H264Encoder::open(frame_rate, bitrate, true)
+    }
+
+    /// An encoder that never skips a picture: the bitrate is exceeded where the coarsest quality needs more.
+    pub fn without_skips(frame_rate: f32, bitrate: u32) -> Result<H264Encoder, CodecError> {
+        H264Encoder::open(frame_rate, bitrate, false)
+    }
+
+    fn open(frame_rate: f32, bitrate: u32, skips: bool) -> Result<H264Encoder, CodecError> {
         if !(0.5..=120.0).contains(&frame_rate) || !(10_000..=100_000_000).contains(&bitrate) {
             return Err(CodecError::Unsupported("H.264 outside of 0.5 to 120 frames/s or 10 kbit/s to 100 Mbit/s"));
         }
@@ -38,7 +47,7 @@ impl H264Encoder {
             .rate_control_mode(RateControlMode::Bitrate)
             .bitrate(BitRate::from_bps(bitrate))
             .max_frame_rate(FrameRate::from_hz(frame_rate))
-            .skip_frames(true)
+            .skip_frames(skips)
             .scene_change_detect(false)
             .profile(Profile::Baseline)
             // A quarter faster than medium complexity, for 0.1 dB.

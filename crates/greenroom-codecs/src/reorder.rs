@@ -1,14 +1,10 @@
-//! Puts the packets of a track in order, and maps their RTP timestamps to the time of the recording.
+//! Puts the RTP packets of a track in order, and maps their timestamps to the receiver's clock.
 //!
-//! A recording has time: packets are held back, so that retransmissions arrive, and so that the first sender reports, which
-//! align sound and picture, are known before the first packet is used.
+//! All times are in microseconds since an epoch of the caller's choice.
 
-use greenroom_media::MediaPacket;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long packets are held back, in microseconds.
-pub(crate) const HOLD_BACK: i64 = 1_500_000;
 /// Most packets and payload bytes that are held back; beyond, the oldest are used early.
 const MAX_PACKETS: usize = 8_192;
 const MAX_BYTES: usize = 8 << 20;
@@ -18,25 +14,36 @@ const MAX_AHEAD: i64 = 10_000_000;
 /// Capture times that differ by more from the expected ones are invalid for `TRUST_AFTER`; then the clock was set anew.
 const MAX_DEVIATION: i64 = 1_000_000;
 const TRUST_AFTER: i64 = 5_000_000;
-/// Media were captured before they arrived, and at most this long before: hostile timestamps must not make the recorder fill in
+/// Media were captured before they arrived, and at most this long before: hostile timestamps must not make a receiver fill in
 /// hours of silence.
 const MAX_AGE: i64 = 15_000_000;
 
+/// Where a packet belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketInfo {
+    /// Without rollover.
+    pub sequence_number: u64,
+    /// In units of the track's clock rate, with rollover.
+    pub timestamp: u32,
+    pub payload_bytes: usize,
+}
+
 /// A packet in its order.
 #[derive(Debug)]
-pub(crate) struct Ordered {
-    pub(crate) packet: MediaPacket,
+pub struct Ordered<P> {
+    pub packet: P,
     /// RTP timestamp without rollover and without jumps.
-    pub(crate) timestamp: i64,
-    /// Capture time, in microseconds of the recording's clock.
-    pub(crate) time: i64,
+    pub timestamp: i64,
+    /// Capture time, in microseconds.
+    pub time: i64,
     /// Packets before it that are missing.
-    pub(crate) lost: u64,
+    pub lost: u64,
 }
 
 #[derive(Debug)]
-struct Held {
-    packet: MediaPacket,
+struct Held<P> {
+    packet: P,
+    bytes: usize,
     timestamp: i64,
     arrival: i64,
 }
@@ -50,25 +57,29 @@ struct Newest {
     arrival: i64,
 }
 
+/// The packets of a track that are held back.
 #[derive(Debug)]
-pub(crate) struct ReorderBuffer {
+pub struct ReorderBuffer<P> {
     clock_rate: i64,
-    held: BTreeMap<u64, Held>,
+    hold_back: i64,
+    held: BTreeMap<u64, Held<P>>,
     bytes: usize,
     /// Sequence number after the last packet that was taken.
     next: Option<u64>,
     newest: Option<Newest>,
     offset: Offset,
     /// Packets that arrived after their successors were taken.
-    pub(crate) late: u64,
+    pub late: u64,
     /// Timestamps that were repaired.
-    pub(crate) repaired: u64,
+    pub repaired: u64,
 }
 
-impl ReorderBuffer {
-    pub(crate) fn new(clock_rate: u32) -> ReorderBuffer {
+impl<P> ReorderBuffer<P> {
+    /// A buffer of a track with this RTP clock rate in Hz, which holds packets back for `hold_back` microseconds.
+    pub fn new(clock_rate: u32, hold_back: i64) -> ReorderBuffer<P> {
         ReorderBuffer {
-            clock_rate: i64::from(clock_rate),
+            clock_rate: i64::from(clock_rate.max(1)),
+            hold_back,
             held: BTreeMap::new(),
             bytes: 0,
             next: None,
@@ -80,20 +91,21 @@ impl ReorderBuffer {
     }
 
     /// Takes a packet that arrives at `now` and was captured at `captured`.
-    pub(crate) fn insert(&mut self, now: i64, captured: i64, packet: MediaPacket) {
-        let number = packet.sequence_number;
+    pub fn insert(&mut self, now: i64, captured: i64, info: PacketInfo, packet: P) {
+        let number = info.sequence_number;
         if self.next.is_some_and(|next| number < next) || self.held.contains_key(&number) {
             self.late += 1;
             return;
         }
-        let timestamp = self.extend(now, &packet);
+        let timestamp = self.extend(now, info);
         self.offset.observe(now, captured - self.micros(timestamp));
-        self.bytes += packet.payload.len();
-        self.held.insert(number, Held { packet, timestamp, arrival: now });
+        let bytes = info.payload_bytes;
+        self.bytes += bytes;
+        self.held.insert(number, Held { packet, bytes, timestamp, arrival: now });
     }
 
     /// The timestamp of a packet without rollover. One that cannot be is replaced by the time that has passed.
-    fn extend(&mut self, now: i64, packet: &MediaPacket) -> i64 {
+    fn extend(&mut self, now: i64, packet: PacketInfo) -> i64 {
         let Some(newest) = self.newest else {
             let timestamp = i64::from(packet.timestamp);
             self.newest = Some(Newest {
@@ -127,14 +139,22 @@ impl ReorderBuffer {
     }
 
     /// The next packet that has been held back long enough; with `drain`, the next one at once.
-    pub(crate) fn take(&mut self, now: i64, drain: bool) -> Option<Ordered> {
-        let first = self.held.first_entry()?;
-        let is_full = self.bytes > MAX_BYTES || first.get().arrival + HOLD_BACK <= now;
-        if !drain && !is_full && self.held.len() <= MAX_PACKETS {
-            return None;
-        }
+    pub fn take(&mut self, now: i64, drain: bool) -> Option<Ordered<P>> {
+        let (_, first) = self.held.first_key_value()?;
+        let is_due = self.bytes > MAX_BYTES || self.held.len() > MAX_PACKETS || first.arrival + self.hold_back <= now;
+        if drain || is_due { self.pop() } else { None }
+    }
+
+    /// The next packet, at once if none before it is missing: only what comes after a gap is held back.
+    pub fn take_in_sequence(&mut self, now: i64) -> Option<Ordered<P>> {
+        let (number, _) = self.held.first_key_value()?;
+        let in_sequence = self.next.is_none_or(|next| *number == next);
+        self.take(now, in_sequence)
+    }
+
+    fn pop(&mut self) -> Option<Ordered<P>> {
         let (number, held) = self.held.pop_first()?;
-        self.bytes -= held.packet.payload.len();
+        self.bytes -= held.bytes;
         let lost = number - self.next.unwrap_or(number);
         self.next = Some(number + 1);
         let captured = self.micros(held.timestamp).saturating_add(self.offset.get());
@@ -144,17 +164,17 @@ impl ReorderBuffer {
     }
 
     /// Sequence number after the last packet that was taken.
-    pub(crate) fn next(&self) -> Option<u64> {
+    pub fn next(&self) -> Option<u64> {
         self.next
     }
 
     /// When the last packet arrived.
-    pub(crate) fn last_arrival(&self) -> Option<i64> {
+    pub fn last_arrival(&self) -> Option<i64> {
         self.newest.map(|newest| newest.arrival)
     }
 }
 
-/// The offset between the timestamps of a track and the time of the recording: the least of the last one to two seconds, as
+/// The offset between the timestamps of a track and the receiver's clock: the least of the last one to two seconds, as
 /// the network only ever delays packets. Once sender reports are known, all are equal.
 #[derive(Debug, Default)]
 struct Offset {
@@ -183,12 +203,60 @@ impl Offset {
         self.deviates_since = None;
         match now - start < SECOND {
             true => self.current = Some((start, least.min(candidate))),
-            false => (self.former, self.current) = (Some(least), Some((now, candidate))),
+            false => {
+                // What was least before a longer pause says nothing of a clock that has drifted in it.
+                self.former = (now - start < 2 * SECOND).then_some(least);
+                self.current = Some((now, candidate));
+            }
         }
     }
 
     fn get(&self) -> i64 {
         let current = self.current.map_or(0, |(_, least)| least);
         self.former.map_or(current, |former| former.min(current))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: i64 = 20_000;
+
+    fn insert(buffer: &mut ReorderBuffer<u64>, now: i64, number: u64) {
+        let info = PacketInfo { sequence_number: number, timestamp: number as u32 * 960, payload_bytes: 10 };
+        buffer.insert(now, now - 5_000, info, number);
+    }
+
+    fn taken(buffer: &mut ReorderBuffer<u64>, now: i64) -> Vec<(u64, u64)> {
+        std::iter::from_fn(|| buffer.take_in_sequence(now)).map(|ordered| (ordered.packet, ordered.lost)).collect()
+    }
+
+    #[test]
+    fn after_a_pause_times_are_those_of_the_drifted_clock() {
+        let mut buffer = ReorderBuffer::new(48_000, 100_000);
+        insert(&mut buffer, 0, 0);
+        assert_eq!(buffer.take_in_sequence(0).unwrap().time, -5_000);
+        // The clock of the timestamps is 200 ms slow after an hour.
+        let (hour, timestamp) = (3_600_000_000, (3_600_000 - 200) * 48);
+        buffer.insert(hour, hour - 5_000, PacketInfo { sequence_number: 1, timestamp, payload_bytes: 10 }, 1);
+        assert_eq!(buffer.take_in_sequence(hour).unwrap().time, hour - 5_000);
+    }
+
+    #[test]
+    fn packets_in_sequence_are_taken_at_once_and_gaps_wait() {
+        let mut buffer = ReorderBuffer::new(48_000, 100_000);
+        insert(&mut buffer, 0, 7);
+        assert_eq!(taken(&mut buffer, 0), [(7, 0)]);
+        insert(&mut buffer, 2 * STEP, 9);
+        assert_eq!(taken(&mut buffer, 2 * STEP), []);
+        insert(&mut buffer, 2 * STEP, 8);
+        insert(&mut buffer, 2 * STEP, 8);
+        assert_eq!(taken(&mut buffer, 2 * STEP), [(8, 0), (9, 0)]);
+        insert(&mut buffer, 3 * STEP, 12);
+        assert_eq!(taken(&mut buffer, 3 * STEP + 99_999), []);
+        assert_eq!(taken(&mut buffer, 3 * STEP + 100_000), [(12, 2)]);
+        insert(&mut buffer, 4 * STEP, 11);
+        assert_eq!((taken(&mut buffer, 4 * STEP), buffer.late), (vec![], 2));
     }
 }
