@@ -30,7 +30,7 @@ pub struct Sfu {
     router: Router,
     /// The payload types of each source's tracks.
     source_formats: HashMap<TransportId, Vec<SourceFormats>>,
-    local_sources: HashMap<TransportId, LocalSource>,
+    local_sources: BTreeMap<TransportId, LocalSource>,
     sinks: HashMap<TransportId, SinkQueue>,
     /// Boxed: they are large, and a B-tree node reserves space for eleven.
     transports: BTreeMap<TransportId, Box<WebRtcTransport>>,
@@ -80,7 +80,7 @@ impl Sfu {
             }),
             router: Router::default(),
             source_formats: HashMap::new(),
-            local_sources: HashMap::new(),
+            local_sources: BTreeMap::new(),
             sinks: HashMap::new(),
             transports: BTreeMap::new(),
             by_path: HashMap::new(),
@@ -136,7 +136,8 @@ impl Sfu {
             None => {
                 self.router.add_source(id, transport.up_tracks());
                 self.source_formats.insert(id, transport.source_formats());
-                if transport.has_simulcast() {
+                // An encoder's relay announces as many layers as there may be.
+                if transport.has_simulcast() && transport.takes_key_frame_requests() {
                     self.simulcast_publishers().insert(id);
                 }
             }
@@ -235,7 +236,7 @@ impl Sfu {
         while let Some((id, _)) = self.transports.first_key_value() {
             self.close_transport(now, *id, CloseReason::Requested);
         }
-        (self.local_sources, self.sinks) = (HashMap::new(), HashMap::new());
+        (self.local_sources, self.sinks) = (BTreeMap::new(), HashMap::new());
         self.pending.clear();
     }
 
@@ -358,7 +359,7 @@ impl Sfu {
         self.events.pop_front()
     }
 
-    /// All transports, ordered by id.
+    /// All WebRTC transports, ordered by id.
     pub fn snapshot(&self) -> Vec<TransportStats> {
         self.transports.iter().map(|(id, transport)| self.stats(*id, transport)).collect()
     }
@@ -450,6 +451,8 @@ impl Sfu {
                 }
                 TransportEvent::KeyFrameRequested => {
                     self.router.key_frame_requested(now, id);
+                    self.catch_up(now, id);
+                    self.reschedule(now, id);
                     self.send_key_frame_requests_of_source(now, id);
                 }
                 TransportEvent::Estimate(estimate) => {

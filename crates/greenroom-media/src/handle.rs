@@ -122,8 +122,8 @@ impl MediaHandle {
     }
 
     /// Adds a source of media in this process, which is subscribed to as a publisher is. `requests` receives the key-frame requests
-    /// of its subscribers; without it, they are sent the last group of pictures when they join. The source ends when the
-    /// returned one is dropped.
+    /// of its subscribers; without it, they are sent the last group of pictures when they join or ask for a key frame. The
+    /// source ends when the returned one is dropped.
     pub async fn add_source(
         &self,
         tracks: Vec<MediaTrack>,
@@ -196,12 +196,12 @@ impl MediaHandle {
         &self.inner.shared.candidates
     }
 
-    /// All transports, ordered by id.
+    /// All WebRTC transports, ordered by id.
     pub async fn snapshot(&self) -> Result<Vec<TransportStats>, OfferError> {
         self.call(|reply| Command::Snapshot { reply }).await
     }
 
-    /// Statistics of all transports, ordered by id, and the counters of closed ones. They are read in pages, between which
+    /// Statistics of all transports and sources, ordered by id, and the counters of closed ones. They are read in pages, between which
     /// the thread forwards packets: transports that are opened or closed meanwhile may be missing.
     pub async fn statistics(&self) -> Result<(Vec<ConnectionStats>, MediaTotals), OfferError> {
         let first = self.call(|reply| Command::Statistics { selection: Selection::After(None), reply }).await?;
@@ -216,7 +216,7 @@ impl MediaHandle {
         Ok((connections, closed))
     }
 
-    /// Statistics of these transports, as far as they exist. Read in pages like [`MediaHandle::statistics`].
+    /// Statistics of these transports and sources, as far as they exist. Read in pages like [`MediaHandle::statistics`].
     pub async fn statistics_of(&self, ids: &[TransportId]) -> Result<Vec<ConnectionStats>, OfferError> {
         let mut connections = Vec::with_capacity(ids.len());
         for ids in ids.chunks(STATISTICS_PAGE) {

@@ -1,4 +1,6 @@
 //! The publishing limits of Amazon IVS, enforced if the operator enables them: 720p, 8.5 Mbit/s, no B-frames.
+//!
+//! The engine checks WebRTC publishers. A source in this process is checked by what feeds it, with the same functions.
 
 use super::CloseReason;
 use super::router::codec::FrameInfo;
@@ -12,9 +14,9 @@ const STEPS: usize = 20;
 /// Maximum longer and shorter side, in pixels.
 const MAX_RESOLUTION: (u32, u32) = (1280, 720);
 
-/// The bytes of a sliding window of two seconds.
+/// Measures the bitrate of a publisher over a sliding window of two seconds.
 #[derive(Clone, Debug)]
-pub(super) struct BitrateMeter {
+pub struct BitrateMeter {
     start: Instant,
     /// Bytes by step number modulo [`STEPS`].
     steps: [u64; STEPS],
@@ -22,12 +24,12 @@ pub(super) struct BitrateMeter {
 }
 
 impl BitrateMeter {
-    pub(super) fn new(now: Instant) -> BitrateMeter {
+    pub fn new(now: Instant) -> BitrateMeter {
         BitrateMeter { start: now, steps: [0; STEPS], newest_step: 0 }
     }
 
-    /// Adds received bytes; returns whether the window exceeds [`MAX_BITRATE`].
-    pub(super) fn add_and_check(&mut self, now: Instant, bytes: usize) -> bool {
+    /// Adds received bytes, of all streams; returns whether the window exceeds 8.5 Mbit/s.
+    pub fn add_and_check(&mut self, now: Instant, bytes: usize) -> bool {
         let step_length = WINDOW / STEPS as u32;
         let step = (now.saturating_duration_since(self.start).as_millis() / step_length.as_millis()) as u64;
         let expired = step.saturating_sub(self.newest_step).min(STEPS as u64);
@@ -40,11 +42,15 @@ impl BitrateMeter {
     }
 }
 
+/// Whether a picture of this width and height exceeds 720p, in either orientation.
+pub fn exceeds_resolution((width, height): (u32, u32)) -> bool {
+    let (max_long, max_short) = MAX_RESOLUTION;
+    width.max(height) > max_long || width.min(height) > max_short
+}
+
 /// The limit that a frame violates, if any.
 pub(super) fn check_frame(frame: FrameInfo) -> Option<CloseReason> {
-    let (max_long, max_short) = MAX_RESOLUTION;
-    let exceeds = |(width, height): (u32, u32)| width.max(height) > max_long || width.min(height) > max_short;
-    if frame.resolution.is_some_and(exceeds) {
+    if frame.resolution.is_some_and(exceeds_resolution) {
         return Some(CloseReason::ResolutionExceeded);
     }
     frame.is_b_frame.then_some(CloseReason::BFramesPresent)

@@ -16,8 +16,9 @@
 //!  │   parses offers on │ events   │ engine        Sfu: demultiplexes datagrams, forwards packets │
 //!  │   a blocking thread│          │   up_track    a publisher's m-section: layers, key frames    │
 //!  │   sdp: offer,      │          │   down_track  a subscriber's stream: rewritten RTP headers   │
-//!  │   answer, formats, │          │   codec       H.264 and VP8 payload headers                  │
-//!  │   fragment, …      │          │   ivs_limits  bitrate, resolution, B-frames                  │
+//!  │   answer, formats, │          │   catch_up    an encoder's subscriber that joins late        │
+//!  │   fragment, …      │          │   codec       H.264 and VP8 payload headers                  │
+//!  │                    │          │   ivs_limits  bitrate, resolution, B-frames                  │
 //!  └────────────────────┘          │   transport   one str0m `Rtc` each: ICE, DTLS, SRTP, RTX;    │
 //!                                  │               path validation, retransmission budget         │
 //!                                  │   failure     why a transport did not connect                │
@@ -42,6 +43,8 @@
 //! - A subscriber sees one RTP stream per media section, with continuous sequence numbers, timestamps and VP8 picture
 //!   IDs, whichever layer or SSRC the publisher sends. It starts at a key frame.
 //! - A key-frame request within the throttling interval is deferred, not dropped.
+//! - A source that sends no key frames on request is not asked for any; its last group of pictures is kept, within bounds,
+//!   and answers the requests of its subscribers.
 //! - Negotiation never runs on the media thread, and commands have a time budget there: neither delays packets.
 //! - [`MediaEvent::Closed`] is emitted exactly once for each transport whose offer was answered.
 //! - Queues are bounded. Dropped datagrams and events are counted in [`SocketStats`].
@@ -69,7 +72,7 @@ mod failure;
 mod gso;
 mod handle;
 mod interfaces;
-mod ivs_limits;
+pub mod ivs_limits;
 mod local;
 mod negotiator;
 mod router;

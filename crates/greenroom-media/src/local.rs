@@ -1,7 +1,7 @@
 //! Sources and sinks in this process: what records, composes or ingests media uses the router as WebRTC transports do. A queue is
 //! bounded; what it does not take is dropped and counted, and never delays the media thread.
 
-use crate::router::packet::{Delivery, Extensions, SenderReport, SourcePacket};
+use crate::router::packet::{CaptureTime, Delivery, Extensions, SourcePacket};
 use crate::{Codec, MediaKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -156,23 +156,9 @@ impl LocalSource {
         LocalSource { started: now, requests }
     }
 
-    /// The router's packet. All tracks share the clock by which they were captured.
-    pub(crate) fn source_packet(&self, packet: MediaPacket) -> SourcePacket {
-        // Not at zero: media may have been captured before the source was added.
-        let ntp = (packet.captured + CLOCK_START).saturating_duration_since(self.started);
-        let track = packet.track.min(MAX_SOURCE_TRACKS - 1);
-        SourcePacket {
-            track: packet.track,
-            encoding: packet.layer,
-            ssrc: (track as u32) << 8 | u32::from(packet.layer),
-            payload_type: PAYLOAD_TYPE,
-            sequence_number: packet.sequence_number,
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            payload: packet.payload,
-            extensions: Extensions { video_orientation: packet.rotation, ..Extensions::default() },
-            sender_report: Some(SenderReport { ntp, timestamp: packet.timestamp }),
-        }
+    /// Time since it was added.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     /// Requests key frames of tracks and their layers. A source that does not take the requests gets the next ones.
@@ -184,7 +170,22 @@ impl LocalSource {
     }
 }
 
+/// The router's packet of a source.
+pub(crate) fn source_packet(packet: MediaPacket) -> SourcePacket {
+    let track = packet.track.min(MAX_SOURCE_TRACKS - 1);
+    SourcePacket {
+        track: packet.track,
+        encoding: packet.layer,
+        ssrc: (track as u32) << 8 | u32::from(packet.layer),
+        payload_type: PAYLOAD_TYPE,
+        sequence_number: packet.sequence_number,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        payload: packet.payload,
+        extensions: Extensions { video_orientation: packet.rotation, ..Extensions::default() },
+        capture_time: CaptureTime::Known(packet.captured),
+    }
+}
+
 /// Payload type of the packets of a source in this process.
 pub(crate) const PAYLOAD_TYPE: u8 = 96;
-/// What a source's clock showed when it was added.
-const CLOCK_START: Duration = Duration::from_secs(60);

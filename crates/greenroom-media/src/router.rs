@@ -3,11 +3,13 @@
 //! Packets come in from a source and go out to its subscribers with rewritten headers; key-frame requests go the other
 //! way. The router knows no socket, no clock and no WebRTC: transports, recorders and other sources and sinks use it alike.
 
+mod catch_up;
 pub(crate) mod clock;
 pub(crate) mod codec;
 mod down_track;
 mod gop_cache;
 mod key_frames;
+mod late_join;
 mod loss;
 pub(crate) mod packet;
 mod probing;
@@ -178,11 +180,13 @@ impl Router {
         }
     }
 
-    /// A subscriber asks for a key frame.
+    /// A subscriber asks for a key frame. If the source sends none on request, the subscriber is sent the last one again, with
+    /// what followed.
     pub(crate) fn key_frame_requested(&mut self, now: Instant, id: TransportId) {
         let Some((source, index)) = self.subscriber(id) else { return };
-        if source.subscribers[index].key_frames.take(now) {
+        if source.can_meet_request(now, index) && source.subscribers[index].key_frames.take(now) {
             source.request_key_frame(index);
+            source.meet_request(now, index);
         }
     }
 
@@ -248,11 +252,11 @@ impl Router {
     pub(crate) fn route(
         &mut self,
         now: Instant,
-        source: TransportId,
+        id: TransportId,
         packet: &SourcePacket,
         mut deliver: impl FnMut(TransportId, Delivery),
     ) -> Result<Routed, NotRouted> {
-        let source = self.sources.get_mut(&source).ok_or(NotRouted::Unknown)?;
+        let source = self.sources.get_mut(&id).ok_or(NotRouted::Unknown)?;
         let track = source.tracks.get_mut(packet.track).ok_or(NotRouted::Unknown)?;
         let is_new_stream = !track.has_stream(packet.ssrc);
         if is_new_stream && !track.add_stream(now, packet.ssrc, packet.encoding) {
@@ -261,34 +265,38 @@ impl Router {
         let info = track.record_packet(now, packet).ok_or(NotRouted::Unknown)?;
         let clock_rate = track.kind.clock_rate();
         let Some(layer) = track.layer(packet.encoding) else { return Err(NotRouted::Unknown) };
-        if let Some(report) = packet.sender_report {
-            source.clock.update(now, &mut layer.clock, report);
-        }
-        let captured = source.clock.captured(now, &layer.clock, packet.timestamp, clock_rate);
-        track.record_for_late_subscribers(packet, info, captured);
+        let captured = source.clock.capture_time(now, &mut layer.clock, packet, clock_rate);
+        late_join::keep(id, track, packet, info, captured);
         // A key frame may be where a subscriber changes to its layer.
         if is_new_stream || info.frame.resolution.is_some() || source.next_selection.is_none_or(|at| at <= now) {
             source.select_all(now);
             self.probes.extend(source.take_probes(now));
         }
         let mut wanted = false;
+        let up_track = &source.tracks[packet.track];
         for subscriber in source.subscribers.iter_mut().filter(|subscriber| subscriber.connected) {
             let Some(index) = subscriber.tracks.iter().position(|track| track.source_track == packet.track) else {
                 continue;
             };
             let track = &mut subscriber.tracks[index];
+            let mut is_kept = false;
             if track.current != Some(packet.encoding) {
                 if track.target != Some(packet.encoding) {
                     continue;
                 }
-                if !info.frame.is_key {
+                is_kept =
+                    !info.frame.is_key && late_join::start_with(now, track, up_track, packet, subscriber.estimate);
+                if !info.frame.is_key && !is_kept {
                     wanted = true;
                     continue;
                 }
                 track.current = Some(packet.encoding);
             }
             if let Some(catch_up) = &mut track.catch_up {
-                catch_up.push(Cached { packet: packet.clone(), info, captured });
+                if !is_kept {
+                    catch_up.push(Cached { packet: packet.clone(), info, captured });
+                }
+                track.take_due(now, index).into_iter().for_each(|delivery| deliver(subscriber.id, delivery));
             } else if let Some(delivery) = track.deliver(now, index, packet, info, captured) {
                 deliver(subscriber.id, delivery);
             } else {
@@ -300,35 +308,9 @@ impl Router {
         }
         Ok(Routed { frame: info.frame, is_new_stream })
     }
-
-    /// When a subscriber that catches up with its source is sent the next packets.
-    pub(crate) fn next_catch_up(&self, subscriber: TransportId) -> Option<Instant> {
-        let source = self.sources.get(self.source_of.get(&subscriber)?)?;
-        let index = source.subscribers.binary_search_by_key(&subscriber, |known| known.id).ok()?;
-        source.subscribers[index].tracks.iter().filter_map(|track| Some(track.catch_up.as_ref()?.due())).min()
-    }
-
-    /// The packets that are due for a subscriber that catches up with its source.
-    pub(crate) fn catch_up(&mut self, now: Instant, subscriber: TransportId) -> Vec<Delivery> {
-        let Some((source, index)) = self.subscriber(subscriber) else { return Vec::new() };
-        let tracks = source.subscribers[index].tracks.iter_mut().enumerate();
-        tracks.flat_map(|(index, track)| track.take_due(now, index)).collect()
-    }
 }
 
 impl Source {
-    /// Sends a subscriber what it has missed of sources that send no key frames on request.
-    fn start_catch_up(&mut self, now: Instant, subscriber: usize) {
-        for track in &mut self.subscribers[subscriber].tracks {
-            let Some(source) = self.tracks.get(track.source_track) else { continue };
-            if let Some((encoding, catch_up)) =
-                source.catch_up(now).filter(|(encoding, _)| track.target == Some(*encoding))
-            {
-                (track.current, track.catch_up) = (Some(encoding), Some(catch_up));
-            }
-        }
-    }
-
     /// Chooses the layers of all subscribers.
     fn select_all(&mut self, now: Instant) {
         self.next_selection = Some(now + SELECTION_INTERVAL);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-/// Statistics of a transport.
+/// Statistics of a transport, or of a source in this process, which has no network path of its own.
 ///
 /// Values that come from the client's RTCP reports are as old as the last report, and absent before the first one.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,9 +13,9 @@ pub struct ConnectionStats {
     pub id: TransportId,
     /// The publisher of a subscriber; `None` for a publisher.
     pub publisher: Option<TransportId>,
-    /// Time since admission.
+    /// Time since admission, or since the source was added.
     pub age: Duration,
-    /// Whether the DTLS handshake has finished.
+    /// Whether the DTLS handshake has finished; true of a source.
     pub connected: bool,
     /// Time from admission to the nomination of a candidate pair.
     pub ice_time: Option<Duration>,
@@ -46,7 +46,7 @@ pub struct NetworkPath {
 /// Statistics of a media section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackStats {
-    /// `a=mid`.
+    /// `a=mid`; of a source the index of the track.
     pub mid: String,
     pub kind: MediaKind,
     /// The codec that is sent, once it is known.
@@ -80,7 +80,7 @@ pub struct SentStats {
     pub silent_for: Option<Duration>,
 }
 
-/// A layer: its RID, or an empty name if the track has one layer, and the size of its picture.
+/// A layer: its RID or, of a source, its number, or an empty name if the track has one layer; and the size of its picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerName {
     pub name: String,

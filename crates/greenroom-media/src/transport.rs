@@ -271,6 +271,11 @@ impl WebRtcTransport {
         self.simulcast
     }
 
+    /// Whether key frames can be requested of a publisher.
+    pub(super) fn takes_key_frame_requests(&self) -> bool {
+        self.sections.iter().any(|section| section.takes_key_frame_requests)
+    }
+
     /// Makes this the transport of a subscriber, if it negotiated the codecs that the publisher sends; returns the
     /// router's tracks. `formats` and `source`: of the source's tracks.
     pub(super) fn subscribe_to(

@@ -10,6 +10,8 @@ mod admission;
 mod client_offers;
 #[path = "sfu/closing.rs"]
 mod closing;
+#[path = "sfu/encoder.rs"]
+mod encoder;
 #[path = "sfu/failures.rs"]
 mod failures;
 #[path = "sfu/forwarding.rs"]
@@ -22,6 +24,8 @@ mod hostile_input;
 mod impairment;
 #[path = "sfu/ivs_limits.rs"]
 mod ivs_limits;
+#[path = "sfu/late_join.rs"]
+mod late_join;
 #[path = "sfu/local_media.rs"]
 mod local_media;
 #[path = "sfu/media_thread.rs"]

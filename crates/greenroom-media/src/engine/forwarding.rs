@@ -53,11 +53,14 @@ impl Sfu {
         !due.is_empty()
     }
 
-    /// Sends a subscriber that catches up with its publisher the packets that are due.
-    pub(super) fn catch_up(&mut self, now: Instant, id: TransportId) {
-        for delivery in self.router.catch_up(now, id) {
+    /// Sends a subscriber that catches up with its publisher the packets that are due; returns how many.
+    pub(super) fn catch_up(&mut self, now: Instant, id: TransportId) -> usize {
+        let due = self.router.catch_up(now, id);
+        let count = due.len();
+        for delivery in due {
             self.outputs().deliver(now, id, delivery);
         }
+        count
     }
 
     /// Routes a source's packet to its subscribers.
@@ -75,6 +78,14 @@ impl Sfu {
         gone.into_iter().for_each(|sink| self.remove_local(now, sink));
         key_frames.into_iter().for_each(|sink| self.router.request_key_frame(sink));
         routed
+    }
+
+    /// Records the first packet of a stream: with a second layer, there is a choice, and the bandwidth of those who join from now
+    /// on is estimated.
+    pub(super) fn record_layer(&mut self, source: TransportId, packet: &SourcePacket) {
+        if packet.encoding > 0 {
+            self.simulcast_publishers().insert(source);
+        }
     }
 
     fn outputs(&mut self) -> Outputs<'_> {
@@ -110,10 +121,11 @@ impl Sfu {
         if let Some(reason) = ivs_limits::check_frame(routed.frame).filter(|_| strict) {
             return self.close_transport(now, id, reason);
         }
-        if routed.is_new_stream
-            && let Some(transport) = self.transports.get_mut(&id)
-        {
-            transport.accept_stream(&source_packet);
+        if routed.is_new_stream {
+            self.record_layer(id, &source_packet);
+            if let Some(transport) = self.transports.get_mut(&id) {
+                transport.accept_stream(&source_packet);
+            }
         }
         self.start_probes(now);
         match self.send_key_frame_requests(now, id) || routed.is_new_stream {

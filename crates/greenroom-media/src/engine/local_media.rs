@@ -1,7 +1,7 @@
 //! Sources and sinks in this process.
 
 use super::Sfu;
-use crate::local::{LocalSource, MAX_SOURCE_TRACKS, PAYLOAD_TYPE, sink};
+use crate::local::{LocalSource, MAX_SOURCE_TRACKS, PAYLOAD_TYPE, sink, source_packet};
 use crate::router::{DownTrack, PayloadTypeMapping, UpTrack};
 use crate::sdp::negotiated::{NegotiatedPayload, SourceFormats};
 use crate::{KeyFrameRequest, MediaPacket, MediaSink, MediaTrack, OfferError, TransportId};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 impl Sfu {
     /// Adds a source, which is subscribed to as a publisher is. `requests` receives the key-frame requests of its subscribers;
-    /// without it, they are sent the last group of pictures when they join.
+    /// without it, they are sent the last group of pictures when they join or ask for a key frame.
     pub fn add_source(
         &mut self,
         now: Instant,
@@ -36,9 +36,14 @@ impl Sfu {
 
     /// Forwards a packet of a source that [`Sfu::add_source`] added. A packet of an unknown source or track is dropped.
     pub fn push(&mut self, now: Instant, source: TransportId, packet: MediaPacket) {
-        let Some(packet) = self.local_sources.get(&source).map(|local| local.source_packet(packet)) else { return };
+        if !self.local_sources.contains_key(&source) {
+            return;
+        }
+        let packet = source_packet(packet);
         // What is not routed has no subscriber, either.
-        let _ = self.route(now, source, &packet);
+        if self.route(now, source, &packet).is_ok_and(|routed| routed.is_new_stream) {
+            self.record_layer(source, &packet);
+        }
         self.start_probes(now);
         self.send_key_frame_requests(now, source);
     }
@@ -74,9 +79,10 @@ impl Sfu {
         self.router.add_subscriber(id, source, tracks, None);
         self.sinks.insert(id, queue);
         self.router.connected(now, id);
-        // What it has missed need not be paced.
-        while let Some(due) = self.router.next_catch_up(id) {
-            self.catch_up(due, id);
+        // What it has missed need not be paced, as far as the queue takes it; the rest follows with the source's next packets.
+        let mut left = capacity / 2;
+        while let Some(due) = self.router.next_catch_up(id).filter(|_| left > 0) {
+            left = left.saturating_sub(self.catch_up(due, id).max(1));
         }
         self.send_key_frame_requests_of_source(now, id);
         self.process_pending(now);

@@ -3,7 +3,7 @@
 //! Sender reports tie a stream's timestamps to the publisher's NTP clock, which its streams share. The offset of that clock
 //! is common to all streams, so that an error in it delays sound and picture alike and never one against the other.
 
-use super::packet::SenderReport;
+use super::packet::{CaptureTime, SenderReport, SourcePacket};
 use std::time::{Duration, Instant};
 
 /// How fast the offset may grow: by 200 ppm, more than the clocks of two machines drift apart.
@@ -25,8 +25,25 @@ pub(crate) struct StreamClock {
 }
 
 impl SourceClock {
+    /// When a packet of a stream was captured; its arrival, if that is unknown or not credible.
+    pub(crate) fn capture_time(
+        &mut self,
+        now: Instant,
+        stream: &mut StreamClock,
+        packet: &SourcePacket,
+        clock_rate: u32,
+    ) -> Instant {
+        match packet.capture_time {
+            CaptureTime::Known(at) if now.saturating_duration_since(at) < MAX_AGE => return at.min(now),
+            CaptureTime::Known(_) => return now,
+            CaptureTime::Reported(report) => self.update(now, stream, report),
+            CaptureTime::Unknown => {}
+        }
+        self.captured(now, stream, packet.timestamp, clock_rate)
+    }
+
     /// Takes a sender report of one of the streams. The network only ever delays reports, so the earliest arrival counts.
-    pub(crate) fn update(&mut self, now: Instant, stream: &mut StreamClock, report: SenderReport) {
+    fn update(&mut self, now: Instant, stream: &mut StreamClock, report: SenderReport) {
         if stream.report.is_some_and(|known| known.ntp == report.ntp) {
             return;
         }
@@ -51,8 +68,8 @@ impl SourceClock {
         }
     }
 
-    /// When a packet of a stream was captured; its arrival, as long as that is unknown.
-    pub(crate) fn captured(&self, now: Instant, stream: &StreamClock, timestamp: u32, clock_rate: u32) -> Instant {
+    /// When a packet of a stream was captured by its last report; its arrival, as long as there is none.
+    fn captured(&self, now: Instant, stream: &StreamClock, timestamp: u32, clock_rate: u32) -> Instant {
         let captured = stream.report.and_then(|report| {
             let ticks = i64::from(timestamp.wrapping_sub(report.timestamp) as i32);
             let distance = Duration::from_micros(ticks.unsigned_abs() * 1_000_000 / u64::from(clock_rate));

@@ -3,7 +3,7 @@
 
 mod vp8;
 
-use super::gop_cache::{Cached, CatchUp};
+use super::catch_up::{Attempt, CatchUp};
 use super::packet::{Delivery, SourcePacket, Vp8Counters};
 use super::redundancy::Redundancy;
 use super::statistics::Forwarded;
@@ -18,6 +18,11 @@ use vp8::Vp8Rewriter;
 const FIRST_SEQUENCE_NUMBER: u64 = 1_000;
 /// How far before the first packet a reordered one may be.
 const REORDERING_HEADROOM: u64 = 500;
+
+/// Minimum time between two attempts to catch up with the source. A client repeats its request.
+const CATCH_UP_INTERVAL: Duration = Duration::from_secs(2);
+/// An attempt so long after the former one is a first one.
+const CATCH_UP_QUIET: Duration = Duration::from_secs(10);
 
 /// Maps a publisher's payload type to the subscriber's.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +73,8 @@ pub(crate) struct DownTrack {
     pub(super) target: Option<u8>,
     /// What it has missed, while it is sent that.
     pub(super) catch_up: Option<CatchUp>,
+    /// When it last started to catch up, and the attempts shortly before.
+    last_catch_up: Option<(Instant, u32)>,
     pub(super) preferences: Preferences,
     pub(super) forwarded: Forwarded,
 }
@@ -85,6 +92,7 @@ impl DownTrack {
             current: None,
             target: None,
             catch_up: None,
+            last_catch_up: None,
             preferences: Preferences::default(),
             forwarded: Forwarded::default(),
         }
@@ -134,12 +142,35 @@ impl DownTrack {
         })
     }
 
+    /// Whether enough time has passed since it last started to catch up.
+    pub(super) fn may_catch_up(&self, now: Instant) -> bool {
+        self.last_catch_up.is_none_or(|(at, _)| now.saturating_duration_since(at) >= CATCH_UP_INTERVAL)
+    }
+
+    /// The next attempt to catch up, but for the estimate of the subscriber's bandwidth.
+    pub(super) fn next_attempt(&self, now: Instant) -> Attempt {
+        let recent = self.last_catch_up.filter(|(at, _)| now.saturating_duration_since(*at) < CATCH_UP_QUIET);
+        let former = recent.map_or(0, |(_, former)| former.saturating_add(1));
+        Attempt { former, estimate: None, newest: self.newest.map(|newest| newest.captured) }
+    }
+
+    /// Starts to catch up with an encoding. What it is sent continues the sequence numbers.
+    pub(super) fn start_catch_up(&mut self, now: Instant, encoding: u8, catch_up: CatchUp) {
+        self.last_catch_up = Some((now, self.next_attempt(now).former));
+        (self.current, self.switch, self.catch_up) = (Some(encoding), None, Some(catch_up));
+    }
+
     /// The deliveries that are due, of what the subscriber has missed.
     pub(super) fn take_due(&mut self, now: Instant, index: usize) -> Vec<Delivery> {
         let Some(mut catch_up) = self.catch_up.take() else { return Vec::new() };
-        let due = catch_up.take_due(now);
-        let deliver = |cached: Cached| self.deliver(now, index, &cached.packet, cached.info, cached.captured);
-        let deliveries = due.into_iter().filter_map(deliver).collect();
+        let mut deliveries = Vec::new();
+        for (cached, follows_gap) in catch_up.take_due(now) {
+            if follows_gap {
+                // The numbers continue without one, as what was skipped is not to be requested.
+                self.switch = None;
+            }
+            deliveries.extend(self.deliver(now, index, &cached.packet, cached.info, cached.captured));
+        }
         self.catch_up = Some(catch_up).filter(|catch_up| !catch_up.is_done());
         deliveries
     }

@@ -21,6 +21,16 @@ pub(crate) struct SenderReport {
     pub(crate) timestamp: u32,
 }
 
+/// What is known of when a packet was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CaptureTime {
+    Unknown,
+    /// By the last sender report of its stream.
+    Reported(SenderReport),
+    /// By the clock of this process.
+    Known(Instant),
+}
+
 /// A packet of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct SourcePacket {
@@ -36,7 +46,7 @@ pub(crate) struct SourcePacket {
     pub(crate) marker: bool,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) extensions: Extensions,
-    pub(crate) sender_report: Option<SenderReport>,
+    pub(crate) capture_time: CaptureTime,
 }
 
 /// The counters of a VP8 payload descriptor (RFC 7741).

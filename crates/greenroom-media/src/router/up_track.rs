@@ -1,8 +1,9 @@
 //! A source's track: its simulcast layers and pending key-frame requests.
 
+use super::catch_up::{Attempt, CatchUp};
 use super::clock::StreamClock;
 use super::codec::{self, FrameInfo};
-use super::gop_cache::{CatchUp, GopCache};
+use super::gop_cache::{self, GopCache};
 use super::packet::SourcePacket;
 use super::rate::RateMeter;
 use super::statistics::Received;
@@ -46,6 +47,8 @@ pub(super) struct Layer {
     last_key_frame: Option<u32>,
     /// When the first request was sent that no key frame has followed yet.
     unanswered: Option<Instant>,
+    /// The last group of pictures, if it is kept.
+    group: GopCache,
 }
 
 impl Layer {
@@ -64,6 +67,7 @@ impl Layer {
             last_request: None,
             last_key_frame: None,
             unanswered: None,
+            group: GopCache::default(),
         }
     }
 
@@ -99,6 +103,8 @@ impl Layer {
 #[derive(Clone, Debug)]
 pub(crate) struct UpTrack {
     pub(crate) kind: MediaKind,
+    /// Whether key frames can be requested of the source.
+    pub(super) takes_requests: bool,
     /// Payload types, preferred first.
     payload_types: Vec<(u8, Codec)>,
     last_payload_type: Option<u8>,
@@ -107,8 +113,10 @@ pub(crate) struct UpTrack {
     newest_packet: Option<Instant>,
     /// Key frames received, over all layers.
     pub(crate) key_frames: u64,
-    /// Of a source that sends no key frames on request.
-    cache: Option<GopCache>,
+    /// Whether the last groups of pictures are kept: the source sends no key frames on request.
+    keeps_groups: bool,
+    /// Whether a group was too long to be kept.
+    has_discarded: bool,
 }
 
 /// What forwarding needs to know of a packet.
@@ -121,30 +129,59 @@ pub(crate) struct PacketInfo {
 }
 
 impl UpTrack {
-    /// `takes_requests`: whether key frames can be requested of the source.
     pub(crate) fn new(kind: MediaKind, payload_types: Vec<(u8, Codec)>, takes_requests: bool) -> UpTrack {
         UpTrack {
             kind,
+            takes_requests,
             payload_types,
             last_payload_type: None,
             layers: Vec::new(),
             newest_packet: None,
             key_frames: 0,
-            cache: (kind == MediaKind::Video && !takes_requests).then(GopCache::default),
+            keeps_groups: kind == MediaKind::Video && !takes_requests,
+            has_discarded: false,
         }
     }
 
-    /// Keeps a packet for subscribers that join later, if the source sends no key frames on request.
-    pub(super) fn record_for_late_subscribers(&mut self, packet: &SourcePacket, info: PacketInfo, captured: Instant) {
-        if let Some(cache) = &mut self.cache {
-            cache.record(packet, info, captured);
+    /// Keeps a packet for subscribers that join later, if the source sends no key frames on request. Returns true the first time
+    /// that the groups become too long to be kept.
+    pub(super) fn record_for_late_subscribers(
+        &mut self,
+        packet: &SourcePacket,
+        info: PacketInfo,
+        captured: Instant,
+    ) -> bool {
+        if !self.keeps_groups {
+            return false;
         }
+        if let Some(layer) = self.layer(packet.encoding) {
+            layer.group.record(packet, info, captured);
+        }
+        let bytes: usize = self.layers.iter().map(|layer| layer.group.bytes()).sum();
+        let packets: usize = self.layers.iter().map(|layer| layer.group.packets().len()).sum();
+        if bytes <= gop_cache::MAX_BYTES && packets <= gop_cache::MAX_PACKETS {
+            return false;
+        }
+        let size = |layer: &&mut Layer| (layer.group.bytes(), layer.group.packets().len());
+        if let Some(largest) = self.layers.iter_mut().max_by_key(size) {
+            largest.group.discard();
+        }
+        !std::mem::replace(&mut self.has_discarded, true)
     }
 
-    /// What a subscriber that joins now has missed since the last key frame, and of which encoding.
-    pub(super) fn catch_up(&self, now: Instant) -> Option<(u8, CatchUp)> {
-        let cache = self.cache.as_ref()?;
-        Some((cache.encoding()?, cache.catch_up(now, self.kind.clock_rate())?))
+    /// The layer whose group a subscriber is sent that is to be sent `target`: that one or, if its group is not kept, the next
+    /// lower one.
+    pub(super) fn kept_layer(&self, now: Instant, target: u8) -> Option<u8> {
+        let live = self.live_layers(now);
+        let highest = live.iter().position(|layer| layer.encoding == target)?;
+        let kept = live.get(..=highest)?.iter().rfind(|layer| !layer.group.packets().is_empty());
+        kept.map(|layer| layer.encoding)
+    }
+
+    /// What a subscriber has missed of a layer since the last key frame, if that is kept.
+    pub(super) fn catch_up(&self, now: Instant, encoding: u8, attempt: Attempt) -> Option<CatchUp> {
+        let layer = self.layers.iter().find(|layer| layer.encoding == encoding)?;
+        CatchUp::new(now, &layer.group, self.kind.clock_rate(), attempt)
     }
 
     /// The payload type of the last packet or, before the first, the preferred one.
@@ -156,6 +193,11 @@ impl UpTrack {
     pub(crate) fn received_codec(&self) -> Option<Codec> {
         let (_, codec) = self.payload_types.iter().find(|(pt, _)| Some(*pt) == self.last_payload_type)?;
         Some(*codec)
+    }
+
+    /// Whether there are several layers.
+    pub(crate) fn has_layers(&self) -> bool {
+        self.layers.len() > 1
     }
 
     pub(super) fn has_stream(&self, ssrc: u32) -> bool {
@@ -199,9 +241,9 @@ impl UpTrack {
             (layer.key_frame_requested, layer.unanswered) = (false, None);
         }
         let is_ignored = layer.unanswered.is_some_and(|at| now.saturating_duration_since(at) >= REQUEST_TIMEOUT);
-        if is_ignored && self.layers.len() == 1 && self.cache.is_none() {
+        if is_ignored && !self.keeps_groups {
             tracing::debug!("key-frame requests are ignored");
-            self.cache = Some(GopCache::default());
+            self.keeps_groups = true;
         }
         Some(PacketInfo { frame, codec, frame_interval })
     }
@@ -218,6 +260,11 @@ impl UpTrack {
         layer.is_active(now) && newest.saturating_duration_since(layer.last_packet) < silence
     }
 
+    /// Whether packets of the layer with this number are arriving.
+    pub(super) fn is_layer_live(&self, now: Instant, encoding: u8) -> bool {
+        self.layers.iter().any(|layer| layer.encoding == encoding && self.is_live(now, layer))
+    }
+
     /// The live layers, lowest resolution first; of equal ones, the first is the highest.
     pub(super) fn live_layers(&self, now: Instant) -> Vec<&Layer> {
         let mut live: Vec<&Layer> = self.layers.iter().filter(|layer| self.is_live(now, layer)).collect();
@@ -228,7 +275,7 @@ impl UpTrack {
 
     /// The layers to send a key-frame request for now. Throttled requests stay pending.
     pub(super) fn take_due_requests(&mut self, now: Instant) -> Vec<u8> {
-        if self.kind == MediaKind::Audio {
+        if self.kind == MediaKind::Audio || !self.takes_requests {
             return Vec::new();
         }
         let is_due = |layer: &&mut Layer| {
@@ -246,7 +293,7 @@ impl UpTrack {
     /// When the next pending request of an active layer is due.
     pub(super) fn next_request(&self, now: Instant) -> Option<Instant> {
         let pending = self.layers.iter().filter(|layer| layer.key_frame_requested && layer.is_active(now));
-        let pending = pending.filter(|_| self.kind == MediaKind::Video);
+        let pending = pending.filter(|_| self.kind == MediaKind::Video && self.takes_requests);
         pending.map(|layer| layer.last_request.map_or(now, |at| at + KEY_FRAME_REQUEST_INTERVAL)).min()
     }
 }

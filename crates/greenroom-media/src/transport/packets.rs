@@ -2,7 +2,7 @@
 
 use super::WebRtcTransport;
 use crate::MediaKind;
-use crate::router::packet::{Delivery, Extensions, SenderReport, SourcePacket, Vp8Counters};
+use crate::router::packet::{CaptureTime, Delivery, Extensions, SenderReport, SourcePacket, Vp8Counters};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use str0m::media::MediaTime;
@@ -19,7 +19,9 @@ impl WebRtcTransport {
         let track = self.sections.iter().position(|section| section.mid == mid)?;
         let encoding = self.encodings[track].number(rid)?;
         let received = &packet.header.ext_vals;
-        let sender_report = packet.last_sender_info.as_ref().and_then(|info| {
+        // A report from before the first packet has no timestamp of its stream.
+        let report = packet.last_sender_info.as_ref().filter(|info| info.sender_packet_count > 0);
+        let report = report.and_then(|info| {
             let ntp = info.ntp_time.duration_since(UNIX_EPOCH).ok()?;
             Some(SenderReport { ntp, timestamp: info.rtp_time.numer() as u32 })
         });
@@ -37,7 +39,7 @@ impl WebRtcTransport {
                 voice_activity: received.voice_activity,
                 video_orientation: received.video_orientation.map(|orientation| orientation as u8),
             },
-            sender_report,
+            capture_time: report.map_or(CaptureTime::Unknown, CaptureTime::Reported),
         })
     }
 

@@ -19,6 +19,9 @@ use str0m::{Rtc, RtcConfig};
 /// [`probe`](super::WebRtcTransport::probe), and must not delay packets.
 pub(super) const UNLIMITED: Bitrate = Bitrate::mbps(1_000);
 
+/// Interval of sender reports to a subscriber.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The number of the header extension in the library's map, which takes that of the offer.
 const PLAYOUT_DELAY: u8 = 12;
 
@@ -37,6 +40,8 @@ pub(super) fn rtc_config(engine: &EngineConfig, offer: &Offer, estimate_bandwidt
     formats.iter().for_each(|format| add_format(config.codec_config(), format, &formats));
     if offer.purpose == Purpose::Subscribe {
         config.extension_map().set(PLAYOUT_DELAY, Extension::PlayoutDelay);
+        // As that of video: both are needed to play them in time with each other.
+        config = config.set_rtcp_report_interval_audio(REPORT_INTERVAL);
         match estimate_bandwidth {
             true => config = config.enable_bwe(Some(UNLIMITED)),
             false => disable_transport_feedback(&mut config),

@@ -140,7 +140,7 @@ impl FrameSource {
         self.timestamp = self.timestamp.wrapping_add(if self.codec == Codec::Opus { 960 } else { 3_000 });
     }
 
-    fn h264(&self, key: bool) -> Vec<Vec<u8>> {
+    pub fn h264(&self, key: bool) -> Vec<Vec<u8>> {
         let fill = vec![0x11; self.payload_size];
         let packets = self.packets;
         match key {

@@ -160,6 +160,27 @@ fn a_source_is_subscribed_to_as_a_publisher_is() {
 }
 
 #[test]
+fn capture_times_of_a_source_are_those_of_a_sink() {
+    let mut sim = Simulation::new(206);
+    sim.sfu.add_source(sim.now, SOURCE, &TRACKS, None).unwrap();
+    let mut sink = sim.sfu.add_sink(sim.now, SINK, SOURCE, 1_000).unwrap();
+    sim.run_ms(60_000);
+    let mut expected = Vec::new();
+    // Captured earlier than it arrives, in the future, and longer ago than is credible.
+    for (number, captured) in
+        [sim.now - Duration::from_millis(700), sim.now + Duration::from_secs(1), sim.now - Duration::from_secs(30)]
+            .into_iter()
+            .enumerate()
+    {
+        let sound = packet(&sim, 0, number as u64, vec![0xfc; 40]);
+        sim.sfu.push(sim.now, SOURCE, MediaPacket { captured, ..sound });
+        expected.push(if number == 0 { captured } else { sim.now });
+    }
+    let captured: Vec<_> = std::iter::from_fn(|| sink.try_recv()).map(|packet| packet.captured).collect();
+    assert_eq!(captured, expected);
+}
+
+#[test]
 fn a_source_without_key_frames_on_request_shows_a_picture_at_once() {
     let mut sim = Simulation::new(205);
     sim.sfu.add_source(sim.now, SOURCE, &TRACKS, None).unwrap();

@@ -285,6 +285,12 @@ impl Simulation {
         })
     }
 
+    /// When the engine had connected to a client.
+    pub fn connected_at(&self, client: usize) -> Duration {
+        let connected = MediaEvent::Connected(self.clients[client].id);
+        self.events.iter().find(|(_, event)| *event == connected).unwrap().0
+    }
+
     pub fn failure_reason(&self, client: usize) -> Option<FailureReason> {
         match self.close_reason(client)? {
             CloseReason::Failed(failure) => Some(failure.reason),
@@ -335,7 +341,7 @@ impl Client {
 }
 
 /// Three layers as browsers offer them.
-fn three_layers() -> Simulcast {
+pub fn three_layers() -> Simulcast {
     let layer = |rid: &str| SimulcastLayer::new(rid);
     Simulcast { send: vec![layer("hi"), layer("mid"), layer("low")], recv: vec![] }
 }

@@ -1,7 +1,7 @@
 //! Simulcast: the best active layer is forwarded.
 
 use crate::frame_source::{FrameSource, decodable, send_frames};
-use crate::simulation::{Simulation, config};
+use crate::simulation::{Simulation, config, three_layers};
 use std::time::Duration;
 use str0m::format::Codec;
 
@@ -120,6 +120,30 @@ fn ssrc_groups_are_simulcast_layers() {
     sim.run_ms(100);
     let sent = payload_sizes(&sim, subscriber, switched + Duration::from_millis(50));
     assert!(!sent.is_empty() && sent.iter().all(|payload_size| *payload_size == 5), "the next layer: {sent:?}");
+}
+
+#[test]
+fn an_encoder_that_announces_layers_has_as_many_as_it_sends() {
+    let mut sim = Simulation::new(83);
+    sim.edit_offer = |offer| {
+        let kept = offer.lines().filter(|line| !line.ends_with("nack pli") && !line.ends_with("ccm fir"));
+        kept.map(|line| format!("{line}\r\n")).collect()
+    };
+    let publisher = sim.publish_with(config(), &["video"], Some(three_layers())).unwrap();
+    sim.edit_offer = |offer| offer;
+    sim.run_ms(1_000);
+    let [mut hi, mut mid, _] = layers(publisher, Codec::H264).map(|layer| FrameSource { gop: Some(60), ..layer });
+    send_frames(&mut sim, &mut [&mut hi], Duration::from_secs(1));
+    let estimate = |sim: &mut Simulation, sources: &mut [&mut FrameSource]| {
+        let subscriber = sim.subscribe(publisher, &["video"]).unwrap();
+        send_frames(sim, sources, Duration::from_secs(1));
+        assert!(decodable(&sim.clients[subscriber]) > 25);
+        sim.sfu.connection_stats(sim.now, sim.clients[subscriber].id).unwrap().estimate
+    };
+    assert_eq!(estimate(&mut sim, &mut [&mut hi]), None, "there is no choice");
+    send_frames(&mut sim, &mut [&mut hi, &mut mid], Duration::from_secs(3));
+    assert!(estimate(&mut sim, &mut [&mut hi, &mut mid]).is_some());
+    assert!(sim.clients[publisher].key_frame_requests.is_empty(), "it is not asked for key frames");
 }
 
 #[test]
