@@ -1,5 +1,5 @@
 //! The client of greenroom: participants that join a stage with real media. `greenroom join` runs one, `greenroom load`
-//! many.
+//! many. A server publishes with [`live`] what encoders send to it for a stage whose media are on another node.
 //!
 //! ```text
 //! join ──► subscriptions, printer
@@ -8,6 +8,7 @@
 //!   │     (by the token) ├─► http ───────────────┼─► connector (TCP, TLS)
 //!   │                    └─► transport (UDP) ────┴─► peer_connection (sans-IO) ─► player ─► clip
 //! load ──► virtual_participant, api (CreateParticipantToken)
+//! live ──► whip_client
 //!      └─► report, process_stats
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! |---|---|
 //! | [`join`] | one participant: joins, publishes, follows the publishers of the stage, prints statistics |
 //! | [`load`] | a load test: publishers and subscribers at a constant rate, held for a time, then a report |
+//! | [`live`] | a publisher of packets as they come from an encoder |
 //! | [`whip_client`] | the signaling of a participant: events WebSocket, WHIP offers, `DELETE` |
 //! | [`events`] | the events WebSocket and its messages |
 //! | [`http`], [`connector`] | HTTP/1.1 with redirects; TCP and TLS connections |
@@ -37,6 +39,7 @@ pub mod connector;
 pub mod events;
 pub mod http;
 pub mod join;
+pub mod live;
 pub mod load;
 pub mod options;
 pub mod peer_connection;

@@ -1,15 +1,20 @@
 //! A sans-IO peer connection: offer out, answer in; then datagrams and time in, datagrams and statistics out.
 
+mod live;
+
+pub use live::{LivePacket, MAX_LAYERS};
+
 use super::clip::{Clip, VideoCodec};
 use super::player::{Player, ScheduledFrame, TrackKind};
 use super::stats::{ConnectionStats, State};
+use live::LiveStreams;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::config::DtlsCert;
 use str0m::format::Codec;
-use str0m::media::{Direction, Frequency, MediaData, MediaKind, MediaTime, Mid, Pt};
+use str0m::media::{Direction, Frequency, MediaData, MediaKind, MediaTime, Mid, Pt, Simulcast};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig, RtcError};
 
@@ -57,6 +62,7 @@ pub struct PeerConnection {
     video: Mid,
     clip: Option<Arc<Clip>>,
     player: Option<Player>,
+    live: Option<LiveStreams>,
     local: Option<SocketAddr>,
     stats: ConnectionStats,
     /// The last extended sequence numbers of audio and video.
@@ -72,24 +78,25 @@ impl PeerConnection {
         now: Instant,
     ) -> Result<(PeerConnection, String), PeerConnectionError> {
         let vp8 = matches!(clip.video, Some((VideoCodec::Vp8, _)));
-        PeerConnection::offer(config(identity, !vp8, vp8), Direction::SendOnly, Some(clip), now)
+        PeerConnection::offer(config(identity, !vp8, vp8), Direction::SendOnly, Some(clip), None, now)
     }
 
     /// A connection that receives, and its offer.
     pub fn subscribe(identity: &Identity, now: Instant) -> Result<(PeerConnection, String), PeerConnectionError> {
-        PeerConnection::offer(config(identity, true, true), Direction::RecvOnly, None, now)
+        PeerConnection::offer(config(identity, true, true), Direction::RecvOnly, None, None, now)
     }
 
     fn offer(
         config: RtcConfig,
         direction: Direction,
         clip: Option<Arc<Clip>>,
+        simulcast: Option<Simulcast>,
         now: Instant,
     ) -> Result<(PeerConnection, String), PeerConnectionError> {
         let mut rtc = config.build(now);
         let mut change = rtc.sdp_api();
         let audio = change.add_media(MediaKind::Audio, direction, None, None, None);
-        let video = change.add_media(MediaKind::Video, direction, None, None, None);
+        let video = change.add_media(MediaKind::Video, direction, None, None, simulcast);
         let (offer, pending) =
             change.apply().ok_or_else(|| PeerConnectionError::Answer("the offer is empty".into()))?;
         let stats = ConnectionStats::new(now);
@@ -101,6 +108,7 @@ impl PeerConnection {
             video,
             clip,
             player: None,
+            live: None,
             local: None,
             stats,
             last_sequence_numbers,
@@ -392,6 +400,22 @@ mod tests {
         let audio = server.received.iter().filter(|data| data.mid == client.audio);
         assert!(audio.zip(clip.audio.as_ref().unwrap()).all(|(received, sent)| received.data == sent.data));
         assert!(client.stats().sent.key_frames >= 2 && client.stats().sent.packets() > 100);
+    }
+
+    #[test]
+    fn a_server_that_is_silent_is_lost() {
+        let now = Instant::now();
+        let (mut client, offer) = PeerConnection::publish_live(&Identity::new().unwrap(), 1, now).unwrap();
+        let mut server = Server::answer(&offer, &mut client, now);
+        let mut now = run(&mut client, &mut server, now, Duration::from_secs(1));
+        assert_eq!(client.stats().state, State::Connected);
+        let silent_since = now;
+        while client.stats().state == State::Connected {
+            assert!(now - silent_since < Duration::from_secs(30));
+            client.handle_timeout(now).unwrap();
+            now = drain(&mut client, now).1;
+        }
+        assert_eq!((client.stats().state, client.is_closed()), (State::Lost, true));
     }
 
     #[test]

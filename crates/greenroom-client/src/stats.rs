@@ -74,6 +74,8 @@ pub struct Sent {
     pub audio_frames: u64,
     /// PLIs and FIRs received.
     pub key_frame_requests: u64,
+    /// Packets of a live publisher that could not be sent.
+    pub dropped: u64,
     /// RTP packets of audio and video, including retransmissions.
     packets: [u64; 2],
     /// RTP packets that the server's receiver reports count as lost.

@@ -3,20 +3,22 @@
 //! Each connection has a socket of its own, because servers identify connections by the source addresses of datagrams: only
 //! the first datagrams carry an ICE username fragment.
 
-use super::peer_connection::{Next, PeerConnection, PeerConnectionError};
+use super::peer_connection::{LivePacket, Next, PeerConnection, PeerConnectionError};
 use super::stats::{ConnectionStats, State};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Interval at which statistics are published while the state does not change.
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum datagrams received before timers are handled.
 const RECEIVE_BATCH: usize = 32;
+/// Maximum packets of a live publisher that are sent before timers are handled.
+const LIVE_BATCH: usize = 64;
 /// Larger than any datagram of WebRTC.
 const MAX_DATAGRAM_BYTES: usize = 2048;
 
@@ -43,11 +45,12 @@ pub struct MediaTransport {
 }
 
 impl MediaTransport {
-    /// Accepts the SDP answer, which came from `server_ip`, and starts the task.
+    /// Accepts the SDP answer, which came from `server_ip`, and starts the task. `packets`: of a live publisher.
     pub async fn start(
         mut peer_connection: PeerConnection,
         answer: &str,
         server_ip: IpAddr,
+        packets: Option<mpsc::Receiver<LivePacket>>,
     ) -> Result<MediaTransport, TransportError> {
         peer_connection.accept(answer)?;
         let server = preferred(&udp_candidates(answer), server_ip).ok_or(TransportError::NoAddress)?;
@@ -57,7 +60,7 @@ impl MediaTransport {
         peer_connection.set_local_address(socket.local_addr().map_err(failed)?)?;
         let (publish, stats) = watch::channel(peer_connection.stats().clone());
         let stop = Arc::new(Notify::new());
-        let task = tokio::spawn(run(peer_connection, socket, publish, stop.clone()));
+        let task = tokio::spawn(run(peer_connection, socket, packets, publish, stop.clone()));
         Ok(MediaTransport { stats, stop, task })
     }
 
@@ -99,10 +102,12 @@ impl Drop for MediaTransport {
 async fn run(
     mut peer_connection: PeerConnection,
     socket: UdpSocket,
+    mut packets: Option<mpsc::Receiver<LivePacket>>,
     publish: watch::Sender<ConnectionStats>,
     stop: Arc<Notify>,
 ) {
     let mut bytes = [0; MAX_DATAGRAM_BYTES];
+    let mut batch = Vec::with_capacity(LIVE_BATCH);
     let mut published = (Instant::now(), State::Connecting);
     let ended = loop {
         let wait = match send(&mut peer_connection, &socket).await {
@@ -127,6 +132,11 @@ async fn run(
                 Ok(()) => receive(&mut peer_connection, &socket, &mut bytes).await,
                 Err(_) => Ok(()),
             },
+            () = next_packets(&mut packets, &mut batch) => {
+                let now = Instant::now();
+                batch.drain(..).for_each(|packet| peer_connection.forward(packet, now));
+                peer_connection.handle_timeout(now)
+            }
             () = tokio::time::sleep_until(wait.into()) => peer_connection.handle_timeout(Instant::now()),
         };
         if let Err(error) = done {
@@ -141,6 +151,18 @@ async fn run(
         last.state = State::ClosedByServer;
     }
     publish.send_replace(last);
+}
+
+/// Waits for packets of a live publisher. Cancel safe.
+async fn next_packets(packets: &mut Option<mpsc::Receiver<LivePacket>>, batch: &mut Vec<LivePacket>) {
+    if let Some(receiver) = packets
+        && receiver.recv_many(batch, LIVE_BATCH).await > 0
+    {
+        return;
+    }
+    // There are none, or no more: the publisher is about to close the connection.
+    *packets = None;
+    std::future::pending().await
 }
 
 /// Sends all pending datagrams. Returns the time of the next timeout.

@@ -3,9 +3,8 @@
 use super::api::{ApiClient, Signer};
 use super::clip::Clip;
 use super::events::{EventsMessage, EventsSocket, PING_INTERVAL};
-use super::http::{HttpClient, RESPONSE_TIMEOUT, ServiceError};
+use super::http::{HttpClient, ServiceError};
 use super::peer_connection::Identity;
-use super::stats::State;
 use super::token::Token;
 use super::transport::StatsReceiver;
 use super::whip_client::{Connection, JoinError, WhipClient};
@@ -15,7 +14,7 @@ use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep};
 
 /// Interval and maximum duration of retries of a subscription to a publisher that is not announced yet.
 const SUBSCRIBE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -154,12 +153,7 @@ impl VirtualParticipant {
             }
         }
         for connection in &self.connections {
-            let connected = connection.transport.wait_for(|now| now.state == State::Connected);
-            let state = timeout(RESPONSE_TIMEOUT, connected).await.map(|now| now.state);
-            if state != Ok(State::Connected) {
-                let message = "the media connection was not established".into();
-                return Err(ServiceError { code: "MEDIA_NOT_CONNECTED".into(), message }.into());
-            }
+            connection.connected().await?;
             context.add_stats(role, connection.transport.subscribe_stats());
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::clip::Clip;
 use super::events::{EventsError, EventsSocket};
 use super::http::{HttpClient, HttpError, HttpRequest, HttpResponse, ServiceError, location};
-use super::peer_connection::{Identity, PeerConnection, PeerConnectionError};
+use super::peer_connection::{Identity, LivePacket, PeerConnection, PeerConnectionError};
 use super::stats::{ConnectionStats, State};
 use super::token::{Token, TokenError};
 use super::transport::{MediaTransport, TransportError};
@@ -11,7 +11,11 @@ use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Maximum time from an answer to the end of the DTLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a participant could not join, publish or subscribe.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,8 @@ pub enum JoinError {
     PeerConnection(#[from] PeerConnectionError),
     #[error(transparent)]
     Transport(#[from] TransportError),
+    #[error("the media connection was not established")]
+    NotConnected,
 }
 
 impl From<EventsError> for JoinError {
@@ -48,6 +54,7 @@ impl JoinError {
             JoinError::Http(_) | JoinError::Events(_) => "NO_CONNECTION",
             JoinError::Token(_) => "TOKEN_UNREADABLE",
             JoinError::PeerConnection(_) | JoinError::Transport(_) => "BAD_ANSWER",
+            JoinError::NotConnected => "MEDIA_NOT_CONNECTED",
         }
     }
 }
@@ -68,6 +75,17 @@ pub struct Connection {
     resource: Option<Uri>,
 }
 
+impl Connection {
+    /// Waits for the end of the DTLS handshake.
+    pub async fn connected(&self) -> Result<(), JoinError> {
+        let connected = self.transport.wait_for(|now| now.state == State::Connected);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
+            Ok(stats) if stats.state == State::Connected => Ok(()),
+            _ => Err(JoinError::NotConnected),
+        }
+    }
+}
+
 impl WhipClient {
     /// Opens the events WebSocket.
     pub async fn events(&self) -> Result<EventsSocket, JoinError> {
@@ -78,13 +96,19 @@ impl WhipClient {
     /// Publishes a clip.
     pub async fn publish(&self, clip: Arc<Clip>) -> Result<Connection, JoinError> {
         let (peer_connection, offer) = PeerConnection::publish(&self.identity, clip, Instant::now())?;
-        self.exchange(self.token.publish_target()?, peer_connection, offer).await
+        self.exchange(self.token.publish_target()?, peer_connection, offer, None).await
+    }
+
+    /// Publishes packets as they come, with up to `layers` layers of video.
+    pub async fn publish_live(&self, layers: u8, packets: mpsc::Receiver<LivePacket>) -> Result<Connection, JoinError> {
+        let (peer_connection, offer) = PeerConnection::publish_live(&self.identity, layers, Instant::now())?;
+        self.exchange(self.token.publish_target()?, peer_connection, offer, Some(packets)).await
     }
 
     /// Subscribes to the participant with the id `remote`.
     pub async fn subscribe(&self, remote: &str) -> Result<Connection, JoinError> {
         let (peer_connection, offer) = PeerConnection::subscribe(&self.identity, Instant::now())?;
-        self.exchange(self.token.subscribe_target(remote)?, peer_connection, offer).await
+        self.exchange(self.token.subscribe_target(remote)?, peer_connection, offer, None).await
     }
 
     /// Ends a connection, first with a `DELETE`, so that the service records its end at once. Returns its final statistics.
@@ -109,13 +133,14 @@ impl WhipClient {
         url: Uri,
         peer_connection: PeerConnection,
         offer: String,
+        packets: Option<mpsc::Receiver<LivePacket>>,
     ) -> Result<Connection, JoinError> {
         let response = self.http.send(self.request(Method::POST, url, offer.into())).await?;
         let HttpResponse { status: StatusCode::CREATED, .. } = response else {
             return Err(ServiceError::of(response.status, &response.body).into());
         };
         let answer = String::from_utf8_lossy(&response.body);
-        let transport = MediaTransport::start(peer_connection, &answer, response.remote_ip).await?;
+        let transport = MediaTransport::start(peer_connection, &answer, response.remote_ip, packets).await?;
         Ok(Connection { transport, resource: location(&response.url, &response.headers) })
     }
 
