@@ -2,6 +2,7 @@
 
 mod events;
 mod ice;
+mod ingest;
 mod media_limits;
 mod public_host;
 mod quotas;
@@ -15,6 +16,7 @@ mod testing;
 
 pub use events::EventArgs;
 pub use ice::{IceArgs, IceServer, TurnCredentials};
+pub use ingest::{IngestArgs, IngestUrl};
 pub use media_limits::MediaLimitArgs;
 pub use public_host::PublicHost;
 pub use quotas::{AccountQuotas, Quotas};
@@ -46,9 +48,9 @@ pub(crate) mod group {
     pub const TESTING: &str = "Testing";
 }
 
-/// Where media over TCP are served.
+/// The address of a listener that can be off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaTcp {
+pub enum OptionalListener {
     /// At an address.
     At(SocketAddr),
     /// Nowhere.
@@ -88,6 +90,9 @@ pub struct ServeArgs {
     /// Participants' connections.
     #[command(flatten)]
     pub participants: ParticipantArgs,
+    /// Encoders.
+    #[command(flatten)]
+    pub ingest: IngestArgs,
     /// How participants are recorded.
     #[command(flatten)]
     pub recording: RecordingArgs,
@@ -201,8 +206,8 @@ pub struct ParticipantArgs {
     /// TCP address for media of clients whose network blocks UDP, or off (default: the same as --media-addr)
     ///
     /// If it is that of --listen, one port serves both. A default address that is in use is logged, and TCP is off.
-    #[arg(long, env = "GREENROOM_MEDIA_TCP_ADDR", value_name = "ADDRESS", value_parser = media_tcp)]
-    pub media_tcp_addr: Option<MediaTcp>,
+    #[arg(long, env = "GREENROOM_MEDIA_TCP_ADDR", value_name = "ADDRESS", value_parser = optional_address)]
+    pub media_tcp_addr: Option<OptionalListener>,
     /// Public IP addresses or DNS names to advertise for media, comma-separated (default: those of --media-addr)
     ///
     /// Required behind NAT. Names are resolved once, at start, to all their addresses of the families of --media-addr. If
@@ -256,7 +261,7 @@ pub struct ParticipantArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = group::LIMITS)]
 pub struct ListenerArgs {
-    /// Certificate chain to serve HTTPS with: PEM; reloaded with its key at SIGHUP
+    /// Certificate chain to serve HTTPS with, and RTMPS by default: PEM; reloaded with its key at SIGHUP
     #[arg(long, env = "GREENROOM_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = group::NETWORK)]
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate: PEM
@@ -294,6 +299,8 @@ pub struct ListenerArgs {
     #[arg(long, env = "GREENROOM_MAX_BUFFERED_BYTES", default_value_t = 67_108_864, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_777_216..))]
     pub max_buffered_bytes: u32,
     /// Maximum share of one client address in connections, in-flight requests and buffered bytes, in percent
+    ///
+    /// Each kind of connections has its own limit: HTTP, media over TCP, encoders.
     #[arg(long, env = "GREENROOM_MAX_CLIENT_SHARE", default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub max_client_share: u32,
     /// Timeout of a client that does not read its response, in seconds; then the connection is closed
@@ -421,11 +428,11 @@ impl FromStr for RateLimits {
     }
 }
 
-/// Parses the address of media over TCP.
-fn media_tcp(text: &str) -> Result<MediaTcp, String> {
+/// Parses the address of a listener that can be off.
+fn optional_address(text: &str) -> Result<OptionalListener, String> {
     match text {
-        "off" => Ok(MediaTcp::Off),
-        text => address(text).map(MediaTcp::At).map_err(|error| format!("{error}, or off")),
+        "off" => Ok(OptionalListener::Off),
+        text => address(text).map(OptionalListener::At).map_err(|error| format!("{error}, or off")),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod domain;
 pub mod events;
 pub mod http;
 pub mod ids;
+pub mod ingest;
 pub mod metrics;
 pub mod model;
 pub mod recording;

@@ -2,6 +2,7 @@
 
 mod error;
 mod http;
+mod ingest;
 mod master_key;
 mod media;
 mod metrics;
@@ -13,6 +14,9 @@ mod testing;
 pub use error::ServerError;
 pub(crate) use http::open_tls;
 pub use http::settings as http_settings;
+pub use ingest::IngestAddresses;
+use ingest::IngestSockets;
+pub(crate) use ingest::{open_tls as open_rtmps_tls, public_rtmps_url, rtmp_address, rtmps_address};
 pub(crate) use master_key::{KeySource, begin_replacement, finish_replacement};
 use media::MediaSockets;
 pub(crate) use media::{interface_addresses, resolve as resolve_media_hosts};
@@ -29,6 +33,7 @@ use crate::events::{self, Config};
 use crate::http::tls::Tls;
 use crate::http::{HttpServer, HttpService, Limits};
 use crate::ids::Ids;
+use crate::ingest::IngestServer;
 use crate::signaling::SignalingState;
 use crate::storage::{Storage, StorageSettings};
 use crate::store::Db;
@@ -55,13 +60,19 @@ pub struct Server {
     /// The URL of the metrics, if they are served.
     pub metrics_url: Option<String>,
     pub tls: Option<Arc<Tls>>,
+    /// The certificate of RTMPS, unless that is off.
+    pub rtmps_tls: Option<Arc<Tls>>,
+    /// The addresses at which encoders are served.
+    pub encoders: IngestAddresses,
     /// The event targets.
     pub targets: Arc<Config>,
     http: HttpServer,
     metrics_http: Option<HttpServer>,
     service: HttpService,
     api: Arc<ApiState>,
-    connections: Arc<Connections>,
+    /// The connections of participants.
+    pub connections: Arc<Connections>,
+    ingest: IngestServer,
     maintenance: Maintenance,
     events: events::Work,
     grace: Duration,
@@ -73,6 +84,7 @@ struct Prepared {
     given: Option<ConfiguredKey>,
     rates: Rates,
     tls: Option<Arc<Tls>>,
+    rtmps_tls: Option<Arc<Tls>>,
     targets: Arc<Config>,
     storage: StorageSettings,
     served: Served,
@@ -85,15 +97,19 @@ struct Sockets {
     api: (TcpListener, SocketAddr),
     media: MediaSockets,
     metrics: Option<(TcpListener, SocketAddr)>,
+    ingest: IngestSockets,
 }
 
 impl Sockets {
-    async fn bind(args: &ServeArgs, served: Served) -> Result<Self, ServerError> {
+    async fn bind(args: &ServeArgs, served: Served, rtmps_tls: Option<Arc<Tls>>) -> Result<Self, ServerError> {
         let failed = |error| ServerError::Listen(args.listen, error);
         let socket = TcpListener::bind(args.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let media = media::bind(args, address)?;
-        Ok(Sockets { api: (socket, address), media, metrics: metrics::bind(served).await? })
+        let metrics = metrics::bind(served).await?;
+        // Last, as their default addresses may be in use.
+        let ingest = ingest::bind(args, address, rtmps_tls).await?;
+        Ok(Sockets { api: (socket, address), media, metrics, ingest })
     }
 }
 
@@ -106,14 +122,14 @@ impl Server {
             Clock::System if args.testing.test_api != TestApi::Off => Clock::controlled(),
             clock => clock,
         };
-        let Valid { source, given, rates, tls, targets, storage } = Valid::of(&args)?;
+        let Valid { source, given, rates, tls, rtmps_tls, targets, storage } = Valid::of(&args)?;
         let served = args.telemetry.served(args.listen, is_proxied(&args));
         // Ports are bound before the store is opened, so that a port in use leaves no files behind.
-        let sockets = Sockets::bind(&args, served).await?;
+        let sockets = Sockets::bind(&args, served, rtmps_tls.clone()).await?;
         let public_ips = media::resolve(&args.participants.media_public_ip, sockets.media.address.ip()).await?;
         let key_file = source.missing_file();
         let db = Db::open(&options(&args.store)).await?;
-        let prepared = Prepared { source, given, rates, tls, targets, storage, served, sockets, public_ips };
+        let prepared = Prepared { source, given, rates, tls, rtmps_tls, targets, storage, served, sockets, public_ips };
         // Boxed: a start's future is large, and its caller may have little stack.
         let started = Box::pin(Self::start_on(&db, args, prepared, clock, ids)).await;
         if started.is_err() && db.is_new_file() {
@@ -130,7 +146,7 @@ impl Server {
         clock: Clock,
         ids: Ids,
     ) -> Result<Server, ServerError> {
-        let Prepared { source, given, rates, tls, targets, storage, served, sockets, public_ips } = prepared;
+        let Prepared { source, given, rates, tls, rtmps_tls, targets, storage, served, sockets, public_ips } = prepared;
         let limit = seconds(args.database.database_check_seconds);
         db.check(args.database.database_check, (!limit.is_zero()).then_some(limit)).await?;
         let metrics = Arc::new(metrics::new(served, db, args.testing.test_api != TestApi::Off));
@@ -143,10 +159,11 @@ impl Server {
         {
             tracing::info!(id = given.id, account = given.account, "configured access key created");
         }
-        let Sockets { api: (socket, address), media: media_sockets, metrics: metrics_socket } = sockets;
+        let Sockets { api: (socket, address), media: media_sockets, metrics: metrics_socket, ingest } = sockets;
         let (media, media_tcp) = (media_sockets.address, media_sockets.tcp_address());
         let shares_port = matches!(media_sockets.tcp, TcpSource::HandedOver(_));
-        let settings = app_settings(&args, address, rates);
+        let encoders = ingest.addresses();
+        let settings = app_settings(&args, address, rates, &encoders);
         let app = App::new(db, metrics.clone(), clock.clone(), ids, secret, settings);
         let signaling_settings = media::signaling_settings(&args.participants);
         let storage = Box::pin(Storage::open(storage)).await?;
@@ -161,6 +178,7 @@ impl Server {
         let limits = Arc::new(Limits::new(&http_settings, metrics.clone()));
         let streams = StreamLimits::new(&args.events);
         let stopping = connections.stopping.clone();
+        let ingest = ingest.server(&args, &app, &connections);
         let media_reader = media::reader(&connections);
         let playback = PlaybackState::new(storage);
         let api =
@@ -202,9 +220,12 @@ impl Server {
             media,
             media_tcp,
             tls,
+            rtmps_tls,
+            encoders,
             targets,
             api,
             connections,
+            ingest,
             maintenance,
             events,
             grace: Duration::from_secs(u64::from(args.shutdown_seconds)),
@@ -231,6 +252,7 @@ impl Server {
     /// store.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.connections.stopping.clone();
+        let encoders = self.ingest.run(stopping.clone(), self.grace);
         let stop = async move {
             stop.await;
             stopping.cancel();
@@ -238,10 +260,11 @@ impl Server {
         // Events are delivered until the last connection has ended, as its end is an event too.
         let ended = CancellationToken::new();
         let serve = async {
-            let done = tokio::join!(self.http.run(stop, self.grace), self.maintenance.run(self.grace));
+            let (finished, (), ()) =
+                tokio::join!(self.http.run(stop, self.grace), encoders, self.maintenance.run(self.grace));
             self.api.finish(self.grace).await;
             ended.cancel();
-            done
+            finished
         };
         let watch_store = async {
             tokio::select! {
@@ -256,8 +279,7 @@ impl Server {
                 server.run(ended.cancelled(), Duration::ZERO).await;
             }
         };
-        let ((finished, ()), (), (), ()) =
-            tokio::join!(serve, self.events.run(ended.cancelled()), watch_store, metrics);
+        let (finished, (), (), ()) = tokio::join!(serve, self.events.run(ended.cancelled()), watch_store, metrics);
         if !finished {
             tracing::warn!(setting = "--shutdown-seconds", "requests aborted at shutdown");
         }

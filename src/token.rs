@@ -37,6 +37,9 @@ pub struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<&'a BTreeMap<String, String>>,
     pub capabilities: Capabilities,
+    /// The encoder that another node relays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<serde_json::Value>,
     /// Version of the token format.
     pub version: &'static str,
 }
@@ -163,6 +166,7 @@ mod tests {
             user_id: None,
             attributes: None,
             capabilities: Capabilities { allow_publish: false, allow_subscribe: true },
+            encoder: None,
             version: VERSION,
         }
     }

@@ -1,4 +1,4 @@
-//! The HTTP server through real sockets: limits, timeouts, upgrades, TLS, proxies, shutdown.
+//! The listeners through real sockets: limits, timeouts, upgrades, TLS, proxies, encoders, shutdown.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -12,7 +12,7 @@ use greenroom::config::ServeArgs;
 use greenroom::http::tls::Tls;
 use greenroom::http::{ClientAddress, ConnectionPermit, HttpServer, HttpService};
 use greenroom::ids::Ids;
-use greenroom::server::{Server, http_settings};
+use greenroom::server::{IngestAddresses, Server, http_settings};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io::BufRead as _;
@@ -77,6 +77,8 @@ fn args(flags: &[&str]) -> ServeArgs {
 struct TestServer {
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
+    rtmps_tls: Option<Arc<Tls>>,
+    encoders: IngestAddresses,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -84,10 +86,11 @@ struct TestServer {
 impl TestServer {
     async fn with(flags: &[&str]) -> TestServer {
         let server = Server::start(args(flags), Clock::System, Ids::Random).await.unwrap();
-        let (address, tls) = (server.address, server.tls.clone());
+        let (address, encoders) = (server.address, server.encoders.clone());
+        let (tls, rtmps_tls) = (server.tls.clone(), server.rtmps_tls.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
-        TestServer { address, tls, stop, serving }
+        TestServer { address, tls, rtmps_tls, encoders, stop, serving }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -650,6 +653,83 @@ async fn only_a_trusted_proxy_names_the_client() {
         assert!(answered.ends_with(&format!("\r\n\r\n{expected}")), "{trusted}: {answered}");
         serving.abort();
     }
+}
+
+// Encoders
+
+/// Whether a server begins the RTMP handshake.
+async fn answers_encoders(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
+    let mut sent = [0; 1537];
+    sent[0] = 3;
+    let _ = stream.write_all(&sent).await;
+    matches!(within_timeout(stream.read_u8()).await, Ok(3))
+}
+
+#[tokio::test]
+async fn rtmps_has_the_certificate_of_https_or_its_own() {
+    let (files, own) = (CertificateFiles::new(), CertificateFiles::new());
+    let server = files.server().await;
+    let (rtmps, tls) = (server.encoders.rtmps.unwrap(), server.rtmps_tls.clone().unwrap());
+    let served = async |address, trusted| match tls_connect(address, trusted, "http/1.1", &TLS12).await {
+        Ok(mut stream) => answers_encoders(&mut stream).await,
+        Err(_) => false,
+    };
+    assert!(!server.encoders.is_self_signed && served(rtmps, files.certificate()).await);
+    files.renew();
+    tls.reload().unwrap();
+    assert!(served(rtmps, files.certificate()).await);
+
+    let [_, cert, _, key] = own.flags();
+    let flags = [&files.flags()[..], &["--rtmps-tls-cert".into(), cert, "--rtmps-tls-key".into(), key]].concat();
+    let server = TestServer::with(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let rtmps = server.encoders.rtmps.unwrap();
+    assert!(served(rtmps, own.certificate()).await && !served(rtmps, files.certificate()).await);
+}
+
+#[tokio::test]
+async fn connections_of_encoders_have_a_limit_of_their_own_which_clients_share() {
+    for (flags, limit, reason) in [
+        (["--max-rtmp-connections", "2", "--max-client-share", "100"], 2, "rtmp_connections"),
+        (["--max-rtmp-connections", "64", "--max-client-share", "1"], 16, "client_rtmp_connections"),
+    ] {
+        let server = TestServer::with(&flags).await;
+        let connect = async || {
+            let mut stream = TcpStream::connect(server.encoders.rtmp.unwrap()).await.unwrap();
+            answers_encoders(&mut stream).await.then_some(stream)
+        };
+        let mut open = Vec::new();
+        for _ in 0..limit {
+            open.push(connect().await.expect("accepted"));
+        }
+        assert!(connect().await.is_none(), "{reason}");
+        let line = format!("greenroom_refused_total{{reason=\"{reason}\"}} 1");
+        assert!(server.get("/metrics").await.contains(&line), "{line}");
+        drop(open.pop());
+        within_timeout(async {
+            while connect().await.is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(server.get("/_greenroom/health").await.starts_with("HTTP/1.1 200"), "HTTP is not affected");
+    }
+}
+
+#[tokio::test]
+async fn silent_encoders_are_disconnected_in_time_and_at_shutdown() {
+    let server = TestServer::with(&["--rtmp-timeout-seconds", "1"]).await;
+    for address in [server.encoders.rtmp.unwrap(), server.encoders.rtmps.unwrap()] {
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        assert_eq!(read_to_end(&mut silent).await, "");
+    }
+    let server = TestServer::with(&[]).await;
+    let mut silent = TcpStream::connect(server.encoders.rtmp.unwrap()).await.unwrap();
+    assert!(answers_encoders(&mut silent).await);
+    server.stop.send(()).unwrap();
+    let mut rest = Vec::new();
+    let _ = within_timeout(silent.read_to_end(&mut rest)).await;
+    drop(silent);
+    within_timeout(server.serving).await.unwrap();
 }
 
 // Shutdown

@@ -5,8 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The packages of the workspace besides the service, which import nothing of it.
-const PACKAGES: [&str; 5] =
-    ["greenroom-client", "greenroom-codecs", "greenroom-media", "greenroom-netem", "greenroom-recording"];
+const PACKAGES: [&str; 7] = [
+    "greenroom-client",
+    "greenroom-codecs",
+    "greenroom-ingest",
+    "greenroom-media",
+    "greenroom-netem",
+    "greenroom-recording",
+    "greenroom-rtmp",
+];
 
 type Table = BTreeMap<String, BTreeSet<String>>;
 
@@ -184,6 +191,7 @@ fn libraries_stay_in_their_rooms() {
         ("opentelemetry", &["http", "telemetry"]),
         ("prometheus_client", &["metrics"]),
         ("tokio_rustls", &["events", "http"]),
+        ("rcgen::", &["http"]),
         ("toml::", &["cli", "config", "events", "storage"]),
         ("saphyr_parser", &["testing"]),
         ("p384::", &["token"]),

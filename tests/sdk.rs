@@ -110,6 +110,7 @@ impl Service {
             client: ClientInfo { browser_name: "Firefox".into(), ..ClientInfo::default() },
             protocol: ParticipantProtocol::Whip,
             ingest_configuration_id: None,
+            redundant_ingest: false,
             source: None,
         };
         participants::join(&self.ctx(), &StageArn::from(stage), new).await.unwrap()

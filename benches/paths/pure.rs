@@ -179,6 +179,7 @@ pub fn claims(attributes: &BTreeMap<String, String>) -> Claims<'_> {
         attributes: Some(attributes),
         capabilities: (&capabilities).into(),
         version: VERSION,
+        encoder: None,
     }
 }
 

@@ -41,7 +41,8 @@ async fn verify(app: &Arc<App>, token: &str, purpose: Purpose) -> Result<Verifie
         let verified = admission::verify_participant_claims(&claims.payload, claims.digest, &rules)?;
         let row = conn.admission(&verified.scope, &verified.stage, &verified.participant).await?;
         let row = row.ok_or_else(|| no_stage(&verified))?;
-        if row.revoked {
+        // A stream key is withdrawn by detaching its ingest configuration.
+        if row.revoked && verified.encoder.is_none() {
             return Err(disconnected(&verified).into());
         }
         if purpose == Purpose::Join {

@@ -64,10 +64,13 @@ pub async fn started(app: &Arc<App>, token: &VerifiedToken, id: &str) -> Result<
         let connection = stage_state::connection(&row);
         let participant =
             tx.participant(ctx.session_key(&session), &row.participant_id).await?.map(stage_state::record);
-        if participant.is_some_and(|participant| !connection.is_used_by(&participant)) {
+        let unused = participant.filter(|participant| !connection.is_used_by(participant));
+        // The protocol of an encoder is known since it joined.
+        let protocol = unused.map(|row| row.ingest_configuration_id.is_none().then_some(ParticipantProtocol::Whip));
+        if let Some(protocol) = protocol {
             let command = match connection.intent {
                 Intent::Subscribe(remote) => ParticipantCommand::Subscribe(remote),
-                Intent::Events | Intent::Publish => ParticipantCommand::Publish(Some(ParticipantProtocol::Whip)),
+                Intent::Events | Intent::Publish => ParticipantCommand::Publish(protocol),
             };
             run_command(ctx, &mut tx, session, connection.participant, command).await?;
         }

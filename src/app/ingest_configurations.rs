@@ -15,6 +15,7 @@ use crate::model::ingest_configuration::{
 use crate::model::page::Position;
 use crate::model::participant::ParticipantId;
 use crate::store::{Conn, IngestConfigurationRow, Json, StoreError};
+use std::collections::BTreeSet;
 
 /// Creates an ingest configuration, with its stream key and its participant.
 pub async fn create(
@@ -122,25 +123,26 @@ pub async fn list(
     Ok(ListIngestConfigurationsResponse { ingest_configurations: rows.into_iter().map(summary).collect(), next_token })
 }
 
-/// Attaches an ingest configuration to a stage, detaches it (`stageArn` `""`), or makes its ingest redundant or not.
+/// Attaches an ingest configuration to a stage, detaches it (`stageArn` `""`), or makes its ingest redundant or not. An encoder that
+/// is connected, but does not publish yet, is disconnected.
 pub async fn update(
     ctx: OperationContext,
     input: UpdateIngestConfigurationRequest,
 ) -> Result<UpdateIngestConfigurationResponse, Fault> {
     let id = ctx.own(&input.arn)?;
     let mut tx = ctx.write().await?;
-    // Lock order, prevents deadlock: stages before ingest configurations.
-    let stage = match &input.stage_arn {
-        Some(arn) => Some(stage_of(&ctx.scope, &mut tx, arn).await?),
-        None => None,
-    };
-    let row = tx.lock_ingest_configuration(&ctx.scope, id).await?;
-    let mut row = row.ok_or_else(|| Fault::not_found(&input.arn))?;
+    let wanted = input.stage_arn.as_ref().filter(|arn| !arn.is_empty());
+    let wanted = wanted.map(|arn| ctx.scope.own(arn).unwrap_or_default());
+    let (mut row, stage) = locked(&ctx, &mut tx, &input.arn, id, wanted).await?;
     if row.state == IngestConfigurationState::Active {
         return Err(Fault::conflict(format!("{} is active and cannot be updated", &*input.arn)));
     }
-    if let Some(stage) = stage {
-        row.stage_id = stage.map_err(|arn| Fault::not_found(&arn))?;
+    disconnect(&ctx, &mut tx, &row).await?;
+    if let Some(arn) = &input.stage_arn {
+        row.stage_id = match arn.is_empty() {
+            true => None,
+            false => Some(stage.ok_or_else(|| Fault::not_found(arn))?),
+        };
     }
     if let Some(RedundantIngest(redundant)) = input.redundant_ingest
         && redundant != row.redundant
@@ -149,7 +151,7 @@ pub async fn update(
         row.credentials = Json(credentials(&ctx, &row.id, redundant));
     }
     tx.update_ingest_configuration(&ctx.scope, &row).await?;
-    tx.commit().await?;
+    ctx.commit(tx).await?;
     Ok(UpdateIngestConfigurationResponse { ingest_configuration: Some(configuration(&ctx.scope, row)) })
 }
 
@@ -160,37 +162,54 @@ pub async fn delete(
 ) -> Result<DeleteIngestConfigurationResponse, Fault> {
     let id = ctx.own(&input.arn)?;
     let mut tx = ctx.write().await?;
-    let row = locked(&ctx, &mut tx, &input.arn, id).await?;
-    if row.state == IngestConfigurationState::Active {
-        if !input.force.unwrap_or_default().0 {
-            return Err(Fault::conflict(format!(
-                "{} is active; stop its encoder first, or set force to true",
-                &*input.arn
-            )));
-        }
-        if let Some(stage) = &row.stage_id {
-            for participant in participants(&row) {
-                super::stage_state::disconnect(&ctx, &mut tx, stage, &participant).await?;
-            }
-        }
+    let (row, _) = locked(&ctx, &mut tx, &input.arn, id, None).await?;
+    if row.state == IngestConfigurationState::Active && !input.force.unwrap_or_default().0 {
+        return Err(Fault::conflict(format!(
+            "{} is active; stop its encoder first, or set force to true",
+            &*input.arn
+        )));
     }
+    disconnect(&ctx, &mut tx, &row).await?;
     tx.delete_resource(&ctx.scope, ResourceKind::IngestConfiguration, &row.id).await?;
     ctx.commit(tx).await?;
     Ok(DeleteIngestConfigurationResponse {})
 }
 
-/// Locks the stage of an ingest configuration, then the configuration. If it was attached to another stage meanwhile, the
-/// operation is retried.
-async fn locked(ctx: &OperationContext, tx: &mut Conn, arn: &str, id: &str) -> Result<IngestConfigurationRow, Fault> {
+/// Locks the stage of an ingest configuration and the stage `other`, then the configuration. Returns the configuration, and the id of
+/// the other stage if that exists. If the configuration was attached to another stage meanwhile, the operation is retried.
+async fn locked(
+    ctx: &OperationContext,
+    tx: &mut Conn,
+    arn: &str,
+    id: &str,
+    other: Option<&str>,
+) -> Result<(IngestConfigurationRow, Option<String>), Fault> {
     let seen = tx.ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
-    if let Some(stage) = &seen.stage_id {
-        tx.lock_stage(&ctx.scope, stage).await?;
+    // Lock order, prevents deadlock: stages by their ids, then ingest configurations.
+    let stages: BTreeSet<_> = seen.stage_id.as_deref().into_iter().chain(other).collect();
+    let mut found = None;
+    for stage in stages {
+        let row = ctx.lock_stage(tx, stage).await?;
+        found = found.or(row.map(|row| row.id).filter(|id| Some(id.as_str()) == other));
     }
     let row = tx.lock_ingest_configuration(&ctx.scope, id).await?.ok_or_else(|| Fault::not_found(arn))?;
     if row.stage_id != seen.stage_id {
         return Err(StoreError::Conflict.into());
     }
-    Ok(row)
+    Ok((row, found))
+}
+
+/// Disconnects the encoders of a configuration, whose stage is locked.
+pub(super) async fn disconnect(
+    ctx: &OperationContext,
+    tx: &mut Conn,
+    row: &IngestConfigurationRow,
+) -> Result<(), Fault> {
+    let Some(stage) = &row.stage_id else { return Ok(()) };
+    for participant in participants(row) {
+        super::stage_state::disconnect(ctx, tx, stage, &participant).await?;
+    }
+    Ok(())
 }
 
 /// Detaches a configuration from its stage.

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod deliveries;
 pub mod due;
 pub mod encoder_configurations;
+pub mod encoders;
 pub mod event_log;
 pub mod ingest_configurations;
 pub mod keys;

@@ -1,6 +1,6 @@
 //! Participants and their events, as the AWS operations show them.
 
-use super::{OperationContext, place};
+use super::{OperationContext, ingest_configurations, place};
 use crate::clock::Timestamp;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
@@ -15,7 +15,7 @@ use crate::model::participant::{
 use crate::model::replication::ReplicationType;
 use crate::model::session::StageSessionId;
 use crate::model::stage::StageArn;
-use crate::store::{ParticipantFilter, ParticipantRow, SessionKey};
+use crate::store::{IngestConfigurationRow, ParticipantFilter, ParticipantRow, SessionKey};
 
 /// Shows a participant of a session.
 pub async fn get(ctx: OperationContext, input: GetParticipantRequest) -> Result<GetParticipantResponse, Fault> {
@@ -103,7 +103,7 @@ pub async fn events(
 }
 
 /// Disconnects a participant and bans it from the stage: its tokens are refused from now on, even if it has not joined
-/// yet.
+/// yet. A participant of an ingest configuration is not banned: the configuration is detached from the stage.
 pub async fn disconnect(
     ctx: OperationContext,
     input: DisconnectParticipantRequest,
@@ -114,13 +114,19 @@ pub async fn disconnect(
     let id = ctx.own(&input.stage_arn)?;
     let mut tx = ctx.write().await?;
     ctx.lock_stage(&mut tx, id).await?.ok_or_else(|| Fault::not_found(&input.stage_arn))?;
-    let reason = input.reason.unwrap_or_default();
-    tx.revoke_participant(&ctx.scope, id, &input.participant_id, &reason, ctx.now().0).await?;
-    super::stage_state::disconnect(&ctx, &mut tx, id, &input.participant_id).await?;
-    for mut row in tx.ingest_configurations_of_stage(&ctx.scope, id).await? {
-        if super::ingest_configurations::participants(&row).contains(&input.participant_id.0) {
-            super::ingest_configurations::detach(&mut row);
+    let configurations = tx.ingest_configurations_of_stage(&ctx.scope, id).await?;
+    let of_encoder =
+        |row: &IngestConfigurationRow| ingest_configurations::participants(row).contains(&input.participant_id.0);
+    match configurations.into_iter().find(of_encoder) {
+        Some(mut row) => {
+            ingest_configurations::disconnect(&ctx, &mut tx, &row).await?;
+            ingest_configurations::detach(&mut row);
             tx.update_ingest_configuration(&ctx.scope, &row).await?;
+        }
+        None => {
+            let reason = input.reason.unwrap_or_default();
+            tx.revoke_participant(&ctx.scope, id, &input.participant_id, &reason, ctx.now().0).await?;
+            super::stage_state::disconnect(&ctx, &mut tx, id, &input.participant_id).await?;
         }
     }
     ctx.commit(tx).await?;

@@ -3,7 +3,7 @@
 use super::OperationContext;
 use super::admission::AttemptError;
 use super::connections::{Placement, is_connected};
-use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
+use crate::domain::admission::{Encoder, Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::model::fault::Fault;
 use crate::store::{Conn, ConnectionRow, Leased, SessionKey, StageRow};
 
@@ -18,6 +18,10 @@ pub(super) async fn find(
     if let Some(needed) = intent.capability().filter(|needed| !token.capabilities.contains(needed)) {
         let text = format!("capabilities: the token does not give {}", needed.as_str());
         return Err(SignalingError::new(SignalingErrorCode::InsufficientCapabilities, text).into());
+    }
+    if let Some(encoder) = &token.encoder {
+        only_publishes(intent)?;
+        super::encoders::authorize(ctx, conn, token, encoder).await?;
     }
     match intent {
         Intent::Events => Ok(local(None)),
@@ -41,12 +45,22 @@ pub(super) async fn find(
     }
 }
 
+fn only_publishes(intent: &Intent) -> Result<(), SignalingError> {
+    match intent {
+        Intent::Publish => Ok(()),
+        Intent::Events | Intent::Subscribe(_) => Err(SignalingError::new(
+            SignalingErrorCode::TokenNotAllowed,
+            "the token of an encoder is only for publishing",
+        )),
+    }
+}
+
 fn local(publisher: Option<String>) -> Placement {
     Placement::Local { publisher }
 }
 
 /// The connection that `remote` publishes by: to this stage or, for a replica, to the stage of its source. Connections of
-/// dead nodes do not count.
+/// dead nodes and of redundant encoders do not count.
 async fn publisher(
     ctx: &OperationContext,
     conn: &mut Conn,
@@ -57,6 +71,10 @@ async fn publisher(
     if let Some(session) = &stage.active_session {
         let at = SessionKey { scope: &ctx.scope, stage: &stage.id, session };
         let participant = conn.participant(at, remote).await?.filter(is_connected);
+        if participant.as_ref().is_some_and(|row| row.redundant_ingest) {
+            // Others see the virtual participant.
+            return Ok(None);
+        }
         if let Some(source) = participant.and_then(|row| row.source_stage_id) {
             origin = source;
         }
@@ -67,7 +85,9 @@ async fn publisher(
 
 async fn within_publishers(ctx: &OperationContext, conn: &mut Conn, token: &VerifiedToken) -> Result<(), AttemptError> {
     let Some(limit) = ctx.app.settings.quotas.publishers else { return Ok(()) };
-    let others = conn.count_other_publishers(&ctx.scope, &token.stage, &token.participant).await?;
+    // Redundant encoders count as their virtual participant, once.
+    let counted = token.encoder.as_deref().and_then(Encoder::virtual_participant).unwrap_or(&token.participant);
+    let others = conn.count_other_publishers(&ctx.scope, &token.stage, counted).await?;
     within(others, limit, "publishers")
 }
 

@@ -3,11 +3,13 @@
 use super::OperationContext;
 use crate::clock::Timestamp;
 use crate::domain;
+use crate::domain::admission::VerifiedToken;
 use crate::model::arn::{ResourceKind, Scope};
 use crate::model::fault::Fault;
 use crate::model::token::{
     CreateParticipantTokenRequest, CreateParticipantTokenResponse, ParticipantToken, ParticipantTokenConfiguration,
-    ParticipantTokenDurationMinutes, ParticipantTokenId, RevokeConnectionTokenRequest, RevokeConnectionTokenResponse,
+    ParticipantTokenDurationMinutes, ParticipantTokenId, ParticipantTokenString, RevokeConnectionTokenRequest,
+    RevokeConnectionTokenResponse,
 };
 use crate::store::{Conn, StoreError};
 use crate::token::{Claims, SigningKey, VERSION};
@@ -91,21 +93,51 @@ fn mint_for(
         user_id: configuration.user_id.as_deref(),
         attributes: configuration.attributes.as_deref(),
         capabilities: (&capabilities).into(),
+        encoder: None,
         version: VERSION,
     };
-    let token = match ctx.app.ids.test_seed() {
-        None => key.sign(&claims),
-        Some(_) => key.sign_reproducibly(&claims),
-    };
+    let token = sign(ctx, key, &claims)?;
     Ok(ParticipantToken {
         participant_id: Some(ParticipantTokenId(participant)),
-        token: Some(token.map_err(Fault::internal)?),
+        token: Some(token),
         user_id: configuration.user_id,
         attributes: configuration.attributes,
         duration: Some(ParticipantTokenDurationMinutes(minutes)),
         capabilities: Some(capabilities),
         expiration_time: Some(Timestamp(exp * 1000).into()),
     })
+}
+
+/// Signs a token with which another node admits an encoder that this node has admitted.
+pub(super) async fn mint_for_relay(ctx: &OperationContext, encoder: &VerifiedToken) -> Result<String, Fault> {
+    /// Validity in seconds. The other node closes no connection when it expires.
+    const LIFETIME: i64 = 60;
+    let key = ctx.app.signing_key().await?;
+    let endpoints = &ctx.app.settings.endpoints;
+    let iat = ctx.now().unix_seconds();
+    let claims = Claims {
+        exp: iat + LIFETIME,
+        iat,
+        jti: &encoder.participant,
+        resource: &encoder.scope.arn(ResourceKind::Stage, &encoder.stage),
+        topic: &encoder.stage,
+        events_url: &endpoints.events,
+        whip_url: &endpoints.whip,
+        user_id: Some(encoder.user_id.as_str()).filter(|id| !id.is_empty()),
+        attributes: Some(&encoder.attributes.0),
+        capabilities: (&encoder.capabilities).into(),
+        encoder: encoder.encoder.as_ref().map(serde_json::to_value).transpose().map_err(Fault::internal)?,
+        version: VERSION,
+    };
+    Ok(sign(ctx, &key, &claims)?.0)
+}
+
+fn sign(ctx: &OperationContext, key: &SigningKey, claims: &Claims<'_>) -> Result<ParticipantTokenString, Fault> {
+    let token = match ctx.app.ids.test_seed() {
+        None => key.sign(claims),
+        Some(_) => key.sign_reproducibly(claims),
+    };
+    token.map_err(Fault::internal)
 }
 
 /// Revokes a connection token for good, and ends the connections that were opened with it.

@@ -1,6 +1,7 @@
 //! `greenroom doctor`: checks of settings, machine and network before a server is started.
 
 mod database;
+mod encoders;
 mod finding;
 mod machine;
 mod network;
@@ -22,6 +23,7 @@ pub(super) async fn run(args: DoctorArgs, clock: &Clock, ids: &Ids) -> (String, 
     let (api, running) = network::api(serve).await;
     found.push(api);
     found.extend(network::media(serve, running, ids).await);
+    found.extend(encoders::listeners(serve, running, clock).await);
     found.extend(ice_servers(serve, clock, ids).await);
     found.extend(database::database(&serve.store, clock).await);
     found.extend(storage::storage(serve).await);

@@ -12,6 +12,7 @@ use crate::telemetry;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::field::display;
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), ServerError> {
     let telemetry = telemetry::start_serving();
@@ -30,7 +31,8 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     // If standard output is an event target, it gets only events.
     let print = if server.targets.uses_stdout() { |text: &str| eprint!("{text}") } else { print };
     print(&summary.text(&server));
-    tracing::info!(endpoint = server.endpoint(), media = %server.media, "ready");
+    let (rtmp, rtmps) = (server.encoders.rtmp.map(display), server.encoders.rtmps.map(display));
+    tracing::info!(endpoint = server.endpoint(), media = %server.media, rtmp, rtmps, "ready");
     let stop = async move {
         tokio::select! {
             signal = signal => tracing::info!(signal, "stopping"),
@@ -39,10 +41,11 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
             }
         }
     };
-    let (tls, targets) = (server.tls.clone(), server.targets.clone());
+    let certificates: Vec<_> = [&server.tls, &server.rtmps_tls].into_iter().flatten().cloned().collect();
+    let targets = server.targets.clone();
     tokio::select! {
         () = server.run(stop) => tracing::info!("stopped"),
-        never = reload(tls, targets) => match never {},
+        never = reload(certificates, targets) => match never {},
     }
     Ok(())
 }
@@ -79,6 +82,7 @@ impl Summary {
         let Summary { store, region, credentials, access_key, secret_key, .. } = self;
         let endpoint = server.endpoint();
         let metrics = server.metrics_url.as_ref().map(|url| format!("  metrics      {url}\n")).unwrap_or_default();
+        let encoders = server.encoders.summary().map(|urls| format!("  encoders     {urls}\n")).unwrap_or_default();
         let mut media = format!("udp://{}", server.media);
         if let Some(tcp) = server.media_tcp {
             media += &format!(", tcp://{tcp}");
@@ -93,6 +97,7 @@ impl Summary {
              \x20 endpoint     {endpoint}\n\
              \x20 demo         {endpoint}/_greenroom/demo\n\
              \x20 media        {media}\n\
+             {encoders}\
              \x20 store        {store}\n\
              {metrics}\
              \x20 credentials  {credentials}\n\
@@ -118,18 +123,18 @@ async fn stdin_closed() {
     let _ = end.await;
 }
 
-/// Reloads the certificate with its key, and the event targets, at each SIGHUP. Without either, and without signal
+/// Reloads the certificates with their keys, and the event targets, at each SIGHUP. Without either, and without signal
 /// handlers, the system's default applies.
-async fn reload(tls: Option<Arc<Tls>>, targets: Arc<events::Config>) -> Infallible {
-    let hangup = (tls.is_some() || targets.has_file()).then(|| signal(SignalKind::hangup()));
+async fn reload(mut certificates: Vec<Arc<Tls>>, targets: Arc<events::Config>) -> Infallible {
+    certificates.retain(|tls| tls.file().is_some());
+    let hangup = (!certificates.is_empty() || targets.has_file()).then(|| signal(SignalKind::hangup()));
     let Some(Ok(mut hangup)) = hangup else { return std::future::pending().await };
     loop {
         hangup.recv().await;
-        match tls.as_ref().map(|tls| tls.reload()) {
-            None => {}
-            Some(Ok(())) => tracing::info!("certificate reloaded"),
-            Some(Err(error)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "certificate not reloaded");
+        for tls in &certificates {
+            match tls.reload() {
+                Ok(()) => tracing::info!(file = ?tls.file(), "certificate reloaded"),
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "certificate not reloaded"),
             }
         }
         match targets.has_file().then(|| targets.reload()) {

@@ -61,7 +61,7 @@ pub struct EventsConnection {
 }
 
 impl Connections {
-    fn new_connection_id(&self) -> String {
+    pub(super) fn new_connection_id(&self) -> String {
         self.app.ids().connection(CONNECTION_ID_LENGTH)
     }
 
@@ -163,6 +163,10 @@ impl Connections {
                 if self.registry().connections.get(&id).is_none_or(Connection::has_ended) {
                     return Err(if intent == Intent::Publish { ended_while_opening() } else { publisher_not_found() });
                 }
+                if let Err(error) = self.feed_redundant(&id, &token, transport_id).await {
+                    self.end(&id, End::Local(None));
+                    return Err(error);
+                }
                 Ok(JoinOutcome::Joined { connection_id: id, ice_session, answer })
             }
             Ok((Placement::Remote(url), _)) => {
@@ -179,7 +183,7 @@ impl Connections {
 
     /// Discards a connection that the store has rejected. After an internal error, whether the row exists is unknown: the
     /// connection is confirmed and ended, so that the row is deleted if it exists.
-    fn open_failed(self: &Arc<Self>, id: &str, token: &VerifiedToken, error: &SignalingError) {
+    pub(super) fn open_failed(self: &Arc<Self>, id: &str, token: &VerifiedToken, error: &SignalingError) {
         let is_unknown = error.code == SignalingErrorCode::Internal;
         if is_unknown {
             self.confirm(id, token, None);
@@ -229,7 +233,9 @@ impl Connections {
             let mut registry = self.registry();
             match registry.owned_media(id, token).map(|connection| &connection.transport) {
                 Some(Transport::Media { id, ice_session }) => check_etag(ice_session).map(|()| *id)?,
-                Some(Transport::EventsSocket { .. }) | None => return Err(connection_not_found()),
+                Some(Transport::EventsSocket { .. } | Transport::Encoder { .. }) | None => {
+                    return Err(connection_not_found());
+                }
             }
         };
         let answer = self.media.trickle(transport, fragment).await;
@@ -290,7 +296,7 @@ pub(super) fn server_stopping() -> SignalingError {
     SignalingError::new(SignalingErrorCode::Busy, "The server is stopping; try again")
 }
 
-fn ended_while_opening() -> SignalingError {
+pub(super) fn ended_while_opening() -> SignalingError {
     SignalingError::new(SignalingErrorCode::Busy, "The connection ended while it was opened; try again")
 }
 

@@ -187,6 +187,7 @@ mod tests {
             self_signed: false,
             digest: digest.into(),
             connection_token: None,
+            encoder: None,
         }
     }
 

@@ -77,11 +77,12 @@ pub(super) async fn restart_on_panic<F: Future<Output = ()>>(name: &'static str,
 }
 
 impl Connections {
-    /// Accepts no more connections, and closes the events WebSockets.
+    /// Accepts no more connections, and closes the events WebSockets and the encoders.
     fn close(&self) {
         let mut registry = self.registry();
         registry.closed = true;
-        registry.connections.values().for_each(|connection| connection.close_socket(CloseReason::GoingAway));
+        let end = End::Remote(CloseReason::GoingAway);
+        registry.connections.values().for_each(|connection| connection.notify_end(end));
     }
 
     async fn handle_media_events(self: Arc<Self>, events: Arc<Mutex<mpsc::Receiver<MediaEvent>>>) {
@@ -121,7 +122,7 @@ impl Connections {
     }
 
     /// Records that media flow: for a subscriber once it is connected, for a publisher once RTP has arrived.
-    fn transport_connected(self: &Arc<Self>, id: &str, media_received: bool) {
+    pub(super) fn transport_connected(self: &Arc<Self>, id: &str, media_received: bool) {
         let (publishes, is_new) = {
             let mut registry = self.registry();
             let connection = registry.connections.get(id);
@@ -179,7 +180,7 @@ impl Connections {
         let open: Vec<_> = {
             let registry = self.registry();
             let open = registry.connections.iter().filter(|(_, connection)| connection.is_open());
-            open.filter_map(|(id, connection)| Some((id.clone(), Connection::transport_id(connection)?))).collect()
+            open.filter_map(|(id, connection)| Some((id.clone(), Connection::webrtc_id(connection)?))).collect()
         };
         let Ok(transports) = self.media.snapshot().await else { return };
         let transports: HashMap<_, _> = transports.into_iter().map(|stats| (stats.id, stats)).collect();

@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, reason = "field and variant names that speak for themselves have no docs")]
 
+mod encoders;
 mod failures;
 mod faults;
 mod heartbeat;
@@ -15,10 +16,13 @@ mod media_stats;
 mod negotiation;
 mod persist;
 mod reconcile;
+mod redundant;
 mod registry;
+mod sources;
 mod stage;
 mod streams;
 
+pub use encoders::{EncoderConnection, EncoderEnd, EncoderOutcome, EncoderRequest};
 pub use failures::MediaError;
 pub use greenroom_media::Preferences;
 pub use join::{EventsConnection, JoinOutcome, JoinRequest, connection_not_found};
@@ -34,6 +38,7 @@ use faults::NewConnections;
 use greenroom_media::{MediaHandle, TcpSource};
 use limits::RateLimits;
 use negotiation::NegotiationLocks;
+use redundant::RedundantStreams;
 use registry::{Connection, ConnectionRegistry, Publisher};
 use stage::StageKey;
 use std::net::{TcpStream, UdpSocket};
@@ -69,6 +74,7 @@ pub struct Connections {
     registry: Mutex<ConnectionRegistry>,
     rate_limits: Mutex<RateLimits>,
     negotiation_locks: NegotiationLocks,
+    redundant_streams: RedundantStreams,
     write_permits: Semaphore,
     new_connections: NewConnections,
 }
@@ -100,6 +106,7 @@ impl Connections {
             registry: Mutex::default(),
             rate_limits: Mutex::default(),
             negotiation_locks: NegotiationLocks::default(),
+            redundant_streams: RedundantStreams::default(),
             write_permits: Semaphore::new(MAX_CONCURRENT_WRITES),
             new_connections: NewConnections::default(),
         });
@@ -195,8 +202,8 @@ impl Connections {
             let mut registry = self.registry();
             registry.mark_ended(id, end);
             let connection = registry.connections.get(id);
-            if let (Some(connection), End::Remote(reason)) = (connection, end) {
-                connection.close_socket(reason);
+            if let Some(connection) = connection {
+                connection.notify_end(end);
             }
             connection.and_then(Connection::transport_id)
         };

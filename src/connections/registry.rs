@@ -1,6 +1,7 @@
 //! The connections of this node by id and by media transport, and the stages that they belong to. Plain state behind one
 //! lock; no method blocks or awaits.
 
+use super::encoders::EncoderEnd;
 use super::failures::MediaError;
 use super::limits::MediaCounts;
 use super::stage::{Stage, StageKey};
@@ -30,8 +31,19 @@ pub enum CloseReason {
 /// What carries a connection.
 #[derive(Debug)]
 pub enum Transport {
-    EventsSocket { close: watch::Sender<Option<CloseReason>>, errors: mpsc::Sender<MediaError> },
-    Media { id: TransportId, ice_session: String },
+    EventsSocket {
+        close: watch::Sender<Option<CloseReason>>,
+        errors: mpsc::Sender<MediaError>,
+    },
+    Media {
+        id: TransportId,
+        ice_session: String,
+    },
+    /// A source in this process.
+    Encoder {
+        id: TransportId,
+        end: watch::Sender<Option<EncoderEnd>>,
+    },
 }
 
 /// A connection of a participant.
@@ -144,15 +156,25 @@ impl Connection {
     /// Id of its media transport; `None` for an events WebSocket.
     pub fn transport_id(&self) -> Option<TransportId> {
         match &self.transport {
-            Transport::Media { id, .. } => Some(*id),
+            Transport::Media { id, .. } | Transport::Encoder { id, .. } => Some(*id),
             Transport::EventsSocket { .. } => None,
         }
     }
 
-    /// Requests the close of an events WebSocket. The first reason counts.
-    pub fn close_socket(&self, reason: CloseReason) {
-        if let Transport::EventsSocket { close, .. } = &self.transport {
-            close.send_if_modified(|current| current.is_none() && current.replace(reason).is_none());
+    /// Id of its WebRTC transport, if it has one.
+    pub fn webrtc_id(&self) -> Option<TransportId> {
+        match &self.transport {
+            Transport::Media { id, .. } => Some(*id),
+            Transport::EventsSocket { .. } | Transport::Encoder { .. } => None,
+        }
+    }
+
+    /// Notifies the task of an events WebSocket or an encoder of the end. The first one counts.
+    pub fn notify_end(&self, end: End) {
+        match (&self.transport, end) {
+            (Transport::EventsSocket { close, .. }, End::Remote(reason)) => set_once(close, reason),
+            (Transport::Encoder { end: sender, .. }, end) => set_once(sender, EncoderEnd::from(end)),
+            (Transport::EventsSocket { .. }, End::Local(_)) | (Transport::Media { .. }, _) => {}
         }
     }
 
@@ -160,9 +182,13 @@ impl Connection {
         match (&self.transport, &self.intent) {
             (Transport::EventsSocket { .. }, _) => ConnectionKind::Events,
             (Transport::Media { .. }, Intent::Subscribe(_)) => ConnectionKind::Subscribe,
-            (Transport::Media { .. }, _) => ConnectionKind::Publish,
+            (Transport::Media { .. } | Transport::Encoder { .. }, _) => ConnectionKind::Publish,
         }
     }
+}
+
+fn set_once<T>(sender: &watch::Sender<Option<T>>, value: T) {
+    sender.send_if_modified(|current| current.is_none() && current.replace(value).is_none());
 }
 
 fn is_owner(token: &VerifiedToken, stage: &StageKey, participant: &str) -> bool {

@@ -1,8 +1,10 @@
 //! Admission of participants: token claims, intents, and the errors of signaling.
 
 mod claims;
+mod encoder;
 
 pub use claims::{Rules, is_participant_id, verify_connection_claims, verify_participant_claims};
+pub use encoder::{Encoder, EncoderRole};
 
 use crate::model::arn::Scope;
 use crate::model::participant::{EventErrorCode, ParticipantAttributes};
@@ -45,6 +47,15 @@ pub struct VerifiedToken {
     pub digest: String,
     /// `jti` of the connection token that was sent along, if any.
     pub connection_token: Option<String>,
+    /// The encoder that publishes as this participant: it was admitted by its stream key.
+    pub encoder: Option<Box<Encoder>>,
+}
+
+impl VerifiedToken {
+    /// Whether the participant is what others see of two redundant encoders.
+    pub fn is_virtual(&self) -> bool {
+        self.encoder.as_ref().is_some_and(|encoder| encoder.role == EncoderRole::Virtual)
+    }
 }
 
 /// Declares the codes with their names.
@@ -97,6 +108,12 @@ codes! {
     InsufficientCapabilities = "INSUFFICIENT_CAPABILITIES",
     /// The stage has its quota of publishers or subscribers.
     QuotaExceeded = "QUOTA_EXCEEDED",
+    /// The stream key is unknown, or its ingest configuration is attached to no stage.
+    InvalidStreamKey = "INVALID_STREAM_KEY",
+    /// The ingest configuration demands RTMPS, and the encoder uses RTMP.
+    InvalidProtocol = "INVALID_PROTOCOL",
+    /// Another encoder publishes with the stream key.
+    StreamKeyInUse = "STREAM_KEY_IN_USE",
     /// The participant to subscribe to does not publish.
     PublisherNotFound = "PUBLISHER_NOT_FOUND",
     /// The participant has no such connection.
@@ -181,6 +198,9 @@ impl SignalingErrorCode {
             SignalingErrorCode::InsufficientCapabilities => Some(EventErrorCode::InsufficientCapabilities),
             SignalingErrorCode::QuotaExceeded => Some(EventErrorCode::QuotaExceeded),
             SignalingErrorCode::PublisherNotFound => Some(EventErrorCode::PublisherNotFound),
+            SignalingErrorCode::InvalidStreamKey => Some(EventErrorCode::InvalidStreamKey),
+            SignalingErrorCode::InvalidProtocol => Some(EventErrorCode::InvalidProtocol),
+            SignalingErrorCode::StreamKeyInUse => Some(EventErrorCode::ReuseOfStreamKey),
             SignalingErrorCode::InvalidAudioCodec => Some(EventErrorCode::InvalidAudioCodec),
             // All audio is Opus: a mismatch is one of video.
             SignalingErrorCode::InvalidVideoCodec | SignalingErrorCode::CodecMismatch => {

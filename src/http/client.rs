@@ -135,11 +135,16 @@ pub async fn connect(host: &str, port: u16, is_tls: bool) -> io::Result<Box<dyn 
     with_tls(tcp, config, name).await
 }
 
-/// Sends `GET path` to a server on this machine, whose certificate is not verified: for health checks.
-pub async fn get_unverified(address: SocketAddr, is_tls: bool, path: &str) -> io::Result<(StatusCode, Bytes)> {
+/// Connects to a server on this machine, whose certificate is not verified: for health checks.
+pub async fn connect_unverified(address: SocketAddr, is_tls: bool) -> io::Result<Box<dyn Stream>> {
     let config = is_tls.then(tls::unverified_client_config).transpose().map_err(io::Error::other)?;
     let tcp = TcpStream::connect(address).await?;
-    let stream = with_tls(tcp, config, Ok(ServerName::from(address.ip()))).await?;
+    with_tls(tcp, config, Ok(ServerName::from(address.ip()))).await
+}
+
+/// Sends `GET path` to a server on this machine, whose certificate is not verified: for health checks.
+pub async fn get_unverified(address: SocketAddr, is_tls: bool, path: &str) -> io::Result<(StatusCode, Bytes)> {
+    let stream = connect_unverified(address, is_tls).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = Request::get(path).header(HOST, address.to_string()).body(Full::<Bytes>::default());
     let exchange = async move {

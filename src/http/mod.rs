@@ -10,6 +10,7 @@
 //! 4. the handler of the [`Route`];
 //! 5. back through the same: the response owns the exchange until its last byte is written.
 
+mod accept;
 mod body;
 mod broken;
 mod budget;
@@ -28,9 +29,10 @@ mod timeouts;
 pub mod tls;
 pub mod trace;
 
+pub use accept::{LogThrottle, accept, log_panic};
 pub use body::{BodyError, BodySize, BodyTiming, ReceivedBody};
 pub use broken::{no_response, truncated};
-pub use budget::{ClientBudget, Exceeded, Reservation, Resource};
+pub use budget::{BudgetLimits, ClientBudget, Exceeded, NodeBudget, Reservation, Resource};
 pub use exchange::{ConnectionHandle, Exchange, PendingResponses};
 pub use extensions::{ClientAddress, ConnectionPermit, KeepAlive};
 pub use limits::Limits;

@@ -3,6 +3,7 @@
 //! A connection that is upgraded to a WebSocket belongs to the task that took it over: it keeps its permit until it ends,
 //! and shutdown waits for it.
 
+use super::accept::{LogThrottle, accept, log_panic};
 use super::budget::{ClientBudget, Resource};
 use super::connection::ConnectionHandler;
 use super::extensions::ConnectionPermit;
@@ -14,11 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::task::JoinSet;
 
-/// Pause after `accept` fails for lack of resources, such as file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 /// Minimum time between two log lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -30,8 +28,8 @@ pub struct HttpServer {
     max_connections: u32,
     service: HttpService,
     handler: Arc<ConnectionHandler>,
-    /// When a refusal at the limit of the node was logged last, and at the limit of a client.
-    logged: [Option<Instant>; 2],
+    /// Throttles the log of refusals at the limit of the node, and at the limit of a client.
+    throttles: [LogThrottle; 2],
 }
 
 impl HttpServer {
@@ -43,7 +41,7 @@ impl HttpServer {
             max_connections: settings.max_connections,
             handler: Arc::new(ConnectionHandler::new(service.clone(), tls, settings)),
             service,
-            logged: [None; 2],
+            throttles: [LogThrottle::new(LOG_INTERVAL), LogThrottle::new(LOG_INTERVAL)],
         }
     }
 
@@ -108,7 +106,7 @@ impl HttpServer {
         let refusals = &self.service.metrics().refusals;
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             refusals.connections.inc();
-            if is_due(&mut self.logged[0]) {
+            if self.throttles[0].is_due() {
                 tracing::warn!(reason = "connections", setting = "--max-connections", "connection refused by a limit");
             }
             return None;
@@ -118,46 +116,12 @@ impl HttpServer {
         }
         let Ok(reservation) = client.reserve(Resource::Connections, 1) else {
             refusals.client_connections.inc();
-            if is_due(&mut self.logged[1]) {
+            if self.throttles[1].is_due() {
                 let setting = "--max-client-share";
                 tracing::warn!(reason = "client_connections", client = %client.address, setting, "connection refused by a limit");
             }
             return None;
         };
         Some(ConnectionPermit::new(permit, Some(reservation)))
-    }
-}
-
-/// Whether a refusal is logged again.
-fn is_due(logged: &mut Option<Instant>) -> bool {
-    let due = logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
-    if due {
-        *logged = Some(Instant::now());
-    }
-    due
-}
-
-/// The next connection. Errors of a single connection are ignored; other errors are shortages of the system, after which
-/// accepting is tried again.
-async fn accept(socket: &TcpListener) -> (TcpStream, IpAddr) {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => return (stream, peer.ip().to_canonical()),
-            Err(error) => match error.kind() {
-                ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted => {}
-                _ => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept connections");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            },
-        }
-    }
-}
-
-/// Logs the panic of a connection's task; other connections are not affected.
-fn log_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(error = &error as &dyn std::error::Error, "connection task panicked");
     }
 }

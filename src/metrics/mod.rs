@@ -6,6 +6,7 @@
 
 mod events;
 mod faults;
+mod ingest;
 mod limits;
 mod media;
 mod media_quality;
@@ -18,6 +19,7 @@ mod store_counts;
 
 pub use events::{Outbox, Target};
 pub use faults::Faults;
+pub use ingest::{Ingest, IngestEnd, IngestTransport, OpenIngest};
 pub use limits::MediaRefusal;
 pub use media::{ConnectionKind, DatagramCounts, Media};
 pub use media_quality::{MediaQuality, MediaRole, MediaSample, MediaTotals};
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub streams: Gauge,
     pub media: Media,
     pub media_quality: MediaQuality,
+    /// Encoders.
+    pub ingest: Ingest,
     /// The spool and uploads of recordings.
     pub recordings: Recordings,
     pub recording_storage: RecordingStorage,
@@ -96,6 +100,7 @@ impl Metrics {
             targets: events::Targets::new(&mut registry),
             media: Media::new(&mut registry),
             media_quality: MediaQuality::new(on, &mut registry),
+            ingest: Ingest::new(&mut registry),
             recordings: Recordings::new(&mut registry),
             recording_storage: RecordingStorage::new(&mut registry),
             faults: Faults::new(&mut registry),

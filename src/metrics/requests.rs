@@ -157,6 +157,10 @@ pub struct Refusals {
     pub connections: Counter,
     /// Connections beyond one client's share of `--max-connections`.
     pub client_connections: Counter,
+    /// Connections of encoders beyond `--max-rtmp-connections`.
+    pub rtmp_connections: Counter,
+    /// Connections of encoders beyond one client's share of `--max-rtmp-connections`.
+    pub client_rtmp_connections: Counter,
     /// Request bodies beyond `--max-buffered-bytes`, or beyond one client's share of it.
     pub body_bytes: Counter,
     /// Request bodies that were received too slowly.
@@ -185,6 +189,8 @@ impl Refusals {
             rate: counter("rate"),
             connections: counter("connections"),
             client_connections: counter("client_connections"),
+            rtmp_connections: counter("rtmp_connections"),
+            client_rtmp_connections: counter("client_rtmp_connections"),
             body_bytes: counter("body_bytes"),
             slow_body: counter("slow_body"),
             answer_bytes: counter("answer_bytes"),

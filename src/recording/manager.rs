@@ -91,7 +91,8 @@ impl Recordings {
     }
 
     /// A publisher has connected, and has not sent media yet. If its stage records, its packets are kept from the first one
-    /// on, until a recording takes them. `removed` fails when the connection is gone.
+    /// on, until a recording takes them; not those of a virtual participant, whose encoders are recorded. `removed` fails when the
+    /// connection is gone.
     pub fn publisher_connected(
         &self,
         id: &str,
@@ -103,7 +104,8 @@ impl Recordings {
         let (shared, id) = (self.0.clone(), id.to_owned());
         lock(&shared.publishers).insert(id.clone(), Publisher { media: media.clone(), transport, tap: None });
         self.0.tasks.spawn(async move {
-            if shared.stage_records(&token).await
+            if !token.is_virtual()
+                && shared.stage_records(&token).await
                 && let Ok(sink) = media.add_sink(transport, SINK_CAPACITY).await
                 && let Some(publisher) = lock(&shared.publishers).get_mut(&id)
             {

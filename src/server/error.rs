@@ -81,6 +81,15 @@ pub enum ServerError {
     Media(SocketAddr, std::io::Error),
     #[error("cannot listen on TCP {0} for media: {cause}; choose another address with --media-tcp-addr, or set it to off", cause = bind_failure(.1))]
     MediaTcp(SocketAddr, std::io::Error),
+    #[error("cannot listen on {0} for RTMP: {cause}; choose another address with --rtmp-listen, or set it to off", cause = bind_failure(.1))]
+    Rtmp(SocketAddr, std::io::Error),
+    #[error("cannot listen on {0} for RTMPS: {cause}; choose another address with --rtmps-listen, or set it to off", cause = bind_failure(.1))]
+    Rtmps(SocketAddr, std::io::Error),
+    /// RTMPS without a certificate, where other machines can reach it.
+    #[error(
+        "--rtmps-listen={0} needs a certificate, as it is not a loopback address: set --rtmps-tls-cert and --rtmps-tls-key, or --tls-cert and --tls-key"
+    )]
+    NoRtmpsCertificate(SocketAddr),
     /// A name of `--media-public-ip`.
     #[error(
         "--media-public-ip: {0} cannot be resolved: {1}; check the name and this machine's DNS, or set an IP address"

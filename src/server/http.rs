@@ -2,7 +2,7 @@
 
 use super::seconds;
 use crate::config::ListenerArgs;
-use crate::http::tls::{Tls, TlsError};
+use crate::http::tls::{Alpn, Tls, TlsError};
 use crate::http::{BodyTiming, Settings};
 
 /// The settings of an HTTP server.
@@ -24,7 +24,7 @@ pub fn settings(args: &ListenerArgs) -> Settings {
 /// The certificate and its key, if they are set.
 pub fn open_tls(args: &ListenerArgs) -> Result<Option<Tls>, TlsError> {
     match (&args.tls_cert, &args.tls_key) {
-        (Some(certificate), Some(key)) => Tls::open(certificate, key).map(Some),
+        (Some(certificate), Some(key)) => Tls::open(certificate, key, Alpn::Http).map(Some),
         _ => Ok(None),
     }
 }

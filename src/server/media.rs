@@ -5,7 +5,7 @@ use super::error::bind_failure;
 use super::settings::seconds;
 use crate::api::MediaReader;
 use crate::app::App;
-use crate::config::{IceArgs, MediaLimitArgs, MediaTcp, ParticipantArgs, PublicHost, ServeArgs, Switch};
+use crate::config::{IceArgs, MediaLimitArgs, OptionalListener, ParticipantArgs, PublicHost, ServeArgs, Switch};
 use crate::connections::{Connections, Limits, Maintenance, Settings};
 use crate::recording::Recordings;
 use crate::signaling;
@@ -49,8 +49,8 @@ pub fn bind(args: &ServeArgs, listen: SocketAddr) -> Result<MediaSockets, Server
         let udp = greenroom_media::bind(wanted).map_err(failed)?;
         let address = udp.local_addr().map_err(failed)?;
         let tcp = match args.participants.media_tcp_addr {
-            Some(MediaTcp::Off) => Ok(TcpSource::None),
-            Some(MediaTcp::At(at)) => {
+            Some(OptionalListener::Off) => Ok(TcpSource::None),
+            Some(OptionalListener::At(at)) => {
                 return listen_on(at, listen)
                     .map(|tcp| MediaSockets { udp, address, tcp })
                     .map_err(|error| ServerError::MediaTcp(at, error));

@@ -1,6 +1,7 @@
 //! The settings of a server, from those of the operator.
 
 use super::error::ServerError;
+use super::ingest::{self, IngestAddresses};
 use super::master_key::KeySource;
 use super::reachable;
 use crate::api::operations::OPERATIONS;
@@ -24,6 +25,8 @@ pub struct Valid {
     pub given: Option<ConfiguredKey>,
     pub rates: Rates,
     pub tls: Option<Arc<Tls>>,
+    /// The certificate of RTMPS, unless that is off.
+    pub rtmps_tls: Option<Arc<Tls>>,
     pub targets: Arc<Config>,
     pub storage: StorageSettings,
 }
@@ -47,9 +50,10 @@ impl Valid {
         let given = given_key(args)?;
         let rates = rates(&args.rate_limits)?;
         let tls = super::http::open_tls(&args.listener)?.map(Arc::new);
+        let rtmps_tls = ingest::open_tls(args)?;
         let targets = Arc::new(Config::open(args.events.events_config.as_deref())?);
         let storage = StorageSettings::read(&args.storage, &args.store.database_url)?;
-        Ok(Valid { source, given, rates, tls, targets, storage })
+        Ok(Valid { source, given, rates, tls, rtmps_tls, targets, storage })
     }
 }
 
@@ -133,19 +137,25 @@ pub fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds))
 }
 
-/// The settings of the operations.
-pub fn app_settings(args: &ServeArgs, address: SocketAddr, rates: Rates) -> Settings {
-    let public = args.public_url.clone().unwrap_or_else(|| PublicUrl {
+/// The base URL of the API for clients. `address` is that of the API.
+pub fn public_url(args: &ServeArgs, address: SocketAddr) -> PublicUrl {
+    args.public_url.clone().unwrap_or_else(|| PublicUrl {
         secure: args.listener.tls_cert.is_some(),
         authority: reachable(address).to_string(),
         path: String::new(),
-    });
+    })
+}
+
+/// The settings of the operations.
+pub fn app_settings(args: &ServeArgs, address: SocketAddr, rates: Rates, encoders: &IngestAddresses) -> Settings {
+    let public = public_url(args, address);
+    let (rtmp, rtmps) = ingest::public_urls(args, address, encoders);
     Settings {
         endpoints: Endpoints {
             events: public.url(("ws", "wss"), "/events"),
             whip: public.url(("http", "https"), "/whip"),
-            rtmp: format!("rtmp://{}/app/", public.host()),
-            rtmps: format!("rtmps://{}:443/app/", public.host()),
+            rtmp: rtmp.as_str().to_owned(),
+            rtmps: rtmps.as_str().to_owned(),
         },
         regions: args.regions.clone(),
         quotas: args.quotas,

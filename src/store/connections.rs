@@ -154,10 +154,15 @@ const DELETE_OF_PARTICIPANT: &str =
     "DELETE FROM connections WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id = $4";
 /// Connections to publish count before their media flow.
 const COUNT_PUBLISHERS: &str = "SELECT COUNT(*) FROM (
-    SELECT participant_id FROM connections
-    WHERE account = $1 AND region = $2 AND stage_id = $3 AND participant_id <> $4 AND kind = 'PUBLISH'
+    SELECT c.participant_id FROM connections c
+    WHERE c.account = $1 AND c.region = $2 AND c.stage_id = $3 AND c.participant_id <> $4 AND c.kind = 'PUBLISH'
+        AND NOT EXISTS (
+            SELECT 1 FROM participants p
+            WHERE p.account = c.account AND p.region = c.region AND p.stage_id = c.stage_id
+                AND p.session_id = c.session_id AND p.id = c.participant_id AND p.redundant_ingest)
     UNION SELECT id FROM participants
-    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id <> $4 AND publishing) AS publishers";
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id <> $4 AND publishing AND NOT redundant_ingest
+    ) AS publishers";
 const COUNT_SUBSCRIBERS: &str = "SELECT COUNT(*) FROM (
     SELECT DISTINCT participant_id FROM connections
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND kind = 'SUBSCRIBE' LIMIT $4) AS subscribers";
@@ -281,7 +286,8 @@ impl Conn {
         execute!(self, DELETE_OF_PARTICIPANT, &scope.account, &scope.region, stage, participant)
     }
 
-    /// How many besides `participant` publish to a stage, replicas among them, or are connected to.
+    /// How many besides `participant` publish to a stage, replicas among them, or are connected to. Of redundant encoders, only
+    /// their virtual participant counts.
     pub async fn count_other_publishers(
         &mut self,
         scope: &Scope,

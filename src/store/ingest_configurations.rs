@@ -68,6 +68,8 @@ const INSERT: &str = "INSERT INTO ingest_configurations
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 const UPDATE: &str = "UPDATE ingest_configurations SET stage_id = $4, redundant = $5, credentials = $6, state = $7
     WHERE account = $1 AND region = $2 AND id = $3";
+const SET_STATE: &str = "UPDATE ingest_configurations SET state = $5
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND id = $4";
 
 impl Conn {
     /// The ingest configuration `id`.
@@ -169,5 +171,16 @@ impl Conn {
             row.state,
         )
         .map(drop)
+    }
+
+    /// Sets the state of an ingest configuration, if it is attached to the stage.
+    pub async fn set_ingest_state(
+        &mut self,
+        scope: &Scope,
+        stage: &str,
+        id: &str,
+        state: IngestConfigurationState,
+    ) -> Result<(), StoreError> {
+        execute!(self, SET_STATE, &scope.account, &scope.region, stage, id, state).map(drop)
     }
 }

@@ -116,11 +116,12 @@ const PUBLISHERS: &str = select!("AND publishing ORDER BY first_joined_at, id LI
 // A literal limit, so that PostgreSQL keeps the plan.
 const VISIBLE: &str = "SELECT id, user_id, attributes, publishing, first_joined_at
     FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
-        WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND publishing
+        WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND publishing AND NOT redundant_ingest
         ORDER BY first_joined_at, id LIMIT 100) AS publishers
     UNION ALL SELECT id, user_id, attributes, publishing, first_joined_at
     FROM (SELECT id, user_id, attributes, publishing, first_joined_at FROM participants
         WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND state = 'CONNECTED' AND NOT publishing
+            AND NOT redundant_ingest
         ORDER BY first_joined_at, id LIMIT 100) AS others";
 const PAGE: &str = select_page!("");
 const BOUNDED_PAGE: &str = page!(select!("AND (first_joined_at, id) > ($5, $6)"), "first_joined_at, id", "$7");
@@ -130,6 +131,8 @@ const PAGE_BY_STATE: &str = select_page!("AND state = $8");
 const PAGE_BY_RECORDING: &str = select_page!("AND recording_state = $8");
 const PUBLISHING: &str = "SELECT COUNT(*) FROM participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND publishing";
+const ENCODERS: &str = "SELECT COUNT(*) FROM participants
+    WHERE account = $1 AND region = $2 AND stage_id = $3 AND ingest_configuration_id = $4 AND publishing";
 const ANYBODY: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM participants
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND state = 'CONNECTED'
     LIMIT 1) AS present";
@@ -147,7 +150,8 @@ const INSERT: &str = "INSERT INTO participants
 const UPDATE: &str = "UPDATE participants SET user_id = $7, attributes = $8, state = $9, published = $10,
         publishing = $11, subscriptions = $12, events = $13, recording_state = $14, recording_bucket = $15,
         recording_prefix = $16, replication_type = $17, replication_state = $18, source_stage_id = $19,
-        source_session_id = $20, client = $21, protocol = $22, token = $23, recording_started_at = $24
+        source_session_id = $20, client = $21, protocol = $22, token = $23, recording_started_at = $24,
+        redundant_ingest = $25, ingest_configuration_id = $26
     WHERE account = $1 AND region = $2 AND stage_id = $3 AND session_id = $4 AND id = $5 AND events = $6";
 const INSERT_EVENT: &str = "INSERT INTO participant_events
     (account, region, stage_id, session_id, participant_id, number, event) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -183,7 +187,7 @@ impl Conn {
     }
 
     /// Participants that publish in a session, then connected ones that do not, each in the order of first joining;
-    /// [`MAX_VISIBLE`] at most.
+    /// [`MAX_VISIBLE`] at most. Redundant encoders are not visible.
     pub async fn visible_participants(&mut self, at: SessionKey<'_>) -> Result<Vec<VisibleParticipantRow>, StoreError> {
         let Scope { account, region } = at.scope;
         let mut rows = fetch!(fetch_all, self, VisibleParticipantRow, VISIBLE, account, region, at.stage, at.session)?;
@@ -229,6 +233,12 @@ impl Conn {
     /// How many participants publish to a stage now.
     pub async fn count_publishing(&mut self, scope: &Scope, stage: &str) -> Result<i64, StoreError> {
         Ok(fetch!(fetch_one, self, (i64,), PUBLISHING, &scope.account, &scope.region, stage)?.0)
+    }
+
+    /// How many participants publish to a stage now with an ingest configuration.
+    pub async fn count_encoders(&mut self, scope: &Scope, stage: &str, configuration: &str) -> Result<i64, StoreError> {
+        let Scope { account, region } = scope;
+        Ok(fetch!(fetch_one, self, (i64,), ENCODERS, account, region, stage, configuration)?.0)
     }
 
     /// How many participants of a session are being recorded.
@@ -306,6 +316,8 @@ impl Conn {
             row.protocol,
             &row.token,
             row.recording_started_at,
+            row.redundant_ingest,
+            OrEmpty(row.ingest_configuration_id.as_deref()),
         )?;
         Ok(touched == 1)
     }

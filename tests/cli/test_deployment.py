@@ -49,7 +49,7 @@ def test_the_image_runs_as_non_root_and_listens_on_all_addresses():
     assert user.split(":")[0] not in ("root", "0")
     assert any("GREENROOM_LISTEN=0.0.0.0:4600" in rest for word, rest in final if word == "ENV")
     assert ("VOLUME", '["/data"]') in final
-    assert ("EXPOSE", "4600 4601/udp 4601 9464") in final
+    assert ("EXPOSE", "4600 4601/udp 4601 4602 4603 9464") in final
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_containers_publish_the_api_port_and_the_media_port():
         ports = re.findall(r"-p \S*?(\d+(?:/udp)?)(?= )", command)
         assert ports == ["4600", "4601/udp"], command
         assert "GREENROOM_MEDIA_PUBLIC_IP=" in command
-    assert compose()["services"]["greenroom"]["ports"] == ["4600:4600", "4601:4601/udp", "4601:4601"]
+    assert compose()["services"]["greenroom"]["ports"] == ["4600:4600", "4601:4601/udp", "4601:4601", "4602:4602"]
     published = []
     for document in documents():
         jobs = document.get("jobs", {}).values()

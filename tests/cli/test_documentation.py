@@ -266,7 +266,15 @@ RUNNERS = {
     "docs/test/containers.md": [check_only, check_only],
     "docs/test/test-api.md": [on_test_api] * 5,
     "docs/clients/sdks.md": [against_server, against_server, against_server],
-    "docs/clients/encoders.md": [covered_elsewhere, starts_servers],
+    "docs/clients/encoders.md": [
+        *[against_server] * 2,
+        # The commands of encoders run in tests/participants.
+        *[covered_elsewhere] * 2,
+        starts_servers,
+        against_server,
+        *[covered_elsewhere] * 2,
+        starts_servers,
+    ],
     "docs/observe/media.md": [against_server],
     "docs/clients/join-and-load.md": [against_server, against_server],
     "docs/run/checklist.md": [starts_servers],

@@ -155,6 +155,9 @@ def test_the_ports_match_the_settings_and_the_image():
     [exposed] = re.findall(r"^EXPOSE (.*)$", (TOP / "Dockerfile").read_text(), re.M)
     media = ports["media"]["containerPort"]
     assert exposed.split()[:3] == [str(ports["http"]["containerPort"]), f"{media}/udp", str(media)]
+    # By default, encoders connect to the second and the third port after the API's.
+    encoders = [str(ports["http"]["containerPort"] + offset) for offset in (2, 3)]
+    assert exposed.split()[3:5] == encoders == [str(ports[name]["containerPort"]) for name in ("rtmp", "rtmps")]
 
 
 def test_the_node_urls_are_routed_to_their_pods():
@@ -230,13 +233,36 @@ def test_the_container_is_unprivileged():
     assert not pod()["automountServiceAccountToken"]
 
 
-def test_the_event_target_file_is_mounted_at_its_path():
-    [mount] = container()["volumeMounts"]
-    [volume] = pod()["volumes"]
-    assert mount["name"] == volume["name"] and mount["readOnly"]
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("events", {"GREENROOM_EVENTS_CONFIG": "events.toml"}),
+        ("rtmps", {"GREENROOM_RTMPS_TLS_CERT": "tls.crt", "GREENROOM_RTMPS_TLS_KEY": "tls.key"}),
+    ],
+)
+def test_the_files_of_an_optional_secret_are_mounted_at_their_paths(name, files):
+    [mount] = [mount for mount in container()["volumeMounts"] if mount["name"] == name]
+    [volume] = [volume for volume in pod()["volumes"] if volume["name"] == name]
+    assert mount["readOnly"] and volume["secret"]["optional"]
     written = (FOLDER / "settings.yaml").read_text()
-    assert f"# GREENROOM_EVENTS_CONFIG: {mount['mountPath']}/events.toml" in written
-    assert f"a secret named {volume['secret']['secretName']}" in written and volume["secret"]["optional"]
+    for setting, file in files.items():
+        assert f"# {setting}: {mount['mountPath']}/{file}" in written
+    assert f"secret named {volume['secret']['secretName']}" in written
+
+
+def test_every_volume_is_mounted():
+    assert {mount["name"] for mount in container()["volumeMounts"]} == {volume["name"] for volume in pod()["volumes"]}
+
+
+def test_the_load_balancer_of_encoders_serves_the_ports_of_the_public_urls():
+    ports = {port["name"]: port["port"] for port in of_kind("Service")["greenroom-rtmp"]["spec"]["ports"]}
+    written = (FOLDER / "settings.yaml").read_text()
+    # A URL without a port has the default one of RTMP.
+    [rtmp] = re.findall(r"# GREENROOM_RTMP_PUBLIC_URL: (\S+)", written)
+    [rtmps] = re.findall(r"# GREENROOM_RTMPS_PUBLIC_URL: (\S+)", written)
+    assert (urlsplit(rtmp).port or 1935, urlsplit(rtmps).port) == (ports["rtmp"], ports["rtmps"])
+    [listen] = re.findall(r"# GREENROOM_RTMPS_LISTEN: (\S+)", written)
+    assert listen == f"0.0.0.0:{next(port['containerPort'] for port in container()['ports'] if port['name'] == 'rtmps')}"
 
 
 def test_the_development_keys_are_off():

@@ -27,6 +27,7 @@ MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 # Nothing changes by itself while the clock of one server stands at another time than the other's.
 TIMELESS = (
     *("--public-url", "http://ivs.example.org", "--session-end-seconds", "1000000"),
+    *("--rtmp-public-url", "rtmp://ivs.example.org", "--rtmps-public-url", "rtmps://ivs.example.org"),
     *("--composition-start-seconds", "0", "--composition-stop-seconds", "0", "--clock-skew-seconds", "1000000000"),
     *("--composition-idle-seconds", "1000000000", "--composition-max-seconds", "1000000000"),
     *("--composition-retention-seconds", "1000000000"),

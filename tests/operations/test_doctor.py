@@ -226,12 +226,51 @@ def test_each_bucket_of_s3_is_asked_for(doctor, tmp_path, start_server, new_file
 
 
 def test_the_limits_of_the_machine_are_compared_with_the_settings(doctor):
-    assert doctor("--max-connections", "10")["open files"][0][0] == "ok"
+    assert doctor("--max-connections", "10", "--max-rtmp-connections", "10")["open files"][0][0] == "ok"
     [(status, text)] = doctor("--max-connections", str(2**31))["open files"]
     assert status == "warning" and "ulimit" in text
     with open("/proc/sys/net/core/rmem_max") as file:
         enough = int(file.read()) >= 4 << 20
     assert doctor()["buffers"][0][0] == ("ok" if enough else "warning")
+
+
+def test_the_ports_and_the_certificate_of_encoders_are_checked(doctor, tmp_path):
+    found = doctor()
+    assert [found[name][0][0] for name in ("rtmp port", "rtmps port", "rtmps cert")] == ["ok"] * 3
+    assert "self-signed" in found["rtmps cert"][0][1]
+    assert not {"rtmp port", "rtmps port", "rtmps cert"} & doctor("--rtmp-listen", "off", "--rtmps-listen", "off").keys()
+    every = ("--listen", "0.0.0.0:0", "--dev-credentials=off")
+    [(status, text)] = doctor(*every)["rtmps port"]
+    assert status == "skipped" and "--rtmps-tls-cert" in text
+    [(status, text)] = doctor(*every, "--rtmps-listen", "0.0.0.0:0")["rtmps port"]
+    assert status == "failed" and "--rtmps-tls-cert" in text
+    (tmp_path / "cert.pem").write_text("nothing")
+    [(status, text)] = doctor("--rtmps-tls-cert", "cert.pem", "--rtmps-tls-key", "cert.pem")["rtmps port"]
+    assert status == "failed" and "cert.pem" in text
+
+
+def test_a_port_of_encoders_in_use_is_distinguished_from_a_running_greenroom(doctor):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        [(status, text)] = doctor("--rtmp-listen", f"127.0.0.1:{port}")["rtmp port"]
+        assert status == "failed" and "--rtmp-listen" in text
+        [(status, text)] = doctor("--listen", f"127.0.0.1:{port - 2}")["rtmp port"]
+        assert status == "warning" and "will be off" in text
+    server = Greenroom("--database-url", "sqlite::memory:")
+    try:
+        listen = urlsplit(server.serving().endpoint).netloc
+        while not (line := server.line()).lstrip().startswith("encoders"):
+            pass
+        rtmp, rtmps = (urlsplit(url.strip(",")).netloc for url in line.split()[1:3])
+        listeners = ("--rtmp-listen", rtmp, "--rtmps-listen", rtmps, "--database-url", "sqlite::memory:")
+        found = doctor("--listen", listen, *listeners)
+        swapped = doctor("--listen", listen, "--rtmp-listen", rtmps, "--rtmps-listen", rtmp, "--database-url", "sqlite::memory:")
+    finally:
+        server.kill()
+    for name in ("rtmp port", "rtmps port"):
+        [(status, text)] = found[name]
+        assert status == "ok" and "answers encoders" in text
+        assert swapped[name][0][0] == "failed"
 
 
 def test_an_unreadable_certificate_fails(doctor, tmp_path):

@@ -30,7 +30,7 @@ url = "http://127.0.0.1:9/hook"
 secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 """
 # Every label that there may be, beside those of histograms.
-LABELS = {"class", "direction", "door", "engine", "kind", "le", "limitation", "operation", "outcome", "pool", "reason", "role", "status"}
+LABELS = {"class", "direction", "door", "engine", "kind", "le", "limitation", "operation", "outcome", "pool", "protocol", "reason", "role", "status"}
 LABELS |= {"code", "state", "target", "version"}
 REGIONS = ("eu-west-1", "us-east-1", "ap-south-1")
 

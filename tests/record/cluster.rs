@@ -67,8 +67,13 @@ pub async fn on_postgres(flags: &[&str], check: impl AsyncFn(&Cluster, Node)) {
 }
 
 impl Cluster {
-    /// Starts a node.
+    /// Starts a node without its server's tasks.
     pub async fn node(&self, url: &str) -> Node {
+        Node(self.server(url).await.app)
+    }
+
+    /// A server that does not run yet.
+    pub async fn server(&self, url: &str) -> Server {
         let store = match self.engine.url() {
             greenroom::config::Url::Postgres(secret) => secret.0,
             other => other.to_string(),
@@ -86,7 +91,7 @@ impl Cluster {
         ];
         let fixed = fixed.into_iter().chain(["--public-url", "http://green.example", "--sqlite-synchronous", "off"]);
         let args = ServeArgs::parse_from(fixed.map(str::to_owned).chain(self.flags.clone()));
-        Node(Box::pin(Server::start(args, self.clock.clone(), Ids::Random)).await.unwrap().app)
+        Box::pin(Server::start(args, self.clock.clone(), Ids::Random)).await.unwrap()
     }
 
     /// Advances the clock second by second while the given nodes send heartbeats; then they sweep.
@@ -127,6 +132,7 @@ pub fn verified(node: &Node, stage: &str, participant: &str) -> VerifiedToken {
         self_signed: true,
         digest: format!("digest of {participant}"),
         connection_token: None,
+        encoder: None,
     }
 }
 

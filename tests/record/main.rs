@@ -11,6 +11,8 @@ mod admission;
 mod cluster;
 mod compositions;
 mod connections;
+mod encoder_connections;
+mod encoders;
 mod events;
 mod interleavings;
 mod keys;

@@ -13,7 +13,7 @@ use greenroom::model::stage::StageArn;
 use serde_json::{Value, json};
 
 /// A stage that records to the bucket `films`; returns its id.
-async fn recording_stage(node: &Node, more: Value) -> String {
+pub async fn recording_stage(node: &Node, more: Value) -> String {
     let input = from_json(json!({"name": "storage", "s3": {"bucketName": "films"}}));
     let storage = storage_configurations::create(node.ctx(), input).await.unwrap().storage_configuration.unwrap();
     let stage = node.stage().await;

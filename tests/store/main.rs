@@ -238,7 +238,14 @@ conformance! {
         let here = SessionKey { scope: &scope, stage: "a", session: &session };
         let row = tx.participant(here, "p").await.unwrap().unwrap();
         assert_eq!(row.events, 1);
-        let next = ParticipantRow { publishing: true, published: true, events: 2, ..row.clone() };
+        let next = ParticipantRow {
+            publishing: true,
+            published: true,
+            events: 2,
+            redundant_ingest: true,
+            ingest_configuration_id: None,
+            ..row.clone()
+        };
         assert!(tx.update_participant(here, 1, &next).await.unwrap());
         assert!(!tx.update_participant(here, 1, &next).await.unwrap(), "the event count has changed");
         assert_eq!(tx.participant(here, "p").await.unwrap().unwrap(), next);
@@ -528,6 +535,13 @@ conformance! {
         let row = tx.ingest_configuration(&scope, "b").await.unwrap().unwrap();
         assert_eq!((row.stage_id.as_deref(), row.state, row.redundant, row.credentials.len()), (Some("s2"), ACTIVE, true, 0));
         for other in other_scopes() {
+            tx.set_ingest_state(&other, "s1", "a", INACTIVE).await.unwrap();
+        }
+        tx.set_ingest_state(&scope, "s2", "a", INACTIVE).await.unwrap();
+        assert_eq!(tx.ingest_configuration(&scope, "a").await.unwrap().unwrap().state, ACTIVE, "not of that stage");
+        tx.set_ingest_state(&scope, "s1", "a", INACTIVE).await.unwrap();
+        assert_eq!(tx.ingest_configuration(&scope, "a").await.unwrap().unwrap().state, INACTIVE);
+        for other in other_scopes() {
             assert!(tx.ingest_configuration(&other, "a").await.unwrap().is_none());
             assert!(tx.lock_ingest_configuration(&other, "a").await.unwrap().is_none());
             assert!(tx.ingest_configurations_of_stage(&other, "s1").await.unwrap().is_empty());
@@ -739,6 +753,40 @@ conformance! {
         }
     }
 
+    redundant_encoders_are_not_seen_and_count_as_their_virtual_participant(tx) {
+        let scope = scope();
+        let here = SessionKey { scope: &scope, stage: "s", session: "st-1" };
+        for (id, publishing, redundant_ingest, configuration) in [
+            ("primary", true, true, Some("i1")),
+            ("secondary", false, true, Some("i1")),
+            ("virtual", true, false, Some("i1")),
+            ("single", true, false, Some("i2")),
+            ("waiting", false, false, Some("i3")),
+            ("other", true, false, None),
+        ] {
+            let row = ParticipantRow {
+                publishing,
+                redundant_ingest,
+                ingest_configuration_id: configuration.map(str::to_owned),
+                ..participant(id, 1)
+            };
+            tx.insert_participant(here, &row).await.unwrap();
+            let row = ConnectionRow { session_id: "st-1".into(), ..connection(id, id, Intent::Publish) };
+            tx.insert_connection(&scope, "s", &row).await.unwrap();
+        }
+        let seen: Vec<_> = tx.visible_participants(here).await.unwrap().into_iter().map(|row| row.id).collect();
+        assert_eq!(seen, ["other", "single", "virtual", "waiting"]);
+        assert_eq!(tx.count_other_publishers(&scope, "s", "").await.unwrap(), 4);
+        assert_eq!(tx.count_other_publishers(&scope, "s", "virtual").await.unwrap(), 3);
+        for (configuration, encoders) in [("i1", 2), ("i2", 1), ("i3", 0), ("", 1)] {
+            assert_eq!(tx.count_encoders(&scope, "s", configuration).await.unwrap(), encoders, "{configuration}");
+        }
+        assert_eq!(tx.count_encoders(&scope, "another", "i1").await.unwrap(), 0);
+        for other in other_scopes() {
+            assert_eq!(tx.count_encoders(&other, "s", "i1").await.unwrap(), 0);
+        }
+    }
+
     a_subscription_to_a_removed_replica_is_not_counted(tx) {
         let scope = scope();
         let session = connected_participant(&mut tx, "s", "replica").await;
@@ -935,7 +983,7 @@ fn participant(id: &str, first_joined_at: i64) -> ParticipantRow {
         replication_state: None,
         source_stage_id: Some("stage".into()),
         source_session_id: Some("session".into()),
-        redundant_ingest: true,
+        redundant_ingest: false,
         ingest_configuration_id: Some("ingest".into()),
         token: Json(None),
     }

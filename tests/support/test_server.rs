@@ -161,8 +161,7 @@ fn context(app: &Arc<greenroom::app::App>, arn: &str) -> Result<OperationContext
     Ok(OperationContext::new(app.clone(), scope))
 }
 
-/// Changes the state of an ingest configuration, as an encoder does that starts or stops to publish: greenroom has no RTMP
-/// ingest.
+/// Changes the state of an ingest configuration, as an encoder does that starts or stops publishing, without a participant.
 async fn set_ingest_state(
     ctx: &OperationContext,
     arn: &IngestConfigurationArn,
@@ -202,6 +201,7 @@ async fn obey(app: &Arc<greenroom::app::App>, command: Command) -> Result<Value,
                 client,
                 protocol: protocol.unwrap_or(ParticipantProtocol::Unknown),
                 ingest_configuration_id: None,
+                redundant_ingest: false,
                 source: None,
             };
             let session = participants::join(&context(app, &stage)?, &stage, new).await?;

@@ -3,11 +3,12 @@
 use super::teardown::replace;
 use super::{Placement, context, is_connected};
 use crate::app::admission::{self, AttemptError, with_retries};
-use crate::app::{App, OperationContext, leases, nodes, placement, stage_state, tokens};
+use crate::app::{App, OperationContext, encoders, leases, nodes, placement, stage_state, tokens};
 use crate::domain::admission::{Intent, SignalingError, SignalingErrorCode, VerifiedToken};
 use crate::domain::participant::Client;
 use crate::domain::stage_state::{Command, NewParticipant};
 use crate::model::arn::Scope;
+use crate::model::ingest_configuration::IngestProtocol;
 use crate::model::participant::ParticipantProtocol;
 use crate::store::{Conn, ConnectionRow, ParticipantRow, SessionKey, StageRow};
 use std::sync::Arc;
@@ -60,13 +61,17 @@ async fn enter(
 ) -> Result<Opened, AttemptError> {
     let node = ctx.app.node();
     match tx.revoked_and_node_alive(&token.scope, &token.stage, &token.participant, &node).await? {
-        (true, _) => return Err(admission::disconnected(token).into()),
-        (false, false) => return Err(nodes::fenced().into()),
-        (false, true) => {}
+        // A stream key is withdrawn by detaching its ingest configuration.
+        (true, _) if token.encoder.is_none() => return Err(admission::disconnected(token).into()),
+        (_, false) => return Err(nodes::fenced().into()),
+        (_, true) => {}
     }
     if *intent == Intent::Publish && nodes::end_dead_media_owner(ctx, tx, &stage).await? {
         // The participants of the dead node have left, and the session may have ended.
         stage = tx.stage(&token.scope, &stage.id).await?.ok_or_else(|| admission::no_stage(token))?;
+    }
+    if let Some(encoder) = &token.encoder {
+        tx.lock_ingest_configuration(&ctx.scope, &encoder.configuration).await?;
     }
     let participant = participant_of(ctx, tx, &stage, token).await?;
     let placement = placement::find(ctx, tx, &stage, token, intent).await?;
@@ -133,6 +138,10 @@ async fn participant_of(
     if !is_connected(&row) {
         return Ok(Some(row));
     }
+    let configuration = token.encoder.as_ref().map(|encoder| &encoder.configuration);
+    if row.ingest_configuration_id.as_ref() != configuration {
+        return Err(id_taken(&row.id, token).into());
+    }
     if row.source_stage_id.is_some() {
         let text = format!("jti: {} is a replica of a participant of another stage", row.id);
         return Err(SignalingError::new(SignalingErrorCode::TokenNotAllowed, text).into());
@@ -141,14 +150,34 @@ async fn participant_of(
     Ok(Some(row))
 }
 
+/// The error where both an encoder and the holder of a token have the id of a participant.
+fn id_taken(id: &str, token: &VerifiedToken) -> SignalingError {
+    if token.encoder.is_some() {
+        return encoders::in_use();
+    }
+    let text = format!("jti: {id} is the participant of an ingest configuration");
+    SignalingError::new(SignalingErrorCode::TokenNotAllowed, text)
+}
+
 fn new_participant(token: &VerifiedToken, client: Client) -> NewParticipant {
+    let (protocol, client, ingest_configuration_id) = match &token.encoder {
+        None => (ParticipantProtocol::Unknown, client, None),
+        Some(encoder) => {
+            let protocol = match encoder.protocol {
+                IngestProtocol::Rtmp => ParticipantProtocol::Rtmp,
+                IngestProtocol::Rtmps => ParticipantProtocol::Rtmps,
+            };
+            (protocol, encoder.client.clone(), Some(encoder.configuration.clone()))
+        }
+    };
     NewParticipant {
         id: token.participant.clone(),
         user_id: token.user_id.clone(),
         attributes: token.attributes.clone(),
         client,
-        protocol: ParticipantProtocol::Unknown,
-        ingest_configuration_id: None,
+        protocol,
+        ingest_configuration_id,
+        redundant_ingest: token.encoder.as_ref().is_some_and(|encoder| encoder.virtual_participant().is_some()),
         source: None,
     }
 }

@@ -43,6 +43,9 @@ pub(super) async fn change(ctx: &OperationContext, tx: &mut Conn, change: Change
         Change::BumpRevision { stage } => tx.bump_revision(scope, &stage, ctx.app.lease_now().0, false).await.map(drop),
         Change::PutReplication(replication) => tx.put_replication(scope, &rows::replication_row(replication)).await,
         Change::DeleteReplications { stage } => tx.delete_replications_of_stage(scope, &stage).await,
+        Change::SetIngestState { stage, configuration, state } => {
+            Box::pin(tx.set_ingest_state(scope, &stage, &configuration, state)).await
+        }
         Change::InsertRecording(recording) => {
             Box::pin(tx.insert_recording(&rows::recording_row(scope, *recording))).await
         }

@@ -59,6 +59,10 @@ pub(super) async fn state(ctx: &OperationContext, tx: &mut Conn, command: &Comma
             StageState { replications: all.into_iter().map(rows::replication).collect(), ..empty }
         }
         Command::ForgetReplications { .. } => empty,
+        Command::EncodersChanged { stage, configuration } => {
+            let encoders = Box::pin(load.tx.count_encoders(&ctx.scope, stage, configuration)).await?;
+            StageState { encoders, ..empty }
+        }
         Command::StopCompositions { stage } | Command::RescheduleCompositions { stage } => {
             StageState { compositions: load.compositions(stage).await?, ..empty }
         }
@@ -203,6 +207,9 @@ impl Loader<'_> {
         if participant.source.is_some() && !records_replicas {
             return Ok(None);
         }
+        if self.is_virtual(participant).await? {
+            return Ok(None);
+        }
         let origin = participant.source.as_ref().map_or(&session.stage, |source| &source.stage);
         let connection = self.tx.publishing_connection(scope, origin, participant.id()).await?;
         let connection = connection.filter(|row| !crate::app::connections::is_simulated(&row.id));
@@ -216,6 +223,14 @@ impl Loader<'_> {
             node: connection.node_id,
         });
         Ok(plan.map(Box::new))
+    }
+
+    /// Whether a participant is what others see of two redundant encoders, which are recorded instead.
+    async fn is_virtual(&mut self, participant: &ParticipantRecord) -> Result<bool, StoreError> {
+        let configuration = participant.ingest_configuration_id.as_ref().filter(|_| !participant.redundant_ingest);
+        let Some(configuration) = configuration else { return Ok(false) };
+        let row = self.tx.ingest_configuration(&self.ctx.scope, configuration).await?;
+        Ok(row.is_some_and(|row| row.redundant))
     }
 
     /// For a report: locks the recording.

@@ -141,6 +141,7 @@ fn command(past: &PastSession, played: &PlayedSession, stage: &str, step: PastSt
                 client: Client::default(),
                 protocol: ParticipantProtocol::Unknown,
                 ingest_configuration_id: None,
+                redundant_ingest: false,
                 source: None,
             };
             return Command::Join { session, participant };

@@ -11,13 +11,14 @@ const RESERVE: u64 = 64;
 pub fn files(args: &ServeArgs) -> Finding {
     const CHECK: &str = "open files";
     let connections = u64::from(args.listener.max_connections);
-    let needed = connections + u64::from(args.store.database_connections) + RESERVE;
+    let encoders = u64::from(args.ingest.max_rtmp_connections);
+    let needed = connections + encoders + u64::from(args.store.database_connections) + RESERVE;
     match process_stats::max_open_files() {
         None => Finding::ok(CHECK, "open files are unlimited".into()),
         Some(most) if most >= needed => Finding::ok(CHECK, format!("{most} allowed, {needed} needed")),
         Some(most) => {
             let text = format!(
-                "{most} allowed, and --max-connections {connections} needs {needed}: raise the limit (ulimit -n {needed}; LimitNOFILE= in systemd), or lower --max-connections"
+                "{most} allowed, and {needed} needed by --max-connections {connections} and --max-rtmp-connections {encoders}: raise the limit (ulimit -n {needed}; LimitNOFILE= in systemd), or lower these"
             );
             Finding::warning(CHECK, text)
         }

@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::stun::{self, Message};
 use super::turn::unspecified;
-use crate::config::{MediaTcp, ServeArgs, Switch};
+use crate::config::{OptionalListener, ServeArgs, Switch};
 use crate::http::client;
 use crate::ids::Ids;
 use crate::server::{interface_addresses, reachable, resolve_media_hosts};
@@ -121,8 +121,8 @@ pub async fn media(args: &ServeArgs, running: bool, ids: &Ids) -> Vec<Finding> {
 async fn media_tcp(args: &ServeArgs, udp: SocketAddr, running: bool) -> Option<Finding> {
     const CHECK: &str = "media tcp";
     let address = match args.participants.media_tcp_addr {
-        Some(MediaTcp::Off) => return None,
-        Some(MediaTcp::At(address)) => address,
+        Some(OptionalListener::Off) => return None,
+        Some(OptionalListener::At(address)) => address,
         None => udp,
     };
     if address.port() != 0 && address.port() == args.listen.port() {

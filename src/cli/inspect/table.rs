@@ -58,6 +58,8 @@ fn row(connection: &Value) -> [String; HEADER.len()] {
         (Some(true), true) => {
             format!("{} {} to {}", text(&pair["protocol"]), text(&pair["local"]), text(&pair["remote"]))
         }
+        // An encoder, which has no path of its own to the media engine.
+        (Some(true), false) => "-".to_owned(),
         _ => "connecting".to_owned(),
     };
     [

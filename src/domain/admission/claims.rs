@@ -1,10 +1,11 @@
 //! Verification of the claims of participant tokens and connection tokens.
 
-use super::{SignalingError, SignalingErrorCode, VerifiedToken, not_allowed};
+use super::{Encoder, SignalingError, SignalingErrorCode, VerifiedToken, not_allowed};
 use crate::clock::Timestamp;
 use crate::model::arn::{Parts, ResourceKind, Scope};
 use crate::model::participant::ParticipantAttributes;
 use crate::model::token::{ParticipantTokenCapabilities, ParticipantTokenCapability as Capability};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub fn verify_participant_claims(
         self_signed: rules.signer.is_some(),
         digest,
         connection_token: None,
+        // Only nodes make such tokens.
+        encoder: if rules.signer.is_none() { claims.encoder()? } else { None },
     })
 }
 
@@ -209,6 +212,11 @@ impl<'a> Claims<'a> {
         let attributes = attributes.ok_or_else(wrong)?;
         crate::domain::token::attributes("attributes", &attributes).map_err(|broken| malformed(broken.0))?;
         Ok(ParticipantAttributes(attributes))
+    }
+
+    fn encoder(&self) -> Result<Option<Box<Encoder>>, SignalingError> {
+        let encoder = self.0.get("encoder").map(Box::deserialize).transpose();
+        encoder.map_err(|error| malformed(format!("encoder: {error}")))
     }
 }
 

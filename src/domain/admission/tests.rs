@@ -188,3 +188,20 @@ fn a_token_replaces_an_older_one_of_the_same_participant() {
     assert_eq!(check_exchangeable(&service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
     assert_eq!(check_exchange(&current, &service).unwrap_err().code, SignalingErrorCode::TokenNotAllowed);
 }
+
+#[test]
+fn only_tokens_of_the_service_are_of_encoders() {
+    let encoder = json!({
+        "configuration": "i", "protocol": "RTMP", "client": {"browserName": "OBS"},
+        "role": {"redundant": {"virtualParticipant": "v", "index": 1}},
+    });
+    let service = customers(json!({"version": "0.0", "encoder": encoder}));
+    let token = verify_participant_claims(&service, String::new(), &rules(None)).unwrap();
+    let encoder = token.encoder.unwrap();
+    assert_eq!((encoder.virtual_participant().map(String::as_str), &*encoder.client.browser_name), (Some("v"), "OBS"));
+    assert_eq!(serde_json::to_value(&encoder).unwrap()["role"]["redundant"]["index"], 1);
+    assert_eq!(read(json!({"encoder": serde_json::to_value(&encoder).unwrap()})).unwrap().encoder, None);
+    let unknown = customers(json!({"version": "0.0", "encoder": {"configuration": "i", "role": "another"}}));
+    let error = verify_participant_claims(&unknown, String::new(), &rules(None)).unwrap_err();
+    assert_eq!(error.code, SignalingErrorCode::TokenMalformed);
+}

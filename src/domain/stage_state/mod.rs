@@ -7,6 +7,7 @@
 
 mod compositions;
 mod connections;
+mod encoders;
 mod participants;
 mod record;
 mod recordings;
@@ -27,6 +28,7 @@ use super::participant::Illegal;
 use super::recording::{Recording, RecordingPlan, RecordingReport};
 use crate::clock::Timestamp;
 use crate::model::arn::Scope;
+use crate::model::ingest_configuration::IngestConfigurationState;
 use crate::model::participant::{Event, EventErrorCode, ParticipantAttributes};
 use std::time::Duration;
 
@@ -82,6 +84,8 @@ pub struct StageState {
     pub recording_plan: Option<Box<RecordingPlan>>,
     /// The participant's recordings that have not ended, or the one that a report is about.
     pub recordings: Vec<Recording>,
+    /// How many encoders of the ingest configuration publish.
+    pub encoders: i64,
 }
 
 /// What is to happen in a stage. `at` is the time of what happens, where that may be before now.
@@ -101,6 +105,8 @@ pub enum Command {
     ConnectionEnded { session: SessionId, connection: Connection, reason: Option<EventErrorCode> },
     /// Another connection of the participant takes the place of this one.
     ConnectionReplaced { session: SessionId, connection: Connection },
+    /// An encoder of an ingest configuration has started or stopped publishing.
+    EncodersChanged { stage: String, configuration: String },
     /// Every participant leaves and the session ends.
     EndSession { session: SessionId, at: Timestamp },
     /// The session ends; its participants have left.
@@ -165,6 +171,7 @@ impl Command {
             | Command::ForgetReplications { stage }
             | Command::StopCompositions { stage }
             | Command::RescheduleCompositions { stage }
+            | Command::EncodersChanged { stage, .. }
             | Command::RecordingReported { stage, .. } => stage,
         }
     }
@@ -239,6 +246,12 @@ pub enum Change {
         progress: Progress,
         next_at: Timestamp,
     },
+    /// Sets the state of an ingest configuration, if it is still attached to the stage.
+    SetIngestState {
+        stage: String,
+        configuration: String,
+        state: IngestConfigurationState,
+    },
     InsertRecording(Box<Recording>),
     UpdateRecording(Box<Recording>),
 }
@@ -269,6 +282,7 @@ pub fn step(rules: &Rules<'_>, state: StageState, command: Command, now: Timesta
         Command::ConnectionReplaced { session, connection } => {
             draft.connection_replaced(state, &session, connection, now)
         }
+        Command::EncodersChanged { stage, configuration } => draft.encoders_changed(&state, stage, configuration),
         Command::EndSession { session, at } => draft.end_session(state, session, at),
         Command::CloseSession { session, at } => draft.close_session(&state, session, at),
         Command::SourceStarted { session, .. } => draft.source_started(state, &session),

@@ -105,7 +105,13 @@ impl Draft<'_> {
         }
         if before.is_connected() && !after.is_connected() {
             self.change(Change::ForgetConnections { stage: session.stage.clone(), participant: id });
-            self.follow(Command::ParticipantLeft { session, at });
+            self.follow(Command::ParticipantLeft { session: session.clone(), at });
+        }
+        if before.is_publishing() != after.is_publishing()
+            && let Some(configuration) = &after.ingest_configuration_id
+        {
+            // Last: lock order, prevents deadlock. What came before may lock other stages.
+            self.follow(Command::EncodersChanged { stage: session.stage, configuration: configuration.clone() });
         }
     }
 }

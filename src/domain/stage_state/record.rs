@@ -17,6 +17,8 @@ pub struct NewParticipant {
     pub protocol: ParticipantProtocol,
     /// For an encoder.
     pub ingest_configuration_id: Option<String>,
+    /// Whether it is one of two redundant encoders.
+    pub redundant_ingest: bool,
     /// For a replica: the session that it comes from.
     pub source: Option<SessionId>,
 }
@@ -75,7 +77,7 @@ impl ParticipantRecord {
             replication_type: if replica { ReplicationType::Replica } else { ReplicationType::None },
             replication_state: replica.then_some(ReplicationState::Active),
             source: new.source,
-            redundant_ingest: false,
+            redundant_ingest: new.redundant_ingest,
             ingest_configuration_id: new.ingest_configuration_id,
             token: None,
         }
@@ -97,6 +99,8 @@ impl ParticipantRecord {
             replication_type,
             replication_state,
             source: new.source,
+            redundant_ingest: new.redundant_ingest,
+            ingest_configuration_id: new.ingest_configuration_id,
             token: None,
             ..self
         }
@@ -136,6 +140,7 @@ impl ParticipantRecord {
             client: self.client.clone(),
             protocol: self.protocol,
             ingest_configuration_id: None,
+            redundant_ingest: false,
             source: Some(from),
         }
     }

@@ -6,6 +6,7 @@ use crate::model::participant::{EventName, ParticipantProtocol};
 use crate::model::replication::ReplicationState;
 
 const NOW: Timestamp = Timestamp(1_000_000);
+const CODE: EventErrorCode = EventErrorCode::InvalidInput;
 const DURATIONS: Durations = Durations {
     start: Duration::ZERO,
     idle: Duration::from_secs(60),
@@ -48,6 +49,7 @@ fn joined() -> ParticipantRecord {
         client: Client::default(),
         protocol: ParticipantProtocol::Unknown,
         ingest_configuration_id: None,
+        redundant_ingest: false,
         source: None,
     };
     record(&take(StageState::default(), Command::Join { session: session(), participant }).unwrap().0)
@@ -121,4 +123,56 @@ fn a_replication_ends_once() {
     assert!(matches!(&then[..], [Command::RecordReplication { .. }]), "a participant of its own stays: {then:?}");
     let (step, then) = end(ReplicationState::Stopped, Some(session()));
     assert!(step.changes.is_empty() && then.is_empty(), "{step:?} {then:?}");
+}
+
+#[test]
+fn the_state_of_an_ingest_configuration_follows_its_encoders_after_everything_else() {
+    let configuration = Some("ingest".to_owned());
+    let encoder = ParticipantRecord { ingest_configuration_id: configuration.clone(), ..joined() };
+    let (step, then) = act(encoder, ParticipantCommand::Publish(None)).unwrap();
+    let publishing = record(&step);
+    assert!(matches!(&then[..], [Command::SourceStarted { .. }, Command::EncodersChanged { .. }]), "{then:?}");
+    let (left, then) = act(publishing.clone(), ParticipantCommand::Leave).unwrap();
+    let [.., Command::ParticipantLeft { .. }, Command::EncodersChanged { stage, configuration: changed }] = &then[..]
+    else {
+        panic!("{then:?}")
+    };
+    assert_eq!((stage.as_str(), Some(changed)), ("stage", configuration.as_ref()));
+    let (_, then) = act(record(&left), ParticipantCommand::Fail(EventName::PublishError, CODE, None)).unwrap();
+    assert!(then.is_empty(), "nothing has changed for the configuration: {then:?}");
+    let (_, then) = act(publishing, ParticipantCommand::Unpublish).unwrap();
+    assert!(matches!(then.last(), Some(Command::EncodersChanged { .. })), "{then:?}");
+}
+
+#[test]
+fn an_ingest_configuration_is_active_while_any_encoder_publishes() {
+    use IngestConfigurationState::{Active, Inactive};
+    for (encoders, state) in [(0, Inactive), (1, Active), (3, Active)] {
+        let command = Command::EncodersChanged { stage: "stage".into(), configuration: "ingest".into() };
+        let (step, then) = take(StageState { encoders, ..StageState::default() }, command).unwrap();
+        let (stage, configuration) = ("stage".to_owned(), "ingest".to_owned());
+        assert_eq!((step.changes, then.len()), (vec![Change::SetIngestState { stage, configuration, state }], 0));
+    }
+}
+
+#[test]
+fn a_participant_that_joins_again_is_what_it_joins_as() {
+    let again = |ingest_configuration_id: Option<&str>, redundant_ingest| {
+        let (left, _) = act(joined(), ParticipantCommand::Leave).unwrap();
+        let participant = NewParticipant {
+            id: "a".into(),
+            user_id: String::new(),
+            attributes: ParticipantAttributes::default(),
+            client: Client::default(),
+            protocol: ParticipantProtocol::Rtmps,
+            ingest_configuration_id: ingest_configuration_id.map(str::to_owned),
+            redundant_ingest,
+            source: None,
+        };
+        let state = StageState { session_open: true, participant: Some(record(&left)), ..StageState::default() };
+        let record = record(&take(state, Command::Join { session: session(), participant }).unwrap().0);
+        (record.ingest_configuration_id, record.redundant_ingest, record.protocol)
+    };
+    assert_eq!(again(Some("ingest"), true), (Some("ingest".into()), true, ParticipantProtocol::Rtmps));
+    assert_eq!(again(None, false), (None, false, ParticipantProtocol::Rtmps));
 }
