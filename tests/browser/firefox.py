@@ -26,6 +26,13 @@ PREFERENCES = {
     "marionette.port": 0,
 }
 
+# Debian's Firefox has no OpenH264. With these, it decodes by libavcodec as it would by hardware.
+H264 = {
+    "media.webrtc.hw.h264.enabled": True,
+    "media.navigator.mediadatadecoder_h264_enabled": True,
+    "gfx.blacklist.webrtc.hw.acceleration.h264": 1,
+}
+
 
 def executable():
     found = os.environ.get("FIREFOX_BIN") or shutil.which("firefox-esr") or shutil.which("firefox")
@@ -36,9 +43,9 @@ def executable():
 class Firefox:
     """A browser in its own profile, with one page."""
 
-    def __init__(self):
+    def __init__(self, **preferences):
         self.profile = Path(tempfile.mkdtemp(prefix="firefox-"))
-        lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
+        lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in {**PREFERENCES, **preferences}.items())
         (self.profile / "user.js").write_text("".join(lines))
         browser.ARTIFACTS.mkdir(parents=True, exist_ok=True)
         self.log = (browser.ARTIFACTS / "firefox.log").open("w")

@@ -8,6 +8,9 @@ window.shown = [];
 // Times of the flashes in the picture and of the louder tones in the sound, in ms.
 window.flashes = [];
 window.beeps = [];
+// Bits of the clock in the picture, if it has one, and by how much the frames were later than their clock, in ms.
+window.clockBits = 0;
+window.delays = [];
 // Changes of the states of the connection and its DTLS transport: [time in ms, state].
 window.states = [];
 // Whether the two channels of the sound differ.
@@ -82,6 +85,19 @@ window.view = async (fmtp) => {
   return complete(withRoundTrip(withOpus(await peer.createOffer(), fmtp)));
 };
 
+// Views without the test's help; returns the resource. The connection before is closed.
+window.join = async (url, token) => {
+  peer?.close();
+  for (const list of [shown, flashes, beeps, delays, states]) list.length = 0;
+  const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/sdp" };
+  const answer = await fetch(url, { method: "POST", headers, body: await view() });
+  if (answer.status !== 201) throw new Error(`${answer.status} ${await answer.text()}`);
+  await accept(await answer.text());
+  return new URL(answer.headers.get("Location"), answer.url).href;
+};
+
+window.connectedAt = () => states.find(([, state]) => state === "connected")?.[0];
+
 // Asks for receiver reference time reports (RFC 3611, section 4.4), by which a receiver learns the round-trip time.
 function withRoundTrip({ type, sdp }) {
   return { type, sdp: sdp.replace(/a=rtcp-fb:(\d+) transport-cc\r\n/g, "$&a=rtcp-fb:$1 rrtr\r\n") };
@@ -130,7 +146,9 @@ function receive() {
   const paint = canvas.getContext("2d", { willReadFrequently: true });
   let bright = true;
   const look = (now, frame) => {
+    if (video.srcObject !== stream) return;
     shown.push([performance.now(), frame.width]);
+    if (clockBits) readClock(video, Math.max(performance.now(), frame.expectedDisplayTime));
     // The middle of the square that flashes.
     paint.drawImage(video, frame.height / 8, frame.height / 8, 1, 1, 0, 0, 1, 1);
     const is = paint.getImageData(0, 0, 1, 1).data[0] > 128;
@@ -139,6 +157,19 @@ function receive() {
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
+}
+
+const SIDE = 16;
+const clock = new OffscreenCanvas(32, 1).getContext("2d", { willReadFrequently: true });
+
+// The clock in the picture counts milliseconds; its bits are squares at the top left, the least significant one first.
+function readClock(video, at) {
+  clock.drawImage(video, 0, 0, clockBits * SIDE, SIDE, 0, 0, clockBits, 1);
+  const { data } = clock.getImageData(0, 0, clockBits, 1);
+  let ms = 0;
+  for (let bit = 0; bit < clockBits; bit += 1) ms += data[4 * bit] > 128 ? 2 ** bit : 0;
+  const range = 2 ** clockBits;
+  delays.push((((performance.timeOrigin + at - ms) % range) + range) % range);
 }
 
 const LISTENER = `registerProcessor("listener", class extends AudioWorkletProcessor {

@@ -137,10 +137,16 @@ class Viewer(Peer):
                 return
             if track.kind == "video":
                 self.video_frames += 1
-                self._record_frame(frame.to_ndarray(format="gray"))
+                self.on_picture(frame)
             else:
                 self.audio_frames += 1
-                self.peak = max(self.peak, int(numpy.abs(frame.to_ndarray()).max()))
+                self.on_sound(frame)
+
+    def on_sound(self, frame):
+        self.peak = max(self.peak, int(numpy.abs(frame.to_ndarray()).max()))
+
+    def on_picture(self, frame):
+        self._record_frame(frame.to_ndarray(format="gray"))
 
     def _record_frame(self, pixels):
         """Records a coarse version of a frame. Frozen and grey frames add nothing."""

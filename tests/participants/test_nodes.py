@@ -21,11 +21,16 @@ def new_node(start_server, fresh_postgres):
     flags += ("--public-url", "http://ivs.example.org")
 
     def start(*more, store=None):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            listen = "127.0.0.1:%d" % free.getsockname()[1]
+        listen = free_address()
         return start_server(store or fresh_postgres(), *flags, *more, "--node-url", f"http://{listen}", listen=listen)
 
     return start
+
+
+def free_address():
+    """An address that a server can listen on; a node's URL must be known before it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return "127.0.0.1:%d" % free.getsockname()[1]
 
 
 @pytest.fixture
