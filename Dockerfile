@@ -31,7 +31,7 @@ ENV GREENROOM_LISTEN=0.0.0.0:4600 \
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-# 9464 serves /metrics, for Prometheus only.
-EXPOSE 4600 4601/udp 4601 9464
+# 4602 serves RTMP, and 4603 RTMPS if there is a certificate. 9464 serves /metrics, for Prometheus only.
+EXPOSE 4600 4601/udp 4601 4602 4603 9464
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=3 CMD ["greenroom", "health"]
 ENTRYPOINT ["greenroom"]
