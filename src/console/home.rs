@@ -83,6 +83,7 @@ static SECTIONS: &[Section] = sections! {
         "design/architecture.md": "Architecture",
         "design/media.md": "Media engine",
         "design/codecs.md": "Codecs",
+        "design/composition.md": "Composition",
     }
 };
 
