@@ -1,4 +1,4 @@
-use super::enhanced::{CODED_FRAMES, SEQUENCE_END, SEQUENCE_START, TrackBody, Tracks, skip_modifiers};
+use super::enhanced::{CODED_FRAMES, SEQUENCE_END, SEQUENCE_START, TrackBody, Tracks, each, skip_modifiers};
 use super::{TagError, fourcc_name, take};
 
 /// Packet types of Enhanced RTMP.
@@ -21,23 +21,9 @@ pub(crate) enum Audio<'a> {
     Other,
 }
 
-/// Iterator over the tracks of an audio tag: their numbers and what they have.
-pub(crate) struct AudioTags<'a>(Result<Tracks<'a>, Option<TagError>>);
-
-/// Parses the body of an audio message.
-pub(crate) fn audio(body: &[u8]) -> AudioTags<'_> {
-    AudioTags(tracks(body).map_err(Some))
-}
-
-impl<'a> Iterator for AudioTags<'a> {
-    type Item = Result<(u8, Audio<'a>), TagError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Ok(tracks) => tracks.next().map(|track| track.and_then(content)),
-            Err(error) => error.take().map(Err),
-        }
-    }
+/// Parses the body of an audio message: the numbers of its tracks, and what it has for them.
+pub(crate) fn audio(body: &[u8]) -> impl Iterator<Item = Result<(u8, Audio<'_>), TagError>> {
+    each(tracks(body), content)
 }
 
 fn tracks(mut body: &[u8]) -> Result<Tracks<'_>, TagError> {

@@ -44,6 +44,18 @@ pub(super) fn skip_modifiers(mut packet_type: u8, bytes: &mut &[u8]) -> Result<u
     Ok(packet_type)
 }
 
+/// What a message has for each of its tracks, or the error of the whole message.
+pub(super) fn each<'a, T>(
+    tracks: Result<Tracks<'a>, TagError>,
+    content: fn(TrackBody<'a>) -> Result<(u8, T), TagError>,
+) -> impl Iterator<Item = Result<(u8, T), TagError>> {
+    let (tracks, error) = match tracks {
+        Ok(tracks) => (tracks, None),
+        Err(error) => (Tracks::NONE, Some(Err(error))),
+    };
+    tracks.map(move |track| track.and_then(content)).chain(error)
+}
+
 impl<'a> Tracks<'a> {
     /// No tracks.
     pub(super) const NONE: Tracks<'static> = Tracks { rest: None, packet_type: 0, multitrack: None, fourcc: None };

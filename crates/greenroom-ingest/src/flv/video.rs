@@ -1,4 +1,4 @@
-use super::enhanced::{CODED_FRAMES, SEQUENCE_END, SEQUENCE_START, TrackBody, Tracks, skip_modifiers};
+use super::enhanced::{CODED_FRAMES, SEQUENCE_END, SEQUENCE_START, TrackBody, Tracks, each, skip_modifiers};
 use super::{TagError, fourcc_name, take, take_u24};
 
 /// Packet types of Enhanced RTMP.
@@ -26,23 +26,9 @@ pub(crate) enum Video<'a> {
     Other,
 }
 
-/// Iterator over the tracks of a video tag: their numbers and what they have.
-pub(crate) struct VideoTags<'a>(Result<Tracks<'a>, Option<TagError>>);
-
-/// Parses the body of a video message.
-pub(crate) fn video(body: &[u8]) -> VideoTags<'_> {
-    VideoTags(tracks(body).map_err(Some))
-}
-
-impl<'a> Iterator for VideoTags<'a> {
-    type Item = Result<(u8, Video<'a>), TagError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Ok(tracks) => tracks.next().map(|track| track.and_then(content)),
-            Err(error) => error.take().map(Err),
-        }
-    }
+/// Parses the body of a video message: the numbers of its tracks, and what it has for them.
+pub(crate) fn video(body: &[u8]) -> impl Iterator<Item = Result<(u8, Video<'_>), TagError>> {
+    each(tracks(body), content)
 }
 
 fn tracks(mut body: &[u8]) -> Result<Tracks<'_>, TagError> {
